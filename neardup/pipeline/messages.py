@@ -1,0 +1,160 @@
+"""The typed records of the log, and the events that `apply` answers with.
+
+A record's place in the log, its offset, is the only order there is. Encoded with msgspec as MessagePack maps, so that
+an old reader takes a record with a new field and a new reader takes an old record: fields are only ever added, with a
+default.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+
+from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Hashes, Kind, Span
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit_defaults=True):
+    """An item, or a part of a long one, as the network sees it.
+
+    Attributes:
+        id: the item's id, at most 256 bytes of UTF-8.
+        part: 0, 1, 2, … for an item of more than 256 descriptors; `last` marks the final part.
+        bank: the bank it belongs to; "seen" is the stream itself.
+        sha256: 32 bytes, of the item's content.
+        pixels_digest: see `types.Media`.
+        source_partition, source_offset: where it came from in `media`; -1 without a broker.
+        width, height: pixels, upright. seconds: duration, 0 for an image.
+        dimension: d of the vectors.
+        pts: seconds, one for each of the n descriptors.
+        vectors: float16 little-endian, n × d, row by row.
+        hashes: n × 32 bytes. detail: n bytes.
+    """
+
+    id: str
+    part: int = 0
+    last: bool = True
+    bank: str = "seen"
+    kind: Kind = Kind.IMAGE
+    sha256: bytes = b""
+    pixels_digest: bytes = b""
+    source_partition: int = -1
+    source_offset: int = -1
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+    dimension: int = 0
+    pts: tuple[float, ...] = ()
+    vectors: bytes = b""
+    hashes: bytes = b""
+    detail: bytes = b""
+
+    def embedded(self) -> Embedded:
+        """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""
+        vectors = np.frombuffer(self.vectors, dtype="<f2").reshape(-1, self.dimension).astype(np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Embedded(
+            vectors=vectors / norms,
+            hashes=np.frombuffer(self.hashes, dtype=np.uint8).reshape(-1, 32),
+            detail=np.frombuffer(self.detail, dtype=np.uint8),
+        )
+
+
+def pack_vectors(vectors: Descriptors) -> bytes:
+    """Return float32 (n, d) as the little-endian float16 bytes that a `Described` carries."""
+    return vectors.astype("<f2").tobytes()
+
+
+def pack_hashes(hashes: Hashes) -> bytes:
+    """Return (n, 32) hashes as the bytes that a `Described` carries."""
+    return np.ascontiguousarray(hashes).tobytes()
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
+    """An item was taken down. Late or replayed records of it stay without effect."""
+
+    id: str
+
+
+Record: TypeAlias = Described | Removed
+"""Whatever may stand in the log."""
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """One reference that an item was matched with.
+
+    Attributes:
+        reference: id of the earlier item, a cluster head or a bank's reference.
+        distance: squared Euclidean distance of the closest pair of descriptors, 0 to 4.
+        evidence: what the decision was taken on; higher is more alike.
+        probability: that the two show the same picture, after calibration, 0 to 1.
+        whole: both items as a whole; otherwise only the spans match.
+        spans: matched stretches, in seconds; empty between two images.
+    """
+
+    reference: str
+    bank: str
+    decision: Decision
+    exact: Exact = Exact.NO
+    distance: float
+    evidence: float
+    probability: float
+    whole: bool = True
+    spans: tuple[Span, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
+    """What is said of an item, once, when its last part has been seen: its matches, best first, and the decision."""
+
+    id: str
+    decision: Decision
+    matches: tuple[Matched, ...] = ()
+
+
+class Redelivered(msgspec.Struct, frozen=True, kw_only=True, tag="redelivered"):
+    """The same id came with the same bytes again; nothing changes."""
+
+    id: str
+
+
+class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag="replaced"):
+    """The same id came with other bytes; the earlier version is gone. A verdict on the new one follows."""
+
+    id: str
+
+
+class RemovedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
+    """The item is gone from the state."""
+
+    id: str
+
+
+class ReHeaded(msgspec.Struct, frozen=True, kw_only=True, tag="re-headed"):
+    """A cluster lost its head; these members now stand under another one.
+
+    Attributes:
+        old: the head that was removed. new: the earliest remaining member.
+        members: ids that are close to the new head and joined it; others became heads of their own.
+    """
+
+    old: str
+    new: str
+    members: tuple[str, ...] = ()
+
+
+class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):
+    """A record without effect: older than what is known of its id, or of an id that was taken down."""
+
+    id: str
+    why: str
+
+
+Event: TypeAlias = Verdict | Redelivered | Replaced | RemovedEvent | ReHeaded | Ignored
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """All events of one log offset; exactly one envelope per offset, also where it holds no event."""
+
+    offset: int
+    events: tuple[Event, ...] = ()

@@ -1,0 +1,90 @@
+"""What a scan found: the one structure behind report.html, duplicates.json and duplicates.csv."""
+
+from __future__ import annotations
+
+import msgspec
+
+from neardup.pipeline.types import Decision, Exact, Kind, Span
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A scanned file.
+
+    Attributes:
+        id: number of the file in this report; stable while the file is not changed.
+        path: as given by the user, joined with what was found below; bytes that are not UTF-8 as surrogate escapes.
+        width, height: pixels, upright. seconds: duration of a video, 0 for an image.
+        bytes: size of the file. modified: Unix seconds.
+    """
+
+    id: int
+    path: str
+    kind: Kind
+    format: str
+    width: int
+    height: int
+    seconds: float
+    bytes: int
+    modified: float
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that copies the original of its group.
+
+    Attributes:
+        file: the copy (the query).
+        distance: squared Euclidean distance of the closest descriptors, 0 to 4.
+        evidence: what was decided on, higher is more alike. probability: after calibration, 0 to 1.
+        whole: both as a whole; otherwise only the spans match (an excerpt, or a picture that is a frame of a video).
+        spans: matched stretches: query_* in `file`, reference_* in the original; empty between two images.
+    """
+
+    file: File
+    decision: Decision
+    exact: Exact
+    distance: float
+    evidence: float
+    probability: float
+    whole: bool
+    spans: tuple[Span, ...] = ()
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """An original, the earliest file, and everything that copies it, most probable first."""
+
+    original: File
+    matches: tuple[Match, ...]
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that could not be used; `reason` is one of `errors.Reason`."""
+
+    path: str
+    reason: str
+    detail: str
+
+
+class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a report shows.
+
+    Attributes:
+        roots: the paths that were scanned.
+        groups: largest first.
+        images, videos: files compared. skipped: files put aside.
+        unchanged: files whose descriptors came from the index folder.
+        seconds: how long the scan took. created: Unix seconds.
+        model: name of the checkpoint. space: its id. precision: the wanted precision of `duplicate`.
+    """
+
+    roots: tuple[str, ...]
+    groups: tuple[Group, ...]
+    skipped: tuple[Skipped, ...]
+    images: int
+    videos: int
+    unchanged: int
+    seconds: float
+    created: float
+    version: str
+    model: str
+    space: str
+    precision: float

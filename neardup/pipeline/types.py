@@ -1,0 +1,145 @@
+"""The values that flow from stage to stage. Start reading here, then `match/decide.py`.
+
+A *tile* is what the network sees: the whole picture squeezed to a square of `size` pixels, aspect ratio not kept, so
+that nothing is cropped away and a batch is one array. An *item* is an image or a video: n ≥ 1 frames, each with one
+descriptor or more (one per region).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""RGB, 0 to 255: (h, w, 3) for one picture, (n, size, size, 3) for a batch of tiles."""
+Descriptors: TypeAlias = npt.NDArray[np.float32]
+"""(n, d), rows of unit length."""
+Hashes: TypeAlias = npt.NDArray[np.uint8]
+"""(n, 32): the 256 bits of the DCT hash, packed."""
+Ids: TypeAlias = npt.NDArray[np.int64]
+"""(n,) row ids."""
+
+
+class Kind(str, Enum):
+    """What an item is. An animated GIF or WebP is a video."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+class Decision(str, Enum):
+    """What is said of an item against a reference."""
+
+    DUPLICATE = "duplicate"
+    UNSURE = "unsure"
+    DISTINCT = "distinct"
+
+
+class Exact(str, Enum):
+    """How literally two items are the same, beyond the learned distance."""
+
+    BYTES = "bytes"
+    """The files are identical."""
+    PIXELS = "pixels"
+    """The decoded pictures are identical; the files differ, in metadata for instance."""
+    NO = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture, ready for the network.
+
+    Attributes:
+        pts: seconds from the start of the item; 0.0 for an image.
+        tile: uint8 (size, size, 3), RGB, upright.
+    """
+
+    pts: float
+    tile: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An opened image or video.
+
+    Attributes:
+        kind: an image has one frame.
+        format: short lower-case name of the container or image format ("jpeg", "mp4", "gif").
+        width, height: pixels of the upright picture as a person sees it (after EXIF orientation and rotation flag).
+        seconds: duration of a video as far as the container knows it, else 0.0; always 0.0 for an image.
+        pixels_digest: 16 bytes, equal for two images only if they decode to the same pixels; b"" for a video.
+            Large JPEGs are decoded at a reduced scale, and the scale is part of the digest.
+        frames: yields each frame once, in order of pts, lazily: memory does not grow with length. Raises InvalidFrame
+            where the content breaks.
+    """
+
+    kind: Kind
+    format: str
+    width: int
+    height: int
+    seconds: float
+    pixels_digest: bytes
+    frames: Iterator[Frame]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What the network and the hash say of n tiles.
+
+    Attributes:
+        vectors: float32 (n, d), unit rows.
+        hashes: uint8 (n, 32), 256 packed bits each.
+        detail: uint8 (n,), 0 (a blank page) to 100: how much there is to recognise.
+    """
+
+    vectors: Descriptors
+    hashes: Hashes
+    detail: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The k nearest references of n queries, nearest first.
+
+    Attributes:
+        ids: int64 (n, k); -1 where there are fewer than k references.
+        distances: float32 (n, k), squared Euclidean distance of unit vectors, 0 (same) to 4 (opposite); inf where the
+            id is -1.
+    """
+
+    ids: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an item may ask of us, checked before the work.
+
+    Attributes:
+        max_bytes: size of an image file (videos are streamed; for them see max_video_bytes).
+        max_pixels: width × height of an image or of one video frame.
+        max_seconds: duration of a video.
+        max_frames: sampled frames per video.
+    """
+
+    max_bytes: int = 256 * 2**20
+    max_video_bytes: int = 64 * 2**30
+    max_pixels: int = 200_000_000
+    max_seconds: float = 6 * 3600.0
+    max_frames: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A matched stretch of two items, in seconds; 0 to 0 on the side that is an image."""
+
+    query_start: float
+    query_end: float
+    reference_start: float
+    reference_end: float
+    evidence: float = field(default=0.0)

@@ -1,0 +1,1 @@
+"""Everything that runs as a process; imports `neardup.pipeline`, never the reverse."""
