@@ -71,7 +71,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
         roots: the paths that were scanned.
         groups: largest first.
         images, videos: files compared. skipped: files put aside.
-        unchanged: files whose descriptors came from the index folder.
+        unchanged: files whose descriptors came from the index folder. embedded: files that were embedded by this run.
         seconds: how long the scan took. created: Unix seconds.
         model: name of the checkpoint. space: its id. precision: the wanted precision of `duplicate`.
     """
@@ -82,6 +82,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     videos: int
     unchanged: int
+    embedded: int = 0
     seconds: float
     created: float
     version: str

@@ -1,0 +1,275 @@
+"""The report for people: one self-contained report.html that asks nothing of the network.
+
+Everything that comes from the user's disk is data: it travels as JSON in a block that no browser runs, and the page's
+script puts it in as text. A Content-Security-Policy names the page's one script and one style by their hashes, so that
+even a hole in that would run nothing. The page draws groups as they are scrolled to, so ten thousand stay usable.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.report.names import link, visible
+from neardup.pipeline.report.result import File, Group, Match, ScanResult
+from neardup.pipeline.types import Decision, Exact, Kind, Span
+
+MAX_THUMBNAIL_BYTES = 48 * 2**20
+"""All thumbnails of a report together; the groups after that come without, and the page says so."""
+MAX_SPANS = 40
+"""Spans drawn per match; duplicates.csv has all."""
+MAX_PAIRED_SPANS = 3
+"""Spans per match that show frame pairs."""
+PAIRS_PER_SPAN = 4
+MAX_SKIPPED = 1000
+"""Skipped files listed in the page; skipped.csv has all."""
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+class Thumbnails(Protocol):
+    """Where the report gets its small pictures."""
+
+    def __call__(self, file: File, seconds: float) -> bytes:
+        """Return a small JPEG of the file at that time (0 for an image), or b"" where there is none."""
+
+
+class _File(msgspec.Struct):
+    path: str
+    href: str
+    kind: Kind
+    format: str
+    width: int
+    height: int
+    seconds: float
+    bytes: int
+    modified: float
+    thumbnail: int
+
+
+class _Pair(msgspec.Struct):
+    seconds: float
+    reference_seconds: float
+    thumbnail: int
+    reference_thumbnail: int
+
+
+class _Match(msgspec.Struct):
+    file: int
+    decision: Decision
+    exact: Exact
+    distance: float
+    probability: float
+    whole: bool
+    spans: list[tuple[float, float, float, float]]
+    more_spans: int
+    pairs: list[_Pair]
+
+
+class _Group(msgspec.Struct):
+    original: int
+    matches: list[_Match]
+
+
+class _Data(msgspec.Struct):
+    files: list[_File]
+    groups: list[_Group]
+    thumbnails: list[str]
+
+
+class _Builder:
+    """Numbers files and thumbnails, each once, and stops asking for thumbnails when the page is heavy enough."""
+
+    def __init__(self, thumbnails: Thumbnails, budget: int) -> None:
+        self.data = _Data(files=[], groups=[], thumbnails=[])
+        self.left = budget
+        self._source = thumbnails
+        self._files: dict[int, int] = {}
+        self._thumbnails: dict[tuple[int, float], int] = {}
+
+    def build(self, groups: tuple[Group, ...]) -> _Data:
+        """Return the page's data. What every group needs comes first, so that frame pairs never starve a group."""
+        for group in groups:
+            matches = [self._match(match) for match in group.matches]
+            self.data.groups.append(_Group(original=self._file(group.original), matches=matches))
+        for group, shown in zip(groups, self.data.groups, strict=True):
+            for match, target in zip(group.matches, shown.matches, strict=True):
+                target.pairs = self._pairs(group.original, match)
+        return self.data
+
+    def _match(self, match: Match) -> _Match:
+        spans = [
+            tuple(round(t, 2) for t in (s.query_start, s.query_end, s.reference_start, s.reference_end))
+            for s in match.spans[:MAX_SPANS]
+        ]
+        return _Match(
+            file=self._file(match.file),
+            decision=match.decision,
+            exact=match.exact,
+            distance=round(match.distance, 4),
+            probability=round(match.probability, 6),
+            whole=match.whole,
+            spans=spans,  # type: ignore[arg-type]  # four numbers each
+            more_spans=max(0, len(match.spans) - MAX_SPANS),
+            pairs=[],
+        )
+
+    def _pairs(self, original: File, match: Match) -> list[_Pair]:
+        moments = [m for span in match.spans[:MAX_PAIRED_SPANS] for m in _moments(match.file, original, span)]
+        if match.file.kind is original.kind is Kind.IMAGE:
+            return []
+        return [
+            _Pair(
+                seconds=round(seconds, 2),
+                reference_seconds=round(reference, 2),
+                thumbnail=self._thumbnail(match.file, seconds),
+                reference_thumbnail=self._thumbnail(original, reference),
+            )
+            for seconds, reference in moments
+        ]
+
+    def _file(self, file: File) -> int:
+        if file.id not in self._files:
+            self._files[file.id] = len(self.data.files)
+            poster = file.seconds / 5 if file.kind is Kind.VIDEO else 0.0  # past a black first frame or a title
+            self.data.files.append(
+                _File(
+                    path=visible(file.path),
+                    href=link(file.path),
+                    kind=file.kind,
+                    format=visible(file.format),
+                    width=file.width,
+                    height=file.height,
+                    seconds=round(file.seconds, 2),
+                    bytes=file.bytes,
+                    modified=round(file.modified),
+                    thumbnail=self._thumbnail(file, poster),
+                )
+            )
+        return self._files[file.id]
+
+    def _thumbnail(self, file: File, seconds: float) -> int:
+        """Return the number of the thumbnail, or -1 without one."""
+        key = (file.id, seconds)
+        if key not in self._thumbnails:
+            jpeg = self._source(file, seconds) if self.left > 0 else b""
+            self._thumbnails[key] = len(self.data.thumbnails) if jpeg else -1
+            if jpeg:
+                self.left -= len(jpeg)
+                self.data.thumbnails.append(base64.b64encode(jpeg).decode("ascii"))
+        return self._thumbnails[key]
+
+
+def _moments(query: File, reference: File, span: Span) -> list[tuple[float, float]]:
+    """Return matching times of both sides, spread over the span; a still has one time."""
+    still = Kind.IMAGE in (query.kind, reference.kind)
+    shares = [0.5] if still else [(number + 0.5) / PAIRS_PER_SPAN for number in range(PAIRS_PER_SPAN)]
+    return [
+        (
+            span.query_start + share * (span.query_end - span.query_start),
+            span.reference_start + share * (span.reference_end - span.reference_start),
+        )
+        for share in shares
+    ]
+
+
+def write_html(
+    result: ScanResult, thumbnails: Thumbnails, path: Path, max_thumbnail_bytes: int = MAX_THUMBNAIL_BYTES
+) -> None:
+    """Write report.html, UTF-8.
+
+    Args:
+        result: what the scan found.
+        thumbnails: called once for each file and for each moment of a matched video that is shown.
+        path: where the page goes.
+        max_thumbnail_bytes: see `MAX_THUMBNAIL_BYTES`.
+    Raises:
+        DependencyError: the file cannot be written.
+    """
+    builder = _Builder(thumbnails, max_thumbnail_bytes)
+    data = msgspec.json.encode(builder.build(result.groups))
+    style, script = _asset("report.css"), _asset("report.js")
+    page = _template().generate(
+        result=result,
+        summary=_summary(result),
+        roots=[visible(root) for root in result.roots],
+        skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in result.skipped[:MAX_SKIPPED]],
+        more_skipped=max(0, len(result.skipped) - MAX_SKIPPED),
+        thumbnails_spent=builder.left <= 0,
+        style=Markup(style),
+        style_hash=_hash(style),
+        script=Markup(script),
+        script_hash=_hash(script),
+        data=Markup(_inert(data)),
+    )
+    with atomic(path) as file:
+        file.writelines(part.encode("utf-8") for part in page)
+
+
+class _Summary(msgspec.Struct):
+    copies: int
+    duplicates: int
+    exact: int
+    unsure: int
+    partial: int
+    reclaimable: str
+    files: int
+
+
+def _summary(result: ScanResult) -> _Summary:
+    matches = [match for group in result.groups for match in group.matches]
+    duplicates = [match for match in matches if match.decision is Decision.DUPLICATE]
+    # A file may copy parts of several others, and is still one file.
+    whole = {match.file.id: match.file.bytes for match in duplicates if match.whole}
+    return _Summary(
+        copies=len({match.file.id for match in matches}),
+        duplicates=len(duplicates),
+        exact=sum(match.exact is not Exact.NO for match in duplicates),
+        unsure=sum(match.decision is Decision.UNSURE for match in matches),
+        partial=sum(not match.whole for match in matches),
+        reclaimable=_size(sum(whole.values())),
+        files=result.images + result.videos,
+    )
+
+
+def _size(count: float) -> str:
+    """Return bytes for a person, in powers of 1000 as file managers show them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment.get_template("report.html.j2")
+
+
+def _asset(name: str) -> str:
+    # A browser hashes a script after turning its line ends into \n.
+    return (_TEMPLATES / name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _hash(content: str) -> str:
+    digest = hashlib.sha256(content.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _inert(data: bytes) -> str:
+    """Return JSON that cannot end the block it stands in: no `</script>`, no `<!--`."""
+    return data.decode("utf-8").replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,229 @@
+"""The report for programs: duplicates.json, duplicates.csv and skipped.csv; docs/report.md describes them.
+
+Paths are user data. In JSON a path is exact: where it is not UTF-8, `path_bytes` holds its bytes in hexadecimal. In CSV
+a path never starts with a character that a spreadsheet would take for a formula: `=x.jpg` is written `./=x.jpg`, which
+is the same file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.report.names import is_utf8, raw, readable
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
+from neardup.pipeline.types import Decision, Exact, Kind, Span
+
+SCHEMA = 1
+"""Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
+
+COLUMNS = (
+    *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
+    *("query_start", "query_end", "reference_start", "reference_end"),
+    *("kind", "format", "width", "height", "seconds", "bytes", "modified"),
+)
+"""Header of duplicates.csv."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+class _File(msgspec.Struct, kw_only=True):
+    path: str
+    path_bytes: str | msgspec.UnsetType = msgspec.UNSET
+    kind: Kind
+    format: str
+    width: int
+    height: int
+    seconds: float
+    bytes: int
+    modified: str
+
+
+class _Match(msgspec.Struct, kw_only=True):
+    file: _File
+    decision: Decision
+    exact: Exact
+    whole: bool
+    probability: float
+    distance: float
+    evidence: float
+    spans: tuple[Span, ...]
+
+
+class _Group(msgspec.Struct, kw_only=True):
+    original: _File
+    matches: list[_Match]
+
+
+class _Skipped(msgspec.Struct, kw_only=True):
+    path: str
+    path_bytes: str | msgspec.UnsetType = msgspec.UNSET
+    reason: str
+    detail: str
+
+
+class _Report(msgspec.Struct, kw_only=True):
+    schema: int
+    version: str
+    created: str
+    seconds: float
+    roots: list[str]
+    model: str
+    space: str
+    precision: float
+    images: int
+    videos: int
+    unchanged: int
+    groups: list[_Group]
+    skipped: list[_Skipped]
+
+
+def write_json(result: ScanResult, path: Path) -> None:
+    """Write duplicates.json, UTF-8.
+
+    Raises:
+        DependencyError: the file cannot be written.
+    """
+    with atomic(path) as file:
+        file.write(msgspec.json.format(to_json(result), indent=2))
+        file.write(b"\n")
+
+
+def to_json(result: ScanResult) -> bytes:
+    """Return the content of duplicates.json on one line, for `--json`."""
+    report = _Report(
+        schema=SCHEMA,
+        version=result.version,
+        created=_timestamp(result.created),
+        seconds=round(result.seconds, 3),
+        roots=[readable(root) for root in result.roots],
+        model=result.model,
+        space=result.space,
+        precision=result.precision,
+        images=result.images,
+        videos=result.videos,
+        unchanged=result.unchanged,
+        groups=[_group(group) for group in result.groups],
+        skipped=[_skipped(skipped) for skipped in result.skipped],
+    )
+    return msgspec.json.encode(report)
+
+
+def write_csv(result: ScanResult, path: Path) -> None:
+    """Write duplicates.csv: one row for each match, or for each span of a match that has several.
+
+    Raises:
+        DependencyError: the file cannot be written.
+    """
+    _write_rows(path, COLUMNS, _rows(result.groups))
+
+
+def write_skipped(result: ScanResult, path: Path) -> None:
+    """Write skipped.csv: one row for each file that could not be used.
+
+    Raises:
+        DependencyError: the file cannot be written.
+    """
+    rows = ([_path_cell(item.path), item.reason, _text_cell(item.detail)] for item in result.skipped)
+    _write_rows(path, ("file", "reason", "detail"), rows)
+
+
+def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    with atomic(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text)  # RFC 4180: its line ends are what makes it quote a name with \r
+        writer.writerow(header)
+        writer.writerows(rows)
+        text.detach()  # flushes, and leaves the file open
+
+
+def _rows(groups: Iterable[Group]) -> Iterator[list[object]]:
+    for number, group in enumerate(groups, start=1):
+        original = _path_cell(group.original.path)
+        for match in group.matches:
+            for times in _times(match):
+                yield [number, original, _path_cell(match.file.path), *_scores(match), *times, *_facts(match.file)]
+
+
+def _times(match: Match) -> list[tuple[object, ...]]:
+    spans = match.spans
+    if not spans:
+        return [("", "", "", "")]
+    columns = ("query_start", "query_end", "reference_start", "reference_end")
+    return [tuple(f"{getattr(span, column):.3f}" for column in columns) for span in spans]
+
+
+def _scores(match: Match) -> list[object]:
+    whole = "yes" if match.whole else "no"
+    scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
+    return [match.decision.value, match.exact.value, whole, *scores]
+
+
+def _facts(file: File) -> list[object]:
+    seconds = f"{file.seconds:.3f}" if file.kind is Kind.VIDEO else ""
+    return [file.kind.value, file.format, file.width, file.height, seconds, file.bytes, _timestamp(file.modified)]
+
+
+def _path_cell(path: str) -> str:
+    text = readable(path)
+    return f"./{text}" if text.startswith(_FORMULA) else text
+
+
+def _text_cell(text: str) -> str:
+    text = readable(text)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _group(group: Group) -> _Group:
+    return _Group(original=_file(group.original), matches=[_match(match) for match in group.matches])
+
+
+def _match(match: Match) -> _Match:
+    return _Match(
+        file=_file(match.file),
+        decision=match.decision,
+        exact=match.exact,
+        whole=match.whole,
+        probability=round(match.probability, 6),
+        distance=round(match.distance, 6),
+        evidence=round(match.evidence, 6),
+        spans=match.spans,
+    )
+
+
+def _file(file: File) -> _File:
+    return _File(
+        path=readable(file.path),
+        path_bytes=_path_bytes(file.path),
+        kind=file.kind,
+        format=file.format,
+        width=file.width,
+        height=file.height,
+        seconds=round(file.seconds, 3),
+        bytes=file.bytes,
+        modified=_timestamp(file.modified),
+    )
+
+
+def _skipped(item: Skipped) -> _Skipped:
+    return _Skipped(
+        path=readable(item.path), path_bytes=_path_bytes(item.path), reason=item.reason, detail=readable(item.detail)
+    )
+
+
+def _path_bytes(path: str) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if is_utf8(path) else raw(path).hex()
+
+
+def _timestamp(seconds: float) -> str:
+    """Return Unix seconds as ISO 8601 in UTC; an absurd date of a file becomes an empty string."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""

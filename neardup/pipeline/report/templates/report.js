@@ -1,0 +1,301 @@
+"use strict";
+// Draws the groups of the report. All text goes in as text (textContent), never as HTML: file names are not trusted.
+(() => {
+  const PAGE = 30; // groups drawn at a time
+  const FOLD = 12; // copies shown before "show more"
+  const WORDS = [[0.999, "practically certain"], [0.99, "almost certain"], [0.9, "very likely"], [0.7, "likely"], [0.4, "perhaps"], [0, "doubtful"]];
+  const byId = (id) => document.getElementById(id);
+  const data = JSON.parse(byId("data").textContent);
+  const state = { text: "", decision: "all", kind: "all", sort: "size", shown: [], drawn: 0, current: -1, returnTo: null };
+
+  // --- Words and numbers
+  const percent = (p) => (p > 0.9999 ? "> 99.99 %" : `${(p * 100).toFixed(p >= 0.99 ? 2 : p >= 0.1 ? 0 : 1)} %`);
+  const likely = (p) => WORDS.find(([from]) => p >= from)[1];
+  const isExact = (match) => match.exact !== "";
+  const badge = (match) => (isExact(match) ? "exact" : match.decision);
+  const badgeText = (match) => ({ exact: match.exact === "bytes" ? "Identical file" : "Identical pixels", duplicate: "Duplicate", unsure: "Unsure", distinct: "Distinct" })[badge(match)];
+  const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+  function size(bytes) {
+    const units = ["bytes", "kB", "MB", "GB", "TB"];
+    let unit = 0;
+    while (bytes >= 1000 && unit < 4) { bytes /= 1000; unit += 1; }
+    return `${bytes.toFixed(unit === 0 || bytes >= 100 ? 0 : 1)} ${units[unit]}`;
+  }
+  function clock(seconds, fine = false) {
+    const tenths = Math.round(seconds * 10);
+    const s = fine ? (tenths % 600) / 10 : Math.round(seconds) % 60;
+    const minutes = Math.floor((fine ? tenths / 10 : Math.round(seconds)) / 60);
+    const tail = (fine ? s.toFixed(1) : String(s)).padStart(fine ? 4 : 2, "0");
+    const h = Math.floor(minutes / 60);
+    return h ? `${h}:${String(minutes % 60).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+  }
+  const date = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
+  const safeDate = (seconds) => { try { return date(seconds); } catch { return "no date"; } };
+  const split = (path) => { const at = path.lastIndexOf("/") + 1; return [path.slice(at), path.slice(0, at)]; };
+
+  // --- Elements
+  function el(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
+    }
+    node.append(...children.filter((child) => child !== null));
+    return node;
+  }
+  function svg(tag, attributes, ...children) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
+  }
+  function picture(tag, number, alt, attributes = {}, ...extra) {
+    const inside = number < 0
+      ? el("span", {}, "no preview")
+      : el("img", { src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt, decoding: "async" });
+    return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, inside, ...extra);
+  }
+  const film = (file) => (file.kind === "video" ? el("span", { class: "film", "aria-hidden": "true" }, `▶ ${clock(file.seconds)}`) : null);
+
+  function names(file, heading) {
+    const [name, folder] = split(file.path);
+    const link = el("a", { href: file.href, title: "Open the file", rel: "noreferrer" }, el("bdi", {}, name));
+    return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
+  }
+  function facts(file, original) {
+    const pixels = `${file.width} × ${file.height}`;
+    const larger = original && file.width * file.height > original.width * original.height;
+    const parts = [larger ? el("span", { class: "better", title: "More pixels than the original" }, `${pixels} ↑`) : pixels];
+    return el("p", { class: "facts" }, ...parts, ` · ${file.format}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
+  }
+  function verdict(match) {
+    const chance = isExact(match) && match.decision === "duplicate" ? null
+      : el("span", { class: "likely" }, `${percent(match.probability)}, ${likely(match.probability)}`);
+    return el("p", { class: "verdict" },
+      el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
+      el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
+      match.whole ? null : el("span", { class: "distance" }, "in part"));
+  }
+
+  // --- Video: where the one is in the other
+  function timeline(file, original, match) {
+    const scale = 1000 / Math.max(file.seconds, original.seconds, 0.1);
+    const still = (f) => f.kind === "image";
+    const edges = (f, from, to) => (still(f) ? [0, 12] : [from * scale, Math.max(to * scale, from * scale + 4)]);
+    const drawing = svg("svg", { viewBox: "0 0 1000 64", preserveAspectRatio: "none", role: "img", "aria-label": sentence(file, original, match) });
+    const track = (f, y) => svg("rect", { class: "track", x: 0, y, width: still(f) ? 12 : Math.max(4, f.seconds * scale), height: 14, rx: 2 });
+    drawing.append(track(file, 1), track(original, 49));
+    match.spans.forEach(([a, b, c, d], number) => {
+      const colour = `c${number % 5}`;
+      const [top, low] = [edges(file, a, b), edges(original, c, d)];
+      drawing.append(
+        svg("polygon", { class: `link ${colour}`, points: `${top[0]},15 ${top[1]},15 ${low[1]},49 ${low[0]},49` }),
+        svg("rect", { class: `band ${colour}`, x: top[0], y: 1, width: top[1] - top[0], height: 14 }),
+        svg("rect", { class: `band ${colour}`, x: low[0], y: 49, width: low[1] - low[0], height: 14 }));
+    });
+    return el("div", { class: "timeline" },
+      el("span", {}, "this copy"), drawing, el("span", {}, still(file) ? "still" : clock(file.seconds)),
+      el("span", { class: "low" }, "original"), el("span", { class: "low" }, still(original) ? "still" : clock(original.seconds)));
+  }
+  function spanText(file, original, [a, b, c, d]) {
+    const at = (f, from, to) => (to - from < 0.05 ? `at ${clock(from, true)}` : `${clock(from, true)} – ${clock(to, true)}`);
+    if (file.kind === "image") return `this picture is in the original ${at(original, c, d)}`;
+    if (original.kind === "image") return `the original picture is in this video ${at(file, a, b)}`;
+    return `${at(file, a, b)} here is ${at(original, c, d)} of the original`;
+  }
+  const sentence = (file, original, match) => match.spans.map((span) => spanText(file, original, span)).join("; ");
+
+  function timing(file, original, match) {
+    const lines = match.spans.slice(0, 6).map((span, number) => el("li", {},
+      el("span", { class: "dot", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 9 9", width: 9, height: 9 }, svg("rect", { class: `c${number % 5}`, width: 9, height: 9, rx: 2 }))),
+      spanText(file, original, span)));
+    const rest = match.spans.length - lines.length + match.more_spans;
+    if (rest > 0) lines.push(el("li", {}, `and ${plural(rest, "stretch", "stretches")} more, in duplicates.csv`));
+    const pairs = match.pairs.filter((pair) => pair.thumbnail >= 0 || pair.reference_thumbnail >= 0).map((pair) => el("li", { class: "pair" },
+      picture("div", pair.thumbnail, `This copy at ${clock(pair.seconds, true)}`),
+      picture("div", pair.reference_thumbnail, `The original at ${clock(pair.reference_seconds, true)}`),
+      pairLabel(file, original, pair)));
+    return el("div", { class: "timing" }, timeline(file, original, match), el("ul", { class: "spans" }, ...lines),
+      pairs.length ? el("ul", { class: "pairs", "aria-label": "The same moments in this copy and in the original" }, ...pairs) : null);
+  }
+  function pairLabel(file, original, pair) {
+    if (file.kind === "image") return clock(pair.reference_seconds, true);
+    if (original.kind === "image") return clock(pair.seconds, true);
+    return `${clock(pair.seconds, true)} = ${clock(pair.reference_seconds, true)}`;
+  }
+
+  // --- Groups
+  function member(match, original) {
+    const file = data.files[match.file];
+    const alt = `${badgeText(match)}: ${split(file.path)[0]}`;
+    const head = el("div", {},
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original), "aria-label": `Compare ${alt}` }, ...[film(file)].filter(Boolean)),
+      verdict(match), ...names(file, "h4"), facts(file, original));
+    if (!match.spans.length) return el("li", { class: "member" }, head);
+    return el("li", { class: "member timed" }, head, timing(file, original, match));
+  }
+  function draw({ group, number, matches }, position) {
+    const original = data.files[group.original];
+    const hidden = group.matches.length - matches.length;
+    const list = el("ul", { class: "members", "aria-label": "Copies" }, ...matches.slice(0, FOLD).map((match) => member(match, original)));
+    if (matches.length > FOLD) {
+      const button = el("button", { type: "button", onclick: () => {
+        const rest = matches.slice(FOLD).map((match) => member(match, original));
+        button.parentNode.replaceWith(...rest);
+        rest[0].querySelector("button").focus();
+      } }, `Show ${plural(matches.length - FOLD, "more copy", "more copies")}`);
+      list.append(el("li", { class: "more" }, button));
+    }
+    const left = el("div", { class: "original" },
+      el("p", { class: "label" }, "Original", el("span", {}, plural(group.matches.length, "copy", "copies"))),
+      picture("div", original.thumbnail, `Original: ${split(original.path)[0]}`, {}, ...[film(original)].filter(Boolean)),
+      ...names(original, "h3"), facts(original, null),
+      group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} in whole duplicates`) : null,
+      hidden ? el("p", { class: "facts" }, `${plural(hidden, "copy does", "copies do")} not fit the filter`) : null);
+    return el("article", { class: "group", id: `group-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Group ${number}, ${plural(matches.length, "copy", "copies")} of ${split(original.path)[0]}` }, left, list);
+  }
+
+  // --- Filter and sort
+  const groups = data.groups.map((group, index) => {
+    const whole = group.matches.filter((match) => match.whole && match.decision === "duplicate");
+    group.bytes = whole.reduce((sum, match) => sum + data.files[match.file].bytes, 0);
+    group.sure = Math.max(...group.matches.map((match) => match.probability));
+    group.doubt = Math.min(...group.matches.map((match) => match.probability));
+    return { group, number: index + 1 };
+  });
+  for (const file of data.files) file.search = file.path.toLocaleLowerCase();
+  const ORDER = {
+    size: (a, b) => b.matches.length - a.matches.length,
+    bytes: (a, b) => b.group.bytes - a.group.bytes,
+    doubt: (a, b) => a.group.doubt - b.group.doubt,
+    sure: (a, b) => b.group.sure - a.group.sure,
+    path: (a, b) => (data.files[a.group.original].search < data.files[b.group.original].search ? -1 : 1),
+    new: (a, b) => data.files[b.group.original].modified - data.files[a.group.original].modified,
+  };
+  function fits(match, original, originalNamed) {
+    const file = data.files[match.file];
+    const { decision, kind, text } = state;
+    const kinds = { all: true, image: file.kind === "image" && original.kind === "image", video: file.kind === "video" && original.kind === "video", mixed: file.kind !== original.kind, part: !match.whole };
+    const decisions = { all: true, exact: isExact(match), duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
+    return kinds[kind] && decisions[decision] && (originalNamed || file.search.includes(text));
+  }
+  function refresh() {
+    state.shown = groups.map(({ group, number }) => {
+      const original = data.files[group.original];
+      const named = original.search.includes(state.text);
+      return { group, number, matches: group.matches.filter((match) => fits(match, original, named)) };
+    }).filter(({ matches }) => matches.length).sort(ORDER[state.sort]);
+    state.drawn = 0;
+    state.current = -1;
+    byId("groups").replaceChildren();
+    byId("nothing").hidden = state.shown.length > 0;
+    byId("shown").textContent = state.shown.length === groups.length ? plural(groups.length, "group", "groups") : `${state.shown.length.toLocaleString("en")} of ${plural(groups.length, "group", "groups")}`;
+    drawMore();
+  }
+  function drawMore(upTo = state.drawn + PAGE) {
+    const next = state.shown.slice(state.drawn, upTo).map((entry, i) => draw(entry, state.drawn + i));
+    state.drawn += next.length;
+    byId("groups").append(...next);
+  }
+
+  // --- Compare
+  function compare(match, original) {
+    const file = data.files[match.file];
+    const dialog = byId("compare");
+    const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
+    const side = (f, title) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f)].filter(Boolean)));
+    const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
+    state.returnTo = document.activeElement;
+    dialog.replaceChildren(
+      el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
+      el("h2", { id: "compare-title" }, "Original and copy"),
+      el("div", { class: "sides" }, side(original, "Original"), side(file, "Copy")),
+      verdict(match),
+      match.spans.length ? el("p", { class: "facts" }, sentence(file, original, match)) : el("span", { hidden: true }),
+      el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
+        row("File", el("bdi", {}, original.path), el("bdi", {}, file.path)),
+        row("Pixels", `${original.width} × ${original.height}`, `${file.width} × ${file.height}`),
+        row("Size", size(original.bytes), size(file.bytes)),
+        row("Format", original.format, file.format),
+        ...(original.kind === "video" || file.kind === "video" ? [row("Length", length(original), length(file))] : []),
+        row("Modified", safeDate(original.modified), safeDate(file.modified))))));
+    dialog.showModal();
+  }
+
+  // --- Keyboard
+  function toGroup(step) {
+    if (!state.shown.length) return;
+    const focused = document.activeElement.closest?.(".group");
+    if (focused) state.current = Number(focused.dataset.position);
+    const next = Math.min(Math.max(state.current + step, 0), state.shown.length - 1);
+    while (state.drawn <= next) drawMore();
+    state.current = next;
+    const node = byId("groups").children[next];
+    node.focus({ preventScroll: true });
+    node.scrollIntoView({ block: "start" });
+  }
+  function toMember(step) {
+    const group = document.activeElement.closest?.(".group");
+    if (!group) return false;
+    const buttons = [...group.querySelectorAll("[data-compare]")];
+    const at = buttons.findIndex((button) => button.closest(".member").contains(document.activeElement));
+    buttons[Math.min(Math.max(at + step, 0), buttons.length - 1)].focus();
+    return true;
+  }
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.id === "text") {
+      if (event.key === "Enter") { event.preventDefault(); toGroup(0); }
+      if (event.key === "Escape") { event.target.value = ""; onFilter(); event.target.blur(); }
+      return;
+    }
+    if (event.target.matches("select, input")) return;
+    const inGroup = document.activeElement.closest?.(".group");
+    const actions = {
+      j: () => toGroup(1), k: () => toGroup(-1),
+      ArrowDown: inGroup && (() => toGroup(1)), ArrowUp: inGroup && (() => toGroup(-1)),
+      ArrowRight: inGroup && (() => toMember(1)), ArrowLeft: inGroup && (() => toMember(-1)),
+      Enter: document.activeElement === inGroup && inGroup && (() => inGroup.querySelector("[data-compare]").click()),
+      "/": byId("text") && (() => { byId("text").focus(); byId("text").select(); }),
+      "?": () => byId("help").showModal(), t: toggleTheme,
+    };
+    if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
+  }
+
+  // --- Light and dark
+  function store(value) { try { localStorage.setItem("neardup-theme", value); } catch { /* a page from a file may have no storage */ } }
+  function stored() { try { return localStorage.getItem("neardup-theme"); } catch { return null; } }
+  function toggleTheme() {
+    const root = document.documentElement;
+    const now = root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    store(root.dataset.theme);
+  }
+  if (["light", "dark"].includes(stored())) document.documentElement.dataset.theme = stored();
+  byId("theme").addEventListener("click", toggleTheme);
+  byId("help-open").addEventListener("click", () => byId("help").showModal());
+  byId("created").textContent = `${new Date(byId("created").dataset.seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}, `;
+  byId("compare").addEventListener("close", () => state.returnTo?.focus());
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  document.addEventListener("keydown", onKey);
+  if (!groups.length) return;
+
+  // --- Start
+  let waiting = 0;
+  function onFilter() {
+    state.text = byId("text").value.trim().toLocaleLowerCase();
+    state.decision = document.querySelector("input[name=decision]:checked").value;
+    state.kind = byId("kind").value;
+    state.sort = byId("sort").value;
+    refresh();
+  }
+  document.querySelector(".tools").addEventListener("submit", (event) => event.preventDefault());
+  document.querySelector(".tools").addEventListener("change", onFilter);
+  byId("text").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(onFilter, 120); });
+  byId("reset").addEventListener("click", () => { document.querySelector(".tools").reset(); onFilter(); });
+  new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting) && state.drawn < state.shown.length) drawMore();
+  }, { rootMargin: "1500px" }).observe(byId("more"));
+  window.addEventListener("beforeprint", () => drawMore(Math.min(state.shown.length, 500)));
+  onFilter(); // a browser may have kept the form's values over a reload
+})();

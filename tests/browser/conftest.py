@@ -1,0 +1,62 @@
+"""A real Chromium, which `make test` installs; never one that is downloaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("no Chromium: run `make test`, which installs it, or `apt-get install chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    opener = OpenPage(browser)
+    yield opener
+    problems = opener.problems
+    opener.close()
+    assert problems == []
+
+
+class OpenPage:
+    """Opens files; collects what goes wrong in them, and every request that leaves the file."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._pages: list[Page] = []
+        self.problems: list[str] = []
+
+    def __call__(self, path: Path, width: int = 1280, scheme: str = "light") -> Page:
+        page = self._browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.on("console", lambda message: self.problems.append(message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("dialog", lambda dialog: self.problems.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: self._check(request.url, path))
+        page.goto(path.as_uri())
+        self._pages.append(page)
+        return page
+
+    def _check(self, url: str, path: Path) -> None:
+        if not url.startswith("data:") and url != path.as_uri():
+            self.problems.append(f"request {url}")
+
+    def close(self) -> None:
+        for page in self._pages:
+            page.close()

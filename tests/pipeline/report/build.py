@@ -1,0 +1,63 @@
+"""Small scan results, built by hand, for the tests of the report."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
+from neardup.pipeline.types import Decision, Exact, Kind, Span
+
+_ids = itertools.count()
+
+
+def a_file(path: str, **changes: Any) -> File:
+    """Return a JPEG of 400×300 pixels and 1000 bytes, changed by the 1st of January 2024."""
+    facts: dict[str, Any] = {
+        "kind": Kind.IMAGE,
+        "format": "jpeg",
+        "width": 400,
+        "height": 300,
+        "seconds": 0.0,
+        "bytes": 1000,
+        "modified": 1_704_067_200.0,
+    }
+    return File(id=next(_ids), path=path, **{**facts, **changes})
+
+
+def a_video(path: str, seconds: float = 10.0, **changes: Any) -> File:
+    """Return an mp4."""
+    return a_file(path, kind=Kind.VIDEO, format="mp4", seconds=seconds, **changes)
+
+
+def a_match(file: File, decision: Decision = Decision.DUPLICATE, **changes: Any) -> Match:
+    """Return a whole-file match, `duplicate` with probability 0.99 unless told otherwise."""
+    scores: dict[str, Any] = {"exact": Exact.NO, "distance": 0.25, "evidence": 0.75, "probability": 0.99, "whole": True}
+    return Match(file=file, decision=decision, **{**scores, **changes})
+
+
+def a_part(file: File, *spans: Span, **changes: Any) -> Match:
+    """Return a match of a part."""
+    return a_match(file, whole=False, spans=spans, **changes)
+
+
+def a_result(*groups: Group, skipped: tuple[Skipped, ...] = (), **changes: Any) -> ScanResult:
+    """Return the result of a scan of `Pictures` that found these groups."""
+    facts: dict[str, Any] = {
+        "roots": ("Pictures",),
+        "images": 12,
+        "videos": 3,
+        "unchanged": 0,
+        "seconds": 1.5,
+        "created": 1_704_067_200.0,
+        "version": "0.1.0",
+        "model": "test-model",
+        "space": "0123abcd",
+        "precision": 0.99,
+    }
+    return ScanResult(groups=groups, skipped=skipped, **{**facts, **changes})
+
+
+def a_group(original: File, *matches: Match) -> Group:
+    """Return a group."""
+    return Group(original=original, matches=matches)

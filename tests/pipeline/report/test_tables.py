@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neardup.pipeline.report.result import Group, ScanResult, Skipped
+from neardup.pipeline.report.tables import COLUMNS, write_csv, write_json, write_skipped
+from neardup.pipeline.types import Decision, Exact, Span
+from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
+
+LATIN1 = os.fsdecode(b"Pictures/caf\xe9.jpg")
+
+
+def rows(result: ScanResult, tmp_path: Path) -> list[dict[str, str]]:
+    write_csv(result, tmp_path / "duplicates.csv")
+    with (tmp_path / "duplicates.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def report(result: ScanResult, tmp_path: Path) -> dict[str, Any]:
+    write_json(result, tmp_path / "duplicates.json")
+    loaded: dict[str, Any] = json.loads((tmp_path / "duplicates.json").read_bytes().decode("utf-8"))
+    return loaded
+
+
+def clip() -> Group:
+    """Two stretches of one video are in another; a still image is also in it."""
+    return a_group(
+        a_video("Videos/film.mp4", 60),
+        a_part(a_video("Videos/best of.mp4"), Span(0, 4, 10, 14), Span(5, 9.5, 30, 34.5)),
+        a_part(a_file("still.png"), Span(0, 0, 12, 12.5), decision=Decision.UNSURE),
+    )
+
+
+def test_csv_has_a_row_for_each_match_and_span(tmp_path: Path) -> None:
+    image = a_group(a_file("a.jpg"), a_match(a_file("b.jpg"), exact=Exact.BYTES, distance=0.0, probability=1.0))
+    found = rows(a_result(image, clip()), tmp_path)
+    assert [(row["group"], row["file"], row["query_start"], row["reference_end"]) for row in found] == [
+        ("1", "b.jpg", "", ""),
+        ("2", "Videos/best of.mp4", "0.000", "14.000"),
+        ("2", "Videos/best of.mp4", "5.000", "34.500"),
+        ("2", "still.png", "0.000", "12.500"),
+    ]
+    assert found[0]["exact"] == "bytes"
+    assert found[0]["whole"] == "yes"
+    assert found[0]["modified"] == "2024-01-01T00:00:00Z"
+    assert found[3]["decision"] == "unsure"
+    assert found[3]["whole"] == "no"
+    assert tuple(found[0]) == COLUMNS
+
+
+def test_an_empty_result_is_a_header_only(tmp_path: Path) -> None:
+    assert rows(a_result(), tmp_path) == []
+    assert (tmp_path / "duplicates.csv").read_text().startswith("group,original,file,")
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_path_in_csv_is_a_formula_and_each_still_names_its_file(first: str, tmp_path: Path) -> None:
+    name = f"{first}cmd.jpg"
+    [row] = rows(a_result(a_group(a_file("a.jpg"), a_match(a_file(name)))), tmp_path)
+    assert row["file"] == f"./{name}"
+    assert Path(row["file"]) == Path(name)
+
+
+def test_names_with_newlines_quotes_and_commas_come_back_from_csv(tmp_path: Path) -> None:
+    name = 'new\nline, "quoted"; café.jpg'
+    [row] = rows(a_result(a_group(a_file("a.jpg"), a_match(a_file(name)))), tmp_path)
+    assert row["file"] == name
+
+
+def test_json_has_the_documented_fields(tmp_path: Path) -> None:
+    found = report(a_result(clip(), skipped=(Skipped(path="x.jpg", reason="empty", detail="no bytes"),)), tmp_path)
+    assert found["schema"] == 1
+    assert found["created"] == "2024-01-01T00:00:00Z"
+    assert found["roots"] == ["Pictures"]
+    assert found["skipped"] == [{"path": "x.jpg", "reason": "empty", "detail": "no bytes"}]
+    [group] = found["groups"]
+    assert group["original"]["seconds"] == 60
+    first = group["matches"][0]
+    assert first["file"]["path"] == "Videos/best of.mp4"
+    assert "path_bytes" not in first["file"]
+    assert first["spans"][1] == {
+        "query_start": 5,
+        "query_end": 9.5,
+        "reference_start": 30,
+        "reference_end": 34.5,
+        "evidence": 0,
+    }
+    assert (first["decision"], first["exact"], first["whole"]) == ("duplicate", "", False)
+
+
+def test_json_gives_the_bytes_of_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    found = report(a_result(a_group(a_file(LATIN1), a_match(a_file("b.jpg")))), tmp_path)
+    original = found["groups"][0]["original"]
+    assert original["path"] == "Pictures/caf\\xe9.jpg"
+    assert bytes.fromhex(original["path_bytes"]) == b"Pictures/caf\xe9.jpg"
+
+
+def test_skipped_files_are_listed_with_their_reason(tmp_path: Path) -> None:
+    skipped = (
+        Skipped(path=LATIN1, reason="truncated", detail="ends early"),
+        Skipped(path="=x.jpg", reason="decode", detail="=1+1"),
+    )
+    write_skipped(a_result(skipped=skipped), tmp_path / "skipped.csv")
+    with (tmp_path / "skipped.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["file", "reason", "detail"],
+            ["Pictures/caf\\xe9.jpg", "truncated", "ends early"],
+            ["./=x.jpg", "decode", "'=1+1"],
+        ]
+
+
+def test_an_impossible_date_is_left_out(tmp_path: Path) -> None:
+    [row] = rows(a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg", modified=1e18)))), tmp_path)
+    assert row["modified"] == ""
