@@ -1,0 +1,137 @@
+"""Animated GIF and WebP: count frames without decoding them, and sample those of a WebP.
+
+FFmpeg decodes an animated GIF as any video; an animated WebP only Pillow does.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import accumulate
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.extent import ends_early
+from neardup.pipeline.media.faults import decoding
+from neardup.pipeline.media.identify import GIF, WEBP, Format
+from neardup.pipeline.media.image import open_plugin, to_rgb
+from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+
+_MAX_PICTURES = 100
+"""A whole animation may have this many times the pixels that one picture may have."""
+_HASTY_MS, _HASTY_MEANS_MS = 10, 100
+"""Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""
+
+
+def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
+    """Return whether a GIF or WebP has more than one frame.
+
+    Raises:
+        InvalidFrame: BOMB, more frames, or more pixels in all of them, than the limits allow.
+    """
+    if format == GIF:
+        frames = _gif_frames(data, limits.max_frames + 1)
+        width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
+    elif format == WEBP and data[12:16] == b"VP8X":
+        frames = len(_webp_durations(data, limits.max_frames + 1))
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    else:
+        return False
+    if frames > limits.max_frames:
+        raise InvalidFrame(Reason.BOMB, f"more than {limits.max_frames} frames in a {format.name}")
+    if frames * width * height > _MAX_PICTURES * limits.max_pixels:
+        raise InvalidFrame(Reason.BOMB, f"{frames} frames of {width} × {height} pixels in a {format.name}")
+    return frames > 1
+
+
+def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float) -> Media:
+    """Open an animated WebP; see `video.open_video`."""
+    starts = _starts(data, limits)
+    with _guard(data):
+        picture = open_plugin(data, WEBP, limits)
+        check_length(starts[-1], len(starts), limits, sample_fps)
+    schedule, last = Schedule(sample_fps), len(starts) - 2
+    picked = [number for number, start in enumerate(starts[:-1]) if schedule.picks(start) or number == last]
+
+    def frames() -> Iterator[Frame]:
+        for number in picked:
+            with _guard(data):
+                rgb = _frame(picture, number)
+            yield Frame(pts=starts[number], tile=squeeze(rgb, size))
+
+    return Media(
+        kind=Kind.VIDEO,
+        format=WEBP.name,
+        width=picture.width,
+        height=picture.height,
+        seconds=starts[-1],
+        pixels_digest=b"",
+        frames=frames(),
+    )
+
+
+def webp_frame_at(data: bytes, seconds: float, max_side: int, limits: Limits) -> Pixels:
+    """Return one frame of an animated WebP; see `video.video_frame_at`."""
+    starts = _starts(data, limits)[:-1]
+    number = next((number for number, start in enumerate(starts) if start >= seconds), len(starts) - 1)
+    with _guard(data):
+        small = Image.fromarray(_frame(open_plugin(data, WEBP, limits), number))
+    small.thumbnail((max_side, max_side))
+    return np.asarray(small)
+
+
+def _guard(data: bytes) -> AbstractContextManager[None]:
+    return decoding(WEBP, lambda: ends_early(WEBP, io.BytesIO(data)))
+
+
+def _frame(picture: ImageFile.ImageFile, number: int) -> Pixels:
+    picture.seek(number)
+    picture.load()
+    return np.array(to_rgb(picture))
+
+
+def _starts(data: bytes, limits: Limits) -> list[float]:
+    """Return when each frame starts, and when the last one ends, in seconds."""
+    durations = _webp_durations(data, limits.max_frames + 1)
+    return [ms / 1000 for ms in accumulate(durations, initial=0)]
+
+
+def _gif_frames(data: bytes, enough: int) -> int:
+    """Walk the blocks of a GIF (GIF89a specification, 1990) and count pictures, up to `enough`."""
+    count, at = 0, 13 + _color_table(data[10:11])
+    while count < enough:
+        block = data[at : at + 1]
+        if block == b",":
+            count += 1
+            at += 11 + _color_table(data[at + 9 : at + 10])
+        elif block == b"!":
+            at += 2
+        else:
+            break
+        while at < len(data) and data[at]:
+            at += data[at] + 1
+        at += 1
+    return count
+
+
+def _color_table(flags: bytes) -> int:
+    """Return how many bytes of colour table follow."""
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+
+def _webp_durations(data: bytes, enough: int) -> list[int]:
+    """Walk the chunks of a WebP (RFC 9649, 2.7) and return the milliseconds of each frame, of `enough` at most."""
+    durations: list[int] = []
+    at = 12
+    while at + 8 <= len(data) and len(durations) < enough:
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"ANMF":
+            ms = int.from_bytes(data[at + 20 : at + 23], "little")
+            durations.append(ms if ms > _HASTY_MS else _HASTY_MEANS_MS)
+        at += 8 + length + length % 2
+    return durations

@@ -1,0 +1,150 @@
+"""Open a video container and read its frames with their times.
+
+The demuxer is the one for the format found in the content, never FFmpeg's guess, and the path a local file's: neither
+a playlist nor a file whose name looks like a URL can make FFmpeg open anything else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.extent import ends_early
+from neardup.pipeline.media.identify import Format
+from neardup.pipeline.types import Limits
+
+_DEMUXERS = {
+    "mp4": "mov",
+    "mov": "mov",
+    "mkv": "matroska",
+    "webm": "matroska",
+    "avi": "avi",
+    "ts": "mpegts",
+    "gif": "gif",
+}
+# In these codecs a frame that no other refers to is marked, and can be left out without a trace in the others.
+_SKIPPING_CODECS = {"h264", "mpeg2video", "mpeg4"}
+_DISCONTINUITY = 1.0
+"""Seconds. Times that step back further than this begin anew, as where recordings were joined."""
+_USUAL_RATE = 25.0
+_IO_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A container, its video stream, and the duration as far as the container knows it, else 0.0."""
+
+    container: InputContainer
+    stream: VideoStream
+    seconds: float
+
+
+def open_container(source: bytes | Path, format: Format, limits: Limits, threads: int = 1) -> Opened:
+    """Open a container and find its first real video stream; cover art is none.
+
+    Raises:
+        InvalidFrame: FORMAT where there is no video stream, or none that can be decoded.
+        av.FFmpegError: the container is broken.
+    """
+    options = {"max_pixels": str(limits.max_pixels)}  # also for the frames that are decoded while opening
+    container = av.open(
+        "file:" + os.fspath(source) if isinstance(source, Path) else io.BytesIO(source),
+        format=_DEMUXERS[format.name],
+        options=options,
+        metadata_errors="replace",
+        timeout=_IO_TIMEOUT_SECONDS,
+    )
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams or streams[0].codec_context is None:
+        raise InvalidFrame(Reason.FORMAT, f"{format.name} without a video stream that can be decoded")
+    stream = streams[0]
+    stream.codec_context.options = options
+    stream.codec_context.thread_count = threads
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    return Opened(container, stream, _duration(container, stream))
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration and stream.time_base:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, float((container.duration or 0) / av.time_base))
+
+
+def source_ends_early(source: bytes | Path, format: Format) -> bool:
+    """Return whether the source is cut off, as far as its own structure tells."""
+    try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            return ends_early(format, file)
+    except OSError:
+        return False
+
+
+class Clock:
+    """Turns timestamps into seconds from the first frame that never run backwards."""
+
+    def __init__(self, stream: VideoStream, origin: float | None = None) -> None:
+        self.origin = origin
+        self._step = 1 / float(stream.average_rate or _USUAL_RATE)
+        self._last = 0.0
+
+    def __call__(self, time: float | None) -> float:
+        """Return the seconds of the next frame, whose timestamp is `time`; a frame without comes a step later."""
+        if self.origin is None:
+            self.origin = time or 0.0
+            return self._last
+        seconds = self._last + self._step if time is None else time - self.origin
+        if seconds < self._last - _DISCONTINUITY and time is not None:
+            seconds = self._last + self._step
+            self.origin = time - seconds
+        self._last = max(self._last, seconds)
+        return self._last
+
+
+def timed_frames(
+    video: Opened, clock: Clock, skips: Callable[[float], bool] = lambda _seconds: False
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Decode, in order of time.
+
+    Frames that cannot be decoded are passed over, as players do, but not at the end.
+
+    Args:
+        skips: says of a time whether a frame there is not needed; it may save decoding it, or it may come all the same.
+    Raises:
+        av.FFmpegError: the last packets could not be decoded.
+    """
+    codec = video.stream.codec_context
+    may_skip = codec.name in _SKIPPING_CODECS
+    broken: av.FFmpegError | None = None
+    for packet in video.container.demux(video.stream):
+        if may_skip:
+            codec.skip_frame = "NONREF" if _is_skipped(packet, clock, skips) else "DEFAULT"
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            broken = error
+            continue
+        for frame in frames:
+            if not frame.is_corrupt:
+                broken = None
+                yield clock(frame.time), frame
+    if broken is not None:
+        raise broken
+
+
+def _is_skipped(packet: Packet[VideoStream], clock: Clock, skips: Callable[[float], bool]) -> bool:
+    if packet.pts is None or packet.time_base is None or clock.origin is None:
+        return False
+    return skips(float(packet.pts * packet.time_base) - clock.origin)

@@ -1,0 +1,85 @@
+"""Tell a format by the first bytes of its content, never by a file's name.
+
+A GIF or WebP is called an image here. Whether it moves, which makes it a video, is known only once it has been opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neardup.pipeline.types import Kind
+
+HEAD_BYTES = 1024
+"""How much of the beginning `identify` wants to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format that is read here: its short lower-case name, and what it holds."""
+
+    name: str
+    kind: Kind
+
+
+JPEG = Format("jpeg", Kind.IMAGE)
+PNG = Format("png", Kind.IMAGE)
+WEBP = Format("webp", Kind.IMAGE)
+GIF = Format("gif", Kind.IMAGE)
+AVIF = Format("avif", Kind.IMAGE)
+HEIC = Format("heic", Kind.IMAGE)
+BMP = Format("bmp", Kind.IMAGE)
+TIFF = Format("tiff", Kind.IMAGE)
+MP4 = Format("mp4", Kind.VIDEO)
+MOV = Format("mov", Kind.VIDEO)
+MKV = Format("mkv", Kind.VIDEO)
+WEBM = Format("webm", Kind.VIDEO)
+AVI = Format("avi", Kind.VIDEO)
+TS = Format("ts", Kind.VIDEO)
+
+_MAGIC = {
+    b"\xff\xd8\xff": JPEG,
+    b"\x89PNG\r\n\x1a\n": PNG,
+    b"GIF87a": GIF,
+    b"GIF89a": GIF,
+    b"II*\x00": TIFF,
+    b"MM\x00*": TIFF,
+    b"II+\x00": TIFF,  # BigTIFF
+    b"MM\x00+": TIFF,
+}
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_OLD_QUICKTIME = {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
+# A transport stream has its sync byte every 188 bytes; on Blu-ray each packet has four more bytes before it.
+_TS_SYNC = ((0, 188), (4, 192))
+
+
+def identify(head: bytes) -> Format | None:
+    """Return the format of content that begins with `head` (HEAD_BYTES of it, or all), None if it is none we read."""
+    for magic, format in _MAGIC.items():
+        if head.startswith(magic):
+            return format
+    if head[:4] == b"RIFF":
+        return {b"WEBP": WEBP, b"AVI ": AVI}.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        return _iso(head)
+    if head[4:8] in _OLD_QUICKTIME:
+        return MOV
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return WEBM if b"\x42\x82\x84webm" in head else MKV  # EBML element DocType
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return BMP
+    if any(head[start : start + 2 * step + 1 : step] == b"GGG" for start, step in _TS_SYNC):
+        return TS
+    return None
+
+
+def _iso(head: bytes) -> Format:
+    """Tell the formats of the ISO base media family by the brands of the `ftyp` box that the content begins with."""
+    major, length = head[8:12], int.from_bytes(head[:4], "big")
+    brands = {major, *(head[at : at + 4] for at in range(16, min(length, len(head)), 4))}
+    if major in _AVIF_BRANDS or (major in _HEIC_BRANDS and brands & _AVIF_BRANDS):
+        return AVIF
+    if major in _HEIC_BRANDS:
+        return HEIC
+    return MOV if major == b"qt  " else MP4

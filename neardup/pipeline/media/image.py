@@ -1,0 +1,189 @@
+"""Decode still pictures: upright, RGB, on white, at no more resolution than the tile needs.
+
+Plugins of Pillow are called directly, not through `Image.open`: the format is known, and Pillow's own limit on pixels
+warns where ours decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import BinaryIO
+
+import numpy as np
+import pillow_heif.options
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from pillow_heif.as_plugin import HeifImageFile
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.extent import ends_early
+from neardup.pipeline.media.faults import decoding
+from neardup.pipeline.media.identify import Format, identify
+from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
+from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+
+DEFAULT_LIMITS = Limits()
+
+_PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "avif": AvifImagePlugin.AvifImageFile,
+    "heic": HeifImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+}
+# Items are decoded side by side, so that threads within one would only be in each other's way.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.options.DECODE_THREADS = 1
+
+_STRIP_PIXELS = 2**22
+_LARGE_PIXELS = 2**25
+_large = threading.Lock()
+"""Held while a picture of more than _LARGE_PIXELS is decoded: many threads must not add up to many gigabytes."""
+
+
+def open_image(data: bytes, format: Format, size: int, limits: Limits) -> Media:
+    """Decode a picture; of several pages or frames, the first.
+
+    Args:
+        data: the whole file. format: what `identify` says of it.
+        size: side of the tile.
+    Raises:
+        InvalidFrame: the content is broken, cut off or beyond the limits.
+    """
+    digest = hashlib.sha256()
+    with decoding(format, lambda: ends_early(format, io.BytesIO(data))):
+        picture = open_plugin(data, format, limits)
+        with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
+            width, height, scale = _load(picture, size)
+            turn = orientation(picture.info.get("exif", b""))
+            digest.update(b"%d %d %d %d " % (width, height, scale, turn))
+            rgb, factor = _reduce(picture, size, lambda strip: digest.update(strip.data))
+    shrunk = scale * factor
+    tile = squeeze(rgb, size, (height / shrunk, width / shrunk))
+    frame = Frame(pts=0.0, tile=upright(tile, turn))
+    if turn >= SIDEWAYS:
+        width, height = height, width
+    return Media(
+        kind=Kind.IMAGE,
+        format=format.name,
+        width=width,
+        height=height,
+        seconds=0.0,
+        pixels_digest=digest.digest()[:16],
+        frames=iter((frame,)),
+    )
+
+
+def thumbnail(data: bytes, max_side: int, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Return a picture at its own aspect ratio, upright, its longer side `max_side` or its own size if that is less.
+
+    Returns:
+        uint8 (h, w, 3).
+    Raises:
+        InvalidFrame: as `open_image`.
+    """
+    format = identify(data)
+    if format is None or format.kind is not Kind.IMAGE:
+        raise InvalidFrame(Reason.FORMAT, "no image format that is read here")
+    with decoding(format, lambda: ends_early(format, io.BytesIO(data))):
+        picture = open_plugin(data, format, limits)
+        with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
+            _load(picture, max_side)
+            rgb, _factor = _reduce(picture, max_side, lambda _strip: None)
+    small = Image.fromarray(rgb)
+    small.thumbnail((max_side, max_side))
+    return upright(np.asarray(small), orientation(picture.info.get("exif", b"")))
+
+
+def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:
+    """Read the header, and check the picture's size before anything of that size is allocated."""
+    picture = _PLUGINS[format.name](io.BytesIO(data))
+    check_pixels(picture.width, picture.height, limits)
+    return picture
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """Raise InvalidFrame (BOMB) for a picture of more pixels than the limit, (DECODE) for one of none."""
+    if width * height > limits.max_pixels:
+        raise InvalidFrame(Reason.BOMB, f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
+    if width * height <= 0:
+        raise InvalidFrame(Reason.DECODE, f"{width} × {height} pixels")
+
+
+def _load(picture: ImageFile.ImageFile, side: int) -> tuple[int, int, int]:
+    """Decode in place; a JPEG at 1/2, 1/4 or 1/8 scale where both sides stay at least `side`.
+
+    Returns:
+        width and height at full scale, before EXIF orientation, and the scale's denominator.
+    """
+    width, height = picture.size
+    if isinstance(picture, JpegImagePlugin.JpegImageFile):  # HEIC would answer with its embedded thumbnail
+        picture.draft("RGB", (side, side))
+    scale = round(width / picture.width)
+    picture.load()
+    # TIFF is turned upright by loading, and the size in a HEIC header may be off.
+    return (width, height, scale) if scale > 1 else (picture.width, picture.height, 1)
+
+
+def _reduce(picture: Image.Image, side: int, seen: Callable[[Pixels], object]) -> tuple[Pixels, int]:
+    """Shrink by a whole factor so that both sides stay at least twice `side`, strip by strip.
+
+    A strip at a time keeps the copies small that RGB on white needs: a picture of 200 million pixels takes most of a
+    gigabyte as it is.
+
+    Args:
+        seen: called with each strip at full size.
+    Returns:
+        uint8 (h, w, 3), and the factor.
+    """
+    picture = _eight_bits(picture)
+    width, height = picture.size
+    factor = max(1, min(width, height) // (2 * side))
+    rows = max(1, _STRIP_PIXELS // width // factor) * factor
+    strips = []
+    for top in range(0, height, rows):
+        rgb = to_rgb(picture if rows >= height else picture.crop((0, top, width, min(height, top + rows))))
+        pixels = np.array(rgb)
+        seen(pixels)
+        strips.append(np.array(rgb.reduce(factor)) if factor > 1 else pixels)
+    return strips[0] if len(strips) == 1 else np.concatenate(strips), factor
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Bring the modes that Pillow would clip to 0 to 255: the upper 8 of 16 bits; other numbers stretched to fit."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float32))
+        low, high = float(values.min()), float(values.max())
+        return Image.fromarray(((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8))
+    return picture
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture of any 8-bit mode as RGB, what is transparent on white."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white

@@ -1,0 +1,110 @@
+"""Open any image or video: the one way into this stage.
+
+Safe to call from many threads at once; decoding releases the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media import image
+from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
+from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
+from neardup.pipeline.media.video import open_video, video_frame_at
+from neardup.pipeline.types import Kind, Limits, Media, Pixels
+
+DEFAULT_SAMPLE_FPS = 2.0
+
+
+def open_media(
+    source: bytes | Path, size: int, limits: Limits = image.DEFAULT_LIMITS, sample_fps: float = DEFAULT_SAMPLE_FPS
+) -> Media:
+    """Open an image or a video.
+
+    Args:
+        source: the content, or a file. An image is read whole; a video is streamed from its file.
+        size: side of the tiles, in pixels.
+        limits: what the content may ask for.
+        sample_fps: frames per second of a video that are looked at, besides its first and last one.
+    Raises:
+        InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
+    """
+    source, format = _admit(source, limits)
+    if format.kind is Kind.VIDEO:
+        return open_video(source, format, size, limits, sample_fps)
+    data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+    if not is_animated(data, format, limits):
+        return image.open_image(data, format, size, limits)
+    if format == GIF:
+        return open_video(data, format, size, limits, sample_fps)
+    return open_webp(data, size, limits, sample_fps)
+
+
+def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits = image.DEFAULT_LIMITS) -> Pixels:
+    """Return a picture for people: upright, aspect ratio kept, its longer side `max_side` or less.
+
+    Args:
+        source: an image or a video.
+        seconds: time from the start of a video; its first frame at or after it is taken, else the last one.
+    Returns:
+        uint8 (h, w, 3).
+    Raises:
+        InvalidFrame: as `open_media`.
+    """
+    source, format = _admit(source, limits)
+    if format.kind is Kind.VIDEO:
+        return video_frame_at(source, format, seconds, max_side, limits)
+    data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+    if not is_animated(data, format, limits):
+        return image.thumbnail(data, max_side, limits)
+    if format == GIF:
+        return video_frame_at(data, format, seconds, max_side, limits)
+    return webp_frame_at(data, seconds, max_side, limits)
+
+
+def _admit(source: bytes | Path, limits: Limits) -> tuple[bytes | Path, Format]:
+    """Check the size and find the format."""
+    if isinstance(source, bytes):
+        length, head = len(source), source[:HEAD_BYTES]
+    else:
+        length, head = _look(source)
+    if not length:
+        raise InvalidFrame(Reason.EMPTY, "no bytes")
+    format = identify(head)
+    if format is None:
+        raise InvalidFrame(Reason.FORMAT, f"content begins with {head[:8].hex(' ')}, which is no format read here")
+    most = limits.max_bytes if format.kind is Kind.IMAGE else limits.max_video_bytes
+    if length > most:
+        raise InvalidFrame(Reason.TOO_LARGE, f"{length} bytes of {format.name}, at most {most} are read")
+    return source, format
+
+
+def _look(path: Path) -> tuple[int, bytes]:
+    """Return a file's size and its first bytes."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would keep us waiting
+            raise InvalidFrame(Reason.UNREADABLE, "not a regular file")
+        with path.open("rb", buffering=0) as file:
+            return status.st_size, file.read(HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise _unreadable(error) from error
+    if len(data) > most:  # it has grown
+        raise InvalidFrame(Reason.TOO_LARGE, f"more than {most} bytes")
+    return data
+
+
+def _unreadable(error: OSError) -> InvalidFrame:
+    reason = Reason.VANISHED if isinstance(error, FileNotFoundError) else Reason.UNREADABLE
+    return InvalidFrame(reason, os.strerror(error.errno) if error.errno else str(error))
