@@ -1,0 +1,75 @@
+"""The index that compares with everything: exact, needs no training, and the yardstick of the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neardup.pipeline.index.checks import check_k, check_vectors
+from neardup.pipeline.index.flat import Flat, pick_device
+from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
+from neardup.pipeline.index.store import Store
+from neardup.pipeline.types import Descriptors, Ids, Neighbours
+
+
+class ExactIndex:
+    """Implements `Index` by brute force in memory: 6 d + 40 bytes per descriptor."""
+
+    def __init__(self, dimension: int, space: str, device: str = "auto") -> None:
+        """Make an empty index.
+
+        Args:
+            dimension: d. space: id of the model and preprocessing that make the descriptors.
+            device: "auto", "cpu" or "cuda", where the products are computed.
+        """
+        self._device = pick_device(device)
+        self._store = Store(dimension, space)
+        self._flat = Flat(dimension, self._device)
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self._store.vectors.dimension
+
+    @property
+    def space(self) -> str:
+        """Whose descriptors these are."""
+        return self._store.vectors.space
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, item: int) -> bool:
+        return item in self._store
+
+    def add(self, ids: Ids, vectors: Descriptors) -> None:
+        """See `Index.add`."""
+        rows = self._store.add(ids, vectors)
+        self._flat.add(rows, self._store.vectors.read(rows))
+
+    def remove(self, ids: Ids) -> None:
+        """See `Index.remove`."""
+        self._flat.remove(self._store.remove(ids))
+
+    def search(self, queries: Descriptors, k: int) -> Neighbours:
+        """See `Index.search`."""
+        check_k(k)
+        check_vectors(queries, self.dimension)
+        return self._store.rank(queries, self._flat.candidates(queries, k), k)
+
+    def save(self, folder: Path) -> None:
+        """See `Index.save`."""
+        write_snapshot(folder, self.dimension, self.space, self._store.save)
+        if self._store.is_wasteful():
+            self.load(folder)
+
+    def load(self, folder: Path) -> None:
+        """See `Index.load`."""
+        store = Store(self.dimension, self.space)
+        store.fill(read_snapshot(folder, self.dimension, self.space))
+        flat = Flat(self.dimension, self._device)
+        flat.fill(store)
+        self._store, self._flat = store, flat
+
+    def close(self) -> None:
+        """See `Index.close`."""
+        self._store.delete()

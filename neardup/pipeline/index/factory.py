@@ -1,0 +1,38 @@
+"""Which index to use."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.index.interface import Index
+
+IndexKind = Literal["auto", "exact", "scann"]
+
+
+def make_index(
+    dimension: int, space: str, kind: IndexKind = "auto", folder: Path | None = None, device: str = "auto"
+) -> Index:
+    """Make an empty index.
+
+    Args:
+        dimension: d of the descriptors. space: id of the model and preprocessing that make them.
+        kind: "exact" compares with everything. "scann" does so up to `Policy.min_rows` descriptors and has ScaNN
+            propose the candidates from there on. "auto" is "scann" where ScaNN is installed (Linux only), else "exact".
+        folder: where "scann" keeps its working files, for as long as it is open; None takes the system's temporary
+            folder. They are no snapshot: see `Index.save`.
+        device: "auto", "cpu" or "cuda", where products are computed.
+    Raises:
+        ConfigError: an unknown kind, or ScaNN is wanted and missing.
+    """
+    if kind not in ("auto", "exact", "scann"):
+        raise ConfigError(f"index kind {kind!r}: expected auto, exact or scann")
+    if kind == "exact" or (kind == "auto" and importlib.util.find_spec("scann") is None):
+        from neardup.pipeline.index.exact import ExactIndex
+
+        return ExactIndex(dimension, space, device)
+    from neardup.pipeline.index.scann import ScannIndex
+
+    return ScannIndex(dimension, space, folder, device)

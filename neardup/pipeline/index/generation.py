@@ -1,0 +1,171 @@
+"""A ScaNN searcher over the rows that there were at one moment: immutable, disposable, built by another process.
+
+ScaNN only proposes. It numbers its points from 0; `Generation` maps them to rows, drops those that were removed since,
+and looks further where too few are left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index.durable import naming
+from neardup.pipeline.index.scann_build import Tree
+from neardup.pipeline.index.store import RowNumbers, Store
+from neardup.pipeline.types import Descriptors
+
+_SPARE = 8
+"""Candidates beyond k: bfloat16 orders copies of one picture only roughly."""
+_PREORDER = 100
+_WIDEN = 4
+_SEARCHER = "scann"
+_POINTS = "scann-rows.npy"
+_ABOUT = "scann.json"
+# What ScaNN writes that a vector could be read from.
+_WITH_VECTORS = ("bfloat16_dataset.npy", "hashed_dataset.npy")
+
+
+class Generation:
+    """A searcher with the row of each of its points.
+
+    Attributes:
+        end: the first row that is newer than all of its own.
+        live: how many of its rows can still be found; kept up to date by `forget`.
+    """
+
+    def __init__(self, folder: Path, rows: RowNumbers, end: int, tree: Tree) -> None:
+        """Load what a build wrote.
+
+        Args:
+            folder: with the searcher's files; deleted by `discard`.
+            rows: int64 (points,), -1 for a point whose row is gone.
+        Raises:
+            DependencyError: ScaNN cannot read it, or it holds another number of points.
+        """
+        self.folder, self.end, self.tree, self.live = folder, end, tree, len(rows)
+        self._rows = rows
+        try:
+            self._searcher = import_scann().load_searcher(str(folder))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise DependencyError(f"{folder}: ScaNN cannot load it: {error}") from error
+        if self._searcher.size() != len(rows):
+            raise DependencyError(f"{folder}: holds {self._searcher.size()} points, expected {len(rows)}")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def count_live(self, store: Store) -> None:
+        """Set `live`, once, from what was removed while the searcher was being built."""
+        self.live = int(self._is_alive(self._rows, store).sum())
+
+    def forget(self, rows: RowNumbers) -> None:
+        """Take note that rows, some of them older than `end`, were removed."""
+        self.live -= int((rows < self.end).sum())
+
+    def candidates(self, queries: Descriptors, k: int, store: Store) -> RowNumbers:
+        """Return rows (n, m), alive, that nearly always hold the k nearest; -1 is padding."""
+        count, leaves = min(k + _SPARE, len(self)), self.tree.searched
+        result = self._propose(queries, count, leaves, store)
+        while count < len(self):
+            short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
+            if len(short) == 0:
+                break
+            count = min(count * _WIDEN, len(self))
+            leaves = self.tree.leaves if count == len(self) else min(leaves * _WIDEN, self.tree.leaves)
+            result = np.pad(result, ((0, 0), (0, count - result.shape[1])), constant_values=-1)
+            result[short] = self._propose(queries[short], count, leaves, store)
+        return result
+
+    def copy(self, folder: Path, kept: RowNumbers, store: Store) -> None:
+        """Write this generation for a snapshot that keeps only some rows, without the vectors of the others.
+
+        Args:
+            kept: the rows kept, ascending; a row's place in it is its number in the snapshot.
+        """
+        alive = self._is_alive(self._rows, store)
+        rows = np.where(alive, np.searchsorted(kept, self._rows), -1)
+        shutil.copytree(self.folder, folder / _SEARCHER, copy_function=_link)
+        if not alive.all():
+            for name in _WITH_VECTORS:
+                _blank(folder / _SEARCHER / name, np.flatnonzero(~alive))
+        np.save(folder / _POINTS, rows)
+        about = _About(int(np.searchsorted(kept, self.end)), self.tree)
+        (folder / _ABOUT).write_bytes(msgspec.json.encode(about))
+
+    def discard(self) -> None:
+        """Delete the files. A search that is under way keeps what it needs."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _propose(self, queries: Descriptors, count: int, leaves: int, store: Store) -> RowNumbers:
+        if len(queries) == 0:
+            return np.empty((0, count), np.int64)
+        points, distances = self._searcher.search_batched(
+            np.ascontiguousarray(queries),
+            final_num_neighbors=count,
+            pre_reorder_num_neighbors=max(_PREORDER, 2 * count),
+            leaves_to_search=leaves,
+        )
+        rows = self._rows[np.asarray(points).astype(np.int64)]
+        # Fewer hits than asked for come as point 0 with distance NaN.
+        return np.where(self._is_alive(rows, store) & ~np.isnan(distances), rows, -1)
+
+    @staticmethod
+    def _is_alive(rows: RowNumbers, store: Store) -> npt.NDArray[np.bool_]:
+        return (rows >= 0) & store.is_alive(rows)
+
+
+def restore(saved: Path, folder: Path) -> Generation | None:
+    """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none."""
+    if not (saved / _ABOUT).exists():
+        return None
+    try:
+        about = msgspec.json.decode((saved / _ABOUT).read_bytes(), type=_About)
+        rows = np.load(saved / _POINTS, allow_pickle=False)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ConfigError(f"{saved}: the saved searcher cannot be read: {error}") from error
+    with naming(folder, "copy a searcher"):
+        shutil.copytree(saved / _SEARCHER, folder, copy_function=_link)
+    return Generation(folder, rows, about.end, about.tree)
+
+
+class _About(msgspec.Struct, frozen=True):
+    end: int
+    tree: Tree
+
+
+def import_scann() -> Any:
+    """Return ScaNN's module of searchers.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        from scann.scann_ops.py import scann_ops_pybind
+    except ImportError as error:
+        raise ConfigError(
+            f'index kind "scann" needs the package scann, which exists for Linux only ({error}); use kind "exact"'
+        ) from error
+    return scann_ops_pybind
+
+
+def _link(source: str, target: str) -> None:
+    """Copy a file that never changes: as a second name where the file system can, else byte by byte."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _blank(path: Path, points: npt.NDArray[np.intp]) -> None:
+    """Overwrite points of a searcher's array, in a copy of the file."""
+    array = np.load(path, allow_pickle=False)
+    path.unlink()  # it may be a second name of the original
+    array[points] = 0
+    np.save(path, array)

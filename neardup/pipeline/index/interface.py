@@ -1,0 +1,86 @@
+"""What every index does, so that one implementation is the check on the other.
+
+An index belongs to one thread at a time: whoever shares one between threads holds a lock around each call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from neardup.pipeline.types import Descriptors, Ids, Neighbours
+
+
+class Index(Protocol):
+    """Descriptors of one space under ids of ours.
+
+    Distances are squared Euclidean, float32, computed by direct differences from the *stored* vectors (float16, brought
+    back to unit length), in every implementation by the same function. Equal distances are ordered by id, lowest first.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of a descriptor."""
+
+    @property
+    def space(self) -> str:
+        """The id of the model and preprocessing that made the descriptors."""
+
+    def __len__(self) -> int:
+        """Return how many descriptors can be found."""
+
+    def __contains__(self, item: int) -> bool:
+        """Return whether this id can be found."""
+
+    def add(self, ids: Ids, vectors: Descriptors) -> None:
+        """Store descriptors; they are found from now on. An id that was removed may be added again.
+
+        Args:
+            ids: int64 (n,), 0 or more, each once, none held already; in any order.
+            vectors: float32 (n, d), rows of unit length.
+        Raises:
+            ShapeError: wrong shape or dtype, a value that is not finite, or a row whose length is not 1.
+            UsageError: an id is negative, there twice, or held already; then nothing was added.
+            DependencyError: the disk is full or failed; then nothing was added.
+        """
+
+    def remove(self, ids: Ids) -> None:
+        """Forget descriptors; no search from now on returns them.
+
+        Args:
+            ids: int64 (n,), each once, all held.
+        Raises:
+            ShapeError: wrong shape or dtype.
+            UsageError: an id is there twice or is not held; then nothing was removed.
+        """
+
+    def search(self, queries: Descriptors, k: int) -> Neighbours:
+        """Return the k references closest to each query, nearest first, padded with id -1 and distance inf.
+
+        An empty index returns padding only: the first search of a stream is no error.
+
+        Args:
+            queries: float32 (n, d), rows of unit length; n may be 0.
+            k: neighbours per query, 1 or more.
+        Raises:
+            ShapeError: see `add`.
+            UsageError: k is below 1.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write a snapshot of what can be found, in place of the one that the folder holds; all of it or nothing.
+
+        Raises:
+            DependencyError: the disk is full or failed; the former snapshot still stands.
+        """
+
+    def load(self, folder: Path) -> None:
+        """Replace the content by a snapshot that either implementation saved. After an error nothing has changed.
+
+        Raises:
+            ConfigError: there is no snapshot, it is damaged, or of an unknown format.
+            SpaceError: it is of another space or dimension.
+        """
+
+    def close(self) -> None:
+        """Release files and processes. The index cannot be used afterwards."""

@@ -1,0 +1,244 @@
+"""The index for many descriptors: ScaNN over most rows, and a comparison with all newer ones.
+
+ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly; removed rows are skipped; when
+the tail has grown, another process builds anew over all rows, and the result takes over between two calls. Until the
+first build, and whenever builds fail, everything is tail: slower, never wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neardup.pipeline.errors import PipelineError
+from neardup.pipeline.index.build import Build
+from neardup.pipeline.index.checks import check_k, check_vectors
+from neardup.pipeline.index.flat import Flat, pick_device
+from neardup.pipeline.index.generation import Generation, import_scann, restore
+from neardup.pipeline.index.scratch import Scratch
+from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
+from neardup.pipeline.index.store import Store
+from neardup.pipeline.types import Descriptors, Ids, Neighbours
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_RETRY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to build anew.
+
+    A tail of t rows costs each query about t · 7 ns × (d / 256), a build over n rows about n · 80 µs on another core;
+    for one query per added row their sum is least near t = 150 √n, and flat around it.
+
+    Attributes:
+        min_rows: below, everything is compared; 256 or more, for ScaNN needs rows to train on.
+        tail_factor: build when the tail is longer than this × √n.
+        removed_share: build when this share of the searcher's rows was removed.
+        threads: of the building process, which runs at low priority.
+        retry_seconds: wait after a failed build, doubled for each further one.
+    """
+
+    min_rows: int = 100_000
+    tail_factor: float = 100.0
+    removed_share: float = 0.2
+    threads: int = 1
+    retry_seconds: float = 30.0
+
+
+class ScannIndex:
+    """Implements `Index`. Above `Policy.min_rows` a neighbour may be missing, but a distance is never wrong."""
+
+    def __init__(
+        self,
+        dimension: int,
+        space: str,
+        folder: Path | None = None,
+        device: str = "auto",
+        policy: Policy = Policy(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make an empty index.
+
+        Args:
+            dimension: d. space: id of the model and preprocessing that make the descriptors.
+            folder: where working files live while this object does; None takes the system's temporary folder.
+            device: "auto", "cpu" or "cuda", where the tail is compared.
+            clock: seconds, for waiting after a failed build.
+        Raises:
+            ConfigError: ScaNN is not installed.
+            DependencyError: the folder cannot be written.
+        """
+        import_scann()
+        self._device = pick_device(device)
+        self._policy = policy
+        self._clock = clock
+        self._scratch = Scratch(folder)
+        self._names = 0
+        self._store = Store(dimension, space, self._new_path("vectors"))
+        self._generation: Generation | None = None
+        self._tail = Flat(dimension, self._device)
+        self._build: Build | None = None
+        self._failures = 0
+        self._retry_at = -np.inf
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self._store.vectors.dimension
+
+    @property
+    def space(self) -> str:
+        """Whose descriptors these are."""
+        return self._store.vectors.space
+
+    @property
+    def tail_rows(self) -> int:
+        """How many descriptors ScaNN does not cover yet."""
+        return len(self._tail)
+
+    @property
+    def is_building(self) -> bool:
+        """Whether a build is under way, or done and not yet taken over."""
+        return self._build is not None
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, item: int) -> bool:
+        return item in self._store
+
+    def add(self, ids: Ids, vectors: Descriptors) -> None:
+        """See `Index.add`."""
+        rows = self._store.add(ids, vectors)
+        self._tail.add(rows, self._store.vectors.read(rows))
+        self.poll()
+
+    def remove(self, ids: Ids) -> None:
+        """See `Index.remove`."""
+        rows = self._store.remove(ids)
+        end = 0 if self._generation is None else self._generation.end
+        self._tail.remove(rows[rows >= end])
+        if self._generation is not None:
+            self._generation.forget(rows)
+        self.poll()
+
+    def search(self, queries: Descriptors, k: int) -> Neighbours:
+        """See `Index.search`. Among many rows at equal distance, ScaNN may propose some that are not the lowest ids."""
+        check_k(k)
+        check_vectors(queries, self.dimension)
+        self.poll()
+        rows = self._tail.candidates(queries, k)
+        if self._generation is not None:
+            rows = np.concatenate([rows, self._generation.candidates(queries, k, self._store)], axis=1)
+        return self._store.rank(queries, rows, k)
+
+    def poll(self) -> None:
+        """Take over a build that is done, or start one that is due. Never waits; every other call does this too."""
+        if self._build is None:
+            if self._is_due():
+                self.rebuild()
+        elif self._build.is_done():
+            build, self._build = self._build, None
+            try:
+                self._take_over(build.result())
+            except PipelineError as error:
+                self._put_off(error)
+
+    def rebuild(self) -> None:
+        """Start a build over all rows now, unless one is under way or there are too few rows to train on."""
+        rows = self._store.live_rows()
+        if self._build is not None or len(rows) < min(256, self._policy.min_rows):
+            return
+        try:
+            self._build = Build(self._store.vectors, rows, self._new_path("searcher"), self._policy.threads)
+        except PipelineError as error:
+            self._put_off(error)
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the build that is under way and take it over; return whether none is left."""
+        if self._build is not None and self._build.wait(timeout_seconds):
+            self.poll()
+        return self._build is None
+
+    def save(self, folder: Path) -> None:
+        """See `Index.save`. The searcher is saved too, so that a load need not build."""
+
+        def fill(data: Path) -> None:
+            kept = self._store.save(data)
+            if self._generation is not None:
+                self._generation.copy(data, kept, self._store)
+
+        write_snapshot(folder, self.dimension, self.space, fill)
+        if self._store.is_wasteful():
+            self.load(folder)
+
+    def load(self, folder: Path) -> None:
+        """See `Index.load`."""
+        data = read_snapshot(folder, self.dimension, self.space)
+        store = Store(self.dimension, self.space, self._new_path("vectors"))
+        try:
+            store.fill(data)
+            generation = restore(data, self._new_path("searcher"))
+        except BaseException:
+            store.delete()
+            raise
+        self._drop()
+        self._store = store
+        if generation is None:
+            self._generation = None
+            self._fill_tail()
+        else:
+            self._take_over(generation)
+
+    def close(self) -> None:
+        """See `Index.close`."""
+        self._drop()
+        self._scratch.close()
+
+    def _is_due(self) -> bool:
+        if len(self._store) < self._policy.min_rows or self._clock() < self._retry_at:
+            return False
+        if self._generation is None:
+            return True
+        generation = self._generation
+        return len(self._tail) > self._policy.tail_factor * len(generation) ** 0.5 or generation.live < (
+            1 - self._policy.removed_share
+        ) * len(generation)
+
+    def _take_over(self, generation: Generation) -> None:
+        generation.count_live(self._store)
+        if self._generation is not None:
+            self._generation.discard()
+        self._generation = generation
+        self._fill_tail()
+        self._failures = 0
+
+    def _fill_tail(self) -> None:
+        self._tail = Flat(self.dimension, self._device)
+        self._tail.fill(self._store, 0 if self._generation is None else self._generation.end)
+
+    def _put_off(self, error: PipelineError) -> None:
+        wait = min(_LONGEST_RETRY_SECONDS, self._policy.retry_seconds * 2.0**self._failures)
+        self._failures += 1
+        self._retry_at = self._clock() + wait
+        logger.warning("index build failed, retry_seconds=%.0f error=%s", wait, error)
+
+    def _drop(self) -> None:
+        if self._build is not None:
+            self._build.cancel()
+            self._build = None
+        if self._generation is not None:
+            self._generation.discard()
+            self._generation = None
+        self._store.delete()
+
+    def _new_path(self, what: str) -> Path:
+        self._names += 1
+        return self._scratch.path / f"{what}-{self._names}"

@@ -1,0 +1,148 @@
+"""The append-only truth: one row for each descriptor ever added, float16 with its int64 id.
+
+Rows are never changed: removal is the business of the table of ids (`store.py`), and a snapshot holds only the rows
+that can be found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.index.rowfile import SPACE_BYTES, Records, RowFile
+from neardup.pipeline.types import Descriptors, Ids
+
+Rows: TypeAlias = npt.NDArray[np.int64] | slice
+"""Row numbers, from 0, taken as checked."""
+
+
+class VectorFile:
+    """Rows of descriptors, in a file or in memory.
+
+    Opening an existing file to append reads all of it once, to verify its checksum.
+    """
+
+    def __init__(self, path: Path | None, dimension: int, space: str, *, read_only: bool = False) -> None:
+        """Open a file, or create it where there is none.
+
+        Args:
+            path: None keeps the rows in memory.
+            dimension: d, 1 or more.
+            space: id of what made the vectors, at most 256 bytes of UTF-8.
+            read_only: see the committed rows of a file that another process may be writing, without verifying them.
+        Raises:
+            ConfigError: the file is damaged or no vector file; dimension or space cannot be used.
+            SpaceError: the file holds another space or dimension.
+            DependencyError: it cannot be read or written.
+        """
+        if dimension < 1 or len(space.encode()) > SPACE_BYTES:
+            raise ConfigError(f"dimension {dimension}, space {space!r}: wanted 1 or more, and at most 256 bytes")
+        self._dimension = dimension
+        self._space = space
+        self._row = np.dtype([("id", "<i8"), ("vector", "<f2", (dimension,))])
+        self._rows: RowFile | _RowArray = (
+            _RowArray(self._row) if path is None else RowFile(path, self._row, dimension, space, read_only=read_only)
+        )
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self._dimension
+
+    @property
+    def space(self) -> str:
+        """Whose vectors these are."""
+        return self._space
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None in memory."""
+        return self._rows.path
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def append(self, ids: Ids, vectors: Descriptors) -> int:
+        """Append rows and return the number of the first. They can be read at once, and are durable after `flush`.
+
+        Args:
+            ids: int64 (n,), taken as checked.
+            vectors: float32 (n, d), taken as checked.
+        Raises:
+            DependencyError: the disk is full or failed; the rows before are as they were.
+        """
+        records = np.empty(len(ids), self._row)
+        records["id"] = ids
+        records["vector"] = vectors
+        return self.append_records(records)
+
+    def append_records(self, records: Records) -> int:
+        """Append rows as another vector file holds them, bit by bit; else as `append`."""
+        first = len(self)
+        if len(records):
+            self._rows.append(records)
+        return first
+
+    def records(self, rows: Rows) -> Records:
+        """Return rows as they are stored: a copy for row numbers, a view for a slice."""
+        return self._rows.rows()[: len(self)][rows]
+
+    def read(self, rows: Rows) -> Descriptors:
+        """Return rows as float32 (n, d), brought back to unit length."""
+        vectors: Descriptors = self.records(rows)["vector"].astype(np.float32)
+        vectors /= np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+        return vectors
+
+    def ids(self, rows: Rows) -> Ids:
+        """Return the ids of rows, int64 (n,)."""
+        return self._rows.rows()["id"][: len(self)][rows].astype(np.int64)
+
+    def flush(self, *, durable: bool = True) -> None:
+        """Make all rows durable; in memory there is nothing to do.
+
+        Args:
+            durable: False only lets readers in other processes see them, and does not wait for the disk.
+        Raises:
+            DependencyError: the disk is full or failed; the rows flushed before are safe.
+        """
+        self._rows.flush(durable)
+
+    def close(self) -> None:
+        """Close the file without flushing it."""
+        self._rows.close()
+
+
+class _RowArray:
+    """Rows in memory, with the interface of `RowFile`."""
+
+    path = None
+
+    def __init__(self, row: np.dtype[np.void]) -> None:
+        self._array: Records = np.empty(0, row)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, records: Records) -> None:
+        needed = self._length + len(records)
+        if needed > len(self._array):
+            grown = np.empty(max(needed, 2 * len(self._array), 256), self._array.dtype)
+            grown[: self._length] = self._array[: self._length]
+            self._array = grown
+        self._array[self._length : needed] = records
+        self._length = needed
+
+    def rows(self) -> Records:
+        return self._array
+
+    def flush(self, durable: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        self._array = self._array[:0].copy()
+        self._length = 0

@@ -1,0 +1,435 @@
+"""One suite for every index: `exact`, `scann` before its first build (all tail) and `scann` with a searcher built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neardup.pipeline.errors import ConfigError, DependencyError, ShapeError, SpaceError, UsageError
+from neardup.pipeline.index import Index
+from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.types import Descriptors, Ids
+
+D = 16
+Make = Callable[..., Index]
+KINDS = ("exact", "scann-tail", "scann-built")
+
+
+def new_index(kind: str, folder: Path, dimension: int = D, space: str = "s") -> Index:
+    if kind == "exact":
+        return ExactIndex(dimension, space, device="cpu")
+    return ScannIndex(dimension, space, folder, "cpu", Policy(min_rows=256 if kind == "scann-built" else 10**9))
+
+
+def settle(index: Index) -> None:
+    """Let a build that is under way take over."""
+    if isinstance(index, ScannIndex):
+        assert index.wait(60)
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    made: list[Index] = []
+
+    def new(dimension: int = D, space: str = "s") -> Index:
+        made.append(new_index(request.param, tmp_path / "scratch", dimension, space))
+        return made[-1]
+
+    yield new
+    for index in made:
+        index.close()
+
+
+def unit(vectors: Descriptors) -> Descriptors:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def random_units(n: int, seed: int, d: int = D) -> Descriptors:
+    return unit(np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32))
+
+
+def edited(vectors: Descriptors, seed: int) -> Descriptors:
+    """Near-duplicates: distance about 0.01."""
+    return unit(vectors + 0.1 * random_units(len(vectors), seed, vectors.shape[1]))
+
+
+def numbers(*ids: int) -> Ids:
+    return np.array(ids, np.int64)
+
+
+def filled(make: Make, n: int = 600) -> tuple[Index, Ids, Descriptors]:
+    """An index of n rows whose ids are neither dense nor in order."""
+    index, ids, vectors = make(), np.random.default_rng(1).permutation(10 * n)[:n].astype(np.int64), random_units(n, 2)
+    index.add(ids, vectors)
+    settle(index)
+    return index, ids, vectors
+
+
+def stored(vectors: Descriptors) -> Descriptors:
+    return unit(vectors.astype(np.float16).astype(np.float32))
+
+
+def brute_force(held: dict[int, Descriptors], queries: Descriptors, k: int) -> tuple[Ids, Descriptors]:
+    ids = np.array(sorted(held), np.int64)
+    found = np.full((len(queries), k), -1, np.int64)
+    distances = np.full((len(queries), k), np.inf, np.float32)
+    if len(ids):
+        difference = stored(np.stack([held[i] for i in ids.tolist()]))[None] - queries[:, None]
+        every = np.square(difference).sum(axis=2)
+        order = np.argsort(every, axis=1, kind="stable")[:, :k]
+        found[:, : order.shape[1]] = ids[order]
+        distances[:, : order.shape[1]] = np.take_along_axis(every, order, 1)
+    return found, distances
+
+
+def test_vectors_at_0_60_and_90_degrees_have_distances_0_1_and_2(make: Make) -> None:
+    index = make(dimension=2)
+    index.add(numbers(7, 3, 5), np.array([[1, 0], [0.5, 0.75**0.5], [0, 1]], np.float32))
+    found = index.search(np.array([[1, 0]], np.float32), 3)
+    assert found.ids.tolist() == [[7, 3, 5]]
+    assert found.distances[0] == pytest.approx([0, 1, 2], abs=1e-3)  # float16 storage
+    assert (found.ids.dtype, found.distances.dtype) == (np.int64, np.float32)
+
+
+def test_opposite_vectors_have_distance_4(make: Make) -> None:
+    index = make(dimension=2)
+    index.add(numbers(1), np.array([[-1, 0]], np.float32))
+    assert index.search(np.array([[1, 0]], np.float32), 1).distances.tolist() == [[4.0]]
+
+
+def test_a_descriptor_finds_itself_at_distance_almost_0(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    found = index.search(vectors, 1)
+    assert found.ids[:, 0].tolist() == ids.tolist()
+    assert found.distances.max() < 1e-6
+
+
+def test_near_duplicates_find_their_source_first(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    assert np.mean(index.search(edited(vectors, 3), 1).ids[:, 0] == ids) > 0.99
+
+
+def test_asking_for_more_than_there_is_returns_everything_and_padding(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    queries = edited(vectors[:5], 3)
+    found = index.search(queries, len(ids) + 3)
+    expected = brute_force(dict(zip(ids.tolist(), vectors, strict=True)), queries, len(ids) + 3)
+    assert found.ids.tolist() == expected[0].tolist()
+    assert found.ids[:, -3:].tolist() == [[-1] * 3] * 5
+    assert np.isinf(found.distances[:, -3:]).all()
+    np.testing.assert_allclose(found.distances, expected[1], atol=1e-6)
+
+
+def test_an_empty_index_returns_padding(make: Make) -> None:
+    found = make().search(random_units(2, 0), 3)
+    assert found.ids.tolist() == [[-1] * 3] * 2
+    assert np.isinf(found.distances).all()
+
+
+def test_no_queries_give_no_rows(make: Make) -> None:
+    index, _, _ = filled(make)
+    assert index.search(np.empty((0, D), np.float32), 4).ids.shape == (0, 4)
+
+
+def test_equal_distances_are_ordered_by_id(make: Make) -> None:
+    index = make()
+    index.add(np.arange(1000, 1300), random_units(300, 1))
+    copies = np.repeat(random_units(1, 2), 12, axis=0)
+    index.add(np.array([50, 11, 90, 12, 40, 13, 80, 14, 15, 10, 20, 30]), copies)
+    settle(index)
+    assert index.search(copies[:1], 5).ids.tolist() == [[10, 11, 12, 13, 14]]
+
+
+def test_removed_is_not_found_from_then_on(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    index.remove(ids[:100])
+    assert len(index) == 500
+    assert ids[0] not in index
+    assert ids[100] in index
+    found = index.search(vectors, 20)
+    assert not np.isin(found.ids, ids[:100]).any()
+    assert (found.ids >= 0).all()
+
+
+def test_all_neighbours_of_a_query_removed_leaves_the_farther_ones(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    far = np.argsort(vectors @ vectors[0])[:5]
+    index.remove(np.delete(ids, far))
+    found = index.search(vectors[:1], 5)
+    assert sorted(found.ids[0].tolist()) == sorted(ids[far].tolist())
+
+
+def test_a_removed_id_may_come_back_with_another_vector(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    index.remove(ids[:1])
+    index.add(ids[:1], -vectors[:1])
+    found = index.search(np.concatenate([vectors[:1], -vectors[:1]]), 1)
+    assert found.ids[0, 0] != ids[0]
+    assert found.ids[1, 0] == ids[0]
+    assert len(index) == 600
+
+
+def test_everything_may_be_removed_and_added_again(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    index.remove(ids)
+    assert len(index) == 0
+    assert index.search(vectors[:1], 1).ids.tolist() == [[-1]]
+    index.add(ids, vectors)
+    settle(index)
+    assert index.search(vectors, 1).ids[:, 0].tolist() == ids.tolist()
+
+
+def test_adding_nothing_and_removing_nothing_is_allowed(make: Make) -> None:
+    index = make()
+    index.add(np.empty(0, np.int64), np.empty((0, D), np.float32))
+    index.remove(np.empty(0, np.int64))
+    assert len(index) == 0
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        random_units(2, 0).astype(np.float64),
+        random_units(2, 0, D + 1),
+        random_units(2, 0)[0],
+        random_units(2, 0) * 1.01,
+        np.full((2, D), np.nan, np.float32),
+        np.full((2, D), np.inf, np.float32),
+        np.zeros((2, D), np.float32),
+        random_units(2, 0).tolist(),
+    ],
+    ids=["float64", "dimension", "one-axis", "length", "nan", "inf", "zero", "list"],
+)
+def test_vectors_that_are_no_unit_float32_rows_are_refused(make: Make, vectors: Descriptors) -> None:
+    index = make()
+    with pytest.raises(ShapeError):
+        index.add(numbers(1, 2), vectors)
+    with pytest.raises(ShapeError):
+        index.search(vectors, 1)
+    assert len(index) == 0
+
+
+def test_ids_of_wrong_shape_or_type_are_refused(make: Make) -> None:
+    index = make()
+    for ids in (numbers(1), np.array([1, 2], np.int32), np.array([[1, 2]]), [1, 2]):
+        with pytest.raises(ShapeError):
+            index.add(ids, random_units(2, 0))  # type: ignore[arg-type]
+
+
+def test_a_bad_id_adds_nothing_and_says_which(make: Make) -> None:
+    index = make()
+    index.add(numbers(4), random_units(1, 0))
+    for ids, message in ((numbers(8, 8), "twice: 8"), (numbers(5, 4), "held: 4"), (numbers(1, -2), "-2 is negative")):
+        with pytest.raises(UsageError, match=message):
+            index.add(ids, random_units(2, 1))
+    assert len(index) == 1
+    assert 5 not in index
+    assert -1 not in index
+
+
+def test_a_bad_id_removes_nothing_and_says_which(make: Make) -> None:
+    index = make()
+    index.add(numbers(4, 5), random_units(2, 0))
+    for ids, message in ((numbers(4, 4), "twice: 4"), (numbers(4, 6), "not held: 6")):
+        with pytest.raises(UsageError, match=message):
+            index.remove(ids)
+    assert len(index) == 2
+
+
+def test_k_below_1_is_refused(make: Make) -> None:
+    with pytest.raises(UsageError, match="k is 0"):
+        make().search(random_units(1, 0), 0)
+
+
+def test_a_snapshot_holds_what_could_be_found(make: Make, tmp_path: Path) -> None:
+    index, ids, vectors = filled(make)
+    index.remove(ids[::3])
+    index.save(tmp_path / "snapshot")
+    loaded = make()
+    loaded.add(numbers(1), random_units(1, 9))
+    loaded.load(tmp_path / "snapshot")
+    settle(loaded)
+    queries = edited(vectors, 4)
+    before, after = index.search(queries, 5), loaded.search(queries, 5)
+    assert len(loaded) == len(index)
+    assert np.mean(before.ids[:, 0] == after.ids[:, 0]) > 0.99
+    everything = index.search(queries[:9], 600), loaded.search(queries[:9], 600)
+    assert everything[0].ids.tolist() == everything[1].ids.tolist()
+    assert everything[0].distances.tolist() == everything[1].distances.tolist()
+    loaded.add(ids[::3], vectors[::3])
+    assert len(loaded) == 600
+
+
+def test_a_snapshot_of_one_kind_is_loaded_by_every_other(make: Make, tmp_path: Path) -> None:
+    for kind in KINDS:
+        writer = new_index(kind, tmp_path / "scratch")
+        writer.add(np.arange(300), random_units(300, 5))
+        settle(writer)
+        writer.save(tmp_path / kind)
+        writer.close()
+        index = make()
+        index.load(tmp_path / kind)
+        assert index.search(random_units(300, 5), 1).ids[:, 0].tolist() == list(range(300))
+
+
+def test_saving_again_replaces_the_snapshot_and_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
+    index, ids, _ = filled(make)
+    index.save(tmp_path / "s")
+    index.remove(ids[:1])
+    index.save(tmp_path / "s")
+    index.load(tmp_path / "s")
+    assert len(index) == 599
+    assert len(list((tmp_path / "s").iterdir())) == 2
+
+
+def test_an_empty_index_is_saved_and_loaded(make: Make, tmp_path: Path) -> None:
+    make().save(tmp_path / "s")
+    index, _, vectors = filled(make)
+    index.load(tmp_path / "s")
+    assert len(index) == 0
+    assert index.search(vectors[:1], 1).ids.tolist() == [[-1]]
+
+
+def test_a_foreign_snapshot_is_refused_and_nothing_changes(make: Make, tmp_path: Path) -> None:
+    other = make(space="other")
+    other.save(tmp_path / "space")
+    make(dimension=D + 1).save(tmp_path / "dimension")
+    index, _, _ = filled(make)
+    for name in ("space", "dimension"):
+        with pytest.raises(SpaceError, match=r"wanted 16 of 's'"):
+            index.load(tmp_path / name)
+    with pytest.raises(ConfigError, match="no index snapshot"):
+        index.load(tmp_path / "missing")
+    assert len(index) == 600
+
+
+def test_a_damaged_snapshot_is_refused_and_nothing_changes(make: Make, tmp_path: Path) -> None:
+    index, _, vectors = filled(make)
+    index.save(tmp_path / "good")
+    names = [path.relative_to(tmp_path / "good") for path in (tmp_path / "good").rglob("*") if path.is_file()]
+    for name in names:
+        for damage in (flip_a_byte, cut, Path.unlink):
+            shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+            shutil.copytree(tmp_path / "good", tmp_path / "bad")
+            damage(tmp_path / "bad" / name)
+            with pytest.raises((ConfigError, SpaceError)):
+                index.load(tmp_path / "bad")
+    assert len(index) == 600
+    assert index.search(vectors[:1], 1).distances[0, 0] < 1e-6
+
+
+def test_a_snapshot_with_a_file_too_many_or_another_format_is_refused(make: Make, tmp_path: Path) -> None:
+    index = make()
+    index.save(tmp_path / "s")
+    (data,) = (tmp_path / "s").glob("data-*")
+    (data / "scann_docids.pkl").write_bytes(b"")
+    with pytest.raises(ConfigError, match="does not name"):
+        index.load(tmp_path / "s")
+    manifest = tmp_path / "s" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": "neardup-index-9"}))
+    with pytest.raises(ConfigError, match="neardup-index-9"):
+        index.load(tmp_path / "s")
+
+
+def test_a_save_that_fails_leaves_the_former_snapshot(make: Make, tmp_path: Path) -> None:
+    index, ids, _ = filled(make)
+    index.save(tmp_path / "s")
+    index.remove(ids[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(DependencyError, match="No space left"):
+            index.save(tmp_path / "s")
+    index.load(tmp_path / "s")
+    assert len(index) == 600
+    assert len(list((tmp_path / "s").glob("data-*"))) == 1
+
+
+def test_saving_after_most_was_removed_forgets_the_removed_rows(make: Make, tmp_path: Path) -> None:
+    index = make()
+    index.add(np.arange(3000), random_units(3000, 6))
+    settle(index)
+    index.remove(np.arange(2500))
+    index.save(tmp_path / "s")
+    assert len(index) == 500
+    assert index.search(random_units(3000, 6)[2500:], 1).ids[:, 0].tolist() == list(range(2500, 3000))
+    index.add(np.arange(2500), random_units(2500, 7))
+    assert len(index) == 3000
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x55
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 200)),
+            st.tuples(st.just("copy"), st.integers(1, 20)),
+            st.tuples(st.just("remove"), st.integers(1, 150)),
+            st.tuples(st.just("restart"), st.just(0)),
+            st.tuples(st.just("settle"), st.just(0)),
+        ),
+        min_size=3,
+        max_size=10,
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_any_history_gives_what_brute_force_gives(
+    kind: str, steps: list[tuple[str, int]], seed: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(seed)
+    index = new_index(kind, tmp_path / "scratch")
+    held: dict[int, Descriptors] = {}
+
+    def add(vectors: Descriptors) -> None:
+        free = np.setdiff1d(np.arange(2000), np.array(list(held), np.int64))
+        ids = rng.choice(free, len(vectors), replace=False).astype(np.int64)
+        index.add(ids, vectors)
+        held.update(zip(ids.tolist(), vectors, strict=True))
+
+    add(random_units(300, int(rng.integers(2**31))))
+    for step, count in [*steps, ("settle", 0)]:
+        known = np.array(list(held), np.int64)
+        if step == "add":
+            add(random_units(count, int(rng.integers(2**31))))
+        elif step == "copy" and held:
+            add(np.stack([held[int(i)] for i in rng.choice(known, count)]))
+        elif step == "remove":
+            gone = rng.choice(known, min(count, len(known)), replace=False)
+            index.remove(gone)
+            for i in gone.tolist():
+                del held[i]
+        elif step == "restart":
+            index.save(tmp_path / "s")
+            index.close()
+            index = new_index(kind, tmp_path / "scratch")
+            index.load(tmp_path / "s")
+        else:
+            settle(index)
+        queries = random_units(3, int(rng.integers(2**31)))
+        k = len(held) + 2 if kind == "scann-built" else 10  # asked for everything, ScaNN is exact too
+        found, expected = index.search(queries, k), brute_force(held, queries, k)
+        np.testing.assert_allclose(found.distances, expected[1], atol=1e-6)
+        assert found.ids.tolist() == expected[0].tolist()
+        assert len(index) == len(held)
+    index.close()
