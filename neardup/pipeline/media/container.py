@@ -67,7 +67,8 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
     )
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams or streams[0].codec_context is None:
-        raise InvalidFrame(Reason.FORMAT, f"{format.name} without a video stream that can be decoded")
+        reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
+        raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
     stream = streams[0]
     stream.codec_context.options = options
     stream.codec_context.thread_count = threads
@@ -118,30 +119,30 @@ def timed_frames(
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Decode, in order of time.
 
-    Frames that cannot be decoded are passed over, as players do, but not at the end.
+    Packets that cannot be decoded are passed over, as players do, but not several at the end.
 
     Args:
         skips: says of a time whether a frame there is not needed; it may save decoding it, or it may come all the same.
     Raises:
-        av.FFmpegError: the last packets could not be decoded.
+        av.FFmpegError: the container is broken from here on, or its last packets cannot be decoded.
     """
     codec = video.stream.codec_context
     may_skip = codec.name in _SKIPPING_CODECS
-    broken: av.FFmpegError | None = None
+    broken: list[av.FFmpegError] = []  # since the last frame
     for packet in video.container.demux(video.stream):
         if may_skip:
             codec.skip_frame = "NONREF" if _is_skipped(packet, clock, skips) else "DEFAULT"
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
-            broken = error
+            broken = [error, *broken[:1]]
             continue
         for frame in frames:
             if not frame.is_corrupt:
-                broken = None
+                broken.clear()
                 yield clock(frame.time), frame
-    if broken is not None:
-        raise broken
+    if len(broken) > 1:  # one alone is where a transport stream was cut
+        raise broken[0]
 
 
 def _is_skipped(packet: Packet[VideoStream], clock: Clock, skips: Callable[[float], bool]) -> bool:

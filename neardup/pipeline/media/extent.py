@@ -27,6 +27,8 @@ def ends_early(format: Format, file: BinaryIO) -> bool:
             return not _tail(file, size).rstrip(b"\x00").endswith(b";")
         case "webp" | "avi":
             return _number(file, 4, 4, "little") + 8 > size
+        case "tiff":
+            return _first_directory(file) > size
         case "bmp":
             return _number(file, 2, 4, "little") > size
         case "avif" | "heic" | "mp4" | "mov":
@@ -44,6 +46,14 @@ def _tail(file: BinaryIO, size: int) -> bytes:
 def _number(file: BinaryIO, at: int, length: int, order: str = "big") -> int:
     file.seek(at)
     return int.from_bytes(file.read(length), "little" if order == "little" else "big")
+
+
+def _first_directory(file: BinaryIO) -> int:
+    """Return where the first directory of a TIFF is; many writers put it last."""
+    file.seek(0)
+    mark = file.read(4)
+    order, is_big = ("little" if mark[:1] == b"I" else "big"), b"+" in mark
+    return _number(file, 8, 8, order) if is_big else _number(file, 4, 4, order)
 
 
 def _last_box_end(file: BinaryIO, size: int) -> int:

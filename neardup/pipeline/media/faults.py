@@ -6,10 +6,14 @@ the one place that catches broadly.
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import PIL
 from PIL.Image import DecompressionBombError
 
 from neardup.pipeline.errors import InvalidFrame, Reason
@@ -18,6 +22,19 @@ from neardup.pipeline.media.identify import Format
 # Pillow warns of odd metadata and of big pictures; we decide on both ourselves. A filter for its modules, since
 # `warnings.catch_warnings` is not safe among threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)  # it raises what it logs
+
+
+def _silence_libtiff() -> None:
+    """Stop libtiff from writing each error to stderr, across a progress bar; Pillow raises them as well.
+
+    Works for Pillow's own wheels, which carry the library along.
+    """
+    for library in Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*"):
+        ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
+
+
+_silence_libtiff()
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits) -> Media:
         picture = open_plugin(data, format, limits)
         with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
             width, height, scale = _load(picture, size)
-            turn = orientation(picture.info.get("exif", b""))
+            turn = orientation(picture.info.get("exif") or b"")
             digest.update(b"%d %d %d %d " % (width, height, scale, turn))
             rgb, factor = _reduce(picture, size, lambda strip: digest.update(strip.data))
     shrunk = scale * factor
@@ -106,10 +106,11 @@ def thumbnail(data: bytes, max_side: int, limits: Limits = DEFAULT_LIMITS) -> Pi
         picture = open_plugin(data, format, limits)
         with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
             _load(picture, max_side)
+            turn = orientation(picture.info.get("exif") or b"")
             rgb, _factor = _reduce(picture, max_side, lambda _strip: None)
     small = Image.fromarray(rgb)
     small.thumbnail((max_side, max_side))
-    return upright(np.asarray(small), orientation(picture.info.get("exif", b"")))
+    return upright(np.asarray(small), turn)
 
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:

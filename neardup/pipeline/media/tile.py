@@ -22,7 +22,7 @@ def squeeze(rgb: Pixels, size: int, extent: tuple[float, float] | None = None) -
 
     height, width = extent or rgb.shape[:2]
     # (1, h, w, 3) -> (1, 3, h, w) with the channels last in memory, as the fast kernel wants it.
-    pixels = from_numpy(rgb[None]).permute(0, 3, 1, 2)
+    pixels = from_numpy(rgb.reshape(1, *rgb.shape)).permute(0, 3, 1, 2)
     # The factors, not the sizes: they carry the extent. The result has floor(h × factor) rows, hence the little more.
     factors = (size / height * (1 + 1e-9), size / width * (1 + 1e-9))
     out = F.interpolate(pixels, scale_factor=factors, mode="bilinear", antialias=True, recompute_scale_factor=False)
