@@ -1,0 +1,33 @@
+# `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
+.POSIX:
+.PHONY: help demo test format bench-scan bench-index clean
+
+help:
+	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
+	@echo 'make test         install what the tests need; ruff, mypy, pytest'
+	@echo 'make format       let ruff format the code'
+	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
+	@echo 'make bench-index  recall, speed and size of the indexes'
+	@echo 'make clean        remove the environment, the demo and caches'
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+format:
+	@scripts/environment demo,dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench-scan:
+	@scripts/environment demo,bench
+	@.venv/bin/python -m benchmarks.bench_scan
+
+bench-index:
+	@scripts/environment demo,bench
+	@.venv/bin/python -m benchmarks.bench_index
+
+clean:
+	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
