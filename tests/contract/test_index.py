@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from neardup.pipeline.index.scann import Policy, ScannIndex
 from neardup.pipeline.types import Descriptors, Ids
 
 D = 16
-Make = Callable[..., Index]
 KINDS = ("exact", "scann-tail", "scann-built")
 
 
@@ -35,17 +34,30 @@ def settle(index: Index) -> None:
         assert index.wait(60)
 
 
+def is_built(index: Index) -> bool:
+    return isinstance(index, ScannIndex) and index.tail_rows < len(index)
+
+
+class Make:
+    """Makes indexes of one kind, and closes them."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self._folder, self._made = kind, folder, list[Index]()
+
+    def __call__(self, dimension: int = D, space: str = "s") -> Index:
+        self._made.append(new_index(self.kind, self._folder, dimension, space))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for index in self._made:
+            index.close()
+
+
 @pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    made: list[Index] = []
-
-    def new(dimension: int = D, space: str = "s") -> Index:
-        made.append(new_index(request.param, tmp_path / "scratch", dimension, space))
-        return made[-1]
-
-    yield new
-    for index in made:
-        index.close()
+    maker = Make(request.param, tmp_path / "scratch")
+    yield maker
+    maker.close()
 
 
 def unit(vectors: Descriptors) -> Descriptors:
@@ -70,6 +82,7 @@ def filled(make: Make, n: int = 600) -> tuple[Index, Ids, Descriptors]:
     index, ids, vectors = make(), np.random.default_rng(1).permutation(10 * n)[:n].astype(np.int64), random_units(n, 2)
     index.add(ids, vectors)
     settle(index)
+    assert is_built(index) == (make.kind == "scann-built")
     return index, ids, vectors
 
 

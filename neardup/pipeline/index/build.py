@@ -23,7 +23,7 @@ from neardup.pipeline.index.vectors import VectorFile
 
 logger = logging.getLogger(__name__)
 
-_LEAST_LEAVES_SEARCHED = 10
+_LEAST_LEAVES_SEARCHED = 32
 _SEARCHED_SHARE = 0.03
 
 

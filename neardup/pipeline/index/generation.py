@@ -71,16 +71,15 @@ class Generation:
 
     def candidates(self, queries: Descriptors, k: int, store: Store) -> RowNumbers:
         """Return rows (n, m), alive, that nearly always hold the k nearest; -1 is padding."""
-        count, leaves = min(k + _SPARE, len(self)), self.tree.searched
-        result = self._propose(queries, count, leaves, store)
-        while count < len(self):
+        width, leaves = min(k + _SPARE, len(self)), self.tree.searched
+        result = self._propose(queries, width, leaves, store)
+        while width < len(self) or leaves < self.tree.leaves:
             short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
             if len(short) == 0:
                 break
-            count = min(count * _WIDEN, len(self))
-            leaves = self.tree.leaves if count == len(self) else min(leaves * _WIDEN, self.tree.leaves)
-            result = np.pad(result, ((0, 0), (0, count - result.shape[1])), constant_values=-1)
-            result[short] = self._propose(queries[short], count, leaves, store)
+            width, leaves = min(width * _WIDEN, len(self)), min(leaves * _WIDEN, self.tree.leaves)
+            result = np.pad(result, ((0, 0), (0, width - result.shape[1])), constant_values=-1)
+            result[short] = self._propose(queries[short], width, leaves, store)
         return result
 
     def copy(self, folder: Path, kept: RowNumbers, store: Store) -> None:

@@ -110,7 +110,8 @@ def _check(searcher: Any, vectors: Descriptors) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock a thread must not hold when Python ends
+        pass
     os._exit(3)
 
 

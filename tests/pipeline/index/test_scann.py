@@ -1,0 +1,342 @@
+"""What the contract cannot see: builds under way, builds that fail, recall at a size that matters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index import build, generation, make_index, scratch
+from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.scratch import Scratch
+from neardup.pipeline.types import Descriptors
+
+D = 16
+LATE = 60.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def index(tmp_path: Path, clock: Clock) -> Iterator[ScannIndex]:
+    made = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300, tail_factor=5.0), clock)
+    yield made
+    made.close()
+
+
+def units(n: int, seed: int, d: int = D) -> Descriptors:
+    vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_nothing_is_built_below_the_least_number_of_rows(index: ScannIndex) -> None:
+    index.add(np.arange(299), units(299, 0))
+    assert not index.is_building
+    index.add(np.array([299]), units(1, 1))
+    assert index.is_building
+
+
+def test_a_build_takes_over_and_leaves_no_tail(index: ScannIndex) -> None:
+    index.add(np.arange(400), units(400, 0))
+    assert index.tail_rows == 400
+    assert index.wait(LATE)
+    assert index.tail_rows == 0
+    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+
+
+def test_what_comes_and_goes_during_a_build_is_respected_before_and_after_it(index: ScannIndex) -> None:
+    vectors = units(500, 0)
+    index.add(np.arange(400), vectors[:400])
+    assert index.is_building
+    index.add(np.arange(400, 500), vectors[400:])
+    index.remove(np.array([0, 1, 450]))
+    index.add(np.array([1]), vectors[:1])  # id 1 returns with the vector of id 0
+    for _ in range(2):
+        found = index.search(vectors, 5)
+        assert not np.isin(found.ids, [0, 450]).any()
+        assert found.ids[:, 0].tolist()[2:450] == list(range(2, 450))
+        assert (found.ids[0, 0], found.ids[1, 0] == 1) == (1, False)
+        assert index.wait(LATE)
+    assert index.tail_rows == 100
+
+
+def test_searches_go_on_while_a_build_runs(index: ScannIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = slow_builder(monkeypatch)
+    index.add(np.arange(400), units(400, 0))
+    begin = time.monotonic()
+    for _ in range(20):
+        assert index.search(units(3, 0), 1).ids[:, 0].tolist() == [0, 1, 2]
+    assert index.is_building
+    assert time.monotonic() - begin < 5
+    assert started[0].poll() is None
+
+
+def test_the_next_build_starts_when_the_tail_has_grown(index: ScannIndex) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    index.add(np.arange(400, 500), units(100, 1))  # 5 × √400
+    assert not index.is_building
+    index.add(np.array([500]), units(1, 2))
+    assert index.is_building
+    index.wait(LATE)
+    assert index.tail_rows == 0
+
+
+def test_the_next_build_starts_when_a_fifth_was_removed(index: ScannIndex) -> None:
+    index.add(np.arange(1000), units(1000, 0))
+    index.wait(LATE)
+    index.remove(np.arange(200))
+    assert not index.is_building
+    index.remove(np.array([200]))
+    assert index.is_building
+
+
+def test_a_killed_builder_is_tried_again_later_and_later(
+    index: ScannIndex, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = slow_builder(monkeypatch)
+    index.add(np.arange(400), units(400, 0))
+    for attempt, wait in enumerate((30, 60, 120)):
+        started[attempt].kill()
+        with caplog.at_level(logging.WARNING):
+            assert index.wait(LATE)
+        assert f"retry_seconds={wait} error=the index builder ended with -9" in caplog.text
+        assert index.search(units(1, 0), 1).ids.tolist() == [[0]]
+        clock.seconds += wait - 1
+        index.poll()
+        assert not index.is_building
+        clock.seconds += 1
+        index.poll()
+        assert index.is_building
+    monkeypatch.undo()
+
+
+def test_after_a_killed_builder_the_old_searcher_goes_on_and_the_next_build_takes_over(
+    index: ScannIndex, clock: Clock
+) -> None:
+    vectors = units(600, 0)
+    index.add(np.arange(400), vectors[:400])
+    index.wait(LATE)
+    with pytest.MonkeyPatch.context() as patch:
+        started = slow_builder(patch)
+        index.add(np.arange(400, 600), vectors[400:])
+        started[0].kill()
+        index.wait(LATE)
+    assert index.tail_rows == 200
+    assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
+    clock.seconds += 30
+    index.poll()
+    index.wait(LATE)
+    assert index.tail_rows == 0
+    assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
+
+
+def test_a_builder_that_cannot_build_says_why(
+    index: ScannIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(build, "tree_for", lambda _: build.Tree(leaves=10**6, searched=1))
+    index.add(np.arange(400), units(400, 0))
+    assert index.wait(LATE)
+    assert "index builder ended with 1" in caplog.text
+    assert index.tail_rows == 400
+
+
+def test_a_full_disk_at_the_start_of_a_build_is_no_error_of_the_caller(
+    index: ScannIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", full)
+    index.add(np.arange(400), units(400, 0))
+    assert not index.is_building
+    assert "No space left" in caplog.text
+    assert len(index) == 400
+
+
+def test_the_builder_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
+    script = f"""
+import os, numpy as np
+from pathlib import Path
+from neardup.pipeline.index.scann import Policy, ScannIndex
+index = ScannIndex({D}, "s", Path({str(tmp_path)!r}), "cpu", Policy(min_rows=300))
+vectors = np.eye({D}, dtype=np.float32)[np.arange(200_000) % {D}]
+vectors[:, 0] += np.linspace(0, 1, len(vectors))
+index.add(np.arange(len(vectors)), (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32))
+print(index._build.process.pid, flush=True)
+os._exit(9)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 9, run.stderr
+    assert gone(int(run.stdout))
+
+
+def test_closing_ends_the_builder_and_deletes_the_working_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = slow_builder(monkeypatch)
+    index = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300))
+    index.add(np.arange(400), units(400, 0))
+    assert list(tmp_path.iterdir())
+    index.close()
+    assert started[0].poll() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_working_files_of_a_killed_owner_are_deleted_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"""
+import os
+from pathlib import Path
+from neardup.pipeline.index.scratch import Scratch
+kept = Scratch(Path({str(tmp_path)!r}))
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (dead,) = tmp_path.iterdir()
+    alive = Scratch(tmp_path)
+    assert dead.exists()  # too young to be sure
+    monkeypatch.setattr(scratch, "_YOUNG_SECONDS", -1.0)
+    new = Scratch(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([alive.path, new.path])
+    alive.close()
+    new.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_snapshot_brings_the_searcher_along_without_the_vectors_that_were_removed(
+    index: ScannIndex, tmp_path: Path
+) -> None:
+    vectors = units(500, 0)
+    index.add(np.arange(400), vectors[:400])
+    index.wait(LATE)
+    index.add(np.arange(400, 450), vectors[400:450])
+    index.remove(np.array([0, 7, 420]))
+    index.save(tmp_path / "snapshot")
+    (reordering,) = (tmp_path / "snapshot").rglob("bfloat16_dataset.npy")
+    assert np.flatnonzero(~np.load(reordering).any(axis=1)).tolist() == [0, 7]
+    index.load(tmp_path / "snapshot")
+    assert index.tail_rows == 49
+    assert not index.is_building
+    found = index.search(vectors[:450], 1).ids[:, 0]
+    kept = np.delete(np.arange(450), [0, 7, 420])
+    assert found[kept].tolist() == kept.tolist()
+    assert not np.isin(found, [0, 7, 420]).any()
+    assert sum(path.is_dir() for path in index._scratch.path.iterdir()) == 1  # the old searcher is gone
+
+
+def test_every_neighbour_removed_makes_the_search_look_further(index: ScannIndex) -> None:
+    cluster = units(1, 5) + 0.02 * units(900, 6)
+    cluster = (cluster / np.linalg.norm(cluster, axis=1, keepdims=True)).astype(np.float32)
+    index.add(np.arange(5000), units(5000, 7))
+    index.add(np.arange(5000, 5900), cluster)
+    index.wait(LATE)
+    index.rebuild()
+    index.wait(LATE)
+    assert index.tail_rows == 0
+    index.remove(np.arange(5000, 5900))
+    found = index.search(units(1, 5), 10)
+    assert (found.ids >= 0).all()
+    assert (found.ids < 5000).all()
+
+
+def test_recall_of_near_duplicates_is_99_percent_of_exact(tmp_path: Path) -> None:
+    d, n = 64, 20_000
+    rng = np.random.default_rng(0)
+    vectors = units(200, 1, d)[rng.integers(0, 200, n)] + 0.8 * units(n, 2, d)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    queries = vectors[:2000] + rng.uniform(0.05, 0.45, (2000, 1)) * units(2000, 3, d)
+    queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+    approximate = ScannIndex(d, "s", tmp_path, "cpu", Policy(min_rows=n))
+    exact = ExactIndex(d, "s", "cpu")
+    for index in (approximate, exact):
+        index.add(np.arange(n), vectors)
+    assert approximate.wait(LATE)
+    assert approximate.tail_rows == 0
+    found, truth = approximate.search(queries, 10), exact.search(queries, 10)
+    assert np.mean(found.ids[:, 0] == truth.ids[:, 0]) >= 0.99
+    same = found.ids == truth.ids
+    np.testing.assert_allclose(found.distances[same], truth.distances[same], atol=1e-6)
+    approximate.close()
+
+
+def test_without_scann_its_kind_is_refused_and_auto_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scann.scann_ops.py", None)
+    with pytest.raises(ConfigError, match="Linux only"):
+        make_index(D, "s", "scann")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "scann" else object())
+    assert isinstance(make_index(D, "s"), ExactIndex)
+
+
+def test_the_kind_is_chosen_by_name(tmp_path: Path) -> None:
+    assert isinstance(make_index(D, "s", "exact"), ExactIndex)
+    for kind in ("auto", "scann"):
+        made = make_index(D, "s", kind, tmp_path)  # type: ignore[arg-type]
+        assert isinstance(made, ScannIndex)
+        made.close()
+    with pytest.raises(ConfigError, match="'hnsw': expected auto, exact or scann"):
+        make_index(D, "s", "hnsw")  # type: ignore[arg-type]
+
+
+def test_importing_the_package_loads_neither_torch_nor_scann() -> None:
+    code = "import sys, neardup.pipeline.index; sys.exit(any(m in sys.modules for m in ('torch', 'scann')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_searcher_that_cannot_be_loaded_or_has_other_rows_is_refused(index: ScannIndex, tmp_path: Path) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    assert index._generation is not None
+    folder, tree = index._generation.folder, index._generation.tree
+    with pytest.raises(DependencyError, match="holds 400 points, expected 399"):
+        generation.Generation(folder, np.arange(399), 400, tree)
+    (folder / "hashed_dataset.npy").unlink()
+    with pytest.raises(DependencyError, match="ScaNN cannot load"):
+        generation.Generation(folder, np.arange(400), 400, tree)
+
+
+def slow_builder(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Let builds start a process that never ends by itself; returns the list that they are entered into."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(_: object, **options: object) -> subprocess.Popen[bytes]:
+        started.append(popen([sys.executable, "-c", "import sys; sys.stdin.read()"], **options))  # type: ignore[call-overload]
+        return started[-1]
+
+    monkeypatch.setattr(build.subprocess, "Popen", start)  # type: ignore[attr-defined]
+    return started
+
+
+def gone(pid: int) -> bool:
+    """Wait up to a minute for a process to end."""
+    for _ in range(600):
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.1)
+    return False
