@@ -304,7 +304,7 @@ def test_importing_the_package_loads_neither_torch_nor_scann() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_searcher_that_cannot_be_loaded_or_has_other_rows_is_refused(index: ScannIndex, tmp_path: Path) -> None:
+def test_a_searcher_that_cannot_be_loaded_or_has_other_rows_is_refused(index: ScannIndex) -> None:
     index.add(np.arange(400), units(400, 0))
     index.wait(LATE)
     assert index._generation is not None
