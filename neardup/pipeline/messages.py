@@ -7,6 +7,7 @@ default.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -71,6 +72,18 @@ def pack_hashes(hashes: Hashes) -> bytes:
     return np.ascontiguousarray(hashes).tobytes()
 
 
+def join_parts(parts: Sequence[Described]) -> Described:
+    """Return the parts of one item, in order, as one record."""
+    return msgspec.structs.replace(
+        parts[0],
+        last=True,
+        pts=tuple(pts for part in parts for pts in part.pts),
+        vectors=b"".join(part.vectors for part in parts),
+        hashes=b"".join(part.hashes for part in parts),
+        detail=b"".join(part.detail for part in parts),
+    )
+
+
 class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
     """An item was taken down. Late or replayed records of it stay without effect."""
 
@@ -91,12 +104,14 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
         probability: that the two show the same picture, after calibration, 0 to 1.
         whole: both items as a whole; otherwise only the spans match.
         spans: matched stretches, in seconds; empty between two images.
+        identical_to: id of the item with the same bytes or pixels: the reference or one of its members; "" if none.
     """
 
     reference: str
     bank: str
     decision: Decision
     exact: Exact = Exact.NO
+    identical_to: str = ""
     distance: float
     evidence: float
     probability: float

@@ -23,6 +23,7 @@ from neardup.pipeline.types import Decision, Exact, Kind, Span
 
 MAX_THUMBNAIL_BYTES = 48 * 2**20
 """All thumbnails of a report together; the groups after that come without, and the page says so."""
+TYPICAL_THUMBNAIL_BYTES = 6_000
 MAX_SPANS = 40
 """Spans drawn per match; duplicates.csv has all."""
 MAX_PAIRED_SPANS = 3
@@ -178,6 +179,18 @@ def _moments(query: File, reference: File, span: Span) -> list[tuple[float, floa
         )
         for share in shares
     ]
+
+
+def wanted_thumbnails(result: ScanResult) -> list[tuple[File, float]]:
+    """Return what `write_html` will ask for, so that it can be made beforehand and many at a time."""
+    wanted: list[tuple[File, float]] = []
+
+    def note(file: File, seconds: float) -> bytes:
+        wanted.append((file, seconds))
+        return bytes(TYPICAL_THUMBNAIL_BYTES)
+
+    _Builder(note, MAX_THUMBNAIL_BYTES).build(result.groups)
+    return wanted
 
 
 def write_html(

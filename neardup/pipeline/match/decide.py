@@ -1,0 +1,191 @@
+"""From pairs of similar descriptors to matches and a decision. Pure functions over one query item.
+
+An image and an image match as a whole. A video and a video match by segments, and as a whole where the segments cover
+nearly all of both. An image and a frame of a video match for the run of frames that show it. Whatever several frames
+could have matched by chance is asked for more evidence: n frames are n chances.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from neardup.pipeline.match.calibration import Calibration, Thresholds
+from neardup.pipeline.match.evidence import Evidence, Floats
+from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.types import Decision, Ids, Kind, Span
+
+WHOLE_COVERAGE = 0.8
+"""Share of both videos that segments must cover for one to be a copy of the other as a whole."""
+RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Similar descriptors: rows of the query item and of earlier items, all arrays (p,)."""
+
+    query: Ids
+    reference: Ids
+    distance: Floats
+    evidence: Floats
+
+    def take(self, where: Ids) -> Pairs:
+        """Return the pairs at these places."""
+        return Pairs(self.query[where], self.reference[where], self.distance[where], self.evidence[where])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a query matches one reference item; see `messages.Matched` for the words."""
+
+    judgement: Judgement
+    distance: float
+    evidence: float
+    whole: bool
+    spans: tuple[Span, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The query or a reference, as far as a comparison needs it; `track` is read only for videos."""
+
+    kind: Kind
+    track: Callable[[], Track]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A decision and the probability, 0 to 1, that the match is a copy."""
+
+    decision: Decision
+    probability: float
+
+
+DISTINCT = Judgement(Decision.DISTINCT, 0.0)
+
+
+class Judge:
+    """Turns evidence into decisions at a wanted precision, for the number of references held.
+
+    The number is rounded up to the next quarter power of two, so that thresholds are computed a few times and not for
+    each item, and do not depend on how the log was cut into batches.
+    """
+
+    def __init__(self, calibration: Calibration, precision: float) -> None:
+        self.hash_weight = calibration.hash_weight
+        self._calibration = calibration
+        self._precision = precision
+        self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
+        self._thresholds(1)  # an unusable precision is told at once
+
+    @property
+    def min_vote(self) -> float:
+        """Evidence from which two frames, not picked out of many, are more likely than not the same picture."""
+        return self._thresholds(1).min_unsure
+
+    def thresholds(self, references: int) -> Thresholds:
+        """Return the thresholds among m references, or m chances of any kind."""
+        return self._thresholds(_rounded(references))
+
+    def judge(self, evidence: float, references: int) -> Judgement:
+        """Decide on the best match of a query among m references."""
+        limits = self.thresholds(references)
+        probability = float(self._calibration.probability(evidence, _rounded(references)))
+        if evidence >= limits.min_duplicate:
+            return Judgement(Decision.DUPLICATE, probability)
+        return Judgement(Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT, probability)
+
+
+def _rounded(references: int) -> int:
+    return math.ceil(2 ** (math.ceil(4 * math.log2(max(references, 1))) / 4))
+
+
+def compare_items(
+    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], rule: Evidence, judge: Judge, references: int
+) -> Outcome:
+    """Compare a query with one reference item, given their similar descriptors.
+
+    Args:
+        pairs: rows of both; without any, the items are distinct.
+        frames: for each pair the frame within the query and within the reference.
+        rule: computes evidence where segments are verified.
+        references: m, descriptors that the query was compared with.
+    """
+    if len(pairs.query) == 0:
+        return Outcome(DISTINCT, math.inf, -math.inf, whole=False)
+    best = int(np.argmax(pairs.evidence))
+    evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
+    if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
+        return Outcome(judge.judge(evidence, references), distance, evidence, whole=True)
+    if query.kind is reference.kind:
+        votes = Votes(frames[0], frames[1], pairs.evidence)
+        return _compare_videos(query.track(), reference.track(), votes, distance, rule, judge, references)
+    video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
+    track = video.track()
+    chances = references * (len(track.pts) if video is query else 1)
+    least = judge.thresholds(chances).min_unsure
+    start, end = _run_around(track, frames[place], pairs.evidence, int(frames[place][best]), least)
+    span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
+    return Outcome(judge.judge(evidence, chances), distance, evidence, whole=False, spans=(span,))
+
+
+def _compare_videos(
+    query: Track, reference: Track, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
+) -> Outcome:
+    segments = find_segments(query, reference, votes, rule, judge.min_vote)
+    kept = keep_rare(segments, query, reference)
+    if not kept:
+        return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
+    best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
+    # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
+    # moments of something that moves confirm each other.
+    still = math.isnan(best.contrast)
+    chances = references * len(query.pts) / (1 if still else best.votes**2)
+    judgement = judge.judge(best.evidence, math.ceil(chances))
+    if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    return Outcome(
+        judgement,
+        min(segment.distance for segment in kept),
+        best.evidence,
+        whole=min(coverage(kept, query, reference)) >= WHOLE_COVERAGE,
+        spans=tuple(segment.span for segment in kept),
+        segments=tuple(segments),
+    )
+
+
+def keep_rare(segments: Sequence[Segment], query: Track, reference: Track) -> list[Segment]:
+    """Leave out segments that many items have in common: intros, adverts, logos.
+
+    What covers nearly all of one of the two is kept all the same: an excerpt that went round is still a copy.
+    """
+    if segments and max(coverage(segments, query, reference)) >= WHOLE_COVERAGE:
+        return list(segments)
+    least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
+    return [segment for segment in segments if segment.rarity >= least]
+
+
+def coverage(segments: Sequence[Segment], query: Track, reference: Track) -> tuple[float, float]:
+    """Return the share, 0 to 1, of each video's frames that lie within the segments."""
+    seen = (np.zeros(len(query.pts), dtype=np.bool_), np.zeros(len(reference.pts), dtype=np.bool_))
+    for segment in segments:
+        seen[0][segment.query[0] : segment.query[1] + 1] = True
+        seen[1][segment.reference[0] : segment.reference[1] + 1] = True
+    return float(seen[0].mean()), float(seen[1].mean())
+
+
+def _run_around(track: Track, frames: Ids, evidence: Floats, best: int, least: float) -> tuple[float, float]:
+    """Return seconds of the run of frames with at least this evidence that holds the best frame."""
+    shows = np.zeros(len(track.pts), dtype=np.bool_)
+    shows[frames[evidence >= least]] = True
+    shows[best] = True
+    absent = np.flatnonzero(~shows)
+    after = np.searchsorted(absent, best)
+    first = int(absent[after - 1]) + 1 if after > 0 else 0
+    last = int(absent[after]) - 1 if after < len(absent) else len(shows) - 1
+    return float(track.pts[first]), float(track.pts[last])

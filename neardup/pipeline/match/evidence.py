@@ -1,0 +1,101 @@
+"""Evidence: the one number that decisions are taken on.
+
+    evidence = similarity − background + hash_weight · agreement
+
+*Similarity* is the inner product of unit vectors. *Background* is the query's mean similarity to its three nearest
+pictures of a fixed background set: a picture that resembles everything (a white page, a logo) needs more to be a copy.
+It shifts each query as a whole, so the search under the plain distance stays right.
+Source: Pizzi et al. 2022, arXiv:2202.10261, section 4 (score normalisation), with β = 1 and neighbours 1 to 3.
+*Agreement* comes from the DCT hash of the same pixels: 1 for equal hashes, 0 from `UNRELATED_BITS` differing bits on,
+which is what pictures that have nothing to do with each other show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.types import Descriptors, Hashes
+
+BACKGROUND_NEIGHBOURS = 3
+UNRELATED_BITS = 96
+"""Of 256; two unrelated hashes differ in 128 ± 8 bits, so this is four standard deviations below."""
+
+BLOCK = 256
+"""Queries compared with all references at a time."""
+SLACK = 1e-4
+"""More than the rounding of a matrix product, so that no pair is ruled out by it."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class Evidence:
+    """Computes evidence for pairs of descriptors."""
+
+    def __init__(self, background: Descriptors, hash_weight: float) -> None:
+        """Take the background set, float32 (b, d) with unit rows, and the weight of the hash."""
+        self._background = np.ascontiguousarray(background.T)  # (d, b)
+        self.hash_weight = np.float32(hash_weight)
+
+    def background(self, queries: Descriptors) -> Floats:
+        """Return the mean similarity of each query, float32 (n, d), to its nearest background pictures: (n,)."""
+        neighbours = min(BACKGROUND_NEIGHBOURS, self._background.shape[1])
+        if neighbours == 0:
+            return np.zeros(len(queries), dtype=np.float32)
+        similarity = queries @ self._background  # (n, b)
+        nearest = np.partition(similarity, -neighbours, axis=1)[:, -neighbours:]
+        return np.asarray(nearest.mean(axis=1), dtype=np.float32)
+
+    def of(self, distances: Floats, bits: npt.NDArray[np.int64], background: Floats) -> Floats:
+        """Return the evidence of pairs, all arguments of one shape.
+
+        Args:
+            distances: squared Euclidean distance of unit vectors, 0 to 4.
+            bits: differing bits of the two hashes, 0 to 256.
+            background: of the query.
+        """
+        similarity = 1.0 - distances / 2.0
+        agreement = np.clip(1.0 - bits / UNRELATED_BITS, 0.0, 1.0)
+        return np.asarray(similarity - background + self.hash_weight * agreement, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """n descriptors with what evidence needs besides; `background` is read of queries only."""
+
+    vectors: Descriptors
+    hashes: Hashes
+    background: Floats
+
+
+def near(
+    rule: Evidence, queries: Pictures, references: Pictures, floor: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats, Floats]:
+    """Return all pairs whose evidence reaches the floor, in order of the query.
+
+    Returns:
+        places in queries and in references (int64), squared distances and evidence (float32), all (p,).
+    """
+    found = []
+    for start in range(0, len(queries.vectors), BLOCK):
+        stop = start + BLOCK
+        similarity = queries.vectors[start:stop] @ references.vectors.T  # (block, m)
+        # The hash can add no more than its weight: most pairs are ruled out without looking at hashes.
+        possible = similarity - queries.background[start:stop, None] + (rule.hash_weight + SLACK) >= floor
+        query, reference = np.nonzero(possible)
+        query = query + start
+        difference = queries.vectors[query] - references.vectors[reference]
+        distance = np.einsum("nd,nd->n", difference, difference)
+        bits = differing_bits(queries.hashes[query], references.hashes[reference])
+        strength = rule.of(distance, bits, queries.background[query])
+        kept = strength >= floor
+        found.append((query[kept], reference[kept], distance[kept], strength[kept]))
+    query, reference, distance, strength = (np.concatenate(column) for column in zip(*found, strict=True))
+    return query, reference, distance, strength
+
+
+def differing_bits(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
+    """Return the Hamming distance of hashes along the last axis; (…, 32) and (…, 32) broadcast."""
+    return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)).sum(axis=-1, dtype=np.int64))

@@ -1,0 +1,48 @@
+"""Put a state together from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.state import State
+
+
+def read_calibration(checkpoint: Checkpoint) -> Calibration:
+    """Return the calibration that a checkpoint carries.
+
+    Raises:
+        ConfigError: it carries none, or one that cannot be read.
+    """
+    if not checkpoint.calibration:
+        raise ConfigError(f"model {checkpoint.name} was never calibrated; run `neardup calibrate` on it")
+    try:
+        return msgspec.convert(dict(checkpoint.calibration), Calibration)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"model {checkpoint.name}: its calibration cannot be read: {error}") from error
+
+
+def make_state(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    precision: float,
+    *,
+    stars: bool = True,
+    kind: Literal["auto", "exact", "scann"] = "auto",
+    folder: Path | None = None,
+) -> State:
+    """Return an empty state; `folder` holds its vectors and index, None keeps them in memory."""
+    from neardup.pipeline.index.factory import make_index
+    from neardup.pipeline.index.vectors import VectorFile
+
+    dimension = checkpoint.architecture.dimension
+    index = make_index(dimension, checkpoint.space, kind=kind)
+    vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
+    evidence = Evidence(checkpoint.background, calibration.hash_weight)
+    return State(index, vectors, evidence, calibration, precision, stars=stars)

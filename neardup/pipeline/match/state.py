@@ -1,0 +1,523 @@
+"""The state that the log builds, and `apply`: records in, events out.
+
+`apply` is the whole of matching. The stream's match worker, its standby, the lookup's view and `neardup scan` run it
+unchanged. It has no clock and no randomness: equal logs give equal events, however they are cut into batches. An item
+is compared only with items of smaller offsets, and among those only with heads of stars; ties go to the earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.errors import UsageError
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.decide import RANK, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.evidence import Evidence, Pictures, differing_bits, near
+from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.segments import Track
+from neardup.pipeline.messages import (
+    Described,
+    Envelope,
+    Event,
+    Ignored,
+    Matched,
+    Record,
+    Redelivered,
+    ReHeaded,
+    Removed,
+    RemovedEvent,
+    Replaced,
+    Verdict,
+)
+from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Ids, Kind
+
+CANDIDATES = 64
+"""Nearest descriptors fetched for each descriptor of a query."""
+MIN_DETAIL = 8
+"""Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
+MAX_BATCH_ROWS = 1024
+"""Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
+MAX_MATCHES = 16
+"""Matches that a verdict lists, best first."""
+
+
+class Vectors(Protocol):
+    """Where the descriptors lie; see `index.vectors.VectorFile`."""
+
+    def append(self, ids: Ids, vectors: Descriptors) -> int: ...
+
+    def read(self, rows: Ids) -> Descriptors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record at its place in the log."""
+
+    offset: int
+    record: Record
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An item of which the last part has not been seen."""
+
+    first: Described
+    number: int
+    parts: int = 0
+    frames: int = 0
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    pairs: list[Pairs] = field(default_factory=list)
+
+
+class State:
+    """Everything that a verdict depends on.
+
+    Args:
+        index: holds the descriptors of heads; empty at the start.
+        vectors: holds all descriptors; row numbers are those of `Rows`.
+        evidence: turns pairs into evidence.
+        calibration: gives thresholds.
+        precision: wanted of `duplicate`, 0 to 1.
+        stars: whether copies of an item join it as members; without, every item stays a reference of its own.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        vectors: Vectors,
+        evidence: Evidence,
+        calibration: Calibration,
+        precision: float = 0.99,
+        stars: bool = True,
+    ) -> None:
+        self.items = Items()
+        self.rows = Rows()
+        self._index = index
+        self._vectors = vectors
+        self._evidence = evidence
+        self._judge = Judge(calibration, precision)
+        self._stars = stars
+        self._references = 0
+        self._unindexed: list[Ids] = []
+        self._pending: dict[str, _Pending] = {}
+        self._removed: set[str] = set()
+
+    def apply(self, entries: Sequence[Entry]) -> list[Envelope]:
+        """Take in records of the log, in order, and return one envelope for each.
+
+        Described items are embedded, searched and compared as one batch as far as they do not depend on each other's
+        removal; the result is that of applying the records one at a time.
+        """
+        envelopes: list[Envelope] = []
+        run: list[Entry] = []
+        done: set[str] = set()
+        size = 0
+        for entry in entries:
+            record = entry.record
+            plain = isinstance(record, Described) and self._is_new(record) and record.id not in done
+            if not plain or size >= MAX_BATCH_ROWS:
+                envelopes += self._describe(run)
+                run, done, size = [], set(), 0
+            if isinstance(record, Described) and plain:
+                run.append(entry)
+                done.add(record.id)
+                size += len(record.pts)
+            else:
+                envelopes.append(self._apply_alone(entry))
+        return envelopes + self._describe(run)
+
+    def lookup(self, queries: Sequence[Described], k: int) -> list[list[Matched]]:
+        """Return for each whole item the k references most like it, best first, whatever the decision.
+
+        Nothing is taken in. Parts of one item are joined first, see `messages.join_parts`.
+        """
+        if not queries:
+            return []
+        embedded = _concatenate([query.embedded() for query in queries])
+        background = self._evidence.background(embedded.vectors)
+        speaks = embedded.detail >= MIN_DETAIL
+        rows = np.arange(len(speaks), dtype=np.int64)
+        pairs = self._search(embedded, background, rows, speaks, max(CANDIDATES, 4 * k), -np.inf)
+        borders = np.cumsum([0, *(len(query.pts) for query in queries)])
+        found = []
+        for query, start, stop in zip(queries, borders[:-1], borders[1:], strict=True):
+            mine = pairs.take(np.flatnonzero((pairs.query >= start) & (pairs.query < stop)))
+            votes = mine.take(np.flatnonzero(mine.evidence >= self._judge.min_vote))
+            track = Track(
+                pts=np.asarray(query.pts),
+                vectors=embedded.vectors[start:stop],
+                hashes=embedded.hashes[start:stop],
+                background=background[start:stop],
+                speaks=speaks[start:stop],
+                shared=_sharers(votes, self.rows.item, rows[start:stop]),
+                seconds=query.seconds,
+            )
+            found.append(self._matches(query, Side(query.kind, partial(_same, track)), mine, rows - start, k, False))
+        return found
+
+    def compare(self, query_id: str, reference_id: str) -> Matched:
+        """Compare two items that are held, with all that is known by now.
+
+        Raises:
+            UsageError: one of them is not held.
+        """
+        query, reference = self.items.named(query_id), self.items.named(reference_id)
+        if query is None or reference is None:
+            raise UsageError(f"no item {query_id if query is None else reference_id!r}")
+        return _matched(reference, self._compare_pair(query, reference))
+
+    # -- records one at a time -----------------------------------------------------------------------------------
+
+    def _is_new(self, record: Described) -> bool:
+        return record.id not in self.items and record.id not in self._removed and self._continues(record)
+
+    def _continues(self, record: Described) -> bool:
+        """Whether a part is the next one of its item; part 0 always starts afresh."""
+        if record.part == 0:
+            return True
+        pending = self._pending.get(record.id)
+        return pending is not None and record.part == pending.parts
+
+    def _apply_alone(self, entry: Entry) -> Envelope:
+        record = entry.record
+        if isinstance(record, Removed):
+            return Envelope(offset=entry.offset, events=tuple(self._take_down(record)))
+        known = self.items.named(record.id)
+        source = (record.source_partition, record.source_offset)
+        if record.id in self._removed:
+            return _ignored(entry, record.id, "was taken down")
+        if known is None:
+            if not self._continues(record):
+                return _ignored(entry, record.id, "a part without the parts before it")
+            return self._describe([entry])[0]
+        if source[0] == known.source[0] and source[1] < known.source[1]:
+            return _ignored(entry, record.id, "older than the version that is known")
+        if record.sha256 == known.sha256:
+            events = (Redelivered(id=record.id),) if record.last else ()
+            return Envelope(offset=entry.offset, events=events)
+        events_before = (Replaced(id=record.id), *self._forget(known))
+        envelope = self._describe([entry])[0]
+        return Envelope(offset=entry.offset, events=(*events_before, *envelope.events))
+
+    def _take_down(self, record: Removed) -> Iterator[Event]:
+        self._removed.add(record.id)
+        self._pending.pop(record.id, None)
+        known = self.items.named(record.id)
+        if known is not None:
+            yield from self._forget(known)
+            yield RemovedEvent(id=record.id)
+
+    def _forget(self, item: Item) -> list[Event]:
+        """Remove an item; its members, if it was a head, stand under the earliest of them that they are close to."""
+        self._flush()
+        if item.is_head:
+            rows = self._indexed_rows(item)
+            self._index.remove(rows)
+            self._references -= len(rows)
+        orphans = self.items.remove(item)
+        events: list[Event] = []
+        while orphans:
+            head, orphans = orphans[0], orphans[1:]
+            self._make_head(head)
+            joined, orphans = self._rejoin(head, orphans)
+            events.append(ReHeaded(old=item.id, new=head.id, members=tuple(member.id for member in joined)))
+        self._flush()
+        return events
+
+    def _rejoin(self, head: Item, orphans: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Split orphans into those that copy the new head as a whole, now its members, and the others."""
+        joined, left = [], []
+        for orphan in orphans:
+            outcome = self._compare_pair(orphan, head)
+            if outcome.whole and outcome.judgement.decision is Decision.DUPLICATE:
+                orphan.head = head.number
+                head.members.append(orphan.number)
+                joined.append(orphan)
+            else:
+                left.append(orphan)
+        return joined, left
+
+    def _compare_pair(self, query: Item, reference: Item) -> Outcome:
+        q, r = query.rows, reference.rows
+        both_images = query.kind is reference.kind is Kind.IMAGE
+        floor = -np.inf if both_images else self._judge.min_vote
+        place, other, distance, strength = near(self._evidence, self._pictures(q), self._pictures(r), floor)
+        pairs = Pairs(q[place], r[other], distance, strength)
+        frames = (self.rows.frame[pairs.query], self.rows.frame[pairs.reference])
+        return compare_items(
+            self._side(query), self._side(reference), pairs, frames, self._evidence, self._judge, self._references
+        )
+
+    # -- described items, a batch at a time ----------------------------------------------------------------------
+
+    def _describe(self, entries: Sequence[Entry]) -> list[Envelope]:
+        records = [entry.record for entry in entries if isinstance(entry.record, Described)]
+        if not records:
+            return []
+        embedded = _concatenate([record.embedded() for record in records])
+        background = self._evidence.background(embedded.vectors)
+        speaks = embedded.detail >= MIN_DETAIL
+        counts = [len(record.pts) for record in records]
+        pendings = [self._part(record) for record in records]
+        rows = self.rows.append(
+            sum(counts),
+            item=np.repeat([pending.number for pending, _ in pendings], counts),
+            frame=np.concatenate([first + np.arange(n) for (_, first), n in zip(pendings, counts, strict=True)]),
+            pts=np.concatenate([record.pts for record in records]),
+            hash=embedded.hashes,
+            speaks=speaks,
+            background=background,
+        )
+        self._vectors.append(rows, embedded.vectors)
+        floor = self._judge.min_vote
+        pairs = self._search(embedded, background, rows, speaks, CANDIDATES, floor)
+        pairs = self._with_earlier_in_batch(pairs, embedded, background, rows, speaks, floor)
+        borders = np.searchsorted(pairs.query, rows[0] + np.cumsum([0, *counts])).tolist()
+        envelopes = []
+        start = int(rows[0])
+        for place, (entry, (pending, _)) in enumerate(zip(entries, pendings, strict=True)):
+            pending.ranges.append((start, start + counts[place]))
+            start += counts[place]
+            pending.pairs.append(pairs.take(np.arange(borders[place], borders[place + 1])))
+            events = (self._settle(pending),) if records[place].last else ()
+            envelopes.append(Envelope(offset=entry.offset, events=events))
+        self._flush()
+        return envelopes
+
+    def _part(self, record: Described) -> tuple[_Pending, int]:
+        """Return the item that a part belongs to, and how many frames came before."""
+        if record.part == 0:
+            self._pending[record.id] = _Pending(record, self.items.next_number())
+        pending = self._pending[record.id]
+        before = pending.frames
+        pending.parts = record.part + 1
+        pending.frames += len(record.pts)
+        if record.last:
+            del self._pending[record.id]
+        return pending, before
+
+    def _search(
+        self,
+        embedded: Embedded,
+        background: npt.NDArray[np.float32],
+        rows: Ids,
+        speaks: npt.NDArray[np.bool_],
+        k: int,
+        floor: float,
+    ) -> Pairs:
+        """Return pairs of the rows with descriptors in the index whose evidence reaches the floor."""
+        asking = np.flatnonzero(speaks)
+        if asking.size == 0 or len(self._index) == 0:
+            return _NO_PAIRS
+        found = self._index.search(embedded.vectors[asking], min(k, len(self._index)))
+        bits = differing_bits(embedded.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
+        strength = self._evidence.of(found.distances, bits, background[asking][:, None])
+        query, place = np.nonzero((strength >= floor) & (found.ids >= 0))
+        return Pairs(
+            rows[asking[query]], found.ids[query, place], found.distances[query, place], strength[query, place]
+        )
+
+    def _with_earlier_in_batch(
+        self,
+        pairs: Pairs,
+        embedded: Embedded,
+        background: npt.NDArray[np.float32],
+        rows: Ids,
+        speaks: npt.NDArray[np.bool_],
+        floor: float,
+    ) -> Pairs:
+        """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query row."""
+        pictures = Pictures(embedded.vectors, embedded.hashes, background)
+        query, reference, distance, strength = near(self._evidence, pictures, pictures, floor)
+        items = self.rows.item[rows]
+        kept = (query > reference) & speaks[query] & speaks[reference] & (items[query] != items[reference])
+        query, reference = np.concatenate([pairs.query, rows[query[kept]]]), rows[reference[kept]]
+        order = np.argsort(query, kind="stable")
+        return Pairs(
+            query[order],
+            np.concatenate([pairs.reference, reference])[order],
+            np.concatenate([pairs.distance, distance[kept]])[order],
+            np.concatenate([pairs.evidence, strength[kept]])[order],
+        )
+
+    # -- one item ------------------------------------------------------------------------------------------------
+
+    def _settle(self, pending: _Pending) -> Verdict:
+        """Decide on an item whose descriptors are all known, and take it in."""
+        first = pending.first
+        item = Item(
+            number=pending.number,
+            id=first.id,
+            kind=first.kind,
+            sha256=first.sha256,
+            pixels_digest=first.pixels_digest,
+            source=(first.source_partition, first.source_offset),
+            seconds=first.seconds,
+            ranges=tuple(pending.ranges),
+        )
+        pairs = pending.pairs[0] if len(pending.pairs) == 1 else _join(pending.pairs)
+        if item.kind is Kind.VIDEO:
+            rows = item.rows
+            self.rows.shared[rows] = _sharers(pairs, self.rows.item, rows)
+        matches = self._matches(first, self._side(item), pairs, self.rows.frame, MAX_MATCHES, True)
+        matches = [match for match in matches if match.decision is not Decision.DISTINCT]
+        whole = next((m for m in matches if m.whole and m.decision is Decision.DUPLICATE), None)
+        head = self.items.named(whole.reference) if whole is not None and self._stars else None
+        if head is None:
+            self._make_head(item)
+        else:
+            item.head = head.number
+        self.items.add(item)
+        decision = matches[0].decision if matches else Decision.DISTINCT
+        return Verdict(id=item.id, decision=decision, matches=tuple(matches))
+
+    def _matches(self, query: Described, side: Side, pairs: Pairs, frame: Ids, k: int, taken_in: bool) -> list[Matched]:
+        """Compare a query with each reference that its pairs name and with its identical twin; best first.
+
+        Args:
+            frame: of each row that `pairs.query` names, its place within the query.
+            taken_in: the query becomes part of the state, so its segments count for what frames are common.
+        """
+        twin, exact = self._twin(query)
+        head = None if twin is None else self.items.get(twin.head)
+        numbers, place = np.unique(self.rows.item[pairs.reference], return_inverse=True)
+        matches: list[Matched] = []
+        for which, number in enumerate(numbers.tolist()):
+            reference = self.items.get(number)
+            if reference is None or not reference.is_head or reference is head:
+                continue
+            mine = pairs.take(np.flatnonzero(place == which))
+            frames = (frame[mine.query], self.rows.frame[mine.reference])
+            outcome = compare_items(
+                side, self._side(reference), mine, frames, self._evidence, self._judge, self._references
+            )
+            if taken_in:
+                self._note_shared(reference, outcome)
+            matches.append(_matched(reference, outcome))
+        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
+        if twin is not None and head is not None:
+            matches.insert(0, _exactly(twin, head, exact, self._compare_pair(twin, head)))
+        return matches[:k]
+
+    def _twin(self, query: Described) -> tuple[Item | None, Exact]:
+        """Return the earliest item with identical bytes, else pixels."""
+        same_bytes, same_pixels = self.items.identical(query.sha256, query.pixels_digest)
+        if same_bytes is not None:
+            return same_bytes, Exact.BYTES
+        return same_pixels, Exact.PIXELS if same_pixels is not None else Exact.NO
+
+    def _note_shared(self, reference: Item, outcome: Outcome) -> None:
+        """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
+        if outcome.segments and not outcome.whole:
+            rows = reference.rows
+            for segment in outcome.segments:
+                self.rows.shared[rows[segment.reference[0] : segment.reference[1] + 1]] += 1
+
+    def _pictures(self, rows: Ids) -> Pictures:
+        return Pictures(self._vectors.read(rows), self.rows.hash[rows], self.rows.background[rows])
+
+    def _side(self, item: Item) -> Side:
+        def track() -> Track:
+            rows = item.rows
+            return Track(
+                pts=self.rows.pts[rows],
+                vectors=self._vectors.read(rows),
+                hashes=self.rows.hash[rows],
+                background=self.rows.background[rows],
+                speaks=self.rows.speaks[rows],
+                shared=self.rows.shared[rows],
+                seconds=item.seconds,
+            )
+
+        return Side(item.kind, track)
+
+    # -- heads -----------------------------------------------------------------------------------------------------
+
+    def _make_head(self, item: Item) -> None:
+        item.head = item.number
+        rows = self._indexed_rows(item)
+        self._unindexed.append(rows)
+        self._references += len(rows)
+
+    def _indexed_rows(self, item: Item) -> Ids:
+        rows = item.rows
+        return rows[self.rows.speaks[rows]]
+
+    def _flush(self) -> None:
+        """Put the descriptors of new heads into the index."""
+        if self._unindexed:
+            rows = np.concatenate(self._unindexed)
+            self._unindexed = []
+            if rows.size:
+                self._index.add(rows, self._vectors.read(rows))
+
+
+_NO_ROWS = np.zeros(0, dtype=np.int64)
+_NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
+
+
+def _same(track: Track) -> Track:
+    return track
+
+
+def _sharers(pairs: Pairs, items: Ids, rows: Ids) -> Ids:
+    """Return, for each of the query's rows, with how many other items it has pairs: int64 (n,)."""
+    combinations = np.unique(np.stack([pairs.query, items[pairs.reference]]), axis=1)[0]
+    return np.bincount(np.searchsorted(rows, combinations), minlength=len(rows)).astype(np.int64)
+
+
+def _matched(reference: Item, outcome: Outcome) -> Matched:
+    return Matched(
+        reference=reference.id,
+        bank="seen",
+        decision=outcome.judgement.decision,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=outcome.judgement.probability,
+        whole=outcome.whole,
+        spans=outcome.spans,
+    )
+
+
+def _exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome) -> Matched:
+    """Identical content is a copy whatever the descriptors say; those of the twin stand in for the query's."""
+    return Matched(
+        reference=head.id,
+        bank="seen",
+        decision=Decision.DUPLICATE,
+        exact=exact,
+        identical_to=twin.id,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=1.0,
+        whole=True,
+        spans=outcome.spans,
+    )
+
+
+def _ignored(entry: Entry, item_id: str, why: str) -> Envelope:
+    return Envelope(offset=entry.offset, events=(Ignored(id=item_id, why=why),))
+
+
+def _concatenate(parts: Sequence[Embedded]) -> Embedded:
+    return Embedded(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        hashes=np.concatenate([part.hashes for part in parts]),
+        detail=np.concatenate([part.detail for part in parts]),
+    )
+
+
+def _join(parts: Sequence[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.reference for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+        np.concatenate([part.evidence for part in parts]),
+    )

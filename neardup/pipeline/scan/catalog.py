@@ -1,0 +1,176 @@
+"""What a scan remembers between runs, in one SQLite file: files, descriptors by content, thumbnails, the last result.
+
+Descriptors are kept by the hash of the content and by the space that made them: a file that moved is not embedded
+again, and another model never meets the vectors of the first. Whatever was committed is usable after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.messages import Described
+
+FORMAT = "1"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL,
+    sha256 BLOB, reason TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS described (
+    space TEXT NOT NULL, sha256 BLOB NOT NULL, format TEXT NOT NULL, parts BLOB NOT NULL, PRIMARY KEY (space, sha256)
+);
+CREATE TABLE IF NOT EXISTS thumbnails (
+    sha256 BLOB NOT NULL, seconds REAL NOT NULL, jpeg BLOB NOT NULL, PRIMARY KEY (sha256, seconds)
+);
+"""
+_encode = msgspec.msgpack.Encoder().encode
+_decode_parts = msgspec.msgpack.Decoder(list[Described]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file as it was when it was last read; `sha256` is None where it was skipped for `reason`."""
+
+    path: str
+    size: int
+    modified: int
+    sha256: bytes | None
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A described image or video, whatever files hold it; `parts` have no id yet."""
+
+    sha256: bytes
+    format: str
+    parts: list[Described]
+
+
+class Catalog:
+    """Opened with a folder, kept there; with None, in memory and gone afterwards."""
+
+    def __init__(self, folder: Path | None, space: str) -> None:
+        """Open or create.
+
+        Args:
+            space: names the model, the preprocessing and the sampling; descriptors of others are not seen.
+        Raises:
+            ConfigError: the folder holds something else, or a catalog of a later format.
+            DependencyError: the disk failed.
+        """
+        self._space = space
+        self._name = "the index in memory" if folder is None else str(folder / "catalog.sqlite")
+        with self._told():
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                ":memory:" if folder is None else folder / "catalog.sqlite", check_same_thread=False
+            )
+            # A writer that dies leaves the last commit; synchronous NORMAL in WAL mode cannot corrupt the file.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        found = self.meta("format")
+        if found is None:
+            self.set_meta("format", FORMAT.encode())
+            self.commit()
+        elif found != FORMAT.encode():
+            raise ConfigError(
+                f"{self._name}: index format {found.decode(errors='replace')}, this version of neardup reads {FORMAT}; "
+                "name another --index folder"
+            )
+
+    def close(self) -> None:
+        """Close; what was not committed is forgotten."""
+        self._db.close()
+
+    def commit(self) -> None:
+        """Keep everything written so far, whatever happens to this process."""
+        with self._told():
+            self._db.commit()
+
+    def meta(self, name: str) -> bytes | None:
+        """Return a named value."""
+        with self._told():
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Set a named value."""
+        with self._told():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def files(self) -> dict[str, Known]:
+        """Return all known files by path."""
+        with self._told():
+            rows = self._db.execute("SELECT path, size, modified, sha256, reason, detail FROM files").fetchall()
+        return {path: Known(path, *rest) for path, *rest in ((os.fsdecode(row[0]), *row[1:]) for row in rows)}
+
+    def put_files(self, files: Iterable[Known]) -> None:
+        """Note how files look now."""
+        rows = [(os.fsencode(f.path), f.size, f.modified, f.sha256, f.reason, f.detail) for f in files]
+        with self._told():
+            self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop files, and whatever no file refers to any more."""
+        with self._told():
+            self._db.executemany("DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths])
+            held = "(SELECT sha256 FROM files WHERE sha256 IS NOT NULL)"
+            self._db.execute(f"DELETE FROM described WHERE sha256 NOT IN {held}")
+            self._db.execute(f"DELETE FROM thumbnails WHERE sha256 NOT IN {held}")
+
+    def contents(self) -> set[bytes]:
+        """Return the hashes of all contents that are described in this space."""
+        with self._told():
+            rows = self._db.execute("SELECT sha256 FROM described WHERE space = ?", (self._space,)).fetchall()
+        return {row[0] for row in rows}
+
+    def content(self, sha256: bytes) -> Content:
+        """Return a described content, one of `contents`."""
+        with self._told():
+            row = self._db.execute(
+                "SELECT format, parts FROM described WHERE space = ? AND sha256 = ?", (self._space, sha256)
+            ).fetchone()
+        return Content(sha256, row[0], _decode_parts(row[1]))
+
+    def put_contents(self, contents: Iterable[Content]) -> None:
+        """Keep described contents."""
+        rows = [(self._space, c.sha256, c.format, _encode(c.parts)) for c in contents]
+        with self._told():
+            self._db.executemany("INSERT OR REPLACE INTO described VALUES (?, ?, ?, ?)", rows)
+
+    def thumbnail(self, sha256: bytes, seconds: float) -> bytes | None:
+        """Return the JPEG of a content at a time, if it was made before; b"" if it could not be made."""
+        with self._told():
+            row = self._db.execute(
+                "SELECT jpeg FROM thumbnails WHERE sha256 = ? AND seconds = ?", (sha256, seconds)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def put_thumbnail(self, sha256: bytes, seconds: float, jpeg: bytes) -> None:
+        """Keep a thumbnail."""
+        with self._told():
+            self._db.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", (sha256, seconds, jpeg))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise DependencyError(f"{self._name}: {error}; is the disk full, or another scan running?") from error
+            raise ConfigError(f"{self._name}: {error}; name another --index folder, or delete this one") from error
+        except OSError as error:
+            raise DependencyError(f"{self._name}: {error.strerror}") from error

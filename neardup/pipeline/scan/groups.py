@@ -1,0 +1,73 @@
+"""From verdicts to the groups of a report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from neardup.pipeline.match.state import State
+from neardup.pipeline.messages import Described, Matched, Verdict
+from neardup.pipeline.report.result import File, Group, Match
+from neardup.pipeline.scan.walk import Found
+from neardup.pipeline.types import Decision, Kind
+
+
+def make_file(number: int, found: Found, record: Described, media_format: str) -> File:
+    """Return what a report says of a file; `number` is its place in order of time."""
+    return File(
+        id=number,
+        path=found.path,
+        kind=record.kind,
+        format=media_format,
+        width=record.width,
+        height=record.height,
+        seconds=record.seconds if record.kind is Kind.VIDEO else 0.0,
+        bytes=found.size,
+        modified=found.modified / 1e9,
+    )
+
+
+def make_groups(verdicts: Iterable[Verdict], files: Mapping[int, File], state: State) -> tuple[Group, ...]:
+    """Gather the copies of each original, the largest group first, the most probable copy first.
+
+    Segments are looked at once more with all that the scan has seen by now: a stretch that turned out to be common to
+    many videos, such as an intro, makes no match.
+    """
+    matches: dict[int, list[Match]] = defaultdict(list)
+    for verdict in verdicts:
+        for matched in _worth_showing(verdict, files, state):
+            matches[int(matched.reference)].append(_match(files[int(verdict.id)], matched))
+    groups = [
+        Group(original=files[number], matches=tuple(sorted(found, key=lambda m: (-m.probability, m.file.id))))
+        for number, found in matches.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: (-len(group.matches), group.original.id)))
+
+
+def _worth_showing(verdict: Verdict, files: Mapping[int, File], state: State) -> list[Matched]:
+    """Return the best match as a whole and all partial ones; the unsure only where nothing is sure."""
+    video = files[int(verdict.id)].kind is Kind.VIDEO
+    rechecked = [
+        state.compare(verdict.id, matched.reference)
+        if video and not matched.whole and files[int(matched.reference)].kind is Kind.VIDEO
+        else matched
+        for matched in verdict.matches
+    ]
+    sure = [matched for matched in rechecked if matched.decision is Decision.DUPLICATE]
+    whole = [matched for matched in sure if matched.whole][:1]
+    partial = [matched for matched in sure if not matched.whole]
+    unsure = [matched for matched in rechecked if matched.decision is Decision.UNSURE][:1]
+    return whole + partial or unsure
+
+
+def _match(file: File, matched: Matched) -> Match:
+    return Match(
+        file=file,
+        decision=matched.decision,
+        exact=matched.exact,
+        distance=matched.distance,
+        evidence=matched.evidence,
+        probability=matched.probability,
+        whole=matched.whole,
+        spans=matched.spans,
+    )

@@ -1,0 +1,61 @@
+"""Small pictures for the report, made once for each content and kept in the catalog."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.media.reader import frame_at
+from neardup.pipeline.report.html import wanted_thumbnails
+from neardup.pipeline.report.result import File, ScanResult
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.run import Progress
+from neardup.pipeline.types import Limits
+
+MAX_SIDE = 320
+QUALITY = 72
+
+
+class Thumbnailer:
+    """Answers `report.html.Thumbnails` from the catalog; `prepare` fills that first, many at a time."""
+
+    def __init__(self, catalog: Catalog, limits: Limits, threads: int) -> None:
+        """Take the catalog that knows the files, and the limits that decoding keeps to."""
+        self._catalog = catalog
+        self._limits = limits
+        self._threads = threads
+        self._hashes = {path: known.sha256 for path, known in catalog.files().items() if known.sha256 is not None}
+
+    def __call__(self, file: File, seconds: float) -> bytes:
+        """Return the JPEG of a file at a time, b"" if there is none."""
+        sha256 = self._hashes.get(file.path)
+        return b"" if sha256 is None else self._catalog.thumbnail(sha256, round(seconds, 2)) or b""
+
+    def prepare(self, result: ScanResult, progress: Progress) -> None:
+        """Make all thumbnails that the report will ask for and the catalog does not hold yet."""
+        missing: dict[tuple[bytes, float], tuple[File, float]] = {}
+        for file, seconds in wanted_thumbnails(result):
+            sha256, moment = self._hashes.get(file.path), round(seconds, 2)
+            if sha256 is not None and self._catalog.thumbnail(sha256, moment) is None:
+                missing[sha256, moment] = (file, moment)
+        progress.start(len(missing))
+        with ThreadPoolExecutor(self._threads) as pool:
+            made = pool.map(lambda one: self._make(*one), missing.values())
+            for (sha256, moment), jpeg in zip(missing, made, strict=True):
+                self._catalog.put_thumbnail(sha256, moment, jpeg)
+                progress.advance(1)
+        self._catalog.commit()
+
+    def _make(self, file: File, seconds: float) -> bytes:
+        try:
+            pixels = frame_at(Path(file.path), seconds, MAX_SIDE, self._limits)
+        except InvalidFrame:
+            return b""  # the file went away since it was scanned: the report shows a gap
+        jpeg = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(jpeg, "JPEG", quality=QUALITY, optimize=True)
+        return jpeg.getvalue()

@@ -1,0 +1,70 @@
+"""Settings of a run: one typed object, built once and passed down. Command line, then `NEARDUP_…`, then default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.types import Limits
+
+PREFIX = "NEARDUP_"
+
+
+class Settings(BaseSettings):
+    """What every command shares; `load` reports mistakes in words."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    model: str = Field("default", description="checkpoint: a name that `neardup models` lists, or a path")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
+    threads: int = Field(0, ge=0, le=1024, description="decoding threads; 0 is one per core")
+    precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
+    sample_fps: float = Field(2.0, gt=0.0, le=60.0, description="frames per second sampled from a video")
+    max_bytes: int = Field(Limits().max_bytes, gt=0, description="largest image file, in bytes")
+    max_video_bytes: int = Field(Limits().max_video_bytes, gt=0, description="largest video file, in bytes")
+    max_pixels: int = Field(Limits().max_pixels, gt=0, description="most pixels of an image or video frame")
+    max_seconds: float = Field(Limits().max_seconds, gt=0, description="longest video, in seconds")
+    max_frames: int = Field(Limits().max_frames, gt=0, description="most sampled frames of a video")
+
+    @property
+    def limits(self) -> Limits:
+        """What an item may ask of us."""
+        return Limits(self.max_bytes, self.max_video_bytes, self.max_pixels, self.max_seconds, self.max_frames)
+
+    @property
+    def worker_threads(self) -> int:
+        """Decoding threads, at least 1."""
+        return self.threads or usable_cores()
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load(**options: object) -> Settings:
+    """Build the settings from options that are not None, the environment and the defaults.
+
+    Raises:
+        ConfigError: a value is out of range, or an environment variable NEARDUP_… is no setting.
+    """
+    names = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in names)
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is no setting; the settings are {', '.join(sorted(names))}")
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from error
+
+
+def expand(path: Path) -> Path:
+    """Return the path with a leading ~ replaced; nothing else is resolved, so that reports show what was typed."""
+    return path.expanduser()

@@ -1,0 +1,82 @@
+"""Compare two images or videos: same or not, how far apart, how sure.
+
+With --exit-code: 0 duplicate, 1 distinct, 3 unsure.
+
+Example: [bold]neardup compare original.jpg upload.jpg[/bold]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.match.make import make_state, read_calibration
+from neardup.pipeline.match.pair import Comparison, compare_both_ways
+from neardup.pipeline.messages import Described
+from neardup.pipeline.settings import load
+from neardup.pipeline.types import Decision, Exact
+from neardup.workers.commands.common import (
+    Bar,
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    describe,
+    open_embedder,
+)
+
+EXIT_CODES = {Decision.DUPLICATE: 0, Decision.DISTINCT: 1, Decision.UNSURE: 3}
+
+
+def run(
+    a: Annotated[Path, typer.Argument(help="An image or video.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Tell the decision by the exit code.")] = False,
+    as_json: JsonOption = False,
+    model: ModelOption = None,
+    threshold_precision: PrecisionOption = None,
+    sample_fps: FpsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Compare two files."""
+    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device)
+    for path in (a, b):
+        if not path.is_file():
+            raise ConfigError(f"{path} is no file; name two images or videos")
+    checkpoint = load_checkpoint(settings.model)
+    calibration = read_calibration(checkpoint)
+    embedder = open_embedder(settings)
+    sides: list[list[Described]] = []
+    for path in (a, b):
+        with Bar("reading") as bar:
+            (_, finished), *_ = describe([path], settings, embedder, bar)
+        if finished.error is not None or finished.content is None:
+            raise ConfigError(f"{path}: {finished.error}")
+        sides.append(finished.content.parts)
+    found = compare_both_ways(
+        sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False)
+    )
+    typer.echo(msgspec.json.encode(found).decode() if as_json else _words(found))
+    if exit_code:
+        raise typer.Exit(EXIT_CODES[found.decision])
+
+
+def _words(found: Comparison) -> str:
+    exact = {Exact.BYTES: ", identical files", Exact.PIXELS: ", identical pixels", Exact.NO: ""}[found.exact]
+    lines = [
+        f"{found.decision.value}{exact}",
+        f"probability  {found.probability:.4f}",
+        f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
+        f"evidence     {found.evidence:.4f}",
+    ]
+    lines += [
+        f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
+        for one in found.spans
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
+
+Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end. The score is the evidence, where
+higher is more alike; times are seconds, one row for each matched stretch of a video, empty between images.
+
+Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import msgspec
+import typer
+
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.match.make import make_state, read_calibration
+from neardup.pipeline.match.state import Entry
+from neardup.pipeline.messages import Described, Matched, join_parts
+from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.report.names import readable, visible
+from neardup.pipeline.settings import Settings, load
+from neardup.pipeline.types import Kind
+from neardup.workers.commands.common import (
+    Bar,
+    DeviceOption,
+    FpsOption,
+    ModelOption,
+    PrecisionOption,
+    ThreadsOption,
+    describe,
+    open_embedder,
+    writable,
+)
+
+COLUMNS = ("query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end")
+BATCH = 64
+
+
+def run(
+    queries: Annotated[Path, typer.Argument(help="Folder or file of images and videos to look up.")],
+    references: Annotated[Path, typer.Option(help="Folder or file of known images and videos.")],
+    output: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="References listed for each query.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines instead of CSV.")] = False,
+    model: ModelOption = None,
+    threshold_precision: PrecisionOption = None,
+    sample_fps: FpsOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Match queries against references."""
+    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
+    target = None if output is None else writable(output)
+    checkpoint = load_checkpoint(settings.model)
+    state = make_state(checkpoint, read_calibration(checkpoint), settings.precision, stars=False)
+    embedder = open_embedder(settings)
+    with Bar("references") as bar:
+        for start, items in enumerate(_batches(_described(references, settings, embedder, bar))):
+            state.apply([Entry(start, part) for parts in items for part in parts])
+    with Bar("queries") as bar, _opened(target) as file:
+        rows = csv.writer(file)
+        if not as_json:
+            rows.writerow(COLUMNS)
+        for items in _batches(_described(queries, settings, embedder, bar)):
+            merged = [join_parts(parts) for parts in items]
+            for query, matches in zip(merged, state.lookup(merged, top_k), strict=True):
+                for row in _rows(query, matches):
+                    if as_json:
+                        file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
+                    else:
+                        rows.writerow(row)
+
+
+def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[str | float | None, ...]]:
+    for match in matches:
+        names = (readable(query.id), readable(match.reference), round(match.evidence, 6), match.decision.value)
+        if not match.spans:
+            yield (*names, None, None, None, None)
+        for span in match.spans:
+            own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
+            other = (span.reference_start, span.reference_end)
+            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)))
+
+
+def _described(root: Path, settings: Settings, embedder: Embedder, bar: Bar) -> Iterator[list[Described]]:
+    """Yield the parts of each item, its id being its path; report what was skipped on standard error."""
+    for path, finished in describe([root], settings, embedder, bar):
+        if finished.error is not None:
+            typer.echo(f"skipped {visible(path)}: {finished.error}", err=True)
+        elif finished.content is not None:
+            yield [msgspec.structs.replace(part, id=path) for part in finished.content.parts]
+
+
+def _batches(items: Iterator[list[Described]]) -> Iterator[list[list[Described]]]:
+    batch: list[list[Described]] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    with atomic(path) as binary:
+        text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
