@@ -50,7 +50,9 @@ def decoding(format: Format, ends_early: Callable[[], bool]) -> Iterator[None]:
         raise
     except Exception as error:
         reason = _reason(error, ends_early)
-        raise InvalidFrame(reason, f"{format.name}: {str(error) or type(error).__name__}") from error
+        # FFmpeg's errors are OSErrors, whose str() begins with a number and ends with a name of its own.
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InvalidFrame(reason, f"{format.name}: {detail}") from error
 
 
 def _reason(error: Exception, ends_early: Callable[[], bool]) -> Reason:
