@@ -1,0 +1,175 @@
+"""A checkpoint: one safetensors file with the weights, what is needed to run them, and where they come from.
+
+Nothing here imports torch, and nothing is ever unpickled: `neardup scan` on an unchanged folder reads the space and the
+calibration without paying for the network. The background and the calibration may change without a new space,
+because neither changes a vector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from neardup.pipeline.errors import ConfigError, ShapeError
+from neardup.pipeline.types import Descriptors
+
+BACKGROUND = "background"
+FORMAT = "neardup-1"
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What must be known to run the weights.
+
+    Attributes:
+        trunk: name in `network.TRUNKS`.
+        dimension: d of the descriptors.
+        size: height and width of the tiles it was made for, a multiple of 32.
+        mean, std: of the channels R, G, B in 0..1, for normalisation.
+        padding: "same" (TensorFlow's) or "torchvision".
+    """
+
+    trunk: str = "mobilenet_v2"
+    dimension: int = 256
+    size: int = 160
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    padding: str = "same"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        name: of the packaged checkpoint, or the path it was read from.
+        weights: float arrays by parameter name, without the background.
+        background: float32 (b, d), descriptors of pictures unrelated to any query, for score normalisation; b may be 0.
+        licence: of the weights it started from.
+        training: the training record. calibration: what `match` makes of distances; {} before calibration.
+    """
+
+    name: str
+    architecture: Architecture
+    weights: Arrays
+    background: Descriptors
+    licence: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def space(self) -> str:
+        """12 hex digits that are equal only for equal vectors: hash of weights, architecture and precision class."""
+        digest = hashlib.sha256(json.dumps(["float", asdict(self.architecture)], sort_keys=True).encode())
+        for key, array in sorted(self.weights.items()):
+            digest.update(f"{key}{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:12]
+
+
+def packaged_names() -> tuple[str, ...]:
+    """Return the names of the checkpoints that the package ships, sorted."""
+    folder = resources.files("neardup") / "models"
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".safetensors")))
+
+
+def load_checkpoint(name: str | Path = "default") -> Checkpoint:
+    """Read a checkpoint by the name of a packaged one, or by path.
+
+    Raises:
+        ConfigError: no such name or file, or the file is damaged or no checkpoint of ours.
+    """
+    if str(name) in packaged_names():
+        with resources.as_file(resources.files("neardup") / "models" / f"{name}.safetensors") as path:
+            return replace(_read(path), name=str(name))
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(packaged_names()) or "none"
+        raise ConfigError(f"model is {str(name)!r}, expected a checkpoint file or a packaged name ({known})")
+    return _read(path)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the checkpoint to `path`, whole or not at all.
+
+    To store a new calibration or background, save `dataclasses.replace(checkpoint, calibration=…)`: the space stays.
+
+    Raises:
+        ShapeError: the background has another dimension than the architecture.
+    """
+    dimension = checkpoint.architecture.dimension
+    if checkpoint.background.ndim != 2 or checkpoint.background.shape[1] != dimension:
+        raise ShapeError(f"background has shape {checkpoint.background.shape}, expected (b, {dimension})")
+    metadata = {
+        "format": FORMAT,
+        "architecture": json.dumps(asdict(checkpoint.architecture)),
+        "licence": checkpoint.licence,
+        "training": json.dumps(checkpoint.training),
+        "calibration": json.dumps(checkpoint.calibration),
+    }
+    arrays = {key: np.ascontiguousarray(array) for key, array in checkpoint.weights.items()}
+    arrays[BACKGROUND] = np.ascontiguousarray(checkpoint.background.astype(np.float16))
+    write_whole(path, save(arrays, metadata))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is either complete or not there, by renaming a finished one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays: Arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"model {path} is not a readable safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ConfigError(f"model {path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
+    try:
+        architecture = _parse_architecture(metadata["architecture"])
+        background = arrays.pop(BACKGROUND).astype(np.float32)
+        return Checkpoint(
+            name=str(path),
+            architecture=architecture,
+            weights=arrays,
+            background=background.reshape(-1, architecture.dimension),
+            licence=metadata["licence"],
+            training=json.loads(metadata["training"]),
+            calibration=json.loads(metadata["calibration"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"model {path} lacks usable metadata: {type(error).__name__}: {error}") from error
+
+
+def _parse_architecture(text: str) -> Architecture:
+    fields = json.loads(text)
+    architecture = Architecture(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    if architecture.size < 32 or architecture.size % 32:
+        raise ValueError(f"size is {architecture.size}, expected a multiple of 32")
+    if architecture.padding not in ("same", "torchvision"):
+        raise ValueError(f"padding is {architecture.padding!r}, expected same or torchvision")
+    return architecture

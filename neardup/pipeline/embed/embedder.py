@@ -1,0 +1,114 @@
+"""Batches of tiles to descriptors and hashes: the one door to the network.
+
+Two engines answer one interface. `torch` is the reference and the GPU path; `openvino` is several times as fast on a
+CPU. They agree to a cosine of 0.99 (`tests/contract/test_embedder.py`), so their vectors may share an index.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.errors import ConfigError, ShapeError
+from neardup.pipeline.types import Embedded, Pixels
+
+DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("auto", "torch", "openvino")
+
+
+class Embedder(Protocol):
+    """Turns tiles into descriptors. Safe to be called from any thread; the work itself runs without the GIL.
+
+    Attributes:
+        space: of the checkpoint; vectors of two spaces are never compared.
+        dimension: d of the vectors. size: height and width of the tiles. engine: what computes, for logs.
+    """
+
+    space: str
+    dimension: int
+    size: int
+    engine: str
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        """Describe a batch.
+
+        Args:
+            tiles: uint8 (n, size, size, 3), RGB; any n ≥ 0.
+        Returns:
+            Unit vectors, hashes and detail, in the order of the tiles. A tile's vector does not depend on the batch
+            that it came in, to a cosine of 0.9999.
+        Raises:
+            ShapeError: the tiles have another shape or dtype.
+        """
+        ...
+
+
+def make_embedder(
+    checkpoint: Checkpoint | str | Path = "default",
+    device: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+) -> Embedder:
+    """Return the embedder of a checkpoint, ready to be called.
+
+    Args:
+        checkpoint: loaded, or a packaged name, or a path.
+        device: "cpu", "cuda", or "auto": CUDA where there is a usable GPU.
+        engine: "torch", "openvino" (CPU only), or "auto": torch on CUDA, OpenVINO on a CPU where it is installed.
+        threads: CPU threads; all that this process may use without it.
+    Raises:
+        ConfigError: an unknown word, an unusable checkpoint, or a device or engine that is not there.
+    """
+    if device not in DEVICES:
+        raise ConfigError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
+    if engine not in ENGINES:
+        raise ConfigError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}, expected at least 1")
+    if engine == "openvino" and device == "cuda":
+        raise ConfigError("engine openvino runs on device cpu, not on cuda")
+    loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    cuda = engine != "openvino" and device != "cpu" and has_cuda(certain=device == "cuda")
+    if device == "cuda" and not cuda:
+        raise ConfigError("device is 'cuda', and torch finds no usable CUDA device")
+    if engine == "auto":
+        engine = "torch" if cuda or find_spec("openvino") is None else "openvino"
+    if engine == "openvino" and find_spec("openvino") is None:
+        raise ConfigError("engine is 'openvino', which is not installed")
+    threads = threads or usable_cpus()
+    if engine == "openvino":
+        from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
+
+        return OpenVinoEmbedder(loaded, threads)
+    from neardup.pipeline.embed.torch_engine import TorchEmbedder
+
+    return TorchEmbedder(loaded, "cuda" if cuda else "cpu", threads)
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_cuda(certain: bool) -> bool:
+    """Return whether torch can use a GPU; unless `certain`, without importing torch where no NVIDIA driver shows."""
+    drivers = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg")  # Linux, Jetson, Windows' Linux
+    if not certain and sys.platform.startswith("linux") and not any(map(os.path.exists, drivers)):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def check_tiles(tiles: Pixels, size: int) -> None:
+    """Raise ShapeError unless the tiles are uint8 (n, size, size, 3)."""
+    if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1:] != (size, size, 3):
+        raise ShapeError(f"tiles are {tiles.dtype} {tiles.shape}, the model wants uint8 (n, {size}, {size}, 3)")

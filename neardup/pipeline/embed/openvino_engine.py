@@ -1,0 +1,156 @@
+"""The CPU engine: the torch network, converted to OpenVINO.
+
+Conversion needs torch and some seconds, so its result is cached for the next process, which then never imports torch.
+The cache is only ever a shortcut: a file that is missing, torn or of another version is made anew, and a home that
+cannot be written to is no error. OpenVINO computes in bfloat16 where the processor has it, else in float32; the first
+two blocks of the trunk stay in float32, which costs 1 to 3 % and halves the angle to the float32 descriptor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import openvino as ov
+
+from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
+from neardup.pipeline.embed.embedder import check_tiles
+from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.types import Embedded, Pixels
+
+logger = logging.getLogger(__name__)
+BATCH = 8
+"""Tiles in one request: more gains nothing and leaves the cache."""
+_PRECISE = re.compile(r"__module\.trunk\.[01][./]")
+_CONVERSION = 1
+"""Goes up when `_convert` or `_pack` change what is computed, so that older caches are not used."""
+_DIGEST = 32
+_LENGTH = 8
+
+
+class OpenVinoEmbedder:
+    """See `embedder.Embedder`. Each thread is a stream of its own, which takes whole batches."""
+
+    def __init__(self, checkpoint: Checkpoint, threads: int, cache: Path | None = None) -> None:
+        """Load the network, from the cache where it is there.
+
+        Args:
+            cache: folder for the converted network; the user's cache folder without it.
+        """
+        self.space = checkpoint.space
+        self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
+        core = ov.Core()
+        model = _load(core, checkpoint, cache or default_cache())
+        model.reshape([-1, self.size, self.size, 3])
+        settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        compiled = core.compile_model(model, "CPU", settings)
+        self._requests = [compiled.create_infer_request() for _ in range(threads)]
+        self._lock = threading.Lock()
+        self.engine = f"openvino {compiled.get_property('INFERENCE_PRECISION_HINT').to_string()} on cpu"
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        """See `embedder.Embedder.embed`."""
+        check_tiles(tiles, self.size)
+        vectors = np.empty((len(tiles), self.dimension), np.float32)
+        starts = range(0, len(tiles), BATCH)
+        lanes = len(self._requests)
+        tiles = np.ascontiguousarray(tiles)
+        with self._lock:
+            for lane, start in enumerate(starts[:lanes]):
+                self._requests[lane].start_async({0: tiles[start : start + BATCH]}, share_inputs=True)
+            hashes, detail = dct_hash(tiles)  # while the network runs
+            for i, start in enumerate(starts):
+                request = self._requests[i % lanes]
+                request.wait()
+                vectors[start : start + BATCH] = request.get_output_tensor().data
+                if i + lanes < len(starts):
+                    following = starts[i + lanes]
+                    request.start_async({0: tiles[following : following + BATCH]}, share_inputs=True)
+        return Embedded(vectors=vectors, hashes=hashes, detail=detail)
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder for converted networks."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "neardup" / "openvino"
+
+
+def _load(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
+    version = hashlib.sha256(f"{_CONVERSION} {ov.get_version()}".encode()).hexdigest()[:8]
+    path = cache / f"{checkpoint.space}-{version}.bin"
+    model = _unpack(core, _read(path))
+    if model is not None:
+        return model
+    packed = _pack(_convert(checkpoint))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_whole(path, packed)
+    except OSError as error:
+        logger.info("converted network not cached path=%s error=%s", path, error)
+    model = _unpack(core, packed)
+    assert model is not None
+    return model
+
+
+def _convert(checkpoint: Checkpoint) -> Any:
+    import torch
+
+    from neardup.pipeline.embed.network import load_network
+
+    network = load_network(checkpoint).requires_grad_(False)
+    size = checkpoint.architecture.size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses
+        return ov.convert_model(network, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
+
+
+def _pack(model: Any) -> bytes:
+    """Return the network as one byte string: digest of the rest, length of the graph, graph (XML), weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "model.xml"
+        ov.save_model(model, graph, compress_to_fp16=True)
+        text, weights = _keep_precise(graph), graph.with_suffix(".bin").read_bytes()
+    rest = len(text).to_bytes(_LENGTH, "little") + text + weights
+    return hashlib.sha256(rest).digest() + rest
+
+
+def _keep_precise(graph: Path) -> bytes:
+    """Return the XML of the graph with the layers of the first blocks marked to be computed in float32."""
+    root = ElementTree.parse(graph).getroot()
+    for layer in root.iter("layer"):
+        if _PRECISE.match(layer.get("name", "")) and layer.get("type") != "Const":
+            info = layer.find("rt_info")
+            if info is None:
+                info = ElementTree.Element("rt_info")
+                layer.insert(0 if layer.find("data") is None else 1, info)
+            ElementTree.SubElement(info, "attribute", name="precise", version="0")
+    return ElementTree.tostring(root)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _unpack(core: Any, data: bytes) -> Any | None:
+    """Return the network, or None where the bytes are not whole or not to be understood."""
+    digest, rest = data[:_DIGEST], data[_DIGEST:]
+    if hashlib.sha256(rest).digest() != digest:
+        return None
+    end = _LENGTH + int.from_bytes(rest[:_LENGTH], "little")
+    try:
+        return core.read_model(model=rest[_LENGTH:end], weights=ov.Tensor(np.frombuffer(rest[end:], np.uint8)))
+    except RuntimeError as error:
+        logger.info("cached network not used error=%s", error)
+        return None

@@ -1,0 +1,1 @@
+"""How good the matches are: rankings and, later, peers."""

@@ -1,0 +1,140 @@
+"""The training pictures: decoded once, kept small in memory, and split into those trained on and those held out.
+
+Pictures that belong together (known look-alikes, faces of one person) are on one side of the split, or the held-out
+figures would flatter.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.types import Pixels
+
+logger = logging.getLogger(__name__)
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+SIMILAR = "similar"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """n decoded pictures.
+
+    Attributes:
+        sha1: hex, of each file.
+        pixels: uint8 (h, w, 3) each, the shorter side at most what was asked for.
+        groups: for each, a name shared by the pictures that must stay on one side of a split.
+        similar: index pairs that are known look-alikes and never serve as negatives.
+    """
+
+    sha1: tuple[str, ...]
+    pixels: tuple[Pixels, ...]
+    groups: tuple[str, ...]
+    similar: frozenset[tuple[int, int]]
+
+
+def find_roots(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return for each name the smallest name of its group, where pairs join names to groups."""
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return {name: root(name) for name in parent}
+
+
+def load_pictures(
+    folders: Sequence[Path], short_side: int, only: Path | None = None, alike: Path | None = None, threads: int = 1
+) -> Pictures:
+    """Decode all pictures under the folders, in the order of their sha1; files that are equal count once.
+
+    Args:
+        only: file with one sha1 a line; pictures that are not listed are left out.
+        alike: CSV with the columns sha1_a, sha1_b, relation; `similar` pairs are never negatives, and pairs of any
+            relation stay on one side of a split.
+    Raises:
+        ConfigError: nothing there that can be decoded.
+    """
+    wanted = set(only.read_text(encoding="ascii").split()) if only else None
+    paths = sorted(
+        Path(root) / name
+        for folder in folders
+        for root, _, names in os.walk(folder)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        found = dict(filter(None, pool.map(lambda path: _decode(path, short_side, wanted), paths)))
+    if not found:
+        raise ConfigError(f"no pictures that can be decoded in {', '.join(map(str, folders))}")
+    names = tuple(sorted(found))
+    place = {name: i for i, name in enumerate(names)}
+    pairs = [(a, b, relation) for a, b, relation in _read_alike(alike) if a in place and b in place]
+    roots = find_roots(names, ((a, b) for a, b, _ in pairs))
+    similar = frozenset((place[a], place[b]) for a, b, relation in pairs if relation == SIMILAR)
+    return Pictures(names, tuple(found[name] for name in names), tuple(roots[name] for name in names), similar)
+
+
+def split_held_out(pictures: Pictures, count: int) -> tuple[list[int], list[int]]:
+    """Return the indices to train on and at least `count` (at most a third) to hold out, by whole groups.
+
+    Which groups are held out depends on their names alone.
+    """
+    order = sorted(set(pictures.groups), key=lambda group: hashlib.sha256(f"held out {group}".encode()).digest())
+    members: dict[str, list[int]] = {group: [] for group in order}
+    for index, group in enumerate(pictures.groups):
+        members[group].append(index)
+    held: list[int] = []
+    for group in order:
+        if len(held) >= min(count, len(pictures.groups) // 3):
+            break
+        held += members[group]
+    chosen = set(held)
+    return [index for index in range(len(pictures.groups)) if index not in chosen], sorted(held)
+
+
+def _read_alike(path: Path | None) -> list[tuple[str, str, str]]:
+    if path is None:
+        return []
+    with path.open(newline="", encoding="ascii") as file:
+        return [(row["sha1_a"], row["sha1_b"], row["relation"]) for row in csv.DictReader(file)]
+
+
+def _decode(path: Path, short_side: int, wanted: set[str] | None) -> tuple[str, Pixels] | None:
+    try:
+        data = path.read_bytes()
+        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        if wanted is not None and sha1 not in wanted:
+            return None
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.draft("RGB", (short_side * 2, short_side * 2))
+            picture = ImageOps.exif_transpose(opened)
+            if picture.has_transparency_data:
+                ground = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+            picture = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        logger.warning("picture left out path=%s error=%s", path, error)
+        return None
+    scale = short_side / min(picture.size)
+    if scale < 1:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.BOX)
+    return sha1, np.asarray(picture)

@@ -1,0 +1,175 @@
+"""What every engine of the network promises, on the checkpoint that ships.
+
+Stated tolerances: two engines agree on a photograph to a cosine of 0.99 (bfloat16 against float32); a tile alone and
+the same tile in a batch agree to 0.9999.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.embedder import Embedder, make_embedder
+from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.errors import ConfigError, ShapeError
+from neardup.pipeline.types import Pixels
+
+ENGINES = ("torch", "openvino")
+ENGINE_COSINE = 0.99
+BATCH_COSINE = 0.9999
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return load_checkpoint("default")
+
+
+@pytest.fixture(scope="module")
+def engines(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Embedder]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield {engine: make_embedder(checkpoint, device="cpu", engine=engine, threads=1) for engine in ENGINES}
+
+
+@pytest.fixture(scope="module")
+def tiles(checkpoint: Checkpoint) -> Pixels:
+    """Twelve tiles: more than one batch of the engines, and no multiple of it."""
+    size = checkpoint.architecture.size
+    pictures = [getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    tiles = [np.asarray(Image.fromarray(picture).resize((size, size))) for picture in pictures]
+    return np.stack([*tiles, *(tile[:, ::-1] for tile in tiles), *(tile // 2 for tile in tiles)])
+
+
+@pytest.fixture(params=ENGINES)
+def embedder(request: pytest.FixtureRequest, engines: dict[str, Embedder]) -> Embedder:
+    return engines[request.param]
+
+
+def test_the_engines_agree(engines: dict[str, Embedder], tiles: Pixels) -> None:
+    one, other = (engines[name].embed(tiles).vectors for name in ENGINES)
+    assert (one * other).sum(axis=1).min() >= ENGINE_COSINE
+
+
+def test_the_engines_share_the_space_of_the_checkpoint(engines: dict[str, Embedder], checkpoint: Checkpoint) -> None:
+    assert {engine.space for engine in engines.values()} == {checkpoint.space}
+
+
+def test_vectors_are_float32_of_unit_length(embedder: Embedder, tiles: Pixels) -> None:
+    vectors = embedder.embed(tiles).vectors
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(tiles), embedder.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_tile_alone_equals_the_tile_in_a_batch(embedder: Embedder, tiles: Pixels) -> None:
+    alone = np.concatenate([embedder.embed(tile[None]).vectors for tile in tiles])
+    assert (alone * embedder.embed(tiles).vectors).sum(axis=1).min() >= BATCH_COSINE
+
+
+def test_the_same_batch_gives_the_same_vectors(embedder: Embedder, tiles: Pixels) -> None:
+    np.testing.assert_array_equal(embedder.embed(tiles).vectors, embedder.embed(tiles).vectors)
+
+
+def test_a_mirrored_photograph_is_nearer_than_another_one(embedder: Embedder, tiles: Pixels) -> None:
+    similarity = embedder.embed(tiles[:8]).vectors
+    to_mirrored = similarity[:4] @ similarity[4:].T
+    assert to_mirrored.argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_hashes_and_detail_are_those_of_the_tiles(embedder: Embedder, tiles: Pixels) -> None:
+    hashes, detail = dct_hash(tiles)
+    embedded = embedder.embed(tiles)
+    np.testing.assert_array_equal(embedded.hashes, hashes)
+    np.testing.assert_array_equal(embedded.detail, detail)
+
+
+def test_an_empty_batch_gives_empty_arrays(embedder: Embedder, tiles: Pixels) -> None:
+    embedded = embedder.embed(tiles[:0])
+    assert embedded.vectors.shape == (0, embedder.dimension)
+    assert embedded.hashes.shape == (0, 32)
+    assert embedded.detail.shape == (0,)
+
+
+def test_tiles_of_wrong_shape_or_dtype_are_refused(embedder: Embedder, tiles: Pixels) -> None:
+    for wrong in (tiles[0], tiles[:, :-1], tiles[..., :1], tiles.astype(np.float32)):
+        with pytest.raises(ShapeError, match="the model wants uint8"):
+            embedder.embed(wrong)  # type: ignore[arg-type]
+
+
+def test_tiles_in_any_memory_order_give_the_same_vectors(embedder: Embedder, tiles: Pixels) -> None:
+    fortran, strided, read_only = np.asfortranarray(tiles), np.repeat(tiles, 2, axis=0)[::2], tiles.copy()
+    read_only.flags.writeable = False
+    expected = embedder.embed(tiles).vectors
+    for variant in (fortran, strided, read_only):
+        np.testing.assert_array_equal(embedder.embed(variant).vectors, expected)
+
+
+def test_calls_from_several_threads_do_not_mix(embedder: Embedder, tiles: Pixels) -> None:
+    expected = embedder.embed(tiles).vectors
+    found: dict[int, np.ndarray] = {}
+
+    def call(start: int) -> None:
+        found[start] = embedder.embed(tiles[start:]).vectors
+
+    threads = [threading.Thread(target=call, args=(start,)) for start in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for start, vectors in found.items():
+        assert (vectors * expected[start:]).sum(axis=1).min() >= BATCH_COSINE
+
+
+def test_another_thread_runs_while_the_network_computes(embedder: Embedder, tiles: Pixels) -> None:
+    many = np.concatenate([tiles] * 8)
+    longest, stop = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal longest
+        last = time.perf_counter()
+        while not stop.is_set():
+            time.sleep(0.001)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    embedder.embed(many)
+    whole = time.perf_counter() - began
+    stop.set()
+    watcher.join()
+    assert longest < whole / 2
+
+
+def test_openvino_on_cuda_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match="not on cuda"):
+        make_embedder(checkpoint, device="cuda", engine="openvino")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("device", "tpu"), ("engine", "jax"), ("threads", 0)])
+def test_an_unknown_setting_is_named(checkpoint: Checkpoint, setting: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=setting):
+        make_embedder(checkpoint, **{setting: value})  # type: ignore[arg-type]
+
+
+def test_a_machine_without_a_gpu_gets_openvino(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert make_embedder(checkpoint, device="cpu").engine.startswith("openvino")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_agrees_with_the_cpu(engines: dict[str, Embedder], checkpoint: Checkpoint, tiles: Pixels) -> None:
+    cuda = make_embedder(checkpoint, device="cuda").embed(tiles).vectors
+    assert (cuda * engines["torch"].embed(tiles).vectors).sum(axis=1).min() >= ENGINE_COSINE

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import data
+
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder, default_cache
+from neardup.pipeline.types import Pixels
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return load_checkpoint("default")
+
+
+@pytest.fixture(scope="module")
+def cache(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the converted network in it."""
+    folder = tmp_path_factory.mktemp("cache")
+    OpenVinoEmbedder(checkpoint, 1, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiles(checkpoint: Checkpoint) -> Pixels:
+    """45 different tiles, from windows of a photograph."""
+    size = checkpoint.architecture.size
+    picture = data.astronaut()
+    windows = [(y, x) for y in range(0, 350, 50) for x in range(0, 350, 50)][:45]
+    return np.stack([picture[y : y + size, x : x + size] for y, x in windows])
+
+
+def test_the_converted_network_is_cached_and_comes_back(checkpoint: Checkpoint, tiles: Pixels, tmp_path: Path) -> None:
+    first = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles).vectors
+    (cached,) = tmp_path.iterdir()
+    assert cached.name.startswith(checkpoint.space)
+    written = cached.stat().st_mtime_ns
+    np.testing.assert_array_equal(OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles).vectors, first)
+    assert cached.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "one bit"])
+def test_a_torn_cache_is_made_anew(checkpoint: Checkpoint, cache: Path, tmp_path: Path, damage: str) -> None:
+    (good,) = cache.iterdir()
+    whole = good.read_bytes()
+    torn = {"empty": b"", "short": whole[:-100], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}[damage]
+    (tmp_path / good.name).write_bytes(torn)
+    OpenVinoEmbedder(checkpoint, 1, tmp_path)
+    made = (tmp_path / good.name).read_bytes()
+    assert made != torn
+    assert hashlib.sha256(made[32:]).digest() == made[:32]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(checkpoint: Checkpoint, tiles: Pixels, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    assert len(OpenVinoEmbedder(checkpoint, 1, blocked / "cache").embed(tiles[:3]).vectors) == 3
+
+
+def test_several_streams_keep_the_order(checkpoint: Checkpoint, cache: Path, tiles: Pixels) -> None:
+    one = OpenVinoEmbedder(checkpoint, 1, cache).embed(tiles).vectors
+    three = OpenVinoEmbedder(checkpoint, 3, cache).embed(tiles).vectors
+    np.testing.assert_allclose(three, one, atol=1e-3)
+    assert ((one @ one.T).argmax(axis=1) == np.arange(45)).all()
+
+
+def test_the_cache_folder_follows_the_users_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "neardup" / "openvino"
+
+
+def test_the_second_process_needs_no_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = """
+import sys
+from neardup.pipeline.embed.embedder import make_embedder
+assert make_embedder("default", device="cpu", engine="openvino", threads=1).size
+print("torch" in sys.modules)
+"""
+    runs = [subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+            for _ in range(2)]  # fmt: skip
+    assert [run.stdout.strip() for run in runs] == ["True", "False"]
+    assert [run.stderr for run in runs] == ["", ""]
