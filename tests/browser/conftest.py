@@ -17,7 +17,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = shutil.which("chromium")
     if path is None:
         pytest.fail("no Chromium: run `make test`, which installs it, or `apt-get install chromium`")
     with sync_playwright() as playwright:
