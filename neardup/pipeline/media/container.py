@@ -57,11 +57,9 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
         InvalidFrame: FORMAT where there is no video stream, or none that can be decoded.
         av.FFmpegError: the container is broken.
     """
-    options = {"max_pixels": str(limits.max_pixels)}  # also for the frames that are decoded while opening
     container = av.open(
         "file:" + os.fspath(source) if isinstance(source, Path) else io.BytesIO(source),
         format=_DEMUXERS[format.name],
-        options=options,
         metadata_errors="replace",
         timeout=_IO_TIMEOUT_SECONDS,
     )
@@ -70,7 +68,8 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
         raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
     stream = streams[0]
-    stream.codec_context.options = options
+    # For frames that grow midway; loose, since the decoder counts rows rounded up to its alignment.
+    stream.codec_context.options = {"max_pixels": str(2 * limits.max_pixels + 2**16)}
     stream.codec_context.thread_count = threads
     for other in container.streams:
         if other is not stream:

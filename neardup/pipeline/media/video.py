@@ -97,6 +97,7 @@ def _sample(video: Opened, schedule: Schedule, limits: Limits) -> Iterator[tuple
     try:
         for count, (time, picture) in enumerate(timed_frames(video, Clock(video.stream), skips), 1):
             check_length(time, count, limits, schedule.fps)
+            check_pixels(picture.width, picture.height, limits)
             if schedule.picks(time):
                 spare = None
                 yield time, picture
