@@ -147,6 +147,18 @@ def test_an_empty_index_returns_padding(make: Make) -> None:
     assert np.isinf(found.distances).all()
 
 
+def test_arrays_may_be_views_and_read_only(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    wide = np.repeat(vectors, 2, axis=1)
+    queries = wide[::-1, ::2]
+    queries.flags.writeable = False
+    assert index.search(queries, 1).ids[:, 0].tolist() == ids[::-1].tolist()
+    index.remove(ids)
+    ids.flags.writeable = False
+    index.add(ids[::-1], queries)
+    assert len(index) == 600
+
+
 def test_no_queries_give_no_rows(make: Make) -> None:
     index, _, _ = filled(make)
     assert index.search(np.empty((0, D), np.float32), 4).ids.shape == (0, 4)

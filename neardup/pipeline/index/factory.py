@@ -11,6 +11,9 @@ from neardup.pipeline.index.interface import Index
 
 IndexKind = Literal["auto", "exact", "scann"]
 
+_ROWS_ON_GPU = 2_000_000
+"""Up to here "auto" compares with everything on a GPU: at 256 dimensions 2 GB, and 1 TFLOP per thousand queries."""
+
 
 def make_index(
     dimension: int, space: str, kind: IndexKind = "auto", folder: Path | None = None, device: str = "auto"
@@ -20,12 +23,13 @@ def make_index(
     Args:
         dimension: d of the descriptors. space: id of the model and preprocessing that make them.
         kind: "exact" compares with everything. "scann" does so up to `Policy.min_rows` descriptors and has ScaNN
-            propose the candidates from there on. "auto" is "scann" where ScaNN is installed (Linux only), else "exact".
+            propose the candidates from there on. "auto" is "scann" where ScaNN is installed (Linux only), from more
+            descriptors on where there is a GPU, else "exact".
         folder: where "scann" keeps its working files, for as long as it is open; None takes the system's temporary
             folder. They are no snapshot: see `Index.save`.
         device: "auto", "cpu" or "cuda", where products are computed.
     Raises:
-        ConfigError: an unknown kind, or ScaNN is wanted and missing.
+        ConfigError: an unknown kind or device, or ScaNN is wanted and missing.
     """
     if kind not in ("auto", "exact", "scann"):
         raise ConfigError(f"index kind {kind!r}: expected auto, exact or scann")
@@ -33,6 +37,8 @@ def make_index(
         from neardup.pipeline.index.exact import ExactIndex
 
         return ExactIndex(dimension, space, device)
-    from neardup.pipeline.index.scann import ScannIndex
+    from neardup.pipeline.index.flat import pick_device
+    from neardup.pipeline.index.scann import Policy, ScannIndex
 
-    return ScannIndex(dimension, space, folder, device)
+    on_gpu = kind == "auto" and pick_device(device).type == "cuda"
+    return ScannIndex(dimension, space, folder, device, Policy(min_rows=_ROWS_ON_GPU) if on_gpu else Policy())

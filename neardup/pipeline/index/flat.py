@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors
 
@@ -67,8 +68,9 @@ class Flat:
 
     def candidates(self, queries: Descriptors, k: int) -> RowNumbers:
         """Return rows (n, m) among which are the k nearest of each query however ties are resolved; -1 is padding."""
+        queries = np.ascontiguousarray(queries)
         parts = [
-            self._candidates(torch.from_numpy(queries[start : start + _BLOCK_QUERIES]).to(self._device), k)
+            self._candidates(torch.tensor(queries[start : start + _BLOCK_QUERIES], device=self._device), k)
             for start in range(0, len(queries), _BLOCK_QUERIES)
         ]
         result = np.full((len(queries), max((part.shape[1] for part in parts), default=0)), -1, np.int64)
@@ -134,9 +136,16 @@ class Flat:
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the torch device for "auto" (a GPU where there is one), "cpu" or "cuda"."""
+    """Return the torch device for "auto" (a GPU where there is one), "cpu" or "cuda".
+
+    Raises:
+        ConfigError: another name, or there is no GPU.
+    """
+    has_gpu = torch.cuda.is_available()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if has_gpu else "cpu"
+    if device not in ("cpu", "cuda") or (device == "cuda" and not has_gpu):
+        raise ConfigError(f"device {device!r}: expected auto, cpu, or cuda where there is a CUDA GPU")
     return torch.device(device)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup.pipeline.errors import PipelineError
+from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.build import Build
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.flat import Flat, pick_device
@@ -185,7 +185,7 @@ class ScannIndex:
         store = Store(self.dimension, self.space, self._new_path("vectors"))
         try:
             store.fill(data)
-            generation = restore(data, self._new_path("searcher"))
+            generation = self._restore(data)
         except BaseException:
             store.delete()
             raise
@@ -219,6 +219,13 @@ class ScannIndex:
         self._generation = generation
         self._fill_tail()
         self._failures = 0
+
+    def _restore(self, data: Path) -> Generation | None:
+        try:
+            return restore(data, self._new_path("searcher"))
+        except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
+            logger.warning("saved searcher dropped, error=%s", error)
+            return None
 
     def _fill_tail(self) -> None:
         self._tail = Flat(self.dimension, self._device)

@@ -246,6 +246,25 @@ def test_a_snapshot_brings_the_searcher_along_without_the_vectors_that_were_remo
     assert sum(path.is_dir() for path in index._scratch.path.iterdir()) == 1  # the old searcher is gone
 
 
+def test_a_saved_searcher_that_scann_cannot_load_is_built_again(
+    index: ScannIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def other_version(*_: object) -> None:
+        raise DependencyError("ScaNN cannot load it")
+
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    index.save(tmp_path / "snapshot")
+    with monkeypatch.context() as patch:
+        patch.setattr("neardup.pipeline.index.scann.restore", other_version)
+        index.load(tmp_path / "snapshot")
+    assert "saved searcher dropped, error=ScaNN cannot load it" in caplog.text
+    assert index.tail_rows == 400
+    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+    assert index.wait(LATE)
+    assert index.tail_rows == 0
+
+
 def test_every_neighbour_removed_makes_the_search_look_further(index: ScannIndex) -> None:
     cluster = units(1, 5) + 0.02 * units(900, 6)
     cluster = (cluster / np.linalg.norm(cluster, axis=1, keepdims=True)).astype(np.float32)
@@ -297,6 +316,8 @@ def test_the_kind_is_chosen_by_name(tmp_path: Path) -> None:
         made.close()
     with pytest.raises(ConfigError, match="'hnsw': expected auto, exact or scann"):
         make_index(D, "s", "hnsw")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="device 'gpu': expected auto, cpu, or cuda"):
+        make_index(D, "s", "exact", device="gpu")
 
 
 def test_importing_the_package_loads_neither_torch_nor_scann() -> None:
