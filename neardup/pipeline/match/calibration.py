@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError
 
+MIN_RECALL = 0.02
 Curve = npt.NDArray[np.float64]
 
 
@@ -83,15 +84,23 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     def min_evidence(self, precision: float, references: int) -> float:
         """Return the least evidence at and above which the wanted precision (0 to 1) is expected everywhere.
 
+        Where no evidence that copies show would reach it, the highest of all: then nothing but identical content is a
+        duplicate.
+
         Raises:
             ConfigError: the precision is not between 0 and 1, both excluded.
         """
         if not 0.0 < precision < 1.0:
             raise ConfigError(f"precision is {precision}; it must lie between 0 and 1, for instance 0.99")
-        knots = np.asarray(self.evidence)
-        grid = np.linspace(knots[0], 2 * knots[-1] - knots[0], 4001)
+        grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
+        # Where hardly any copy was measured the ratio says nothing; more evidence cannot mean less precision there.
+        grid = grid[np.interp(grid, self.evidence, self.recall) >= MIN_RECALL]
         too_low = np.flatnonzero(self.precision(grid, references) < precision)
-        return float(grid[0] if too_low.size == 0 else grid[min(too_low[-1] + 1, grid.size - 1)])
+        if too_low.size == 0:
+            return float(grid[0])
+        if too_low[-1] + 1 == grid.size:
+            return self.evidence[-1]
+        return float(grid[too_low[-1] + 1])
 
     def thresholds(self, precision: float, references: int) -> Thresholds:
         """Return what decides at this precision with m references."""

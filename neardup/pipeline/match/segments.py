@@ -166,7 +166,7 @@ def _align(query: Track, reference: Track, offset: float, step: float, evidence:
     left = np.maximum(right - 1, 0)
     nearer_left = np.abs(reference.pts[left] - wanted) <= np.abs(reference.pts[right] - wanted)
     pairs = np.where(nearer_left, left, right)
-    pairs = np.where(np.abs(reference.pts[pairs] - wanted) <= 0.75 * step, pairs, -1)
+    pairs = np.where(np.abs(reference.pts[pairs] - wanted) <= 0.55 * step, pairs, -1)
     some = np.flatnonzero(pairs >= 0)
     strength = np.full(len(pairs), -np.inf, dtype=np.float32)
     distance = np.full(len(pairs), np.inf, dtype=np.float32)

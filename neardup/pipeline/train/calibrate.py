@@ -34,6 +34,8 @@ MIN_STRANGERS = 8
 """Pairs behind the last knot of the false-match curve; beyond it the tail is extrapolated."""
 BLOCK = 256
 COPIES = 12
+ASIDE = 200
+"""Pictures set apart as material for edits that mix pictures."""
 SEED = 20261122
 Curve = npt.NDArray[np.float64]
 
@@ -186,15 +188,18 @@ def calibrate_checkpoint(
     """Render edited copies of the held-out pictures, embed them as the stream would, and calibrate.
 
     Args:
-        held: pictures that the network was not trained on. others: further references, not in the background.
+        held: pictures that the network was not trained on. others: further pictures, not in the background; all but the first
+            ASIDE become references.
         copies: of each held-out picture, the edits in turn and every third a chain of edits.
         report: told how many of the held-out pictures are done.
     """
+    # What edits paste a picture onto, or put beside it, must not be a reference: the query would be its copy too.
+    aside_from, others = others[:ASIDE], others[ASIDE:]
     references = embedder.embed(np.stack([squeeze(pictures.pixels[i], embedder.size) for i in (*held, *others)]))
     names = sorted(EDITS)
     parts: list[Embedded] = []
     for row, index in enumerate(held):
-        aside = [pictures.pixels[held[(row + step) % len(held)]] for step in range(1, 9)]
+        aside = [pictures.pixels[aside_from[(8 * row + step) % len(aside_from)]] for step in range(8)]
         tiles = []
         for copy in range(copies):
             draw = Draw(np.random.default_rng((SEED, row, copy)), aside)
