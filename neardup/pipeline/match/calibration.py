@@ -13,6 +13,7 @@ F beyond what was measured is continued by its own last slope, an exponential ta
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -53,11 +54,20 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     references: int
 
     def __post_init__(self) -> None:
-        knots = np.asarray(self.evidence)
+        curves = (self.evidence, self.log_false_matches, self.recall)
         if not (len(self.evidence) == len(self.log_false_matches) == len(self.recall) >= 2):
             raise ConfigError(f"calibration {self.version}: its curves have different lengths or fewer than 2 knots")
-        if not bool(np.all(np.diff(knots) > 0)):
+        if not all(map(math.isfinite, (*curves[0], *curves[1], *curves[2], self.intercept, self.hash_weight))):
+            raise ConfigError(f"calibration {self.version}: a number is not finite")
+        if not bool(np.all(np.diff(self.evidence) > 0)):
             raise ConfigError(f"calibration {self.version}: the evidence knots do not rise")
+        if any(bool(np.any(np.diff(curve) > 0)) for curve in curves[1:]):
+            raise ConfigError(f"calibration {self.version}: false matches or recall rise with evidence")
+        if not (0.0 < self.prior < 1.0 and 0.0 < self.slope < math.inf):
+            raise ConfigError(
+                f"calibration {self.version}: prior {self.prior} and slope {self.slope}; "
+                "wanted a prior between 0 and 1 and a slope above 0"
+            )
 
     def log_false_match_rate(self, evidence: npt.ArrayLike) -> Curve:
         """Return ln F(e), per pair of a query and a reference that are not the same picture."""
@@ -82,10 +92,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return np.asarray(true / (true + false))
 
     def min_evidence(self, precision: float, references: int) -> float:
-        """Return the least evidence at and above which the wanted precision (0 to 1) is expected everywhere.
+        """Return the least evidence from which all matches together have the wanted precision (0 to 1).
 
-        Where no evidence that copies show would reach it, the highest of all: then nothing but identical content is a
-        duplicate.
+        Inf where no evidence that copies show has it: then nothing but identical content is a duplicate. Above the
+        answer the ratio may fall again, where few copies reach: that takes nothing from the precision of them all.
 
         Raises:
             ConfigError: the precision is not between 0 and 1, both excluded.
@@ -93,14 +103,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         if not 0.0 < precision < 1.0:
             raise ConfigError(f"precision is {precision}; it must lie between 0 and 1, for instance 0.99")
         grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
-        # Where hardly any copy was measured the ratio says nothing; more evidence cannot mean less precision there.
+        # Where hardly any copy was measured the ratio says nothing.
         grid = grid[np.interp(grid, self.evidence, self.recall) >= MIN_RECALL]
-        too_low = np.flatnonzero(self.precision(grid, references) < precision)
-        if too_low.size == 0:
-            return float(grid[0])
-        if too_low[-1] + 1 == grid.size:
-            return self.evidence[-1]
-        return float(grid[too_low[-1] + 1])
+        enough = np.flatnonzero(self.precision(grid, references) >= precision)
+        return float(grid[enough[0]]) if enough.size else math.inf
 
     def thresholds(self, precision: float, references: int) -> Thresholds:
         """Return what decides at this precision with m references."""

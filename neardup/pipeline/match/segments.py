@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.evidence import Evidence, Floats, differing_bits
-from neardup.pipeline.types import Descriptors, Hashes, Span
+from neardup.pipeline.types import Descriptors, Hashes, Ids, Span
 
 MAX_GAP_FRAMES = 2
 """Disagreeing frames that a run may bridge: a flash, a cut that falls between two samples."""
@@ -22,6 +22,8 @@ MAX_OFFSETS = 16
 """Proposed offsets tried for one pair of videos, best first."""
 MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
+HASH_SHARE = 0.3
+"""Weight of the hash beside the descriptor where moments are told apart."""
 SAME_SCENE = 0.2
 """Contrast below which a stretch that moves is another recording of the same scene, and no segment."""
 MIN_CHANGE = 0.05
@@ -211,13 +213,13 @@ def _segment(
         distance=float(one.distance[heard].min()),
         votes=int(agrees[inside].sum()),
         rarity=float((agrees[heard] / shared.astype(np.float64) ** 2).sum()),
-        contrast=_contrast(query.vectors[heard], reference.vectors[shown]),
+        contrast=_contrast(query, reference, heard, shown),
         query=(start, stop),
         reference=(int(one.pairs[start]), int(one.pairs[stop])),
     )
 
 
-def _contrast(query: Descriptors, reference: Descriptors) -> float:
+def _contrast(query: Track, reference: Track, frames: Ids, shown: Ids) -> float:
     """Return how much more alike frames are at the same moment than at different moments of one stretch.
 
     Two recordings of one room by one camera agree in every frame and are no copies: their frames agree as well at
@@ -225,24 +227,39 @@ def _contrast(query: Descriptors, reference: Descriptors) -> float:
 
         (mean similarity at the same moment − at different moments) / (1 − mean similarity of moments within each)
 
-    near 1 for a copy, less where it was edited, near 0 for another recording; nan where hardly anything moves.
+    near 1 for a copy, less where it was edited, near 0 for another recording; nan where hardly anything moves. Measured
+    on the descriptors alone and with the hashes beside them (which see smaller movements, but not through a crop or a
+    mirror), of which the higher counts.
 
     Args:
-        query, reference: float32 (t, d), frame by frame.
+        frames, shown: int64 (t,), frames of the query and of the reference, moment by moment.
     """
-    t = len(query)
-    if t < MIN_VOTES:
+    if len(frames) < MIN_VOTES:
         return float("nan")
-
-    def apart(a: Descriptors, b: Descriptors) -> float:
-        """Mean similarity of frames at different moments, without the matrix of all pairs."""
-        return float((a.sum(axis=0) @ b.sum(axis=0) - np.einsum("td,td->", a, b)) / (t * (t - 1)))
-
-    change = 1.0 - (apart(query, query) + apart(reference, reference)) / 2.0
-    if change < MIN_CHANGE:
+    a, b = query.vectors[frames], reference.vectors[shown]
+    if 1.0 - (_at_other_moments(a, a) + _at_other_moments(b, b)) / 2.0 < MIN_CHANGE:
         return float("nan")
-    together = float(np.einsum("td,td->", query, reference)) / t
-    return (together - apart(query, reference)) / change
+    with_hashes = np.hstack([a, _signs(query.hashes[frames])]), np.hstack([b, _signs(reference.hashes[shown])])
+    return max(_stands_out(a, b), _stands_out(*with_hashes))
+
+
+def _stands_out(a: Floats, b: Floats) -> float:
+    same = float(np.einsum("td,td->", a, b)) / len(a)
+    norm = float(np.einsum("td,td->", a, a)) / len(a)  # rows are of equal length
+    change = norm - (_at_other_moments(a, a) + _at_other_moments(b, b)) / 2.0
+    return (same - _at_other_moments(a, b)) / change
+
+
+def _at_other_moments(a: Floats, b: Floats) -> float:
+    """Return the mean inner product of frames at different moments, without the matrix of all pairs."""
+    t = len(a)
+    return float(a.sum(axis=0) @ b.sum(axis=0) - np.einsum("td,td->", a, b)) / (t * (t - 1))
+
+
+def _signs(hashes: Hashes) -> Floats:
+    """Return the bits of hashes as vectors (t, 256) whose squared length is HASH_SHARE."""
+    bits = np.unpackbits(hashes, axis=1).astype(np.float32)
+    return np.asarray((2.0 * bits - 1.0) * np.sqrt(HASH_SHARE / bits.shape[1]), dtype=np.float32)
 
 
 def _widen(track: Track, start: int, stop: int) -> tuple[float, float]:
