@@ -86,6 +86,15 @@ def test_search_keeps_what_fits(report: Path, open_page: OpenPage) -> None:
     expect(page.locator("#shown")).to_have_text("3 groups")
 
 
+def test_paths_are_shown_from_the_scanned_folder_on(tmp_path: Path, open_page: OpenPage) -> None:
+    group = a_group(a_file("/home/me/Pictures/2024/a.jpg"), a_match(a_file("/mnt/b.jpg")))
+    write_html(a_result(group, roots=("/home/me/Pictures/", "/mnt")), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    assert page.locator(".folder").all_text_contents() == ["Pictures/2024/", "mnt/"]
+    page.locator("#text").fill("home")
+    expect(page.locator("#nothing")).to_be_visible()
+
+
 def test_decisions_and_kinds_filter(report: Path, open_page: OpenPage) -> None:
     page = open_page(report)
     page.get_by_role("radio", name="Unsure").check(force=True)

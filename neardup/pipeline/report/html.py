@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -80,6 +81,7 @@ class _Group(msgspec.Struct):
 
 
 class _Data(msgspec.Struct):
+    roots: list[str]
     files: list[_File]
     groups: list[_Group]
     thumbnails: list[str]
@@ -89,7 +91,7 @@ class _Builder:
     """Numbers files and thumbnails, each once, and stops asking for thumbnails when the page is heavy enough."""
 
     def __init__(self, thumbnails: Thumbnails, budget: int) -> None:
-        self.data = _Data(files=[], groups=[], thumbnails=[])
+        self.data = _Data(roots=[], files=[], groups=[], thumbnails=[])
         self.left = budget
         self._source = thumbnails
         self._files: dict[int, int] = {}
@@ -207,12 +209,15 @@ def write_html(
         DependencyError: the file cannot be written.
     """
     builder = _Builder(thumbnails, max_thumbnail_bytes)
-    data = msgspec.json.encode(builder.build(result.groups))
+    roots = [visible(root) for root in result.roots]
+    content = builder.build(result.groups)
+    content.roots = roots
+    data = msgspec.json.encode(content)
     style, script = _asset("report.css"), _asset("report.js")
     page = _template().generate(
         result=result,
         summary=_summary(result),
-        roots=[visible(root) for root in result.roots],
+        roots=roots,
         skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in result.skipped[:MAX_SKIPPED]],
         more_skipped=max(0, len(result.skipped) - MAX_SKIPPED),
         thumbnails_spent=builder.left <= 0,
@@ -237,19 +242,24 @@ class _Summary(msgspec.Struct):
 
 
 def _summary(result: ScanResult) -> _Summary:
+    """Count files, not matches: a file may copy parts of several others, and is still one file."""
     matches = [match for group in result.groups for match in group.matches]
     duplicates = [match for match in matches if match.decision is Decision.DUPLICATE]
-    # A file may copy parts of several others, and is still one file.
+    copies, sure = _ids(matches), _ids(duplicates)
     whole = {match.file.id: match.file.bytes for match in duplicates if match.whole}
     return _Summary(
-        copies=len({match.file.id for match in matches}),
-        duplicates=len(duplicates),
-        exact=sum(match.exact is not Exact.NO for match in duplicates),
-        unsure=sum(match.decision is Decision.UNSURE for match in matches),
-        partial=sum(not match.whole for match in matches),
+        copies=len(copies),
+        duplicates=len(sure),
+        exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO)),
+        unsure=len(copies - sure),
+        partial=len(copies - _ids(match for match in matches if match.whole)),
         reclaimable=_size(sum(whole.values())),
         files=result.images + result.videos,
     )
+
+
+def _ids(matches: Iterable[Match]) -> set[int]:
+    return {match.file.id for match in matches}
 
 
 def _size(count: float) -> str:

@@ -157,11 +157,22 @@ def test_the_head_counts_what_was_found(tmp_path: Path) -> None:
         )
     )
     words = " ".join(page(result, tmp_path).words.split())
-    assert "3 copies of 1 original " in words
+    assert "3 copies in 1 group " in words
     assert "2 duplicates, 1 of them identical" in words
     assert "1 unsure" in words
     assert "2.5 MB in whole duplicates" in words
     assert "12 images and 3 videos" in words
+
+
+def test_a_file_that_copies_several_counts_once(tmp_path: Path) -> None:
+    clip = a_video("clip", bytes=3_000_000)
+    result = a_result(
+        a_group(a_video("a"), a_part(clip, Span(0, 1, 0, 1))),
+        a_group(a_video("b"), a_match(clip)),
+        a_group(a_video("c"), a_match(clip, Decision.UNSURE), a_part(a_video("d"), Span(0, 1, 0, 1))),
+    )
+    words = " ".join(page(result, tmp_path).words.split())
+    assert "2 copies in 3 groups 2 duplicates 0 unsure 1 only in part 3.0 MB in whole duplicates" in words
 
 
 def test_a_result_without_copies_is_a_friendly_page(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@
   }
   const date = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
   const safeDate = (seconds) => { try { return date(seconds); } catch { return "no date"; } };
+  // A path below a scanned folder is shown from that folder's own name on.
+  const above = data.roots.map((root) => root.replace(/\/+$/, "")).map((root) => [`${root}/`, root.lastIndexOf("/") + 1]);
+  function shorten(path) {
+    const [, cut] = above.find(([root]) => path.startsWith(root)) || ["", 0];
+    return path.slice(cut);
+  }
   const split = (path) => { const at = path.lastIndexOf("/") + 1; return [path.slice(at), path.slice(0, at)]; };
 
   // --- Elements
@@ -58,8 +64,8 @@
   const film = (file) => (file.kind === "video" ? el("span", { class: "film", "aria-hidden": "true" }, `▶ ${clock(file.seconds)}`) : null);
 
   function names(file, heading) {
-    const [name, folder] = split(file.path);
-    const link = el("a", { href: file.href, title: "Open the file", rel: "noreferrer" }, el("bdi", {}, name));
+    const [name, folder] = split(file.shown);
+    const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
     return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
   }
   function facts(file, original) {
@@ -156,6 +162,10 @@
   }
 
   // --- Filter and sort
+  for (const file of data.files) {
+    file.shown = shorten(file.path);
+    file.search = file.shown.toLocaleLowerCase();
+  }
   const groups = data.groups.map((group, index) => {
     const whole = group.matches.filter((match) => match.whole && match.decision === "duplicate");
     group.bytes = whole.reduce((sum, match) => sum + data.files[match.file].bytes, 0);
@@ -163,7 +173,6 @@
     group.doubt = Math.min(...group.matches.map((match) => match.probability));
     return { group, number: index + 1 };
   });
-  for (const file of data.files) file.search = file.path.toLocaleLowerCase();
   const ORDER = {
     size: (a, b) => b.matches.length - a.matches.length,
     bytes: (a, b) => b.group.bytes - a.group.bytes,
