@@ -94,7 +94,20 @@ def caption(words: str) -> Edit:
 
 
 def screenshot(image: Image.Image) -> Image.Image:
-    """A phone's screen that shows the picture between its bars."""
+    """A picture viewer's window: a title bar, and the picture nearly as large as it fits."""
+    shown = ImageOps.contain(image, (1000, 640), Image.Resampling.LANCZOS)
+    bar = 36
+    page = Image.new("RGB", (shown.width + 40, shown.height + bar + 20), "#2b2d31")
+    page.paste(shown, (20, bar))
+    pen = ImageDraw.Draw(page)
+    pen.text((page.width / 2, bar / 2), "Image viewer", fill="#d0d2d6", font=ImageFont.load_default(16), anchor="mm")
+    for place, colour in enumerate(("#ff5f57", "#febc2e", "#28c840")):
+        pen.ellipse((14 + place * 22, 11, 28 + place * 22, 25), fill=colour)
+    return page
+
+
+def phone(image: Image.Image) -> Image.Image:
+    """A phone's screen, upright: the picture fills less than half of it."""
     width, height = 540, 960
     shown = ImageOps.contain(image, (width, height - 200), Image.Resampling.LANCZOS)
     page = Image.new("RGB", (width, height), "#101214")

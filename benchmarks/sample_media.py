@@ -32,22 +32,18 @@ _START = 1_680_000_000  # spring 2023; each next file is an hour younger
 
 ORIGINALS = {
     "china": "Photos/2023 Beijing/DSC_0412.jpg",
-    "flower": "Photos/2023 Garden/DSC_0598.heic",
     "coffee": "Photos/2024 Berlin/IMG_2210.jpg",
     "chelsea": "Photos/Chelsea/IMG_1033.png",
-    "rocket": "Photos/Launch/falcon.webp",
-    "astronaut": "Photos/Launch/portrait.png",
+    "astronaut": "Photos/Heroes/portrait.heic",
     "camera": "Photos/Black and white/photographer.tif",
     "clock": "Photos/Black and white/clock.bmp",
     "hubble": "Wallpapers/deep field.jpg",
-    "moon": "Wallpapers/moon.jpg",
-    "retina": "Work/Clinic/retina left.jpg",
-    "stain": "Work/Lab/stain 12.avif",
-    "coins": "Work/Museum/coins.png",
-    "brick": "Work/Textures/brick.jpg",
+    "moon": "Wallpapers/moon.avif",
+    "brick": "Work/Textures/brick.webp",
     "grass": "Work/Textures/grass.jpg",
     "gravel": "Work/Textures/gravel.jpg",
 }
+"""The other photographs are seen in the clips only."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,17 @@ class Truth:
     lookalikes: list[tuple[str, str]] = field(default_factory=list)
     broken: dict[str, list[str]] = field(default_factory=dict)
 
+    def families(self) -> list[set[str]]:
+        """Return the files in sets that share content, directly or by way of others; no match joins two sets.
+
+        An excerpt and a still of one clip are in one set, though neither need show what the other shows.
+        """
+        families = [{path} for path in self.originals]
+        for copy in self.copies:
+            joined = {copy.copy, copy.original}.union(*(f for f in families if f & {copy.copy, copy.original}))
+            families = [family for family in families if not family & joined] + [joined]
+        return families
+
 
 @dataclass(frozen=True)
 class _Edited:
@@ -101,67 +108,55 @@ def _edited_copies() -> list[_Edited]:
     """Return the edited pictures, a line each."""
     e = edits
 
-    def same(image: Image.Image) -> Image.Image:
-        return image
-
     return [
         _Edited("WhatsApp Images/IMG-20230412-WA0003.jpg", "china", "smaller", e.scale(0.5)),
         _Edited("Edited/beijing crop.jpg", "china", "crop", e.crop(0.8, 0.4, 0.3)),
         _Edited("Edited/beijing mirrored.jpg", "china", "mirrored", ImageOps.mirror),
         _Edited("Edited/beijing postcard.jpg", "china", "words over it", e.caption("Greetings from Beijing")),
         _Edited("Downloads/china-bw.webp", "china", "grey", e.grey),
-        _Edited("Edited/peony.jpg", "flower", "another format", same),
-        _Edited("Edited/peony vivid.jpg", "flower", "vivid colours", e.vivid),
-        _Edited("Edited/peony blurred background.jpg", "flower", "blurred", e.blur),
-        _Edited("Downloads/flower_wallpaper.png", "flower", "larger", e.scale(1.6)),
-        _Edited("Screenshots/Screenshot_20230521-094112.png", "flower", "screenshot", e.screenshot),
+        _Edited("Screenshots/Screenshot 2023-05-21.png", "china", "screenshot", e.screenshot),
         _Edited("WhatsApp Images/IMG-20240302-WA0011.jpg", "coffee", "forwarded", e.worn),
         _Edited("Edited/coffee square.jpg", "coffee", "square crop", e.square),
         _Edited("Memes/monday.jpg", "coffee", "meme", e.meme("MONDAY", "AGAIN")),
         _Edited("Edited/coffee old style.jpg", "coffee", "sepia", e.sepia),
         _Edited("Scans/coffee print scan.jpg", "coffee", "turned a little", e.rotate(3)),
-        _Edited("Memes/cat meme.png", "chelsea", "meme", e.meme("WHEN YOU HEAR", "THE FRIDGE")),
-        _Edited(
-            "Memes/cat meme forwarded.jpg",
-            "chelsea",
-            "meme, forwarded",
-            _both(e.meme("WHEN YOU HEAR", "THE FRIDGE"), e.worn),
-        ),
+        _Edited("Edited/coffee blurred.jpg", "coffee", "blurred", e.blur),
+        _Edited("Screenshots/Screenshot_20240211-201534.png", "coffee", "phone screenshot", e.phone, hard=True),
+        _Edited("Memes/cat meme.png", "chelsea", "meme", _CAT_MEME),
+        _Edited("Memes/cat meme forwarded.jpg", "chelsea", "meme, forwarded", _both(_CAT_MEME, e.worn)),
         _Edited(
             "WhatsApp Images/IMG-20230714-WA0002.jpg", "chelsea", "smaller, forwarded", _both(e.scale(0.6), e.worn)
         ),
         _Edited("Edited/chelsea sticker.jpg", "chelsea", "sticker", e.sticker),
-        _Edited("Edited/chelsea close.jpg", "chelsea", "crop", e.crop(0.7, 0.5, 0.3)),
-        _Edited("Backup/Chelsea/IMG_1033 (converted).tiff", "chelsea", "another lossless format", same, exact="pixels"),
-        _Edited("Downloads/falcon9.jpg", "rocket", "another format", same),
-        _Edited("Downloads/falcon9-hd.jpg", "rocket", "larger, vivid", _both(e.scale(1.5), e.vivid)),
-        _Edited("Edited/launch mirrored crop.jpg", "rocket", "mirrored crop", _both(e.crop(0.85), ImageOps.mirror)),
-        _Edited("Screenshots/Screenshot_20240211-201534.png", "rocket", "screenshot", e.screenshot),
+        _Edited("Edited/chelsea close.jpg", "chelsea", "crop", e.crop(0.7, 0.5, 0.3), hard=True),
+        _Edited("Backup/Chelsea/IMG_1033.tiff", "chelsea", "another lossless format", _same, exact="pixels"),
+        _Edited("Downloads/portrait.jpg", "astronaut", "another format", _same),
+        _Edited("Downloads/portrait hd.jpg", "astronaut", "larger, vivid", _both(e.scale(1.6), e.vivid)),
         _Edited("Edited/portrait framed.jpg", "astronaut", "border", e.framed),
         _Edited("Edited/portrait small.jpg", "astronaut", "thumbnail", e.scale(0.25)),
-        _Edited("Edited/portrait bw.jpg", "astronaut", "grey crop", _both(e.crop(0.75, 0.45, 0.1), e.grey)),
+        _Edited("Edited/portrait bw.jpg", "astronaut", "grey crop", _both(e.crop(0.75, 0.45, 0.1), e.grey), hard=True),
         _Edited("Memes/hero.webp", "astronaut", "meme", e.meme("NOT ALL HEROES WEAR CAPES")),
         _Edited("Scans/photographer scan.jpg", "camera", "turned a little", e.rotate(-4)),
-        _Edited("Edited/photographer crop.jpg", "camera", "crop", e.crop(0.7, 0.3, 0.4)),
-        _Edited("Downloads/clock.jpg", "clock", "another format", same),
-        _Edited("Wallpapers/old/deep field 2.jpg", "hubble", "smaller", e.scale(0.6)),
-        _Edited("Wallpapers/old/deep field crop.jpg", "hubble", "crop", e.crop(0.6, 0.2, 0.8)),
-        _Edited("Downloads/luna.png", "moon", "vivid", e.vivid),
-        _Edited(
-            "Work/Clinic/for the slides.png",
-            "retina",
-            "smaller, words over it",
-            _both(e.scale(0.35), e.caption("Fig. 2")),
-        ),
-        _Edited("Work/Lab/stain 12 export.jpg", "stain", "another format", same),
-        _Edited("Work/Lab/poster/stain mirrored.jpg", "stain", "mirrored", ImageOps.mirror),
-        _Edited("Work/Museum/catalogue/coins p3.jpg", "coins", "forwarded", e.worn),
-        _Edited("Edited/collage.jpg", "flower", "collage", e.beside(photograph("coins")), hard=True),
+        _Edited("Edited/photographer crop.jpg", "camera", "crop", e.crop(0.85, 0.3, 0.4)),
+        _Edited("Edited/photographer mirrored.jpg", "camera", "mirrored crop", _both(e.crop(0.9), ImageOps.mirror)),
+        _Edited("Downloads/clock.jpg", "clock", "another format", _same),
+        _Edited("Wallpapers/old/deep field small.jpg", "hubble", "smaller", e.scale(0.6)),
+        _Edited("Wallpapers/old/deep field crop.jpg", "hubble", "crop", e.crop(0.6, 0.2, 0.8), hard=True),
+        _Edited("Wallpapers/moon vivid.png", "moon", "vivid", e.vivid),
+        _Edited("Downloads/bricks.jpg", "brick", "forwarded", e.worn),
+        _Edited("Edited/collage.jpg", "china", "collage", e.beside(photograph("coffee")), hard=True),
     ]
+
+
+def _same(image: Image.Image) -> Image.Image:
+    return image
 
 
 def _both(first: edits.Edit, second: edits.Edit) -> edits.Edit:
     return lambda image: second(first(image))
+
+
+_CAT_MEME = edits.meme("WHEN YOU HEAR", "THE FRIDGE")
 
 
 def render(directory: Path) -> Truth:
@@ -198,7 +193,7 @@ def _pictures(directory: Path, truth: Truth) -> None:
     for copy in copies:
         _save(copy.change(photograph(copy.original)), directory / copy.path)
         truth.copies.append(Copy(copy.path, ORIGINALS[copy.original], copy.edit, copy.exact, copy.hard))
-    truth.copies.append(Copy("Edited/collage.jpg", ORIGINALS["coins"], "collage", hard=True))
+    truth.copies.append(Copy("Edited/collage.jpg", ORIGINALS["coffee"], "collage", hard=True))
     _date(directory, [copy.path for copy in copies], 200)
 
 
@@ -219,8 +214,8 @@ def _literal_copies(directory: Path, truth: Truth) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise by 90 degrees to see it upright
     _parent(directory / turned)
-    photograph("rocket").transpose(Image.Transpose.ROTATE_90).save(directory / turned, quality=92, exif=exif)
-    truth.copies.append(Copy(turned, ORIGINALS["rocket"], "turned by EXIF"))
+    photograph("clock").transpose(Image.Transpose.ROTATE_90).save(directory / turned, quality=92, exif=exif)
+    truth.copies.append(Copy(turned, ORIGINALS["clock"], "turned by EXIF"))
     _date(directory, [*literal, turned], 400)
 
 
@@ -265,15 +260,14 @@ def _chart(random: np.random.Generator) -> Image.Image:
 
 
 _SCENES = (
-    Scene("china", 3.0, start=(0.0, 0.3), end=(1.0, 0.5)),
-    Scene("coffee", 2.5, share=(0.85, 0.98)),
-    Scene("rocket", 2.5, start=(0.5, 0.0), end=(0.5, 1.0)),
-    Scene("chelsea", 2.0, share=(0.9, 0.9), start=(0.2, 0.2), end=(0.8, 0.5)),
-    Scene("flower", 2.0, share=(0.98, 0.8)),
+    Scene("flower", 3.0, start=(0.0, 0.5), end=(1.0, 0.3)),
+    Scene("rocket", 3.0, start=(0.5, 0.0), end=(0.5, 1.0)),
+    Scene("coins", 3.0, share=(0.8, 0.98)),
+    Scene("moon", 3.0, share=(0.98, 0.8)),
 )
 _CLIP_SECONDS = sum(scene.seconds for scene in _SCENES)
+_LAB_SCENES = (Scene("retina", 4.0, start=(0.5, 0.2), end=(0.5, 0.8)), Scene("stain", 4.0))
 _GIF_FPS = 8
-_LAB_SCENES = (Scene("stain", 2.0), Scene("brick", 2.0), Scene("retina", 2.0), Scene("gravel", 2.0))
 
 
 def _clips(directory: Path, truth: Truth) -> None:
@@ -308,24 +302,24 @@ def _clips(directory: Path, truth: Truth) -> None:
         edited(read_clip(source, 0, 99), _both(shrink, edits.caption("our weekend"))),
         options={"crf": "32"},
     )
-    write_gif(directory / gif, map(shrink, islice(read_clip(source, 5.5, 8.0), 0, None, FPS // _GIF_FPS)), _GIF_FPS)
-    next(iter(read_clip(source, 9.0, 9.1))).save(directory / still, quality=85)
+    write_gif(directory / gif, map(shrink, islice(read_clip(source, 3.5, 5.5), 0, None, FPS // _GIF_FPS)), _GIF_FPS)
+    next(iter(read_clip(source, 8.0, 8.1))).save(directory / still, quality=85)
     truth.copies += [
         Copy(excerpt, clip, "excerpt, smaller", span=(0.0, 5.0, 4.0, 9.0)),
         Copy(small, clip, "smaller, words over it", span=(0.0, _CLIP_SECONDS, 0.0, _CLIP_SECONDS)),
-        Copy(gif, clip, "excerpt as a GIF", span=(0.0, 2.5, 5.5, 8.0)),
-        Copy(still, clip, "still", span=(0.0, 0.0, 9.0, 9.0)),
-        Copy(still, ORIGINALS["chelsea"], "still of a pan", hard=True),
+        Copy(gif, clip, "excerpt as a GIF", span=(0.0, 2.0, 3.5, 5.5)),
+        Copy(still, clip, "still", span=(0.0, 0.0, 8.0, 8.0)),
     ]
     _date(directory, [excerpt, small, gif, still], 300)
 
 
 def _scene_copies(path: str, scenes: tuple[Scene, ...]) -> list[Copy]:
-    """Return which photograph each scene shows, and when."""
+    """Return which of the photographs the clip shows, and when."""
     copies, start = [], 0.0
     for scene in scenes:
         end = start + scene.seconds
-        copies.append(Copy(path, ORIGINALS[scene.name], "pan in a clip", hard=True, span=(start, end, 0.0, 0.0)))
+        if scene.name in ORIGINALS:
+            copies.append(Copy(path, ORIGINALS[scene.name], "pan in a clip", hard=True, span=(start, end, 0.0, 0.0)))
         start = end
     return copies
 
