@@ -41,9 +41,10 @@ class TrainSettings:
     Attributes:
         pictures: folders. output: the checkpoint to write; written first after `evaluate_minutes`.
         state: where the resumable state is kept; removed at the end of the run.
-        init: one of our checkpoints (.safetensors) or the state dict of the whole torchvision trunk (.pth).
-        licence: of the start weights.
-        architecture: of a new network; an init checkpoint brings its own.
+        init: a checkpoint, by path or packaged name; or the state dict of a whole torchvision network (.pth): then
+            the head starts from PCA-whitening.
+        licence: of the start weights; a checkpoint brings its own.
+        architecture: of the network that a state dict starts; a checkpoint brings its own.
         minutes: budget of training time, over all restarts. steps: budget in steps, instead.
         pairs: pictures per batch. learning_rate: AdamW's highest, after a warm-up of 100 steps; it falls as a cosine.
         early_size: of the tiles in the first 70 % of the budget (the rest is at the architecture's size).
@@ -56,7 +57,7 @@ class TrainSettings:
     pictures: tuple[Path, ...]
     output: Path
     state: Path
-    init: Path | None = None
+    init: str | Path = "default"
     licence: str = ""
     architecture: Architecture = field(default_factory=Architecture)
     minutes: float = 15.0
@@ -130,7 +131,7 @@ class _Run:
         self.background = self.members[: min(settings.background, len(self.members) * 2 // 3)]
         self.batches = Batches(pictures, self.members, settings.pairs, settings.seed)
         self.device = torch.device(settings.device)
-        network, self.architecture = _start(settings)
+        network, self.architecture, self.licence = _start(settings)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.held_out: HeldOut = build_held_out(
             pictures, self.members, self.held, self.background, self.architecture.size
@@ -180,7 +181,7 @@ class _Run:
                     self._save()
                 if self.seconds - measured >= 60 * self.settings.evaluate_minutes:
                     break
-            stream.close()  # type: ignore[attr-defined]
+            stream.close()
             if self.done >= 1 or self.seconds - measured >= 60 * self.settings.evaluate_minutes:
                 measured = self.seconds
                 yield self._measured(loss, views / max(1e-9, time.perf_counter() - reported), 0.0)
@@ -201,7 +202,7 @@ class _Run:
         }  # fmt: skip
         return Checkpoint(
             name=str(self.settings.output), architecture=self.architecture, weights=weights,
-            background=self._embed(tiles), licence=self.settings.licence, training=record,
+            background=self._embed(tiles), licence=self.licence, training=record,
         )  # fmt: skip
 
     def restore(self) -> None:
@@ -285,8 +286,8 @@ class _Run:
         self.batches.neighbours = np.argpartition(-similarity, count - 1, axis=1)[:, :count].astype(np.int64)
 
     def _whiten(self) -> None:
-        """Start the head from PCA-whitening of the trunk's features, unless the init brought a head."""
-        if self.settings.init is not None and self.settings.init.suffix == ".safetensors":
+        """Start the head from PCA-whitening of the trunk's features, unless the start weights brought a head."""
+        if not _is_state_dict(self.settings.init):
             return
         features = _in_batches(self.network.features, self._tiles(self.members, self.architecture.size), self.device)
         weight, bias = whitening(features, self.architecture.dimension)
@@ -304,7 +305,7 @@ def whitening(features: Descriptors, dimension: int) -> tuple[Descriptors, Descr
     mean = features.mean(axis=0)
     values, axes = np.linalg.eigh(np.cov(features - mean, rowvar=False))
     values, axes = values[::-1][:dimension], axes[:, ::-1][:, :dimension]
-    weight = (axes / np.sqrt(values.clip(min=0) + 0.01 * values.mean())).T
+    weight = (axes / np.sqrt(values.clip(min=0) + 0.01 * values.mean() + 1e-12)).T
     if len(weight) < dimension:
         random = np.random.default_rng(0).standard_normal((dimension - len(weight), features.shape[1]))
         weight = np.concatenate((weight, random * np.abs(weight).mean()))
@@ -320,20 +321,23 @@ def _in_batches(function: Callable[[Tensor], Tensor], tiles: Pixels, device: tor
     return torch.cat(parts).numpy()
 
 
-def _start(settings: TrainSettings) -> tuple[Siamese, Architecture]:
-    """Return the network to start from."""
-    if settings.init is not None and settings.init.suffix == ".safetensors":
+def _is_state_dict(init: str | Path) -> bool:
+    return Path(init).suffix in (".pth", ".pt")
+
+
+def _start(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
+    """Return the network to start from, its architecture and the licence of its weights."""
+    if not _is_state_dict(settings.init):
         checkpoint = load_checkpoint(settings.init)
-        return load_network(checkpoint), checkpoint.architecture
+        return load_network(checkpoint), checkpoint.architecture, checkpoint.licence
+    try:
+        weights = torch.load(settings.init, weights_only=True)
+    except Exception as error:
+        raise ConfigError(f"init {settings.init} is no state dict: {error}") from error
     architecture = settings.architecture
     network = Siamese(architecture)
-    if settings.init is not None:
-        try:
-            weights = torch.load(settings.init, weights_only=True)
-        except Exception as error:
-            raise ConfigError(f"init {settings.init} is no state dict: {error}") from error
-        network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))
-    return network.eval(), architecture
+    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))
+    return network.eval(), architecture, settings.licence
 
 
 def _freeze(network: Siamese, blocks: int) -> list[torch.nn.Parameter]:

@@ -7,7 +7,7 @@ drawn at random, half are drawn with their nearest neighbours: the negatives tha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ class Batches:
         allowed = np.array([[(a, b) not in similar and (b, a) not in similar for b in chosen] for a in chosen])
         return Batch(np.stack(left), np.stack(right), allowed)
 
-    def stream(self, first: int, size: int, threads: int, ahead: int = 3) -> Iterator[Batch]:
+    def stream(self, first: int, size: int, threads: int, ahead: int = 3) -> Generator[Batch, None, None]:
         """Yield the batches from step `first` on, made by `threads` threads up to `ahead` steps ahead."""
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[Future[Batch]] = deque(pool.submit(self.make, first + i, size) for i in range(ahead))

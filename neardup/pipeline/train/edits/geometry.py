@@ -14,8 +14,8 @@ def crop(picture: Image.Image, strength: float, draw: Draw) -> Image.Image:
     width, height = picture.size
     side = (0.95 - 0.75 * strength) ** 0.5
     stretch = draw.within(-0.25, 0.25) * strength
-    w = max(8, min(width, round(width * side * (1 + stretch))))
-    h = max(8, min(height, round(height * side / (1 + stretch))))
+    w = min(width, max(8, round(width * side * (1 + stretch))))
+    h = min(height, max(8, round(height * side / (1 + stretch))))
     x, y = int(draw.random.integers(width - w + 1)), int(draw.random.integers(height - h + 1))
     return picture.crop((x, y, x + w, y + h))
 

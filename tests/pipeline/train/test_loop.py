@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+from skimage import data
+from torchvision import models
+
+from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.train.loop import Progress, TrainSettings, train, whitening
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small network, whose normalisations know the statistics of random pictures."""
+    torch.manual_seed(0)
+    network = models.mobilenet_v3_small(weights=None)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network.train()(torch.rand(16, 3, 64, 64) * 2 - 1)
+    path = tmp_path_factory.mktemp("start") / "start.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, start: Path) -> TrainSettings:
+    """Thirty-six windows of three photographs, a small trunk and a few steps."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("astronaut", "chelsea", "coffee"):
+        picture = getattr(data, name)()
+        for i in range(12):
+            y, x = i // 4 * 60, i % 4 * 70
+            Image.fromarray(picture[y : y + 120, x : x + 120]).save(folder / f"{name}{i}.png")
+    return TrainSettings(
+        init=start, licence="of nobody", pictures=(folder,),
+        output=tmp_path / "m.safetensors", state=tmp_path / "m.state",
+        architecture=Architecture(trunk="mobilenet_v3_small", dimension=16, size=64, padding="torchvision"),
+        steps=4, pairs=6, early_size=32, frozen=2, held_out=12, background=10, short_side=80,
+        evaluate_minutes=1e9, save_minutes=1e9,
+    )  # fmt: skip
+
+
+def test_a_run_writes_a_checkpoint_that_loads(settings: TrainSettings) -> None:
+    reports: list[Progress] = []
+    train(settings, reports.append)
+    checkpoint = load_checkpoint(settings.output)
+    assert checkpoint.architecture == settings.architecture
+    assert checkpoint.licence == "of nobody"
+    assert checkpoint.background.shape == (10, 16)
+    np.testing.assert_allclose(np.linalg.norm(checkpoint.background, axis=1), 1, atol=1e-3)
+    assert checkpoint.training["step"] == 4
+    assert [report.step for report in reports if report.quality] == [0, 4]
+    assert not settings.state.exists()
+
+
+def test_frozen_blocks_stay_and_the_others_learn(settings: TrainSettings, tmp_path: Path) -> None:
+    train(replace(settings, steps=1, output=tmp_path / "one.safetensors"))
+    train(replace(settings, init=tmp_path / "one.safetensors", learning_rate=1e-3))
+    before, after = load_file(tmp_path / "one.safetensors"), load_file(settings.output)
+    changed = {key for key in before if key != "background" and (before[key] != after[key]).any()}
+    assert "head.weight" in changed
+    assert any(key.startswith("trunk.12.") for key in changed)
+    assert not any(key.startswith(("trunk.0.", "trunk.1.")) for key in changed)
+
+
+def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(settings: TrainSettings) -> None:
+    spaces = [train(replace(settings, seed=seed)).space for seed in (0, 0, 1)]
+    assert spaces[0] == spaces[1] != spaces[2]
+
+
+def test_a_stopped_run_goes_on_where_it_was(settings: TrainSettings) -> None:
+    whole = train(settings).space
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2 and progress.quality:
+            raise StoppedError
+
+    # Measured (and saved) after every step, stopped while the second is being reported.
+    eager = replace(settings, evaluate_minutes=0.0, save_minutes=0.0)
+    with pytest.raises(StoppedError):
+        train(eager, stop)
+    assert settings.state.exists()
+    steps: list[int] = []
+    resumed = train(settings, lambda progress: steps.append(progress.step))
+    assert steps == [4]
+    assert resumed.training["step"] == 4
+    assert resumed.architecture == settings.architecture
+    assert whole  # the neighbours are found anew on a resumed run, so the weights are close, not equal
+
+
+def test_a_killed_process_leaves_a_state_that_resumes(settings: TrainSettings) -> None:
+    code = f"""
+    import torch
+    from dataclasses import replace
+    from pathlib import Path, PosixPath, WindowsPath
+    from neardup.pipeline.embed.checkpoint import Architecture
+    from neardup.pipeline.train.loop import TrainSettings, train
+    torch.set_num_threads(1)
+    train(replace({settings!r}, steps=100000, save_minutes=0.0))
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    try:
+        deadline = time.monotonic() + 120
+        while not settings.state.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    state = torch.load(settings.state, weights_only=True)
+    assert state["step"] >= 1
+    steps: list[int] = []
+    train(replace(settings, steps=state["step"] + 2), lambda progress: steps.append(progress.step))
+    assert steps == [state["step"] + 2]
+
+
+def test_a_state_of_another_run_is_refused(settings: TrainSettings) -> None:
+    torch.save({"run": "another"}, settings.state)
+    with pytest.raises(ConfigError, match="other settings or pictures"):
+        train(settings)
+
+
+def test_a_torn_state_is_refused(settings: TrainSettings) -> None:
+    settings.state.write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(ConfigError, match="unreadable"):
+        train(settings)
+
+
+def test_too_few_pictures_are_refused(settings: TrainSettings) -> None:
+    for path in sorted(settings.pictures[0].iterdir())[5:]:
+        path.unlink()
+    with pytest.raises(ConfigError, match="5 pictures to train on, expected at least 8"):
+        train(settings)
+
+
+def test_an_init_that_is_no_state_dict_is_refused_and_never_unpickled(settings: TrainSettings, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save(Evil(), tmp_path / "evil.pth")
+    with pytest.raises(ConfigError, match="no state dict"):
+        train(replace(settings, init=tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_whitened_features_are_uncorrelated_and_of_equal_variance() -> None:
+    random = np.random.default_rng(0)
+    features = (random.standard_normal((4000, 6)) @ random.standard_normal((6, 6)) + 3).astype(np.float32)
+    weight, bias = whitening(features, 2)
+    projected = features @ weight.T + bias
+    assert weight.shape == (2, 6)
+    np.testing.assert_allclose(projected.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(projected, rowvar=False), np.eye(2), atol=0.03)
+
+
+def test_a_dimension_beyond_the_features_is_filled() -> None:
+    features = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    weight, bias = whitening(features, 7)
+    assert weight.shape == (7, 4)
+    assert bias.shape == (7,)
+    assert np.isfinite(weight).all()
