@@ -1,0 +1,173 @@
+"""How fast a scan is, beside what its parts would allow and beside its peers, on the same files in one run.
+
+    make bench-scan            2,000 photographs of 500 × 400, rendered from bundled ones
+    make bench-scan MEDIA=DIR  pictures of your own
+
+CPU-seconds are those of all threads together. *Ideal* is what the cores could do if decoding and the network were all
+there is and overlapped perfectly: cores ÷ (CPU-seconds per image of the bare decode loop + of the bare embed loop). The
+rate of the whole scan counts from listing the files to the groups, with the network loaded; what starting the command
+costs on top is in a row of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.photographs import render_photographs
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.embedder import Embedder, make_embedder
+from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.run import scan
+from neardup.pipeline.settings import load, usable_cores
+from neardup.pipeline.types import Pixels
+
+SIZE = 160
+BATCH = 32
+
+
+class _Silent:
+    def start(self, files: int) -> None: ...
+
+    def advance(self, files: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: seconds are per image."""
+
+    name: str
+    cpu_seconds: float
+    images_per_second: float
+    note: str = ""
+
+
+def timed(name: str, count: int, work: Callable[[], object], runs: int, note: str = "") -> Row:
+    """Run something several times over `count` images and take the medians."""
+    cpu, wall = [], []
+    for _ in range(runs):
+        gc.collect()
+        before, began = _cpu_seconds(), time.perf_counter()
+        work()
+        wall.append(time.perf_counter() - began)
+        cpu.append(_cpu_seconds() - before)
+    return Row(name, statistics.median(cpu) / count, count / statistics.median(wall), note)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def decode_all(paths: Sequence[Path]) -> list[Pixels]:
+    """Read and decode every file on this thread."""
+    tiles = []
+    for path in paths:
+        try:
+            tiles += [frame.tile for frame in open_media(path.read_bytes(), SIZE).frames]
+        except InvalidFrame:
+            continue
+    return tiles
+
+
+def embed_all(embedder: Embedder, tiles: Pixels) -> None:
+    """Embed tiles in batches."""
+    for start in range(0, len(tiles), BATCH):
+        embedder.embed(tiles[start : start + BATCH])
+
+
+def scan_once(folder: Path, embedder: Embedder) -> None:
+    """Scan a folder with a loaded network and nothing remembered."""
+    checkpoint = load_checkpoint("default")
+    catalog = Catalog(None, checkpoint.space)
+    scan([folder], catalog, checkpoint, load(), lambda: embedder, _Silent())
+    catalog.close()
+
+
+def command_once(folder: Path) -> None:
+    """Run the command as a user does."""
+    with tempfile.TemporaryDirectory() as output:
+        command = [sys.executable, "-m", "neardup.workers.cli", "scan", str(folder), "--output", output]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def imagededup_once(folder: Path, workers: int) -> None:
+    """Encode with imagededup's CNN: its class, data loader and transform; the weights are random, as they are
+    downloaded at run time and do not change the speed."""
+    import torch
+    from imagededup.methods import CNN
+    from imagededup.utils.models import CustomModel, MobilenetV3
+    from torchvision.models import mobilenet_v3_small
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            network = mobilenet_v3_small(weights=None).eval()
+            self.mobilenet_gap_op = torch.nn.Sequential(network.features, network.avgpool)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.mobilenet_gap_op(x).squeeze(dim=3).squeeze(dim=2)
+
+    model = CustomModel(name="mobilenet_v3_small", model=Encoder(), transform=MobilenetV3.transform)
+    CNN(verbose=False, model_config=model).encode_images(image_dir=str(folder), num_enc_workers=workers)
+
+
+def pdq_once(paths: Sequence[Path]) -> None:
+    """Decode with Pillow and hash with PDQ, as its Python package is used."""
+    import pdqhash
+
+    for path in paths:
+        with Image.open(path) as image:
+            pdqhash.compute(np.asarray(image.convert("RGB")))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.media:
+        folder = Path(arguments.media).expanduser()
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())[: arguments.count]
+    else:
+        folder = Path("demo/photographs")
+        paths = render_photographs(folder, arguments.count)
+    cores, count, runs = usable_cores(), len(paths), arguments.runs
+    one_core, all_cores = make_embedder("default", threads=1), make_embedder("default")
+    tiles = np.stack(decode_all(paths))
+    embed_all(all_cores, tiles[:BATCH])
+    decode = timed("decode alone, one thread", count, lambda: decode_all(paths), runs)
+    embed = timed("embed alone, one thread", len(tiles), lambda: embed_all(one_core, tiles), runs, one_core.engine)
+    ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
+    del tiles
+    whole = timed("whole scan", count, lambda: scan_once(folder, all_cores), runs)
+    command = timed("the command, with its start", count, lambda: command_once(folder), 1)
+    pdq = timed("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths), 1)
+    peer = timed("imagededup CNN, one process", count, lambda: imagededup_once(folder, 0), 1, "random weights")
+    print(f"{count} images of {folder}, {cores} cores, medians of {runs}\n")
+    print("| | CPU-seconds per 1,000 images | images/s | |")
+    print("|---|---|---|---|")
+    for row in (decode, embed, whole, command, pdq, peer):
+        print(f"| {row.name} | {1000 * row.cpu_seconds:.2f} | {row.images_per_second:,.0f} | {row.note} |")
+    print(f"\nideal {ideal:,.0f} images/s; the whole scan reaches {whole.images_per_second / ideal:.2f} of it")
+    print(f"CPU per image, imagededup ÷ whole scan: {peer.cpu_seconds / whole.cpu_seconds:.1f}")
+
+
+if __name__ == "__main__":
+    main()
