@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -32,6 +33,7 @@ from neardup.pipeline.types import Descriptors, Pixels
 logger = logging.getLogger(__name__)
 EMBED_BATCH = 64
 NEIGHBOURS = 8
+NEIGHBOUR_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TrainSettings:
         early_size: of the tiles in the first 70 % of the budget (the rest is at the architecture's size).
         frozen: leading blocks of the trunk that are not trained.
         held_out: pictures that are not trained on but measured with. background: descriptors kept in the checkpoint.
-        only, alike: see `pictures.load_pictures`.
+        short_side, only, alike, most: see `pictures.load_pictures`.
         seed: of batches and edits. threads: for edits and decoding, beside torch's own. device: of torch.
     """
 
@@ -75,6 +77,7 @@ class TrainSettings:
     only: Path | None = None
     alike: Path | None = None
     short_side: int = 200
+    most: int = 30_000
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
@@ -110,7 +113,7 @@ def train(settings: TrainSettings, report: Report = lambda _: None) -> Checkpoin
         ConfigError: no pictures, unusable start weights, or a state of other settings.
     """
     pictures = load_pictures(
-        settings.pictures, settings.short_side, settings.only, settings.alike, max(1, settings.threads)
+        settings.pictures, settings.short_side, settings.only, settings.alike, settings.threads, settings.most
     )
     if len(pictures.pixels) < 8:
         raise ConfigError(f"{len(pictures.pixels)} pictures to train on, expected at least 8")
@@ -270,30 +273,41 @@ class _Run:
     def _embed(self, tiles: Pixels) -> Descriptors:
         return _in_batches(self.network, tiles, self.device)
 
-    def _tiles(self, indices: list[int], size: int) -> Pixels:
-        return np.stack([squeeze(self.pictures.pixels[i], size) for i in indices])
+    def _embed_members(self, function: Callable[[Tensor], Tensor], size: int) -> Descriptors:
+        """Return what a function of tiles says of all training pictures, a batch at a time."""
+        batches = [self.members[i : i + EMBED_BATCH] for i in range(0, len(self.members), EMBED_BATCH)]
+        tiles = (np.stack([squeeze(self.pictures.pixels[i], size) for i in batch]) for batch in batches)
+        return np.concatenate([_in_batches(function, batch, self.device) for batch in tiles])
 
     def _find_neighbours(self) -> None:
         """Find the nearest neighbours of every training picture, as the network sees them now."""
-        vectors = self._embed(self._tiles(self.members, self.settings.early_size))
-        similarity = vectors @ vectors.T
-        np.fill_diagonal(similarity, -2)
+        vectors = self._embed_members(self.network, self.settings.early_size)
         place = {index: row for row, index in enumerate(self.members)}
-        for a, b in self.pictures.similar:
-            if a in place and b in place:
-                similarity[place[a], place[b]] = similarity[place[b], place[a]] = -2
-        count = min(NEIGHBOURS, len(self.members) - 1)
-        self.batches.neighbours = np.argpartition(-similarity, count - 1, axis=1)[:, :count].astype(np.int64)
+        pairs = [(place[a], place[b]) for a, b in self.pictures.similar if a in place and b in place]
+        self.batches.neighbours = nearest_neighbours(vectors, NEIGHBOURS, pairs)
 
     def _whiten(self) -> None:
         """Start the head from PCA-whitening of the trunk's features, unless the start weights brought a head."""
         if not _is_state_dict(self.settings.init):
             return
-        features = _in_batches(self.network.features, self._tiles(self.members, self.architecture.size), self.device)
+        features = self._embed_members(self.network.features, self.architecture.size)
         weight, bias = whitening(features, self.architecture.dimension)
         with torch.no_grad():
             self.network.head.weight.copy_(torch.from_numpy(weight))
             self.network.head.bias.copy_(torch.from_numpy(bias))
+
+
+def nearest_neighbours(vectors: Descriptors, count: int, apart: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """Return the rows nearest to each unit row, (n, at most `count`) in no order, without itself and without pairs."""
+    count = min(count, len(vectors) - 1)
+    banned = np.array([*apart, *(pair[::-1] for pair in apart), *((row, row) for row in range(len(vectors)))])
+    parts = []
+    for start in range(0, len(vectors), NEIGHBOUR_ROWS):
+        similarity = vectors[start : start + NEIGHBOUR_ROWS] @ vectors.T
+        here = banned[(banned[:, 0] >= start) & (banned[:, 0] < start + len(similarity))]
+        similarity[here[:, 0] - start, here[:, 1]] = -2
+        parts.append(np.argpartition(-similarity, count - 1, axis=1)[:, :count])
+    return np.concatenate(parts).astype(np.int64)
 
 
 def whitening(features: Descriptors, dimension: int) -> tuple[Descriptors, Descriptors]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -61,7 +62,12 @@ def find_roots(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[s
 
 
 def load_pictures(
-    folders: Sequence[Path], short_side: int, only: Path | None = None, alike: Path | None = None, threads: int = 1
+    folders: Sequence[Path],
+    short_side: int,
+    only: Path | None = None,
+    alike: Path | None = None,
+    threads: int = 1,
+    most: int = 30_000,
 ) -> Pictures:
     """Decode all pictures under the folders, in the order of their sha1; files that are equal count once.
 
@@ -69,6 +75,7 @@ def load_pictures(
         only: file with one sha1 a line; pictures that are not listed are left out.
         alike: CSV with the columns sha1_a, sha1_b, relation; `similar` pairs are never negatives, and pairs of any
             relation stay on one side of a split.
+        most: of more files than this, a sample is read; a picture takes about 150 kB of memory at 200 pixels.
     Raises:
         ConfigError: nothing there that can be decoded.
     """
@@ -80,6 +87,9 @@ def load_pictures(
         for name in names
         if Path(name).suffix.lower() in SUFFIXES
     )
+    if wanted is None and len(paths) > most:
+        logger.info("pictures sampled found=%d kept=%d", len(paths), most)
+        paths = Random(0).sample(paths, most)
     with ThreadPoolExecutor(threads) as pool:
         found = dict(filter(None, pool.map(lambda path: _decode(path, short_side, wanted), paths)))
     if not found:

@@ -19,7 +19,7 @@ from torchvision import models
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.train.loop import Progress, TrainSettings, train, whitening
+from neardup.pipeline.train.loop import Progress, TrainSettings, nearest_neighbours, train, whitening
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +165,14 @@ def test_an_init_that_is_no_state_dict_is_refused_and_never_unpickled(settings: 
     with pytest.raises(ConfigError, match="no state dict"):
         train(replace(settings, init=tmp_path / "evil.pth"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_nearest_neighbours_leave_out_themselves_and_known_pairs() -> None:
+    angles = np.radians([0, 1, 3, 90, 92])
+    vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32)
+    assert nearest_neighbours(vectors, 1, []).ravel().tolist() == [1, 0, 1, 4, 3]
+    assert nearest_neighbours(vectors, 1, [(1, 0)]).ravel().tolist() == [2, 2, 1, 4, 3]
+    assert nearest_neighbours(vectors, 9, []).shape == (5, 4)
 
 
 def test_whitened_features_are_uncorrelated_and_of_equal_variance() -> None:

@@ -94,3 +94,11 @@ def test_at_most_a_third_is_held_out(tmp_path: Path) -> None:
     pictures = load_pictures([tmp_path], 50)
     assert len(split_held_out(pictures, 400)[1]) == 3
     assert np.asarray(pictures.pixels).shape == (9, 20, 40, 3)
+
+
+def test_of_too_many_files_the_same_sample_is_read(tmp_path: Path) -> None:
+    for i in range(9):
+        write(tmp_path / f"{i}.png", (i, 0, 0))
+    first, again = (load_pictures([tmp_path], 50, most=4) for _ in range(2))
+    assert len(first.sha1) == 4
+    assert first.sha1 == again.sha1
