@@ -2,8 +2,8 @@
 
     python -m benchmarks.sample_media demo/media
 
-`truth.json`, beside the media, says what copies what, so that a test can hold a scan against it. The same call gives
-the same pictures (an encoder may vary a few bytes of a clip); originals have the earliest dates.
+`demo/media.truth.json`, beside the folder, says what copies what, so that a test can hold a scan against it. The same
+call gives the same pictures (an encoder may vary a few bytes of a clip); originals have the earliest dates.
 """
 
 from __future__ import annotations
@@ -169,16 +169,21 @@ def render(directory: Path) -> Truth:
     truth = Truth()
     for step in (_originals, _lookalikes, _clips, _pictures, _literal_copies, _broken):
         step(directory, truth)
-    (directory / "truth.json").write_text(json.dumps(asdict(truth), indent=1) + "\n", encoding="utf-8")
+    truth_path(directory).write_text(json.dumps(asdict(truth), indent=1) + "\n", encoding="utf-8")
     return truth
 
 
+def truth_path(directory: Path) -> Path:
+    """Return where the truth about a folder is: beside it, for in it a scan would take it for a broken picture."""
+    return directory.with_name(f"{directory.name}.truth.json")
+
+
 def _make_empty(directory: Path) -> None:
-    if directory.exists() and any(directory.iterdir()) and not (directory / "truth.json").exists():
+    if directory.exists() and any(directory.iterdir()) and not truth_path(directory).exists():
         raise FileExistsError(f"{directory} holds files that were not rendered here; name an empty folder")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    (directory / "truth.json").touch()  # marks the folder as ours, should the rest fail
+    truth_path(directory).touch()  # marks the folder as ours, should the rest fail
 
 
 def _originals(directory: Path, truth: Truth) -> None:
