@@ -43,8 +43,8 @@ class TrainSettings:
     Attributes:
         pictures: folders. output: the checkpoint to write; written first after `evaluate_minutes`.
         state: where the resumable state is kept; removed at the end of the run.
-        init: a checkpoint, by path or packaged name; or the state dict of a whole torchvision network (.pth): then
-            the head starts from PCA-whitening.
+        init: a checkpoint, by path or packaged name ("default" without it); or the state dict of a whole torchvision
+            network (.pth): then the head starts from PCA-whitening.
         licence: of the start weights; a checkpoint brings its own.
         architecture: of the network that a state dict starts; a checkpoint brings its own.
         minutes: budget of training time, over all restarts. steps: budget in steps, instead.
@@ -59,7 +59,7 @@ class TrainSettings:
     pictures: tuple[Path, ...]
     output: Path
     state: Path
-    init: str | Path = "default"
+    init: str | Path | None = None
     licence: str = ""
     architecture: Architecture = field(default_factory=Architecture)
     minutes: float = 15.0
@@ -199,9 +199,11 @@ class _Run:
         weights = {key: value.detach().cpu().numpy().astype(np.float16) for key, value in self._weights().items()}
         tiles = self.held_out.background
         settings = {key: value for key, value in asdict(self.settings).items() if isinstance(value, int | float)}
+        last = self.curve[-1]
         record = {
             "loss": "InfoNCE + KoLeo on edited copies", "pictures": len(self.members), "step": self.step,
             "minutes": round(self.seconds / 60, 1), "settings": settings, "curve": self.curve,
+            "quality": {f"held-out {name}": round(last[name], 3) for name in Quality.__slots__},
         }  # fmt: skip
         return Checkpoint(
             name=str(self.settings.output), architecture=self.architecture, weights=weights,
@@ -288,7 +290,7 @@ class _Run:
 
     def _whiten(self) -> None:
         """Start the head from PCA-whitening of the trunk's features, unless the start weights brought a head."""
-        if not _is_state_dict(self.settings.init):
+        if _find_state_dict(self.settings) is None:
             return
         features = self._embed_members(self.network.features, self.architecture.size)
         weight, bias = whitening(features, self.architecture.dimension)
@@ -335,19 +337,22 @@ def _in_batches(function: Callable[[Tensor], Tensor], tiles: Pixels, device: tor
     return torch.cat(parts).numpy()
 
 
-def _is_state_dict(init: str | Path) -> bool:
-    return Path(init).suffix in (".pth", ".pt")
+def _find_state_dict(settings: TrainSettings) -> Path | None:
+    """Return the path of the start weights, where they are no checkpoint of ours."""
+    path = Path(settings.init or "default")
+    return path if path.suffix in (".pth", ".pt") else None
 
 
 def _start(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
     """Return the network to start from, its architecture and the licence of its weights."""
-    if not _is_state_dict(settings.init):
-        checkpoint = load_checkpoint(settings.init)
+    path = _find_state_dict(settings)
+    if path is None:
+        checkpoint = load_checkpoint(settings.init or "default")
         return load_network(checkpoint), checkpoint.architecture, checkpoint.licence
     try:
-        weights = torch.load(settings.init, weights_only=True)
+        weights = torch.load(path, weights_only=True)
     except Exception as error:
-        raise ConfigError(f"init {settings.init} is no state dict: {error}") from error
+        raise ConfigError(f"init {path} is no state dict: {error}") from error
     architecture = settings.architecture
     network = Siamese(architecture)
     network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))

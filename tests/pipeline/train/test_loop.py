@@ -70,6 +70,7 @@ def test_a_run_writes_a_checkpoint_that_loads(settings: TrainSettings) -> None:
     assert checkpoint.background.shape == (10, 16)
     np.testing.assert_allclose(np.linalg.norm(checkpoint.background, axis=1), 1, atol=1e-3)
     assert checkpoint.training["step"] == 4
+    assert 0 <= checkpoint.training["quality"]["held-out micro_ap"] <= 1
     assert [report.step for report in reports if report.quality] == [0, 4]
     assert not settings.state.exists()
 
