@@ -53,6 +53,9 @@ class Opened:
 def open_container(source: bytes | Path, format: Format, limits: Limits, threads: int = 1) -> Opened:
     """Open a container and find its first real video stream; cover art is none.
 
+    Whoever opens it closes it: it is part of a reference cycle, and would keep its file open until that is collected.
+    Nothing may touch it afterwards, PyAV does not check.
+
     Raises:
         InvalidFrame: FORMAT where there is no video stream, or none that can be decoded.
         av.FFmpegError: the container is broken.
@@ -65,6 +68,7 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
     )
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams or streams[0].codec_context is None:
+        container.close()
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
         raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
     stream = streams[0]

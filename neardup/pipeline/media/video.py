@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import av
@@ -44,14 +44,16 @@ def open_video(
     def guard() -> AbstractContextManager[None]:
         return decoding(format, lambda: source_ends_early(source, format))
 
-    with guard():
+    with guard(), ExitStack() as on_error:
         video = open_container(source, format, limits, threads)
+        on_error.callback(video.container.close)
         check_pixels(video.stream.codec_context.width, video.stream.codec_context.height, limits)
         check_length(video.seconds, video.stream.frames, limits, sample_fps)
         sampled = _sample(video, Schedule(sample_fps), limits)
         first = next(sampled, None)
         if first is None:
             raise ValueError("no frame could be decoded")
+        on_error.pop_all()
     picture = first[1]
     width, height = (picture.height, picture.width) if picture.rotation % 180 else (picture.width, picture.height)
 
@@ -78,10 +80,13 @@ def open_video(
 def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_side: int, limits: Limits) -> Pixels:
     """Return the first frame at or after `seconds`, or the last one, upright and at its own aspect ratio."""
     with decoding(format, lambda: source_ends_early(source, format)):
-        picture = _seek(open_container(source, format, limits), seconds)
+        video = open_container(source, format, limits)
+        with video.container:
+            picture = _seek(video, seconds)
         if picture is None:
             video = open_container(source, format, limits)
-            _time, picture = _walk(timed_frames(video, Clock(video.stream)), seconds)
+            with video.container:
+                _time, picture = _walk(timed_frames(video, Clock(video.stream)), seconds)
         rgb = Image.fromarray(_upright(_rgb(picture), picture))
         rgb.thumbnail((max_side, max_side))
         return np.asarray(rgb)

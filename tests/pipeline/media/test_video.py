@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
 import io
+import os
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,3 +252,24 @@ def test_frame_at_is_the_first_at_or_after_the_time(clip: Clip, name: str) -> No
         picture = frame_at(content, seconds, 32)
         assert picture.shape == (24, 32, 3)
         assert round((float(picture.mean()) - 16) / 5) == number
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files where Linux lists them")
+def test_no_file_stays_open(clip: Clip, path: ToPath) -> None:
+    content = clip()
+    whole, broken = path(content), path(content).with_name("broken")
+    broken.write_bytes(content[:200] + bytes(len(content) - 200))
+    gc.collect()
+    gc.disable()
+    try:
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208
+        for file in (whole, broken):
+            for use in (lambda file: list(open_media(file, 16).frames), lambda file: frame_at(file, 1.0, 16)):
+                with suppress(InvalidFrame):
+                    use(file)
+        frames = open_media(whole, 16).frames
+        next(frames)
+        del frames
+        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    finally:
+        gc.enable()
