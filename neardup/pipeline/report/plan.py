@@ -7,7 +7,6 @@ a match of a part. Each line removes a copy only while the file that is kept in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
@@ -31,7 +30,8 @@ class Keep(str, Enum):
     """Which file of a group stays."""
 
     LARGEST = "largest"
-    """Most pixels, then most seconds, then most bytes."""
+    """Most pixels among the files that have the original's shape, then most seconds, then most bytes. Another shape
+    tells of an edit, a border or a screenshot, which may be larger and is not the better picture."""
     OLDEST = "oldest"
     """Earliest modification time."""
     NEWEST = "newest"
@@ -40,12 +40,8 @@ class Keep(str, Enum):
     """Shortest path."""
 
 
-_RANK: dict[Keep, Callable[[File], tuple[float, ...]]] = {
-    Keep.LARGEST: lambda file: (-file.width * file.height, -file.seconds, -file.bytes),
-    Keep.OLDEST: lambda file: (file.modified,),
-    Keep.NEWEST: lambda file: (-file.modified,),
-    Keep.SHORTEST: lambda file: (len(raw(file.path)),),
-}
+_SAME_SHAPE = 0.01
+"""How far two aspect ratios may be apart, of the original's."""
 
 
 def write_plan(result: ScanResult, keep: Keep, path: Path) -> int:
@@ -82,7 +78,7 @@ def _plan(result: ScanResult, keep: Keep) -> list[tuple[File, list[File]]]:
 
     A file that stays in one group goes in none, by whatever path or link it is called.
     """
-    chosen = [(min(copies, key=_RANK[keep]), copies) for copies in map(_copies, result.groups) if len(copies) > 1]
+    chosen = [(_kept(copies, keep), copies) for copies in map(_copies, result.groups) if len(copies) > 1]
     settled = {_identity(kept) for kept, _ in chosen}
     plan = []
     for kept, copies in chosen:
@@ -94,6 +90,24 @@ def _plan(result: ScanResult, keep: Keep) -> list[tuple[File, list[File]]]:
         if gone:
             plan.append((kept, gone))
     return plan
+
+
+def _kept(copies: list[File], keep: Keep) -> File:
+    """Return the file that stays; the original is the first and wins a tie."""
+    original = copies[0]
+    if keep is Keep.OLDEST:
+        return min(copies, key=lambda file: file.modified)
+    if keep is Keep.NEWEST:
+        return max(copies, key=lambda file: file.modified)
+    if keep is Keep.SHORTEST:
+        return min(copies, key=lambda file: len(raw(file.path)))
+    alike = [original, *(file for file in copies[1:] if _has_shape(file, original))]
+    return max(alike, key=lambda file: (file.width * file.height, file.seconds, file.bytes))
+
+
+def _has_shape(file: File, original: File) -> bool:
+    difference = file.width * original.height - original.width * file.height
+    return abs(difference) <= _SAME_SHAPE * original.width * file.height
 
 
 def _copies(group: Group) -> list[File]:

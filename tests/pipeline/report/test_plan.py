@@ -107,7 +107,7 @@ def test_unsure_and_partial_matches_and_other_kinds_stay(tmp_path: Path) -> None
 def test_the_kept_file_follows_the_rule(keep: Keep, kept: bytes, tmp_path: Path) -> None:
     facts: dict[bytes, dict[str, float]] = {
         b"an original": {"modified": 1.0},
-        b"large": {"width": 500},
+        b"large": {"width": 800, "height": 600},
         b"the new one": {"modified": 1.8e9},
         b"s": {},
     }
@@ -117,6 +117,12 @@ def test_the_kept_file_follows_the_rule(keep: Keep, kept: bytes, tmp_path: Path)
         files.append(a_file(os.fsdecode(name), **changes))
     result = a_result(a_group(files[0], *map(a_match, files[1:])))
     assert planned(result, keep, tmp_path) == set(facts) - {kept}
+
+
+def test_a_larger_screenshot_does_not_replace_the_picture(tmp_path: Path) -> None:
+    screenshot = on_disk(b"screenshot")
+    result = a_result(a_group(on_disk(b"picture"), a_match(a_file(screenshot.path, width=900, height=800))))
+    assert planned(result, Keep.LARGEST, tmp_path) == {b"screenshot"}
 
 
 def test_a_copy_stays_when_the_kept_file_has_gone_or_is_empty(tmp_path: Path) -> None:

@@ -57,21 +57,25 @@
   }
   function picture(tag, number, alt, attributes = {}, ...extra) {
     const inside = number < 0
-      ? el("span", {}, "no preview")
-      : el("img", { src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt, decoding: "async" });
-    return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, inside, ...extra);
+      ? [el("span", { class: "hidden" }, alt), el("span", {}, "no preview")]
+      : [el("img", { src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt, decoding: "async" })];
+    return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, ...inside, ...extra);
   }
-  const film = (file) => (file.kind === "video" ? el("span", { class: "film", "aria-hidden": "true" }, `▶ ${clock(file.seconds)}`) : null);
+  const film = (file) => (file.kind === "video" ? el("span", { class: "film" }, `▶ ${clock(file.seconds)}`) : null);
 
   function names(file, heading) {
     const [name, folder] = split(file.shown);
     const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
     return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
   }
+  // Another shape tells of a border or a screenshot, which is no better picture; plan.sh goes by the same rule.
+  function isLarger(file, original) {
+    const difference = Math.abs(file.width * original.height - original.width * file.height);
+    return file.width > original.width && difference <= 0.01 * original.width * file.height;
+  }
   function facts(file, original) {
     const pixels = `${file.width} × ${file.height}`;
-    const larger = original && file.width * file.height > original.width * original.height;
-    const parts = [larger ? el("span", { class: "better", title: "More pixels than the original" }, `${pixels} ↑`) : pixels];
+    const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : pixels];
     return el("p", { class: "facts" }, ...parts, ` · ${file.format}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
   }
   function verdict(match) {
@@ -133,9 +137,9 @@
   // --- Groups
   function member(match, original) {
     const file = data.files[match.file];
-    const alt = `${badgeText(match)}: ${split(file.path)[0]}`;
+    const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original), "aria-label": `Compare ${alt}` }, ...[film(file)].filter(Boolean)),
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file)].filter(Boolean)),
       verdict(match), ...names(file, "h4"), facts(file, original));
     if (!match.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
