@@ -53,7 +53,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
 
     def embedded(self) -> Embedded:
         """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""
-        vectors = np.frombuffer(self.vectors, dtype="<f2").reshape(-1, self.dimension).astype(np.float32)
+        vectors = np.frombuffer(self.vectors, dtype="<f2").reshape(len(self.pts), self.dimension).astype(np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return Embedded(
             vectors=vectors / norms,

@@ -26,7 +26,7 @@ RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Similar descriptors: rows of the query item and of earlier items, all arrays (p,)."""
+    """Similar descriptors: frames of the query item and rows of earlier items, all arrays (p,)."""
 
     query: Ids
     reference: Ids
@@ -117,7 +117,7 @@ def compare_items(
         references: m, descriptors that the query was compared with.
     """
     if len(pairs.query) == 0:
-        return Outcome(DISTINCT, math.inf, -math.inf, whole=False)
+        return Outcome(DISTINCT, 4.0, 0.0, whole=False)
     best = int(np.argmax(pairs.evidence))
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:

@@ -71,19 +71,24 @@ class Pictures:
 
 
 def near(
-    rule: Evidence, queries: Pictures, references: Pictures, floor: float
+    rule: Evidence, queries: Pictures, references: Pictures, floor: float, most: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats, Floats]:
     """Return all pairs whose evidence reaches the floor, in order of the query.
 
+    Args:
+        most: references considered for one query, the nearest; None for all. A bound where nothing moves in two long
+            videos, and every frame resembles every other.
     Returns:
         places in queries and in references (int64), squared distances and evidence (float32), all (p,).
     """
-    found = []
+    found = [(_NO_PLACES, _NO_PLACES, _NO_VALUES, _NO_VALUES)]
     for start in range(0, len(queries.vectors), BLOCK):
         stop = start + BLOCK
         similarity = queries.vectors[start:stop] @ references.vectors.T  # (block, m)
         # The hash can add no more than its weight: most pairs are ruled out without looking at hashes.
         possible = similarity - queries.background[start:stop, None] + (rule.hash_weight + SLACK) >= floor
+        if most is not None and most < possible.shape[1]:
+            possible &= _nearest(similarity, most)
         query, reference = np.nonzero(possible)
         query = query + start
         difference = queries.vectors[query] - references.vectors[reference]
@@ -94,6 +99,17 @@ def near(
         found.append((query[kept], reference[kept], distance[kept], strength[kept]))
     query, reference, distance, strength = (np.concatenate(column) for column in zip(*found, strict=True))
     return query, reference, distance, strength
+
+
+_NO_PLACES = np.zeros(0, dtype=np.int64)
+_NO_VALUES = np.zeros(0, dtype=np.float32)
+
+
+def _nearest(similarity: Floats, most: int) -> npt.NDArray[np.bool_]:
+    """Mark the highest values of each row, (n, m)."""
+    marks = np.zeros(similarity.shape, dtype=np.bool_)
+    np.put_along_axis(marks, np.argpartition(-similarity, most - 1, axis=1)[:, :most], True, axis=1)
+    return marks
 
 
 def differing_bits(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ is compared only with items of smaller offsets, and among those only with heads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.decide import RANK, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.decide import DISTINCT, RANK, Judge, Outcome, Pairs, Side, compare_items
 from neardup.pipeline.match.evidence import Evidence, Pictures, differing_bits, near
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.segments import Track
@@ -36,7 +36,7 @@ from neardup.pipeline.messages import (
     Replaced,
     Verdict,
 )
-from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Ids, Kind
+from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Ids, Kind, Span
 
 CANDIDATES = 64
 """Nearest descriptors fetched for each descriptor of a query."""
@@ -73,7 +73,11 @@ class _Pending:
     parts: int = 0
     frames: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
-    pairs: list[Pairs] = field(default_factory=list)
+
+    @property
+    def rows(self) -> Ids:
+        """Rows of its descriptors so far, int64 (n,), in order of time."""
+        return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
 
 class State:
@@ -121,14 +125,15 @@ class State:
         size = 0
         for entry in entries:
             record = entry.record
-            plain = isinstance(record, Described) and self._is_new(record) and record.id not in done
-            if not plain or size >= MAX_BATCH_ROWS:
+            plain = isinstance(record, Described) and record.id not in done and self._is_new(record)
+            rows = self._rows_with(record) if isinstance(record, Described) else 0
+            if not plain or size + rows > MAX_BATCH_ROWS:
                 envelopes += self._describe(run)
                 run, done, size = [], set(), 0
             if isinstance(record, Described) and plain:
                 run.append(entry)
                 done.add(record.id)
-                size += len(record.pts)
+                size += rows
             else:
                 envelopes.append(self._apply_alone(entry))
         return envelopes + self._describe(run)
@@ -141,25 +146,24 @@ class State:
         if not queries:
             return []
         embedded = _concatenate([query.embedded() for query in queries])
-        background = self._evidence.background(embedded.vectors)
+        pictures = Pictures(embedded.vectors, embedded.hashes, self._evidence.background(embedded.vectors))
         speaks = embedded.detail >= MIN_DETAIL
-        rows = np.arange(len(speaks), dtype=np.int64)
-        pairs = self._search(embedded, background, rows, speaks, max(CANDIDATES, 4 * k), -np.inf)
-        borders = np.cumsum([0, *(len(query.pts) for query in queries)])
+        pairs = self._search(pictures, speaks, max(CANDIDATES, 4 * k), -np.inf)
         found = []
-        for query, start, stop in zip(queries, borders[:-1], borders[1:], strict=True):
-            mine = pairs.take(np.flatnonzero((pairs.query >= start) & (pairs.query < stop)))
-            votes = mine.take(np.flatnonzero(mine.evidence >= self._judge.min_vote))
+        start = 0
+        for query, mine in zip(queries, _split(pairs, [len(query.pts) for query in queries]), strict=True):
+            stop = start + len(query.pts)
             track = Track(
                 pts=np.asarray(query.pts),
                 vectors=embedded.vectors[start:stop],
                 hashes=embedded.hashes[start:stop],
-                background=background[start:stop],
+                background=pictures.background[start:stop],
                 speaks=speaks[start:stop],
-                shared=_sharers(votes, self.rows.item, rows[start:stop]),
+                shared=self._sharers(mine, stop - start),
                 seconds=query.seconds,
             )
-            found.append(self._matches(query, Side(query.kind, partial(_same, track)), mine, rows - start, k, False))
+            found.append(self._matches(query, Side(query.kind, partial(_same, track)), mine, k, False))
+            start = stop
         return found
 
     def compare(self, query_id: str, reference_id: str) -> Matched:
@@ -179,30 +183,33 @@ class State:
         return record.id not in self.items and record.id not in self._removed and self._continues(record)
 
     def _continues(self, record: Described) -> bool:
-        """Whether a part is the next one of its item; part 0 always starts afresh."""
-        if record.part == 0:
-            return True
+        """Whether a part is the next one of its item; part 0 starts afresh unless it is of an older version."""
         pending = self._pending.get(record.id)
-        return pending is not None and record.part == pending.parts
+        if record.part == 0:
+            return pending is None or not _is_older(record, _source(pending.first))
+        return pending is not None and record.part == pending.parts and record.sha256 == pending.first.sha256
+
+    def _rows_with(self, record: Described) -> int:
+        """Return how many rows a batch compares because of this part: with the last one, those of all parts."""
+        pending = self._pending.get(record.id) if record.part > 0 and record.last else None
+        return len(record.pts) + (0 if pending is None else pending.frames)
 
     def _apply_alone(self, entry: Entry) -> Envelope:
         record = entry.record
         if isinstance(record, Removed):
             return Envelope(offset=entry.offset, events=tuple(self._take_down(record)))
-        known = self.items.named(record.id)
-        source = (record.source_partition, record.source_offset)
+        known, pending = self.items.named(record.id), self._pending.get(record.id)
         if record.id in self._removed:
             return _ignored(entry, record.id, "was taken down")
-        if known is None:
-            if not self._continues(record):
-                return _ignored(entry, record.id, "a part without the parts before it")
-            return self._describe([entry])[0]
-        if source[0] == known.source[0] and source[1] < known.source[1]:
+        latest = known.source if known is not None else _source(pending.first) if pending is not None else None
+        if latest is not None and _is_older(record, latest):
             return _ignored(entry, record.id, "older than the version that is known")
-        if record.sha256 == known.sha256:
-            events = (Redelivered(id=record.id),) if record.last else ()
-            return Envelope(offset=entry.offset, events=events)
-        events_before = (Replaced(id=record.id), *self._forget(known))
+        if known is not None and record.sha256 == known.sha256:
+            known.source = _source(record)
+            return Envelope(offset=entry.offset, events=(Redelivered(id=record.id),) if record.last else ())
+        if not self._continues(record):
+            return _ignored(entry, record.id, "a part without the parts before it")
+        events_before = () if known is None else (Replaced(id=record.id), *self._forget(known))
         envelope = self._describe([entry])[0]
         return Envelope(offset=entry.offset, events=(*events_before, *envelope.events))
 
@@ -235,8 +242,7 @@ class State:
         """Split orphans into those that copy the new head as a whole, now its members, and the others."""
         joined, left = [], []
         for orphan in orphans:
-            outcome = self._compare_pair(orphan, head)
-            if outcome.whole and outcome.judgement.decision is Decision.DUPLICATE:
+            if _is_identical(orphan, head) or _is_copy(self._compare_pair(orphan, head)):
                 orphan.head = head.number
                 head.members.append(orphan.number)
                 joined.append(orphan)
@@ -248,12 +254,22 @@ class State:
         q, r = query.rows, reference.rows
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
-        place, other, distance, strength = near(self._evidence, self._pictures(q), self._pictures(r), floor)
-        pairs = Pairs(q[place], r[other], distance, strength)
-        frames = (self.rows.frame[pairs.query], self.rows.frame[pairs.reference])
-        return compare_items(
-            self._side(query), self._side(reference), pairs, frames, self._evidence, self._judge, self._references
+        frame, other, distance, strength = near(self._evidence, self._pictures(q), self._pictures(r), floor, CANDIDATES)
+        speak = self.rows.speaks[q[frame]] & self.rows.speaks[r[other]]
+        if not both_images:
+            frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
+        pairs = Pairs(frame, r[other], distance, strength)
+        outcome = compare_items(
+            self._side(query),
+            self._side(reference),
+            pairs,
+            (frame, other),
+            self._evidence,
+            self._judge,
+            self._references,
         )
+        # Two blank pages have a distance; that they are close says nothing.
+        return outcome if speak.all() else replace(outcome, judgement=DISTINCT)
 
     # -- described items, a batch at a time ----------------------------------------------------------------------
 
@@ -262,94 +278,83 @@ class State:
         if not records:
             return []
         embedded = _concatenate([record.embedded() for record in records])
-        background = self._evidence.background(embedded.vectors)
-        speaks = embedded.detail >= MIN_DETAIL
         counts = [len(record.pts) for record in records]
         pendings = [self._part(record) for record in records]
+        first = len(self.rows)
         rows = self.rows.append(
             sum(counts),
-            item=np.repeat([pending.number for pending, _ in pendings], counts),
-            frame=np.concatenate([first + np.arange(n) for (_, first), n in zip(pendings, counts, strict=True)]),
+            item=np.repeat([pending.number for pending in pendings], counts),
+            frame=np.concatenate([p.frames - n + np.arange(n) for p, n in zip(pendings, counts, strict=True)]),
             pts=np.concatenate([record.pts for record in records]),
             hash=embedded.hashes,
-            speaks=speaks,
-            background=background,
+            speaks=embedded.detail >= MIN_DETAIL,
+            background=self._evidence.background(embedded.vectors),
         )
         self._vectors.append(rows, embedded.vectors)
-        floor = self._judge.min_vote
-        pairs = self._search(embedded, background, rows, speaks, CANDIDATES, floor)
-        pairs = self._with_earlier_in_batch(pairs, embedded, background, rows, speaks, floor)
-        borders = np.searchsorted(pairs.query, rows[0] + np.cumsum([0, *counts])).tolist()
-        envelopes = []
-        start = int(rows[0])
-        for place, (entry, (pending, _)) in enumerate(zip(entries, pendings, strict=True)):
-            pending.ranges.append((start, start + counts[place]))
-            start += counts[place]
-            pending.pairs.append(pairs.take(np.arange(borders[place], borders[place + 1])))
-            events = (self._settle(pending),) if records[place].last else ()
-            envelopes.append(Envelope(offset=entry.offset, events=events))
+        for pending, stop in zip(pendings, (first + np.cumsum(counts)).tolist(), strict=True):
+            pending.ranges.append((first, stop))
+            first = stop
+        # Only with the last part an item is compared, all of it, since what came between its parts is earlier too.
+        found = iter(self._candidates([p for p, record in zip(pendings, records, strict=True) if record.last]))
+        envelopes = [
+            Envelope(offset=entry.offset, events=(self._settle(pending, next(found)),) if record.last else ())
+            for entry, record, pending in zip(entries, records, pendings, strict=True)
+        ]
         self._flush()
         return envelopes
 
-    def _part(self, record: Described) -> tuple[_Pending, int]:
-        """Return the item that a part belongs to, and how many frames came before."""
+    def _part(self, record: Described) -> _Pending:
+        """Return the item that a part belongs to, the part counted in."""
         if record.part == 0:
             self._pending[record.id] = _Pending(record, self.items.next_number())
         pending = self._pending[record.id]
-        before = pending.frames
         pending.parts = record.part + 1
         pending.frames += len(record.pts)
         if record.last:
             del self._pending[record.id]
-        return pending, before
+        return pending
 
-    def _search(
-        self,
-        embedded: Embedded,
-        background: npt.NDArray[np.float32],
-        rows: Ids,
-        speaks: npt.NDArray[np.bool_],
-        k: int,
-        floor: float,
-    ) -> Pairs:
-        """Return pairs of the rows with descriptors in the index whose evidence reaches the floor."""
+    def _candidates(self, pendings: Sequence[_Pending]) -> list[Pairs]:
+        """Return for each item its pairs with all that is earlier; in those, the query is a frame of the item."""
+        if not pendings:
+            return []
+        rows = np.concatenate([pending.rows for pending in pendings])
+        pictures, speaks, floor = self._pictures(rows), self.rows.speaks[rows], self._judge.min_vote
+        pairs = self._search(pictures, speaks, CANDIDATES, floor)
+        if len(pendings) > 1:
+            pairs = self._with_earlier_in_batch(pairs, rows, pictures, speaks, floor)
+        return _split(pairs, [pending.frames for pending in pendings])
+
+    def _search(self, pictures: Pictures, speaks: npt.NDArray[np.bool_], k: int, floor: float) -> Pairs:
+        """Return pairs of n pictures, by place, with descriptors in the index whose evidence reaches the floor."""
         asking = np.flatnonzero(speaks)
         if asking.size == 0 or len(self._index) == 0:
             return _NO_PAIRS
-        found = self._index.search(embedded.vectors[asking], min(k, len(self._index)))
-        bits = differing_bits(embedded.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
-        strength = self._evidence.of(found.distances, bits, background[asking][:, None])
+        found = self._index.search(pictures.vectors[asking], min(k, len(self._index)))
+        bits = differing_bits(pictures.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
+        strength = self._evidence.of(found.distances, bits, pictures.background[asking][:, None])
         query, place = np.nonzero((strength >= floor) & (found.ids >= 0))
-        return Pairs(
-            rows[asking[query]], found.ids[query, place], found.distances[query, place], strength[query, place]
-        )
+        return Pairs(asking[query], found.ids[query, place], found.distances[query, place], strength[query, place])
 
     def _with_earlier_in_batch(
-        self,
-        pairs: Pairs,
-        embedded: Embedded,
-        background: npt.NDArray[np.float32],
-        rows: Ids,
-        speaks: npt.NDArray[np.bool_],
-        floor: float,
+        self, pairs: Pairs, rows: Ids, pictures: Pictures, speaks: npt.NDArray[np.bool_], floor: float
     ) -> Pairs:
-        """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query row."""
-        pictures = Pictures(embedded.vectors, embedded.hashes, background)
+        """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query."""
         query, reference, distance, strength = near(self._evidence, pictures, pictures, floor)
         items = self.rows.item[rows]
         kept = (query > reference) & speaks[query] & speaks[reference] & (items[query] != items[reference])
-        query, reference = np.concatenate([pairs.query, rows[query[kept]]]), rows[reference[kept]]
+        query = np.concatenate([pairs.query, query[kept]])
         order = np.argsort(query, kind="stable")
         return Pairs(
             query[order],
-            np.concatenate([pairs.reference, reference])[order],
+            np.concatenate([pairs.reference, rows[reference[kept]]])[order],
             np.concatenate([pairs.distance, distance[kept]])[order],
             np.concatenate([pairs.evidence, strength[kept]])[order],
         )
 
     # -- one item ------------------------------------------------------------------------------------------------
 
-    def _settle(self, pending: _Pending) -> Verdict:
+    def _settle(self, pending: _Pending, pairs: Pairs) -> Verdict:
         """Decide on an item whose descriptors are all known, and take it in."""
         first = pending.first
         item = Item(
@@ -358,15 +363,14 @@ class State:
             kind=first.kind,
             sha256=first.sha256,
             pixels_digest=first.pixels_digest,
-            source=(first.source_partition, first.source_offset),
+            source=_source(first),
             seconds=first.seconds,
             ranges=tuple(pending.ranges),
         )
-        pairs = pending.pairs[0] if len(pending.pairs) == 1 else _join(pending.pairs)
+        pairs = self._with_heads(pairs)
         if item.kind is Kind.VIDEO:
-            rows = item.rows
-            self.rows.shared[rows] = _sharers(pairs, self.rows.item, rows)
-        matches = self._matches(first, self._side(item), pairs, self.rows.frame, MAX_MATCHES, True)
+            self.rows.shared[item.rows] = self._sharers(pairs, pending.frames)
+        matches = self._matches(first, self._side(item), pairs, MAX_MATCHES, True)
         matches = [match for match in matches if match.decision is not Decision.DISTINCT]
         whole = next((m for m in matches if m.whole and m.decision is Decision.DUPLICATE), None)
         head = self.items.named(whole.reference) if whole is not None and self._stars else None
@@ -378,23 +382,24 @@ class State:
         decision = matches[0].decision if matches else Decision.DISTINCT
         return Verdict(id=item.id, decision=decision, matches=tuple(matches))
 
-    def _matches(self, query: Described, side: Side, pairs: Pairs, frame: Ids, k: int, taken_in: bool) -> list[Matched]:
+    def _matches(self, query: Described, side: Side, pairs: Pairs, k: int, taken_in: bool) -> list[Matched]:
         """Compare a query with each reference that its pairs name and with its identical twin; best first.
 
         Args:
-            frame: of each row that `pairs.query` names, its place within the query.
             taken_in: the query becomes part of the state, so its segments count for what frames are common.
         """
         twin, exact = self._twin(query)
         head = None if twin is None else self.items.get(twin.head)
-        numbers, place = np.unique(self.rows.item[pairs.reference], return_inverse=True)
+        numbers = self.rows.item[pairs.reference]
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
         matches: list[Matched] = []
-        for which, number in enumerate(numbers.tolist()):
-            reference = self.items.get(number)
+        for where in np.split(order, starts[1:]) if order.size else []:
+            reference = self.items.get(int(numbers[where[0]]))
             if reference is None or not reference.is_head or reference is head:
                 continue
-            mine = pairs.take(np.flatnonzero(place == which))
-            frames = (frame[mine.query], self.rows.frame[mine.reference])
+            mine = pairs.take(where)
+            frames = (mine.query, self.rows.frame[mine.reference])
             outcome = compare_items(
                 side, self._side(reference), mine, frames, self._evidence, self._judge, self._references
             )
@@ -403,7 +408,8 @@ class State:
             matches.append(_matched(reference, outcome))
         matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
         if twin is not None and head is not None:
-            matches.insert(0, _exactly(twin, head, exact, self._compare_pair(twin, head)))
+            outcome = self._itself(head) if twin is head else self._compare_pair(twin, head)
+            matches.insert(0, _exactly(twin, head, exact, outcome))
         return matches[:k]
 
     def _twin(self, query: Described) -> tuple[Item | None, Exact]:
@@ -413,12 +419,42 @@ class State:
             return same_bytes, Exact.BYTES
         return same_pixels, Exact.PIXELS if same_pixels is not None else Exact.NO
 
+    def _itself(self, item: Item) -> Outcome:
+        """Return how an item matches another with the same content."""
+        background = self.rows.background[item.rows]
+        nothing = np.zeros_like(background)
+        evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
+        mean = float(evidence.mean()) if evidence.size else 0.0
+        spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
+        return Outcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
+
+    def _with_heads(self, pairs: Pairs) -> Pairs:
+        """Leave out references that are no heads, or no more."""
+        numbers, place = np.unique(self.rows.item[pairs.reference], return_inverse=True)
+        items = [self.items.get(number) for number in numbers.tolist()]
+        is_head = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
+        return pairs.take(np.flatnonzero(is_head[place]))
+
+    def _sharers(self, pairs: Pairs, frames: int) -> Ids:
+        """Return with how many items each of a query's frames is more likely than not in common: int64 (frames,).
+
+        Weaker resemblance is no sign: among many references, some resemble any frame.
+        """
+        likely = np.flatnonzero(pairs.evidence >= self._judge.thresholds(self._references).min_unsure)
+        both = np.stack([pairs.query[likely], self.rows.item[pairs.reference[likely]]])
+        return np.bincount(np.unique(both, axis=1)[0], minlength=frames).astype(np.int64)
+
     def _note_shared(self, reference: Item, outcome: Outcome) -> None:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
-        if outcome.segments and not outcome.whole:
-            rows = reference.rows
-            for segment in outcome.segments:
-                self.rows.shared[rows[segment.reference[0] : segment.reference[1] + 1]] += 1
+        if outcome.whole:
+            return
+        least = self._judge.thresholds(self._references).min_unsure
+        rows = reference.rows
+        shown = np.zeros(len(rows), dtype=np.bool_)
+        for segment in outcome.segments:
+            if segment.evidence >= least:
+                shown[segment.reference[0] : segment.reference[1] + 1] = True
+        self.rows.shared[rows[shown]] += 1
 
     def _pictures(self, rows: Ids) -> Pictures:
         return Pictures(self._vectors.read(rows), self.rows.hash[rows], self.rows.background[rows])
@@ -467,10 +503,31 @@ def _same(track: Track) -> Track:
     return track
 
 
-def _sharers(pairs: Pairs, items: Ids, rows: Ids) -> Ids:
-    """Return, for each of the query's rows, with how many other items it has pairs: int64 (n,)."""
-    combinations = np.unique(np.stack([pairs.query, items[pairs.reference]]), axis=1)[0]
-    return np.bincount(np.searchsorted(rows, combinations), minlength=len(rows)).astype(np.int64)
+def _split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
+    """Cut pairs that are sorted by query into those of each item, the query counted from its first frame."""
+    stops = np.cumsum(frames)
+    borders = np.searchsorted(pairs.query, [0, *stops])
+    found = []
+    for first, start, stop in zip([0, *stops], borders[:-1], borders[1:], strict=False):
+        one = pairs.take(np.arange(start, stop))
+        found.append(replace(one, query=one.query - first))
+    return found
+
+
+def _source(record: Described) -> tuple[int, int]:
+    return record.source_partition, record.source_offset
+
+
+def _is_older(record: Described, source: tuple[int, int]) -> bool:
+    return record.source_partition == source[0] and record.source_offset < source[1]
+
+
+def _is_copy(outcome: Outcome) -> bool:
+    return outcome.whole and outcome.judgement.decision is Decision.DUPLICATE
+
+
+def _is_identical(a: Item, b: Item) -> bool:
+    return (a.sha256 != b"" and a.sha256 == b.sha256) or (a.pixels_digest != b"" and a.pixels_digest == b.pixels_digest)
 
 
 def _matched(reference: Item, outcome: Outcome) -> Matched:
@@ -511,13 +568,4 @@ def _concatenate(parts: Sequence[Embedded]) -> Embedded:
         vectors=np.concatenate([part.vectors for part in parts]),
         hashes=np.concatenate([part.hashes for part in parts]),
         detail=np.concatenate([part.detail for part in parts]),
-    )
-
-
-def _join(parts: Sequence[Pairs]) -> Pairs:
-    return Pairs(
-        np.concatenate([part.query for part in parts]),
-        np.concatenate([part.reference for part in parts]),
-        np.concatenate([part.distance for part in parts]),
-        np.concatenate([part.evidence for part in parts]),
     )
