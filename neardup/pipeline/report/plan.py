@@ -30,7 +30,7 @@ class Keep(str, Enum):
     """Which file of a group stays."""
 
     LARGEST = "largest"
-    """Most pixels among the files that have the original's shape, then most seconds, then most bytes. Another shape
+    """Most pixels among the files that have the original's shape, then most seconds. Another shape
     tells of an edit, a border or a screenshot, which may be larger and is not the better picture."""
     OLDEST = "oldest"
     """Earliest modification time."""
@@ -102,7 +102,7 @@ def _kept(copies: list[File], keep: Keep) -> File:
     if keep is Keep.SHORTEST:
         return min(copies, key=lambda file: len(raw(file.path)))
     alike = [original, *(file for file in copies[1:] if _has_shape(file, original))]
-    return max(alike, key=lambda file: (file.width * file.height, file.seconds, file.bytes))
+    return max(alike, key=lambda file: (file.width * file.height, file.seconds))
 
 
 def _has_shape(file: File, original: File) -> bool:

@@ -125,6 +125,12 @@ def test_a_larger_screenshot_does_not_replace_the_picture(tmp_path: Path) -> Non
     assert planned(result, Keep.LARGEST, tmp_path) == {b"screenshot"}
 
 
+def test_of_files_equally_large_the_original_stays(tmp_path: Path) -> None:
+    on_disk(b"captioned")
+    result = a_result(a_group(on_disk(b"picture"), a_match(a_file("captioned", bytes=99_999))))
+    assert planned(result, Keep.LARGEST, tmp_path) == {b"captioned"}
+
+
 def test_a_copy_stays_when_the_kept_file_has_gone_or_is_empty(tmp_path: Path) -> None:
     result = a_result(a_group(on_disk(b"a"), a_match(on_disk(b"b"))), a_group(on_disk(b"c"), a_match(on_disk(b"d"))))
     write_plan(result, Keep.OLDEST, tmp_path / "plan.sh")
