@@ -55,7 +55,7 @@ class Batches:
         others = [self.pictures.pixels[i] for i in outside if i not in set(chosen)]
         draw = Draw(random, others)
         left = [self._view(index, draw, random.choice((0.0, 0.35)), size) for index in chosen]
-        right = [self._view(index, draw, random.choice((0.5, 1.0)), size) for index in chosen]
+        right = [self._view(index, draw, random.choice((0.7, 1.0)), size) for index in chosen]
         similar = self.pictures.similar
         allowed = np.array([[(a, b) not in similar and (b, a) not in similar for b in chosen] for a in chosen])
         return Batch(np.stack(left), np.stack(right), allowed)
