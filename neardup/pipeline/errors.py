@@ -33,6 +33,8 @@ class Reason(str, Enum):
     """More bytes than the limit."""
     UNREADABLE = "unreadable"
     """The operating system refused to read the file."""
+    NOT_A_FILE = "not-a-file"
+    """A link to a folder or to nothing, a pipe, a socket, a device."""
     VANISHED = "vanished"
     """The file was there when listed and gone when opened."""
     CHANGED = "changed"

@@ -1,7 +1,8 @@
 """What a scan remembers between runs, in one SQLite file: files, descriptors by content, thumbnails, the last result.
 
 Descriptors are kept by the hash of the content and by the space that made them: a file that moved is not embedded
-again, and another model never meets the vectors of the first. Whatever was committed is usable after a crash.
+again, and another model never meets the vectors of the first. Whatever was committed is usable after a crash. One
+process at a time: the file stays locked while it is open, and the system lifts the lock from a process that died.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.messages import Described
+from neardup.pipeline.report.names import readable, visible
 
-FORMAT = "1"
+FORMAT = b"1"
+NAME = "catalog.sqlite"
+_WAIT_SECONDS = 0.5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
@@ -38,7 +43,7 @@ _decode_parts = msgspec.msgpack.Decoder(list[Described]).decode
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A file as it was when it was last read; `sha256` is None where it was skipped for `reason`."""
+    """A file as it was when it was last read; `path` is absolute, `sha256` None where it was skipped for `reason`."""
 
     path: str
     size: int
@@ -61,34 +66,37 @@ class Catalog:
     """Opened with a folder, kept there; with None, in memory and gone afterwards."""
 
     def __init__(self, folder: Path | None, space: str) -> None:
-        """Open or create.
+        """Open or create, and lock.
 
         Args:
             space: names the model, the preprocessing and the sampling; descriptors of others are not seen.
         Raises:
-            ConfigError: the folder holds something else, or a catalog of a later format.
-            DependencyError: the disk failed.
+            ConfigError: the folder cannot be written, holds something else, or a catalog of a later format.
+            DependencyError: another scan is using the folder, or the disk failed.
         """
         self._space = space
-        self._name = "the index in memory" if folder is None else str(folder / "catalog.sqlite")
+        self._name = "the index in memory" if folder is None else f"index {visible(os.fspath(folder))}"
         with self._told():
             if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                ":memory:" if folder is None else folder / "catalog.sqlite", check_same_thread=False
-            )
+                _make_writable(folder)
+            self._db = sqlite3.connect(":memory:" if folder is None else folder / NAME, timeout=_WAIT_SECONDS)
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             # A writer that dies leaves the last commit; synchronous NORMAL in WAL mode cannot corrupt the file.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
+        self._check_format()
+
+    def _check_format(self) -> None:
         found = self.meta("format")
         if found is None:
-            self.set_meta("format", FORMAT.encode())
+            self.set_meta("format", FORMAT)
             self.commit()
-        elif found != FORMAT.encode():
+        elif found != FORMAT:
+            self.close()
             raise ConfigError(
-                f"{self._name}: index format {found.decode(errors='replace')}, this version of neardup reads {FORMAT}; "
-                "name another --index folder"
+                f"{self._name} has format {found.decode(errors='replace')}, this version of neardup reads "
+                f"{FORMAT.decode()}; name another --index folder"
             )
 
     def close(self) -> None:
@@ -102,8 +110,7 @@ class Catalog:
 
     def meta(self, name: str) -> bytes | None:
         """Return a named value."""
-        with self._told():
-            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        row = self._one("SELECT value FROM meta WHERE name = ?", name)
         return None if row is None else bytes(row[0])
 
     def set_meta(self, name: str, value: bytes) -> None:
@@ -112,19 +119,19 @@ class Catalog:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def files(self) -> dict[str, Known]:
-        """Return all known files by path."""
+        """Return all known files by absolute path."""
         with self._told():
             rows = self._db.execute("SELECT path, size, modified, sha256, reason, detail FROM files").fetchall()
-        return {path: Known(path, *rest) for path, *rest in ((os.fsdecode(row[0]), *row[1:]) for row in rows)}
+        return {path: Known(path, *rest) for path, rest in ((os.fsdecode(row[0]), row[1:]) for row in rows)}
 
     def put_files(self, files: Iterable[Known]) -> None:
         """Note how files look now."""
-        rows = [(os.fsencode(f.path), f.size, f.modified, f.sha256, f.reason, f.detail) for f in files]
+        rows = [(os.fsencode(f.path), f.size, f.modified, f.sha256, f.reason, readable(f.detail)) for f in files]
         with self._told():
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Drop files, and whatever no file refers to any more."""
+        """Drop files, and then every content that no file has any more."""
         with self._told():
             self._db.executemany("DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths])
             held = "(SELECT sha256 FROM files WHERE sha256 IS NOT NULL)"
@@ -139,11 +146,13 @@ class Catalog:
 
     def content(self, sha256: bytes) -> Content:
         """Return a described content, one of `contents`."""
-        with self._told():
-            row = self._db.execute(
-                "SELECT format, parts FROM described WHERE space = ? AND sha256 = ?", (self._space, sha256)
-            ).fetchone()
-        return Content(sha256, row[0], _decode_parts(row[1]))
+        row = self._one("SELECT format, parts FROM described WHERE space = ? AND sha256 = ?", self._space, sha256)
+        if row is None:
+            raise KeyError(f"no content {sha256.hex()}")
+        try:
+            return Content(sha256, row[0], _decode_parts(row[1]))
+        except msgspec.DecodeError as error:
+            raise self._damaged(error) from error
 
     def put_contents(self, contents: Iterable[Content]) -> None:
         """Keep described contents."""
@@ -151,12 +160,14 @@ class Catalog:
         with self._told():
             self._db.executemany("INSERT OR REPLACE INTO described VALUES (?, ?, ?, ?)", rows)
 
+    def hash_of(self, path: str) -> bytes | None:
+        """Return the hash of a file's content, by its absolute path; None where it is not known or was skipped."""
+        row = self._one("SELECT sha256 FROM files WHERE path = ?", os.fsencode(path))
+        return None if row is None else row[0]
+
     def thumbnail(self, sha256: bytes, seconds: float) -> bytes | None:
         """Return the JPEG of a content at a time, if it was made before; b"" if it could not be made."""
-        with self._told():
-            row = self._db.execute(
-                "SELECT jpeg FROM thumbnails WHERE sha256 = ? AND seconds = ?", (sha256, seconds)
-            ).fetchone()
+        row = self._one("SELECT jpeg FROM thumbnails WHERE sha256 = ? AND seconds = ?", sha256, seconds)
         return None if row is None else row[0]
 
     def put_thumbnail(self, sha256: bytes, seconds: float, jpeg: bytes) -> None:
@@ -164,13 +175,31 @@ class Catalog:
         with self._told():
             self._db.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", (sha256, seconds, jpeg))
 
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        with self._told():
+            row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+        return row
+
     @contextmanager
     def _told(self) -> Iterator[None]:
+        """Turn errors of the database into ours."""
         try:
             yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise DependencyError(f"{self._name}: another scan is using it") from error
+            raise DependencyError(f"{self._name}: {error}") from error
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise DependencyError(f"{self._name}: {error}; is the disk full, or another scan running?") from error
-            raise ConfigError(f"{self._name}: {error}; name another --index folder, or delete this one") from error
-        except OSError as error:
-            raise DependencyError(f"{self._name}: {error.strerror}") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ConfigError:
+        return ConfigError(f"{self._name} is damaged ({error}); delete it, or name another --index folder")
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"index {visible(os.fspath(folder))}: {error.strerror}; name a folder to write in") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"index {visible(os.fspath(folder))} cannot be written; name a folder to write in")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,27 +30,32 @@ class Thumbnailer:
         self._catalog = catalog
         self._limits = limits
         self._threads = threads
-        self._hashes = {path: known.sha256 for path, known in catalog.files().items() if known.sha256 is not None}
 
     def __call__(self, file: File, seconds: float) -> bytes:
         """Return the JPEG of a file at a time, b"" if there is none."""
-        sha256 = self._hashes.get(file.path)
+        sha256 = self._hash_of(file)
         return b"" if sha256 is None else self._catalog.thumbnail(sha256, round(seconds, 2)) or b""
 
     def prepare(self, result: ScanResult, progress: Progress) -> None:
         """Make all thumbnails that the report will ask for and the catalog does not hold yet."""
         missing: dict[tuple[bytes, float], tuple[File, float]] = {}
         for file, seconds in wanted_thumbnails(result):
-            sha256, moment = self._hashes.get(file.path), round(seconds, 2)
+            sha256, moment = self._hash_of(file), round(seconds, 2)
             if sha256 is not None and self._catalog.thumbnail(sha256, moment) is None:
                 missing[sha256, moment] = (file, moment)
         progress.start(len(missing))
-        with ThreadPoolExecutor(self._threads) as pool:
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="thumbnail")
+        try:
             made = pool.map(lambda one: self._make(*one), missing.values())
             for (sha256, moment), jpeg in zip(missing, made, strict=True):
                 self._catalog.put_thumbnail(sha256, moment, jpeg)
                 progress.advance(1)
-        self._catalog.commit()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._catalog.commit()
+
+    def _hash_of(self, file: File) -> bytes | None:
+        return self._catalog.hash_of(os.path.abspath(file.path))  # noqa: PTH100 (links are left as they are)
 
     def _make(self, file: File, seconds: float) -> bytes:
         try:

@@ -12,12 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
-from neardup.pipeline.embed.checkpoint import load_checkpoint, save_checkpoint
-from neardup.pipeline.settings import load
-from neardup.workers.commands.common import Bar, DeviceOption, ModelOption, ThreadsOption, open_embedder, writable
+from neardup.workers.commands.common import Bar, DeviceOption, ModelOption, ThreadsOption, writable
 
 
 def run(
@@ -33,6 +30,11 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Calibrate a checkpoint."""
+    import msgspec
+
+    from neardup.pipeline.embed.checkpoint import load_checkpoint, save_checkpoint
+    from neardup.pipeline.embed.embedder import make_embedder
+    from neardup.pipeline.settings import load
     from neardup.pipeline.train.calibrate import calibrate_checkpoint
     from neardup.pipeline.train.pictures import load_pictures, split_held_out
 
@@ -45,7 +47,7 @@ def run(
         bar.start(len(held))
         calibration = calibrate_checkpoint(
             checkpoint,
-            open_embedder(settings),
+            make_embedder(checkpoint, settings.device),
             loaded,
             held,
             others[skip:],

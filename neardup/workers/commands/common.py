@@ -1,29 +1,32 @@
-"""What several commands share: options, progress, loading the model, describing files."""
+"""What several commands share: options, progress, writable places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.settings import Settings
+from neardup.pipeline.report.names import visible
+from neardup.workers.commands.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from neardup.pipeline.embed.embedder import Embedder
-    from neardup.pipeline.scan.describe import Finished
+    from rich.progress import Progress
 
 Device = Literal["auto", "cpu", "cuda"]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Checkpoint: a name of `neardup models`, or a path.")]
-DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where the network runs.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Checkpoint: a name of `neardup models`, or a path; default `default`.")
+]
+DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where the network runs; default auto.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Decoding threads; default one per core.")]
-FpsOption = Annotated[float | None, typer.Option("--sample-fps", help="Frames per second taken from a video.")]
+FpsOption = Annotated[
+    float | None, typer.Option("--sample-fps", help="Frames per second taken from a video; default 2.")
+]
 PrecisionOption = Annotated[
     float | None,
     typer.Option("--threshold-precision", help="Wanted precision of `duplicate`, between 0 and 1; default 0.99."),
@@ -32,80 +35,70 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 
 class Bar(AbstractContextManager["Bar"]):
-    """A progress bar on standard error: items per second and time left; silent where that is no terminal."""
+    """A progress bar on standard error: items per second and time left; silent where that is no terminal.
+
+    While it is up, Ctrl-C acts where progress is told.
+    """
 
     def __init__(self, what: str) -> None:
         """Name what is going on."""
-        console = Console(stderr=True)
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task(what, total=None, rate="")
+        self._interrupt = Interrupt()
+        self._shown = _shown(what) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Bar:
-        self._bar.start()
+        self._interrupt.__enter__()
+        if self._shown is not None:
+            self._shown.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._shown is not None:
+            self._shown.stop()
+        self._interrupt.__exit__(kind, error, traceback)
 
     def start(self, files: int) -> None:
         """So many files will be looked at."""
-        self._bar.update(self._task, total=files)
+        self._interrupt.check()
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], total=files)
 
     def advance(self, files: int) -> None:
-        """So many more were dealt with."""
-        speed = self._bar.tasks[0].speed
-        self._bar.update(self._task, advance=files, rate="" if speed is None else f"{speed:,.0f}/s")
+        """So many more were dealt with; raises KeyboardInterrupt if Ctrl-C was pressed."""
+        self._interrupt.check()
+        if self._shown is not None and files:
+            speed = self._shown.tasks[0].speed
+            rate = "" if speed is None else f"{speed:,.0f}/s"
+            self._shown.update(self._shown.task_ids[0], advance=files, rate=rate)
 
 
-class _Progress(Protocol):
-    def start(self, files: int) -> None: ...
+def _shown(what: str) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    def advance(self, files: int) -> None: ...
-
-
-def open_embedder(settings: Settings) -> Embedder:
-    """Load the network."""
-    from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.embed.embedder import make_embedder
-
-    return make_embedder(load_checkpoint(settings.model), settings.device)
-
-
-def describe(
-    roots: Sequence[Path], settings: Settings, embedder: Embedder, progress: _Progress
-) -> Iterable[tuple[str, Finished]]:
-    """Yield every file below the roots with its description or its error, in no particular order."""
-    from neardup.pipeline.scan.describe import Describer
-    from neardup.pipeline.scan.walk import Found, walk
-
-    files = [one for one in walk(roots) if isinstance(one, Found)]
-    progress.start(len(files))
-    describer = Describer(embedder, frozenset(), settings.limits, settings.sample_fps, settings.worker_threads)
-    for finished in describer.describe(files):
-        progress.advance(1)
-        yield finished.file.path, finished
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    progress.add_task(what, total=None, rate="")
+    return progress
 
 
 def writable(path: Path) -> Path:
     """Return the path of a file to write, its folder made.
 
     Raises:
-        ConfigError: the folder cannot be made, or the path is a folder.
+        ConfigError: the folder cannot be made or written, or the path is a folder.
     """
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file to write")
+        raise ConfigError(f"{visible(str(path))} is a folder; name a file to write")
     return writable_folder(path.parent) / path.name
 
 
@@ -113,10 +106,13 @@ def writable_folder(path: Path) -> Path:
     """Return the path of a folder, made where it did not exist.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be made or written.
     """
+    path = path.expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a folder that can be written") from error
+        raise ConfigError(f"{visible(str(path))}: {error.strerror}; name a folder that can be written") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError(f"{visible(str(path))} cannot be written; name a folder that can")
     return path

@@ -8,17 +8,12 @@ Example: [bold]neardup compare original.jpg upload.jpg[/bold]
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.match.make import make_state, read_calibration
-from neardup.pipeline.match.pair import Comparison, compare_both_ways
-from neardup.pipeline.messages import Described
-from neardup.pipeline.settings import load
+from neardup.pipeline.errors import ConfigError, InvalidFrame
+from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import Decision, Exact
 from neardup.workers.commands.common import (
     Bar,
@@ -27,9 +22,11 @@ from neardup.workers.commands.common import (
     JsonOption,
     ModelOption,
     PrecisionOption,
-    describe,
-    open_embedder,
 )
+from neardup.workers.commands.reader import Reader
+
+if TYPE_CHECKING:
+    from neardup.pipeline.match.pair import Comparison
 
 EXIT_CODES = {Decision.DUPLICATE: 0, Decision.DISTINCT: 1, Decision.UNSURE: 3}
 
@@ -45,24 +42,31 @@ def run(
     device: DeviceOption = None,
 ) -> None:
     """Compare two files."""
+    import msgspec
+
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.match.make import make_state, read_calibration
+    from neardup.pipeline.match.pair import compare_both_ways
+    from neardup.pipeline.settings import load
+
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device)
     for path in (a, b):
         if not path.is_file():
-            raise ConfigError(f"{path} is no file; name two images or videos")
+            raise ConfigError(f"{visible(str(path))} is no file; name two images or videos")
     checkpoint = load_checkpoint(settings.model)
     calibration = read_calibration(checkpoint)
-    embedder = open_embedder(settings)
-    sides: list[list[Described]] = []
+    reader = Reader(checkpoint, settings)
+    sides = []
     for path in (a, b):
         with Bar("reading") as bar:
-            (_, finished), *_ = describe([path], settings, embedder, bar)
-        if finished.error is not None or finished.content is None:
-            raise ConfigError(f"{path}: {finished.error}")
-        sides.append(finished.content.parts)
+            [(_, outcome)] = reader.described(path, bar)
+        if isinstance(outcome, InvalidFrame):
+            raise ConfigError(f"{visible(str(path))}: {outcome}")
+        sides.append(outcome)
     found = compare_both_ways(
         sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False)
     )
-    typer.echo(msgspec.json.encode(found).decode() if as_json else _words(found))
+    typer.echo(msgspec.json.encode(found) if as_json else _words(found))
     if exit_code:
         raise typer.Exit(EXIT_CODES[found.decision])
 

@@ -11,23 +11,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from neardup.pipeline.messages import join_parts
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import readable, visible
-from neardup.pipeline.settings import load
 from neardup.workers.commands.common import (
     Bar,
     DeviceOption,
     FpsOption,
     ModelOption,
     ThreadsOption,
-    describe,
-    open_embedder,
     writable,
 )
+from neardup.workers.commands.reader import Reader
 
 
 def run(
@@ -39,29 +35,34 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Embed everything below a folder."""
+    import numpy as np
+
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.messages import join_parts
+    from neardup.pipeline.report.atomic import atomic
+    from neardup.pipeline.settings import load
+
     settings = load(model=model, sample_fps=sample_fps, device=device, threads=threads)
+    if not path.exists():
+        raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
     target = writable(output)
-    embedder = open_embedder(settings)
+    checkpoint = load_checkpoint(settings.model)
     names: list[str] = []
     pts: list[float] = []
-    vectors = [np.zeros((0, embedder.dimension), dtype=np.float32)]
+    vectors = [np.zeros((0, checkpoint.architecture.dimension), dtype=np.float32)]
+    reader = Reader(checkpoint, settings)
     with Bar("embedding") as bar:
-        described = list(describe([path], settings, embedder, bar))
-    for name, finished in sorted(described, key=lambda one: one[0]):
-        if finished.content is None:
-            typer.echo(f"skipped {visible(name)}: {finished.error}", err=True)
-            continue
-        item = join_parts(finished.content.parts)
-        names += [readable(name)] * len(item.pts)
-        pts += item.pts
-        vectors.append(item.embedded().vectors)
-    region = np.zeros(len(names), dtype=np.int32)
+        for name, parts in reader.usable(path, bar):
+            item = join_parts(parts)
+            names += [readable(name)] * len(item.pts)
+            pts += item.pts
+            vectors.append(item.embedded().vectors)
     with atomic(target) as file:
         np.savez(
             file,
             names=np.array(names, dtype=np.str_),
             vectors=np.concatenate(vectors),
-            pts=np.array(pts),
-            region=region,
+            pts=np.array(pts, dtype=np.float64),
+            region=np.zeros(len(names), dtype=np.int32),
         )
     typer.echo(f"{len(names):,} descriptors of {len(vectors) - 1:,} items with model {settings.model}: {target}")

@@ -15,19 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
-import msgspec
 import typer
 
-from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.match.make import make_state, read_calibration
-from neardup.pipeline.match.state import Entry
-from neardup.pipeline.messages import Described, Matched, join_parts
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import readable, visible
-from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.types import Kind
 from neardup.workers.commands.common import (
     Bar,
@@ -36,10 +29,12 @@ from neardup.workers.commands.common import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
-    describe,
-    open_embedder,
     writable,
 )
+from neardup.workers.commands.reader import Reader
+
+if TYPE_CHECKING:
+    from neardup.pipeline.messages import Described, Matched
 
 COLUMNS = ("query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end")
 BATCH = 64
@@ -58,19 +53,30 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Match queries against references."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.match.make import make_state, read_calibration
+    from neardup.pipeline.match.state import Entry
+    from neardup.pipeline.messages import join_parts
+    from neardup.pipeline.settings import load
+
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
+    for path in (queries, references):
+        if not path.exists():
+            raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
     target = None if output is None else writable(output)
     checkpoint = load_checkpoint(settings.model)
     state = make_state(checkpoint, read_calibration(checkpoint), settings.precision, stars=False)
-    embedder = open_embedder(settings)
+    reader = Reader(checkpoint, settings)
     with Bar("references") as bar:
-        for start, items in enumerate(_batches(_described(references, settings, embedder, bar))):
-            state.apply([Entry(start, part) for parts in items for part in parts])
+        for items in _batches(_items(reader.usable(references, bar))):
+            state.apply([Entry(0, part) for parts in items for part in parts])
+    if len(state.items) == 0:
+        raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
     with Bar("queries") as bar, _opened(target) as file:
         rows = csv.writer(file)
         if not as_json:
             rows.writerow(COLUMNS)
-        for items in _batches(_described(queries, settings, embedder, bar)):
+        for items in _batches(_items(reader.usable(queries, bar))):
             merged = [join_parts(parts) for parts in items]
             for query, matches in zip(merged, state.lookup(merged, top_k), strict=True):
                 for row in _rows(query, matches):
@@ -91,13 +97,12 @@ def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[str | 
             yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)))
 
 
-def _described(root: Path, settings: Settings, embedder: Embedder, bar: Bar) -> Iterator[list[Described]]:
-    """Yield the parts of each item, its id being its path; report what was skipped on standard error."""
-    for path, finished in describe([root], settings, embedder, bar):
-        if finished.error is not None:
-            typer.echo(f"skipped {visible(path)}: {finished.error}", err=True)
-        elif finished.content is not None:
-            yield [msgspec.structs.replace(part, id=path) for part in finished.content.parts]
+def _items(described: Iterator[tuple[str, list[Described]]]) -> Iterator[list[Described]]:
+    """Name each item by its path."""
+    import msgspec
+
+    for path, parts in described:
+        yield [msgspec.structs.replace(part, id=path) for part in parts]
 
 
 def _batches(items: Iterator[list[Described]]) -> Iterator[list[list[Described]]]:
@@ -116,6 +121,8 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    from neardup.pipeline.report.atomic import atomic
+
     with atomic(path) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         yield text

@@ -1,6 +1,7 @@
 """Find near-duplicates in folders of images and videos, and write a report.
 
-Nothing is ever deleted or moved. With --index the next run embeds only what is new or changed.
+The report is a folder: report.html, duplicates.json, duplicates.csv, and skipped.csv with every file that could not be
+used and why. Nothing is ever deleted or moved. With --index the next run embeds only what is new or changed.
 
 Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
 """
@@ -8,20 +9,14 @@ Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
 from __future__ import annotations
 
 import os
-from enum import Enum
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import visible
-from neardup.pipeline.report.result import ScanResult
-from neardup.pipeline.scan.catalog import Catalog
-from neardup.pipeline.scan.run import scan
-from neardup.pipeline.scan.thumbnails import Thumbnailer
-from neardup.pipeline.settings import load
 from neardup.pipeline.types import Decision
 from neardup.workers.commands.common import (
     Bar,
@@ -31,9 +26,17 @@ from neardup.workers.commands.common import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
-    open_embedder,
     writable_folder,
 )
+from neardup.workers.commands.reader import lazy_embedder
+
+if TYPE_CHECKING:
+    from neardup.pipeline.report.plan import Keep
+    from neardup.pipeline.report.result import ScanResult
+    from neardup.pipeline.scan.thumbnails import Thumbnailer
+
+FILES = ("report.html", "duplicates.json", "duplicates.csv", "skipped.csv", "plan.sh")
+CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 
 
 def run(
@@ -51,26 +54,34 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Scan folders and write the report."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.scan.catalog import Catalog
+    from neardup.pipeline.scan.run import scan
+    from neardup.pipeline.scan.thumbnails import Thumbnailer
+    from neardup.pipeline.scan.walk import identities
+    from neardup.pipeline.settings import load
+
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
-    keep = _keep(plan)
+    keep = None if plan is None else _keep(plan)
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
     checkpoint = load_checkpoint(settings.model)
-    writable_folder(output)
-    catalog = Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second")
-    try:
+    output = writable_folder(output)
+    index = None if index is None else index.expanduser()
+    with closing(Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second")) as catalog:
+        ours = identities([output / name for name in FILES])
+        ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
         with Bar("comparing") as bar:
-            result = scan(paths, catalog, checkpoint, settings, lambda: open_embedder(settings), bar)
+            result = scan(paths, catalog, checkpoint, settings, lazy_embedder(checkpoint, settings), bar, ours)
         _write(result, output, keep, Thumbnailer(catalog, settings.limits, settings.worker_threads))
-    finally:
-        catalog.close()
     if as_json:
-        typer.echo((output / "duplicates.json").read_text())
+        typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
-        _tell(result, output, checkpoint)
+        _tell(result, output)
 
 
-def _keep(plan: str | None) -> Enum | None:
-    if plan is None:
-        return None
+def _keep(plan: str) -> Keep:
     from neardup.pipeline.report.plan import Keep
 
     name, _, value = plan.partition("=")
@@ -80,31 +91,36 @@ def _keep(plan: str | None) -> Enum | None:
     return Keep(value)
 
 
-def _write(result: ScanResult, output: Path, keep: Enum | None, thumbnails: Thumbnailer) -> None:
+def _write(result: ScanResult, output: Path, keep: Keep | None, thumbnails: Thumbnailer) -> None:
     from neardup.pipeline.report.html import write_html
-    from neardup.pipeline.report.plan import Keep, write_plan
+    from neardup.pipeline.report.plan import write_plan
     from neardup.pipeline.report.tables import write_csv, write_json, write_skipped
 
     write_json(result, output / "duplicates.json")
     write_csv(result, output / "duplicates.csv")
     write_skipped(result, output / "skipped.csv")
-    if isinstance(keep, Keep):
+    if keep is not None:
         write_plan(result, keep, output / "plan.sh")
     with Bar("thumbnails") as bar:
         thumbnails.prepare(result, bar)
     write_html(result, thumbnails, output / "report.html")
 
 
-def _tell(result: ScanResult, output: Path, checkpoint: Checkpoint) -> None:
+def _tell(result: ScanResult, output: Path) -> None:
     matches = [match for group in result.groups for match in group.matches]
     sure = sum(match.decision is Decision.DUPLICATE for match in matches)
-    rate = (result.images + result.videos) / max(result.seconds, 1e-3)
-    typer.echo(
-        f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
-        f"{result.embedded:,} embedded with model {checkpoint.name}"
-    )
-    typer.echo(
-        f"{sure:,} duplicates and {len(matches) - sure:,} unsure in {len(result.groups):,} groups; "
-        f"{len(result.skipped):,} files skipped"
-    )
+    items = result.images + result.videos
+    if items:
+        rate = items / max(result.seconds, 1e-3)
+        typer.echo(
+            f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
+            f"{result.embedded:,} embedded with model {visible(result.model)}"
+        )
+        typer.echo(
+            f"{sure:,} duplicates and {len(matches) - sure:,} unsure in {len(result.groups):,} groups; "
+            f"{len(result.skipped):,} files skipped"
+        )
+    else:
+        roots = ", ".join(visible(root) for root in result.roots)
+        typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")

@@ -1,0 +1,158 @@
+"""The decoding threads: one file at a time each, read, hashed and cut into frames."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import queue
+import threading
+from collections.abc import Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.scan.walk import Found
+from neardup.pipeline.types import Frame, Limits, Media
+
+logger = logging.getLogger(__name__)
+READ_WHOLE_BYTES = 16 * 2**20
+"""Files up to this size are read once, to be hashed and decoded; larger ones are read twice."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A file on its way; of each frame the bytes that a `Described` carries."""
+
+    file: Found
+    pts: list[float] = field(default_factory=list)
+    vectors: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    detail: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a file ended.
+
+    Attributes:
+        sha256: None where it could not be read.
+        media: None where there is an error, or where another file with the same bytes came before.
+    """
+
+    sha256: bytes | None
+    media: Media | None = None
+    error: InvalidFrame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a decoder hands over: a frame, how the file ended, or both."""
+
+    job: Job
+    frame: Frame | None = None
+    end: End | None = None
+
+
+class Decoder:
+    """What the decoding threads share."""
+
+    def __init__(
+        self, size: int, known: Set[bytes], limits: Limits, sample_fps: float, pieces: queue.Queue[Piece]
+    ) -> None:
+        self._size = size
+        self._limits = limits
+        self._sample_fps = sample_fps
+        self._pieces = pieces
+        self._taken = set(known)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let the threads end; nobody waits for their pieces any more."""
+        self._stopped.set()
+
+    def forget(self, sha256: bytes) -> None:
+        """Let the next file with this content be decoded."""
+        with self._lock:
+            self._taken.discard(sha256)
+
+    def decode(self, job: Job) -> None:
+        """Read one file and hand over its frames; ends with exactly one `End`."""
+        try:
+            sha256, source = _read(job.file)
+        except InvalidFrame as error:
+            self._put(Piece(job, end=End(None, error=error)))
+            return
+        if not self._take(sha256):
+            self._put(Piece(job, end=End(sha256)))
+            return
+        try:
+            self._open(job, sha256, source)
+        except InvalidFrame as error:
+            self._put(Piece(job, end=End(sha256, error=error)))
+        except Exception as error:
+            # A fault of ours or of a decoder: it costs this file, not the scan.
+            logger.info("file could not be decoded path=%r", job.file.path, exc_info=True)
+            detail = f"{type(error).__name__}: {error}"
+            self._put(Piece(job, end=End(sha256, error=InvalidFrame(Reason.DECODE, detail))))
+
+    def _open(self, job: Job, sha256: bytes, source: bytes | Path) -> None:
+        media = open_media(source, self._size, self._limits, self._sample_fps)
+        last: Frame | None = None
+        for frame in media.frames:
+            if last is not None and not self._put(Piece(job, last)):
+                return
+            last = frame
+        if last is None:
+            raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
+        _check_unchanged(job.file)
+        self._put(Piece(job, last, End(sha256, media)))
+
+    def _take(self, sha256: bytes) -> bool:
+        with self._lock:
+            taken = sha256 in self._taken
+            self._taken.add(sha256)
+        return not taken
+
+    def _put(self, piece: Piece) -> bool:
+        """Hand a piece over; return False where nobody wants it."""
+        while not self._stopped.is_set():
+            try:
+                self._pieces.put(piece, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _read(file: Found) -> tuple[bytes, bytes | Path]:
+    """Return the hash of a file, and its content or, if it is large, where it is."""
+    path = Path(file.path)
+    try:
+        with path.open("rb", buffering=0) as opened:
+            if file.size > READ_WHOLE_BYTES:
+                return _digest(opened), path
+            data = opened.read(file.size + 1)
+    except FileNotFoundError as error:
+        raise InvalidFrame(Reason.VANISHED, "the file was removed while scanning") from error
+    except OSError as error:
+        raise InvalidFrame(Reason.UNREADABLE, error.strerror or type(error).__name__) from error
+    return hashlib.sha256(data).digest(), data
+
+
+def _digest(opened: io.RawIOBase) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := opened.read(2**20):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _check_unchanged(file: Found) -> None:
+    try:
+        status = Path(file.path).stat()
+    except OSError as error:
+        raise InvalidFrame(Reason.VANISHED, "the file was removed while scanning") from error
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.modified):
+        raise InvalidFrame(Reason.CHANGED, "the file changed while scanning; scan again to include it")

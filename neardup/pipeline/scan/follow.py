@@ -1,0 +1,91 @@
+"""The matching, which follows behind the describing in order of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.messages import Described, Verdict
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.plan import Plan
+
+APPLY_BATCH = 256
+"""Records applied at once. Where a batch ends depends on the files alone, not on what was described when."""
+REPORT_FILES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a summary needs of a file that took part: its first record without descriptors, and its format."""
+
+    record: Described
+    format: str
+
+
+class Follower:
+    """Applies every file, its place in the plan being its id."""
+
+    def __init__(self, state: State, plan: Plan, catalog: Catalog, report: Callable[[int], object]) -> None:
+        """Take a plan of which the catalog holds all contents but those still to be described.
+
+        Args:
+            report: called with numbers of files that were applied and had not to be described.
+        """
+        self.state = state
+        self.compared: dict[int, Compared] = {}
+        self.verdicts: list[Verdict] = []
+        self._plan = plan
+        self._catalog = catalog
+        self._report = report
+        self._waiting_for = set(plan.todo)
+        self._entries: list[Entry] = []
+        self._offset = 0
+        self._unreported = 0
+        self._next = 0
+
+    def described(self, path: str) -> None:
+        """Note that the catalog holds a file, with its content or the reason for which it has none."""
+        self._waiting_for.discard(path)
+        self.advance()
+
+    def advance(self) -> None:
+        """Apply all files up to the first that is still to be described."""
+        files = self._plan.files
+        while self._next < len(files) and (path := files[self._next].absolute) not in self._waiting_for:
+            self._take(path)
+            self._unreported += path not in self._plan.todo
+            self._next += 1
+            if self._unreported >= REPORT_FILES:
+                self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._unreported:
+            self._report(self._unreported)
+            self._unreported = 0
+
+    def finish(self) -> None:
+        """Apply what is left of the last batch."""
+        self._apply()
+
+    def _take(self, path: str) -> None:
+        sha256 = self._plan.known[path].sha256
+        if sha256 is None:
+            return
+        content = self._catalog.content(sha256)
+        bare = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", pts=())
+        self.compared[self._next] = Compared(bare, content.format)
+        for part in content.parts:
+            record = msgspec.structs.replace(part, id=str(self._next), source_offset=self._next)
+            self._entries.append(Entry(self._offset, record))
+            self._offset += 1
+            if len(self._entries) == APPLY_BATCH:
+                self._apply()
+
+    def _apply(self) -> None:
+        for envelope in self.state.apply(self._entries):
+            self.verdicts.extend(event for event in envelope.events if isinstance(event, Verdict))
+        self._entries = []
