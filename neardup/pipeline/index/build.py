@@ -124,6 +124,6 @@ class Build:
 
 
 def tree_for(rows: int) -> Tree:
-    """Return the shape of the searcher for so many rows: leaves of √n / 2 rows, 3 % of them searched."""
-    leaves = max(1, int(2 * rows**0.5))
+    """Return the shape of the searcher for so many rows: √n leaves, 3 % of them searched."""
+    leaves = max(1, int(rows**0.5))
     return Tree(leaves, min(leaves, max(_LEAST_LEAVES_SEARCHED, round(_SEARCHED_SHARE * leaves))))

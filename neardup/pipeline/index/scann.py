@@ -34,8 +34,9 @@ _LONGEST_RETRY_SECONDS = 3600.0
 class Policy:
     """When to build anew.
 
-    A tail of t rows costs each query about t · 7 ns × (d / 256), a build over n rows about n · 80 µs on another core;
-    for one query per added row their sum is least near t = 150 √n, and flat around it.
+    A tail of t rows costs each query about t · 7 ns, a build over n rows about n · 25 µs on another core (256
+    dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a shorter tail
+    answers sooner.
 
     Attributes:
         min_rows: below, everything is compared; 256 or more, for ScaNN needs rows to train on.
@@ -46,7 +47,7 @@ class Policy:
     """
 
     min_rows: int = 100_000
-    tail_factor: float = 100.0
+    tail_factor: float = 50.0
     removed_share: float = 0.2
     threads: int = 1
     retry_seconds: float = 30.0

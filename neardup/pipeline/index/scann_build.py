@@ -21,7 +21,7 @@ from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
 _COPY_ROWS = 65536
-_TRAINING_ROWS = 250_000
+_TRAINING_ROWS_PER_LEAF = 100
 _REORDER = 100
 _PROBES = 256
 _NEAR = 1e-3
@@ -94,7 +94,7 @@ def _train(vectors: Descriptors, job: Job) -> Any:
     builder = builder.set_n_training_threads(job.threads).tree(
         num_leaves=job.tree.leaves,
         num_leaves_to_search=job.tree.searched,
-        training_sample_size=min(len(vectors), _TRAINING_ROWS),
+        training_sample_size=min(len(vectors), _TRAINING_ROWS_PER_LEAF * job.tree.leaves),
     )
     return builder.score_ah(2).reorder(_REORDER, ReorderType.BFLOAT16).build()
 
