@@ -326,7 +326,7 @@ def main() -> None:
         results = []
         for one in arguments.only:
             results.append(in_own_process(one, Path(name), rows[one]))
-            print(f"{one}: done", file=sys.stderr)
+            print(table(results[-1:]).splitlines()[-1], file=sys.stderr)
     print(about(arguments) + "\n\n" + table(results))
 
 
