@@ -65,16 +65,20 @@ class OpenVinoEmbedder:
         lanes = len(self._requests)
         tiles = np.ascontiguousarray(tiles)
         with self._lock:
-            for lane, start in enumerate(starts[:lanes]):
-                self._requests[lane].start_async({0: tiles[start : start + BATCH]}, share_inputs=True)
-            hashes, detail = dct_hash(tiles)  # while the network runs
-            for i, start in enumerate(starts):
-                request = self._requests[i % lanes]
-                request.wait()
-                vectors[start : start + BATCH] = request.get_output_tensor().data
-                if i + lanes < len(starts):
-                    following = starts[i + lanes]
-                    request.start_async({0: tiles[following : following + BATCH]}, share_inputs=True)
+            try:
+                for lane, start in enumerate(starts[:lanes]):
+                    self._requests[lane].start_async({0: tiles[start : start + BATCH]}, share_inputs=True)
+                hashes, detail = dct_hash(tiles)  # while the network runs
+                for i, start in enumerate(starts):
+                    request = self._requests[i % lanes]
+                    request.wait()
+                    vectors[start : start + BATCH] = request.get_output_tensor().data
+                    if i + lanes < len(starts):
+                        following = starts[i + lanes]
+                        request.start_async({0: tiles[following : following + BATCH]}, share_inputs=True)
+            finally:  # an interrupt leaves no request running on tiles that may go away
+                for request in self._requests:
+                    request.wait()
         return Embedded(vectors=vectors, hashes=hashes, detail=detail)
 
 

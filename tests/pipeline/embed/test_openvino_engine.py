@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from neardup.pipeline.embed import openvino_engine
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder, default_cache
 from neardup.pipeline.types import Pixels
@@ -87,3 +88,19 @@ print("torch" in sys.modules)
             for _ in range(2)]  # fmt: skip
     assert [run.stdout.strip() for run in runs] == ["True", "False"]
     assert [run.stderr for run in runs] == ["", ""]
+
+
+def test_an_interrupted_call_leaves_the_engine_usable(
+    checkpoint: Checkpoint, cache: Path, tiles: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = OpenVinoEmbedder(checkpoint, 2, cache)
+    expected = embedder.embed(tiles).vectors
+
+    def interrupt(_: Pixels) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_engine, "dct_hash", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            embedder.embed(tiles)
+    np.testing.assert_array_equal(embedder.embed(tiles).vectors, expected)
