@@ -55,6 +55,8 @@ class Vectors(Protocol):
 
     def read(self, rows: Ids) -> Descriptors: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -166,6 +168,11 @@ class State:
             start = stop
         return found
 
+    def close(self) -> None:
+        """Let go of files, memory and processes; the state is of no use afterwards."""
+        self._index.close()
+        self._vectors.close()
+
     def compare(self, query_id: str, reference_id: str) -> Matched:
         """Compare two items that are held, with all that is known by now.
 
@@ -183,11 +190,13 @@ class State:
         return record.id not in self.items and record.id not in self._removed and self._continues(record)
 
     def _continues(self, record: Described) -> bool:
-        """Whether a part is the next one of its item; part 0 starts afresh unless it is of an older version."""
+        """Whether a part is the next one of its item; part 0 starts afresh. Nothing goes back to an older version."""
         pending = self._pending.get(record.id)
-        if record.part == 0:
-            return pending is None or not _is_older(record, _source(pending.first))
-        return pending is not None and record.part == pending.parts and record.sha256 == pending.first.sha256
+        if pending is None:
+            return record.part == 0
+        if _is_older(record, _source(pending.first)):
+            return False
+        return record.part == 0 or (record.part == pending.parts and record.sha256 == pending.first.sha256)
 
     def _rows_with(self, record: Described) -> int:
         """Return how many rows a batch compares because of this part: with the last one, those of all parts."""
