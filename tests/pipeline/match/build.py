@@ -166,7 +166,7 @@ def video(
     moments = list(np.arange(len(vectors)) / 2.0 if pts is None else pts)
     details = how.pop("detail", SPEAKING)
     detail = [details] * len(vectors) if isinstance(details, int) else list(details)  # type: ignore[call-overload]
-    seconds = how.pop("seconds", moments[-1])
+    seconds = float(how.pop("seconds", moments[-1]))  # type: ignore[arg-type]
     return [
         described(
             item_id,
@@ -174,7 +174,7 @@ def video(
             kind=Kind.VIDEO,
             pts=moments[start : start + part_size],
             detail=detail[start : start + part_size],
-            seconds=seconds,  # type: ignore[arg-type]
+            seconds=seconds,
             part=part,
             last=start + part_size >= len(vectors),
             **how,  # type: ignore[arg-type]
