@@ -90,8 +90,22 @@ def _compare(
     make_embedder: Callable[[], Embedder],
     progress: Progress,
 ) -> ScanResult:
-    state = make_state(checkpoint, calibration, settings.precision)
-    follower = Follower(state, plan, catalog, progress.advance)
+    with closing(make_state(checkpoint, calibration, settings.precision)) as state:
+        follower = Follower(state, plan, catalog, progress.advance)
+        embedded = _follow(follower, plan, catalog, checkpoint, settings, make_embedder, progress)
+        return _sum_up(follower, plan, roots, checkpoint, settings, embedded)
+
+
+def _follow(
+    follower: Follower,
+    plan: Plan,
+    catalog: Catalog,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    make_embedder: Callable[[], Embedder],
+    progress: Progress,
+) -> int:
+    """Describe what there is to describe, apply everything, and return how many files were embedded."""
     embedded = 0
     follower.advance()
     if plan.todo:
@@ -111,7 +125,7 @@ def _compare(
                 progress.advance(1)
                 follower.described(finished.file.absolute)
     follower.finish()
-    return _sum_up(follower, plan, roots, checkpoint, settings, embedded)
+    return embedded
 
 
 def _kept(described: Generator[Finished], catalog: Catalog, known: dict[str, Known]) -> Generator[Finished]:

@@ -64,7 +64,7 @@ def run(
             raise ConfigError(f"{visible(str(path))}: {outcome}")
         sides.append(outcome)
     found = compare_both_ways(
-        sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False)
+        sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False, kind="exact")
     )
     typer.echo(msgspec.json.encode(found) if as_json else _words(found))
     if exit_code:

@@ -13,7 +13,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -65,25 +65,26 @@ def run(
             raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
     target = None if output is None else writable(output)
     checkpoint = load_checkpoint(settings.model)
-    state = make_state(checkpoint, read_calibration(checkpoint), settings.precision, stars=False)
     reader = Reader(checkpoint, settings)
-    with Bar("references") as bar:
-        for items in _batches(_items(reader.usable(references, bar))):
-            state.apply([Entry(0, part) for parts in items for part in parts])
-    if len(state.items) == 0:
-        raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
-    with Bar("queries") as bar, _opened(target) as file:
-        rows = csv.writer(file)
-        if not as_json:
-            rows.writerow(COLUMNS)
-        for items in _batches(_items(reader.usable(queries, bar))):
-            merged = [join_parts(parts) for parts in items]
-            for query, matches in zip(merged, state.lookup(merged, top_k), strict=True):
-                for row in _rows(query, matches):
-                    if as_json:
-                        file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
-                    else:
-                        rows.writerow(row)
+    calibration = read_calibration(checkpoint)
+    with closing(make_state(checkpoint, calibration, settings.precision, stars=False)) as state:
+        with Bar("references") as bar:
+            for items in _batches(_items(reader.usable(references, bar))):
+                state.apply([Entry(0, part) for parts in items for part in parts])
+        if len(state.items) == 0:
+            raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
+        with Bar("queries") as bar, _opened(target) as file:
+            rows = csv.writer(file)
+            if not as_json:
+                rows.writerow(COLUMNS)
+            for items in _batches(_items(reader.usable(queries, bar))):
+                merged = [join_parts(parts) for parts in items]
+                for query, matches in zip(merged, state.lookup(merged, top_k), strict=True):
+                    for row in _rows(query, matches):
+                        if as_json:
+                            file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
+                        else:
+                            rows.writerow(row)
 
 
 def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[str | float | None, ...]]:

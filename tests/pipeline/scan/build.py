@@ -1,0 +1,128 @@
+"""Small pictures, a stand-in for the network, and a scan of a folder with them.
+
+The stand-in describes a tile by its 8 × 8 grey means around their mean. A picture here is 8 × 8 random grey squares, so
+that it keeps its descriptor at any size and under light compression, and two pictures are near right angles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import msgspec
+import numpy as np
+from PIL import Image
+
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
+from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.report.result import ScanResult
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.run import Progress, scan
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Embedded, Pixels
+from tests.pipeline.match.build import a_calibration
+
+CELLS = 8
+SIZE = 32
+SETTINGS = Settings(threads=2)
+
+
+class StandIn:
+    """Answers as an `Embedder`, and counts the tiles it was given."""
+
+    def __init__(self, space: str = "s") -> None:
+        self.space = space
+        self.dimension, self.size, self.engine = CELLS * CELLS, SIZE, "stand-in"
+        self.tiles = 0
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        self.tiles += len(tiles)
+        step = SIZE // CELLS
+        means = tiles.reshape(len(tiles), CELLS, step, CELLS, step, 3).mean(axis=(2, 4, 5)).reshape(len(tiles), -1)
+        around = means - means.mean(axis=1, keepdims=True) + 1e-3
+        vectors = (around / np.linalg.norm(around, axis=1, keepdims=True)).astype(np.float32)
+        return Embedded(vectors, *dct_hash(tiles))
+
+
+def a_checkpoint(name: str = "stand-in", seed: int = 0) -> Checkpoint:
+    """Return a checkpoint for the stand-in; another seed is another space."""
+    return Checkpoint(
+        name=name,
+        architecture=Architecture(dimension=CELLS * CELLS, size=SIZE),
+        weights={"w": np.full(1, seed, np.float32)},
+        background=np.zeros((0, CELLS * CELLS), np.float32),
+        calibration=msgspec.to_builtins(a_calibration()),
+    )
+
+
+def a_picture(seed: int, side: int = 64) -> Image.Image:
+    squares = np.random.default_rng(seed).integers(0, 256, (CELLS, CELLS), dtype=np.uint8)
+    return Image.fromarray(squares).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+
+
+def save(folder: Path, name: str, seed: int, side: int = 64, modified: float | None = None) -> Path:
+    """Write a picture in the format of its name; `modified` in seconds."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    a_picture(seed, side).save(path)
+    if modified is not None:
+        date(path, modified)
+    return path
+
+
+def save_clip(path: Path, seeds: Sequence[int], fps: int = 8) -> Path:
+    """Write a video that shows each picture for a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width = stream.height = 64
+        for seed in seeds:
+            for _ in range(fps):
+                container.mux(stream.encode(av.VideoFrame.from_image(a_picture(seed))))
+        container.mux(stream.encode(None))
+    return path
+
+
+def date(path: Path, modified: float) -> None:
+    os.utime(path, (modified, modified))
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, files: int) -> None: ...
+
+    def advance(self, files: int) -> None: ...
+
+
+def scan_folder(
+    folder: Path,
+    index: Path | None = None,
+    embedder: StandIn | None = None,
+    checkpoint: Checkpoint | None = None,
+    settings: Settings = SETTINGS,
+    progress: Progress | None = None,
+    make: Callable[[], StandIn] | None = None,
+) -> ScanResult:
+    """Scan with the stand-in."""
+    used = checkpoint or a_checkpoint()
+    catalog = Catalog(index, used.space)
+    try:
+        return scan([folder], catalog, used, settings, make or (lambda: embedder or StandIn()), progress or Silent())
+    finally:
+        catalog.close()
+
+
+def pairs(result: ScanResult) -> set[tuple[str, str]]:
+    """Return (name of the copy, name of the original) of all matches."""
+    return {
+        (Path(match.file.path).name, Path(group.original.path).name)
+        for group in result.groups
+        for match in group.matches
+    }
+
+
+def reasons(result: ScanResult) -> dict[str, str]:
+    """Return why each skipped file was skipped, by name."""
+    return {Path(one.path).name: one.reason for one in result.skipped}
