@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -88,7 +89,7 @@ def a_log(draw: st.DrawFn) -> list[Record]:
 def apply_cut(state: State, records: Sequence[Record], cuts: Sequence[int]) -> list[Envelope]:
     entries = [Entry(offset, record) for offset, record in enumerate(records)]
     borders = [0, *sorted(cuts), len(entries)]
-    return [e for a, b in zip(borders, borders[1:], strict=False) for e in state.apply(entries[a:b])]
+    return [e for a, b in pairwise(borders) for e in state.apply(entries[a:b])]
 
 
 def assert_same(one: Sequence[Envelope], other: Sequence[Envelope]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,7 @@ def test_head_may_be_lost_again_and_again() -> None:
     log = Log()
     names = [f"item {n}" for n in range(6)]
     log.add(*(picture(name, n) for n, name in enumerate(names)))
-    for old, new in zip(names, names[1:], strict=False):
+    for old, new in pairwise(names):
         assert log.events(Removed(id=old))[0] == ReHeaded(
             old=old, new=new, members=tuple(names[names.index(new) + 1 :])
         )
