@@ -329,7 +329,7 @@ def test_a_foreign_snapshot_is_refused_and_nothing_changes(make: Make, tmp_path:
     make(dimension=D + 1).save(tmp_path / "dimension")
     index, _, _ = filled(make)
     for name in ("space", "dimension"):
-        with pytest.raises(SpaceError, match=r"wanted 16 of 's'"):
+        with pytest.raises(SpaceError, match=rf"{name}: holds .* wanted 16 of 's'"):
             index.load(tmp_path / name)
     with pytest.raises(ConfigError, match="no index snapshot"):
         index.load(tmp_path / "missing")
@@ -383,7 +383,7 @@ def test_saving_after_most_was_removed_forgets_the_removed_rows(make: Make, tmp_
     settle(index)
     index.remove(np.arange(2500))
     index.save(tmp_path / "s")
-    assert len(index) == 500
+    assert len(index) == len(index._store.vectors) == 500  # type: ignore[attr-defined]
     assert index.search(random_units(3000, 6)[2500:], 1).ids[:, 0].tolist() == list(range(2500, 3000))
     index.add(np.arange(2500), random_units(2500, 7))
     assert len(index) == 3000
