@@ -112,7 +112,8 @@ def find_segments(query: Track, reference: Track, votes: Votes, evidence: Eviden
     found: list[Segment] = []
     for one in aligned:
         agrees = (one.strength >= min_vote) & free & query.speaks
-        for start, stop in _runs(agrees, query.speaks & (one.pairs >= 0) & free):
+        # Frames that another segment has taken end a run as frames that disagree do.
+        for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
             segment = _segment(query, reference, one, agrees, start, stop)
             shown = slice(segment.reference[0], segment.reference[1] + 1)
             # In a still scene every offset fits. Shown once more, a stretch has to prove itself by what moves in it.
@@ -266,8 +267,11 @@ def _widen(track: Track, start: int, stop: int) -> tuple[float, float]:
     """Return the seconds of frames start to stop, each end half a sampling interval further out.
 
     The true border lies somewhere between the first agreeing sample and the one before it: the middle halves the error.
+    Where the next sample is nearer than an interval, the middle is nearer too.
     """
-    half = track.interval / 2.0
-    begin = 0.0 if start == 0 else float(track.pts[start]) - half
-    end = max(track.seconds, float(track.pts[-1])) if stop == len(track.pts) - 1 else float(track.pts[stop]) + half
-    return max(begin, 0.0), end
+    begin, end = 0.0, max(track.seconds, float(track.pts[-1]))
+    if start > 0:
+        begin = float(track.pts[start]) - min(track.interval, float(track.pts[start] - track.pts[start - 1])) / 2.0
+    if stop < len(track.pts) - 1:
+        end = float(track.pts[stop]) + min(track.interval, float(track.pts[stop + 1] - track.pts[stop])) / 2.0
+    return begin, end
