@@ -1,9 +1,10 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo test format bench-scan bench-index clean
+.PHONY: help demo services services-stop test format bench-scan bench-index clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
+	@echo 'make services     start Kafka and Redis on this machine, without Docker, and say where; make services-stop'
 	@echo 'make test         install what the tests need; ruff, mypy, pytest'
 	@echo 'make format       let ruff format the code'
 	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
@@ -13,11 +14,17 @@ help:
 demo:
 	@scripts/demo
 
+services:
+	@scripts/services start
+
+services-stop:
+	@scripts/services stop
+
 test:
 	@scripts/test
 
 format:
-	@scripts/environment demo,dev
+	@scripts/environment demo,dev,stream
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 

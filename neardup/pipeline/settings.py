@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
@@ -30,6 +30,15 @@ class Settings(BaseSettings):
     max_pixels: int = Field(Limits().max_pixels, gt=0, description="most pixels of an image or video frame")
     max_seconds: float = Field(Limits().max_seconds, gt=0, description="longest video, in seconds")
     max_frames: int = Field(Limits().max_frames, gt=0, description="most sampled frames of a video")
+
+    kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
+    redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis as a URL; may hold a password")
+    topic_prefix: str = Field(
+        "neardup", pattern=r"^[a-zA-Z0-9_-]{1,100}$", description="first part of the topics' names"
+    )
+    media_partitions: int = Field(8, ge=1, le=10_000, description="partitions of `media` when it is made")
+    media_retention_days: float = Field(7.0, gt=0, le=36_500, description="days that `media` keeps a record at least")
+    replication_factor: int = Field(1, ge=1, le=32_767, description="brokers that hold each topic when it is made")
 
     @property
     def limits(self) -> Limits:

@@ -1,0 +1,1 @@
+"""What starts the system: locally, in Docker, on Kubernetes."""
