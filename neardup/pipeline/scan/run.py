@@ -9,24 +9,26 @@ import time
 from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from neardup import __version__
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.report.names import readable
 from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
-from neardup.pipeline.scan.describe import Describer, Finished
 from neardup.pipeline.scan.follow import Follower
 from neardup.pipeline.scan.groups import make_file, make_groups
 from neardup.pipeline.scan.plan import Plan, make_plan
 from neardup.pipeline.scan.walk import Identity
 from neardup.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from neardup.pipeline.embed.embedder import Embedder
+    from neardup.pipeline.scan.describe import Finished
 
 COMMIT_SECONDS = 1.0
 
@@ -109,6 +111,8 @@ def _follow(
     embedded = 0
     follower.advance()
     if plan.todo:
+        from neardup.pipeline.scan.describe import Describer  # and with it every decoder
+
         describer = Describer(
             make_embedder,
             checkpoint.architecture.size,

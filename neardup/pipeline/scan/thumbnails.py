@@ -7,11 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from neardup.pipeline.errors import InvalidFrame
-from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.report.html import wanted_thumbnails
 from neardup.pipeline.report.result import File, ScanResult
 from neardup.pipeline.scan.catalog import Catalog
@@ -58,6 +54,11 @@ class Thumbnailer:
         return self._catalog.hash_of(os.path.abspath(file.path))  # noqa: PTH100 (links are left as they are)
 
     def _make(self, file: File, seconds: float) -> bytes:
+        import numpy as np
+        from PIL import Image
+
+        from neardup.pipeline.media.reader import frame_at
+
         try:
             pixels = frame_at(Path(file.path), seconds, MAX_SIDE, self._limits)
         except InvalidFrame:
