@@ -171,12 +171,13 @@ def keep_rare(segments: Sequence[Segment], query: Track, reference: Track) -> li
 
 
 def coverage(segments: Sequence[Segment], query: Track, reference: Track) -> tuple[float, float]:
-    """Return the share, 0 to 1, of each video's frames that lie within the segments."""
+    """Return the share, 0 to 1, of each video's frames that lie within the segments; of those that say something."""
     seen = (np.zeros(len(query.pts), dtype=np.bool_), np.zeros(len(reference.pts), dtype=np.bool_))
     for segment in segments:
         seen[0][segment.query[0] : segment.query[1] + 1] = True
         seen[1][segment.reference[0] : segment.reference[1] + 1] = True
-    return float(seen[0].mean()), float(seen[1].mean())
+    shares = [float(one[track.speaks].mean()) for one, track in zip(seen, (query, reference), strict=True)]
+    return shares[0], shares[1]
 
 
 def _run_around(track: Track, frames: Ids, evidence: Floats, best: int, least: float) -> tuple[float, float]:

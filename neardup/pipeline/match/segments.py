@@ -8,6 +8,7 @@ frames become segments. So a vote that the top-k search missed costs nothing, an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
 HASH_SHARE = 0.3
 """Weight of the hash beside the descriptor where moments are told apart."""
+REPEATED = 0.8
+"""Share of the first showing's contrast that another showing of the same stretch needs."""
 SAME_SCENE = 0.2
 """Contrast below which a stretch that moves is another recording of the same scene, and no segment."""
 MIN_CHANGE = 0.05
@@ -101,14 +104,16 @@ def find_segments(query: Track, reference: Track, votes: Votes, evidence: Eviden
     Args:
         min_vote: evidence from which a pair of frames counts as agreeing.
     """
+    if len(votes.query) == 0:
+        return []
     step = max(query.interval, reference.interval, 1e-3)
-    aligned = [
-        _align(query, reference, offset, step, evidence) for offset in _proposed_offsets(query, reference, votes, step)
-    ]
+    # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
+    offsets = [0.0, float(reference.pts[-1] - query.pts[-1]), *_proposed_offsets(query, reference, votes, step)]
+    aligned = [_align(query, reference, offset, step, evidence) for offset in offsets]
     # The offset at which most frames agree, and best, has the first choice of frames.
     aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))
     free = np.ones(len(query.pts), dtype=np.bool_)
-    taken = np.zeros(len(reference.pts), dtype=np.bool_)
+    claimed = np.full(len(reference.pts), -np.inf)
     found: list[Segment] = []
     for one in aligned:
         agrees = (one.strength >= min_vote) & free & query.speaks
@@ -116,20 +121,20 @@ def find_segments(query: Track, reference: Track, votes: Votes, evidence: Eviden
         for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
             segment = _segment(query, reference, one, agrees, start, stop)
             shown = slice(segment.reference[0], segment.reference[1] + 1)
-            # In a still scene every offset fits. Shown once more, a stretch has to prove itself by what moves in it.
-            repeated = taken[shown].mean() > 0.5 and not segment.same_moments
+            # In a still scene every offset fits, in a lively one some other moments nearly. A stretch that is shown
+            # once more has to fit nearly as well as it did the first time.
+            repeated = (claimed[shown] > -np.inf).mean() > 0.5
+            doubtful = repeated and not segment.contrast >= REPEATED * claimed[shown].max()
             enough = segment.votes >= min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
-            if enough and not repeated and not segment.contrast < SAME_SCENE:
+            if enough and not doubtful and not segment.contrast < SAME_SCENE:
                 found.append(segment)
                 free[start : stop + 1] = False
-                taken[shown] = True
+                claimed[shown] = np.inf if math.isnan(segment.contrast) else max(segment.contrast, 0.5)
     return sorted(found, key=lambda segment: segment.query)
 
 
 def _proposed_offsets(query: Track, reference: Track, votes: Votes, step: float) -> list[float]:
     """Return offsets in seconds, the one most query frames vote for first."""
-    if len(votes.query) == 0:
-        return []
     offset = reference.pts[votes.reference] - query.pts[votes.query]  # (v,)
     bins = np.floor(offset / step).astype(np.int64)
     # A frame votes once for a bin, and for the neighbour too, since a true offset may lie on the border.

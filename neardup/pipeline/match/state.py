@@ -40,10 +40,14 @@ from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Ids, 
 
 CANDIDATES = 64
 """Nearest descriptors fetched for each descriptor of a query."""
+MIN_REFERENCES = 500
+"""Thresholds assume at least so many: a young index is no reason to believe weak evidence, it will grow."""
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
 MAX_BATCH_ROWS = 1024
 """Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
+SEARCHED_AT_ONCE = 256
+"""Descriptors looked up in one call of the index, which bounds its memory."""
 MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
 
@@ -184,6 +188,11 @@ class State:
             raise UsageError(f"no item {query_id if query is None else reference_id!r}")
         return _matched(reference, self._compare_pair(query, reference))
 
+    @property
+    def _chances(self) -> int:
+        """References that a query is judged among."""
+        return max(self._references, MIN_REFERENCES)
+
     # -- records one at a time -----------------------------------------------------------------------------------
 
     def _is_new(self, record: Described) -> bool:
@@ -275,7 +284,7 @@ class State:
             (frame, other),
             self._evidence,
             self._judge,
-            self._references,
+            self._chances,
         )
         # Two blank pages have a distance; that they are close says nothing.
         return outcome if speak.all() else replace(outcome, judgement=DISTINCT)
@@ -339,7 +348,14 @@ class State:
         asking = np.flatnonzero(speaks)
         if asking.size == 0 or len(self._index) == 0:
             return _NO_PAIRS
-        found = self._index.search(pictures.vectors[asking], min(k, len(self._index)))
+        parts = [
+            self._search_some(pictures, asking[start : start + SEARCHED_AT_ONCE], min(k, len(self._index)), floor)
+            for start in range(0, len(asking), SEARCHED_AT_ONCE)
+        ]
+        return _join(parts)
+
+    def _search_some(self, pictures: Pictures, asking: Ids, k: int, floor: float) -> Pairs:
+        found = self._index.search(pictures.vectors[asking], k)
         bits = differing_bits(pictures.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
         strength = self._evidence.of(found.distances, bits, pictures.background[asking][:, None])
         query, place = np.nonzero((strength >= floor) & (found.ids >= 0))
@@ -410,7 +426,7 @@ class State:
             mine = pairs.take(where)
             frames = (mine.query, self.rows.frame[mine.reference])
             outcome = compare_items(
-                side, self._side(reference), mine, frames, self._evidence, self._judge, self._references
+                side, self._side(reference), mine, frames, self._evidence, self._judge, self._chances
             )
             if taken_in:
                 self._note_shared(reference, outcome)
@@ -449,7 +465,7 @@ class State:
 
         Weaker resemblance is no sign: among many references, some resemble any frame.
         """
-        likely = np.flatnonzero(pairs.evidence >= self._judge.thresholds(self._references).min_unsure)
+        likely = np.flatnonzero(pairs.evidence >= self._judge.thresholds(self._chances).min_unsure)
         both = np.stack([pairs.query[likely], self.rows.item[pairs.reference[likely]]])
         return np.bincount(np.unique(both, axis=1)[0], minlength=frames).astype(np.int64)
 
@@ -457,7 +473,7 @@ class State:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
         if outcome.whole:
             return
-        least = self._judge.thresholds(self._references).min_unsure
+        least = self._judge.thresholds(self._chances).min_unsure
         rows = reference.rows
         shown = np.zeros(len(rows), dtype=np.bool_)
         for segment in outcome.segments:
@@ -510,6 +526,15 @@ _NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0,
 
 def _same(track: Track) -> Track:
     return track
+
+
+def _join(parts: Sequence[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.reference for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+        np.concatenate([part.evidence for part in parts]),
+    )
 
 
 def _split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:

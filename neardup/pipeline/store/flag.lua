@@ -1,0 +1,65 @@
+-- Apply envelopes of verdicts to Redis, all in one step; what was applied before is passed over.
+--
+-- KEYS[1]  prefix with hash tag, such as nd:{space}
+-- ARGV[1]  MessagePack: a list of {offset, list of events}; an event is
+--          {"verdict", number, id, decision, head or "", bytes}    bytes: the verdict, for whoever reads it
+--          {"gone", number, id}
+--          {"re-headed", number, new head, list of members}
+-- ARGV[2]  entries that the feed keeps, at least
+-- Returns how many envelopes were applied.
+--
+-- Arguments are unpacked before the first write: a script is atomic, but it is not undone when it fails.
+
+local prefix, keep = KEYS[1], ARGV[2]
+local envelopes = cmsgpack.unpack(ARGV[1])
+local applied = tonumber(redis.call('GET', prefix .. ':applied') or '-1')
+
+local function leave(id)
+  local head = redis.call('HGET', prefix .. ':v:' .. id, 'head')
+  if head and head ~= '' then
+    redis.call('SREM', prefix .. ':members:' .. head, id)
+  end
+end
+
+local function join(id, head)
+  redis.call('HSET', prefix .. ':v:' .. id, 'head', head)
+  if head ~= '' then
+    redis.call('SADD', prefix .. ':members:' .. head, id)
+  end
+end
+
+local count = 0
+for _, envelope in ipairs(envelopes) do
+  local offset = envelope[1]
+  if offset > applied then
+    for _, event in ipairs(envelope[2]) do
+      local kind, number, id = event[1], event[2], event[3]
+      if kind == 'verdict' then
+        leave(id)
+        redis.call('HSET', prefix .. ':v:' .. id, 'decision', event[4], 'verdict', event[6])
+        join(id, event[5])
+        if event[4] ~= 'distinct' then
+          -- 0-0 is no id of a stream, so numbers start at 1 there.
+          redis.call('XADD', prefix .. ':feed', 'MAXLEN', '~', keep,
+            string.format('%d-%d', offset, number + 1), 'verdict', event[6])
+        end
+      elseif kind == 'gone' then
+        leave(id)
+        redis.call('DEL', prefix .. ':v:' .. id)
+      elseif kind == 're-headed' then
+        leave(id)
+        join(id, '')
+        for _, member in ipairs(event[4]) do
+          leave(member)
+          join(member, id)
+        end
+      end
+    end
+    applied = offset
+    count = count + 1
+  end
+end
+if count > 0 then
+  redis.call('SET', prefix .. ':applied', string.format('%d', applied))
+end
+return count

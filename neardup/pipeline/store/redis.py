@@ -1,0 +1,124 @@
+"""Flags in Redis, written by one Lua call for each batch; the call also stores the applied offset.
+
+Keys, all with the hash tag of the space so that one call may touch them:
+
+    nd:{space}:applied        offset of the last envelope
+    nd:{space}:v:<id>         hash: decision, head ("" if it stands alone), verdict (MessagePack)
+    nd:{space}:members:<id>   set of the items that copy this one as a whole
+    nd:{space}:feed           stream of flagged verdicts; the entry's id is the event's: offset-(n + 1)
+
+Needs Redis 7.0. The instance must not evict (`maxmemory-policy noeviction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.messages import Envelope, Event, ReHeaded, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
+from neardup.pipeline.store.memory import star_head
+
+FEED_ENTRIES = 1_000_000
+CLEAR_BATCH = 1000
+_encode = msgspec.msgpack.Encoder().encode
+_decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
+T = TypeVar("T")
+
+
+class RedisStore:
+    """See `interface.FlagStore`."""
+
+    def __init__(self, url: str, space: str, feed_entries: int = FEED_ENTRIES) -> None:
+        """Take the address, `redis://host:port/db`; nothing is sent before the first call."""
+        self._redis: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+        self._prefix = f"nd:{{{space}}}"
+        self._feed_entries = feed_entries
+        script = resources.files("neardup.pipeline.store").joinpath("flag.lua").read_text(encoding="utf-8")
+        self._script: Any = self._redis.register_script(script)
+
+    def applied(self) -> int:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.get(f"{self._prefix}:applied"))
+        return NOTHING_APPLIED if found is None else int(found)
+
+    def apply(self, envelopes: Sequence[Envelope]) -> int:
+        """See `FlagStore`."""
+        if not envelopes:
+            return 0
+        packed = _encode([(envelope.offset, _events(envelope)) for envelope in envelopes])
+        return int(self._told(lambda: self._script(keys=[self._prefix], args=[packed, self._feed_entries])))
+
+    def verdict(self, item: str) -> Verdict | None:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.hget(f"{self._prefix}:v:{item}", "verdict"))
+        return None if found is None else _decode_verdict(found)
+
+    def members(self, head: str) -> frozenset[str]:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.smembers(f"{self._prefix}:members:{head}"))
+        return frozenset(member.decode() for member in found)
+
+    def feed(self, after: str, count: int) -> list[FeedEntry]:
+        """See `FlagStore`."""
+        least = "-" if not after else "({}-{}".format(*_place(after))
+        found = self._told(lambda: self._redis.xrange(f"{self._prefix}:feed", min=least, count=count))
+        return [FeedEntry(_event(entry.decode()), _decode_verdict(fields[b"verdict"])) for entry, fields in found]
+
+    def clear(self) -> None:
+        """See `FlagStore`."""
+        # The watermark goes first: interrupted here, the next start rebuilds.
+        self._told(lambda: self._redis.delete(f"{self._prefix}:applied"))
+        pattern = self._prefix + ":*"
+
+        def remove() -> None:
+            batch: list[bytes] = []
+            for key in self._redis.scan_iter(match=pattern, count=CLEAR_BATCH):
+                batch.append(key)
+                if len(batch) == CLEAR_BATCH:
+                    self._redis.unlink(*batch)
+                    batch = []
+            if batch:
+                self._redis.unlink(*batch)
+
+        self._told(remove)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def _told(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except redis.RedisError as error:
+            raise DependencyError(f"Redis: {error}") from error
+
+
+def _events(envelope: Envelope) -> list[tuple[object, ...]]:
+    return [one for number, event in enumerate(envelope.events) if (one := _event_for_lua(event, number))]
+
+
+def _event_for_lua(event: Event, number: int) -> tuple[object, ...]:
+    if isinstance(event, Verdict):
+        return ("verdict", number, event.id, event.decision.value, star_head(event) or "", _encode(event))
+    if isinstance(event, RemovedEvent | Replaced):
+        return ("gone", number, event.id)
+    if isinstance(event, ReHeaded):
+        return ("re-headed", number, event.new, list(event.members))
+    return ()
+
+
+def _place(event: str) -> tuple[int, int]:
+    """Return the id of the stream entry for an event id "offset.n"."""
+    offset, number = event.split(".")
+    return int(offset), int(number) + 1
+
+
+def _event(entry: str) -> str:
+    offset, number = entry.split("-")
+    return f"{offset}.{int(number) - 1}"
