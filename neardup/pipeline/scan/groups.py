@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, Verdict
@@ -33,10 +33,12 @@ def make_groups(verdicts: Iterable[Verdict], files: Mapping[int, File], state: S
     Segments are looked at once more with all that the scan has seen by now: a stretch that turned out to be common to
     many videos, such as an intro, makes no match.
     """
+    shown = {verdict.id: _worth_showing(verdict, files, state) for verdict in verdicts}
     matches: dict[int, list[Match]] = defaultdict(list)
-    for verdict in verdicts:
-        for matched in _worth_showing(verdict, files, state):
-            matches[int(matched.reference)].append(_match(files[int(verdict.id)], matched))
+    for item, found in shown.items():
+        for matched in found:
+            if not _is_implied(matched, found, shown):
+                matches[int(matched.reference)].append(_match(files[int(item)], matched))
     groups = [
         Group(original=files[number], matches=tuple(sorted(found, key=lambda m: (-m.probability, m.file.id))))
         for number, found in matches.items()
@@ -58,6 +60,19 @@ def _worth_showing(verdict: Verdict, files: Mapping[int, File], state: State) ->
     partial = [matched for matched in sure if not matched.whole]
     unsure = [matched for matched in rechecked if matched.decision is Decision.UNSURE][:1]
     return whole + partial or unsure
+
+
+def _is_implied(matched: Matched, siblings: Sequence[Matched], shown: Mapping[str, Sequence[Matched]]) -> bool:
+    """Tell whether a partial match follows from others: two excerpts of one clip match, and say nothing by that."""
+    if matched.whole:
+        return False
+    references = {one.reference for one in shown.get(matched.reference, ())}
+    return any(
+        sibling.reference in references  # what it matches copies the same original
+        or (sibling.whole and matched.reference in {one.reference for one in shown.get(sibling.reference, ())})
+        for sibling in siblings
+        if sibling is not matched
+    )
 
 
 def _match(file: File, matched: Matched) -> Match:
