@@ -5,6 +5,7 @@ Each command imports what it needs when it runs: on an unchanged folder `scan` l
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -14,7 +15,8 @@ import typer
 
 from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
-from neardup.workers.commands import calibrate, compare, embed, match, models, scan, train
+from neardup.pipeline.report.names import readable
+from neardup.workers.commands import calibrate, compare, embed, match, models, scan, topics, train
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
@@ -40,6 +42,7 @@ def _reflowed(text: str | None) -> str:
 
 for module in (scan, match, compare, embed, models, train, calibrate):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
+app.add_typer(topics.app, name="topics", help=_reflowed(topics.__doc__), epilog=EXIT_CODES)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -64,6 +67,9 @@ def root(
 
 def main() -> None:
     """Run the command line; the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name must not fail for a terminal that lacks its letters
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -94,7 +100,7 @@ def _command(error: Any) -> str:
 
 def _fail(message: object, code: int) -> int:
     line = " ".join(str(message).split())
-    typer.echo(f"neardup: {line}".encode(errors="backslashreplace").decode(), err=True)
+    typer.echo(f"neardup: {readable(line)}", err=True)
     return code
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from neardup.workers.commands.common import Bar, DeviceOption, ModelOption, ThreadsOption, writable
+from neardup.workers.commands.common import Bar, DeviceOption, ModelOption, ThreadsOption, check_present, writable
 
 
 def run(
@@ -39,6 +39,7 @@ def run(
     from neardup.pipeline.train.pictures import load_pictures, split_held_out
 
     settings = load(model=model, device=device, threads=threads)
+    check_present(*pictures, only, alike)
     target = writable(output)
     checkpoint = load_checkpoint(settings.model)
     loaded = load_pictures(pictures, 200, only, alike, settings.worker_threads)

@@ -91,6 +91,13 @@ def _shown(what: str) -> Progress:
     return progress
 
 
+def check_present(*paths: Path | None) -> None:
+    """Raise ConfigError for the first path at which there is nothing."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise ConfigError(f"{visible(os.fspath(path))} does not exist; name a folder or file")
+
+
 def writable(path: Path) -> Path:
     """Return the path of a file to write, its folder made.
 

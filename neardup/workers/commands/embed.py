@@ -13,14 +13,14 @@ from typing import Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.report.names import readable, visible
+from neardup.pipeline.report.names import readable
 from neardup.workers.commands.common import (
     Bar,
     DeviceOption,
     FpsOption,
     ModelOption,
     ThreadsOption,
+    check_present,
     writable,
 )
 from neardup.workers.commands.reader import Reader
@@ -43,8 +43,7 @@ def run(
     from neardup.pipeline.settings import load
 
     settings = load(model=model, sample_fps=sample_fps, device=device, threads=threads)
-    if not path.exists():
-        raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
+    check_present(path)
     target = writable(output)
     checkpoint = load_checkpoint(settings.model)
     names: list[str] = []

@@ -29,6 +29,7 @@ from neardup.workers.commands.common import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
+    check_present,
     writable,
 )
 from neardup.workers.commands.reader import Reader
@@ -60,9 +61,7 @@ def run(
     from neardup.pipeline.settings import load
 
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
-    for path in (queries, references):
-        if not path.exists():
-            raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
+    check_present(queries, references)
     target = None if output is None else writable(output)
     checkpoint = load_checkpoint(settings.model)
     reader = Reader(checkpoint, settings)
@@ -74,7 +73,7 @@ def run(
         if len(state.items) == 0:
             raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
         with Bar("queries") as bar, _opened(target) as file:
-            rows = csv.writer(file)
+            rows = csv.writer(file, lineterminator="\n")
             if not as_json:
                 rows.writerow(COLUMNS)
             for items in _batches(_items(reader.usable(queries, bar))):

@@ -9,12 +9,13 @@ import json
 
 import typer
 
-from neardup.pipeline.embed.checkpoint import load_checkpoint, packaged_names
 from neardup.workers.commands.common import JsonOption
 
 
 def run(as_json: JsonOption = False) -> None:
     """List the packaged checkpoints."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint, packaged_names
+
     checkpoints = [load_checkpoint(name) for name in packaged_names()]
     if as_json:
         listed = [

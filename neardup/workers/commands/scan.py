@@ -26,6 +26,7 @@ from neardup.workers.commands.common import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
+    check_present,
     writable_folder,
 )
 from neardup.workers.commands.reader import lazy_embedder
@@ -63,9 +64,7 @@ def run(
 
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
     keep = None if plan is None else _keep(plan)
-    for path in paths:
-        if not path.exists():
-            raise ConfigError(f"{visible(str(path))} does not exist; name a folder or file")
+    check_present(*paths)
     checkpoint = load_checkpoint(settings.model)
     output = writable_folder(output)
     index = None if index is None else index.expanduser()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neardup.pipeline.settings import load
-from neardup.workers.commands.common import DeviceOption, ThreadsOption, writable
+from neardup.workers.commands.common import DeviceOption, ThreadsOption, check_present, writable
 
 if TYPE_CHECKING:
     from neardup.pipeline.train.loop import Progress
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
 def run(
     pictures: Annotated[list[Path], typer.Argument(help="Folders of pictures to train on.")],
     output: Annotated[Path, typer.Option(help="Checkpoint to write.")],
-    init: Annotated[Path | None, typer.Option(help="Start weights: a checkpoint, or a trunk's state dict.")] = None,
+    init: Annotated[
+        str,
+        typer.Option(help="Start weights: a checkpoint, by name or path; or a torchvision trunk's state dict."),
+    ] = "default",
     licence: Annotated[str, typer.Option(help="Licence of the start weights, kept in the checkpoint.")] = "",
     minutes: Annotated[float, typer.Option(min=0.1, help="Budget of training time, over all restarts.")] = 15.0,
     pairs: Annotated[int, typer.Option(min=4, help="Pictures per batch.")] = 64,
@@ -33,9 +35,11 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Train a checkpoint."""
+    from neardup.pipeline.settings import load
     from neardup.pipeline.train.loop import TrainSettings, train
 
     settings = load(device=device, threads=threads)
+    check_present(*pictures, only, alike)
     target = writable(output)
     train(
         TrainSettings(
