@@ -30,6 +30,7 @@ from neardup.pipeline.types import Descriptors, Embedded
 PRIOR = 0.1
 """Share of queries that copy something, unless told otherwise: one in ten uploads."""
 HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+STRANGERS_PER_KEPT = 1000
 MIN_STRANGERS = 8
 """Pairs behind the last knot of the false-match curve; beyond it the tail is extrapolated."""
 BLOCK = 256
@@ -71,9 +72,11 @@ def calibrate(
     Raises:
         UsageError: too few pictures for a curve.
     """
-    if len(truth) < 100 or len(references.vectors) < 100:
+    pairs = len(truth) * len(references.vectors)
+    if min(len(truth), len(references.vectors)) < 100 or pairs < 4 * MIN_STRANGERS * STRANGERS_PER_KEPT:
         raise UsageError(
-            f"{len(truth)} queries and {len(references.vectors)} references are too few; 100 each at least"
+            f"{len(truth)} queries and {len(references.vectors)} references are too few; wanted 100 each at least, "
+            f"and {4 * MIN_STRANGERS * STRANGERS_PER_KEPT} pairs of them"
         )
     samples = [_measure(queries, truth, references, alike, background, weight) for weight in HASH_WEIGHTS]
     best = max(samples, key=_recall_at_rare_false_matches)
@@ -89,7 +92,9 @@ def _measure(
     hash_weight: float,
 ) -> Sample:
     rule = Evidence(background, hash_weight)
-    copies, strangers, pairs = [], [], 0
+    # Only the high end matters, and it alone is kept: one in a thousand, which is where thresholds can lie.
+    most = len(truth) * len(references.vectors) // STRANGERS_PER_KEPT
+    copies, strangers, pairs = [], np.zeros(0, dtype=np.float32), 0
     for start in range(0, len(truth), BLOCK):
         rows = slice(start, start + BLOCK)
         own = truth[rows]
@@ -102,11 +107,9 @@ def _measure(
         is_stranger[places, own] = False
         found = evidence[is_stranger]
         pairs += found.size
-        # Only the high end matters, and it alone is kept: one in a thousand, which is where thresholds can lie.
-        strangers.append(np.sort(found)[-max(found.size // 1000, 1) :])
-    return Sample(
-        hash_weight, np.concatenate(copies).astype(float), np.sort(np.concatenate(strangers)).astype(float), pairs
-    )
+        strangers = np.sort(np.concatenate([strangers, found]))[-most:]
+    kept = strangers[-max(pairs // STRANGERS_PER_KEPT, 1) :]
+    return Sample(hash_weight, np.concatenate(copies).astype(float), kept.astype(float), pairs)
 
 
 def _hamming(queries: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -130,7 +133,8 @@ def _fit(sample: Sample, prior: float, source: str, queries: int, references: in
     knots, rates = knots[rising], rates[rising]
     # Recall goes on beyond the last stranger: knots up to the strongest copies, with the tail's own slope.
     beyond = np.linspace(knots[-1], sample.copies.max() + 1e-3, 12)[1:]
-    slope = (rates[-1] - rates[-6]) / (knots[-1] - knots[-6])
+    steep = max(len(knots) - 6, 0)
+    slope = (rates[-1] - rates[steep]) / (knots[-1] - knots[steep])
     knots, rates = np.concatenate([knots, beyond]), np.concatenate([rates, rates[-1] + slope * (beyond - knots[-1])])
     recall = (sample.copies[None] >= knots[:, None]).mean(axis=1)
     log_odds = _fit_log_odds(sample, prior)
@@ -188,11 +192,15 @@ def calibrate_checkpoint(
     """Render edited copies of the held-out pictures, embed them as the stream would, and calibrate.
 
     Args:
-        held: pictures that the network was not trained on. others: further pictures, not in the background; all but the first
-            ASIDE become references.
+        held: pictures that the network was not trained on.
+        others: further pictures, not in the background; all but the first ASIDE become references.
         copies: of each held-out picture, the edits in turn and every third a chain of edits.
         report: told how many of the held-out pictures are done.
+    Raises:
+        UsageError: too few pictures for a curve, or none to be set apart.
     """
+    if not others:
+        raise UsageError("no pictures beside those held out and those of the background; give more")
     # What edits paste a picture onto, or put beside it, must not be a reference: the query would be its copy too.
     aside_from, others = others[:ASIDE], others[ASIDE:]
     references = embedder.embed(np.stack([squeeze(pictures.pixels[i], embedder.size) for i in (*held, *others)]))
