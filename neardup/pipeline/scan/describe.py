@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Generator, Iterable, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -49,7 +49,6 @@ class Describer:
         size: side of the tiles that the embedder takes.
         known: hashes of contents that need no description.
         threads: decoders; the network uses the threads that its engine was made with.
-        tick: called after every batch; what it raises ends the describing.
     """
 
     def __init__(
@@ -60,9 +59,7 @@ class Describer:
         limits: Limits,
         sample_fps: float,
         threads: int,
-        tick: Callable[[], object] = lambda: None,
     ) -> None:
-        self._tick = tick
         self._make_embedder = make_embedder
         self._embedder: Embedder | None = None
         self._batch = max(BATCH, 8 * threads)
@@ -73,8 +70,11 @@ class Describer:
         self._settled: dict[bytes, InvalidFrame | None] = dict.fromkeys(known)
         self._twins: dict[bytes, list[Job]] = {}
 
-    def describe(self, files: Iterable[Found]) -> Generator[Finished]:
-        """Yield every file once. Closing the iterator stops the decoders."""
+    def describe(self, files: Iterable[Found]) -> Generator[list[Finished]]:
+        """Yield every file once, those together that were finished with one batch; some batches finish none.
+
+        Closing the iterator stops the decoders.
+        """
         waiting = iter(files)
         try:
             while True:
@@ -84,10 +84,8 @@ class Describer:
                     return
                 pieces = self._collect()
                 self._embed([piece for piece in pieces if piece.frame is not None])
-                self._tick()
-                for piece in pieces:
-                    if piece.end is not None:
-                        yield from self._finish(piece.job, piece.end)
+                ended = [(piece.job, piece.end) for piece in pieces if piece.end is not None]
+                yield [finished for job, end in ended for finished in self._finish(job, end)]
         finally:
             self._decoder.stop()
             self._pool.shutdown(cancel_futures=True)
@@ -126,7 +124,7 @@ class Describer:
             piece.job.hashes.append(hashes[row * bits : (row + 1) * bits])
             piece.job.detail.append(detail)
 
-    def _finish(self, job: Job, end: End) -> Generator[Finished]:
+    def _finish(self, job: Job, end: End) -> Iterator[Finished]:
         """Yield the file, and those that waited because their bytes are the same; or keep it waiting itself."""
         sha256, error = end.sha256, end.error
         if sha256 is None:

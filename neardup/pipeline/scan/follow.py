@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -46,9 +46,9 @@ class Follower:
         self._unreported = 0
         self._next = 0
 
-    def described(self, path: str) -> None:
-        """Note that the catalog holds a file, with its content or the reason for which it has none."""
-        self._waiting_for.discard(path)
+    def described(self, paths: Iterable[str]) -> None:
+        """Note that the catalog holds files, each with its content or the reason for which it has none."""
+        self._waiting_for.difference_update(paths)
         self.advance()
 
     def advance(self) -> None:

@@ -120,32 +120,31 @@ def _follow(
             settings.limits,
             settings.sample_fps,
             settings.worker_threads,
-            tick=lambda: progress.advance(0),
         )
         todo = [file for file in plan.files if file.absolute in plan.todo]
-        with closing(_kept(describer.describe(todo), catalog, plan.known)) as described:
-            for finished in described:
-                embedded += finished.content is not None
-                progress.advance(1)
-                follower.described(finished.file.absolute)
+        with closing(_kept(describer.describe(todo), catalog, plan.known)) as batches:
+            for batch in batches:
+                embedded += sum(finished.content is not None for finished in batch)
+                progress.advance(len(batch))
+                follower.described(finished.file.absolute for finished in batch)
     follower.finish()
     return embedded
 
 
-def _kept(described: Generator[Finished], catalog: Catalog, known: dict[str, Known]) -> Generator[Finished]:
+def _kept(batches: Generator[list[Finished]], catalog: Catalog, known: dict[str, Known]) -> Generator[list[Finished]]:
     """Pass files on once the catalog holds them; commit every second and at the end, come what may."""
     last = time.monotonic()
     try:
-        with closing(described):
-            for finished in described:
-                known[finished.file.absolute] = one = _known(finished)
-                if finished.content is not None:
-                    catalog.put_contents([finished.content])
-                catalog.put_files([one])
+        with closing(batches):
+            for batch in batches:
+                now = [_known(finished) for finished in batch]
+                known.update((one.path, one) for one in now)
+                catalog.put_contents(finished.content for finished in batch if finished.content is not None)
+                catalog.put_files(now)
                 if time.monotonic() - last > COMMIT_SECONDS:
                     catalog.commit()
                     last = time.monotonic()
-                yield finished
+                yield batch
     finally:
         catalog.commit()
 

@@ -67,17 +67,16 @@ class Reader:
             self._settings.limits,
             self._settings.sample_fps,
             self._settings.worker_threads,
-            tick=lambda: bar.advance(0),
         )
         bar.start(len(files))
         done: dict[str, bytes | InvalidFrame] = {}
         position = 0
-        with closing(Catalog(None, self._checkpoint.space)) as catalog, closing(describer.describe(files)) as described:
-            for finished in described:
-                if finished.content is not None:
-                    catalog.put_contents([finished.content])
-                done[finished.file.path] = finished.error or finished.sha256 or b""
-                bar.advance(1)
+        with closing(Catalog(None, self._checkpoint.space)) as catalog, closing(describer.describe(files)) as batches:
+            for batch in batches:
+                catalog.put_contents(finished.content for finished in batch if finished.content is not None)
+                for finished in batch:
+                    done[finished.file.path] = finished.error or finished.sha256 or b""
+                bar.advance(len(batch))
                 while position < len(files) and (path := files[position].path) in done:
                     outcome = done.pop(path)
                     yield path, outcome if isinstance(outcome, InvalidFrame) else catalog.content(outcome).parts

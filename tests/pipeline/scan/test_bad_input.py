@@ -1,0 +1,235 @@
+"""A folder full of bad files: the scan goes on, and says of each what is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.scan import decode
+from neardup.pipeline.types import Media
+from tests.pipeline.scan.build import a_picture, date, pairs, reasons, save, save_clip, scan_folder
+
+SETTLED = {"empty", "format", "decode", "truncated", "bomb", "too-large"}
+
+
+def encoded(form: str, seed: int = 1) -> bytes:
+    buffer = io.BytesIO()
+    a_picture(seed, 64).save(buffer, form)
+    return buffer.getvalue()
+
+
+def huge_png() -> bytes:
+    """Return the beginning of a picture of 50,000 × 50,000 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def endless_gif(frames: int = 1_000_000) -> bytes:
+    """Return a GIF of so many frames of one pixel."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    frame = (
+        b"\x21\xf9\x04\x00\x0a\x00\x00\x00" + b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    )
+    return head + frame * frames + b";"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    media = tmp_path / "media"
+    save(media, "good.png", 1, modified=1000)
+    save(media, "good copy.png", 1, side=40, modified=2000)
+    return media
+
+
+def test_each_bad_file_has_its_reason(folder: Path) -> None:
+    random = np.random.default_rng(1).bytes(5000)
+    contents = {
+        "empty.jpg": (b"", "empty"),
+        "text.png": (b"milk, bread", "format"),
+        "random.jpg": (random, "format"),
+        "half.jpg": (encoded("JPEG")[: len(encoded("JPEG")) // 2], "truncated"),
+        "half.png": (encoded("PNG")[:100], "truncated"),
+        "huge.png": (huge_png(), "bomb"),
+        "endless.gif": (endless_gif(), "bomb"),
+    }
+    for name, (content, _) in contents.items():
+        (folder / name).write_bytes(content)
+    result = scan_folder(folder)
+    assert reasons(result) == {name: reason for name, (_, reason) in contents.items()}
+    assert pairs(result) == {("good copy.png", "good.png")}
+
+
+def test_content_counts_and_not_the_name(folder: Path) -> None:
+    (folder / "really a png.mp4").write_bytes(encoded("PNG"))
+    date(folder / "really a png.mp4", 3000)
+    assert ("really a png.mp4", "good.png") in pairs(scan_folder(folder))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_file_cut_off_anywhere_is_read_or_skipped(tmp_path: Path, form: str) -> None:
+    content = encoded(form, 3)
+    for number, end in enumerate(np.linspace(0, len(content) - 1, 24).astype(int)):
+        (tmp_path / f"{number}.bin").write_bytes(content[:end])
+    result = scan_folder(tmp_path)
+    assert result.images + len(result.skipped) >= 20  # the first few bytes may be equal
+    assert set(reasons(result).values()) <= SETTLED
+
+
+def test_video_cut_off_anywhere_is_read_or_skipped(tmp_path: Path) -> None:
+    content = save_clip(tmp_path / "whole.mp4", [1, 2, 3]).read_bytes()
+    (tmp_path / "cut").mkdir()
+    for number, end in enumerate(np.linspace(0, len(content) - 1, 12).astype(int)):
+        (tmp_path / "cut" / f"{number}.mp4").write_bytes(content[:end])
+    result = scan_folder(tmp_path / "cut")
+    assert result.videos + len(result.skipped) == 12
+    assert set(reasons(result).values()) <= SETTLED
+
+
+def test_bytes_turned_over_do_no_harm(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    for form in ("JPEG", "PNG", "WEBP", "GIF", "TIFF"):
+        content = np.frombuffer(encoded(form, 4), np.uint8)
+        for number in range(12):
+            broken = content.copy()
+            broken[random.integers(0, len(broken), 8)] = random.integers(0, 256, 8)
+            (tmp_path / f"{form} {number}.bin").write_bytes(broken.tobytes())
+    result = scan_folder(tmp_path)
+    assert result.images + result.videos + len(result.skipped) == 60
+    assert set(reasons(result).values()) <= SETTLED
+
+
+def test_unreadable_file_is_skipped_and_not_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(folder, "secret.png", 5)
+    real_open, real_access = Path.open, os.access
+
+    def refuse(self: Path, *arguments: object, **options: object) -> object:
+        if self.name == "secret.png":
+            raise PermissionError(13, "Permission denied")
+        return real_open(self, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: "secret" not in str(path) and real_access(path, mode))
+    index = tmp_path / "index"
+    assert reasons(scan_folder(folder, index)) == {"secret.png": "unreadable"}
+    again = scan_folder(folder, index, make=lambda: pytest.fail("the network was loaded"))
+    assert reasons(again) == {"secret.png": "unreadable"}
+    monkeypatch.undo()
+    result = scan_folder(folder, index)
+    assert (reasons(result), result.embedded) == ({}, 1)
+
+
+@pytest.mark.parametrize(("what", "reason"), [("remove", "vanished"), ("change", "changed")])
+def test_file_that_goes_or_changes_while_scanning_is_skipped(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, reason: str
+) -> None:
+    victim = save(folder, "victim.png", 6, modified=3000)
+    real = decode.open_media
+
+    def open_media(source: bytes | Path, *arguments: object) -> Media:
+        if source == content:
+            victim.unlink() if what == "remove" else victim.write_bytes(encoded("PNG", 7))
+        return real(source, *arguments)  # type: ignore[arg-type]
+
+    content = victim.read_bytes()
+    monkeypatch.setattr(decode, "open_media", open_media)
+    index = tmp_path / "index"
+    assert reasons(scan_folder(folder, index)) == {"victim.png": reason}
+    result = scan_folder(folder, index)
+    assert reasons(result) == {}
+    assert result.images == (2 if what == "remove" else 3)
+
+
+def test_file_that_is_gone_when_its_turn_comes_is_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(folder, "gone.png", 6)
+    real = Path.open
+
+    def vanish(self: Path, *arguments: object, **options: object) -> object:
+        if self.name == "gone.png":
+            self.unlink()
+        return real(self, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", vanish)
+    assert reasons(scan_folder(folder)) == {"gone.png": "vanished"}
+
+
+def test_twins_of_a_file_that_changed_are_read_themselves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of three identical files changes while it is read; the others are as good as before."""
+    content = encoded("PNG", 8)
+    for number in range(3):
+        (folder / f"twin {number}.png").write_bytes(content)
+        date(folder / f"twin {number}.png", 3000 + number)
+    real = decode._check_unchanged
+    met: list[str] = []
+
+    def check(file: decode.Found) -> None:
+        met.append(file.path)
+        if "twin" in file.path and sum("twin" in path for path in met) == 1:
+            raise InvalidFrame(Reason.CHANGED, "it changed")
+        real(file)
+
+    monkeypatch.setattr(decode, "_check_unchanged", check)
+    result = scan_folder(folder)
+    assert list(reasons(result).values()) == ["changed"]
+    assert result.images == 4
+
+
+def test_many_identical_bad_files_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, opened = decode.open_media, []
+
+    def open_media(source: bytes | Path, *arguments: object) -> Media:
+        opened.append(source)
+        return real(source, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "open_media", open_media)
+    for number in range(600):
+        (tmp_path / f"{number}.txt").write_text("milk")
+    result = scan_folder(tmp_path)
+    assert len(opened) == 1
+    assert len(result.skipped) == 600
+
+
+def test_fault_of_a_decoder_costs_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "odd.png").write_bytes(encoded("PNG", 9))
+    odd = (folder / "odd.png").read_bytes()
+    real = decode.open_media
+
+    def open_media(source: bytes | Path, *arguments: object) -> Media:
+        if source == odd:
+            raise ZeroDivisionError("a bug")
+        return real(source, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "open_media", open_media)
+    result = scan_folder(folder)
+    [skipped] = result.skipped
+    assert (skipped.reason, skipped.detail) == ("decode", "ZeroDivisionError: a bug")
+    assert result.images == 2
+
+
+def test_large_file_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "READ_WHOLE_BYTES", 100)
+    save_clip(folder / "clip.mp4", [5, 6])
+    result = scan_folder(folder)
+    assert (result.images, result.videos, result.skipped) == (2, 1, ())
+    assert pairs(result) == {("good copy.png", "good.png")}
+
+
+def test_loop_is_told_and_does_not_stop_the_scan(folder: Path) -> None:
+    (folder / "loop").symlink_to(folder)
+    result = scan_folder(folder)
+    assert pairs(result) == {("good copy.png", "good.png")}
+    assert reasons(result) == {"loop": "not-a-file"}
