@@ -1,0 +1,172 @@
+"""The skeleton that every worker process shares: signals, retries, drain, exit code, health.
+
+A worker is made, stepped until SIGTERM or SIGINT, drained and closed. A step that fails because something outside
+failed costs that worker: it is closed without drain, and a new one is made after a pause, a bounded number of times in
+a row. All other errors end the process.
+
+    class Copier:
+        def step(self) -> None: ...                  # a bounded piece of work, at most about a second
+        def ready(self) -> bool: ...
+        def drain(self, seconds: float) -> None: ... # finish or drop what is under way, and confirm it
+        def close(self) -> None: ...
+
+    run_worker("copier", Copier, host="127.0.0.1", port=9103)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn, Protocol
+
+from neardup.pipeline.errors import DependencyError
+from neardup.workers.health import Health, HealthServer
+
+logger = logging.getLogger(__name__)
+DRAIN_SECONDS = 8.0
+"""Out of the 10 s in which a worker has to be gone."""
+MAX_FAILURES = 10
+"""In a row; with the pauses between them that is about a minute and a half."""
+STEADY_SECONDS = 60.0
+"""A worker that has lived so long ends a row of failures."""
+MAX_PAUSE_SECONDS = 15.0
+
+
+class Worker(Protocol):
+    """One connected worker; used by one thread."""
+
+    def step(self) -> None:
+        """Do a bounded piece of work; wait at most about a second where there is none.
+
+        Raises:
+            DependencyError: something outside failed; this worker will be closed and replaced.
+        """
+
+    def ready(self) -> bool:
+        """Return whether it is connected and has what it works with."""
+
+    def drain(self, seconds: float) -> None:
+        """Finish or drop what is under way and confirm what is done, within the time; nothing follows but `close`."""
+
+    def close(self) -> None:
+        """Let go of connections and threads; must not wait long and may be called after any failure."""
+
+
+def run_worker(
+    name: str,
+    make: Callable[[], Worker],
+    host: str,
+    port: int,
+    stop: threading.Event | None = None,
+    pause: Callable[[float], object] | None = None,
+) -> None:
+    """Run workers one after the other until SIGTERM or SIGINT (or until `stop` is set), then return.
+
+    Args:
+        make: connects; raises DependencyError where that fails.
+        port: of /healthz, /readyz and /metrics; 0 takes a free one.
+        pause: waits between failures, for tests; by default until the time is over or `stop` is set.
+    Raises:
+        DependencyError: MAX_FAILURES times in a row something outside failed.
+        PipelineError: what a worker ended with otherwise.
+    """
+    stopping = stop or threading.Event()
+    health = Health()
+    server = HealthServer(health, host, port)
+    try:
+        with _signals(stopping):
+            logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
+            _run(name, make, health, stopping, pause or stopping.wait)
+            logger.info("worker ended name=%s", name)
+    finally:
+        server.close()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now: a decoder that is deep in a video must not keep a drained worker from going."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _run(
+    name: str,
+    make: Callable[[], Worker],
+    health: Health,
+    stopping: threading.Event,
+    pause: Callable[[float], object],
+) -> None:
+    failures = 0
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            _live(make, health, stopping)
+            return
+        except Exception as error:
+            failed = _as_dependency(error)
+            if failed is None:
+                raise
+            health.ready = False
+            failures = 1 if time.monotonic() - started > STEADY_SECONDS else failures + 1
+            if failures >= MAX_FAILURES:
+                raise failed from error
+            seconds = min(0.25 * 2**failures, MAX_PAUSE_SECONDS)
+            logger.warning(
+                "worker failed, will start again name=%s failures=%d pause=%.1f error=%s",
+                name, failures, seconds, failed,
+                exc_info=not isinstance(error, DependencyError),
+            )  # fmt: skip
+            health.beat()
+            pause(seconds)
+
+
+def _live(make: Callable[[], Worker], health: Health, stopping: threading.Event) -> None:
+    worker = make()
+    try:
+        while not stopping.is_set():
+            health.beat()
+            worker.step()
+            health.ready = worker.ready()
+        health.ready = False
+        health.beat()
+        worker.drain(DRAIN_SECONDS)
+    finally:
+        worker.close()
+
+
+def _as_dependency(error: Exception) -> DependencyError | None:
+    """Return the error if it is one of the surroundings, also as a client library's own."""
+    if isinstance(error, DependencyError):
+        return error
+    library = type(error).__module__.partition(".")[0]
+    if library in ("kafka", "redis") or isinstance(error, ConnectionError):
+        return DependencyError(f"{library}: {type(error).__name__}: {error}")
+    return None
+
+
+@contextmanager
+def _signals(stopping: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set the event; a second SIGINT interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
