@@ -114,19 +114,21 @@ def find_segments(query: Track, reference: Track, votes: Votes, evidence: Eviden
     aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))
     free = np.ones(len(query.pts), dtype=np.bool_)
     claimed = np.full(len(reference.pts), -np.inf)
+    least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
     found: list[Segment] = []
     for one in aligned:
         agrees = (one.strength >= min_vote) & free & query.speaks
         # Frames that another segment has taken end a run as frames that disagree do.
         for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
+            if agrees[start : stop + 1].sum() < least:
+                continue
             segment = _segment(query, reference, one, agrees, start, stop)
             shown = slice(segment.reference[0], segment.reference[1] + 1)
             # In a still scene every offset fits, in a lively one some other moments nearly. A stretch that is shown
             # once more has to fit nearly as well as it did the first time.
             repeated = (claimed[shown] > -np.inf).mean() > 0.5
             doubtful = repeated and not segment.contrast >= REPEATED * claimed[shown].max()
-            enough = segment.votes >= min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
-            if enough and not doubtful and not segment.contrast < SAME_SCENE:
+            if not doubtful and not segment.contrast < SAME_SCENE:
                 found.append(segment)
                 free[start : stop + 1] = False
                 claimed[shown] = np.inf if math.isnan(segment.contrast) else max(segment.contrast, 0.5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -485,6 +485,7 @@ class State:
         return Pictures(self._vectors.read(rows), self.rows.hash[rows], self.rows.background[rows])
 
     def _side(self, item: Item) -> Side:
+        @cache  # a query is compared with many
         def track() -> Track:
             rows = item.rows
             return Track(
