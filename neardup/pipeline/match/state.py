@@ -40,6 +40,8 @@ from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Ids, 
 
 CANDIDATES = 64
 """Nearest descriptors fetched for each descriptor of a query."""
+MOST_CANDIDATES = 1024
+"""The same where all of those are likely matches."""
 MIN_REFERENCES = 500
 """Thresholds assume at least so many: a young index is no reason to believe weak evidence, it will grow."""
 MIN_DETAIL = 8
@@ -358,8 +360,28 @@ class State:
         found = self._index.search(pictures.vectors[asking], k)
         bits = differing_bits(pictures.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
         strength = self._evidence.of(found.distances, bits, pictures.background[asking][:, None])
-        query, place = np.nonzero((strength >= floor) & (found.ids >= 0))
-        return Pairs(asking[query], found.ids[query, place], found.distances[query, place], strength[query, place])
+        # Where every candidate is likely a match, a still video may have filled the places of others.
+        crowded = strength[:, -1] >= self._judge.thresholds(self._chances).min_unsure
+        more = min(MOST_CANDIDATES, len(self._index))
+        if k >= more or not crowded.any():
+            crowded[:] = False
+        query, place = np.nonzero((strength >= floor) & (found.ids >= 0) & ~crowded[:, None])
+        pairs = Pairs(asking[query], found.ids[query, place], found.distances[query, place], strength[query, place])
+        if k >= MOST_CANDIDATES:
+            pairs = self._nearest_of_each_item(pairs)
+        if not crowded.any():
+            return pairs
+        pairs = _join([pairs, self._search_some(pictures, asking[crowded], more, floor)])
+        return pairs.take(np.argsort(pairs.query, kind="stable"))
+
+    def _nearest_of_each_item(self, pairs: Pairs) -> Pairs:
+        """Keep for each query, whose pairs are sorted by distance, no more than CANDIDATES descriptors of one item."""
+        items = self.rows.item[pairs.reference]
+        order = np.lexsort((items, pairs.query))
+        new = np.diff(pairs.query[order], prepend=-1) | np.diff(items[order], prepend=-1)
+        starts = np.flatnonzero(new)
+        rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+        return pairs.take(np.sort(order[rank < CANDIDATES]))
 
     def _with_earlier_in_batch(
         self, pairs: Pairs, rows: Ids, pictures: Pictures, speaks: npt.NDArray[np.bool_], floor: float

@@ -137,6 +137,16 @@ def test_copy_of_a_long_still_scene_is_a_copy_as_a_whole() -> None:
     assert (match.decision, match.whole) == (Decision.DUPLICATE, True)
 
 
+@pytest.mark.parametrize("frames", [40, 100, 700])
+def test_still_video_does_not_hide_what_else_is_alike(frames: int) -> None:
+    log = Log()
+    log.add(*video("lecture", np.repeat(at(0), frames, axis=0)), picture("slide", 38))
+    verdict = log.verdict(picture("q", 18))
+    assert [match.reference for match in verdict.matches] == ["lecture", "slide"]
+    (found,) = log.state.lookup([picture("asked", 18)], 2)
+    assert [match.reference for match in found] == ["lecture", "slide"]
+
+
 def test_identical_long_still_scene_costs_no_square_of_its_frames() -> None:
     still = np.repeat(at(0), 1200, axis=0)
     log = Log()
