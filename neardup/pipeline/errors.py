@@ -39,6 +39,14 @@ class Reason(str, Enum):
     """The file was there when listed and gone when opened."""
     CHANGED = "changed"
     """The file changed while it was being read."""
+    SCHEMA = "schema"
+    """A message is not formed as it should be: its key, a header, its URI."""
+    FETCH = "fetch"
+    """What a URI leads to could not be had, or is not what was announced."""
+    FORBIDDEN = "forbidden"
+    """A URI leads where this process may not go."""
+    MODEL = "model"
+    """The network fails on this content, and not on others."""
 
 
 class PipelineError(Exception):

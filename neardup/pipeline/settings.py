@@ -40,10 +40,35 @@ class Settings(BaseSettings):
     media_retention_days: float = Field(7.0, gt=0, le=36_500, description="days that `media` keeps a record at least")
     replication_factor: int = Field(1, ge=1, le=32_767, description="brokers that hold each topic when it is made")
 
+    blobs: str = Field("", description="where large media lie: a folder or a URL such as s3://bucket/neardup")
+    fetch_allow: str = Field("", description="prefixes of URIs that workers may read, with commas between; none else")
+    fetch_private: bool = Field(False, description="whether allowed hosts may have private addresses")
+    fetch_max_bytes: int = Field(2**30, gt=0, description="most bytes read from a URI of http or https")
+    fetch_seconds: float = Field(60.0, gt=0, le=3600, description="longest time for reading a URI of http or https")
+    max_batch_wait_seconds: float = Field(0.02, ge=0, le=10, description="longest wait of a frame for its batch")
+    max_in_flight_bytes: int = Field(
+        128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
+    )
+    max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
+
     @property
     def limits(self) -> Limits:
         """What an item may ask of us."""
         return Limits(self.max_bytes, self.max_video_bytes, self.max_pixels, self.max_seconds, self.max_frames)
+
+    @property
+    def blobs_url(self) -> str:
+        """Where large media lie, as a URL without a slash at its end."""
+        if "://" in self.blobs:
+            return self.blobs.rstrip("/")
+        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+        folder = Path(self.blobs).expanduser() if self.blobs else home / "neardup" / "blobs"
+        return Path(os.path.abspath(folder)).as_uri()  # noqa: PTH100 (links are left as they are)
+
+    @property
+    def fetch_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of URIs that may be read."""
+        return tuple(prefix.strip() for prefix in self.fetch_allow.split(",") if prefix.strip())
 
     @property
     def worker_threads(self) -> int:
