@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +14,6 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings
-from neardup.workers.cli import run
 from neardup.workers.topics import (
     MAX_RECORD_BYTES,
     check_topics,
@@ -113,27 +115,32 @@ def test_the_largest_record_goes_through_and_has_the_brokers_time(admin: KafkaAd
     assert abs(record.timestamp / 1000 - time.time()) < 60
 
 
-def test_the_command_makes_and_lists(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_makes_and_lists(settings: Settings, tmp_path: Path) -> None:
     save_checkpoint(a_checkpoint(), tmp_path / "model.safetensors")
-    monkeypatch.setenv("NEARDUP_MODEL", str(tmp_path / "model.safetensors"))
-    monkeypatch.setenv("NEARDUP_KAFKA", settings.kafka)
-    monkeypatch.setenv("NEARDUP_TOPIC_PREFIX", settings.topic_prefix)
-    assert run(["topics", "create", "--partitions", "3", "--json"]) == 0
-    made = json.loads(capsys.readouterr().out)
+    given = {
+        "MODEL": str(tmp_path / "model.safetensors"),
+        "KAFKA": settings.kafka,
+        "TOPIC_PREFIX": settings.topic_prefix,
+    }
+    environment = {**os.environ, **{f"NEARDUP_{name}": value for name, value in given.items()}}
+
+    def topics(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "neardup.workers.cli", "topics", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    made = json.loads(topics("create", "--partitions", "3", "--json").stdout)
     assert [(one["created"], one["partitions"], one["retention_ms"]) for one in made] == [
         (True, 3, 7 * 86_400_000),
         (True, 1, 30 * 86_400_000),
         (True, 1, -1),
         (True, 1, -1),
     ]
-    assert run(["topics", "create"]) == 0
-    told = capsys.readouterr()
-    assert f"{settings.topic_prefix}.media: exists, 3 partitions, kept 7 days" in told.out
-    assert "stays at 3 partitions, not 8" in told.err
-    assert run(["topics", "list"]) == 0
-    listed = capsys.readouterr().out.splitlines()
+    again = topics("create")
+    assert again.returncode == 0
+    assert f"{settings.topic_prefix}.media: exists, 3 partitions, kept 7 days" in again.stdout
+    assert "stays at 3 partitions, not 8" in again.stderr
+    listed = topics("list").stdout.splitlines()
     assert [line.split()[0] for line in listed] == sorted(one["name"] for one in made)
-    assert run(["topics", "create", "--replication-factor", "3"]) == 2
-    assert "replication factor is 1, wanted 3 or more" in capsys.readouterr().err
+    refused = topics("create", "--replication-factor", "3")
+    assert refused.returncode == 2
+    assert "replication factor is 1, wanted 3 or more" in refused.stderr
