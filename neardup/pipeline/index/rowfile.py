@@ -67,6 +67,11 @@ class RowFile:
         """The file."""
         return self._path
 
+    @property
+    def crc(self) -> int:
+        """CRC-32 of all rows."""
+        return self._crc
+
     def append(self, records: Records) -> None:
         """Write rows after the last; a failed write leaves what was there before."""
         data = records.tobytes()
@@ -87,6 +92,14 @@ class RowFile:
                     self._path, dtype=self._row, mode="r", offset=HEADER_BYTES, shape=(self._length,)
                 )
         return self._mapped
+
+    def truncate(self, length: int, crc: int) -> None:
+        """Drop, durably, the rows after the first ones, whose checksum is given."""
+        self._length, self._crc = length, crc
+        self._mapped = np.empty(0, self._row)
+        with naming(self._path, "drop rows"):
+            self._commit(durable=True)
+        self._cut()  # cut off at the next open where this is not reached
 
     def flush(self, durable: bool) -> None:
         """Commit all rows: first the rows to the disk, then the slot that counts them."""

@@ -6,18 +6,20 @@ that can be found.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.index.rowfile import SPACE_BYTES, Records, RowFile
 from neardup.pipeline.types import Descriptors, Ids
 
 Rows: TypeAlias = npt.NDArray[np.int64] | slice
 """Row numbers, from 0, taken as checked."""
+_CHUNK_ROWS = 16384
 
 
 class VectorFile:
@@ -101,6 +103,28 @@ class VectorFile:
         """Return the ids of rows, int64 (n,)."""
         return self._rows.rows()["id"][: len(self)][rows].astype(np.int64)
 
+    @property
+    def whole_checksum(self) -> int:
+        """CRC-32 of all rows as they are stored, known without reading them."""
+        return self._rows.crc if isinstance(self._rows, RowFile) else self.checksum(len(self))
+
+    def checksum(self, rows: int) -> int:
+        """Return the CRC-32 of the first rows as they are stored; reads all of them."""
+        crc = 0
+        for start in range(0, rows, _CHUNK_ROWS):
+            crc = zlib.crc32(self.records(slice(start, min(rows, start + _CHUNK_ROWS))).tobytes(), crc)
+        return crc
+
+    def truncate(self, rows: int) -> None:
+        """Drop, durably, all but the first rows, 0 to `len(self)`.
+
+        Raises:
+            DependencyError: the disk is full or failed; the rows are as they were, or dropped at the next open.
+        """
+        if not 0 <= rows <= len(self):
+            raise UsageError(f"truncate to {rows} rows: there are {len(self)}")
+        self._rows.truncate(rows, self.checksum(rows))
+
     def flush(self, *, durable: bool = True) -> None:
         """Make all rows durable; in memory there is nothing to do.
 
@@ -139,6 +163,9 @@ class _RowArray:
 
     def rows(self) -> Records:
         return self._array
+
+    def truncate(self, length: int, crc: int) -> None:  # noqa: ARG002
+        self._length = length
 
     def flush(self, durable: bool) -> None:
         pass

@@ -6,7 +6,7 @@ never chains from member to member into one huge group.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,16 +91,30 @@ class Items:
             self._by_number[same_pixels[0]] if same_pixels else None,
         )
 
+    @property
+    def numbers_given(self) -> int:
+        """How often `next_number` was asked: higher than any number."""
+        return self._next_number
+
+    def restore(self, items: Iterable[Item], numbers_given: int) -> None:
+        """Take in, while empty, what iteration gave and `numbers_given` was."""
+        for item in items:
+            self._enter(item)
+        self._next_number = numbers_given
+
     def add(self, item: Item) -> None:
         """Take in an item whose star is settled."""
+        self._enter(item)
+        if not item.is_head:
+            self._by_number[item.head].members.append(item.number)
+
+    def _enter(self, item: Item) -> None:
         self._by_number[item.number] = item
         self._by_id[item.id] = item.number
         if item.sha256:
             self._by_content.setdefault(item.sha256, []).append(item.number)
         if item.pixels_digest:
             self._by_pixels.setdefault(item.pixels_digest, []).append(item.number)
-        if not item.is_head:
-            self._by_number[item.head].members.append(item.number)
 
     def remove(self, item: Item) -> list[Item]:
         """Forget an item; return the members that are left without a head, earliest first."""
@@ -142,6 +156,10 @@ class Rows:
 
     def __len__(self) -> int:
         return self._size
+
+    def columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return all columns by name, as far as they have a meaning; views."""
+        return {name: column[: self._size] for name, column in vars(self).items() if isinstance(column, np.ndarray)}
 
     def append(self, count: int, **values: npt.ArrayLike) -> Ids:
         """Append `count` rows, a value or an array (count, …) for each column but `shared`, which starts at 0."""

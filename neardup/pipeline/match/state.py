@@ -7,7 +7,7 @@ is compared only with items of smaller offsets, and among those only with heads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Protocol
@@ -73,7 +73,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Pending:
+class Pending:
     """An item of which the last part has not been seen."""
 
     first: Described
@@ -86,6 +86,18 @@ class _Pending:
     def rows(self) -> Ids:
         """Rows of its descriptors so far, int64 (n,), in order of time."""
         return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a state consists of; see `State`."""
+
+    items: Items
+    rows: Rows
+    pending: dict[str, Pending]
+    removed: set[str]
+    index: Index
+    vectors: Vectors
 
 
 class State:
@@ -118,15 +130,21 @@ class State:
         self._stars = stars
         self._references = 0
         self._unindexed: list[Ids] = []
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, Pending] = {}
         self._removed: set[str] = set()
+        self._published: Mapping[int, Verdict] = {}
 
-    def apply(self, entries: Sequence[Entry]) -> list[Envelope]:
+    def apply(self, entries: Sequence[Entry], published: Mapping[int, Verdict] | None = None) -> list[Envelope]:
         """Take in records of the log, in order, and return one envelope for each.
 
         Described items are embedded, searched and compared as one batch as far as they do not depend on each other's
         removal; the result is that of applying the records one at a time.
+
+        Args:
+            published: verdicts that were given earlier, by offset; each takes the place of the one found now, for an
+                approximate search need not find the same again.
         """
+        self._published = published or {}
         envelopes: list[Envelope] = []
         run: list[Entry] = []
         done: set[str] = set()
@@ -173,6 +191,15 @@ class State:
             found.append(self._matches(query, Side(query.kind, partial(_same, track)), mine, k, False))
             start = stop
         return found
+
+    def parts(self) -> Parts:
+        """Return what the state consists of, to be written down; not a copy."""
+        return Parts(self.items, self.rows, self._pending, self._removed, self._index, self._vectors)
+
+    def restore(self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str]) -> None:
+        """Take over what was written down; the index and the vectors hold what belongs to it already."""
+        self.items, self.rows, self._pending, self._removed = items, rows, pending, removed
+        self._references = len(self._index)
 
     def close(self) -> None:
         """Let go of files, memory and processes; the state is of no use afterwards."""
@@ -316,17 +343,18 @@ class State:
             first = stop
         # Only with the last part an item is compared, all of it, since what came between its parts is earlier too.
         found = iter(self._candidates([p for p, record in zip(pendings, records, strict=True) if record.last]))
-        envelopes = [
-            Envelope(offset=entry.offset, events=(self._settle(pending, next(found)),) if record.last else ())
-            for entry, record, pending in zip(entries, records, pendings, strict=True)
-        ]
+        envelopes = []
+        for entry, record, pending in zip(entries, records, pendings, strict=True):
+            published = self._published.get(entry.offset)
+            events = (self._settle(pending, next(found), published),) if record.last else ()
+            envelopes.append(Envelope(offset=entry.offset, events=events))
         self._flush()
         return envelopes
 
-    def _part(self, record: Described) -> _Pending:
+    def _part(self, record: Described) -> Pending:
         """Return the item that a part belongs to, the part counted in."""
         if record.part == 0:
-            self._pending[record.id] = _Pending(record, self.items.next_number())
+            self._pending[record.id] = Pending(record, self.items.next_number())
         pending = self._pending[record.id]
         pending.parts = record.part + 1
         pending.frames += len(record.pts)
@@ -334,7 +362,7 @@ class State:
             del self._pending[record.id]
         return pending
 
-    def _candidates(self, pendings: Sequence[_Pending]) -> list[Pairs]:
+    def _candidates(self, pendings: Sequence[Pending]) -> list[Pairs]:
         """Return for each item its pairs with all that is earlier; in those, the query is a frame of the item."""
         if not pendings:
             return []
@@ -401,8 +429,8 @@ class State:
 
     # -- one item ------------------------------------------------------------------------------------------------
 
-    def _settle(self, pending: _Pending, pairs: Pairs) -> Verdict:
-        """Decide on an item whose descriptors are all known, and take it in."""
+    def _settle(self, pending: Pending, pairs: Pairs, published: Verdict | None) -> Verdict:
+        """Decide on an item whose descriptors are all known, unless that was done, and take it in."""
         first = pending.first
         item = Item(
             number=pending.number,
@@ -419,6 +447,8 @@ class State:
             self.rows.shared[item.rows] = self._sharers(pairs, pending.frames)
         matches = self._matches(first, self._side(item), pairs, MAX_MATCHES, True)
         matches = [match for match in matches if match.decision is not Decision.DISTINCT]
+        if published is not None:
+            matches = list(published.matches)
         whole = next((m for m in matches if m.whole and m.decision is Decision.DUPLICATE), None)
         head = self.items.named(whole.reference) if whole is not None and self._stars else None
         if head is None:

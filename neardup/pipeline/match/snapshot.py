@@ -1,0 +1,166 @@
+"""Snapshots of a state, each good for one offset of the log.
+
+    <folder>/vectors                      the append-only file of all descriptors, shared by the snapshots
+    <folder>/snapshot-<offset>/           see `index.snapshot`: a manifest with the checksum of each file of
+        tables.msgpack                    items, parts under way, removed ids, how many rows there were and their CRC
+        rows/<column>.npy                 the columns of `Rows`
+        index/                            the index, a snapshot of its own
+
+The vector file may be ahead of a snapshot, since it grows with every record: `load` cuts it back to the rows that the
+snapshot knows. Two snapshots are kept; one that is damaged or of another space is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from neardup.pipeline.errors import ConfigError, PipelineError
+from neardup.pipeline.index.durable import fsync_folder, naming
+from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
+from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.state import Pending, State
+
+logger = logging.getLogger(__name__)
+VECTORS = "vectors"
+KEPT = 2
+NOTHING = -1
+"""The offset that an empty state stands for."""
+_VERSION = 1
+_NAME = re.compile(r"snapshot-(\d{20})")
+_TABLES = "tables.msgpack"
+
+
+class _Tables(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot holds besides arrays; items are in the order in which they were taken in."""
+
+    version: int = _VERSION
+    offset: int
+    vectors: int
+    vectors_crc32: int
+    items: list[Item]
+    numbers_given: int
+    pending: dict[str, Pending]
+    removed: list[str]
+
+
+class Snapshots:
+    """The snapshots of one state in a folder that no other process uses.
+
+    Args:
+        reached: told the name of each point where a crash leaves the disk differently, for tests.
+    """
+
+    def __init__(self, folder: Path, reached: Callable[[str], object] = lambda _: None) -> None:
+        self._folder = folder
+        self._reached = reached
+
+    def save(self, state: State, offset: int) -> None:
+        """Write down a state that stands for the log up to and with an offset; then drop all but the newest.
+
+        Raises:
+            DependencyError: the disk is full or failed; the former snapshots still stand.
+        """
+        parts = state.parts()
+        vectors = parts.vectors
+        if not isinstance(vectors, VectorFile):  # pragma: no cover
+            raise TypeError("only a state over a vector file can be written down")
+        vectors.flush()
+        self._reached("vectors-flushed")
+        tables = _Tables(
+            offset=offset,
+            vectors=len(vectors),
+            vectors_crc32=vectors.whole_checksum,
+            items=list(parts.items),
+            numbers_given=parts.items.numbers_given,
+            pending=parts.pending,
+            removed=sorted(parts.removed),
+        )
+
+        def fill(data: Path) -> None:
+            (data / _TABLES).write_bytes(msgspec.msgpack.encode(tables))
+            (data / "rows").mkdir()
+            for name, column in parts.rows.columns().items():
+                np.save(data / "rows" / f"{name}.npy", column, allow_pickle=False)
+            self._reached("snapshot-half-written")
+            parts.index.save(data / "index")
+            self._reached("snapshot-written")
+
+        write_snapshot(self._path(offset), vectors.dimension, vectors.space, fill)
+        with naming(self._folder, "fsync"):
+            fsync_folder(self._folder)
+        self._reached("snapshot-named")
+        for old in self.offsets()[KEPT:]:
+            shutil.rmtree(self._path(old), ignore_errors=True)
+
+    def load(self, state: State) -> int:
+        """Bring an empty state over this folder's vector file to the newest snapshot that is whole.
+
+        Returns:
+            the offset that the state now stands for; NOTHING, with an empty state, if there is no usable snapshot.
+        """
+        vectors = state.parts().vectors
+        if not isinstance(vectors, VectorFile):  # pragma: no cover
+            raise TypeError("only a state over a vector file can be read back")
+        for offset in self.offsets():
+            try:
+                self._load(state, vectors, offset)
+            except PipelineError as error:
+                logger.error("snapshot passed over offset=%d error=%s", offset, error)
+                self._put_aside(offset)
+                continue
+            return offset
+        vectors.truncate(0)
+        return NOTHING
+
+    def offsets(self) -> list[int]:
+        """Return the offsets of what looks like a snapshot, newest first."""
+        if not self._folder.is_dir():
+            return []
+        found = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def _put_aside(self, offset: int) -> None:
+        """Keep a refused snapshot for whoever wants to know, but only the last, and not as one of those that count."""
+        refused = self._folder / "refused"
+        with naming(refused, "put a snapshot aside"):
+            shutil.rmtree(refused, ignore_errors=True)
+            self._path(offset).rename(refused)
+
+    def _path(self, offset: int) -> Path:
+        return self._folder / f"snapshot-{offset:020d}"
+
+    def _load(self, state: State, vectors: VectorFile, offset: int) -> None:
+        data = read_snapshot(self._path(offset), vectors.dimension, vectors.space)
+        try:
+            tables = msgspec.msgpack.decode((data / _TABLES).read_bytes(), type=_Tables)
+            rows = _read_rows(data / "rows")
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"{data}: cannot be read as the snapshot of a state: {error}") from error
+        if (tables.version, tables.offset) != (_VERSION, offset):
+            raise ConfigError(f"{data}: version {tables.version}, offset {tables.offset}; wanted {_VERSION}, {offset}")
+        if not len(rows) == tables.vectors <= len(vectors):
+            raise ConfigError(
+                f"{data}: knows {tables.vectors} vectors in {len(rows)} rows, the vector file holds {len(vectors)}"
+            )
+        if vectors.checksum(tables.vectors) != tables.vectors_crc32:
+            raise ConfigError(f"{data}: the vector file holds other vectors")
+        state.parts().index.load(data / "index")
+        vectors.truncate(tables.vectors)
+        items = Items()
+        items.restore(tables.items, tables.numbers_given)
+        state.restore(items, rows, tables.pending, set(tables.removed))
+
+
+def _read_rows(folder: Path) -> Rows:
+    rows = Rows()
+    columns = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in rows.columns()}
+    rows.append(len(columns["item"]), **columns)
+    return rows
