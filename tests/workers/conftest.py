@@ -9,7 +9,7 @@ import pytest
 
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
-from neardup.workers.cli import run
+from neardup.workers.app import run
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
 

@@ -143,7 +143,7 @@ def test_unchanged_folder_of_2000_files_loads_no_network_and_takes_no_time(
         a_picture(number % 1700, 16 if number < 1700 else 24).save(folder / f"{number}.bmp")
     assert "2,000 embedded" in neardup("scan", folder, "--index", "index").output
     program = (
-        "import sys; from neardup.workers.cli import run; "
+        "import sys; from neardup.workers.app import run; "
         f"code = run(['scan', {str(folder)!r}, '--index', 'index']); "
         "print(sorted({'torch', 'openvino', 'scann', 'PIL', 'av'} & set(sys.modules)), code)"
     )

@@ -76,24 +76,28 @@ class Catalog:
         """
         self._space = space
         self._name = "the index in memory" if folder is None else f"index {visible(os.fspath(folder))}"
+        if folder is not None:
+            _make_writable(folder)
         with self._told():
-            if folder is not None:
-                _make_writable(folder)
             self._db = sqlite3.connect(":memory:" if folder is None else folder / NAME, timeout=_WAIT_SECONDS)
+        try:
+            self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        with self._told():
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             # A writer that dies leaves the last commit; synchronous NORMAL in WAL mode cannot corrupt the file.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
-        self._check_format()
-
-    def _check_format(self) -> None:
         found = self.meta("format")
         if found is None:
             self.set_meta("format", FORMAT)
             self.commit()
         elif found != FORMAT:
-            self.close()
             raise ConfigError(
                 f"{self._name} has format {found.decode(errors='replace')}, this version of neardup reads "
                 f"{FORMAT.decode()}; name another --index folder"

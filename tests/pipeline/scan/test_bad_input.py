@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.scan import decode
+from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
+from neardup.pipeline.scan import decode, run
+from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.types import Media
-from tests.pipeline.scan.build import a_picture, date, pairs, reasons, save, save_clip, scan_folder
+from tests.pipeline.scan.build import StandIn, a_picture, date, pairs, reasons, save, save_clip, scan_folder
 
 SETTLED = {"empty", "format", "decode", "truncated", "bomb", "too-large"}
 
@@ -233,3 +237,67 @@ def test_loop_is_told_and_does_not_stop_the_scan(folder: Path) -> None:
     result = scan_folder(folder)
     assert pairs(result) == {("good copy.png", "good.png")}
     assert reasons(result) == {"loop": "not-a-file"}
+
+
+def test_full_disk_ends_the_scan_in_one_line_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, index = tmp_path / "media", tmp_path / "index"
+    for number in range(120):
+        save(folder, f"{number}.bmp", number, side=16, modified=number)
+    scan_folder(folder / "0.bmp", index)
+    real = sqlite3.connect
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database = real(*arguments, **options)
+        database.execute("PRAGMA max_page_count = 20")  # SQLite answers as it does where the disk is full
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    monkeypatch.setattr(run, "COMMIT_SECONDS", 0.0)
+    with pytest.raises(DependencyError, match="full"):
+        scan_folder(folder, index)
+    monkeypatch.undo()
+    embedder = StandIn()
+    result = scan_folder(folder, index, embedder)
+    assert result.images == 120
+    assert embedder.tiles < 119
+
+
+def test_catalog_of_a_later_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    with closing(Catalog(tmp_path / "index", "s")) as catalog:
+        catalog.set_meta("format", b"99")
+        catalog.commit()
+    with pytest.raises(ConfigError, match="format 99, this version of neardup reads 1"):
+        scan_folder(folder, tmp_path / "index")
+
+
+def scan_or_complaint(folder: Path, index: Path) -> int | str:
+    """Return the number of images, or that the index was found to be damaged."""
+    try:
+        return scan_folder(folder, index).images
+    except ConfigError as error:
+        return "damaged" if "is damaged" in str(error) else str(error)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_damage_in_the_middle_of_the_catalog_is_told(folder: Path, tmp_path: Path, share: float) -> None:
+    for number in range(60):
+        save(folder, f"{number}.bmp", number, side=16)
+    scan_folder(folder, tmp_path / "index")
+    path = tmp_path / "index" / "catalog.sqlite"
+    content = bytearray(path.read_bytes())
+    start = int(len(content) * share)
+    content[start : start + 4096] = bytes(4096)
+    path.write_bytes(content)
+    save(folder, "new.png", 99)
+    assert scan_or_complaint(folder, tmp_path / "index") in (63, "damaged")
+
+
+def test_catalog_cut_short_is_told_or_read(folder: Path, tmp_path: Path) -> None:
+    scan_folder(folder, tmp_path / "index")
+    path = tmp_path / "index" / "catalog.sqlite"
+    content = path.read_bytes()
+    for end in (0, 50, 5000, len(content) - 4096):
+        path.write_bytes(content[:end])
+        assert scan_or_complaint(folder, tmp_path / "index") in (2, "damaged")

@@ -1,0 +1,108 @@
+"""What a record of `media` says: an item by its key, and its content, in the record or behind a URI.
+
+Any Kafka client may have written it, so nothing is believed: what is not as it should be raises `InvalidFrame`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.fetch import Fetched, Rules, fetch
+
+MAX_ID_BYTES = 256
+URI_LIST = "text/uri-list"
+_BANK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item to describe.
+
+    Attributes:
+        content: its bytes, or the URI that leads to them.
+        sha256: what was announced of a URI's content.
+    """
+
+    id: str
+    bank: str
+    content: bytes | str
+    sha256: bytes | None = None
+
+    @contextmanager
+    def opened(self, rules: Rules) -> Iterator[Fetched]:
+        """Return the content and its hash.
+
+        Raises:
+            InvalidFrame: it cannot be had.
+        """
+        if isinstance(self.content, str):
+            with fetch(self.content, self.sha256, rules) as fetched:
+                yield fetched
+        else:
+            yield Fetched(hashlib.sha256(self.content).digest(), self.content)
+
+
+def read_id(key: bytes | None) -> str:
+    """Return the item's id.
+
+    Raises:
+        InvalidFrame: SCHEMA, it cannot be one.
+    """
+    if not key:
+        raise InvalidFrame(Reason.SCHEMA, "no key; it is the item's id")
+    if len(key) > MAX_ID_BYTES:
+        raise InvalidFrame(Reason.SCHEMA, f"the key has {len(key)} bytes, an id at most {MAX_ID_BYTES}")
+    return _text(key, "the key")
+
+
+def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> Item:
+    """Return what a record with a value says.
+
+    Raises:
+        InvalidFrame: SCHEMA, it is not formed as it should be.
+    """
+    id, named = read_id(key), dict(headers)
+    bank = _text(named.get("bank", b"seen"), "header bank")
+    if not _BANK.fullmatch(bank):
+        raise InvalidFrame(Reason.SCHEMA, f"header bank is {bank[:80]!r}, wanted up to 64 of a-z A-Z 0-9 . _ -")
+    if "pts" in named:
+        raise InvalidFrame(Reason.SCHEMA, "header pts: frames of live video are not taken yet")
+    content_type = _text(named.get("content-type", b""), "header content-type")
+    if content_type.partition(";")[0].strip().lower() != URI_LIST:
+        return Item(id, bank, value)
+    return Item(id, bank, _uri(value), _sha256(named))
+
+
+def attempts(headers: Sequence[tuple[str, bytes]]) -> int:
+    """Return how often the record was tried before: by then it had been a dead letter."""
+    value = dict(headers).get("attempts", b"0")
+    return int(value) if re.fullmatch(rb"[0-9]{1,6}", value) else 0
+
+
+def _uri(value: bytes) -> str:
+    lines = [line.strip() for line in _text(value, "the URI").splitlines()]
+    uris = [line for line in lines if line and not line.startswith("#")]  # RFC 2483, section 5
+    if len(uris) != 1:
+        raise InvalidFrame(Reason.SCHEMA, f"{len(uris)} URIs, wanted 1")
+    return uris[0]
+
+
+def _sha256(headers: Mapping[str, bytes]) -> bytes | None:
+    value = headers.get("sha256")
+    if value is None or len(value) == 32:
+        return value
+    if not re.fullmatch(rb"[0-9a-fA-F]{64}", value):
+        raise InvalidFrame(Reason.SCHEMA, "header sha256 is neither 32 bytes nor 64 hexadecimal digits")
+    return bytes.fromhex(value.decode())
+
+
+def _text(value: bytes, what: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidFrame(Reason.SCHEMA, f"{what} is not UTF-8") from error

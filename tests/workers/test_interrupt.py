@@ -1,0 +1,165 @@
+"""A scan that is stopped at any moment leaves an index from which the next one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.run import COMMIT_SECONDS
+from neardup.workers.commands.interrupt import Interrupt
+from tests.pipeline.scan.build import pairs, save, scan_folder
+from tests.workers.conftest import Command
+
+FILES = 240
+BATCH = 32
+TILE_SECONDS = 0.005
+_SLOW = (
+    f"TILE_SECONDS = {TILE_SECONDS}"
+    + """
+import sys, time
+from neardup.pipeline.embed import embedder
+from tests.pipeline.scan.build import StandIn
+
+class Slow(StandIn):
+    def embed(self, tiles):
+        time.sleep(TILE_SECONDS * len(tiles))
+        found = super().embed(tiles)
+        with open("embedded", "a") as file:
+            file.write(f"{len(tiles)}\\n")
+        return found
+
+embedder.make_embedder = lambda *arguments, **options: Slow()
+from neardup.workers.cli import main
+print("ready", flush=True)
+main()
+"""
+)
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    for number in range(FILES):
+        save(folder, f"{number}.bmp", number % (FILES - 20), side=16 if number < FILES - 20 else 24, modified=number)
+    return folder
+
+
+def start(model: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start a slow scan and return when the command begins."""
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOW, "scan", "media", "--index", "index"],
+        cwd=folder,
+        env={**os.environ, "NEARDUP_MODEL": str(model), "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def embedded(folder: Path) -> int:
+    """Return how many tiles all runs together gave to the network."""
+    path = folder / "embedded"
+    return sum(map(int, path.read_text().split())) if path.exists() else 0
+
+
+def kept(folder: Path) -> int:
+    with closing(Catalog(folder / "index", "any")) as catalog:
+        return sum(known.sha256 is not None for known in catalog.files().values())
+
+
+def reported(folder: Path) -> set[tuple[str, str]]:
+    """Return (name of the copy, name of the original) of all matches in the report."""
+    groups = json.loads((folder / "neardup-report" / "duplicates.json").read_text())["groups"]
+    return {
+        (Path(match["file"]["path"]).name, Path(group["original"]["path"]).name)
+        for group in groups
+        for match in group["matches"]
+    }
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_ctrl_c_loses_nothing_that_was_embedded(media: Path, model: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(3):
+        process = start(model, tmp_path)
+        time.sleep(chance.uniform(0.1, 1.0))
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        if output:  # it was done before
+            break
+        assert (process.returncode, errors) == (130, "neardup: interrupted\n")
+        assert kept(tmp_path) == embedded(tmp_path)
+    process = start(model, tmp_path)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert f"{FILES} images" in output
+    assert embedded(tmp_path) == FILES
+    assert reported(tmp_path) == pairs(scan_folder(media))
+
+
+def test_killed_scan_goes_on_from_its_last_commit(media: Path, model: Path, tmp_path: Path) -> None:
+    process = start(model, tmp_path)
+    while embedded(tmp_path) < FILES // 2:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=60)
+    lost = embedded(tmp_path) - kept(tmp_path)
+    assert 0 <= lost <= COMMIT_SECONDS / TILE_SECONDS + 2 * BATCH
+    process = start(model, tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert embedded(tmp_path) == FILES + lost
+    assert reported(tmp_path) == pairs(scan_folder(media))
+
+
+def press_twice() -> None:
+    with Interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second one did nothing")
+
+
+def test_second_ctrl_c_acts_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        press_twice()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_waits_for_the_check() -> None:
+    with Interrupt() as interrupt:
+        interrupt.check()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+        interrupt.check()
+
+
+def test_ctrl_c_is_not_lost_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), Interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ignored_ctrl_c_stays_ignored(neardup: Command, media: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGINT)
+            interrupt.check()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert neardup("scan", media).code == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
