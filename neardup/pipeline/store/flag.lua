@@ -2,17 +2,22 @@
 --
 -- KEYS[1]  prefix with hash tag, such as nd:{space}
 -- ARGV[1]  MessagePack: a list of {offset, list of events}; an event is
---          {"verdict", number, id, decision, head or "", bytes}    bytes: the verdict, for whoever reads it
+--          {"verdict", number, id, decision, head or "", n}    its MessagePack is ARGV[3 + n]
 --          {"gone", number, id}
 --          {"re-headed", number, new head, list of members}
 -- ARGV[2]  entries that the feed keeps, at least
--- Returns how many envelopes were applied.
+-- ARGV[3]  offset of the envelope before the first; -1 if there is none
+-- ARGV[4…] verdicts, for whoever reads them
+-- Returns how many envelopes were applied; -1, having done nothing, if the one before was not.
 --
 -- Arguments are unpacked before the first write: a script is atomic, but it is not undone when it fails.
 
 local prefix, keep = KEYS[1], ARGV[2]
 local envelopes = cmsgpack.unpack(ARGV[1])
 local applied = tonumber(redis.call('GET', prefix .. ':applied') or '-1')
+if applied < tonumber(ARGV[3]) then
+  return -1
+end
 
 local function leave(id)
   local head = redis.call('HGET', prefix .. ':v:' .. id, 'head')
@@ -35,13 +40,14 @@ for _, envelope in ipairs(envelopes) do
     for _, event in ipairs(envelope[2]) do
       local kind, number, id = event[1], event[2], event[3]
       if kind == 'verdict' then
+        local verdict = ARGV[3 + event[6]]
         leave(id)
-        redis.call('HSET', prefix .. ':v:' .. id, 'decision', event[4], 'verdict', event[6])
+        redis.call('HSET', prefix .. ':v:' .. id, 'decision', event[4], 'verdict', verdict)
         join(id, event[5])
         if event[4] ~= 'distinct' then
           -- 0-0 is no id of a stream, so numbers start at 1 there.
           redis.call('XADD', prefix .. ':feed', 'MAXLEN', '~', keep,
-            string.format('%d-%d', offset, number + 1), 'verdict', event[6])
+            string.format('%d-%d', offset, number + 1), 'verdict', verdict)
         end
       elseif kind == 'gone' then
         leave(id)

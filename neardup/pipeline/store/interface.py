@@ -34,13 +34,16 @@ class FlagStore(Protocol):
     def applied(self) -> int:
         """Return the offset of the last envelope that was applied, NOTHING_APPLIED before the first."""
 
-    def apply(self, envelopes: Sequence[Envelope]) -> int:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
         """Take in envelopes, in order of offset, all or none, and note the last offset in the same step.
 
         Those at or below `applied()` are passed over.
 
+        Args:
+            after: offset of the envelope before the first of these; NOTHING_APPLIED if there is none.
         Returns:
-            how many were applied.
+            how many were applied; None, and nothing was, if `applied()` is below `after`: the store was cleared or
+            lost since, and what comes after `applied()` has to be read again.
         Raises:
             DependencyError: the store did not answer; nothing is known of this call, repeat it.
         """

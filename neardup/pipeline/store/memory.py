@@ -26,8 +26,10 @@ class MemoryStore:
         """See `FlagStore`."""
         return self._applied
 
-    def apply(self, envelopes: Sequence[Envelope]) -> int:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
         """See `FlagStore`."""
+        if self._applied < after:
+            return None
         new = [envelope for envelope in envelopes if envelope.offset > self._applied]
         for envelope in new:
             for number, event in enumerate(envelope.events):
@@ -57,6 +59,7 @@ class MemoryStore:
     def _apply_event(self, event: Event, offset: int, number: int) -> None:
         if isinstance(event, Verdict):
             self._verdicts[event.id] = event
+            self._heads.pop(event.id, None)
             head = star_head(event)
             if head is not None:
                 self._heads[event.id] = head

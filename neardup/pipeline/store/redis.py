@@ -20,7 +20,7 @@ import msgspec
 import redis
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, Event, ReHeaded, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.messages import Envelope, ReHeaded, RemovedEvent, Replaced, Verdict
 from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
 from neardup.pipeline.store.memory import star_head
 
@@ -47,12 +47,13 @@ class RedisStore:
         found = self._told(lambda: self._redis.get(f"{self._prefix}:applied"))
         return NOTHING_APPLIED if found is None else int(found)
 
-    def apply(self, envelopes: Sequence[Envelope]) -> int:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
         """See `FlagStore`."""
-        if not envelopes:
-            return 0
-        packed = _encode([(envelope.offset, _events(envelope)) for envelope in envelopes])
-        return int(self._told(lambda: self._script(keys=[self._prefix], args=[packed, self._feed_entries])))
+        verdicts: list[bytes] = []
+        packed = _encode([(envelope.offset, _events(envelope, verdicts)) for envelope in envelopes])
+        arguments = [packed, self._feed_entries, after, *verdicts]
+        count = int(self._told(lambda: self._script(keys=[self._prefix], args=arguments)))
+        return None if count < 0 else count
 
     def verdict(self, item: str) -> Verdict | None:
         """See `FlagStore`."""
@@ -72,8 +73,8 @@ class RedisStore:
 
     def clear(self) -> None:
         """See `FlagStore`."""
-        # The watermark goes first: interrupted here, the next start rebuilds.
-        self._told(lambda: self._redis.delete(f"{self._prefix}:applied"))
+        # Interrupted after this, the next start rebuilds; a feed that outlived the watermark would refuse its entries.
+        self._told(lambda: self._redis.delete(f"{self._prefix}:applied", f"{self._prefix}:feed"))
         pattern = self._prefix + ":*"
 
         def remove() -> None:
@@ -99,18 +100,18 @@ class RedisStore:
             raise DependencyError(f"Redis: {error}") from error
 
 
-def _events(envelope: Envelope) -> list[tuple[object, ...]]:
-    return [one for number, event in enumerate(envelope.events) if (one := _event_for_lua(event, number))]
-
-
-def _event_for_lua(event: Event, number: int) -> tuple[object, ...]:
-    if isinstance(event, Verdict):
-        return ("verdict", number, event.id, event.decision.value, star_head(event) or "", _encode(event))
-    if isinstance(event, RemovedEvent | Replaced):
-        return ("gone", number, event.id)
-    if isinstance(event, ReHeaded):
-        return ("re-headed", number, event.new, list(event.members))
-    return ()
+def _events(envelope: Envelope, verdicts: list[bytes]) -> list[tuple[object, ...]]:
+    """Return events as the script takes them, appending verdicts to a list: Redis's MessagePack knows no bytes."""
+    events: list[tuple[object, ...]] = []
+    for number, event in enumerate(envelope.events):
+        if isinstance(event, Verdict):
+            verdicts.append(_encode(event))
+            events.append(("verdict", number, event.id, event.decision.value, star_head(event) or "", len(verdicts)))
+        elif isinstance(event, RemovedEvent | Replaced):
+            events.append(("gone", number, event.id))
+        elif isinstance(event, ReHeaded):
+            events.append(("re-headed", number, event.new, event.members))
+    return events
 
 
 def _place(event: str) -> tuple[int, int]:

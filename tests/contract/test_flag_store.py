@@ -1,0 +1,261 @@
+"""One suite for every store of flags: in memory, the reference, and in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.messages import (
+    Envelope,
+    Event,
+    Ignored,
+    Matched,
+    Redelivered,
+    ReHeaded,
+    RemovedEvent,
+    Replaced,
+    Verdict,
+)
+from neardup.pipeline.store.interface import NOTHING_APPLIED, FlagStore
+from neardup.pipeline.store.memory import MemoryStore
+from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.types import Decision
+from tests.integration.conftest import redis, services
+
+__all__ = ["redis", "services"]
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])
+def store(request: pytest.FixtureRequest) -> Iterator[FlagStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    made = RedisStore(request.getfixturevalue("redis"), "f00d")
+    yield made
+    made.close()
+
+
+def matched(reference: str, decision: Decision = Decision.DUPLICATE, whole: bool = True) -> Matched:
+    return Matched(
+        reference=reference,
+        bank="seen",
+        decision=decision,
+        distance=0.1,
+        evidence=0.9,
+        probability=0.99,
+        whole=whole,
+    )
+
+
+def new(item: str) -> Verdict:
+    return Verdict(id=item, decision=Decision.DISTINCT)
+
+
+def copy(item: str, head: str) -> Verdict:
+    return Verdict(id=item, decision=Decision.DUPLICATE, matches=(matched(head),))
+
+
+def unsure(item: str, of: str) -> Verdict:
+    return Verdict(id=item, decision=Decision.UNSURE, matches=(matched(of, Decision.UNSURE),))
+
+
+def re_headed(old: str, head: str, members: set[str]) -> ReHeaded:
+    return ReHeaded(old=old, new=head, members=tuple(members - {head}))
+
+
+def log(*events: Event | tuple[Event, ...]) -> list[Envelope]:
+    return [
+        Envelope(offset=offset, events=one if isinstance(one, tuple) else (one,)) for offset, one in enumerate(events)
+    ]
+
+
+def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
+    return (
+        store.applied(),
+        [store.verdict(item) for item in ids],
+        [store.members(item) for item in ids],
+        store.feed("", 10_000),
+    )
+
+
+def test_an_empty_store_knows_nothing(store: FlagStore) -> None:
+    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [])
+    assert store.apply([]) == 0
+
+
+def test_copies_are_flagged_and_stand_under_their_head(store: FlagStore) -> None:
+    assert store.apply(log(new("a"), copy("b", "a"), (), unsure("c", "a"))) == 4
+    assert store.applied() == 3
+    assert store.verdict("a") == new("a")
+    assert store.verdict("b") == copy("b", "a")
+    assert store.members("a") == {"b"}
+    assert [(entry.event, entry.verdict.id) for entry in store.feed("", 10)] == [("1.0", "b"), ("3.0", "c")]
+
+
+def test_a_match_of_a_part_makes_no_member(store: FlagStore) -> None:
+    part = Verdict(id="b", decision=Decision.DUPLICATE, matches=(matched("a", whole=False),))
+    store.apply(log(new("a"), part))
+    assert store.members("a") == frozenset()
+    assert [entry.verdict for entry in store.feed("", 10)] == [part]
+
+
+def test_what_was_applied_is_passed_over(store: FlagStore) -> None:
+    envelopes = log(new("a"), copy("b", "a"), RemovedEvent(id="b"), copy("c", "a"))
+    assert store.apply(envelopes) == 4
+    before = contents(store)
+    assert store.apply(envelopes) == 0
+    assert [store.apply([envelope]) for envelope in envelopes] == [0, 0, 0, 0]
+    assert contents(store) == before
+    assert store.apply([*envelopes[2:], Envelope(offset=4, events=(copy("d", "a"),))]) == 1
+    assert [entry.verdict.id for entry in store.feed("", 10)] == ["b", "c", "d"]
+
+
+def test_envelopes_that_do_not_follow_are_refused(store: FlagStore) -> None:
+    envelopes = log(new("a"), copy("b", "a"), copy("c", "a"), copy("d", "a"))
+    store.apply(envelopes[:2])
+    assert store.apply(envelopes[3:], after=2) is None
+    assert store.applied() == 1
+    assert store.verdict("d") is None
+    assert store.apply(envelopes[2:], after=1) == 2
+    assert store.apply(envelopes[1:], after=0) == 0
+
+
+def test_a_removed_item_is_forgotten_and_stays_in_the_feed(store: FlagStore) -> None:
+    store.apply(log(new("a"), copy("b", "a"), RemovedEvent(id="b")))
+    assert store.verdict("b") is None
+    assert store.members("a") == frozenset()
+    assert [entry.verdict.id for entry in store.feed("", 10)] == ["b"]
+
+
+def test_a_new_version_takes_the_place_of_the_old(store: FlagStore) -> None:
+    store.apply(log(new("a"), new("x"), copy("b", "a"), (Replaced(id="b"), copy("b", "x"))))
+    assert store.verdict("b") == copy("b", "x")
+    assert (store.members("a"), store.members("x")) == (frozenset(), {"b"})
+    assert [entry.event for entry in store.feed("", 10)] == ["2.0", "3.1"]
+
+
+def test_members_of_a_lost_head_stand_under_the_new_one(store: FlagStore) -> None:
+    store.apply(
+        log(
+            new("a"),
+            copy("b", "a"),
+            copy("c", "a"),
+            copy("d", "a"),
+            (ReHeaded(old="a", new="b", members=("c",)), ReHeaded(old="a", new="d"), RemovedEvent(id="a")),
+            copy("e", "b"),
+        )
+    )
+    assert store.verdict("a") is None
+    assert [store.members(item) for item in "abd"] == [frozenset(), {"c", "e"}, frozenset()]
+    assert store.verdict("b") == copy("b", "a")  # what was said was said
+
+
+def test_redelivered_and_ignored_change_nothing_but_the_offset(store: FlagStore) -> None:
+    store.apply(log(new("a"), copy("b", "a")))
+    _, *before = contents(store)
+    store.apply(
+        [Envelope(offset=2, events=(Redelivered(id="b"),)), Envelope(offset=3, events=(Ignored(id="a", why=""),))]
+    )
+    applied, *after = contents(store)
+    assert (applied, after) == (3, before)
+
+
+def test_the_feed_is_read_on_from_an_event(store: FlagStore) -> None:
+    store.apply(log(new("a"), (copy("b", "a"), copy("c", "a")), *(copy(item, "a") for item in "defgh")))
+    assert [entry.event for entry in store.feed("1.0", 3)] == ["1.1", "2.0", "3.0"]
+    assert store.feed("6.0", 3) == []
+
+
+def test_ids_of_any_letters_are_kept(store: FlagStore) -> None:
+    ids = ["a b", "ü" * 120, "{x}", "a*:v:?", "\n", "0"]
+    store.apply(log(new("head"), *(copy(item, "head") for item in ids)))
+    assert store.members("head") == set(ids)
+    assert [store.verdict(item) for item in ids] == [copy(item, "head") for item in ids]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Envelope]:
+    ids = st.sampled_from("abcdefgh")
+    event = st.one_of(
+        ids.map(new),
+        st.builds(copy, ids, ids),
+        st.builds(unsure, ids, ids),
+        st.builds(RemovedEvent, id=ids),
+        st.builds(Replaced, id=ids),
+        st.builds(Redelivered, id=ids),
+        st.builds(
+            lambda old, head, members: ReHeaded(old=old, new=head, members=tuple(members - {head})),
+            ids,
+            ids,
+            st.sets(ids),
+        ),
+    )
+    return log(*draw(st.lists(st.lists(event, max_size=3).map(tuple), max_size=25)))
+
+
+@pytest.mark.integration
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories(), st.lists(st.integers(0, 25), max_size=5))
+def test_redis_holds_what_memory_holds(redis: str, envelopes: list[Envelope], cuts: list[int]) -> None:
+    reference, store = MemoryStore(), RedisStore(redis, "f00d")
+    try:
+        store.clear()
+        reference.apply(envelopes)
+        borders = [0, *sorted(cuts), len(envelopes)]
+        for start, stop in pairwise(borders):
+            store.apply(envelopes[max(0, start - 3) : stop])
+        assert contents(store) == contents(reference)
+        dump = keys(store)
+        store.clear()
+        store.apply(envelopes)
+        assert keys(store) == dump
+    finally:
+        store.close()
+
+
+def keys(store: RedisStore) -> dict[bytes, object]:
+    """Return all that Redis holds."""
+    connection = store._redis
+    read: dict[bytes, Callable[[bytes], object]] = {
+        b"string": connection.get,
+        b"hash": connection.hgetall,
+        b"set": lambda key: frozenset(connection.smembers(key)),
+        b"stream": connection.xrange,
+    }
+    return {key: read[connection.type(key)](key) for key in connection.keys("*")}
+
+
+@pytest.mark.integration
+def test_clear_leaves_other_spaces_alone(redis: str) -> None:
+    one, other = RedisStore(redis, "f00d"), RedisStore(redis, "f00")
+    for store in (one, other):
+        store.apply(log(new("a"), copy("b", "a")))
+    one.clear()
+    assert (one.applied(), len(keys(one))) == (NOTHING_APPLIED, 5)
+    assert other.members("a") == {"b"}
+    one.close()
+    other.close()
+
+
+@pytest.mark.integration
+def test_an_interrupted_clear_is_made_up_for_by_a_replay(redis: str) -> None:
+    store = RedisStore(redis, "f00d")
+    envelopes = log(new("a"), copy("b", "a"), copy("c", "a"), RemovedEvent(id="c"))
+    store.apply(envelopes)
+    dump = keys(store)
+    store._redis.delete("nd:{f00d}:applied", "nd:{f00d}:feed", "nd:{f00d}:v:b")
+    assert store.apply(envelopes) == 4
+    assert keys(store) == dump
+    store.close()
+
+
+def test_a_redis_that_is_away_is_a_dependency_error() -> None:
+    store = RedisStore("redis://127.0.0.1:1/0", "f00d")
+    with pytest.raises(DependencyError, match="Redis"):
+        store.applied()
+    store.close()
