@@ -83,7 +83,7 @@ class Decoder:
         try:
             sha256, source = _read(job.file)
         except InvalidFrame as error:
-            self._put(Piece(job, end=End(None, error=error)))
+            self._put(Piece(job, end=End(None, error=_plain(error))))
             return
         if not self._take(sha256):
             self._put(Piece(job, end=End(sha256)))
@@ -91,7 +91,7 @@ class Decoder:
         try:
             self._open(job, sha256, source)
         except InvalidFrame as error:
-            self._put(Piece(job, end=End(sha256, error=error)))
+            self._put(Piece(job, end=End(sha256, error=_plain(error))))
         except Exception as error:
             # A fault of ours or of a decoder: it costs this file, not the scan.
             logger.info("file could not be decoded path=%r", job.file.path, exc_info=True)
@@ -125,6 +125,11 @@ class Decoder:
             except queue.Full:
                 continue
         return False
+
+
+def _plain(error: InvalidFrame) -> InvalidFrame:
+    """Return the error without its traceback, which would keep the file's content in memory."""
+    return InvalidFrame(error.reason, error.detail)
 
 
 def _read(file: Found) -> tuple[bytes, bytes | Path]:
