@@ -26,6 +26,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         sha256: 32 bytes, of the item's content.
         pixels_digest: see `types.Media`.
         source_partition, source_offset: where it came from in `media`; -1 without a broker.
+        produced_ms: when the broker took it into `media`, in milliseconds since 1970; 0 without a broker.
         width, height: pixels, upright. seconds: duration, 0 for an image.
         dimension: d of the vectors.
         pts: seconds, one for each of the n descriptors.
@@ -42,6 +43,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     pixels_digest: bytes = b""
     source_partition: int = -1
     source_offset: int = -1
+    produced_ms: int = 0
     width: int = 0
     height: int = 0
     seconds: float = 0.0

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     fetch_private: bool = Field(False, description="whether allowed hosts may have private addresses")
     fetch_max_bytes: int = Field(2**30, gt=0, description="most bytes read from a URI of http or https")
     fetch_seconds: float = Field(60.0, gt=0, le=3600, description="longest time for reading a URI of http or https")
+    health_host: str = Field("127.0.0.1", min_length=1, description="where workers serve /healthz, /readyz, /metrics")
     max_batch_wait_seconds: float = Field(0.02, ge=0, le=10, description="longest wait of a frame for its batch")
     max_in_flight_bytes: int = Field(
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"

@@ -15,7 +15,7 @@ import typer
 from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
-from neardup.workers.commands import calibrate, compare, embed, match, models, scan, topics, train
+from neardup.workers.commands import calibrate, compare, embed, match, models, scan, topics, train, worker
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
@@ -42,7 +42,8 @@ def _reflowed(text: str | None) -> str:
 
 for module in (scan, match, compare, embed, models, train, calibrate):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-app.add_typer(topics.app, name="topics", help=_reflowed(topics.__doc__), epilog=EXIT_CODES)
+for group in (topics, worker):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2], help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 
 
 def _tell_version(wanted: bool) -> None:

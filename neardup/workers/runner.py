@@ -18,13 +18,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
@@ -87,14 +86,6 @@ def run_worker(
             logger.info("worker ended name=%s", name)
     finally:
         server.close()
-
-
-def leave(code: int) -> NoReturn:
-    """End the process now: a decoder that is deep in a video must not keep a drained worker from going."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
 
 
 def _run(

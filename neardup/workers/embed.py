@@ -1,0 +1,365 @@
+"""The embed worker: media in, descriptions out to the log.
+
+    neardup worker embed --port 9101
+
+Stateless; as many as there are GPUs share the partitions of `media`. An offset is committed once Kafka has what became
+of its record and of all records before it, so a crash means that some are described twice, never that one is missing.
+What is in flight is bounded in bytes: beyond that the partitions pause, and polling goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.embedder import Embedder, make_embedder
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError
+from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.messages import Removed
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.telemetry import (
+    CONSUMER_LAG,
+    DEAD_LETTERED,
+    IN_FLIGHT_BYTES,
+    ITEMS_OUT,
+    PAUSED,
+    RECORDS_CONSUMED,
+)
+from neardup.workers.dead_letters import dead_letter
+from neardup.workers.describe import Describer, Done
+from neardup.workers.offsets import Offsets, Ticket
+from neardup.workers.outbox import Message, Outbox, make_producer
+from neardup.workers.source import Item, attempts, read_id, read_item
+from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
+
+logger = logging.getLogger(__name__)
+CPU_BATCH, GPU_BATCH = 32, 256
+_IDLE_SECONDS = 0.2
+_COMMIT_SECONDS = 0.25
+_POLL_RECORDS = 64
+_FETCH_BYTES = 16 * 2**20
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A polled record on its way; `size` counts as in flight until the record is confirmed."""
+
+    record: Any
+    ticket: Ticket[TopicPartition]
+    size: int
+    item: Item | None = None
+    rules: Rules | None = None
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        """Return the content of the item."""
+        assert self.item is not None
+        assert self.rules is not None
+        return self.item.opened(self.rules)
+
+
+class EmbedWorker:
+    """One connected embed worker, for `runner.run_worker`.
+
+    Raises:
+        ConfigError: a topic is missing or unsafe.
+        DependencyError: no broker answers.
+    """
+
+    def __init__(self, settings: Settings, embedder: Embedder) -> None:
+        self._names: TopicNames = topic_names(settings.topic_prefix, embedder.space)
+        with open_admin(settings) as admin:
+            check_topics(admin, embedder.space, settings)
+        self._bound = settings.max_in_flight_bytes
+        self._max_dead_letters = settings.max_dead_letters
+        self._rules = Rules(
+            (settings.blobs_url, *settings.fetch_prefixes),
+            settings.fetch_private,
+            settings.fetch_max_bytes,
+            settings.fetch_seconds,
+        )
+        batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
+        self._most_items = 4 * batch
+        self._describer: Describer[_Taken] = Describer(
+            embedder,
+            settings.limits,
+            settings.sample_fps,
+            settings.worker_threads,
+            batch,
+            settings.max_batch_wait_seconds,
+        )
+        self._offsets: Offsets[TopicPartition] = Offsets()
+        self._outbox = Outbox(make_producer(settings))
+        self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
+        self._listener = _Listener(self._consumer, self._offsets)
+        self._consumer.subscribe([self._names.media], listener=self._listener)
+        self._held = _Counter()
+        self._dead_in_a_row = 0
+        self._committed_at = 0.0
+        self._paused = False
+
+    def step(self) -> None:
+        """Poll, embed at most a batch, send what is finished, commit what is confirmed."""
+        self._outbox.check()
+        self._pause_or_resume()
+        self._poll(0.001 if self._describer.working else _IDLE_SECONDS)
+        if self._describer.working:
+            for done in self._describer.step(0.05):
+                self._deliver(done)
+        self._commit_due()
+
+    def ready(self) -> bool:
+        """Return whether the group has taken this worker in."""
+        return bool(self._listener.heard or self._consumer.assignment())
+
+    def drain(self, seconds: float) -> None:
+        """Finish what is being decoded, drop the rest, commit what is confirmed."""
+        end = time.monotonic() + seconds
+        dropped = self._describer.drop_waiting()
+        while self._describer.working and time.monotonic() < end - 2.5:
+            for done in self._describer.step(0.1):
+                self._deliver(done)
+        self._outbox.wait(max(end - time.monotonic() - 1.5, 0.1))
+        offsets = self._offsets.due()
+        logger.info("embed worker drained dropped=%d unfinished=%d", len(dropped), self._describer.working)
+        if offsets:
+            try:
+                self._consumer.commit(_metadata(offsets), timeout_ms=1000)
+            except KafkaError as error:  # those are described again
+                logger.warning("last commit failed error=%s", error)
+
+    def close(self) -> None:
+        """Let go of everything; what is not committed will be described again."""
+        self._listener.closing = True
+        self._describer.close()
+        self._outbox.close(0.5)
+        with suppress(Exception):
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _pause_or_resume(self) -> None:
+        held = self._held.value + self._outbox.in_flight_bytes
+        IN_FLIGHT_BYTES.set(held)
+        share = 0.5 if self._paused else 1.0  # it goes on when half is done, not with every record
+        full = held >= share * self._bound or self._describer.working >= share * self._most_items
+        assignment = self._consumer.assignment()
+        if full:
+            new = assignment - self._consumer.paused()
+            if new:
+                self._consumer.pause(*new)
+        elif self._paused:
+            self._consumer.resume(*(self._consumer.paused() & assignment))
+        self._paused = full
+        PAUSED.set(full)
+
+    def _poll(self, seconds: float) -> None:
+        lost = self._listener.losses
+        polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=_POLL_RECORDS)
+        for partition, records in polled.items():
+            if partition not in self._consumer.assignment():
+                continue
+            if partition in self._listener.lost_since(lost):
+                # Were these polled before it went, or after it came back? Only its committed offset is certain.
+                raise DependencyError(f"partition {partition.partition} was taken and given back at once")
+            RECORDS_CONSUMED.labels(partition.topic).inc(len(records))
+            self._offsets.assign([partition] if self._offsets.assigned_in(partition) is None else [])
+            for record in records:
+                self._take(partition, record)
+
+    def _take(self, partition: TopicPartition, record: Any) -> None:
+        ticket = self._offsets.add(partition, record.offset)
+        if ticket is None:  # it went while we were at it
+            return
+        size = len(record.value or b"") + len(record.key or b"") + 200
+        self._held.add(size)
+        taken = _Taken(record, ticket, size)
+        try:
+            if record.value is None:
+                removed = Removed(id=read_id(record.key))
+                self._send(taken, [Message(self._names.log, record.key, _encode(removed), partition=0)], "removed")
+                return
+            item = read_item(record.key, record.value, record.headers)
+        except InvalidFrame as error:
+            self._put_aside(taken, error)
+            return
+        self._describer.add(_Taken(record, ticket, size, item, self._rules))
+
+    def _deliver(self, done: Done[_Taken]) -> None:
+        taken = done.source
+        if not self._offsets.valid(taken.ticket):  # another worker has it now
+            self._held.add(-taken.size)
+            ITEMS_OUT.labels("embed", "dropped").inc()
+            return
+        if done.error is not None:
+            self._put_aside(taken, done.error)
+            return
+        self._dead_in_a_row = 0
+        record, item = taken.record, taken.item
+        assert item is not None
+        messages = []
+        for part in done.parts:
+            described = msgspec.structs.replace(
+                part,
+                id=item.id,
+                bank=item.bank,
+                source_partition=record.partition,
+                source_offset=record.offset,
+                produced_ms=max(record.timestamp, 0),
+            )
+            messages.append(Message(self._names.log, record.key, _encode(described), partition=0))
+        self._send(taken, messages, "described")
+
+    def _put_aside(self, taken: _Taken, error: InvalidFrame) -> None:
+        record = taken.record
+        logger.warning(
+            "item dead-lettered reason=%s partition=%d offset=%d detail=%s",
+            error.reason.value, record.partition, record.offset, error.detail,
+        )  # fmt: skip
+        self._dead_in_a_row += 1
+        if self._dead_in_a_row > self._max_dead_letters:
+            raise PipelineError(
+                f"{self._max_dead_letters} dead letters in a row, the last one {error}: something is wrong with this "
+                "worker or its input (NEARDUP_MAX_DEAD_LETTERS)"
+            )
+        source = (record.topic, record.partition, record.offset)
+        tried = attempts(record.headers) + 1
+        letter = dead_letter(self._names.dead_letters, record.key, record.value, record.headers, source, error, tried)
+        reason = error.reason.value
+        self._send(taken, [letter], "dead-lettered", lambda: DEAD_LETTERED.labels(reason).inc())
+
+    def _send(self, taken: _Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
+        def confirmed() -> None:
+            self._offsets.done(taken.ticket)
+            self._held.add(-taken.size)
+            ITEMS_OUT.labels("embed", outcome).inc()
+            if also is not None:
+                also()
+
+        self._outbox.send(messages, confirmed)
+
+    def _commit_due(self) -> None:
+        if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
+            return
+        self._committed_at = time.monotonic()
+        offsets = self._offsets.due()
+        if offsets:
+            self._consumer.commit_async(_metadata(offsets), callback=self._committed)
+        for partition, offset in offsets.items():
+            end = self._consumer.highwater(partition) if partition in self._consumer.assignment() else None
+            if end is not None:
+                CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - offset, 0))
+
+    def _committed(self, offsets: dict[TopicPartition, Any], answer: object) -> None:
+        if isinstance(answer, Exception):
+            logger.warning("commit failed, it comes again error=%s", answer)
+            self._offsets.repeat(offsets)
+
+
+class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    """Told on the client's own thread, where nothing may block."""
+
+    def __init__(self, consumer: KafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._offsets = offsets
+        self._lost: list[TopicPartition] = []
+        self.heard = False
+        self.closing = False
+
+    @property
+    def losses(self) -> int:
+        """How many partitions went so far."""
+        return len(self._lost)
+
+    def lost_since(self, losses: int) -> set[TopicPartition]:
+        """Return the partitions that went since then."""
+        return set(self._lost[losses:])
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take note that we are a member; a partition is taken up with its first record."""
+        logger.info("partitions assigned partitions=%s", sorted(one.partition for one in assigned))
+        self.heard = True
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit what is confirmed of them; what is in flight will be another worker's."""
+        offsets = self._forget(revoked)
+        if offsets and not self.closing:
+            try:
+                await self._consumer.commit_async(_metadata(offsets))
+            except Exception as error:  # those are described again
+                logger.warning("commit of revoked partitions failed error=%s", error)
+
+    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        """Forget them: they are others' already."""
+        self._forget(lost)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        gone = list(partitions)
+        logger.info("partitions gone partitions=%s", sorted(one.partition for one in gone))
+        self._lost += gone
+        return self._offsets.revoke(gone)
+
+
+class _Counter:
+    """Bytes that both threads count."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self, amount: int) -> None:
+        """Add, or take away."""
+        with self._lock:
+            self.value += amount
+
+
+def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
+    """Return a consumer that commits by hand and changes partitions without stopping the others.
+
+    Raises:
+        DependencyError: no broker answers.
+    """
+    try:
+        return KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            group_id=group,
+            partition_assignment_strategy=(CooperativeStickyAssignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            fetch_max_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=_FETCH_BYTES // 4,
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=10_000,
+            metrics_enabled=False,
+        )
+    except KafkaError as error:
+        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+
+
+def connector(settings: Settings) -> Callable[[], EmbedWorker]:
+    """Return what connects a worker; the network is made once and outlives one that has to start again.
+
+    Raises:
+        ConfigError: an unusable checkpoint, or a device that is not there.
+    """
+    embedder = make_embedder(load_checkpoint(settings.model), settings.device)
+    logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
+    return partial(EmbedWorker, settings, embedder)
+
+
+def _metadata(offsets: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+    return {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
