@@ -1,0 +1,31 @@
+"""`neardup` as a process with the stand-in for a network: `python -m tests.integration.stand_in worker embed`.
+
+SLOW_SECONDS in the environment makes each batch take so long.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from neardup.pipeline.embed import embedder
+from neardup.pipeline.types import Embedded, Pixels
+from tests.pipeline.scan.build import StandIn, a_checkpoint
+
+
+class Slow(StandIn):
+    def embed(self, tiles: Pixels) -> Embedded:
+        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        return super().embed(tiles)
+
+
+def main() -> int:
+    embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    from neardup.workers.app import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

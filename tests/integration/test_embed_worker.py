@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+
+from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.messages import Described, Record, Removed
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Kind
+from neardup.workers.topics import TopicNames, create_topics, topic_names
+from tests.pipeline.scan.build import a_checkpoint, a_picture, save_clip
+
+pytestmark = pytest.mark.integration
+
+DECODE = msgspec.msgpack.Decoder(Record).decode
+LIMIT_SECONDS = 40.0
+
+
+@pytest.fixture
+def names(admin: KafkaAdminClient, settings: Settings) -> TopicNames:
+    space = a_checkpoint().space
+    create_topics(admin, space, settings.model_copy(update={"media_partitions": 3}))
+    return topic_names(settings.topic_prefix, space)
+
+
+@pytest.fixture
+def producer(settings: Settings) -> Iterator[KafkaProducer]:
+    with KafkaProducer(bootstrap_servers=settings.kafka, max_request_size=2**24) as made:
+        yield made
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
+    save_checkpoint(a_checkpoint(), tmp_path / "model.safetensors")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
+    return {
+        **ours,
+        "NEARDUP_KAFKA": settings.kafka,
+        "NEARDUP_REDIS": settings.redis.get_secret_value(),
+        "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+        "NEARDUP_MODEL": str(tmp_path / "model.safetensors"),
+        "NEARDUP_THREADS": "2",
+        "NEARDUP_BLOBS": str(tmp_path / "blobs"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+class Running:
+    """An embed worker as a process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, ""
+        except OSError:
+            return 0, ""
+
+    def stop(self) -> tuple[int, float]:
+        """End it by SIGTERM; return its exit code and how long it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30), time.monotonic() - began
+
+
+@contextmanager
+def embedding(environment: Mapping[str, str], folder: Path, **more: str) -> Iterator[Running]:
+    """Run a worker; SIGKILL it at the end if it still runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.integration.stand_in", "--verbose", "worker", "embed", "--port", str(port)]
+    log = folder / f"worker-{port}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env={**environment, **more}, stderr=file, cwd=Path(__file__).parents[2])
+    try:
+        yield Running(process, port, log)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as attempt:
+        attempt.bind(("127.0.0.1", 0))
+        return int(attempt.getsockname()[1])
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def read(settings: Settings, topic: str, partitions: int = 1) -> list[Any]:
+    """Return everything that a topic holds."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    consumer.assign(places)
+    ends = consumer.end_offsets(places)
+    records: list[Any] = []
+    deadline = time.monotonic() + 20
+    while any(consumer.position(place) < ends[place] for place in places) and time.monotonic() < deadline:
+        for polled in consumer.poll(timeout_ms=200).values():
+            records += polled
+    consumer.close()
+    return records
+
+
+def count(settings: Settings, topic: str, partitions: int = 1) -> int:
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka)
+    ends = consumer.end_offsets([TopicPartition(topic, number) for number in range(partitions)])
+    consumer.close()
+    return sum(ends.values())
+
+
+def committed(settings: Settings, names: TopicNames) -> dict[int, int]:
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka, group_id=f"{settings.topic_prefix}.embed.{SPACE}")
+    found = {number: consumer.committed(TopicPartition(names.media, number)) or 0 for number in range(3)}
+    consumer.close(autocommit=False)
+    return found
+
+
+SPACE = a_checkpoint().space
+
+
+def a_file(seed: int, format: str) -> bytes:
+    file = io.BytesIO()
+    a_picture(seed).save(file, format)
+    return file.getvalue()
+
+
+def described(settings: Settings, names: TopicNames) -> list[Described]:
+    records = [DECODE(record.value) for record in read(settings, names.log)]
+    return [record for record in records if isinstance(record, Described)]
+
+
+def test_every_kind_of_record_ends_where_it_belongs(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    good = {"jpeg": a_file(1, "JPEG"), "png": a_file(2, "PNG"), "webp": a_file(3, "WEBP"), "gif": a_file(4, "GIF")}
+    good["clip"] = save_clip(tmp_path / "clip.mp4", [5, 6, 7]).read_bytes()
+    inside = tmp_path / "blobs" / "picture.png"
+    inside.parent.mkdir()
+    inside.write_bytes(good["png"])
+    uris = [("content-type", b"text/uri-list")]
+    bad: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]], str]] = [
+        (b"empty", b"", [], "empty"),
+        (b"text", b"these are words, no picture at all", [], "format"),
+        (b"short", good["jpeg"][:300], [], "truncated"),
+        (b"\xff\xfe", good["png"], [], "schema"),
+        (b"k" * 257, good["png"], [], "schema"),
+        (None, good["png"], [], "schema"),
+        (b"\xff", None, [], "schema"),
+        (b"bank", good["png"], [("bank", b"a b")], "schema"),
+        (b"passwd", b"file:///etc/passwd", uris, "forbidden"),
+        (b"lan", b"http://10.0.0.1/a.jpg", uris, "forbidden"),
+        (b"gone", (tmp_path / "blobs" / "none").as_uri().encode(), uris, "fetch"),
+        (b"other", inside.as_uri().encode(), [*uris, ("sha256", b"0" * 64)], "fetch"),
+    ]
+    for (name, data), one in zip(good.items(), [*bad[:4], bad[4]], strict=True):
+        producer.send(names.media, one[1], one[0], one[2], partition=0)
+        producer.send(names.media, data, name.encode(), partition=0)
+    for key, value, headers, _ in bad[5:]:
+        producer.send(names.media, value, key, headers, partition=1)
+    sha256 = hashlib.sha256(good["png"]).hexdigest().encode()
+    producer.send(names.media, inside.as_uri().encode(), b"by uri", [*uris, ("sha256", sha256)], partition=2)
+    producer.send(names.media, a_file(8, "BMP"), b"banked", [("bank", b"blocked"), ("attempts", b"2")], partition=2)
+    producer.send(names.media, None, b"gone", partition=2)
+    producer.flush()
+    with embedding(environment, tmp_path) as worker:
+        until(lambda: count(settings, names.log) >= 8, "all good records in the log")
+        until(lambda: count(settings, names.dead_letters) >= len(bad), "all bad records among the dead letters")
+        until(lambda: sum(committed(settings, names).values()) == len(good) + len(bad) + 3, "everything committed")
+        assert worker.get("/readyz")[0] == 200
+        metrics = worker.get("/metrics")[1]
+        assert 'neardup_items_total{outcome="described",stage="embed"} 7.0' in metrics
+        assert 'neardup_items_dead_lettered_total{reason="schema"} 5.0' in metrics
+        assert "neardup_in_flight_bytes 0.0" in metrics
+        code, seconds = worker.stop()
+        assert (code, seconds < 10) == (0, True), worker.log.read_text()
+    records = [DECODE(record.value) for record in read(settings, names.log)]
+    found = {record.id: record for record in records if isinstance(record, Described)}
+    assert set(found) == {*good, "by uri", "banked"}
+    assert [record.id for record in records if isinstance(record, Removed)] == ["gone"]
+    assert found["by uri"].vectors == found["png"].vectors
+    assert found["banked"].bank == "blocked"
+    assert (found["clip"].kind, found["clip"].last) == (Kind.VIDEO, True)
+    assert len(found["clip"].pts) >= 6
+    assert found["jpeg"].sha256 == hashlib.sha256(good["jpeg"]).digest()
+    assert (found["jpeg"].source_partition, found["jpeg"].source_offset) == (0, 1)
+    assert abs(found["jpeg"].produced_ms / 1000 - time.time()) < 120
+    letters = {letter.key: letter for letter in read(settings, names.dead_letters)}
+    for key, value, headers, reason in bad:
+        letter = letters[key]
+        told = dict(letter.headers)
+        assert letter.value == value
+        assert told["reason"].decode() == reason, (key, told)
+        assert told["attempts"] == b"1"
+        assert told["source-topic"].decode() == names.media
+        assert {name: told[name] for name, _ in headers} == dict(headers)
+
+
+def test_a_killed_worker_leaves_nothing_undescribed(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pictures = {f"p{number}": a_file(number, "PNG") for number in range(200)}
+    for name, data in pictures.items():
+        producer.send(names.media, data, name.encode())
+    producer.flush()
+    for goal in (20, 80):
+        with embedding(environment, tmp_path, SLOW_SECONDS="0.2") as worker:
+            until(lambda goal=goal: count(settings, names.log) >= goal, "some records in the log")
+            worker.process.kill()
+    with embedding(environment, tmp_path) as worker:
+        until(lambda: sum(committed(settings, names).values()) == len(pictures), "everything committed")
+        assert worker.stop()[0] == 0, worker.log.read_text()
+    times = Counter(record.id for record in described(settings, names))
+    assert set(times) == set(pictures)
+    assert max(times.values()) <= 3
+    assert count(settings, names.dead_letters) == 0
+
+
+def test_a_second_worker_takes_partitions_over_and_gives_them_back(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    def send(start: int) -> None:
+        for number in range(start, start + 60):
+            producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=number % 3)
+        producer.flush()
+
+    send(0)
+    with embedding(environment, tmp_path, SLOW_SECONDS="0.05") as first:
+        until(lambda: count(settings, names.log) >= 20, "the first at work")
+        with embedding(environment, tmp_path, SLOW_SECONDS="0.05") as second:
+            until(lambda: second.get("/readyz")[0] == 200, "the second in the group")
+            send(60)
+            until(lambda: sum(committed(settings, names).values()) == 120, "everything committed by two")
+            send(120)
+            until(lambda: 'outcome="described"' in second.get("/metrics")[1], "the second at work")
+            assert second.stop()[0] == 0, second.log.read_text()
+        until(lambda: sum(committed(settings, names).values()) == 180, "everything committed")
+        assert first.stop()[0] == 0, first.log.read_text()
+    times = Counter(record.id for record in described(settings, names))
+    assert set(times) == {f"p{number}" for number in range(180)}
+
+
+def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_next(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for number in range(120):
+        producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
+    producer.flush()
+    with embedding(environment, tmp_path, SLOW_SECONDS="0.5") as worker:
+        until(lambda: count(settings, names.log) >= 1, "at work")
+        code, seconds = worker.stop()
+        assert (code, seconds < 10) == (0, True), worker.log.read_text()
+    assert committed(settings, names)[0] == count(settings, names.log)  # what was drained is not done again
+    with embedding(environment, tmp_path) as worker:
+        until(lambda: committed(settings, names)[0] == 120, "everything committed")
+    assert Counter(record.id for record in described(settings, names)) == {f"p{number}": 1 for number in range(120)}
+
+
+def test_many_dead_letters_in_a_row_stop_the_worker(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for number in range(30):
+        producer.send(names.media, b"no picture", f"p{number}".encode(), partition=0)
+    producer.flush()
+    with embedding(environment, tmp_path, NEARDUP_MAX_DEAD_LETTERS="10") as worker:
+        assert worker.process.wait(timeout=LIMIT_SECONDS) == 1
+        assert "10 dead letters in a row" in worker.log.read_text()
+    assert count(settings, names.dead_letters) <= 20
+
+
+def test_a_worker_without_topics_says_so(environment: dict[str, str], tmp_path: Path) -> None:
+    with embedding(environment, tmp_path, NEARDUP_TOPIC_PREFIX="nobody-made-these") as worker:
+        assert worker.process.wait(timeout=LIMIT_SECONDS) == 2
+        assert "`neardup topics create` makes it" in worker.log.read_text()
