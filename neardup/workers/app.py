@@ -15,7 +15,19 @@ import typer
 from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
-from neardup.workers.commands import calibrate, compare, embed, match, models, scan, topics, train, worker
+from neardup.workers.commands import (
+    calibrate,
+    compare,
+    dead_letters,
+    embed,
+    ingest,
+    match,
+    models,
+    scan,
+    topics,
+    train,
+    worker,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
@@ -40,10 +52,11 @@ def _reflowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
-for module in (scan, match, compare, embed, models, train, calibrate):
+for module in (scan, match, compare, embed, models, train, calibrate, ingest):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker):
-    app.add_typer(group.app, name=group.__name__.rpartition(".")[2], help=_reflowed(group.__doc__), epilog=EXIT_CODES)
+for group in (topics, worker, dead_letters):
+    name = group.__name__.rpartition(".")[2].replace("_", "-")
+    app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -5,13 +5,20 @@ A dead letter is never tried again by itself; `neardup dead-letters replay` send
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from neardup.pipeline.errors import InvalidFrame
-from neardup.workers.outbox import Headers, Message
+from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame
+from neardup.pipeline.settings import Settings
+from neardup.workers.outbox import Headers, Message, Outbox, make_producer
+from neardup.workers.source import attempts as tried_before
+from neardup.workers.topics import topic_names
 
 OWN_HEADERS = ("reason", "detail", "source-topic", "source-partition", "source-offset", "attempts")
 MAX_DETAIL_BYTES = 2000
+_REPLAY_BYTES = 64 * 2**20
+_REPLAY_SECONDS = 90.0
 
 
 def dead_letter(
@@ -46,3 +53,95 @@ def dead_letter(
 def original_headers(headers: Sequence[tuple[str, bytes]]) -> Headers:
     """Return the headers that are not a dead letter's own."""
     return [(name, value or b"") for name, value in headers if name not in OWN_HEADERS]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it was read.
+
+    Attributes:
+        offset: its number in the dead-letter topic.
+        source: topic/partition/offset of the record.
+        original_headers: of the record.
+    """
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    detail: str
+    source: str
+    attempts: int
+    original_headers: Headers
+
+
+def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
+    """Yield the dead letters that there are, from an offset on.
+
+    Raises:
+        ConfigError: the topic does not exist.
+        DependencyError: Kafka failed.
+    """
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    topic = topic_names(settings.topic_prefix, "").dead_letters
+    place = TopicPartition(topic, 0)
+    try:
+        consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, allow_auto_create_topics=False
+        )
+    except KafkaError as error:
+        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+    try:
+        if not consumer.partitions_for_topic(topic):
+            raise ConfigError(f"topic {topic} does not exist; `neardup topics create` makes it")
+        consumer.assign([place])
+        first, end = consumer.beginning_offsets([place])[place], consumer.end_offsets([place])[place]
+        consumer.seek(place, max(start, first))
+        while consumer.position(place) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                for record in records:
+                    if record.offset < end:
+                        yield _letter(record)
+    except KafkaError as error:
+        raise DependencyError(f"Kafka failed: {error}") from error
+    finally:
+        consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
+    """Send the records to `media` once more, and return how many they were when Kafka has them.
+
+    Raises:
+        DependencyError: Kafka failed.
+    """
+    outbox = Outbox(make_producer(settings))
+    media, sent = topic_names(settings.topic_prefix, "").media, 0
+    try:
+        for letter in letters:
+            outbox.wait_below(_REPLAY_BYTES, _REPLAY_SECONDS)
+            headers = [*letter.original_headers, ("attempts", str(letter.attempts).encode())]
+            outbox.send([Message(media, letter.key, letter.value, headers)], lambda: None)
+            sent += 1
+        outbox.wait_below(0, _REPLAY_SECONDS)
+    finally:
+        outbox.close(1.0)
+    return sent
+
+
+def _letter(record: Any) -> Letter:
+    told = {name: value.decode(errors="replace") for name, value in record.headers if name in OWN_HEADERS}
+    source = "/".join(told.get(f"source-{part}", "?") for part in ("topic", "partition", "offset"))
+    return Letter(
+        offset=record.offset,
+        timestamp_ms=max(record.timestamp, 0),
+        key=record.key,
+        value=record.value,
+        reason=told.get("reason", "?"),
+        detail=told.get("detail", ""),
+        source=source,
+        attempts=tried_before(record.headers),
+        original_headers=original_headers(record.headers),
+    )

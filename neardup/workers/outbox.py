@@ -77,6 +77,19 @@ class Outbox:
                 self._failure is None
             )
 
+    def wait_below(self, most_bytes: int, seconds: float) -> None:
+        """Return when no more than so many bytes are unconfirmed.
+
+        Raises:
+            DependencyError: that takes longer than the time, or a record failed.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._bytes <= most_bytes or self._failure is not None, seconds)
+            held = self._bytes
+        self.check()
+        if held > most_bytes:
+            raise DependencyError(f"Kafka has acknowledged nothing for {seconds:.0f} s")
+
     def close(self, seconds: float) -> None:
         """Close the producer; what is not confirmed by then may be written or not."""
         with suppress(Exception):

@@ -1,0 +1,98 @@
+"""Send images and videos to the stream: files, everything below folders, and URIs.
+
+An item's id is its path below the folder that is named. Files up to 15 MB travel inside the record, larger ones by way
+of the blob store. An interrupted run goes on where it stopped: a journal holds what Kafka has acknowledged.
+
+Example: [bold]neardup ingest ~/Pictures --bank licensed --rate 100[/bold]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.settings import Settings, load
+from neardup.workers.commands.common import Bar, JsonOption, check_present
+
+if TYPE_CHECKING:
+    from neardup.workers.ingest import Count
+
+
+def run(
+    paths: Annotated[list[str], typer.Argument(help="Folders, files, URIs.", metavar="PATH|URI...")],
+    bank: Annotated[str, typer.Option(help="Bank that they belong to; without it, the stream itself.")] = "",
+    rate: Annotated[float, typer.Option(min=0, help="Items per second at most; 0 is no limit.")] = 0.0,
+    id_prefix: Annotated[str, typer.Option(help="What each id begins with, such as `shop/`.")] = "",
+    journal: Annotated[Path | None, typer.Option(help="Where to note what was delivered; has a default.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Send also what was delivered before.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send everything and wait until Kafka has it."""
+    from functools import cache
+
+    from neardup.pipeline.media.blobs import Blobs
+    from neardup.workers.ingest import Ingest, split
+    from neardup.workers.journal import Journal
+    from neardup.workers.outbox import Outbox, make_producer
+
+    settings = load()
+    files, uris = split(paths)
+    check_present(*files)
+    topic, topic_id = _media(settings)
+    place = journal or _default_journal(topic_id, files, bank, id_prefix)
+    if again:
+        place.unlink(missing_ok=True)
+    with Journal(place) as kept:
+        outbox = Outbox(make_producer(settings))
+        ingest = Ingest(outbox, topic, cache(lambda: Blobs(settings.blobs_url)), kept, bank, id_prefix, rate)
+        try:
+            with Bar("ingesting") as bar:
+                bar.start(_total(files) + len(uris))
+                for _ in ingest.run(files, uris):
+                    bar.advance(1)
+        finally:
+            outbox.wait(5.0)
+            outbox.close(1.0)
+    _tell(ingest.count, as_json)
+
+
+def _media(settings: Settings) -> tuple[str, str]:
+    """Return the name and the id of the topic; a topic that was made anew has another id."""
+    from neardup.workers.topics import open_admin, topic_names
+
+    name = topic_names(settings.topic_prefix, "").media
+    with open_admin(settings) as admin:
+        [found] = admin.describe_topics([name])
+    if found["error_code"]:
+        raise ConfigError(f"topic {name} does not exist; `neardup topics create` makes it")
+    return name, str(found["topic_id"])
+
+
+def _default_journal(topic_id: str, files: list[Path], bank: str, id_prefix: str) -> Path:
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    what = [topic_id, *(os.path.abspath(file) for file in files), bank, id_prefix]  # noqa: PTH100
+    name = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:24]
+    return home / "neardup" / "ingest" / f"{name}.jsonl"
+
+
+def _total(files: list[Path]) -> int:
+    from neardup.pipeline.scan.walk import walk
+
+    return sum(1 for file in files for _ in walk([file]))
+
+
+def _tell(count: Count, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}))
+        return
+    typer.echo(f"{count.sent:,} sent")
+    if count.before:
+        typer.echo(f"{count.before:,} were delivered by an earlier run; --again sends them too")
+    if count.skipped:
+        typer.echo(f"{count.skipped:,} skipped: no image or video, or not readable")

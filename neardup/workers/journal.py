@@ -1,0 +1,63 @@
+"""What `neardup ingest` has delivered, so that an interrupted run goes on where it stopped.
+
+One line for each acknowledged file: its id, size and time of modification. A file that changed since is sent again. A
+line that was cut off by a crash is skipped, and that file sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+
+
+class Journal:
+    """An append-only file; `add` is called from one thread at a time.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[str, tuple[int, int]] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                with path.open(encoding="utf-8", errors="replace") as lines:
+                    for line in lines:
+                        self._read(line)
+            self._file = path.open("a", encoding="utf-8", errors="replace")
+            self._file.write("\n")  # ends a line that was cut off
+        except OSError as error:
+            raise ConfigError(f"journal {path}: {error.strerror}; name another --journal") from error
+
+    def has(self, id: str, size: int, modified: int) -> bool:
+        """Return whether this file was delivered as it is now."""
+        return self._known.get(id) == (size, modified)
+
+    def add(self, id: str, size: int, modified: int) -> None:
+        """Note that a file was delivered."""
+        try:
+            self._file.write(json.dumps([id, size, modified]) + "\n")
+        except OSError as error:
+            raise DependencyError(f"journal: {error.strerror}") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _read(self, line: str) -> None:
+        try:
+            id, size, modified = json.loads(line)
+            self._known[str(id)] = (int(size), int(modified))
+        except (ValueError, TypeError):
+            return
