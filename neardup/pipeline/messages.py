@@ -171,7 +171,14 @@ Event: TypeAlias = Verdict | Redelivered | Replaced | RemovedEvent | ReHeaded | 
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """All events of one log offset; exactly one envelope per offset, also where it holds no event."""
+    """All events of one log offset; exactly one envelope per offset, also where it holds no event.
+
+    Attributes:
+        timestamp_ms: when the broker took the record into the log, in milliseconds since 1970; 0 without a broker.
+        produced_ms: when it took the item into `media`; 0 if the record did not come from there.
+    """
 
     offset: int
     events: tuple[Event, ...] = ()
+    timestamp_ms: int = 0
+    produced_ms: int = 0

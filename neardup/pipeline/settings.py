@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     max_in_flight_bytes: int = Field(
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
     )
+    state_folder: Path = Field(
+        Path("~/.local/state/neardup"), description="where match workers keep their state, each in a folder of its own"
+    )
+    snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
+    snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
     max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
 
     @property

@@ -42,3 +42,22 @@ IN_FLIGHT_BYTES = Gauge(
 )
 PAUSED = Gauge("neardup_consumer_paused", "1 while the consumer is paused because too much is in flight, else 0.")
 GPU_MEMORY_BYTES = Gauge("neardup_gpu_memory_bytes", "GPU memory that torch holds; 0 without a GPU.")
+
+# ---- match and flag --------------------------------------------------------------------------------------------------
+MATCH_LEADS = Gauge("neardup_match_leads", "1 while this match worker publishes verdicts, 0 while it follows another.")
+MATCH_APPLIED = Gauge("neardup_match_applied_offset", "Offset of the log that the state stands for.")
+MATCH_ROWS = Gauge("neardup_match_descriptors", "Descriptors that the state holds, removed ones included.")
+MATCH_DIFFERED = Counter(
+    "neardup_match_differed_total",
+    "Published envelopes that a follower found otherwise, as it meets them.",
+)
+SNAPSHOT_AGE = Gauge("neardup_snapshot_age_seconds", "Seconds since the state was written down, or tried to be.")
+SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
+VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
+FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")
+FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost what it held and was filled again.")
+END_TO_END_SECONDS = Histogram(
+    "neardup_end_to_end_seconds",
+    "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",
+    buckets=(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0),
+)

@@ -8,13 +8,14 @@ Example: [bold]neardup worker embed --port 9401[/bold]
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.commands.common import DeviceOption, ModelOption, ThreadsOption
+from neardup.workers.commands.common import DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 
 app = typer.Typer(no_args_is_help=True)
 HostOption = Annotated[str | None, typer.Option(help="Address of /healthz, /readyz, /metrics; default 127.0.0.1.")]
@@ -31,6 +32,24 @@ def embed(
 ) -> None:
     """Describe what comes in `media`; as many of these as you like share the work."""
     _run("embed", load(model=model, device=device, threads=threads, health_host=host), port)
+
+
+@app.command()
+def match(
+    model: ModelOption = None,
+    threshold_precision: PrecisionOption = None,
+    state: Annotated[Path | None, typer.Option(help="Folder of its state; default ~/.local/state/neardup.")] = None,
+    host: HostOption = None,
+    port: PortOption = 9402,
+) -> None:
+    """Say what each item copies; one of these leads, further ones stand by."""
+    _run("match", load(model=model, precision=threshold_precision, state_folder=state, health_host=host), port)
+
+
+@app.command()
+def flag(model: ModelOption = None, host: HostOption = None, port: PortOption = 9403) -> None:
+    """Write what was said to Redis."""
+    _run("flag", load(model=model, health_host=host), port)
 
 
 def _run(name: str, settings: Settings, port: int) -> None:

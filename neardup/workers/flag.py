@@ -1,0 +1,108 @@
+"""The flag worker: writes verdicts to Redis.
+
+    neardup worker flag
+
+Where it stands is kept in Redis itself, written in the same step as the flags: a batch that is written twice changes
+nothing, and a Redis that lost what it held is filled again from the first envelope on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+
+from neardup.pipeline import telemetry
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import FlagStore
+from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.log import NOTHING, Tail, locate, read_envelopes
+from neardup.workers.topics import check_topics, open_admin, topic_names
+
+logger = logging.getLogger(__name__)
+BATCH_ENVELOPES = 256
+_WAIT_SECONDS = 0.5
+
+
+class FlagWorker:
+    """See `runner.Worker`.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, verdicts: Tail, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
+        self._verdicts = verdicts
+        self._store = store
+        self._clock = clock
+        self._after = NOTHING
+        self._caught_up_at = 0
+        self._find_place()
+
+    def step(self) -> None:
+        """Write the next batch, or see whether Redis still holds the last."""
+        envelopes = read_envelopes(self._verdicts.poll(_WAIT_SECONDS, BATCH_ENVELOPES))
+        started = time.monotonic()
+        applied = self._store.apply(envelopes, self._after)
+        if applied is None:
+            logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
+            telemetry.FLAG_REPLAYS.inc()
+            self._find_place()
+        elif envelopes:
+            telemetry.STAGE_SECONDS.labels("flag").observe(time.monotonic() - started)
+            self._after = max(self._after, envelopes[-1].offset)
+            self._count(envelopes[len(envelopes) - applied :])
+
+    def ready(self) -> bool:
+        """Return whether it is connected, which it is from the start."""
+        return True
+
+    def drain(self, seconds: float) -> None:
+        """Do nothing: each step ends with all of its batch written."""
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._verdicts.close()
+        if isinstance(self._store, RedisStore):
+            self._store.close()
+
+    def _find_place(self) -> None:
+        self._after = self._store.applied()
+        self._caught_up_at = self._verdicts.end()
+        self._verdicts.seek(locate(self._verdicts, self._after + 1))
+
+    def _count(self, new: Sequence[Envelope]) -> None:
+        telemetry.FLAG_APPLIED.set(self._after)
+        telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
+        if self._verdicts.position() <= self._caught_up_at:
+            return  # what waited while this worker was down, or is written again
+        now = self._clock()
+        for envelope in new:
+            since = envelope.produced_ms or envelope.timestamp_ms
+            if since and any(isinstance(event, Verdict) for event in envelope.events):
+                telemetry.END_TO_END_SECONDS.observe(max(0.0, now - since / 1000))
+
+
+def connector(settings: Settings) -> Callable[[], FlagWorker]:
+    """Return what connects a flag worker, for `runner.run_worker`.
+
+    Raises:
+        ConfigError: the model cannot be used, or the topics.
+    """
+    space = load_checkpoint(settings.model).space
+    names = topic_names(settings.topic_prefix, space)
+
+    def connect() -> FlagWorker:
+        with open_admin(settings) as admin:
+            check_topics(admin, space, settings)
+        with ExitStack() as undo:
+            verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
+            store = undo.enter_context(closing(RedisStore(settings.redis.get_secret_value(), space)))
+            worker = FlagWorker(verdicts, store)
+            undo.pop_all()
+            return worker
+
+    return connect

@@ -1,0 +1,380 @@
+"""The match worker: applies the log to the state, and publishes one envelope for each of its offsets.
+
+    neardup worker match
+
+Every match worker *follows*: it applies the log as far as verdicts are published, with the verdicts that were given
+where its own differ. One of them leads: having followed to the last envelope, it applies on and publishes. So a
+restart, a standby and a deposed leader are the same thing, and nothing is published twice: whoever leads first shuts
+out its predecessor and only then looks for the last envelope.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from neardup.pipeline import telemetry
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.make import make_state, read_calibration
+from neardup.pipeline.match.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
+from neardup.pipeline.settings import Settings
+from neardup.workers.leader import Leadership, Publisher
+from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.topics import check_topics, open_admin, topic_names
+
+logger = logging.getLogger(__name__)
+BATCH_RECORDS = 256
+_WAIT_SECONDS = 0.25
+_MOST_FOLDERS = 16
+
+
+class Leads(Protocol):
+    """See `leader.Leadership`."""
+
+    def held(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Publishes(Protocol):
+    """See `leader.Publisher`."""
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What a match worker talks to.
+
+    Attributes:
+        join: joins the group of those who may lead. publisher: shuts out the one before.
+    """
+
+    log: Tail
+    verdicts: Tail
+    join: Callable[[], Leads]
+    publisher: Callable[[], Publishes]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """A snapshot is due after so many records, or so many seconds if there was any."""
+
+    records: int = 100_000
+    seconds: float = 300.0
+
+
+class MatchWorker:
+    """One match worker; see `runner.Worker`.
+
+    Args:
+        state: empty, over the vector file of the snapshots' folder; closed with the worker.
+        dimension: of the descriptors in the log.
+        reached: told the name of each point where a crash leaves things differently, for tests.
+    Raises:
+        ConfigError: the log does not fit the snapshot: it begins after it, or ends before it.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        state: State,
+        snapshots: Snapshots,
+        dimension: int,
+        policy: SnapshotPolicy = SnapshotPolicy(),
+        clock: Callable[[], float] = time.monotonic,
+        reached: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._connections = connections
+        self._state = state
+        self._snapshots = snapshots
+        self._dimension = dimension
+        self._policy = policy
+        self._clock = clock
+        self._reached = reached
+        self._leadership: Leads | None = None
+        self._publisher: Publishes | None = None
+        self._last_before = NOTHING
+        self._waiting: deque[Envelope] = deque()
+        self._fetched: deque[Fetched] = deque()
+        self._applied = self._saved = snapshots.load(state)
+        self._saved_at = clock()
+        self._check_log()
+        self._connections.log.seek(self._applied + 1)
+        self._find_verdicts()
+
+    @property
+    def applied(self) -> int:
+        """The offset that the state stands for."""
+        return self._applied
+
+    @property
+    def leads(self) -> bool:
+        """Whether it publishes."""
+        return self._publisher is not None and self._applied >= self._last_before
+
+    def step(self) -> None:
+        """Follow or lead for up to a batch of records."""
+        self._take_or_leave()
+        if self.leads:
+            self._lead()
+        else:
+            self._follow()
+        if self._snapshot_due():
+            self._save()
+
+    def ready(self) -> bool:
+        """Return whether it leads, or could at once."""
+        return self._leadership is not None
+
+    def drain(self, seconds: float) -> None:  # noqa: ARG002
+        """Write down the state, so that the next start is quick; all of it is published."""
+        if self._applied > self._saved:
+            self._save()
+
+    def close(self) -> None:
+        """Leave the group and disconnect."""
+        for one in (self._publisher, self._leadership, self._connections.log, self._connections.verdicts, self._state):
+            if one is not None:
+                try:
+                    one.close()
+                except Exception:
+                    logger.warning("connection not closed cleanly", exc_info=True)
+        telemetry.MATCH_LEADS.set(0)
+
+    # -- who leads -----------------------------------------------------------------------------------------------
+
+    def _take_or_leave(self) -> None:
+        if self._leadership is None:
+            return
+        held = self._leadership.held()
+        if held and self._publisher is None:
+            self._publisher = self._connections.publisher()
+            place = self._connections.verdicts.position()
+            self._last_before = last_envelope(self._connections.verdicts)
+            self._connections.verdicts.seek(place)
+            self._reached("took-over")
+            logger.info("leads applied=%d last_envelope=%d", self._applied, self._last_before)
+        elif not held and self._publisher is not None:
+            logger.warning("leads no more applied=%d", self._applied)
+            self._publisher.close()
+            self._publisher = None
+            self._find_verdicts()
+        telemetry.MATCH_LEADS.set(self.leads)
+
+    def _check_log(self) -> None:
+        log, following = self._connections.log, self._applied + 1
+        begin, end = log.begin(), log.end()
+        if begin > following:
+            raise ConfigError(
+                f"topic {log.topic} begins at offset {begin} and the newest snapshot ends before {following}: "
+                "the records between them are lost; restore a newer snapshot"
+            )
+        if end < following:
+            raise ConfigError(
+                f"topic {log.topic} ends before offset {end} and the newest snapshot before {following}: "
+                "this is not the log that it was taken of; name another state folder"
+            )
+
+    def _find_verdicts(self) -> None:
+        self._waiting.clear()
+        self._connections.verdicts.seek(locate(self._connections.verdicts, self._applied + 1))
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Apply what is published; with nothing left of it, be ready to lead."""
+        if not self._waiting:
+            fetched = self._connections.verdicts.poll(_WAIT_SECONDS, BATCH_RECORDS)
+            self._waiting.extend(one for one in read_envelopes(fetched) if one.offset > self._applied)
+            if not fetched and self._leadership is None:
+                self._leadership = self._connections.join()
+                logger.info("follows applied=%d", self._applied)
+        if not self._waiting:
+            return
+        batch = self._next_records(self._waiting[-1].offset)
+        if not batch:
+            raise_if_gone(self._connections.log, self._waiting[0].offset)
+            return
+        published = {one.offset: one for one in self._waiting}
+        found = self._apply(batch, {offset: verdict for offset, one in published.items() if (verdict := _verdict(one))})
+        self._compare(found, published)
+        while self._waiting and self._waiting[0].offset <= self._applied:
+            self._waiting.popleft()
+
+    def _compare(self, found: Sequence[Envelope], published: Mapping[int, Envelope]) -> None:
+        """Count where the published events were others; verdicts are taken over, of other events there is no choice."""
+        for one in found:
+            told = published.get(one.offset)
+            if told is None or told.events != one.events:
+                telemetry.MATCH_DIFFERED.inc()
+                logger.warning("published otherwise offset=%d missing=%s", one.offset, told is None)
+
+    # -- leading -------------------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        assert self._publisher is not None
+        batch = self._next_records(None)
+        if not batch:
+            return
+        envelopes = self._apply(batch, {})
+        self._reached("applied")
+        started = self._clock()
+        self._publisher.publish(envelopes)
+        telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
+        for one in envelopes:
+            if (verdict := _verdict(one)) is not None:
+                telemetry.VERDICTS.labels(verdict.decision.value).inc()
+        self._reached("published")
+
+    # -- both ----------------------------------------------------------------------------------------------------
+
+    def _next_records(self, up_to: int | None) -> list[Fetched]:
+        """Return the next batch of the log, at most up to an offset."""
+        if not self._fetched:
+            self._fetched.extend(self._connections.log.poll(_WAIT_SECONDS, BATCH_RECORDS))
+        batch = []
+        while self._fetched and (up_to is None or self._fetched[0].offset <= up_to):
+            batch.append(self._fetched.popleft())
+        return batch
+
+    def _apply(self, batch: Sequence[Fetched], published: Mapping[int, Verdict]) -> list[Envelope]:
+        """Apply records, passing over those that are none, and return one envelope for each."""
+        started = self._clock()
+        entries: list[Entry] = []
+        events: dict[int, tuple[Event, ...]] = {}
+        for one in batch:
+            entry = read_entry(one, self._dimension)
+            if isinstance(entry, Entry):
+                entries.append(entry)
+            else:
+                logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
+                events[one.offset] = (Ignored(id="", why=entry),)
+        produced = {e.offset: e.record.produced_ms for e in entries if isinstance(e.record, Described)}
+        events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}
+        self._applied = batch[-1].offset
+        telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
+        telemetry.MATCH_APPLIED.set(self._applied)
+        telemetry.MATCH_ROWS.set(len(self._state.rows))
+        lag = self._connections.log.lag() + len(self._fetched)
+        telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
+        return [
+            Envelope(
+                offset=one.offset,
+                events=events[one.offset],
+                timestamp_ms=one.timestamp_ms,
+                produced_ms=produced.get(one.offset, 0),
+            )
+            for one in batch
+        ]
+
+    def _snapshot_due(self) -> bool:
+        behind = self._applied - self._saved
+        telemetry.SNAPSHOT_AGE.set(self._clock() - self._saved_at)
+        return behind >= self._policy.records or (behind > 0 and self._clock() - self._saved_at >= self._policy.seconds)
+
+    def _save(self) -> None:
+        """Write down the state; a disk that fails costs the snapshot, not the worker."""
+        started = self._clock()
+        try:
+            self._snapshots.save(self._state, self._applied)
+        except DependencyError as error:
+            telemetry.SNAPSHOTS_FAILED.inc()
+            logger.error("snapshot failed offset=%d error=%s", self._applied, error)
+        else:
+            self._saved = self._applied
+        self._saved_at = self._clock()
+        telemetry.STAGE_SECONDS.labels("snapshot").observe(self._saved_at - started)
+        self._reached("saved")
+
+
+def connector(settings: Settings) -> Callable[[], MatchWorker]:
+    """Return what connects a match worker, for `runner.run_worker`.
+
+    Raises:
+        ConfigError: the model cannot be used, or the topics.
+    """
+    checkpoint = load_checkpoint(settings.model)
+    calibration = read_calibration(checkpoint)
+    names = topic_names(settings.topic_prefix, checkpoint.space)
+    folder = claim_folder(settings.state_folder.expanduser() / names.log)
+
+    def connect() -> MatchWorker:
+        with open_admin(settings) as admin:
+            check_topics(admin, checkpoint.space, settings)
+        with ExitStack() as undo:
+            log = undo.enter_context(closing(Tail(settings, names.log)))
+            verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
+            state = undo.enter_context(closing(open_state(checkpoint, calibration, settings.precision, folder)))
+            worker = MatchWorker(
+                Connections(log, verdicts, lambda: Leadership(settings, names), lambda: Publisher(settings, names)),
+                state,
+                Snapshots(folder),
+                checkpoint.architecture.dimension,
+                SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
+            )
+            undo.pop_all()
+            return worker
+
+    return connect
+
+
+def open_state(checkpoint: Checkpoint, calibration: Calibration, precision: float, folder: Path) -> State:
+    """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all."""
+    try:
+        return make_state(checkpoint, calibration, precision, folder=folder)
+    except ConfigError as error:
+        path = folder / VECTORS
+        if not path.exists():
+            raise
+        logger.error("vector file put aside path=%s error=%s", path, error)
+        path.replace(path.with_name("vectors.damaged"))
+        return make_state(checkpoint, calibration, precision, folder=folder)
+
+
+def claim_folder(parent: Path) -> Path:
+    """Return the first folder of match workers that no running one has; it is this process's until its end.
+
+    Raises:
+        ConfigError: it cannot be made or written.
+    """
+    for number in range(_MOST_FOLDERS):
+        folder = parent / f"match-{number}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            raise ConfigError(f"state_folder: {folder}: {error.strerror}; name a folder that can be written") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return folder
+    raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} match workers use it already")
+
+
+def raise_if_gone(log: Tail, offset: int) -> None:
+    """Raise ConfigError if verdicts stand for what the log does not have."""
+    if offset >= log.end():
+        raise ConfigError(
+            f"verdicts stand for offset {offset} and topic {log.topic} ends before: they are not of this log"
+        )
+
+
+def _verdict(envelope: Envelope) -> Verdict | None:
+    return next((event for event in envelope.events if isinstance(event, Verdict)), None)
