@@ -100,6 +100,11 @@ class Describer(Generic[S]):
         """Items that were added and have not come out."""
         return len(self._jobs)
 
+    @property
+    def waiting(self) -> int:
+        """Items whose decoding has not begun."""
+        return self._waiting.qsize()
+
     def add(self, source: S) -> None:
         """Take an item in."""
         job = _Job(source)

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.media.fetch import Fetched
+from neardup.pipeline.types import Embedded, Limits, Pixels
+from neardup.workers.dead_letters import dead_letter, original_headers
+from neardup.workers.describe import MAX_DESCRIPTORS_PER_PART, Describer, Done
+from neardup.workers.ingest import make_id, split
+from neardup.workers.outbox import Message, Outbox
+from neardup.workers.source import attempts, read_item
+from tests.pipeline.scan.build import StandIn, a_picture
+
+
+@dataclass(frozen=True)
+class Named:
+    """An item whose content is given."""
+
+    name: str
+    content: bytes = b""
+    wait: threading.Event | None = field(default=None, compare=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[Fetched]:
+        if self.wait is not None:
+            self.wait.wait(10)
+        yield Fetched(self.name.encode(), self.content)
+
+
+def picture(seed: int) -> bytes:
+    file = io.BytesIO()
+    a_picture(seed).save(file, "PNG")
+    return file.getvalue()
+
+
+def animation(frames: int) -> bytes:
+    file = io.BytesIO()
+    pictures = [a_picture(number % 7) for number in range(frames)]
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=500)
+    return file.getvalue()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Describer[Named]]]:
+    made: list[Describer[Named]] = []
+
+    def describer(
+        embedder: Embedder | None = None, threads: int = 2, batch: int = 8, wait: float = 0.05
+    ) -> Describer[Named]:
+        made.append(Describer(embedder or StandIn(), Limits(), 2.0, threads, batch, wait))
+        return made[-1]
+
+    yield describer
+    for one in made:
+        one.close()
+
+
+def all_of(describer: Describer[Named]) -> dict[str, Done[Named]]:
+    found: dict[str, Done[Named]] = {}
+    deadline = time.monotonic() + 20
+    while describer.working and time.monotonic() < deadline:
+        found |= {done.source.name: done for done in describer.step(0.1)}
+    assert not describer.working
+    return found
+
+
+def test_items_come_out_described_or_with_their_reason(make: Callable[..., Describer[Named]]) -> None:
+    describer = make()
+    describer.add(Named("good", picture(1)))
+    describer.add(Named("words", b"no picture"))
+    describer.add(Named("empty"))
+    found = all_of(describer)
+    [part] = found["good"].parts
+    assert (part.sha256, part.pts, part.last, part.dimension) == (b"good", (0.0,), True, 64)
+    assert found["words"].error is not None
+    assert (found["words"].error.reason, found["words"].parts) == (Reason.FORMAT, ())
+    assert found["empty"].error is not None
+    assert found["empty"].error.reason is Reason.EMPTY
+
+
+def test_a_long_item_is_many_parts_and_only_the_last_is_marked(make: Callable[..., Describer[Named]]) -> None:
+    describer = make(batch=64)
+    describer.add(Named("long", animation(MAX_DESCRIPTORS_PER_PART + 20)))
+    parts = all_of(describer)["long"].parts
+    assert [(part.part, part.last) for part in parts] == [(0, False), (1, True)]
+    assert len(parts[0].pts) == MAX_DESCRIPTORS_PER_PART
+    assert sum(len(part.vectors) for part in parts) == 2 * 64 * sum(len(part.pts) for part in parts)
+    pts = [pts for part in parts for pts in part.pts]
+    assert pts == sorted(pts)
+
+
+class Picky(StandIn):
+    """Fails on every batch that holds a white tile."""
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        if (tiles.min(axis=(1, 2, 3)) == 255).any():
+            raise RuntimeError("no white")
+        return super().embed(tiles)
+
+
+def test_a_batch_that_the_network_fails_on_costs_one_item_only(make: Callable[..., Describer[Named]]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(file, "PNG")
+    describer = make(Picky(), batch=8, wait=1.0)
+    for number in range(7):
+        describer.add(Named(str(number), file.getvalue() if number == 3 else picture(number)))
+    found = all_of(describer)
+    errors = {name: done.error.reason for name, done in found.items() if done.error}
+    assert errors == {"3": Reason.MODEL}
+    assert len(found) == 7
+
+
+def test_a_batch_closes_when_its_oldest_frame_has_waited(make: Callable[..., Describer[Named]]) -> None:
+    gate = threading.Event()
+    describer = make(batch=8, wait=0.1)
+    describer.add(Named("slow", picture(1), gate))
+    describer.add(Named("quick", picture(2)))
+    began = time.monotonic()
+    done: list[Done[Named]] = []
+    while not done:
+        done = describer.step(5.0)
+    assert [one.source.name for one in done] == ["quick"]
+    assert time.monotonic() - began < 2.0
+    gate.set()
+    assert set(all_of(describer)) == {"slow"}
+
+
+def test_what_has_not_begun_can_be_dropped(make: Callable[..., Describer[Named]]) -> None:
+    gate = threading.Event()
+    describer = make(threads=1)
+    for number in range(5):
+        describer.add(Named(str(number), picture(number), gate))
+    deadline = time.monotonic() + 5
+    while describer.waiting > 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [one.name for one in describer.drop_waiting()] == ["1", "2", "3", "4"]
+    gate.set()
+    assert set(all_of(describer)) == {"0"}
+
+
+def test_a_failure_outside_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]]) -> None:
+    class Full(StandIn):
+        def embed(self, _tiles: Pixels) -> Embedded:
+            raise DependencyError("GPU gone")
+
+    describer = make(Full())
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(DependencyError, match="GPU gone"):
+        all_of(describer)
+
+
+class Producer:
+    """Keeps what it is given until told to answer."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Any, ...]] = []
+        self.futures: list[Any] = []
+
+    def send(self, *record: Any) -> Any:
+        from kafka.future import Future
+
+        self.kept.append(record)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    def close(self, timeout: float) -> None: ...
+
+
+def test_records_are_confirmed_together_and_counted_until_then() -> None:
+    producer, told = Producer(), list[str]()
+    outbox = Outbox(producer)
+    outbox.send([Message("log", b"k", bytes(1000)), Message("log", b"k", bytes(500))], lambda: told.append("both"))
+    assert outbox.in_flight_bytes > 1500
+    producer.futures[0].success(None)
+    assert not told
+    producer.futures[1].success(None)
+    assert told == ["both"]
+    assert outbox.in_flight_bytes == 0
+    assert outbox.wait(0)
+
+
+def test_a_record_that_kafka_does_not_take_is_never_confirmed() -> None:
+    producer, told = Producer(), list[str]()
+    outbox = Outbox(producer)
+    outbox.send([Message("log", b"k", b"v")], lambda: told.append("it"))
+    with pytest.raises(DependencyError, match="nothing for 0 s"):
+        outbox.wait_below(0, 0.01)
+    producer.futures[0].failure(TimeoutError("frozen"))
+    with pytest.raises(DependencyError, match="frozen"):
+        outbox.check()
+    assert not outbox.wait(0)
+    assert not told
+
+
+def test_the_key_and_the_headers_are_not_believed() -> None:
+    item = read_item(b"cat-1", b"bytes", [("traceparent", b"00-0")])
+    assert (item.id, item.bank, item.content, item.sha256) == ("cat-1", "seen", b"bytes", None)
+    uri = read_item(b"k", b"# one\r\nhttps://h/a\r\n", [("content-type", b"text/uri-list; charset=utf-8")])
+    assert uri.content == "https://h/a"
+    assert read_item(b"k", b"s3://b/a", [("content-type", b"text/uri-list"), ("sha256", b"AB" * 32)]).sha256 == (
+        b"\xab" * 32
+    )
+    wrong: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = [
+        (None, b"v", []),
+        (b"", b"v", []),
+        (b"k" * 257, b"v", []),
+        (b"\xff", b"v", []),
+        (b"k", b"v", [("bank", b"")]),
+        (b"k", b"v", [("bank", b"\xff")]),
+        (b"k", b"v", [("content-type", b"\xff")]),
+        (b"k", b"https://a\nhttps://b", [("content-type", b"text/uri-list")]),
+        (b"k", b"https://a", [("content-type", b"text/uri-list"), ("sha256", b"12")]),
+    ]
+    for key, value, headers in wrong:
+        with pytest.raises(InvalidFrame) as caught:
+            read_item(key, value, headers)
+        assert caught.value.reason is Reason.SCHEMA
+
+
+def test_a_dead_letter_keeps_the_record_and_counts_attempts() -> None:
+    headers = [("bank", b"blocked"), ("attempts", b"1"), ("reason", b"old")]
+    error = InvalidFrame(Reason.DECODE, "x" * 5000)
+    letter = dead_letter("dead", b"k", b"v", headers, ("media", 3, 9), error, attempts(headers) + 1)
+    told = dict(letter.headers)
+    assert (letter.key, letter.value) == (b"k", b"v")
+    assert (told["reason"], told["attempts"], told["source-partition"], told["source-offset"]) == (
+        b"decode", b"2", b"3", b"9",
+    )  # fmt: skip
+    assert len(told["detail"]) == 2000
+    assert original_headers(letter.headers) == [("bank", b"blocked")]
+    assert attempts([("attempts", b"-1")]) == 0
+
+
+def test_ids_are_paths_and_long_ones_stay_apart() -> None:
+    assert make_id("a/b.jpg") == b"a/b.jpg"
+    long = [make_id(f"{start}{'é' * 300}.jpg") for start in "ab"]
+    assert long[0] != long[1]
+    assert all(len(id) <= 256 and id.decode().endswith("é.jpg") for id in long)
+    assert make_id("a\udcff.jpg") == b"a\\xff.jpg"
+    paths, uris = split(["pictures", "HTTPS://h/a.jpg", "b/clips"])
+    assert ([str(path) for path in paths], uris) == (["pictures", "b/clips"], ["HTTPS://h/a.jpg"])
