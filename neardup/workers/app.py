@@ -23,7 +23,9 @@ from neardup.workers.commands import (
     ingest,
     match,
     models,
+    rebuild,
     scan,
+    takedown,
     topics,
     train,
     worker,
@@ -52,9 +54,9 @@ def _reflowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
-for module in (scan, match, compare, embed, models, train, calibrate, ingest):
+for module in (scan, match, compare, embed, models, train, calibrate, ingest, takedown):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker, dead_letters):
+for group in (topics, worker, dead_letters, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 

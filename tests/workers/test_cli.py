@@ -11,7 +11,7 @@ from neardup.pipeline.errors import DependencyError
 from tests.pipeline.scan.build import save
 from tests.workers.conftest import Command
 
-COMMANDS = ["scan", "match", "compare", "embed", "models", "train", "calibrate"]
+COMMANDS = ["scan", "match", "compare", "embed", "models", "train", "calibrate", "takedown"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

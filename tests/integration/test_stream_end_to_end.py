@@ -1,0 +1,158 @@
+"""From records in the log to flags in Redis, with the workers as their commands start them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.types import Descriptors
+from neardup.workers.log import Appender, Tail, read_envelopes
+from neardup.workers.topics import create_topics, open_admin, topic_names
+from tests.pipeline.scan.build import a_checkpoint
+
+pytestmark = pytest.mark.integration
+CHECKPOINT = a_checkpoint()
+D = CHECKPOINT.architecture.dimension
+
+
+class Stream:
+    """Workers as processes over topics of the test's own."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self._folder = settings, folder
+        self.names = topic_names(settings.topic_prefix, CHECKPOINT.space)
+        save_checkpoint(CHECKPOINT, folder / "model.safetensors")
+        self.environment = {
+            **os.environ,
+            "NEARDUP_MODEL": str(folder / "model.safetensors"),
+            "NEARDUP_KAFKA": settings.kafka,
+            "NEARDUP_REDIS": settings.redis.get_secret_value(),
+            "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+            "NEARDUP_STATE_FOLDER": str(folder / "state"),
+            "OMP_NUM_THREADS": "1",
+        }
+        with open_admin(settings) as admin:
+            create_topics(admin, CHECKPOINT.space, settings)
+
+    @contextmanager
+    def worker(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", "0"]
+        with subprocess.Popen(command, env=self.environment) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def command(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "neardup.workers.cli", *arguments]
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def append(self, *records: Described) -> None:
+        with closing(Appender(self.settings, self.names.log)) as appender:
+            appender.append(records)
+
+    def offsets_published(self) -> list[int]:
+        with closing(Tail(self.settings, self.names.verdicts)) as tail:
+            offsets: list[int] = []
+            while fetched := tail.poll(0.5, 1000):
+                offsets += [one.offset for one in read_envelopes(fetched)]
+            return offsets
+
+
+@pytest.fixture
+def stream(settings: Settings, tmp_path: Path) -> Stream:
+    return Stream(settings, tmp_path)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[RedisStore]:
+    with closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as made:
+        yield made
+
+
+def vector(seed: int, cosine: float = 1.0) -> Descriptors:
+    """Return one unit vector; with a cosine, another one at that angle to it."""
+    random = np.random.default_rng(seed)
+    first, other = np.linalg.qr(random.normal(size=(D, 2)))[0].T
+    return np.asarray([cosine * first + np.sqrt(1 - cosine**2) * other], dtype=np.float32)
+
+
+def record(item: str, vectors: Descriptors) -> Described:
+    return Described(
+        id=item,
+        sha256=item.encode().ljust(32),
+        dimension=D,
+        pts=(0.0,),
+        vectors=pack_vectors(vectors),
+        hashes=pack_hashes(np.zeros((1, 32), np.uint8)),
+        detail=b"\x32",
+    )
+
+
+def await_applied(store: RedisStore, offset: int, seconds: float = 40) -> float:
+    started = time.monotonic()
+    while store.applied() < offset:
+        assert time.monotonic() - started < seconds, f"stands at {store.applied()}, wanted {offset}"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: RedisStore) -> None:
+    originals = [record(f"original-{n}", vector(n)) for n in range(20)]
+    copies = [record(f"copy-{n}", vector(n, 0.99)) for n in range(20)]
+    with ExitStack() as running:
+        matcher, flagger = (running.enter_context(stream.worker(name)) for name in ("match", "flag"))
+        stream.append(*originals, *copies[:10])
+        await_applied(store, 29)
+        running.enter_context(stream.worker("match"))
+        time.sleep(4)  # so long it takes to follow
+        matcher.kill()
+        flagger.kill()
+        running.enter_context(stream.worker("flag"))
+        stream.append(*copies[10:], *originals[:5])
+        assert await_applied(store, 44) < 15
+        # what is taken down is forgotten, and is not what a later copy is a copy of
+        told = stream.command("takedown", "original-3", "copy-3", "unheard-of", "--wait")
+        seconds = re.search(r"forgotten by Redis after ([0-9.]+) s", told)
+        assert seconds is not None
+        assert float(seconds[1]) < 2
+        assert store.verdict("original-3") is None
+        assert store.members("original-3") == frozenset()
+        stream.append(originals[3], record("late copy", vector(3, 0.98)))
+        await_applied(store, 49)
+        assert store.verdict("original-3") is None
+    late = store.verdict("late copy")
+    assert late is not None
+    assert late.matches == ()
+    feed = store.feed("", 1000)
+    assert [entry.verdict.id for entry in feed] == [copy.id for copy in copies]
+    assert [entry.verdict.matches[0].reference for entry in feed] == [one.id for one in originals]
+    assert stream.offsets_published() == list(range(50))
+    assert "50 envelopes written to Redis" in stream.command("rebuild", "flags")
+    assert [entry.event for entry in store.feed("", 1000)] == [entry.event for entry in feed]
+    assert store.applied() == 49
+
+
+@pytest.mark.parametrize("name", ["match", "flag"])
+def test_a_worker_drains_and_exits_0_on_sigterm(stream: Stream, store: RedisStore, name: str) -> None:
+    stream.append(record("a", vector(1)))
+    with stream.worker("match") as matcher, stream.worker("flag") as flagger:
+        await_applied(store, 0)
+        process = matcher if name == "match" else flagger
+        started = time.monotonic()
+        process.terminate()
+        assert process.wait(15) == 0
+        assert time.monotonic() - started < 10
