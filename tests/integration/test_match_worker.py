@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from neardup.pipeline.settings import Settings
 from neardup.workers.match import MatchWorker
 from tests.integration.stream import (
     a_log,
+    a_match_worker,
     append,
     await_envelopes,
     make_topics,
@@ -20,14 +23,8 @@ from tests.integration.stream import (
 )
 
 pytestmark = pytest.mark.integration
-POINTS = ("took-over", "applied", "published", "vectors-flushed", "snapshot-half-written", "snapshot-named", "saved")
-
-
-def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        worker.step()
+POINTS = ("applied", "published", "snapshot-half-written")
+"""Many more, without processes and broker, are in `tests/workers/test_match_worker.py`."""
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -42,4 +39,34 @@ def test_one_envelope_for_each_offset_whenever_the_worker_is_killed(
     append(settings, log[60:])
     with match_process(settings, tmp_path / "state"):
         await_envelopes(settings, len(log))
+    assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
+
+
+def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = 30) -> float:
+    started = time.monotonic()
+    while not done():
+        assert time.monotonic() - started < seconds
+        worker.step()
+    return time.monotonic() - started
+
+
+def test_a_standby_takes_over_in_seconds_and_a_zombie_is_refused(settings: Settings, tmp_path: Path) -> None:
+    make_topics(settings)
+    log = a_log(9, 120)
+    append(settings, log[:40])
+    with match_process(settings, tmp_path / "first") as first:
+        await_envelopes(settings, 40)
+        with closing(a_match_worker(settings, tmp_path / "second")) as second:
+            step_until(second, second.ready)
+            step_until(second, lambda: second.applied == 39)
+            append(settings, log[40:60])
+            step_until(second, lambda: second.applied == 59)
+            assert not second.leads
+            first.send_signal(signal.SIGSTOP)
+            append(settings, log[60:80])
+            assert step_until(second, lambda: second.leads and second.applied == 79) < 15
+            first.send_signal(signal.SIGCONT)  # it still takes itself for the leader, and finds 20 records
+            append(settings, log[80:])
+            assert first.wait(40) != 0
+            step_until(second, lambda: second.applied == len(log) - 1)
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import REGISTRY
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.store.memory import MemoryStore
+from neardup.pipeline.types import Decision
+from neardup.workers.flag import FlagWorker
+from neardup.workers.log import Tail
+from tests.workers.broker import Broker, FakeTail
+
+
+class Counted(MemoryStore):
+    """Notes how many envelopes each call applied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int | None] = []
+        self.away = False
+
+    def apply(self, envelopes: Sequence[Envelope], after: int = -1) -> int | None:
+        if self.away:
+            raise DependencyError("Redis: connection refused")
+        self.calls.append(super().apply(envelopes, after))
+        return self.calls[-1]
+
+
+def verdicts(broker: Broker) -> Tail:
+    return FakeTail(broker, "verdicts")  # type: ignore[return-value]
+
+
+def envelope(offset: int, produced_ms: int = 0, timestamp_ms: int = 0) -> Envelope:
+    verdict = Verdict(id=f"item-{offset}", decision=Decision.UNSURE)
+    return Envelope(offset=offset, events=(verdict,), produced_ms=produced_ms, timestamp_ms=timestamp_ms)
+
+
+def observed(what: str) -> float:
+    return REGISTRY.get_sample_value(f"neardup_end_to_end_seconds_{what}") or 0.0
+
+
+def test_a_batch_is_one_call() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(*map(envelope, range(300)))
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    worker.step()
+    assert store.calls == [256, 44]
+    assert len(store.feed("", 1000)) == 300
+
+
+def test_it_goes_on_after_what_the_store_holds() -> None:
+    broker, store = Broker(), Counted()
+    for offset in range(500):
+        broker.publish(envelope(offset))
+    store.apply([envelope(offset) for offset in range(450)])
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    assert store.calls == [450, 50]
+    assert store.applied() == 499
+
+
+def test_a_store_that_was_cleared_is_filled_from_the_start() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(*map(envelope, range(10)))
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    store.clear()
+    broker.publish(*map(envelope, range(10, 12)))
+    worker.step()
+    assert store.applied() == -1  # the two that came are not all
+    worker.step()
+    assert store.calls == [10, None, 12]
+
+
+def test_a_cleared_store_is_noticed_with_nothing_to_do() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(*map(envelope, range(10)))
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    store.clear()
+    worker.step()
+    worker.step()
+    assert store.applied() == 9
+
+
+def test_nothing_is_lost_while_the_store_is_away() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(*map(envelope, range(10)))
+    worker = FlagWorker(verdicts(broker), store)
+    store.away = True
+    with pytest.raises(DependencyError):
+        worker.step()
+    store.away = False
+    FlagWorker(verdicts(broker), store).step()  # as the runner does it
+    assert store.applied() == 9
+
+
+def test_end_to_end_seconds_count_from_the_media_record_and_leave_out_what_waited() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(envelope(0, produced_ms=1_000))
+    worker = FlagWorker(verdicts(broker), store, clock=lambda: 100.0)
+    count, total = observed("count"), observed("sum")
+    worker.step()
+    assert observed("count") == count
+    broker.publish(envelope(1, produced_ms=99_750, timestamp_ms=99_900), envelope(2, timestamp_ms=99_500))
+    broker.publish(Envelope(offset=3, timestamp_ms=1))
+    worker.step()
+    assert observed("count") == count + 2
+    assert observed("sum") == pytest.approx(total + 0.75)

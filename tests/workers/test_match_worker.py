@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.match.snapshot import VECTORS, Snapshots
+from neardup.pipeline.messages import Envelope, Ignored, Record, Removed, Verdict
+from neardup.pipeline.types import Decision
+from neardup.workers.log import Tail, last_envelope, locate
+from neardup.workers.match import Connections, MatchWorker, SnapshotPolicy, claim_folder
+from tests.integration.stream import a_log, a_state_in, oracle, said
+from tests.pipeline.match.build import D, at, described, picture
+from tests.workers.broker import Broker, FakeLeadership, FakePublisher, FakeTail
+
+
+def tail(broker: Broker, topic: str) -> Tail:
+    return FakeTail(broker, topic)  # type: ignore[return-value]
+
+
+def a_worker(
+    broker: Broker,
+    folder: Path,
+    *,
+    leadership: FakeLeadership | None = None,
+    policy: SnapshotPolicy | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+    reached: Callable[[str], object] = lambda _: None,
+) -> MatchWorker:
+    connections = Connections(
+        tail(broker, "log"),
+        tail(broker, "verdicts"),
+        lambda: leadership or FakeLeadership(),
+        lambda: FakePublisher(broker),
+    )
+    state = a_state_in(folder)
+    try:
+        return MatchWorker(
+            connections, state, Snapshots(folder, reached), D, policy or SnapshotPolicy(), clock, reached
+        )
+    except BaseException:
+        state.close()
+        raise
+
+
+def run(worker: MatchWorker, broker: Broker) -> None:
+    for _ in range(1000):
+        if worker.leads and worker.applied == len(broker.log) - 1:
+            return
+        worker.step()
+    pytest.fail(f"stands at {worker.applied} of {len(broker.log)}")
+
+
+def test_each_offset_has_one_envelope_with_the_times_of_its_record(tmp_path: Path) -> None:
+    broker, log = (
+        Broker(),
+        [picture("a", 0), msgspec.structs.replace(picture("b", 10), produced_ms=77), Removed(id="a")],
+    )
+    broker.append(*log)
+    worker = a_worker(broker, tmp_path / "state")
+    run(worker, broker)
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
+    assert [(one.timestamp_ms, one.produced_ms) for one in broker.published()] == [(1000, 0), (1001, 77), (1002, 0)]
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (b"", "no record"),
+        (b"\xff\xd8\xff", "no record"),
+        (msgspec.structs.replace(picture("bad", 0), dimension=8), "1 descriptors of 8 dimensions"),
+        (msgspec.structs.replace(picture("bad", 0), pts=()), "0 descriptors"),
+        (msgspec.structs.replace(picture("bad", 0), hashes=b"short"), "do not belong to 1 descriptors"),
+        (msgspec.structs.replace(picture("bad", 0), vectors=bytes(2 * D)), "unit length"),
+        (msgspec.structs.replace(picture("bad", 0), vectors=b"\xff" * (2 * D)), "unit length"),
+    ],
+)
+def test_what_is_no_record_is_passed_over(tmp_path: Path, bad: Record | bytes, why: str) -> None:
+    broker = Broker()
+    broker.append(picture("a", 0), bad, picture("b", 10))
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    first, ignored, last = broker.published()
+    assert isinstance(ignored.events[0], Ignored)
+    assert why in ignored.events[0].why
+    assert isinstance(last.events[0], Verdict)
+    assert last.events[0].decision is Decision.DUPLICATE
+    assert first.offset == 0
+    worker.close()
+
+
+def test_who_does_not_lead_follows_what_is_published_and_says_nothing(tmp_path: Path) -> None:
+    broker, log = Broker(), a_log(1, 60)
+    broker.append(*log)
+    envelopes = oracle(tmp_path / "oracle", log)
+    broker.publish(*envelopes[:40])
+    leadership = FakeLeadership(granted=False)
+    worker = a_worker(broker, tmp_path / "state", leadership=leadership)
+    for _ in range(10):
+        worker.step()
+    assert (worker.applied, worker.leads, worker.ready()) == (39, False, True)
+    assert len(broker.published()) == 40
+    leadership.granted = True
+    run(worker, broker)
+    assert said(broker.published()) == said(envelopes)
+    worker.close()
+
+
+def test_a_deposed_leader_follows(tmp_path: Path) -> None:
+    broker, log = Broker(), a_log(2, 60)
+    broker.append(*log[:20])
+    grants = [FakeLeadership(), FakeLeadership(granted=False)]
+    one, other = (a_worker(broker, tmp_path / str(n), leadership=grants[n]) for n in range(2))
+    run(one, broker)
+    grants[0].granted, grants[1].granted = False, True
+    broker.append(*log[20:])
+    one.step()
+    run(other, broker)
+    for _ in range(5):
+        one.step()
+    assert (one.applied, one.leads) == (len(log) - 1, False)
+    grants[0].granted, grants[1].granted = True, False
+    other.step()
+    broker.append(picture("more", 0))
+    run(one, broker)
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", [*log, picture("more", 0)]))
+    one.close()
+    other.close()
+
+
+def test_a_zombie_cannot_publish_and_its_successor_can(tmp_path: Path) -> None:
+    broker, log = Broker(), a_log(3, 40)
+    broker.append(*log[:10])
+    zombie = a_worker(broker, tmp_path / "zombie")
+    run(zombie, broker)
+    successor = a_worker(broker, tmp_path / "successor")
+    run(successor, broker)
+    broker.append(*log[10:])
+    with pytest.raises(DependencyError, match="another match worker has taken over"):
+        zombie.step()
+    zombie.close()
+    run(successor, broker)
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
+    successor.close()
+
+
+def test_a_published_verdict_stands_where_its_own_would_differ(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker()
+    broker.append(picture("a", 0), picture("b", 10))
+    missed = Verdict(id="b", decision=Decision.DISTINCT)
+    broker.publish(Envelope(offset=0, events=(Verdict(id="a", decision=Decision.DISTINCT),)))
+    broker.publish(Envelope(offset=1, events=(missed,)))
+    worker = a_worker(broker, tmp_path)
+    broker.append(picture("c", 11))
+    run(worker, broker)
+    last = broker.published()[-1].events[0]
+    assert isinstance(last, Verdict)
+    assert [match.reference for match in last.matches] == ["b", "a"]  # b became a head of its own
+    assert len(broker.published()) == 3
+    worker.close()
+    assert "published otherwise" not in caplog.text  # what was taken over is the same
+
+
+def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.append(*a_log(4, 30))
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    worker.drain(1)
+    worker.close()
+    end = len(broker.log)
+    broker.begin = end
+    a_worker(broker, tmp_path).close()
+    broker.append(picture("x", 0), picture("y", 0))
+    broker.begin = end + 1
+    with pytest.raises(ConfigError, match=f"begins at offset {end + 1} and the newest snapshot ends before {end}"):
+        a_worker(broker, tmp_path)
+
+
+def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.append(*a_log(4, 30))
+    worker = a_worker(broker, tmp_path / "state")
+    run(worker, broker)
+    worker.drain(1)
+    worker.close()
+    broker.log = broker.log[:10]
+    with pytest.raises(ConfigError, match="this is not the log that it was taken of"):
+        a_worker(broker, tmp_path / "state")
+    fresh = a_worker(broker, tmp_path / "fresh")
+    with pytest.raises(ConfigError, match="they are not of this log"):
+        run(fresh, broker)
+    fresh.close()
+
+
+def test_a_snapshot_is_due_after_records_or_seconds(tmp_path: Path) -> None:
+    broker, now, seen = Broker(), [0.0], list[str]()
+    worker = a_worker(
+        broker, tmp_path, policy=SnapshotPolicy(records=5, seconds=60), clock=lambda: now[0], reached=seen.append
+    )
+    worker.step()
+    log = a_log(5, 30)
+    broker.append(*log[:4])
+    run(worker, broker)
+    assert "saved" not in seen
+    now[0] = 59.0
+    worker.step()
+    assert "saved" not in seen
+    now[0] = 60.0
+    worker.step()
+    assert seen.count("saved") == 1
+    now[0] = 200.0
+    worker.step()
+    assert seen.count("saved") == 1  # nothing is new
+    broker.append(*log[4:9])
+    worker.step()
+    assert seen[-2:] == ["snapshot-named", "saved"]
+    assert seen.index("published") < seen.index("vectors-flushed")
+    assert Snapshots(tmp_path).offsets() == [8, 3]
+    worker.close()
+
+
+def test_a_snapshot_that_fails_does_not_stop_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise DependencyError("no space left on device")
+
+    broker, log = Broker(), a_log(6, 40)
+    worker = a_worker(broker, tmp_path / "state", policy=SnapshotPolicy(records=1))
+    monkeypatch.setattr(Snapshots, "save", full)
+    broker.append(*log)
+    run(worker, broker)
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
+    worker.close()
+
+
+class Crash(BaseException):
+    """Stands for kill -9."""
+
+
+POINTS = ["took-over", "applied", "published", "vectors-flushed", "snapshot-half-written", "snapshot-named", "saved"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    cuts=st.lists(st.integers(0, 50), max_size=5),
+    crashes=st.lists(st.tuples(st.sampled_from(POINTS), st.integers(1, 3)), max_size=5),
+)
+def test_crashes_anywhere_leave_one_envelope_for_each_offset(
+    seed: int, cuts: Sequence[int], crashes: list[tuple[str, int]]
+) -> None:
+    log = a_log(seed, 50)
+    with TemporaryDirectory() as name:
+        folder, broker = Path(name), Broker()
+        borders = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
+        for start, stop in pairwise(borders):
+            broker.append(*log[start:stop])
+            run_with(crashes.pop() if crashes else ("", 0), broker, folder)
+        run_with(("", 0), broker, folder)
+        assert said(broker.published()) == said(oracle(folder / "oracle", log))
+
+
+def run_with(crash: tuple[str, int], broker: Broker, folder: Path) -> None:
+    left = [crash[1]]
+
+    def reached(name: str) -> None:
+        left[0] -= name == crash[0]
+        if name == crash[0] and left[0] == 0:
+            raise Crash
+
+    worker = a_worker(broker, folder, policy=SnapshotPolicy(records=7), reached=reached)
+    try:
+        run(worker, broker)
+    except Crash:
+        pass
+    finally:
+        worker.close()
+
+
+@given(st.lists(st.integers(1, 90), max_size=12), st.integers(0, 400))
+def test_the_place_of_an_envelope_is_found(transactions: list[int], wanted: int) -> None:
+    broker, offset = Broker(), 0
+    for size in transactions:
+        broker.publish(*(Envelope(offset=offset + n) for n in range(size)))
+        offset += size
+    verdicts = tail(broker, "verdicts")
+    assert last_envelope(verdicts) == offset - 1
+    place = locate(verdicts, wanted)
+    before = [one for one in broker.verdicts[:place] if one is not None]
+    assert len(before) <= wanted  # envelope n is the n-th
+    assert min(wanted, offset) - len(before) <= 64
+
+
+def test_match_workers_of_one_machine_have_folders_of_their_own(tmp_path: Path) -> None:
+    assert [claim_folder(tmp_path).name for _ in range(3)] == ["match-0", "match-1", "match-2"]
+    assert not (tmp_path / "match-0" / VECTORS).exists()
+
+
+def test_a_wide_item_is_followed_and_led_alike(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.append(described("wide", at(*range(0, 180, 2))), picture("one of them", 90))
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    assert [one.offset for one in broker.published()] == [0, 1]
+    worker.close()
