@@ -442,6 +442,10 @@ class State:
             seconds=first.seconds,
             ranges=tuple(pending.ranges),
         )
+        if item.kind is Kind.IMAGE:
+            # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
+            least = self._judge.thresholds(self._chances).min_unsure
+            pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
         pairs = self._with_heads(pairs)
         if item.kind is Kind.VIDEO:
             self.rows.shared[item.rows] = self._sharers(pairs, pending.frames)
@@ -467,10 +471,6 @@ class State:
         """
         twin, exact = self._twin(query)
         head = None if twin is None else self.items.get(twin.head)
-        if taken_in and query.kind is Kind.IMAGE:
-            # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
-            least = self._judge.thresholds(self._chances).min_unsure
-            pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
         numbers = self.rows.item[pairs.reference]
         order = np.argsort(numbers, kind="stable")
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
