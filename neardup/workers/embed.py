@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from kafka.errors import KafkaError
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
-from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.messages import Removed
 from neardup.pipeline.settings import Settings
@@ -39,6 +39,7 @@ from neardup.pipeline.telemetry import (
     RECORDS_CONSUMED,
 )
 from neardup.workers.dead_letters import dead_letter
+from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.offsets import Offsets, Ticket
 from neardup.workers.outbox import Message, Outbox, make_producer
@@ -47,6 +48,8 @@ from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_n
 
 logger = logging.getLogger(__name__)
 CPU_BATCH, GPU_BATCH = 32, 256
+SESSION_SECONDS = 10.0
+"""After so long a worker that died loses its partitions to the others."""
 _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
@@ -81,7 +84,7 @@ class EmbedWorker:
 
     def __init__(self, settings: Settings, embedder: Embedder) -> None:
         self._names: TopicNames = topic_names(settings.topic_prefix, embedder.space)
-        with open_admin(settings) as admin:
+        with open_admin(settings, 5.0) as admin:
             check_topics(admin, embedder.space, settings)
         self._bound = settings.max_in_flight_bytes
         self._max_dead_letters = settings.max_dead_letters
@@ -106,6 +109,7 @@ class EmbedWorker:
         self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
         self._listener = _Listener(self._consumer, self._offsets)
         self._consumer.subscribe([self._names.media], listener=self._listener)
+        self._deaths = Deaths(self._consumer)
         self._held = _Counter()
         self._dead_in_a_row = 0
         self._committed_at = 0.0
@@ -133,7 +137,7 @@ class EmbedWorker:
             for done in self._describer.step(0.1):
                 self._deliver(done)
         self._outbox.wait(max(end - time.monotonic() - 1.5, 0.1))
-        offsets = self._offsets.due()
+        offsets = self._offsets.positions()  # also those that did not move, to take the marks of `Deaths` away
         logger.info("embed worker drained dropped=%d unfinished=%d", len(dropped), self._describer.working)
         if offsets:
             try:
@@ -153,7 +157,8 @@ class EmbedWorker:
         held = self._held.value + self._outbox.in_flight_bytes
         IN_FLIGHT_BYTES.set(held)
         share = 0.5 if self._paused else 1.0  # it goes on when half is done, not with every record
-        full = held >= share * self._bound or self._describer.working >= share * self._most_items
+        most = 1 if self._deaths.careful else self._bound
+        full = held >= share * most or self._describer.working >= share * self._most_items
         assignment = self._consumer.assignment()
         if full:
             new = assignment - self._consumer.paused()
@@ -166,7 +171,8 @@ class EmbedWorker:
 
     def _poll(self, seconds: float) -> None:
         lost = self._listener.losses
-        polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=_POLL_RECORDS)
+        most = 1 if self._deaths.careful else _POLL_RECORDS
+        polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=most)
         for partition, records in polled.items():
             if partition not in self._consumer.assignment():
                 continue
@@ -174,11 +180,28 @@ class EmbedWorker:
                 # Were these polled before it went, or after it came back? Only its committed offset is certain.
                 raise DependencyError(f"partition {partition.partition} was taken and given back at once")
             RECORDS_CONSUMED.labels(partition.topic).inc(len(records))
-            self._offsets.assign([partition] if self._offsets.assigned_in(partition) is None else [])
+            if self._deaths.careful and self._held.value:  # one after the other
+                self._consumer.seek(partition, records[0].offset)
+                continue
+            if self._offsets.assigned_in(partition) is None:
+                self._begin(partition, records)
+                continue
             for record in records:
                 self._take(partition, record)
 
-    def _take(self, partition: TopicPartition, record: Any) -> None:
+    def _begin(self, partition: TopicPartition, records: Sequence[Any]) -> None:
+        """Take up a partition with its first records."""
+        died = self._deaths.begin(partition, records[0].offset)
+        self._offsets.assign([partition], records[0].offset)
+        if self._deaths.careful:  # those after the first are polled again, one by one
+            records = records[:1]
+            self._consumer.seek(partition, records[0].offset + 1)
+        for record in records:
+            refused = died >= HOPELESS and record is records[0]
+            error = InvalidFrame(Reason.DECODE, f"{died} processes died at this record") if refused else None
+            self._take(partition, record, error)
+
+    def _take(self, partition: TopicPartition, record: Any, refused: InvalidFrame | None = None) -> None:
         ticket = self._offsets.add(partition, record.offset)
         if ticket is None:  # it went while we were at it
             return
@@ -186,6 +209,8 @@ class EmbedWorker:
         self._held.add(size)
         taken = _Taken(record, ticket, size)
         try:
+            if refused is not None:
+                raise refused
             if record.value is None:
                 removed = Removed(id=read_id(record.key))
                 self._send(taken, [Message(self._names.log, record.key, _encode(removed), partition=0)], "removed")
@@ -250,6 +275,11 @@ class EmbedWorker:
         self._outbox.send(messages, confirmed)
 
     def _commit_due(self) -> None:
+        if self._deaths.careful:
+            if offsets := self._offsets.due():
+                self._deaths.commit(offsets)
+            self._deaths.forget()
+            return
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
         self._committed_at = time.monotonic()
@@ -337,13 +367,13 @@ def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
             partition_assignment_strategy=(CooperativeStickyAssignor,),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
+            session_timeout_ms=round(1000 * SESSION_SECONDS),
+            heartbeat_interval_ms=round(200 * SESSION_SECONDS),
             fetch_max_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=_FETCH_BYTES // 4,
             allow_auto_create_topics=False,
-            bootstrap_timeout_ms=10_000,
+            bootstrap_timeout_ms=5_000,
             metrics_enabled=False,
         )
     except KafkaError as error:

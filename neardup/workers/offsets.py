@@ -50,12 +50,12 @@ class Offsets(Generic[P]):
         with self._lock:
             return self._term
 
-    def assign(self, partitions: Iterable[P]) -> None:
-        """Take partitions up, from wherever the first message then comes."""
+    def assign(self, partitions: Iterable[P], start: int = -1) -> None:
+        """Take partitions up, from wherever the first message then comes; `start` is what is committed, if known."""
         with self._lock:
             self._term += 1
             for partition in partitions:
-                self._partitions[partition] = _Partition(self._term)
+                self._partitions[partition] = _Partition(self._term, next=start, told=start)
 
     def revoke(self, partitions: Iterable[P]) -> dict[P, int]:
         """Forget partitions; return what may still be committed for them."""
@@ -105,6 +105,11 @@ class Offsets(Generic[P]):
             for partition, offset in moved.items():
                 self._partitions[partition].told = offset
             return moved
+
+    def positions(self) -> dict[P, int]:
+        """Return the next offset to read of all our partitions where it is known."""
+        with self._lock:
+            return {partition: one.next for partition, one in self._partitions.items() if one.next >= 0}
 
     def repeat(self, offsets: dict[P, int]) -> None:
         """Let `due` tell these again: their commit has failed."""

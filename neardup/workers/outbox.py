@@ -138,7 +138,7 @@ def make_producer(settings: Settings, **options: Any) -> Any:
         "delivery_timeout_ms": 60_000,
         "request_timeout_ms": 20_000,
         "max_block_ms": 20_000,
-        "bootstrap_timeout_ms": 10_000,
+        "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
     }

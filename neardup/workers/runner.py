@@ -29,7 +29,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
 
 logger = logging.getLogger(__name__)
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS = 7.0
 """Out of the 10 s in which a worker has to be gone."""
 MAX_FAILURES = 10
 """In a row; with the pauses between them that is about a minute and a half."""

@@ -1,11 +1,13 @@
 """`neardup` as a process with the stand-in for a network: `python -m tests.integration.stand_in worker embed`.
 
-SLOW_SECONDS in the environment makes each batch take so long.
+SLOW_SECONDS in the environment makes each batch take so long. With WHITE_KILLS a white picture ends the process, as a
+fault in a decoder's C code would.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
@@ -17,13 +19,17 @@ from tests.pipeline.scan.build import StandIn, a_checkpoint
 class Slow(StandIn):
     def embed(self, tiles: Pixels) -> Embedded:
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        if "WHITE_KILLS" in os.environ and (tiles.min(axis=(1, 2, 3)) == 255).any():
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().embed(tiles)
 
 
 def main() -> int:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    from neardup.workers import embed
     from neardup.workers.app import run
 
+    embed.SESSION_SECONDS = 2.0
     return run(sys.argv[1:])
 
 

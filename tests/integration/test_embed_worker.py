@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.messages import Described, Record, Removed
@@ -294,6 +295,44 @@ def test_many_dead_letters_in_a_row_stop_the_worker(
         assert worker.process.wait(timeout=LIMIT_SECONDS) == 1
         assert "10 dead letters in a row" in worker.log.read_text()
     assert count(settings, names.dead_letters) <= 20
+
+
+def test_a_record_that_kills_the_process_is_put_aside_and_no_other(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "white").save(file, "PNG")
+    for number in range(30):
+        data = file.getvalue() if number == 10 else a_file(number, "PNG")
+        producer.send(names.media, data, f"p{number}".encode(), partition=number % 2)
+    producer.flush()
+    lives = 0
+    while sum(committed(settings, names).values()) < 30:
+        lives += 1
+        assert lives < 12
+        with embedding(environment, tmp_path, WHITE_KILLS="1") as worker:
+            until(
+                lambda worker=worker: (  # type: ignore[misc]
+                    worker.process.poll() is not None or sum(committed(settings, names).values()) == 30
+                ),
+                "dead or done",
+            )
+    [letter] = read(settings, names.dead_letters)
+    assert letter.key == b"p10"
+    assert dict(letter.headers)["detail"] == b"6 processes died at this record"
+    found = {record.id for record in described(settings, names)}
+    assert found == {f"p{number}" for number in range(30) if number != 10}
+
+
+def test_no_bound_is_too_small_to_get_on(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for number in range(20):
+        producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=number % 3)
+    producer.flush()
+    with embedding(environment, tmp_path, NEARDUP_MAX_IN_FLIGHT_BYTES="1") as worker:
+        until(lambda: sum(committed(settings, names).values()) == 20, "everything committed")
+        assert worker.stop()[0] == 0, worker.log.read_text()
 
 
 def test_a_worker_without_topics_says_so(environment: dict[str, str], tmp_path: Path) -> None:

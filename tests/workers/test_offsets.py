@@ -35,6 +35,15 @@ def test_a_commit_that_failed_is_due_again() -> None:
     assert offsets.due() == failed == {"a": 1}
 
 
+def test_a_partition_that_has_not_moved_is_where_it_began() -> None:
+    offsets = Offsets[str]()
+    offsets.assign(["a"], start=7)
+    taken(offsets, "a", 7)
+    assert offsets.due() == {}
+    assert offsets.positions() == {"a": 7}
+    assert offsets.revoke(["a"]) == {"a": 7}
+
+
 def test_a_ticket_of_an_earlier_assignment_is_worth_nothing() -> None:
     offsets = Offsets[str]()
     offsets.assign(["a"])
