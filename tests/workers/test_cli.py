@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,12 @@ def test_unreadable_model_is_one_line(neardup: Command, tmp_path: Path) -> None:
     assert told.code == 2
     assert told.errors.count("\n") == 1
     assert "bad.safetensors" in told.errors
+
+
+def test_blas_keeps_to_one_thread_unless_told_otherwise() -> None:
+    program = "import sys; sys.argv[1:] = ['--version']; from neardup.workers.cli import main\ntry: main()\nfinally: "
+    program += "import os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    plain = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for environment, threads in ((plain, "1"), ({**plain, "OPENBLAS_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+        assert done.stdout.decode().splitlines()[-1] == threads

@@ -7,7 +7,7 @@ import io
 import logging
 import queue
 import threading
-from collections.abc import Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from neardup.pipeline.types import Frame, Limits, Media
 logger = logging.getLogger(__name__)
 READ_WHOLE_BYTES = 16 * 2**20
 """Files up to this size are read once, to be hashed and decoded; larger ones are read twice."""
+
+TOGETHER = 8
+"""Pieces handed over at once: each time threads wait for each other."""
 
 
 @dataclass(slots=True)
@@ -56,15 +59,21 @@ class Piece:
 
 
 class Decoder:
-    """What the decoding threads share."""
+    """What the decoding threads share.
+
+    Args:
+        size: side of the tiles.
+        known: hashes of contents that need no decoding.
+        handed: where pieces go, a few at a time.
+    """
 
     def __init__(
-        self, size: int, known: Set[bytes], limits: Limits, sample_fps: float, pieces: queue.Queue[Piece]
+        self, size: int, known: Set[bytes], limits: Limits, sample_fps: float, handed: queue.Queue[list[Piece]]
     ) -> None:
         self._size = size
         self._limits = limits
         self._sample_fps = sample_fps
-        self._pieces = pieces
+        self._handed = handed
         self._taken = set(known)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -78,37 +87,49 @@ class Decoder:
         with self._lock:
             self._taken.discard(sha256)
 
-    def decode(self, job: Job) -> None:
-        """Read one file and hand over its frames; ends with exactly one `End`."""
+    def decode(self, jobs: Sequence[Job]) -> None:
+        """Read files and hand over their frames; each ends with exactly one `End`."""
+        pieces: list[Piece] = []
+        for job in jobs:
+            for piece in self._pieces(job):
+                pieces.append(piece)
+                if len(pieces) == TOGETHER:
+                    if not self._hand_over(pieces):
+                        return
+                    pieces = []
+        if pieces:
+            self._hand_over(pieces)
+
+    def _pieces(self, job: Job) -> Iterator[Piece]:
         try:
             sha256, source = _read(job.file)
         except InvalidFrame as error:
-            self._put(Piece(job, end=End(None, error=_plain(error))))
+            yield Piece(job, end=End(None, error=_plain(error)))
             return
         if not self._take(sha256):
-            self._put(Piece(job, end=End(sha256)))
+            yield Piece(job, end=End(sha256))
             return
         try:
-            self._open(job, sha256, source)
+            yield from self._frames(job, sha256, source)
         except InvalidFrame as error:
-            self._put(Piece(job, end=End(sha256, error=_plain(error))))
+            yield Piece(job, end=End(sha256, error=_plain(error)))
         except Exception as error:
             # A fault of ours or of a decoder: it costs this file, not the scan.
             logger.info("file could not be decoded path=%r", job.file.path, exc_info=True)
             detail = f"{type(error).__name__}: {error}"
-            self._put(Piece(job, end=End(sha256, error=InvalidFrame(Reason.DECODE, detail))))
+            yield Piece(job, end=End(sha256, error=InvalidFrame(Reason.DECODE, detail)))
 
-    def _open(self, job: Job, sha256: bytes, source: bytes | Path) -> None:
+    def _frames(self, job: Job, sha256: bytes, source: bytes | Path) -> Iterator[Piece]:
         media = open_media(source, self._size, self._limits, self._sample_fps)
         last: Frame | None = None
         for frame in media.frames:
-            if last is not None and not self._put(Piece(job, last)):
-                return
+            if last is not None:
+                yield Piece(job, last)
             last = frame
         if last is None:
             raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
         _check_unchanged(job.file)
-        self._put(Piece(job, last, End(sha256, media)))
+        yield Piece(job, last, End(sha256, media))
 
     def _take(self, sha256: bytes) -> bool:
         with self._lock:
@@ -116,11 +137,11 @@ class Decoder:
             self._taken.add(sha256)
         return not taken
 
-    def _put(self, piece: Piece) -> bool:
-        """Hand a piece over; return False where nobody wants it."""
+    def _hand_over(self, pieces: list[Piece]) -> bool:
+        """Return False where nobody wants them any more."""
         while not self._stopped.is_set():
             try:
-                self._pieces.put(piece, timeout=0.1)
+                self._handed.put(pieces, timeout=0.1)
                 return True
             except queue.Full:
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,13 +20,15 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
 from neardup.pipeline.scan.catalog import Content
-from neardup.pipeline.scan.decode import Decoder, End, Job, Piece
+from neardup.pipeline.scan.decode import TOGETHER, Decoder, End, Job, Piece
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Limits, Media
 
 BATCH = 32
 """Frames given to the network at once, or 8 for each thread if that is more."""
 MAX_BATCH_WAIT_SECONDS = 0.2
+CHUNK_BYTES = 2**20
+"""Files given to a thread at once are at most this large, or one."""
 MAX_DESCRIPTORS_PER_PART = 256
 PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED})
 """Reasons that say something about the moment and not about the content of a file."""
@@ -63,9 +66,10 @@ class Describer:
         self._make_embedder = make_embedder
         self._embedder: Embedder | None = None
         self._batch = max(BATCH, 8 * threads)
-        self._pieces: queue.Queue[Piece] = queue.Queue(maxsize=4 * self._batch)
+        self._handed: queue.Queue[list[Piece]] = queue.Queue(maxsize=4 * self._batch // TOGETHER)
+        self._pieces: deque[Piece] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self._decoder = Decoder(size, known, limits, sample_fps, self._pieces)
+        self._decoder = Decoder(size, known, limits, sample_fps, self._handed)
         self._working = 0
         self._settled: dict[bytes, InvalidFrame | None] = dict.fromkeys(known)
         self._twins: dict[bytes, list[Job]] = {}
@@ -75,11 +79,11 @@ class Describer:
 
         Closing the iterator stops the decoders.
         """
-        waiting = iter(files)
+        waiting = _chunks(files)
         try:
             while True:
-                while self._working < 4 * self._batch and (file := next(waiting, None)) is not None:
-                    self._start(Job(file))
+                while self._working < 4 * self._batch and (chunk := next(waiting, None)) is not None:
+                    self._start([Job(file) for file in chunk])
                 if self._working == 0:
                     return
                 pieces = self._collect()
@@ -90,9 +94,9 @@ class Describer:
             self._decoder.stop()
             self._pool.shutdown(cancel_futures=True)
 
-    def _start(self, job: Job) -> None:
-        self._pool.submit(self._decoder.decode, job)
-        self._working += 1
+    def _start(self, jobs: list[Job]) -> None:
+        self._pool.submit(self._decoder.decode, jobs)
+        self._working += len(jobs)
 
     def _collect(self) -> list[Piece]:
         """Return pieces with a full batch of frames, or what came within the waiting time, or all that is left."""
@@ -100,10 +104,13 @@ class Describer:
         frames = 0
         deadline = time.monotonic() + MAX_BATCH_WAIT_SECONDS
         while self._working and frames < self._batch:
-            try:
-                piece = self._pieces.get(timeout=max(deadline - time.monotonic(), 0.0) if pieces else None)
-            except queue.Empty:
-                break
+            if not self._pieces:
+                try:
+                    handed = self._handed.get(timeout=max(deadline - time.monotonic(), 0.0) if pieces else None)
+                except queue.Empty:
+                    break
+                self._pieces.extend(handed)
+            piece = self._pieces.popleft()
             pieces.append(piece)
             frames += piece.frame is not None
             self._working -= piece.end is not None
@@ -141,11 +148,25 @@ class Describer:
             if error is not None and error.reason in PASSING:  # which says nothing of the twins
                 self._decoder.forget(sha256)
                 for twin in twins:
-                    self._start(twin)
+                    self._start([twin])
                 return
             self._settled[sha256] = error
             for twin in twins:
                 yield _twin(twin, sha256, error)
+
+
+def _chunks(files: Iterable[Found]) -> Iterator[list[Found]]:
+    """Yield files a few at a time if they are small, else each alone."""
+    chunk: list[Found] = []
+    size = 0
+    for file in files:
+        if chunk and (len(chunk) == TOGETHER or size + file.size > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(file)
+        size += file.size
+    if chunk:
+        yield chunk
 
 
 def _twin(job: Job, sha256: bytes, error: InvalidFrame | None) -> Finished:
