@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.scan import decode
+from neardup.pipeline.scan.describe import Describer, Finished, _chunks
+from neardup.pipeline.scan.walk import Found, walk
+from neardup.pipeline.types import Embedded, Frame, Kind, Limits, Media, Pixels
+from tests.pipeline.scan.build import SIZE, StandIn, save
+
+
+def describer(embedder: StandIn, threads: int = 2) -> Describer:
+    return Describer(lambda: embedder, SIZE, frozenset(), Limits(), 2.0, threads)
+
+
+def found(folder: Path) -> list[Found]:
+    return [one for one in walk([folder]) if isinstance(one, Found)]
+
+
+def all_of(files: list[Found], embedder: StandIn) -> list[Finished]:
+    return [finished for batch in describer(embedder).describe(files) for finished in batch]
+
+
+def film(frames: int, decoded: list[int]) -> Media:
+    """Return a video whose frames show their number, and note how many were asked for."""
+
+    def show() -> Iterator[Frame]:
+        for number in range(frames):
+            decoded.append(number)
+            tile = np.random.default_rng(number).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+            yield Frame(number / 2.0, tile)
+
+    return Media(Kind.VIDEO, "mp4", SIZE, SIZE, frames / 2.0, b"", show())
+
+
+def decoders() -> int:
+    return sum(thread.name.startswith("decode") for thread in threading.enumerate())
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> list[Found]:
+    (tmp_path / "clip.mp4").write_bytes(b"a clip")
+    return found(tmp_path)
+
+
+def test_every_file_comes_once_and_the_network_is_loaded_once(tmp_path: Path) -> None:
+    for number in range(100):
+        save(tmp_path, f"{number}.bmp", number, side=16)
+    embedder, made = StandIn(), []
+
+    def make() -> StandIn:
+        made.append(1)
+        return embedder
+
+    batches = Describer(make, SIZE, frozenset(), Limits(), 2.0, 3).describe(found(tmp_path))
+    names = [finished.file.path for batch in batches for finished in batch]
+    assert sorted(names) == sorted(file.path for file in found(tmp_path))
+    assert (len(made), embedder.tiles) == (1, 100)
+    assert decoders() == 0
+
+
+def test_nothing_to_embed_loads_no_network(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("milk")
+    never = Describer(lambda: pytest.fail("loaded"), SIZE, frozenset(), Limits(), 2.0, 1)
+    [[finished]] = never.describe(found(tmp_path))
+    assert finished.error is not None
+
+
+def test_long_video_is_cut_into_parts(clip: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "open_media", lambda *_arguments: film(600, []))
+    [finished] = all_of(clip, StandIn())
+    assert finished.content is not None
+    parts = finished.content.parts
+    assert [(part.part, part.last, len(part.pts)) for part in parts] == [
+        (0, False, 256),
+        (1, False, 256),
+        (2, True, 88),
+    ]
+    assert np.concatenate([part.pts for part in parts]).tolist() == [number / 2.0 for number in range(600)]
+    assert all(len(part.embedded().vectors) == len(part.pts) == len(part.detail) for part in parts)
+
+
+def test_decoder_waits_for_a_slow_network(clip: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frames that wait are bounded, however long a video is."""
+    decoded: list[int] = []
+    monkeypatch.setattr(decode, "open_media", lambda *_arguments: film(100_000, decoded))
+    batches = describer(StandIn(), threads=1).describe(clip)
+    next(batches)
+    before = -1
+    while before != len(decoded):  # until it stands still
+        before = len(decoded)
+        time.sleep(0.05)
+    assert len(decoded) < 300
+    batches.close()
+    assert decoders() == 0
+
+
+def test_closing_ends_the_decoders(tmp_path: Path) -> None:
+    for number in range(300):
+        save(tmp_path, f"{number}.bmp", number, side=16)
+    batches = describer(StandIn()).describe(found(tmp_path))
+    next(batches)
+    batches.close()
+    assert decoders() == 0
+
+
+def test_failure_of_the_network_is_raised_and_ends_the_decoders(tmp_path: Path) -> None:
+    class Broken(StandIn):
+        def embed(self, tiles: Pixels) -> Embedded:
+            raise RuntimeError(f"no memory for {len(tiles)} tiles")
+
+    save(tmp_path, "a.png", 1)
+    with pytest.raises(RuntimeError, match="no memory for 1 tiles"):
+        all_of(found(tmp_path), Broken())
+    assert decoders() == 0
+
+
+def test_small_files_go_together_and_large_ones_alone() -> None:
+    def file(size: int) -> Found:
+        return Found("f", "/f", size, 0)
+
+    sizes = [10] * 20 + [2**21, 10, 2**19, 2**19 + 1]
+    chunks = [[file.size for file in chunk] for chunk in _chunks(map(file, sizes))]
+    assert chunks == [[10] * 8, [10] * 8, [10] * 4, [2**21], [10, 2**19], [2**19 + 1]]
