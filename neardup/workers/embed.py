@@ -33,6 +33,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
     CONSUMER_LAG,
     DEAD_LETTERED,
+    GPU_MEMORY_BYTES,
     IN_FLIGHT_BYTES,
     ITEMS_OUT,
     PAUSED,
@@ -387,6 +388,10 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         ConfigError: an unusable checkpoint, or a device that is not there.
     """
     embedder = make_embedder(load_checkpoint(settings.model), settings.device)
+    if "cuda" in embedder.engine:
+        import torch
+
+        GPU_MEMORY_BYTES.set_function(torch.cuda.memory_reserved)
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     return partial(EmbedWorker, settings, embedder)
 
