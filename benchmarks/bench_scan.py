@@ -92,9 +92,10 @@ def embed_all(embedder: Embedder, tiles: Pixels) -> None:
 
 def scan_once(folder: Path, embedder: Embedder) -> None:
     """Scan a folder with a loaded network and nothing remembered."""
-    checkpoint = load_checkpoint("default")
+    settings = load()
+    checkpoint = load_checkpoint(settings.model)
     catalog = Catalog(None, checkpoint.space)
-    scan([folder], catalog, checkpoint, load(), lambda: embedder, _Silent())
+    scan([folder], catalog, checkpoint, settings, lambda: embedder, _Silent())
     catalog.close()
 
 
@@ -120,7 +121,8 @@ def imagededup_once(folder: Path, workers: int) -> None:
             self.mobilenet_gap_op = torch.nn.Sequential(network.features, network.avgpool)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.mobilenet_gap_op(x).squeeze(dim=3).squeeze(dim=2)
+            features: torch.Tensor = self.mobilenet_gap_op(x)
+            return features.squeeze(dim=3).squeeze(dim=2)
 
     model = CustomModel(name="mobilenet_v3_small", model=Encoder(), transform=MobilenetV3.transform)
     CNN(verbose=False, model_config=model).encode_images(image_dir=str(folder), num_enc_workers=workers)
@@ -148,8 +150,9 @@ def main() -> None:
     else:
         folder = Path("demo/photographs")
         paths = render_photographs(folder, arguments.count)
+    model = load().model
     cores, count, runs = usable_cores(), len(paths), arguments.runs
-    one_core, all_cores = make_embedder("default", threads=1), make_embedder("default")
+    one_core, all_cores = make_embedder(model, threads=1), make_embedder(model)
     tiles = np.stack(decode_all(paths))
     embed_all(all_cores, tiles[:BATCH])
     decode = timed("decode alone, one thread", count, lambda: decode_all(paths), runs)
