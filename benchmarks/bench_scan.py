@@ -158,7 +158,6 @@ def main() -> None:
     decode = timed("decode alone, one thread", count, lambda: decode_all(paths), runs)
     embed = timed("embed alone, one thread", len(tiles), lambda: embed_all(one_core, tiles), runs, one_core.engine)
     ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
-    del tiles
     whole = timed("whole scan", count, lambda: scan_once(folder, all_cores), runs)
     command = timed("the command, with its start", count, lambda: command_once(folder), 1)
     pdq = timed("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths), 1)
