@@ -50,9 +50,7 @@ class Settings(BaseSettings):
     max_in_flight_bytes: int = Field(
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
     )
-    state_folder: Path = Field(
-        Path("~/.local/state/neardup"), description="where match workers keep their state, each in a folder of its own"
-    )
+    state_folder: str = Field("", description="where match workers keep their state, each in a folder of its own")
     snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
     snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
     max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
@@ -67,9 +65,13 @@ class Settings(BaseSettings):
         """Where large media lie, as a URL without a slash at its end."""
         if "://" in self.blobs:
             return self.blobs.rstrip("/")
-        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-        folder = Path(self.blobs).expanduser() if self.blobs else home / "neardup" / "blobs"
+        folder = Path(self.blobs).expanduser() if self.blobs else _data_home() / "blobs"
         return Path(os.path.abspath(folder)).as_uri()  # noqa: PTH100 (links are left as they are)
+
+    @property
+    def state_path(self) -> Path:
+        """Where match workers keep their state."""
+        return Path(self.state_folder).expanduser() if self.state_folder else _data_home() / "state"
 
     @property
     def fetch_prefixes(self) -> tuple[str, ...]:
@@ -80,6 +82,10 @@ class Settings(BaseSettings):
     def worker_threads(self) -> int:
         """Decoding threads, at least 1."""
         return self.threads or usable_cores()
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "neardup"
 
 
 def usable_cores() -> int:

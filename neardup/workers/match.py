@@ -311,7 +311,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     checkpoint = load_checkpoint(settings.model)
     calibration = read_calibration(checkpoint)
     names = topic_names(settings.topic_prefix, checkpoint.space)
-    folder = claim_folder(settings.state_folder.expanduser() / names.log)
+    folder = claim_folder(settings.state_path / names.log)
 
     def connect() -> MatchWorker:
         with open_admin(settings) as admin:

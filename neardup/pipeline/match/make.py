@@ -42,7 +42,7 @@ def make_state(
     from neardup.pipeline.index.vectors import VectorFile
 
     dimension = checkpoint.architecture.dimension
-    index = make_index(dimension, checkpoint.space, kind=kind)
+    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder)
     vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
     evidence = Evidence(checkpoint.background, calibration.hash_weight)
     return State(index, vectors, evidence, calibration, precision, stars=stars)

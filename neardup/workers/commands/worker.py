@@ -8,7 +8,6 @@ Example: [bold]neardup worker embed --port 9401[/bold]
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,7 +37,9 @@ def embed(
 def match(
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
-    state: Annotated[Path | None, typer.Option(help="Folder of its state; default ~/.local/state/neardup.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Folder of its state; default ~/.local/share/neardup/state.")
+    ] = None,
     host: HostOption = None,
     port: PortOption = 9402,
 ) -> None:
