@@ -9,6 +9,7 @@ What is in flight is bounded in bytes: beyond that the partitions pause, and pol
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import time
@@ -19,15 +20,18 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.messages import Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
@@ -393,7 +397,16 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
 
         GPU_MEMORY_BYTES.set_function(torch.cuda.memory_reserved)
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
+    _warm_up(embedder)
     return partial(EmbedWorker, settings, embedder)
+
+
+def _warm_up(embedder: Embedder) -> None:
+    """Load decoders and run the network, which takes seconds the first time, before the group counts on this worker."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "JPEG")
+    tiles = [frame.tile for frame in open_media(file.getvalue(), embedder.size).frames]
+    embedder.embed(np.stack(tiles))
 
 
 def _metadata(offsets: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
