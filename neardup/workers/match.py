@@ -30,6 +30,7 @@ from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
 from neardup.pipeline.settings import Settings
+from neardup.workers.background import Background
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.topics import check_topics, open_admin, topic_names
@@ -72,10 +73,15 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPolicy:
-    """A snapshot is due after so many records, or so many seconds if there was any."""
+    """A snapshot is due after so many records, or so many seconds if there was any.
+
+    Attributes:
+        background: a copy of the process writes it, while this one goes on.
+    """
 
     records: int = 100_000
     seconds: float = 300.0
+    background: bool = True
 
 
 class MatchWorker:
@@ -113,6 +119,7 @@ class MatchWorker:
         self._fetched: deque[Fetched] = deque()
         self._applied = self._saved = snapshots.load(state)
         self._saved_at = clock()
+        self._writing: tuple[int, Background] | None = None
         self._check_log()
         self._connections.log.seek(self._applied + 1)
         self._find_verdicts()
@@ -134,20 +141,29 @@ class MatchWorker:
             self._lead()
         else:
             self._follow()
-        if self._snapshot_due():
-            self._save()
+        self._look_after_snapshot()
+        if self._writing is None and self._snapshot_due():
+            if self._policy.background:
+                self._begin_snapshot()
+            else:
+                self._save()
 
     def ready(self) -> bool:
         """Return whether it leads, or could at once."""
         return self._leadership is not None
 
-    def drain(self, seconds: float) -> None:  # noqa: ARG002
+    def drain(self, seconds: float) -> None:
         """Write down the state, so that the next start is quick; all of it is published."""
+        if self._writing is not None:
+            self._writing[1].wait(seconds / 2)
+            self._look_after_snapshot()
         if self._applied > self._saved:
             self._save()
 
     def close(self) -> None:
         """Leave the group and disconnect."""
+        if self._writing is not None:
+            self._writing[1].wait(0)
         for one in (self._publisher, self._leadership, self._connections.log, self._connections.verdicts, self._state):
             if one is not None:
                 try:
@@ -286,6 +302,36 @@ class MatchWorker:
         behind = self._applied - self._saved
         telemetry.SNAPSHOT_AGE.set(self._clock() - self._saved_at)
         return behind >= self._policy.records or (behind > 0 and self._clock() - self._saved_at >= self._policy.seconds)
+
+    def _begin_snapshot(self) -> None:
+        """Have a copy of this process write the snapshot; the index, which is large, is left to be made anew."""
+        started, offset = self._clock(), self._applied
+        self._saved_at = started
+        try:
+            self._snapshots.flush(self._state)
+        except DependencyError as error:
+            telemetry.SNAPSHOTS_FAILED.inc()
+            logger.error("snapshot failed offset=%d error=%s", offset, error)
+            return
+        self._writing = (
+            offset,
+            Background(lambda: self._snapshots.save(self._state, offset, with_index=False)),
+        )
+        telemetry.STAGE_SECONDS.labels("snapshot").observe(self._clock() - started)
+
+    def _look_after_snapshot(self) -> None:
+        if self._writing is None:
+            return
+        offset, writing = self._writing
+        succeeded = writing.done()
+        if succeeded is None:
+            return
+        self._writing = None
+        if succeeded:
+            self._saved = offset
+        else:
+            telemetry.SNAPSHOTS_FAILED.inc()
+            logger.error("snapshot failed offset=%d", offset)
 
     def _save(self) -> None:
         """Write down the state; a disk that fails costs the snapshot, not the worker."""

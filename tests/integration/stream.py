@@ -127,7 +127,7 @@ def a_match_worker(
         a_state_in(folder),
         Snapshots(folder, reached),
         D,
-        policy or SnapshotPolicy(),
+        policy or SnapshotPolicy(background=False),
         reached=reached,
     )
 
@@ -164,7 +164,7 @@ def main() -> None:
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    worker = a_match_worker(load(), folder, reached, SnapshotPolicy(records=20, seconds=3600))
+    worker = a_match_worker(load(), folder, reached, SnapshotPolicy(records=20, seconds=3600, background=False))
     while not stopping.is_set():
         worker.step()
     worker.drain(8)

@@ -42,6 +42,7 @@ class Stream:
             "NEARDUP_REDIS": settings.redis.get_secret_value(),
             "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
             "NEARDUP_STATE_FOLDER": str(folder / "state"),
+            "NEARDUP_SNAPSHOT_RECORDS": "10",
             "OMP_NUM_THREADS": "1",
         }
         with open_admin(settings) as admin:
@@ -110,7 +111,7 @@ def await_applied(store: RedisStore, offset: int, seconds: float = 40) -> float:
     return time.monotonic() - started
 
 
-def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: RedisStore) -> None:
+def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: RedisStore, tmp_path: Path) -> None:
     originals = [record(f"original-{n}", vector(n)) for n in range(20)]
     copies = [record(f"copy-{n}", vector(n, 0.99)) for n in range(20)]
     with ExitStack() as running:
@@ -141,6 +142,7 @@ def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: Red
     assert [entry.verdict.id for entry in feed] == [copy.id for copy in copies]
     assert [entry.verdict.matches[0].reference for entry in feed] == [one.id for one in originals]
     assert stream.offsets_published() == list(range(50))
+    assert [path for path in tmp_path.rglob("manifest.json") if "index" not in path.parts]
     assert "50 envelopes written to Redis" in stream.command("rebuild", "flags")
     assert [entry.event for entry in store.feed("", 1000)] == [entry.event for entry in feed]
     assert store.applied() == 49

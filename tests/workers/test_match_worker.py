@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.types import Decision
 from neardup.workers.log import Tail, last_envelope, locate
@@ -43,7 +45,13 @@ def a_worker(
     state = a_state_in(folder)
     try:
         return MatchWorker(
-            connections, state, Snapshots(folder, reached), D, policy or SnapshotPolicy(), clock, reached
+            connections,
+            state,
+            Snapshots(folder, reached),
+            D,
+            policy or SnapshotPolicy(background=False),
+            clock,
+            reached,
         )
     except BaseException:
         state.close()
@@ -207,7 +215,11 @@ def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
 def test_a_snapshot_is_due_after_records_or_seconds(tmp_path: Path) -> None:
     broker, now, seen = Broker(), [0.0], list[str]()
     worker = a_worker(
-        broker, tmp_path, policy=SnapshotPolicy(records=5, seconds=60), clock=lambda: now[0], reached=seen.append
+        broker,
+        tmp_path,
+        policy=SnapshotPolicy(records=5, seconds=60, background=False),
+        clock=lambda: now[0],
+        reached=seen.append,
     )
     worker.step()
     log = a_log(5, 30)
@@ -236,11 +248,57 @@ def test_a_snapshot_that_fails_does_not_stop_the_worker(tmp_path: Path, monkeypa
         raise DependencyError("no space left on device")
 
     broker, log = Broker(), a_log(6, 40)
-    worker = a_worker(broker, tmp_path / "state", policy=SnapshotPolicy(records=1))
+    worker = a_worker(broker, tmp_path / "state", policy=SnapshotPolicy(records=1, background=False))
     monkeypatch.setattr(Snapshots, "save", full)
     broker.append(*log)
     run(worker, broker)
     assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
+    worker.close()
+
+
+def test_a_snapshot_is_written_while_the_worker_goes_on(tmp_path: Path) -> None:
+    gate, broker, log = tmp_path / "gate", Broker(), a_log(8, 60)
+
+    def reached(name: str) -> None:
+        while name == "snapshot-half-written" and not gate.exists():
+            time.sleep(0.01)
+
+    worker = a_worker(broker, tmp_path / "state", policy=SnapshotPolicy(records=20), reached=reached)
+    broker.append(*log[:20])
+    run(worker, broker)
+    broker.append(*log[20:])
+    run(worker, broker)
+    assert Snapshots(tmp_path / "state").offsets() in ([], [19])  # not yet whole
+    gate.touch()
+    worker.drain(20)
+    assert Snapshots(tmp_path / "state").offsets() == [len(log) - 1, 19]
+    worker.close()
+    again = a_state_in(tmp_path / "state")
+    (tmp_path / "state" / f"snapshot-{len(log) - 1:020d}" / "manifest.json").unlink()
+    assert Snapshots(tmp_path / "state").load(again) == 19  # without an index, which is made anew
+    envelopes = again.apply([Entry(20 + n, record) for n, record in enumerate(log[20:])])
+    assert said(envelopes) == said(oracle(tmp_path / "oracle", log)[20:])
+    again.close()
+
+
+def test_a_snapshot_that_fails_in_the_background_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(name: str) -> None:
+        if name == "snapshot-half-written":
+            raise DependencyError("no space left on device")
+
+    now, broker = [0.0], Broker()
+    worker = a_worker(broker, tmp_path, policy=SnapshotPolicy(seconds=60), clock=lambda: now[0], reached=fail)
+    broker.append(*a_log(8, 20))
+    run(worker, broker)
+    for _ in range(2):
+        now[0] += 60
+        worker.step()
+        while "snapshot failed" not in caplog.text:
+            worker.step()
+        assert Snapshots(tmp_path).offsets() == []
+        caplog.clear()
     worker.close()
 
 
@@ -279,7 +337,7 @@ def run_with(crash: tuple[str, int], broker: Broker, folder: Path) -> None:
         if name == crash[0] and left[0] == 0:
             raise Crash
 
-    worker = a_worker(broker, folder, policy=SnapshotPolicy(records=7), reached=reached)
+    worker = a_worker(broker, folder, policy=SnapshotPolicy(records=7, background=False), reached=reached)
     try:
         run(worker, broker)
     except Crash:

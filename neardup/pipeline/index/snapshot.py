@@ -18,7 +18,7 @@ import msgspec
 from neardup.pipeline.errors import ConfigError, SpaceError
 from neardup.pipeline.index.durable import fsync_file, fsync_folder, naming, replace_text
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _DATA = "data-"
 _FORMAT = "neardup-index-1"
 _CHUNK_BYTES = 1 << 22
@@ -57,7 +57,7 @@ def write_snapshot(folder: Path, dimension: int, space: str, fill: Callable[[Pat
                 fsync_folder(place)
             files = {path.relative_to(data).as_posix(): _describe(path) for path in paths}
             manifest = _Manifest(_FORMAT, dimension, space, data.name, files)
-            replace_text(folder / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)).decode())
+            replace_text(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)).decode())
         except BaseException:
             shutil.rmtree(data, ignore_errors=True)
             raise
@@ -73,7 +73,7 @@ def read_snapshot(folder: Path, dimension: int, space: str) -> Path:
         ConfigError: there is none, it is damaged, or of an unknown format.
         SpaceError: it is of another space or dimension.
     """
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except FileNotFoundError:

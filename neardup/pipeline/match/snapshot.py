@@ -4,7 +4,7 @@
     <folder>/snapshot-<offset>/           see `index.snapshot`: a manifest with the checksum of each file of
         tables.msgpack                    items, parts under way, removed ids, how many rows there were and their CRC
         rows/<column>.npy                 the columns of `Rows`
-        index/                            the index, a snapshot of its own
+        index/                            the index, a snapshot of its own; where it is missing it is made anew
 
 The vector file may be ahead of a snapshot, since it grows with every record: `load` cuts it back to the rows that the
 snapshot knows. Two snapshots are kept; one that is damaged or of another space is passed over for the one before.
@@ -23,7 +23,8 @@ import numpy as np
 
 from neardup.pipeline.errors import ConfigError, PipelineError
 from neardup.pipeline.index.durable import fsync_folder, naming
-from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.state import Pending, State
@@ -36,6 +37,7 @@ NOTHING = -1
 _VERSION = 1
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
+_CHUNK_ROWS = 65536
 
 
 class _Tables(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,18 +64,25 @@ class Snapshots:
         self._folder = folder
         self._reached = reached
 
-    def save(self, state: State, offset: int) -> None:
+    def flush(self, state: State) -> None:
+        """Make the vectors durable, which `save` begins with.
+
+        Raises:
+            DependencyError: the disk is full or failed.
+        """
+        _vector_file(state).flush()
+        self._reached("vectors-flushed")
+
+    def save(self, state: State, offset: int, *, with_index: bool = True) -> None:
         """Write down a state that stands for the log up to and with an offset; then drop all but the newest.
 
+        Args:
+            with_index: else `load` makes it anew from the vectors: quicker now, slower then.
         Raises:
             DependencyError: the disk is full or failed; the former snapshots still stand.
         """
-        parts = state.parts()
-        vectors = parts.vectors
-        if not isinstance(vectors, VectorFile):  # pragma: no cover
-            raise TypeError("only a state over a vector file can be written down")
-        vectors.flush()
-        self._reached("vectors-flushed")
+        parts, vectors = state.parts(), _vector_file(state)
+        self.flush(state)
         tables = _Tables(
             offset=offset,
             vectors=len(vectors),
@@ -90,15 +99,18 @@ class Snapshots:
             for name, column in parts.rows.columns().items():
                 np.save(data / "rows" / f"{name}.npy", column, allow_pickle=False)
             self._reached("snapshot-half-written")
-            parts.index.save(data / "index")
+            if with_index:
+                parts.index.save(data / "index")
             self._reached("snapshot-written")
 
         write_snapshot(self._path(offset), vectors.dimension, vectors.space, fill)
         with naming(self._folder, "fsync"):
             fsync_folder(self._folder)
         self._reached("snapshot-named")
-        for old in self.offsets()[KEPT:]:
-            shutil.rmtree(self._path(old), ignore_errors=True)
+        kept = [self._path(offset) for offset in self.offsets()[:KEPT]]
+        for path in self._folder.iterdir():
+            if _NAME.fullmatch(path.name) and path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def load(self, state: State) -> int:
         """Bring an empty state over this folder's vector file to the newest snapshot that is whole.
@@ -106,9 +118,7 @@ class Snapshots:
         Returns:
             the offset that the state now stands for; NOTHING, with an empty state, if there is no usable snapshot.
         """
-        vectors = state.parts().vectors
-        if not isinstance(vectors, VectorFile):  # pragma: no cover
-            raise TypeError("only a state over a vector file can be read back")
+        vectors = _vector_file(state)
         for offset in self.offsets():
             try:
                 self._load(state, vectors, offset)
@@ -121,10 +131,8 @@ class Snapshots:
         return NOTHING
 
     def offsets(self) -> list[int]:
-        """Return the offsets of what looks like a snapshot, newest first."""
-        if not self._folder.is_dir():
-            return []
-        found = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
+        """Return the offsets of snapshots that were written to the end, newest first."""
+        found = [_NAME.fullmatch(path.parent.name) for path in self._folder.glob(f"*/{MANIFEST}")]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
     def _put_aside(self, offset: int) -> None:
@@ -152,11 +160,30 @@ class Snapshots:
             )
         if vectors.checksum(tables.vectors) != tables.vectors_crc32:
             raise ConfigError(f"{data}: the vector file holds other vectors")
-        state.parts().index.load(data / "index")
-        vectors.truncate(tables.vectors)
         items = Items()
         items.restore(tables.items, tables.numbers_given)
+        if (data / "index").exists():
+            state.parts().index.load(data / "index")
+        else:
+            _fill(state.parts().index, items, rows, vectors)
+        vectors.truncate(tables.vectors)
         state.restore(items, rows, tables.pending, set(tables.removed))
+
+
+def _vector_file(state: State) -> VectorFile:
+    vectors = state.parts().vectors
+    if not isinstance(vectors, VectorFile):  # pragma: no cover
+        raise TypeError("only a state over a vector file can be written down or read back")
+    return vectors
+
+
+def _fill(index: Index, items: Items, rows: Rows, vectors: VectorFile) -> None:
+    """Put the descriptors of heads into an empty index."""
+    heads = np.array([item.number for item in items if item.is_head], dtype=np.int64)
+    held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.speaks[: len(rows)]).astype(np.int64)
+    for start in range(0, len(held), _CHUNK_ROWS):
+        some = held[start : start + _CHUNK_ROWS]
+        index.add(some, vectors.read(some))
 
 
 def _read_rows(folder: Path) -> Rows:

@@ -1,0 +1,62 @@
+"""Work on the memory as it is now, by a copy of this process, while this one goes on changing it.
+
+The copy has one thread, whatever this process has: the work must not wait for another thread, as torch and the clients
+of Kafka and Redis do. It reads memory and writes files.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.05
+
+
+class Background:
+    """One piece of work; begun by the constructor, in as long as it takes to copy the page table."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._code: int | None = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: see above
+            self._pid = os.fork()
+        if self._pid == 0:
+            _work_and_exit(work)
+
+    def done(self) -> bool | None:
+        """Return whether it succeeded; None while it is under way."""
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return None if self._code is None else self._code == 0
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it succeeded; what is not done in time is killed."""
+        deadline = time.monotonic() + seconds
+        while self.done() is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        if self.done() is None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._code = -signal.SIGKILL
+        return self._code == 0
+
+
+def _work_and_exit(work: Callable[[], object]) -> None:
+    code = 1
+    try:
+        gc.disable()  # nothing of the process that was copied is to be closed by this one
+        os.nice(10)
+        work()
+        code = 0
+    except BaseException as error:
+        logger.error("work in the background failed error=%s", error)
+    finally:
+        os._exit(code)
