@@ -71,22 +71,25 @@ class Pictures:
 
 
 def near(
-    rule: Evidence, queries: Pictures, references: Pictures, floor: float, most: int | None = None
+    rule: Evidence, queries: Pictures, references: Pictures, floor: npt.ArrayLike, most: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats, Floats]:
     """Return all pairs whose evidence reaches the floor, in order of the query.
 
     Args:
+        floor: one for all queries, or one for each, (n,).
         most: references considered for one query, the nearest; None for all. A bound where nothing moves in two long
             videos, and every frame resembles every other.
     Returns:
         places in queries and in references (int64), squared distances and evidence (float32), all (p,).
     """
     found = [(_NO_PLACES, _NO_PLACES, _NO_VALUES, _NO_VALUES)]
+    least = np.broadcast_to(np.asarray(floor, dtype=np.float64), len(queries.vectors))
     for start in range(0, len(queries.vectors), BLOCK):
         stop = start + BLOCK
         similarity = queries.vectors[start:stop] @ references.vectors.T  # (block, m)
         # The hash can add no more than its weight: most pairs are ruled out without looking at hashes.
-        possible = similarity - queries.background[start:stop, None] + (rule.hash_weight + SLACK) >= floor
+        bound = similarity - queries.background[start:stop, None] + (rule.hash_weight + SLACK)
+        possible = bound >= least[start:stop, None]
         if most is not None and most < possible.shape[1]:
             possible &= _nearest(similarity, most)
         query, reference = np.nonzero(possible)
@@ -95,7 +98,7 @@ def near(
         distance = np.einsum("nd,nd->n", difference, difference)
         bits = differing_bits(queries.hashes[query], references.hashes[reference])
         strength = rule.of(distance, bits, queries.background[query])
-        kept = strength >= floor
+        kept = strength >= least[query]
         found.append((query[kept], reference[kept], distance[kept], strength[kept]))
     query, reference, distance, strength = (np.concatenate(column) for column in zip(*found, strict=True))
     return query, reference, distance, strength

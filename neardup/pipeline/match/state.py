@@ -174,7 +174,7 @@ class State:
         embedded = _concatenate([query.embedded() for query in queries])
         pictures = Pictures(embedded.vectors, embedded.hashes, self._evidence.background(embedded.vectors))
         speaks = embedded.detail >= MIN_DETAIL
-        pairs = self._search(pictures, speaks, max(CANDIDATES, 4 * k), -np.inf)
+        pairs = self._search(pictures, speaks, max(CANDIDATES, 4 * k), np.full(len(speaks), -np.inf))
         found = []
         start = 0
         for query, mine in zip(queries, _split(pairs, [len(query.pts) for query in queries]), strict=True):
@@ -367,14 +367,23 @@ class State:
         if not pendings:
             return []
         rows = np.concatenate([pending.rows for pending in pendings])
-        pictures, speaks, floor = self._pictures(rows), self.rows.speaks[rows], self._judge.min_vote
+        pictures, speaks = self._pictures(rows), self.rows.speaks[rows]
+        floor = np.repeat([self._floor(pending.first.kind) for pending in pendings], [p.frames for p in pendings])
         pairs = self._search(pictures, speaks, CANDIDATES, floor)
         if len(pendings) > 1:
             pairs = self._with_earlier_in_batch(pairs, rows, pictures, speaks, floor)
         return _split(pairs, [pending.frames for pending in pendings])
 
-    def _search(self, pictures: Pictures, speaks: npt.NDArray[np.bool_], k: int, floor: float) -> Pairs:
-        """Return pairs of n pictures, by place, with descriptors in the index whose evidence reaches the floor."""
+    def _floor(self, kind: Kind) -> float:
+        """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct."""
+        if kind is Kind.VIDEO:
+            return self._judge.min_vote
+        return max(self._judge.min_vote, self._judge.thresholds(self._chances).min_unsure)
+
+    def _search(
+        self, pictures: Pictures, speaks: npt.NDArray[np.bool_], k: int, floor: npt.NDArray[np.float64]
+    ) -> Pairs:
+        """Return pairs of n pictures, by place, with indexed descriptors whose evidence reaches the floor, (n,)."""
         asking = np.flatnonzero(speaks)
         if asking.size == 0 or len(self._index) == 0:
             return _NO_PAIRS
@@ -384,7 +393,7 @@ class State:
         ]
         return _join(parts)
 
-    def _search_some(self, pictures: Pictures, asking: Ids, k: int, floor: float) -> Pairs:
+    def _search_some(self, pictures: Pictures, asking: Ids, k: int, floor: npt.NDArray[np.float64]) -> Pairs:
         found = self._index.search(pictures.vectors[asking], k)
         bits = differing_bits(pictures.hashes[asking][:, None], self.rows.hash[found.ids])  # (n, k)
         strength = self._evidence.of(found.distances, bits, pictures.background[asking][:, None])
@@ -393,7 +402,7 @@ class State:
         more = min(MOST_CANDIDATES, len(self._index))
         if k >= more or not crowded.any():
             crowded[:] = False
-        query, place = np.nonzero((strength >= floor) & (found.ids >= 0) & ~crowded[:, None])
+        query, place = np.nonzero((strength >= floor[asking][:, None]) & (found.ids >= 0) & ~crowded[:, None])
         pairs = Pairs(asking[query], found.ids[query, place], found.distances[query, place], strength[query, place])
         if k >= MOST_CANDIDATES:
             pairs = self._nearest_of_each_item(pairs)
@@ -412,7 +421,7 @@ class State:
         return pairs.take(np.sort(order[rank < CANDIDATES]))
 
     def _with_earlier_in_batch(
-        self, pairs: Pairs, rows: Ids, pictures: Pictures, speaks: npt.NDArray[np.bool_], floor: float
+        self, pairs: Pairs, rows: Ids, pictures: Pictures, speaks: npt.NDArray[np.bool_], floor: npt.NDArray[np.float64]
     ) -> Pairs:
         """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query."""
         query, reference, distance, strength = near(self._evidence, pictures, pictures, floor)
