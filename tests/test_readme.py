@@ -1,40 +1,50 @@
-"""The documents name what there is: every command, setting and metric."""
+"""The README names what there is, and its commands are such as the program takes."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
-import prometheus_client.metrics
 import pytest
-import typer.main
+import typer
 
-from neardup.pipeline import telemetry
+from neardup.pipeline.errors import Reason
 from neardup.pipeline.settings import PREFIX, Settings
 from neardup.workers.app import app
 
-ROOT = Path(__file__).parents[1]
-TEXT = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/stream.md"))
-METRICS = [one for one in vars(telemetry).values() if isinstance(one, prometheus_client.metrics.MetricWrapperBase)]
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PROGRAM: Any = typer.main.get_command(app)
 
 
-@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
-def test_every_command_is_named(command: str) -> None:
-    assert f"neardup {command}" in TEXT
+def commands() -> list[list[str]]:
+    """Return the words of every neardup command in the shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [words[1:] for words in lines if words and words[0] in (".venv/bin/neardup", "neardup")]
 
 
-@pytest.mark.parametrize("setting", sorted(Settings.model_fields))
-def test_every_setting_is_named(setting: str) -> None:
-    assert f"`{PREFIX}{setting.upper()}`" in TEXT
+@pytest.mark.parametrize("name", sorted(PROGRAM.commands))
+def test_every_command_is_named(name: str) -> None:
+    assert f"neardup {name}" in README
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: str(metric.describe()[0].name))
-def test_every_metric_is_named(metric: prometheus_client.metrics.MetricWrapperBase) -> None:
-    assert f"`{metric.describe()[0].name}" in TEXT
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_named(name: str) -> None:
+    assert f"`{PREFIX}{name.upper()}`" in README
 
 
-def test_every_file_that_the_readme_links_to_is_there() -> None:
-    import re
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_for_skipping_is_named(reason: Reason) -> None:
+    assert f"`{reason.value}`" in README
 
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_are_such_as_the_program_takes(words: list[str]) -> None:
+    command = PROGRAM.commands[words[0]]
+    command.make_context(words[0], words[1:])
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) >= 6
