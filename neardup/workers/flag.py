@@ -15,11 +15,12 @@ from contextlib import ExitStack, closing
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.messages import Envelope, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.log import NOTHING, Tail, locate, read_envelopes
+from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.topics import check_topics, open_admin, topic_names
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class FlagWorker:
 
     Args:
         clock: seconds since 1970.
+    Raises:
+        ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
 
     def __init__(self, verdicts: Tail, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
@@ -71,6 +74,12 @@ class FlagWorker:
 
     def _find_place(self) -> None:
         self._after = self._store.applied()
+        last = last_envelope(self._verdicts)
+        if self._after > last:
+            raise ConfigError(
+                f"Redis stands for offset {self._after} and topic {self._verdicts.topic} ends with {last}: "
+                "its flags are of another log; `neardup rebuild flags` replaces them"
+            )
         self._caught_up_at = self._verdicts.end()
         self._verdicts.seek(locate(self._verdicts, self._after + 1))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -24,6 +25,8 @@ SESSION_MS = 6000
 """A killed leader is replaced after this; the least that brokers allow by default."""
 MAX_SILENCE_SECONDS = 60.0
 """Longer than any batch, build or snapshot may take."""
+COMMIT_SECONDS = 5.0
+"""Longest wait for a batch; the next worker then finds out what became of it."""
 _POLL_MS = 100
 
 
@@ -111,17 +114,35 @@ class Publisher:
             DependencyError: another one publishes, or the broker failed and what became of the batch is not known. This
                 publisher is of no more use, and a new one must look at what is committed first.
         """
-        try:
-            self._producer.begin_transaction()
-            sent = [self._producer.send(self._topic, encode(one), partition=PARTITION) for one in envelopes]
-            self._producer.commit_transaction()
-            for one in sent:
-                one.get(timeout=0)
-        except ProducerFencedError as error:
-            raise DependencyError("another match worker has taken over") from error
-        except KafkaError as error:
-            raise DependencyError(f"verdicts could not be published: {error}") from error
+        failed: list[Exception | None] = []
+
+        def commit() -> None:
+            try:
+                self._commit(envelopes)
+            except Exception as error:
+                failed.append(error)
+            else:
+                failed.append(None)
+
+        # The client waits for a lost broker for ever, and a worker has to end within 10 s.
+        thread = threading.Thread(target=commit, name="publish", daemon=True)
+        thread.start()
+        thread.join(COMMIT_SECONDS)
+        if not failed:
+            raise DependencyError(f"Kafka has not confirmed a batch of verdicts within {COMMIT_SECONDS:.0f} s")
+        if isinstance(failed[0], ProducerFencedError):
+            raise DependencyError("another match worker has taken over") from failed[0]
+        if failed[0] is not None:
+            raise DependencyError(f"verdicts could not be published: {failed[0]}") from failed[0]
+
+    def _commit(self, envelopes: Sequence[Envelope]) -> None:
+        self._producer.begin_transaction()
+        sent = [self._producer.send(self._topic, encode(one), partition=PARTITION) for one in envelopes]
+        self._producer.commit_transaction()
+        for one in sent:
+            one.get(timeout=0)
 
     def close(self) -> None:
         """Disconnect; a transaction under way is left to the successor, or the broker, to end."""
-        self._producer.close(timeout=1)
+        with suppress(KafkaError):  # that it could not be ended
+            self._producer.close(timeout=0.5)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.messages import Envelope, Verdict
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
@@ -97,6 +97,14 @@ def test_nothing_is_lost_while_the_store_is_away() -> None:
     store.away = False
     FlagWorker(verdicts(broker), store).step()  # as the runner does it
     assert store.applied() == 9
+
+
+def test_flags_of_another_log_are_refused() -> None:
+    broker, store = Broker(), Counted()
+    broker.publish(*map(envelope, range(10)))
+    store.apply([envelope(offset) for offset in range(11)])
+    with pytest.raises(ConfigError, match="stands for offset 10 and topic verdicts ends with 9"):
+        FlagWorker(verdicts(broker), store)
 
 
 def test_end_to_end_seconds_count_from_the_media_record_and_leave_out_what_waited() -> None:
