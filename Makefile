@@ -30,7 +30,7 @@ format:
 
 bench-scan:
 	@scripts/environment demo,bench
-	@.venv/bin/python -m benchmarks.bench_scan
+	@OPENBLAS_NUM_THREADS=1 .venv/bin/python -m benchmarks.bench_scan
 
 bench-index:
 	@scripts/environment demo,bench

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.train.edits import EDITS, Draw, chain, draw_steps
+from neardup.pipeline.train.pages import render_pages
 from neardup.pipeline.train.pictures import Pictures
 from neardup.pipeline.train.views import squeeze
 from neardup.pipeline.types import Descriptors, Embedded
@@ -231,4 +232,19 @@ def _stored(parts: Sequence[Embedded]) -> Embedded:
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
         hashes=np.concatenate([part.hashes for part in parts]),
         detail=np.concatenate([part.detail for part in parts]),
+    )
+
+
+def with_pages(checkpoint: Checkpoint, embedder: Embedder, count: int) -> Checkpoint:
+    """Return the checkpoint with rendered pages in its background, see `pages`; as it is if it has some already.
+
+    The background moves evidence and no vector: the space stays the same.
+    """
+    if count == 0 or checkpoint.training.get("pages"):
+        return checkpoint
+    vectors = embedder.embed(render_pages(count, embedder.size)).vectors
+    return replace(
+        checkpoint,
+        background=np.concatenate([checkpoint.background, vectors]),
+        training={**checkpoint.training, "pages": count},
     )

@@ -22,6 +22,9 @@ def run(
     output: Annotated[Path, typer.Option(help="Checkpoint to write; may be the one that is read.")],
     held_out: Annotated[int, typer.Option(min=100, help="Pictures that are edited and searched for.")] = 400,
     skip: Annotated[int, typer.Option(min=0, help="Other pictures left out: those that became the background.")] = 1000,
+    pages: Annotated[
+        int, typer.Option(min=0, help="Rendered pages and charts added to the background, unless it has them already.")
+    ] = 200,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of pairs that look alike: sha1_a, sha1_b, relation.")] = None,
     source: Annotated[str, typer.Option(help="What the pictures are, to be shown with the calibration.")] = "",
@@ -35,20 +38,22 @@ def run(
     from neardup.pipeline.embed.checkpoint import load_checkpoint, save_checkpoint
     from neardup.pipeline.embed.embedder import make_embedder
     from neardup.pipeline.settings import load
-    from neardup.pipeline.train.calibrate import calibrate_checkpoint
+    from neardup.pipeline.train.calibrate import calibrate_checkpoint, with_pages
     from neardup.pipeline.train.pictures import load_pictures, split_held_out
 
     settings = load(model=model, device=device, threads=threads)
     check_present(*pictures, only, alike)
     target = writable(output)
     checkpoint = load_checkpoint(settings.model)
+    embedder = make_embedder(checkpoint, settings.device)
+    checkpoint = with_pages(checkpoint, embedder, pages)
     loaded = load_pictures(pictures, 200, only, alike, settings.worker_threads)
     others, held = split_held_out(loaded, held_out)
     with Bar("calibrating") as bar:
         bar.start(len(held))
         calibration = calibrate_checkpoint(
             checkpoint,
-            make_embedder(checkpoint, settings.device),
+            embedder,
             loaded,
             held,
             others[skip:],
