@@ -95,7 +95,7 @@ def published(settings: Settings) -> list[Envelope]:
         return envelopes
 
 
-def await_envelopes(settings: Settings, count: int, seconds: float = 40) -> None:
+def await_envelopes(settings: Settings, count: int, seconds: float = 90) -> None:
     """Return when so many envelopes are committed."""
     with closing(Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)) as tail:
         deadline, last = time.monotonic() + seconds, -1

@@ -35,14 +35,14 @@ def test_one_envelope_for_each_offset_whenever_the_worker_is_killed(
     log = a_log(POINTS.index(point), 120)
     append(settings, log[:60])
     with match_process(settings, tmp_path / "state", point, 1) as first:
-        assert first.wait(40) == -9
+        assert first.wait(90) == -9
     append(settings, log[60:])
     with match_process(settings, tmp_path / "state"):
         await_envelopes(settings, len(log))
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
 
 
-def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = 30) -> float:
+def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = 60) -> float:
     started = time.monotonic()
     while not done():
         assert time.monotonic() - started < seconds
@@ -67,6 +67,6 @@ def test_a_standby_takes_over_in_seconds_and_a_zombie_is_refused(settings: Setti
             assert step_until(second, lambda: second.leads and second.applied == 79) < 15
             first.send_signal(signal.SIGCONT)  # it still takes itself for the leader, and finds 20 records
             append(settings, log[80:])
-            assert first.wait(40) != 0
+            assert first.wait(90) != 0
             step_until(second, lambda: second.applied == len(log) - 1)
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))

@@ -103,7 +103,7 @@ def record(item: str, vectors: Descriptors) -> Described:
     )
 
 
-def await_applied(store: RedisStore, offset: int, seconds: float = 40) -> float:
+def await_applied(store: RedisStore, offset: int, seconds: float = 90) -> float:
     started = time.monotonic()
     while store.applied() < offset:
         assert time.monotonic() - started < seconds, f"stands at {store.applied()}, wanted {offset}"
