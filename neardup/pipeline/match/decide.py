@@ -94,13 +94,15 @@ class Judge:
 
     def judge(self, evidence: float, references: int) -> Judgement:
         """Decide on the best match of a query among m references."""
-        limits = self.thresholds(references)
-        probability = float(self._calibration.probability(evidence, _rounded(references)))
+        rounded = _rounded(references)
+        limits = self._thresholds(rounded)
+        probability = self._calibration.one_probability(evidence, rounded)
         if evidence >= limits.min_duplicate:
             return Judgement(Decision.DUPLICATE, probability)
         return Judgement(Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT, probability)
 
 
+@lru_cache(maxsize=4096)
 def _rounded(references: int) -> int:
     return math.ceil(2 ** (math.ceil(4 * math.log2(max(references, 1))) / 4))
 

@@ -117,3 +117,10 @@ def test_broken_calibration_is_refused(broken: dict[str, object]) -> None:
 
 def test_calibration_survives_the_checkpoint_s_json() -> None:
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(PLAIN)), Calibration) == PLAIN
+
+
+@pytest.mark.parametrize("evidence", [-100.0, -0.5, 0.0, 0.31, 1.0, 100.0])
+def test_one_probability_is_that_of_the_array(evidence: float) -> None:
+    for references in (0, 1, 500, 10**6):
+        one = PLAIN.one_probability(evidence, references)
+        assert one == pytest.approx(float(PLAIN.probability(evidence, references)), rel=1e-12)
