@@ -22,6 +22,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     Attributes:
         id: the item's id, at most 256 bytes of UTF-8.
         part: 0, 1, 2, … for an item of more than 256 descriptors; `last` marks the final part.
+        live: one frame of a running live video, `id` its video, `pts` its one second and `sha256` of its own bytes;
+            with `last` the end of the live video, which has no descriptor. `part` is 0.
         bank: the bank it belongs to; "seen" is the stream itself.
         sha256: 32 bytes, of the item's content.
         pixels_digest: see `types.Media`.
@@ -37,6 +39,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     id: str
     part: int = 0
     last: bool = True
+    live: bool = False
     bank: str = "seen"
     kind: Kind = Kind.IMAGE
     sha256: bytes = b""
