@@ -48,6 +48,7 @@ from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.offsets import Offsets, Ticket
 from neardup.workers.outbox import Message, Outbox, make_producer
+from neardup.workers.points import reached
 from neardup.workers.source import Item, attempts, read_id, read_item
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
 
@@ -193,6 +194,7 @@ class EmbedWorker:
                 continue
             for record in records:
                 self._take(partition, record)
+            reached("taken")
 
     def _begin(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         """Take up a partition with its first records."""
@@ -249,6 +251,7 @@ class EmbedWorker:
                 produced_ms=max(record.timestamp, 0),
             )
             messages.append(Message(self._names.log, record.key, _encode(described), partition=0))
+        reached("described")
         self._send(taken, messages, "described")
 
     def _put_aside(self, taken: _Taken, error: InvalidFrame) -> None:
@@ -271,6 +274,7 @@ class EmbedWorker:
 
     def _send(self, taken: _Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
         def confirmed() -> None:
+            reached("acknowledged")
             self._offsets.done(taken.ticket)
             self._held.add(-taken.size)
             ITEMS_OUT.labels("embed", outcome).inc()
@@ -278,6 +282,7 @@ class EmbedWorker:
                 also()
 
         self._outbox.send(messages, confirmed)
+        reached("sent")
 
     def _commit_due(self) -> None:
         if self._deaths.careful:
@@ -290,6 +295,7 @@ class EmbedWorker:
         self._committed_at = time.monotonic()
         offsets = self._offsets.due()
         if offsets:
+            reached("committing")
             self._consumer.commit_async(_metadata(offsets), callback=self._committed)
         for partition, offset in offsets.items():
             end = self._consumer.highwater(partition) if partition in self._consumer.assignment() else None
@@ -300,6 +306,8 @@ class EmbedWorker:
         if isinstance(answer, Exception):
             logger.warning("commit failed, it comes again error=%s", answer)
             self._offsets.repeat(offsets)
+        else:
+            reached("committed")
 
 
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]

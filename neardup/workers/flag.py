@@ -21,6 +21,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
+from neardup.workers.points import reached
 from neardup.workers.topics import check_topics, open_admin, topic_names
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,15 @@ class FlagWorker:
         """Write the next batch, or see whether Redis still holds the last."""
         envelopes = read_envelopes(self._verdicts.poll(_WAIT_SECONDS, BATCH_ENVELOPES))
         started = time.monotonic()
+        if envelopes:
+            reached("polled")
         applied = self._store.apply(envelopes, self._after)
         if applied is None:
             logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
             telemetry.FLAG_REPLAYS.inc()
             self._find_place()
         elif envelopes:
+            reached("flagged")
             telemetry.STAGE_SECONDS.labels("flag").observe(time.monotonic() - started)
             self._after = max(self._after, envelopes[-1].offset)
             self._count(envelopes[len(envelopes) - applied :])

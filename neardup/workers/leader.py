@@ -19,6 +19,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Envelope
 from neardup.pipeline.settings import Settings
 from neardup.workers.log import PARTITION, encode
+from neardup.workers.points import reached
 from neardup.workers.topics import MAX_RECORD_BYTES, TopicNames
 
 SESSION_MS = 6000
@@ -138,6 +139,7 @@ class Publisher:
     def _commit(self, envelopes: Sequence[Envelope]) -> None:
         self._producer.begin_transaction()
         sent = [self._producer.send(self._topic, encode(one), partition=PARTITION) for one in envelopes]
+        reached("in-transaction")
         self._producer.commit_transaction()
         for one in sent:
             one.get(timeout=0)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
 from neardup.pipeline.settings import Settings
+from neardup.workers import points
 from neardup.workers.background import Background
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
@@ -103,7 +105,7 @@ class MatchWorker:
         dimension: int,
         policy: SnapshotPolicy = SnapshotPolicy(),
         clock: Callable[[], float] = time.monotonic,
-        reached: Callable[[str], object] = lambda _: None,
+        reached: Callable[[str], object] = points.reached,
     ) -> None:
         self._connections = connections
         self._state = state
@@ -318,6 +320,7 @@ class MatchWorker:
             Background(lambda: self._snapshots.save(self._state, offset, with_index=False)),
         )
         telemetry.STAGE_SECONDS.labels("snapshot").observe(self._clock() - started)
+        self._reached("snapshot-begun")
 
     def _look_after_snapshot(self) -> None:
         if self._writing is None:
@@ -332,6 +335,7 @@ class MatchWorker:
         else:
             telemetry.SNAPSHOTS_FAILED.inc()
             logger.error("snapshot failed offset=%d", offset)
+        self._reached("snapshot-ended")
 
     def _save(self) -> None:
         """Write down the state; a disk that fails costs the snapshot, not the worker."""
@@ -365,11 +369,11 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
         with ExitStack() as undo:
             log = undo.enter_context(closing(Tail(settings, names.log)))
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
-            state = undo.enter_context(closing(open_state(checkpoint, calibration, settings.precision, folder)))
+            state = undo.enter_context(closing(open_state(checkpoint, calibration, settings, folder)))
             worker = MatchWorker(
                 Connections(log, verdicts, lambda: Leadership(settings, names), lambda: Publisher(settings, names)),
                 state,
-                Snapshots(folder),
+                Snapshots(folder, points.reached),
                 checkpoint.architecture.dimension,
                 SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
             )
@@ -379,17 +383,20 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     return connect
 
 
-def open_state(checkpoint: Checkpoint, calibration: Calibration, precision: float, folder: Path) -> State:
+def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Settings, folder: Path) -> State:
     """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all."""
+    make = partial(
+        make_state, checkpoint, calibration, settings.precision, folder=folder, scann_from=settings.scann_from
+    )
     try:
-        return make_state(checkpoint, calibration, precision, folder=folder)
+        return make()
     except ConfigError as error:
         path = folder / VECTORS
         if not path.exists():
             raise
         logger.error("vector file put aside path=%s error=%s", path, error)
         path.replace(path.with_name("vectors.damaged"))
-        return make_state(checkpoint, calibration, precision, folder=folder)
+        return make()
 
 
 def claim_folder(parent: Path) -> Path:
