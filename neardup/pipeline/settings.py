@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
     )
     state_folder: str = Field("", description="where match workers keep their state, each in a folder of its own")
+    scann_from: int = Field(
+        0, ge=0, description="descriptors from which ScaNN proposes candidates; 0 is 100,000, with a GPU 2,000,000"
+    )
     snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
     snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
     max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")

@@ -13,10 +13,17 @@ IndexKind = Literal["auto", "exact", "scann"]
 
 _ROWS_ON_GPU = 2_000_000
 """Up to here "auto" compares with everything on a GPU: at 256 dimensions 2 GB, and 1 TFLOP per thousand queries."""
+LEAST_ROWS = 256
+"""ScaNN needs rows to train on."""
 
 
 def make_index(
-    dimension: int, space: str, kind: IndexKind = "auto", folder: Path | None = None, device: str = "auto"
+    dimension: int,
+    space: str,
+    kind: IndexKind = "auto",
+    folder: Path | None = None,
+    device: str = "auto",
+    scann_from: int = 0,
 ) -> Index:
     """Make an empty index.
 
@@ -28,9 +35,14 @@ def make_index(
         folder: where "scann" keeps its working files, for as long as it is open; None takes the system's temporary
             folder. They are no snapshot: see `Index.save`.
         device: "auto", "cpu" or "cuda", where products are computed.
+        scann_from: descriptors from which ScaNN is used, `LEAST_ROWS` or more; 0 is as told above.
     Raises:
-        ConfigError: an unknown kind or device, or ScaNN is wanted and missing.
+        ConfigError: an unknown kind or device, `scann_from` is too small, or ScaNN is wanted and missing.
     """
+    if 0 < scann_from < LEAST_ROWS:
+        raise ConfigError(
+            f"scann_from is {scann_from}: ScaNN needs {LEAST_ROWS} descriptors or more, or 0 for automatic"
+        )
     if kind not in ("auto", "exact", "scann"):
         raise ConfigError(f"index kind {kind!r}: expected auto, exact or scann")
     if kind == "exact" or (kind == "auto" and importlib.util.find_spec("scann") is None):
@@ -41,4 +53,5 @@ def make_index(
     from neardup.pipeline.index.scann import Policy, ScannIndex
 
     on_gpu = kind == "auto" and pick_device(device).type == "cuda"
-    return ScannIndex(dimension, space, folder, device, Policy(min_rows=_ROWS_ON_GPU) if on_gpu else Policy())
+    min_rows = scann_from or (_ROWS_ON_GPU if on_gpu else Policy().min_rows)
+    return ScannIndex(dimension, space, folder, device, Policy(min_rows=min_rows))

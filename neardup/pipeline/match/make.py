@@ -36,13 +36,18 @@ def make_state(
     stars: bool = True,
     kind: Literal["auto", "exact", "scann"] = "auto",
     folder: Path | None = None,
+    scann_from: int = 0,
 ) -> State:
-    """Return an empty state; `folder` holds its vectors and index, None keeps them in memory."""
+    """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
+
+    Args:
+        kind, scann_from: see `index.factory.make_index`.
+    """
     from neardup.pipeline.index.factory import make_index
     from neardup.pipeline.index.vectors import VectorFile
 
     dimension = checkpoint.architecture.dimension
-    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder)
+    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
     vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
     evidence = Evidence(checkpoint.background, calibration.hash_weight)
     return State(index, vectors, evidence, calibration, precision, stars=stars)

@@ -325,6 +325,18 @@ def test_the_kind_is_chosen_by_name(tmp_path: Path) -> None:
         make_index(D, "s", "exact", device="gpu")
 
 
+def test_the_size_from_which_scann_is_used_can_be_set(tmp_path: Path) -> None:
+    made = make_index(D, "s", "auto", tmp_path, "cpu", scann_from=300)
+    made.add(np.arange(299), units(299, 0))
+    assert isinstance(made, ScannIndex)
+    assert not made.is_building
+    made.add(np.array([299]), units(1, 1))
+    assert made.is_building
+    made.close()
+    with pytest.raises(ConfigError, match="scann_from is 255: ScaNN needs 256"):
+        make_index(D, "s", scann_from=255)
+
+
 def test_importing_the_package_loads_neither_torch_nor_scann() -> None:
     code = "import sys, neardup.pipeline.index; sys.exit(any(m in sys.modules for m in ('torch', 'scann')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
