@@ -34,6 +34,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         pts: seconds, one for each of the n descriptors.
         vectors: float16 little-endian, n × d, row by row.
         hashes: n × 32 bytes. detail: n bytes.
+        thumbnail: where the blob store has a small JPEG of the item, below the store's own URL; "" if there is none.
+            With part 0 only.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     vectors: bytes = b""
     hashes: bytes = b""
     detail: bytes = b""
+    thumbnail: str = ""
 
     def embedded(self) -> Embedded:
         """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""

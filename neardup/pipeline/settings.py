@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     replication_factor: int = Field(1, ge=1, le=32_767, description="brokers that hold each topic when it is made")
 
     blobs: str = Field("", description="where large media lie: a folder or a URL such as s3://bucket/neardup")
+    thumbnail_side: int = Field(
+        320, ge=0, le=2048, description="longest side of thumbnails in the blob store, in pixels; 0 makes none"
+    )
     fetch_allow: str = Field("", description="prefixes of URIs that workers may read, with commas between; none else")
     fetch_private: bool = Field(False, description="whether allowed hosts may have private addresses")
     fetch_max_bytes: int = Field(2**30, gt=0, description="most bytes read from a URI of http or https")
