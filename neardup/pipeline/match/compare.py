@@ -1,0 +1,157 @@
+"""Compare an item with the heads that its pairs name, and with the item that is identical to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from neardup.pipeline.match.candidates import CANDIDATES
+from neardup.pipeline.match.decide import DISTINCT, RANK, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.evidence import Evidence, near
+from neardup.pipeline.match.heads import Heads
+from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.tables import Tables
+from neardup.pipeline.messages import Described, Matched
+from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
+
+
+class Comparer:
+    """Turns pairs of similar descriptors into matches."""
+
+    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge) -> None:
+        self._tables = tables
+        self._heads = heads
+        self._evidence = evidence
+        self._judge = judge
+
+    def matches(self, query: Described, side: Side, pairs: Pairs, taken_in: bool) -> list[Matched]:
+        """Compare a query with each reference that its pairs name and with its identical twin; best first.
+
+        Args:
+            taken_in: the query becomes part of the state, so its segments count for what frames are common.
+        """
+        twin, exact = self._twin(query)
+        head = None if twin is None else self._tables.items.get(twin.head)
+        matches = []
+        for reference, mine in self._by_head(pairs):
+            if reference is head:
+                continue
+            frames = (mine.query, self._tables.rows.frame[mine.reference])
+            outcome = self._compare(side, self._tables.side(reference), mine, frames)
+            if taken_in:
+                self._note_shared(reference, outcome)
+            matches.append(matched(reference, outcome))
+        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
+        if twin is not None and head is not None:
+            outcome = self._itself(head) if twin is head else self.pair(twin, head)
+            matches.insert(0, _exactly(twin, head, exact, outcome))
+        return matches
+
+    def pair(self, query: Item, reference: Item) -> Outcome:
+        """Compare two items that are held."""
+        q, r = query.rows, reference.rows
+        speaks = self._tables.rows.speaks
+        both_images = query.kind is reference.kind is Kind.IMAGE
+        floor = -np.inf if both_images else self._judge.min_vote
+        sides = self._tables.pictures(q), self._tables.pictures(r)
+        frame, other, distance, strength = near(self._evidence, *sides, floor, CANDIDATES)
+        speak = speaks[q[frame]] & speaks[r[other]]
+        if not both_images:
+            frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
+        pairs = Pairs(frame, r[other], distance, strength)
+        outcome = self._compare(self._tables.side(query), self._tables.side(reference), pairs, (frame, other))
+        # Two blank pages have a distance; that they are close says nothing.
+        return outcome if speak.all() else replace(outcome, judgement=DISTINCT)
+
+    def with_heads(self, pairs: Pairs) -> Pairs:
+        """Leave out references that are no heads, or no more."""
+        numbers, place = np.unique(self._tables.rows.item[pairs.reference], return_inverse=True)
+        items = [self._tables.items.get(number) for number in numbers.tolist()]
+        is_head = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
+        return pairs.take(np.flatnonzero(is_head[place]))
+
+    def sharers(self, pairs: Pairs, frames: int) -> Ids:
+        """Return with how many items each of a query's frames is more likely than not in common: int64 (frames,).
+
+        Weaker resemblance is no sign: among many references, some resemble any frame.
+        """
+        likely = np.flatnonzero(pairs.evidence >= self._least)
+        both = np.stack([pairs.query[likely], self._tables.rows.item[pairs.reference[likely]]])
+        return np.bincount(np.unique(both, axis=1)[0], minlength=frames).astype(np.int64)
+
+    @property
+    def _least(self) -> float:
+        """Evidence below which two pictures are distinct."""
+        return self._judge.thresholds(self._heads.chances).min_unsure
+
+    def _by_head(self, pairs: Pairs) -> Iterator[tuple[Item, Pairs]]:
+        """Yield the pairs of each head, the earliest first."""
+        numbers = self._tables.rows.item[pairs.reference]
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        for where in np.split(order, starts[1:]) if order.size else []:
+            reference = self._tables.items.get(int(numbers[where[0]]))
+            if reference is not None and reference.is_head:
+                yield reference, pairs.take(where)
+
+    def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
+        return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)
+
+    def _twin(self, query: Described) -> tuple[Item | None, Exact]:
+        """Return the earliest item with identical bytes, else pixels."""
+        same_bytes, same_pixels = self._tables.items.identical(query.sha256, query.pixels_digest)
+        if same_bytes is not None:
+            return same_bytes, Exact.BYTES
+        return same_pixels, Exact.PIXELS if same_pixels is not None else Exact.NO
+
+    def _itself(self, item: Item) -> Outcome:
+        """Return how an item matches another with the same content."""
+        background = self._tables.rows.background[item.rows]
+        nothing = np.zeros_like(background)
+        evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
+        mean = float(evidence.mean()) if evidence.size else 0.0
+        spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
+        return Outcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
+
+    def _note_shared(self, reference: Item, outcome: Outcome) -> None:
+        """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
+        if outcome.whole:
+            return
+        least, rows = self._least, reference.rows
+        shown = np.zeros(len(rows), dtype=np.bool_)
+        for segment in outcome.segments:
+            if segment.evidence >= least:
+                shown[segment.reference[0] : segment.reference[1] + 1] = True
+        self._tables.rows.shared[rows[shown]] += 1
+
+
+def matched(reference: Item, outcome: Outcome) -> Matched:
+    """Return how a query matches a reference, as verdicts tell it."""
+    return Matched(
+        reference=reference.id,
+        bank="seen",
+        decision=outcome.judgement.decision,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=outcome.judgement.probability,
+        whole=outcome.whole,
+        spans=outcome.spans,
+    )
+
+
+def _exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome) -> Matched:
+    """Identical content is a copy whatever the descriptors say; those of the twin stand in for the query's."""
+    return Matched(
+        reference=head.id,
+        bank="seen",
+        decision=Decision.DUPLICATE,
+        exact=exact,
+        identical_to=twin.id,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=1.0,
+        whole=True,
+        spans=outcome.spans,
+    )

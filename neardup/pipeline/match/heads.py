@@ -1,0 +1,58 @@
+"""What later items are compared with: the heads of stars, whose descriptors the index holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.tables import Tables
+from neardup.pipeline.types import Ids
+
+MIN_REFERENCES = 500
+"""Thresholds assume at least so many: a young index is no reason to believe weak evidence, it will grow."""
+
+
+class Heads:
+    """Heads and their descriptors; new ones are found in the index only after `flush`."""
+
+    def __init__(self, index: Index, tables: Tables) -> None:
+        self.index = index
+        self._tables = tables
+        self._references = len(index)
+        self._unindexed: list[Ids] = []
+
+    @property
+    def chances(self) -> int:
+        """References that a query is judged among."""
+        return max(self._references, MIN_REFERENCES)
+
+    def add(self, item: Item) -> None:
+        """Make an item the head of a star of its own."""
+        item.head = item.number
+        rows = self._speaking(item)
+        self._unindexed.append(rows)
+        self._references += len(rows)
+
+    def remove(self, item: Item) -> None:
+        """Take a head's descriptors out of the index."""
+        self.flush()
+        rows = self._speaking(item)
+        self.index.remove(rows)
+        self._references -= len(rows)
+
+    def flush(self) -> None:
+        """Put the descriptors of new heads into the index."""
+        if self._unindexed:
+            rows = np.concatenate(self._unindexed)
+            self._unindexed = []
+            if rows.size:
+                self.index.add(rows, self._tables.vectors.read(rows))
+
+    def count_again(self) -> None:
+        """Take over an index that was restored."""
+        self._references = len(self.index)
+
+    def _speaking(self, item: Item) -> Ids:
+        rows = item.rows
+        return rows[self._tables.rows.speaks[rows]]
