@@ -134,7 +134,7 @@ class Ingest:
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(2**20):
                 digest.update(chunk)
-        uri = self._blobs().put(path, digest.digest())
+        uri = self._blobs().put(key.decode(), path, digest.digest())
         return Message(self._topic, key, uri.encode(), [*self._uri_headers(), ("sha256", digest.hexdigest().encode())])
 
     def _uri_headers(self) -> Headers:

@@ -18,6 +18,7 @@ from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.identify import GIF, WEBP, Format
 from neardup.pipeline.media.image import open_plugin, to_rgb
+from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -49,7 +50,7 @@ def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
     return frames > 1
 
 
-def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float) -> Media:
+def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview: Preview | None = None) -> Media:
     """Open an animated WebP; see `video.open_video`."""
     starts = _starts(data, limits)
     with _guard(data):
@@ -62,7 +63,10 @@ def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float) -> Medi
         for number in picked:
             with _guard(data):
                 rgb = _frame(picture, number)
-            yield Frame(pts=starts[number], tile=squeeze(rgb, size))
+            tile = squeeze(rgb, size)
+            if preview is not None and preview.wants(tile):
+                preview.take(rgb)
+            yield Frame(pts=starts[number], tile=tile)
 
     return Media(
         kind=Kind.VIDEO,

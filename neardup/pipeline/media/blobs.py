@@ -1,23 +1,34 @@
-"""Where large media lie: content by its SHA-256, in a folder or an object store (fsspec).
+"""Where files of items lie: large originals and thumbnails, in a folder or an object store (fsspec).
 
-A blob is written under another name first and then renamed, so that what a URI names is always whole. The same content
-put twice is one blob.
+A file's name begins with a hash of its item's id, so that everything of an item is found when it is taken down, and
+nothing of another item that has the same content goes with it. Then comes a hash of the content: written again it
+changes nothing, and one who writes an old version late does not spoil the new one. What a name leads to is whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 
+MEDIA, THUMBNAILS = "media", "thumbnails"
+_DIGITS = 32
+_FOLDER_DIGITS = 3
+"""4,096 folders: of ten million items each holds 2,400, which are looked through to erase one."""
+
 
 class Blobs:
-    """The blob store below one URL.
+    """The blob store below one URL; may be used by many threads.
 
+    Attributes:
+        local: whether it is a folder of this machine, where writing a small file takes no time.
     Raises:
         ConfigError: the URL's scheme is not known, or what it needs is not installed.
     """
@@ -29,22 +40,82 @@ class Blobs:
             self._files, self._root = fsspec.core.url_to_fs(unquote(url) if url.startswith("file:") else url)
         except (ValueError, ImportError) as error:
             raise ConfigError(f"blobs is {url!r}: {error}") from error
+        self.local = isinstance(self._files, LocalFileSystem)
 
-    def put(self, file: Path, sha256: bytes) -> str:
-        """Store a file and return its URI.
+    def put(self, id: str, file: Path, sha256: bytes) -> str:
+        """Store the original of an item and return its URI.
 
         Raises:
             DependencyError: it could not be stored.
         """
-        name = sha256.hex()
-        place = f"media/{name[:2]}/{name}"
-        target = f"{self._root}/{place}"
-        try:
-            if not self._files.exists(target):
-                part = f"{target}.{uuid.uuid4().hex}.part"
-                self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-                self._files.put_file(str(file), part)
-                self._files.mv(part, target)
-        except Exception as error:  # every store has errors of its own
-            raise DependencyError(f"blob store {self.url}: {error}") from error
+        place = _place(MEDIA, id, sha256.hex()[:_DIGITS])
+        if not self._exists(place):
+            self._write(place, lambda target: self._files.put_file(str(file), target))
         return f"{self.url}/{place}"
+
+    def put_thumbnail(self, id: str, jpeg: bytes, version: str) -> str:
+        """Store a thumbnail of an item and return its place, below the store's URL.
+
+        Args:
+            version: what tells apart thumbnails of one item, such as a hash of its content; the same is overwritten.
+        Raises:
+            DependencyError: it could not be stored.
+        """
+        place = _place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg")
+        self._write(place, lambda target: self._files.pipe_file(target, jpeg))
+        return place
+
+    def erase(self, id: str) -> int:
+        """Remove all that belongs to an item, and return how many files that were.
+
+        Raises:
+            DependencyError: it could not be removed.
+        """
+        found = [place for kind in (MEDIA, THUMBNAILS) for place in self._of(kind, id)]
+        for place in found:
+            try:
+                self._files.rm_file(place)
+            except FileNotFoundError:
+                continue  # somebody else did
+            except Exception as error:  # every store has errors of its own
+                raise self._failed(error) from error
+        return len(found)
+
+    def _of(self, kind: str, id: str) -> list[str]:
+        folder, _, name = f"{self._root}/{_place(kind, id, '')}".rpartition("/")
+        try:
+            self._files.invalidate_cache(folder)
+            return [str(one) for one in self._files.ls(folder, detail=False) if one.rpartition("/")[2].startswith(name)]
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _exists(self, place: str) -> bool:
+        try:
+            return bool(self._files.exists(f"{self._root}/{place}"))
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _write(self, place: str, write: Callable[[str], object]) -> None:
+        """Write a file; in a folder under another name first. Object stores show no half-written ones."""
+        target = f"{self._root}/{place}"
+        part = f"{target}.{uuid.uuid4().hex}.part" if self.local else target
+        try:
+            try:
+                write(part)
+            except FileNotFoundError:
+                self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                write(part)
+            if self.local:
+                Path(part).replace(target)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> DependencyError:
+        return DependencyError(f"blob store {self.url}: {type(error).__name__}: {error}")
+
+
+def _place(kind: str, id: str, rest: str) -> str:
+    item = hashlib.sha256(id.encode()).hexdigest()[:_DIGITS]
+    return f"{kind}/{item[:_FOLDER_DIGITS]}/{item}-{rest}"

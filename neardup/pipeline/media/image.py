@@ -33,6 +33,7 @@ from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.identify import Format, identify
 from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
+from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
@@ -58,12 +59,13 @@ _large = threading.Lock()
 """Held while a picture of more than _LARGE_PIXELS is decoded: many threads must not add up to many gigabytes."""
 
 
-def open_image(data: bytes, format: Format, size: int, limits: Limits) -> Media:
+def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: Preview | None = None) -> Media:
     """Decode a picture; of several pages or frames, the first.
 
     Args:
         data: the whole file. format: what `identify` says of it.
         size: side of the tile.
+        preview: takes the picture.
     Raises:
         InvalidFrame: the content is broken, cut off or beyond the limits.
     """
@@ -78,6 +80,8 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits) -> Media:
     shrunk = scale * factor
     tile = squeeze(rgb, size, (height / shrunk, width / shrunk))
     frame = Frame(pts=0.0, tile=upright(tile, turn))
+    if preview is not None:
+        preview.take(upright(rgb, turn))
     if turn >= SIDEWAYS:
         width, height = height, width
     return Media(

@@ -13,6 +13,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
 from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
+from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.video import open_video, video_frame_at
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
 
@@ -20,7 +21,11 @@ DEFAULT_SAMPLE_FPS = 2.0
 
 
 def open_media(
-    source: bytes | Path, size: int, limits: Limits = image.DEFAULT_LIMITS, sample_fps: float = DEFAULT_SAMPLE_FPS
+    source: bytes | Path,
+    size: int,
+    limits: Limits = image.DEFAULT_LIMITS,
+    sample_fps: float = DEFAULT_SAMPLE_FPS,
+    preview: Preview | None = None,
 ) -> Media:
     """Open an image or a video.
 
@@ -29,18 +34,19 @@ def open_media(
         size: side of the tiles, in pixels.
         limits: what the content may ask for.
         sample_fps: frames per second of a video that are looked at, besides its first and last one.
+        preview: takes a picture for people; has it when the last frame has been yielded.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
     """
     source, format = _admit(source, limits)
     if format.kind is Kind.VIDEO:
-        return open_video(source, format, size, limits, sample_fps)
+        return open_video(source, format, size, limits, sample_fps, preview)
     data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
     if not is_animated(data, format, limits):
-        return image.open_image(data, format, size, limits)
+        return image.open_image(data, format, size, limits, preview)
     if format == GIF:
-        return open_video(data, format, size, limits, sample_fps)
-    return open_webp(data, size, limits, sample_fps)
+        return open_video(data, format, size, limits, sample_fps, preview)
+    return open_webp(data, size, limits, sample_fps, preview)
 
 
 def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits = image.DEFAULT_LIMITS) -> Pixels:

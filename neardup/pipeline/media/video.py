@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from neardup.pipeline.media.container import Clock, Opened, open_container, sour
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.image import check_pixels, to_rgb
+from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -28,7 +30,13 @@ _LANDED_LATE = 0.1
 
 
 def open_video(
-    source: bytes | Path, format: Format, size: int, limits: Limits, sample_fps: float, threads: int = 1
+    source: bytes | Path,
+    format: Format,
+    size: int,
+    limits: Limits,
+    sample_fps: float,
+    preview: Preview | None = None,
+    threads: int = 1,
 ) -> Media:
     """Open a video and decode its first frame; the others follow as they are asked for.
 
@@ -36,6 +44,7 @@ def open_video(
         source: the whole file, or where it is.
         size: side of the tiles.
         sample_fps: frames per second that are looked at, besides the first and the last frame.
+        preview: takes a frame.
         threads: of the decoder.
     Raises:
         InvalidFrame: here, or by the iterator after those frames that could be decoded.
@@ -60,9 +69,11 @@ def open_video(
     def frames() -> Iterator[Frame]:
         tiles = _Tiles(size)
         with video.container, guard():
-            yield Frame(pts=0.0, tile=tiles.of(picture))
-            for pts, later in sampled:
-                yield Frame(pts=pts, tile=tiles.of(later))
+            for pts, shown in chain(((0.0, picture),), sampled):
+                tile = tiles.of(shown)
+                if preview is not None and preview.wants(tile):
+                    preview.take(_small(shown, preview.side))
+                yield Frame(pts=pts, tile=tile)
             if source_ends_early(source, format):
                 raise InvalidFrame(Reason.TRUNCATED, f"{format.name}: the file ends before the video does")
 
@@ -154,6 +165,16 @@ def _rgb(picture: VideoFrame) -> Pixels:
 def _upright(rgb: Pixels, picture: VideoFrame) -> Pixels:
     """Turn by the rotation flag, which counts degrees counterclockwise."""
     return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))
+
+
+def _small(picture: VideoFrame, side: int) -> Pixels:
+    """Return a frame, upright, scaled down until its longer side is `side`, if it is longer."""
+    scale = min(1.0, side / max(picture.width, picture.height))
+    width, height = (max(1, round(length * scale)) for length in (picture.width, picture.height))
+    if _has_alpha(picture) or scale == 1.0:
+        return _upright(_rgb(picture), picture)
+    small = picture.reformat(width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
+    return _upright(np.asarray(small.to_ndarray(), dtype=np.uint8), picture)
 
 
 class _Tiles:

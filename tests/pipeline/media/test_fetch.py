@@ -183,8 +183,8 @@ def test_a_blob_is_whole_and_found_by_its_uri(tmp_path: Path) -> None:
     file = tmp_path / "a.mp4"
     file.write_bytes(b"video")
     sha256 = hashlib.sha256(b"video").digest()
-    uri = blobs.put(file, sha256)
-    assert blobs.put(file, sha256) == uri
+    uri = blobs.put("a", file, sha256)
+    assert blobs.put("a", file, sha256) == uri
     with fetch(uri, sha256, Rules((blobs.url,))) as fetched:
         assert fetched.source == b"video"
-    assert [path.name for path in (tmp_path / "my blobs").rglob("*") if path.is_file()] == [sha256.hex()]
+    assert [path.name for path in (tmp_path / "my blobs").rglob("*") if path.is_file()] == [uri.rpartition("/")[2]]
