@@ -128,15 +128,32 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
-    """What is said of an item, once, when its last part has been seen: its matches, best first, and the decision."""
+    """What is said of an item, once, when its last part has been seen: its matches, best first, and the decision.
+
+    Attributes:
+        running: a live video that goes on: matches may come and grow.
+    """
 
     id: str
     decision: Decision
     matches: tuple[Matched, ...] = ()
+    running: bool = False
+
+
+class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
+    """What is said of a live video so far, each time that something in it changed that matters, and at its end.
+
+    Attributes:
+        verdict: takes the place of the one before.
+        flagged: the match that is to be looked at now, told once; None if none is new.
+    """
+
+    verdict: Verdict
+    flagged: Matched | None = None
 
 
 class Redelivered(msgspec.Struct, frozen=True, kw_only=True, tag="redelivered"):
-    """The same id came with the same bytes again; nothing changes."""
+    """The same id came with the same bytes again, or a live video's frame with the same pts; nothing changes."""
 
     id: str
 
@@ -173,7 +190,7 @@ class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):
     why: str
 
 
-Event: TypeAlias = Verdict | Redelivered | Replaced | RemovedEvent | ReHeaded | Ignored
+Event: TypeAlias = Verdict | Rolling | Redelivered | Replaced | RemovedEvent | ReHeaded | Ignored
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

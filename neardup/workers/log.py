@@ -6,6 +6,7 @@ so an envelope's place there is not the offset of the log that it stands for: `l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,12 +146,16 @@ def read_entry(fetched: Fetched, dimension: int) -> Entry | str:
     except msgspec.MsgspecError as error:
         return f"no record: {error}"
     wrong = _wrong(record, dimension) if isinstance(record, Described) else ""
-    return wrong or Entry(fetched.offset, record)
+    return wrong or Entry(fetched.offset, record, fetched.timestamp_ms)
 
 
 def _wrong(record: Described, dimension: int) -> str:
     """Return what keeps a record's arrays from being used, "" if nothing does."""
     n = len(record.pts)
+    if record.live and (record.part != 0 or n != (0 if record.last else 1) or not all(map(math.isfinite, record.pts))):
+        return f"{n} descriptors in part {record.part} of a live video; wanted one, at a time, or none with its end"
+    if record.live and n == 0:
+        return ""
     if n == 0 or record.dimension != dimension or record.part < 0:
         return (
             f"{n} descriptors of {record.dimension} dimensions in part {record.part}, wanted 1 or more of {dimension}"

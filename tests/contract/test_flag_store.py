@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from neardup.pipeline.messages import (
     ReHeaded,
     RemovedEvent,
     Replaced,
+    Rolling,
     Verdict,
 )
 from neardup.pipeline.store.interface import NOTHING_APPLIED, FlagStore
@@ -66,6 +68,14 @@ def unsure(item: str, of: str) -> Verdict:
 
 def re_headed(old: str, head: str, members: set[str]) -> ReHeaded:
     return ReHeaded(old=old, new=head, members=tuple(members - {head}))
+
+
+def rolling(item: str, *matches: Matched, flagged: int | None = None, running: bool = True) -> Rolling:
+    decision = matches[0].decision if matches else Decision.DISTINCT
+    return Rolling(
+        verdict=Verdict(id=item, decision=decision, matches=matches, running=running),
+        flagged=None if flagged is None else matches[flagged],
+    )
 
 
 def log(*events: Event | tuple[Event, ...]) -> list[Envelope]:
@@ -155,6 +165,34 @@ def test_members_of_a_lost_head_stand_under_the_new_one(store: FlagStore) -> Non
     assert store.verdict("b") == copy("b", "a")  # what was said was said
 
 
+def test_live_video_enters_the_feed_once_for_each_match_and_its_latest_verdict_is_shown(store: FlagStore) -> None:
+    part, grown = matched("a", whole=False), msgspec.structs.replace(matched("a", whole=False), evidence=0.95)
+    other = matched("b", Decision.UNSURE, whole=False)
+    store.apply(
+        log(
+            new("a"),
+            new("b"),
+            rolling("live", part, flagged=0),
+            rolling("live", grown),
+            (rolling("live", grown, other), rolling("live", grown, other, flagged=1)),
+            rolling("live", grown, other, running=False),
+        )
+    )
+    assert store.verdict("live") == Verdict(id="live", decision=Decision.DUPLICATE, matches=(grown, other))
+    assert [(entry.event, entry.verdict.decision, entry.verdict.matches) for entry in store.feed("", 10)] == [
+        ("2.0", Decision.DUPLICATE, (part,)),
+        ("4.1", Decision.UNSURE, (other,)),
+    ]
+    assert [entry.verdict.running for entry in store.feed("", 10)] == [True, True]
+
+
+def test_live_video_is_a_member_of_nothing_and_is_forgotten_when_removed(store: FlagStore) -> None:
+    store.apply(log(new("a"), copy("b", "a"), rolling("b", matched("a"), flagged=0), RemovedEvent(id="b")))
+    assert store.members("a") == frozenset()
+    assert store.verdict("b") is None
+    assert [entry.event for entry in store.feed("", 10)] == ["1.0", "2.0"]
+
+
 def test_redelivered_and_ignored_change_nothing_but_the_offset(store: FlagStore) -> None:
     store.apply(log(new("a"), copy("b", "a")))
     _, *before = contents(store)
@@ -185,6 +223,9 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
         ids.map(new),
         st.builds(copy, ids, ids),
         st.builds(unsure, ids, ids),
+        st.builds(
+            lambda item, of, flagged: rolling(item, matched(of), flagged=flagged), ids, ids, st.sampled_from([None, 0])
+        ),
         st.builds(RemovedEvent, id=ids),
         st.builds(Replaced, id=ids),
         st.builds(Redelivered, id=ids),

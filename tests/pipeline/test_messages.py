@@ -16,6 +16,7 @@ from neardup.pipeline.messages import (
     Removed,
     RemovedEvent,
     Replaced,
+    Rolling,
     Verdict,
     join_parts,
     pack_hashes,
@@ -71,6 +72,7 @@ EVENTS: list[Event] = [
     RemovedEvent(id="a"),
     ReHeaded(old="a", new="b", members=("c", "d")),
     Ignored(id="a", why="was taken down"),
+    Rolling(verdict=Verdict(id="a", decision=Decision.UNSURE, running=True)),
 ]
 
 

@@ -50,10 +50,11 @@ MAX_MATCHES = 16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record at its place in the log."""
+    """A record at its place in the log; the time is the log's, in milliseconds since 1970."""
 
     offset: int
     record: Record
+    timestamp_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  prefix with hash tag, such as nd:{space}
 -- ARGV[1]  MessagePack: a list of {offset, list of events}; an event is
---          {"verdict", number, id, decision, head or "", n}    its MessagePack is ARGV[3 + n]
+--          {"verdict", number, id, decision, head or "", n, m} its MessagePack is ARGV[3 + n], and ARGV[3 + m] what
+--                                                              enters the feed; nothing does if m is 0
 --          {"gone", number, id}
 --          {"re-headed", number, new head, list of members}
 -- ARGV[2]  entries that the feed keeps, at least
@@ -44,10 +45,10 @@ for _, envelope in ipairs(envelopes) do
         leave(id)
         redis.call('HSET', prefix .. ':v:' .. id, 'decision', event[4], 'verdict', verdict)
         join(id, event[5])
-        if event[4] ~= 'distinct' then
+        if event[7] > 0 then
           -- 0-0 is no id of a stream, so numbers start at 1 there.
           redis.call('XADD', prefix .. ':feed', 'MAXLEN', '~', keep,
-            string.format('%d-%d', offset, number + 1), 'verdict', verdict)
+            string.format('%d-%d', offset, number + 1), 'verdict', ARGV[3 + event[7]])
         end
       elseif kind == 'gone' then
         leave(id)

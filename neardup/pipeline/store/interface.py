@@ -27,7 +27,8 @@ class FeedEntry:
 class FlagStore(Protocol):
     """Verdicts by item, members by cluster head, and the feed of what was flagged.
 
-    Only a verdict of `duplicate` or `unsure` enters the feed, once. An item that was removed or replaced is
+    Only a verdict of `duplicate` or `unsure` enters the feed, once. Of a live video each match does when it is flagged,
+    and what is shown is the latest verdict. An item that was removed or replaced is
     forgotten, but stays in the feed: what was said was said.
     """
 

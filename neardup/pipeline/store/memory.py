@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neardup.pipeline.messages import Envelope, Event, Matched, ReHeaded, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.messages import Envelope, Event, Matched, ReHeaded, RemovedEvent, Replaced, Rolling, Verdict
 from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
 from neardup.pipeline.types import Decision
 
@@ -13,6 +13,11 @@ def star_head(verdict: Verdict) -> str | None:
     """Return the head whose star the item joined, None if it stands alone."""
     first: Matched | None = next((m for m in verdict.matches if m.whole and m.decision is Decision.DUPLICATE), None)
     return None if first is None else first.reference
+
+
+def flagged_verdict(verdict: Verdict, flagged: Matched) -> Verdict:
+    """Return what the feed says of one match of a live video."""
+    return Verdict(id=verdict.id, decision=flagged.decision, matches=(flagged,), running=verdict.running)
 
 
 class MemoryStore:
@@ -65,6 +70,11 @@ class MemoryStore:
                 self._heads[event.id] = head
             if event.decision is not Decision.DISTINCT:
                 self._feed.append(FeedEntry(f"{offset}.{number}", event))
+        elif isinstance(event, Rolling):
+            self._verdicts[event.verdict.id] = event.verdict
+            self._heads.pop(event.verdict.id, None)
+            if event.flagged is not None:
+                self._feed.append(FeedEntry(f"{offset}.{number}", flagged_verdict(event.verdict, event.flagged)))
         elif isinstance(event, RemovedEvent | Replaced):
             self._verdicts.pop(event.id, None)
             self._heads.pop(event.id, None)

@@ -20,9 +20,10 @@ import msgspec
 import redis
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, ReHeaded, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.messages import Envelope, ReHeaded, RemovedEvent, Replaced, Rolling, Verdict
 from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
-from neardup.pipeline.store.memory import star_head
+from neardup.pipeline.store.memory import flagged_verdict, star_head
+from neardup.pipeline.types import Decision
 
 FEED_ENTRIES = 1_000_000
 CLEAR_BATCH = 1000
@@ -106,7 +107,16 @@ def _events(envelope: Envelope, verdicts: list[bytes]) -> list[tuple[object, ...
     for number, event in enumerate(envelope.events):
         if isinstance(event, Verdict):
             verdicts.append(_encode(event))
-            events.append(("verdict", number, event.id, event.decision.value, star_head(event) or "", len(verdicts)))
+            fed = len(verdicts) if event.decision is not Decision.DISTINCT else 0
+            head = star_head(event) or ""
+            events.append(("verdict", number, event.id, event.decision.value, head, len(verdicts), fed))
+        elif isinstance(event, Rolling):
+            verdicts.append(_encode(event.verdict))
+            shown, fed = len(verdicts), 0
+            if event.flagged is not None:
+                verdicts.append(_encode(flagged_verdict(event.verdict, event.flagged)))
+                fed = len(verdicts)
+            events.append(("verdict", number, event.verdict.id, event.verdict.decision.value, "", shown, fed))
         elif isinstance(event, RemovedEvent | Replaced):
             events.append(("gone", number, event.id))
         elif isinstance(event, ReHeaded):
