@@ -38,6 +38,19 @@ class Flat:
 
     def add(self, rows: RowNumbers, vectors: Descriptors) -> None:
         """Add rows, numbered above all that were added before, with their unit vectors, float32 (n, d)."""
+        self._add(rows, torch.from_numpy(vectors))
+
+    def since(self, first: int) -> Flat:
+        """Return a copy with the rows from row `first` on."""
+        places = np.flatnonzero(self._rows[: self._length] >= first)
+        places = places[np.argsort(self._rows[places])]
+        result = Flat(self._dimension, self._device)
+        for start in range(0, len(places), _BLOCK_ROWS):
+            some = places[start : start + _BLOCK_ROWS]
+            result._add(self._rows[some], self._get(some))
+        return result
+
+    def _add(self, rows: RowNumbers, vectors: torch.Tensor) -> None:
         if len(rows) == 0:
             return
         if self._length == 0:
@@ -48,7 +61,7 @@ class Flat:
         self._rows = _grown(self._rows, end)
         self._places = _grown(self._places, int(rows[-1]) - self._first + 1)
         places = np.arange(self._length, end)
-        self._put(places, rows, torch.from_numpy(vectors).to(self._device))
+        self._put(places, rows, vectors.to(self._device))
         self._length = end
 
     def fill(self, store: Store, first: int = 0) -> None:

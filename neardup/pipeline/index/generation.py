@@ -1,4 +1,4 @@
-"""A ScaNN searcher over the rows that there were at one moment: immutable, disposable, built by another process.
+"""A ScaNN searcher over the rows that there were at one moment: immutable, disposable, in a process of its own.
 
 ScaNN only proposes. It numbers its points from 0; `Generation` maps them to rows, drops those that were removed since,
 and looks further where too few are left.
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index.durable import naming
 from neardup.pipeline.index.scann_build import Tree
+from neardup.pipeline.index.searcher import Searcher
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors
 
@@ -35,6 +36,8 @@ _WITH_VECTORS = ("bfloat16_dataset.npy", "hashed_dataset.npy")
 class Generation:
     """A searcher with the row of each of its points.
 
+    It takes time to load and to let go: make and `discard` one in a thread where others wait.
+
     Attributes:
         end: the first row that is newer than all of its own.
         live: how many of its rows can still be found; kept up to date by `forget`.
@@ -51,12 +54,11 @@ class Generation:
         """
         self.folder, self.end, self.tree, self.live = folder, end, tree, len(rows)
         self._rows = rows
-        try:
-            self._searcher = import_scann().load_searcher(str(folder))
-        except (RuntimeError, ValueError, OSError) as error:
-            raise DependencyError(f"{folder}: ScaNN cannot load it: {error}") from error
-        if self._searcher.size() != len(rows):
-            raise DependencyError(f"{folder}: holds {self._searcher.size()} points, expected {len(rows)}")
+        self._asked: tuple[Descriptors, int] = (np.empty((0, 0), np.float32), 0)
+        self._searcher = Searcher(folder)
+        if self._searcher.size != len(rows):
+            self._searcher.close()
+            raise DependencyError(f"{folder}: holds {self._searcher.size} points, expected {len(rows)}")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -69,18 +71,40 @@ class Generation:
         """Take note that rows, some of them older than `end`, were removed."""
         self.live -= int((rows < self.end).sum())
 
-    def candidates(self, queries: Descriptors, k: int, store: Store) -> RowNumbers:
-        """Return rows (n, m), alive, that nearly always hold the k nearest; -1 is padding."""
+    def ask(self, queries: Descriptors, k: int) -> None:
+        """Begin a search, float32 (n, d), n above 0, that `candidates` ends.
+
+        Raises:
+            DependencyError: the searcher is gone; also of `candidates`.
+        """
+        self._asked = queries, k
+        self._send(queries, min(k + _SPARE, len(self)), self.tree.searched)
+
+    def candidates(self, store: Store) -> RowNumbers:
+        """Return rows (n, m), alive, that nearly always hold the k nearest of what was asked; -1 is padding."""
+        queries, k = self._asked
         width, leaves = min(k + _SPARE, len(self)), self.tree.searched
-        result = self._propose(queries, width, leaves, store)
+        result = self._receive(store)
         while width < len(self) or leaves < self.tree.leaves:
             short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
             if len(short) == 0:
                 break
             width, leaves = min(width * _WIDEN, len(self)), min(leaves * _WIDEN, self.tree.leaves)
             result = np.pad(result, ((0, 0), (0, width - result.shape[1])), constant_values=-1)
-            result[short] = self._propose(queries[short], width, leaves, store)
+            self._send(queries[short], width, leaves)
+            result[short] = self._receive(store)
         return result
+
+    def again(self, store: Store) -> Generation:
+        """Return the same, its process started anew.
+
+        Raises:
+            DependencyError: that failed.
+        """
+        self._searcher.close()
+        generation = Generation(self.folder, self._rows, self.end, self.tree)
+        generation.count_live(store)
+        return generation
 
     def copy(self, folder: Path, kept: RowNumbers, store: Store) -> None:
         """Write this generation for a snapshot that keeps only some rows, without the vectors of the others.
@@ -99,19 +123,16 @@ class Generation:
         (folder / _ABOUT).write_bytes(msgspec.json.encode(about))
 
     def discard(self) -> None:
-        """Delete the files. A search that is under way keeps what it needs."""
+        """End the process and delete the files."""
+        self._searcher.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _propose(self, queries: Descriptors, count: int, leaves: int, store: Store) -> RowNumbers:
-        if len(queries) == 0:
-            return np.empty((0, count), np.int64)
-        points, distances = self._searcher.search_batched(
-            np.ascontiguousarray(queries),
-            final_num_neighbors=count,
-            pre_reorder_num_neighbors=max(_PREORDER, 2 * count),
-            leaves_to_search=leaves,
-        )
-        rows = self._rows[np.asarray(points).astype(np.int64)]
+    def _send(self, queries: Descriptors, count: int, leaves: int) -> None:
+        self._searcher.ask(queries, count, max(_PREORDER, 2 * count), leaves)
+
+    def _receive(self, store: Store) -> RowNumbers:
+        points, distances = self._searcher.answer()
+        rows = self._rows[points]
         # Fewer hits than asked for come as point 0 with distance NaN.
         return np.where(self._is_alive(rows, store) & ~np.isnan(distances), rows, -1)
 

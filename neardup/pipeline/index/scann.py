@@ -1,13 +1,14 @@
 """The index for many descriptors: ScaNN over most rows, and a comparison with all newer ones.
 
 ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly; removed rows are skipped; when
-the tail has grown, another process builds anew over all rows, and the result takes over between two calls. Until the
-first build, and whenever builds fail, everything is tail: slower, never wrong.
+the tail has grown, another process builds anew over all rows, a further one loads the result and answers, and takes
+over between two calls. Until the first build, and whenever builds fail, everything is tail: slower, never wrong.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from neardup.pipeline.index.flat import Flat, pick_device
 from neardup.pipeline.index.generation import Generation, import_scann, restore
 from neardup.pipeline.index.scratch import Scratch
 from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
-from neardup.pipeline.index.store import Store
+from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class ScannIndex:
         self._generation: Generation | None = None
         self._tail = Flat(dimension, self._device)
         self._build: Build | None = None
+        self._leaving: threading.Thread | None = None
         self._failures = 0
         self._retry_at = -np.inf
 
@@ -135,10 +137,7 @@ class ScannIndex:
         check_k(k)
         check_vectors(queries, self.dimension)
         self.poll()
-        rows = self._tail.candidates(queries, k)
-        if self._generation is not None:
-            rows = np.concatenate([rows, self._generation.candidates(queries, k, self._store)], axis=1)
-        return self._store.rank(queries, rows, k)
+        return self._store.rank(queries, self._candidates(queries, k), k)
 
     def poll(self) -> None:
         """Take over a build that is done, or start one that is due. Never waits; every other call does this too."""
@@ -191,17 +190,36 @@ class ScannIndex:
             store.delete()
             raise
         self._drop()
-        self._store = store
-        if generation is None:
-            self._generation = None
-            self._fill_tail()
-        else:
-            self._take_over(generation)
+        self._store, self._generation = store, generation
+        if generation is not None:
+            generation.count_live(store)
+        self._fill_tail()
 
     def close(self) -> None:
         """See `Index.close`."""
         self._drop()
         self._scratch.close()
+
+    def _candidates(self, queries: Descriptors, k: int) -> RowNumbers:
+        if self._generation is not None and len(queries):
+            try:
+                return self._of_both(self._generation, queries, k)
+            except DependencyError as error:
+                logger.error("searcher lost, will start it again error=%s", error)
+            try:
+                self._generation = self._generation.again(self._store)
+                return self._of_both(self._generation, queries, k)
+            except DependencyError as error:
+                logger.error("searcher lost, will build it again error=%s", error)
+            self._generation.discard()
+            self._generation = None
+            self._fill_tail()
+        return self._tail.candidates(queries, k)
+
+    def _of_both(self, generation: Generation, queries: Descriptors, k: int) -> RowNumbers:
+        generation.ask(queries, k)
+        newer = self._tail.candidates(queries, k)
+        return np.concatenate([newer, generation.candidates(self._store)], axis=1)
 
     def _is_due(self) -> bool:
         if len(self._store) < self._policy.min_rows or self._clock() < self._retry_at:
@@ -214,11 +232,13 @@ class ScannIndex:
         ) * len(generation)
 
     def _take_over(self, generation: Generation) -> None:
+        """Search with another generation from now on; the one before goes away in a thread, for it takes its time."""
         generation.count_live(self._store)
         if self._generation is not None:
-            self._generation.discard()
+            self._leaving = threading.Thread(target=self._generation.discard, name="index-discard")
+            self._leaving.start()
         self._generation = generation
-        self._fill_tail()
+        self._tail = self._tail.since(generation.end)
         self._failures = 0
 
     def _restore(self, data: Path) -> Generation | None:
@@ -245,6 +265,8 @@ class ScannIndex:
         if self._generation is not None:
             self._generation.discard()
             self._generation = None
+        if self._leaving is not None:
+            self._leaving.join()
         self._store.delete()
 
     def _new_path(self, what: str) -> Path:

@@ -49,6 +49,22 @@ def test_removed_places_are_taken_by_the_last_rows() -> None:
     assert 31 in proposed(index, circle([81]), 1)[0]
 
 
+def test_the_rows_from_one_on_can_be_taken_out() -> None:
+    index = Flat(2, CPU)
+    index.add(np.arange(30), circle(list(range(30))))
+    index.remove(np.array([29, 3, 0, 17, 28]))
+    later = index.since(15)
+    left = sorted(set(range(15, 30)) - {29, 17, 28})
+    assert proposed(later, circle([0]), 20) == [left]
+    for row, rows in zip(left, proposed(later, circle([float(row) for row in left]), 1), strict=True):
+        assert row in rows
+    later.remove(np.array([15]))
+    later.add(np.array([30]), circle([80]))
+    assert proposed(later, circle([0]), 20) == [[*left[1:], 30]]
+    assert len(index) == 25
+    assert len(index.since(31)) == 0
+
+
 def test_memory_of_removed_blocks_is_released_and_rows_may_follow() -> None:
     index = Flat(2, CPU)
     index.add(np.arange(20), circle(list(range(20))))

@@ -270,6 +270,49 @@ def test_a_saved_searcher_that_scann_cannot_load_is_built_again(
     assert index.tail_rows == 0
 
 
+def test_a_killed_searcher_is_started_again_and_finds_the_same(
+    index: ScannIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    index.add(np.arange(400, 450), units(50, 1))
+    index.remove(np.array([7]))
+    before = index.search(units(400, 0), 3)
+    assert index._generation is not None
+    index._generation._searcher.process.kill()
+    after = index.search(units(400, 0), 3)
+    assert after.ids.tolist() == before.ids.tolist()
+    assert "searcher lost, will start it again" in caplog.text
+    assert index.tail_rows == 50
+    index.remove(np.array([8]))
+    assert index._generation.live == 398
+
+
+def test_without_a_searcher_that_starts_everything_is_compared_until_the_next_build(
+    index: ScannIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    assert index._generation is not None
+    (index._generation.folder / "hashed_dataset.npy").unlink()
+    index._generation._searcher.process.kill()
+    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+    assert "searcher lost, will build it again" in caplog.text
+    assert index.tail_rows == 400
+    index.poll()
+    assert index.wait(LATE)
+    assert index.tail_rows == 0
+    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+
+
+def test_an_answer_that_nobody_came_for_is_not_taken_for_the_next(index: ScannIndex) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    assert index._generation is not None
+    index._generation.ask(units(400, 0)[200:], 3)
+    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+
+
 def test_every_neighbour_removed_makes_the_search_look_further(index: ScannIndex) -> None:
     cluster = units(1, 5) + 0.02 * units(900, 6)
     cluster = (cluster / np.linalg.norm(cluster, axis=1, keepdims=True)).astype(np.float32)
@@ -350,7 +393,7 @@ def test_a_searcher_that_cannot_be_loaded_or_has_other_rows_is_refused(index: Sc
     with pytest.raises(DependencyError, match="holds 400 points, expected 399"):
         generation.Generation(folder, np.arange(399), 400, tree)
     (folder / "hashed_dataset.npy").unlink()
-    with pytest.raises(DependencyError, match="ScaNN cannot load"):
+    with pytest.raises(DependencyError, match="the searcher ended with 1: RuntimeError: Error loading"):
         generation.Generation(folder, np.arange(400), 400, tree)
 
 
@@ -368,5 +411,7 @@ def slow_builder(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes
 
 
 def searchers(index: ScannIndex) -> int:
-    """Return how many searchers lie in the working folder."""
+    """Return how many searchers lie in the working folder, once those that were replaced have gone."""
+    if index._leaving is not None:
+        index._leaving.join()
     return sum(path.is_dir() for path in index._scratch.path.iterdir())
