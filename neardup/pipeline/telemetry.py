@@ -12,6 +12,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
 
+# ---- every worker ----------------------------------------------------------------------------------------------------
+WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
+WORKER_FAILURES = Counter(
+    "neardup_worker_failures_total",
+    "Times that something outside failed (Kafka, Redis, a disk) and the worker was to connect again.",
+)
+
 # ---- embed -----------------------------------------------------------------------------------------------------------
 RECORDS_CONSUMED = Counter(
     "neardup_records_consumed_total", "Records taken from a topic, counted when they are polled.", ["topic"]
@@ -27,7 +34,8 @@ BATCH_FRAMES = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "neardup_stage_duration_seconds",
-    "Seconds in a stage: fetch and decode of one item, embed of one batch, produce until it is acknowledged.",
+    "Seconds in a stage: fetch and decode of one item, store of a thumbnail, embed of one batch, produce until it is "
+    "acknowledged.",
     ["stage"],
     buckets=_SECONDS,
 )

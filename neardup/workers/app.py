@@ -28,6 +28,7 @@ from neardup.workers.commands import (
     takedown,
     topics,
     train,
+    up,
     worker,
 )
 
@@ -54,7 +55,7 @@ def _reflowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
-for module in (scan, match, compare, embed, models, train, calibrate, ingest, takedown):
+for module in (scan, match, compare, embed, models, train, calibrate, up, ingest, takedown):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
 for group in (topics, worker, dead_letters, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
@@ -79,6 +80,8 @@ def root(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    if not verbose:  # warns of each slow answer and each attempt to connect; what matters, workers say themselves
+        logging.getLogger("kafka").setLevel(logging.ERROR)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """What a worker tells over HTTP on a port of its own: `/healthz`, `/readyz`, `/metrics`.
 
 It answers from a thread, so that a worker which hangs is still seen: `/healthz` fails when the loop has not come round
-for a while, `/readyz` while the worker is not connected or has nothing to work with yet.
+for a while, `/readyz` while the worker is not connected or has nothing to work with yet, and says why.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Health:
         self._clock = clock
         self._beat = clock()
         self.ready = False
+        self.why = ""
+        """What the worker waits for, in words, while it is not ready."""
 
     def beat(self) -> None:
         """Say that the loop has come round."""
@@ -77,15 +79,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path == "/metrics":
             self._answer(HTTPStatus.OK, generate_latest(), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
-            self._tell(self.health.alive)
+            self._tell(self.health.alive, "the loop has not come round")
         elif path == "/readyz":
-            self._tell(self.health.alive and self.health.ready)
+            self._tell(self.health.alive and self.health.ready, f"not ready: {self.health.why}")
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"see /healthz, /readyz, /metrics\n")
 
-    def _tell(self, good: bool) -> None:
+    def _tell(self, good: bool, why: str) -> None:
         status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-        self._answer(status, b"ok\n" if good else b"not now\n")
+        self._answer(status, b"ok\n" if good else f"{why}\n".encode())
 
     def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)

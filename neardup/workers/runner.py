@@ -1,8 +1,9 @@
 """The skeleton that every worker process shares: signals, retries, drain, exit code, health.
 
 A worker is made, stepped until SIGTERM or SIGINT, drained and closed. A step that fails because something outside
-failed costs that worker: it is closed without drain, and a new one is made after a pause, a bounded number of times in
-a row. All other errors end the process.
+failed costs that worker: it is closed without drain, and a new one is made after a pause, for as long as it takes: a
+process that ends would be started again to meet the same. /readyz says what is waited for. All other errors end the
+process.
 
     class Copier:
         def step(self) -> None: ...                  # a bounded piece of work, at most about a second
@@ -25,14 +26,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from neardup.pipeline import telemetry
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
 """Out of the 10 s in which a worker has to be gone."""
-MAX_FAILURES = 10
-"""In a row; with the pauses between them that is about a minute and a half."""
 STEADY_SECONDS = 60.0
 """A worker that has lived so long ends a row of failures."""
 MAX_PAUSE_SECONDS = 15.0
@@ -73,14 +73,14 @@ def run_worker(
         port: of /healthz, /readyz and /metrics; 0 takes a free one.
         pause: waits between failures, for tests; by default until the time is over or `stop` is set.
     Raises:
-        DependencyError: MAX_FAILURES times in a row something outside failed.
-        PipelineError: what a worker ended with otherwise.
+        PipelineError: what a worker ended with, but for DependencyError.
     """
     stopping = stop or threading.Event()
     health = Health()
+    telemetry.WORKER_READY.set_function(lambda: float(health.alive and health.ready))
     server = HealthServer(health, host, port)
     try:
-        with _signals(stopping):
+        with until_told(stopping):
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
             _run(name, make, health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)
@@ -105,11 +105,10 @@ def _run(
             failed = _as_dependency(error)
             if failed is None:
                 raise
-            health.ready = False
             failures = 1 if time.monotonic() - started > STEADY_SECONDS else failures + 1
-            if failures >= MAX_FAILURES:
-                raise failed from error
-            seconds = min(0.25 * 2**failures, MAX_PAUSE_SECONDS)
+            seconds = min(0.25 * 2 ** min(failures, 10), MAX_PAUSE_SECONDS)
+            health.why, health.ready = " ".join(str(failed).split()), False
+            telemetry.WORKER_FAILURES.inc()
             logger.warning(
                 "worker failed, will start again name=%s failures=%d pause=%.1f error=%s",
                 name, failures, seconds, failed,
@@ -144,7 +143,7 @@ def _as_dependency(error: Exception) -> DependencyError | None:
 
 
 @contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
+def until_told(stopping: threading.Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT set the event; a second SIGINT interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable
 from urllib.error import HTTPError
 
 import pytest
+from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.workers.health import MAX_SILENCE_SECONDS, Health, HealthServer
-from neardup.workers.runner import MAX_FAILURES, run_worker
+from neardup.workers.runner import run_worker
 
 
 class Fake:
@@ -44,6 +46,16 @@ def get(port: int, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+def free_port() -> int:
+    with socket.socket() as attempt:
+        attempt.bind(("127.0.0.1", 0))
+        return int(attempt.getsockname()[1])
+
+
+def failures() -> float:
+    return REGISTRY.get_sample_value("neardup_worker_failures_total") or 0.0
+
+
 def test_a_stopped_worker_is_drained_and_closed() -> None:
     stop, told = threading.Event(), list[str]()
     run_worker("fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop)
@@ -65,16 +77,24 @@ def test_a_failure_outside_costs_the_worker_and_a_new_one_goes_on() -> None:
     assert pauses == [0.5, 1.0]
 
 
-def test_failures_in_a_row_are_bounded() -> None:
-    pauses = list[float]()
+def test_what_is_away_is_waited_for_and_readyz_says_so() -> None:
+    stop, pauses, port = threading.Event(), list[float](), free_port()
 
     def make() -> Fake:
-        raise DependencyError("no broker")
+        raise DependencyError("no broker\nanswers")
 
-    with pytest.raises(DependencyError, match="no broker"):
-        run_worker("fake", make, "127.0.0.1", 0, pause=pauses.append)
-    assert len(pauses) == MAX_FAILURES - 1
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2000:
+            assert get(port, "/readyz") == (503, "not ready: no broker answers\n")
+            assert get(port, "/healthz")[0] == 200
+            stop.set()
+
+    before = failures()
+    run_worker("fake", make, "127.0.0.1", port, stop, pause)
+    assert pauses[:7] == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
     assert max(pauses) == 15.0
+    assert failures() == before + 2000
 
 
 def test_an_error_of_ours_ends_the_process_without_drain() -> None:

@@ -8,6 +8,10 @@ Example: [bold]neardup worker embed --port 9401[/bold]
 from __future__ import annotations
 
 import importlib
+import os
+import signal
+import threading
+import time
 from typing import Annotated
 
 import typer
@@ -16,9 +20,13 @@ from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.commands.common import DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 
+_LAST_SECONDS = 12.0
+"""A worker drains in 10."""
+
 app = typer.Typer(no_args_is_help=True)
 HostOption = Annotated[str | None, typer.Option(help="Address of /healthz, /readyz, /metrics; default 127.0.0.1.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0 takes a free one.")]
+StdinOption = Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input does; for supervisors.")]
 
 
 @app.command()
@@ -28,9 +36,10 @@ def embed(
     threads: ThreadsOption = None,
     host: HostOption = None,
     port: PortOption = 9401,
+    end_with_stdin: StdinOption = False,
 ) -> None:
     """Describe what comes in `media`; as many of these as you like share the work."""
-    _run("embed", load(model=model, device=device, threads=threads, health_host=host), port)
+    _run("embed", load(model=model, device=device, threads=threads, health_host=host), port, end_with_stdin)
 
 
 @app.command()
@@ -42,19 +51,32 @@ def match(
     ] = None,
     host: HostOption = None,
     port: PortOption = 9402,
+    end_with_stdin: StdinOption = False,
 ) -> None:
     """Say what each item copies; one of these leads, further ones stand by."""
-    _run("match", load(model=model, precision=threshold_precision, state_folder=state, health_host=host), port)
+    _run(
+        "match",
+        load(model=model, precision=threshold_precision, state_folder=state, health_host=host),
+        port,
+        end_with_stdin,
+    )
 
 
 @app.command()
-def flag(model: ModelOption = None, host: HostOption = None, port: PortOption = 9403) -> None:
+def flag(
+    model: ModelOption = None,
+    host: HostOption = None,
+    port: PortOption = 9403,
+    end_with_stdin: StdinOption = False,
+) -> None:
     """Write what was said to Redis."""
-    _run("flag", load(model=model, health_host=host), port)
+    _run("flag", load(model=model, health_host=host), port, end_with_stdin)
 
 
-def _run(name: str, settings: Settings, port: int) -> None:
+def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None:
     """Run the worker of `neardup.workers.<name>`, whose `connector(settings)` returns what connects one."""
+    if end_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     try:
         from neardup.workers.runner import run_worker
 
@@ -62,3 +84,12 @@ def _run(name: str, settings: Settings, port: int) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
     run_worker(name, module.connector(settings), settings.health_host, port)
+
+
+def _end_with_stdin() -> None:
+    """Wait for the end of standard input, then drain; a worker that hangs ends without."""
+    while os.read(0, 1):  # not sys.stdin, whose lock a thread must not hold when Python ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LAST_SECONDS)
+    os._exit(1)
