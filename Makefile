@@ -30,7 +30,7 @@ format:
 
 bench-scan:
 	@scripts/environment demo,bench
-	@OPENBLAS_NUM_THREADS=1 .venv/bin/python -m benchmarks.bench_scan
+	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_scan
 
 bench-index:
 	@scripts/environment demo,bench

@@ -7,8 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    # We use every core ourselves; the threads of NumPy's BLAS would only wait, busily, for each other: half the speed.
+    # We use every core ourselves; threads of NumPy and torch that wait busily for each other would take half of them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name must not fail for a terminal that lacks its letters
             stream.reconfigure(errors="backslashreplace")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.describe import BATCH
 from neardup.pipeline.scan.run import COMMIT_SECONDS
 from neardup.workers.commands.interrupt import Interrupt
 from tests.pipeline.scan.build import pairs, save, scan_folder
@@ -91,8 +92,9 @@ def reported(folder: Path) -> set[tuple[str, str]]:
     }
 
 
-def test_ctrl_c_loses_nothing_that_was_embedded(media: Path, model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_loses_no_more_than_the_batch_that_the_network_is_at(media: Path, model: Path, tmp_path: Path) -> None:
     chance = random.Random(0)
+    lost = 0
     for _ in range(3):
         process = start(model, tmp_path)
         time.sleep(chance.uniform(0.1, 1.0))
@@ -101,12 +103,13 @@ def test_ctrl_c_loses_nothing_that_was_embedded(media: Path, model: Path, tmp_pa
         if output:  # it was done before
             break
         assert (process.returncode, errors) == (130, "neardup: interrupted\n")
-        assert kept(tmp_path) == embedded(tmp_path)
+        before, lost = lost, embedded(tmp_path) - kept(tmp_path)
+        assert before <= lost <= before + BATCH
     process = start(model, tmp_path)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert f"{FILES} images" in output
-    assert embedded(tmp_path) == FILES
+    assert embedded(tmp_path) == FILES + lost
     assert reported(tmp_path) == pairs(scan_folder(media))
 
 

@@ -53,7 +53,8 @@ class OpenVinoEmbedder:
         model.reshape([-1, self.size, self.size, 3])
         settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
         compiled = core.compile_model(model, "CPU", settings)
-        self._requests = [compiled.create_infer_request() for _ in range(threads)]
+        # Two for each stream, so that one which is done finds the next at hand while another is held up.
+        self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]
         self._lock = threading.Lock()
         self.engine = f"openvino {compiled.get_property('INFERENCE_PRECISION_HINT').to_string()} on cpu"
 

@@ -11,7 +11,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from neardup.pipeline.scan.decode import TOGETHER, Decoder, End, Job, Piece
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Limits, Media
 
-BATCH = 32
+BATCH = 64
 """Frames given to the network at once, or 8 for each thread if that is more."""
 MAX_BATCH_WAIT_SECONDS = 0.2
 CHUNK_BYTES = 2**20
@@ -69,6 +69,7 @@ class Describer:
         self._handed: queue.Queue[list[Piece]] = queue.Queue(maxsize=4 * self._batch // TOGETHER)
         self._pieces: deque[Piece] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._decoder = Decoder(size, known, limits, sample_fps, self._handed)
         self._working = 0
         self._settled: dict[bytes, InvalidFrame | None] = dict.fromkeys(known)
@@ -77,22 +78,26 @@ class Describer:
     def describe(self, files: Iterable[Found]) -> Generator[list[Finished]]:
         """Yield every file once, those together that were finished with one batch; some batches finish none.
 
-        Closing the iterator stops the decoders.
+        While the caller looks at a batch, the network works on the next. Closing the iterator stops the decoders.
         """
         waiting = _chunks(files)
+        running: tuple[list[Piece], Future[None]] | None = None
         try:
             while True:
                 while self._working < 4 * self._batch and (chunk := next(waiting, None)) is not None:
                     self._start([Job(file) for file in chunk])
-                if self._working == 0:
+                before, running = running, None
+                if self._working:
+                    pieces = self._collect()
+                    running = pieces, self._network.submit(self._embed, pieces)
+                if before is not None:
+                    yield self._finish_all(*before)
+                elif running is None:
                     return
-                pieces = self._collect()
-                self._embed([piece for piece in pieces if piece.frame is not None])
-                ended = [(piece.job, piece.end) for piece in pieces if piece.end is not None]
-                yield [finished for job, end in ended for finished in self._finish(job, end)]
         finally:
             self._decoder.stop()
             self._pool.shutdown(cancel_futures=True)
+            self._network.shutdown(cancel_futures=True)
 
     def _start(self, jobs: list[Job]) -> None:
         self._pool.submit(self._decoder.decode, jobs)
@@ -117,19 +122,25 @@ class Describer:
         return pieces
 
     def _embed(self, pieces: list[Piece]) -> None:
-        frames = [piece.frame for piece in pieces if piece.frame is not None]
-        if not frames:
+        """Add descriptors to the jobs of those pieces that are frames; runs in the network's thread."""
+        shown = [(piece.job, piece.frame) for piece in pieces if piece.frame is not None]
+        if not shown:
             return
         if self._embedder is None:
             self._embedder = self._make_embedder()
-        embedded = self._embedder.embed(np.stack([frame.tile for frame in frames]))
+        embedded = self._embedder.embed(np.stack([frame.tile for _, frame in shown]))
         vectors, hashes = pack_vectors(embedded.vectors), pack_hashes(embedded.hashes)
-        width, bits = len(vectors) // len(frames), len(hashes) // len(frames)
-        for row, (piece, frame, detail) in enumerate(zip(pieces, frames, embedded.detail.tolist(), strict=True)):
-            piece.job.pts.append(frame.pts)
-            piece.job.vectors.append(vectors[row * width : (row + 1) * width])
-            piece.job.hashes.append(hashes[row * bits : (row + 1) * bits])
-            piece.job.detail.append(detail)
+        width, bits = len(vectors) // len(shown), len(hashes) // len(shown)
+        for row, ((job, frame), detail) in enumerate(zip(shown, embedded.detail.tolist(), strict=True)):
+            job.pts.append(frame.pts)
+            job.vectors.append(vectors[row * width : (row + 1) * width])
+            job.hashes.append(hashes[row * bits : (row + 1) * bits])
+            job.detail.append(detail)
+
+    def _finish_all(self, pieces: list[Piece], embedded: Future[None]) -> list[Finished]:
+        embedded.result()
+        ended = [(piece.job, piece.end) for piece in pieces if piece.end is not None]
+        return [finished for job, end in ended for finished in self._finish(job, end)]
 
     def _finish(self, job: Job, end: End) -> Iterator[Finished]:
         """Yield the file, and those that waited because their bytes are the same; or keep it waiting itself."""
