@@ -22,7 +22,6 @@ from tests.pipeline.scan.build import pairs, save, scan_folder
 from tests.workers.conftest import Command
 
 FILES = 240
-BATCH = 32
 TILE_SECONDS = 0.005
 _SLOW = (
     f"TILE_SECONDS = {TILE_SECONDS}"
