@@ -38,7 +38,7 @@ class Comparer:
         for reference, mine in self._by_head(pairs):
             if reference is head:
                 continue
-            frames = (mine.query, self._tables.rows.frame[mine.reference])
+            frames = (mine.query, self._tables.frames_of(reference, mine.reference))
             outcome = self._compare(side, self._tables.side(reference), mine, frames)
             if taken_in:
                 self._note_shared(reference, outcome)
@@ -51,7 +51,7 @@ class Comparer:
 
     def pair(self, query: Item, reference: Item) -> Outcome:
         """Compare two items that are held."""
-        q, r = query.rows, reference.rows
+        q, r = self._tables.rows_of(query), self._tables.rows_of(reference)
         speaks = self._tables.rows.speaks
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
@@ -108,7 +108,7 @@ class Comparer:
 
     def _itself(self, item: Item) -> Outcome:
         """Return how an item matches another with the same content."""
-        background = self._tables.rows.background[item.rows]
+        background = self._tables.rows.background[self._tables.rows_of(item)]
         nothing = np.zeros_like(background)
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
         mean = float(evidence.mean()) if evidence.size else 0.0
@@ -119,7 +119,7 @@ class Comparer:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
         if outcome.whole:
             return
-        least, rows = self._least, reference.rows
+        least, rows = self._least, self._tables.rows_of(reference)
         shown = np.zeros(len(rows), dtype=np.bool_)
         for segment in outcome.segments:
             if segment.evidence >= least:

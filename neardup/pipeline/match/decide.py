@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.match.calibration import Calibration, Thresholds
 from neardup.pipeline.match.evidence import Evidence, Floats
@@ -52,10 +53,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The query or a reference, as far as a comparison needs it; `track` is read only for videos."""
+    """The query or a reference, as far as a comparison needs it; `track` is read only for videos.
+
+    Attributes:
+        running: a live video that goes on, of which nothing is a copy as a whole.
+    """
 
     kind: Kind
     track: Callable[[], Track]
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +132,13 @@ def compare_items(
         return Outcome(judge.judge(evidence, references), distance, evidence, whole=True)
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
-        return _compare_videos(query.track(), reference.track(), votes, distance, rule, judge, references)
+        outcome = _compare_videos(query.track(), reference.track(), votes, distance, rule, judge, references)
+        return replace(outcome, whole=outcome.whole and not reference.running)
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
     chances = references * (len(track.pts) if video is query else 1)
     least = judge.thresholds(chances).min_unsure
-    start, end = _run_around(track, frames[place], pairs.evidence, int(frames[place][best]), least)
+    start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     return Outcome(judge.judge(evidence, chances), distance, evidence, whole=False, spans=(span,))
 
@@ -143,14 +150,7 @@ def _compare_videos(
     kept = keep_rare(segments, query, reference)
     if not kept:
         return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
-    best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
-    # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
-    # moments of something that moves confirm each other.
-    still = math.isnan(best.contrast)
-    chances = references * len(query.pts) / (1 if still else best.votes**2)
-    judgement = judge.judge(best.evidence, math.ceil(chances))
-    if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
-        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    judgement, best = judge_segments(kept, len(query.pts), judge, references)
     return Outcome(
         judgement,
         min(segment.distance for segment in kept),
@@ -161,12 +161,34 @@ def _compare_videos(
     )
 
 
-def keep_rare(segments: Sequence[Segment], query: Track, reference: Track) -> list[Segment]:
+def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, references: int) -> tuple[Judgement, Segment]:
+    """Return what one segment or more say of two videos, and the segment that says it.
+
+    Args:
+        frames: of the whole query.
+    """
+    best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
+    # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
+    # moments of something that moves confirm each other.
+    still = math.isnan(best.contrast)
+    chances = references * frames / (1 if still else best.votes**2)
+    judgement = judge.judge(best.evidence, math.ceil(chances))
+    if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    return judgement, best
+
+
+def keep_rare(
+    segments: Sequence[Segment], query: Track, reference: Track, query_is_whole: bool = True
+) -> list[Segment]:
     """Leave out segments that many items have in common: intros, adverts, logos.
 
     What covers nearly all of one of the two is kept all the same: an excerpt that went round is still a copy.
+
+    Args:
+        query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.
     """
-    if segments and max(coverage(segments, query, reference)) >= WHOLE_COVERAGE:
+    if segments and max(coverage(segments, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
         return list(segments)
     least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
     return [segment for segment in segments if segment.rarity >= least]
@@ -182,13 +204,15 @@ def coverage(segments: Sequence[Segment], query: Track, reference: Track) -> tup
     return shares[0], shares[1]
 
 
-def _run_around(track: Track, frames: Ids, evidence: Floats, best: int, least: float) -> tuple[float, float]:
+def run_around(
+    pts: npt.NDArray[np.float64], frames: Ids, evidence: Floats, best: int, least: float
+) -> tuple[float, float]:
     """Return seconds of the run of frames with at least this evidence that holds the best frame."""
-    shows = np.zeros(len(track.pts), dtype=np.bool_)
+    shows = np.zeros(len(pts), dtype=np.bool_)
     shows[frames[evidence >= least]] = True
     shows[best] = True
     absent = np.flatnonzero(~shows)
     after = np.searchsorted(absent, best)
     first = int(absent[after - 1]) + 1 if after > 0 else 0
     last = int(absent[after]) - 1 if after < len(absent) else len(shows) - 1
-    return float(track.pts[first]), float(track.pts[last])
+    return float(pts[first]), float(pts[last])

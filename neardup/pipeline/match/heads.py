@@ -30,14 +30,22 @@ class Heads:
     def add(self, item: Item) -> None:
         """Make an item the head of a star of its own."""
         item.head = item.number
-        rows = self._speaking(item)
+        self.extend(self._tables.rows_of(item))
+
+    def extend(self, rows: Ids) -> None:
+        """Add descriptors of a head, as far as they say anything."""
+        rows = self._speaking(rows)
         self._unindexed.append(rows)
         self._references += len(rows)
 
     def remove(self, item: Item) -> None:
         """Take a head's descriptors out of the index."""
+        self.drop(self._tables.rows_of(item))
+
+    def drop(self, rows: Ids) -> None:
+        """Take some of a head's descriptors out of the index."""
         self.flush()
-        rows = self._speaking(item)
+        rows = self._speaking(rows)
         self.index.remove(rows)
         self._references -= len(rows)
 
@@ -53,6 +61,5 @@ class Heads:
         """Take over an index that was restored."""
         self._references = len(self.index)
 
-    def _speaking(self, item: Item) -> Ids:
-        rows = item.rows
+    def _speaking(self, rows: Ids) -> Ids:
         return rows[self._tables.rows.speaks[rows]]

@@ -22,7 +22,7 @@ class Item:
     Attributes:
         number: place in order of arrival; the lower number is the earlier item.
         source: partition and offset in `media`.
-        ranges: [first, stop) rows of its descriptors, in order of time.
+        ranges: [first, stop) rows of its descriptors, in order of time; none for a live video, see `tables.Frames`.
         head: number of the head of its star, its own number if it is one.
         members: numbers of the items that copy it, in order of arrival, if it is a head.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,12 @@ MIN_CHANGE = 0.05
 """Mean distance between the frames of a stretch (1 − similarity) from which it counts as moving at all."""
 
 
+class Gathered(Protocol):
+    """Descriptors by place: an array, or what reads them where they lie."""
+
+    def __getitem__(self, places: Ids, /) -> Descriptors: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """The frames of one video, t of them, in order of time.
@@ -43,16 +50,17 @@ class Track:
         background: float32 (t,), see `evidence`.
         speaks: bool (t,); False for a frame with nothing to recognise, which neither votes nor interrupts.
         shared: int64 (t,), number of other items known to show the same frame.
-        seconds: duration.
+        seconds: duration, or where the frames end. begin: where they begin.
     """
 
     pts: npt.NDArray[np.float64]
-    vectors: Descriptors
+    vectors: Gathered
     hashes: Hashes
     background: Floats
     speaks: npt.NDArray[np.bool_]
     shared: npt.NDArray[np.int64]
     seconds: float
+    begin: float = 0.0
 
     @property
     def interval(self) -> float:
@@ -276,7 +284,7 @@ def _widen(track: Track, start: int, stop: int) -> tuple[float, float]:
     The true border lies somewhere between the first agreeing sample and the one before it: the middle halves the error.
     Where the next sample is nearer than an interval, the middle is nearer too.
     """
-    begin, end = 0.0, max(track.seconds, float(track.pts[-1]))
+    begin, end = track.begin, max(track.seconds, float(track.pts[-1]))
     if start > 0:
         begin = float(track.pts[start]) - min(track.interval, float(track.pts[start] - track.pts[start - 1])) / 2.0
     if stop < len(track.pts) - 1:
