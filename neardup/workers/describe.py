@@ -1,7 +1,8 @@
 """Items in, descriptions out, without ever making the caller wait long: decoding in threads, the network in batches.
 
 A batch closes when it is full or when its oldest frame has waited `max_batch_wait_seconds`, whichever is first; it may
-span items and partitions. A batch on which the network fails is halved until the item that it fails on stands alone.
+span items and partitions. An item comes out once its thumbnail is stored: in the decoding thread, or where storing
+takes its time, in threads of its own.
 """
 
 from __future__ import annotations
@@ -10,30 +11,35 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-
+from neardup.pipeline.embed.description import Description, embed_each
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched
+from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.messages import Described
 from neardup.pipeline.telemetry import BATCH_FRAMES, FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Limits, Media
 
 logger = logging.getLogger(__name__)
-MAX_DESCRIPTORS_PER_PART = 256
 
 
 class Source(Protocol):
-    """Where an item's content comes from; opened in a decoding thread."""
+    """Where an item's content comes from and its thumbnail goes to; called in threads."""
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts; raises InvalidFrame where it cannot be had."""
+
+    def check(self, media: Media) -> None:
+        """Raise InvalidFrame if the content may not be what it is."""
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        """Store a thumbnail and return where; raises DependencyError."""
 
 
 S = TypeVar("S", bound=Source)
@@ -44,30 +50,33 @@ class Done(Generic[S]):
     """An item that was dealt with: its records, without id; or the error."""
 
     source: S
-    parts: tuple[Described, ...] = ()
+    parts: Sequence[Described] = ()
     error: InvalidFrame | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[S]):
     source: S
-    pts: list[float] = field(default_factory=list)
-    vectors: list[bytes] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    detail: list[int] = field(default_factory=list)
-    error: InvalidFrame | None = None
-    """The network failed on one of its frames."""
+    description: Description = field(default_factory=Description)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How the decoding of an item ended."""
+
+    media: Media | None = None
+    sha256: bytes = b""
+    thumbnail: str = ""
+    error: PipelineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece(Generic[S]):
-    """What a decoder hands over: a frame, or how the item ended."""
+    """What is handed over: a frame, how the item ended, or both."""
 
     job: _Job[S]
     frame: Frame | None = None
-    media: Media | None = None
-    sha256: bytes = b""
-    error: PipelineError | None = None
+    end: _End | None = None
     made: float = field(default_factory=time.monotonic)
 
 
@@ -77,16 +86,28 @@ class Describer(Generic[S]):
     Args:
         batch: frames given to the network at once.
         wait_seconds: the longest that a frame waits for its batch.
+        thumbnail_side: longest side of thumbnails, 0 for none.
+        writers: threads that store thumbnails; 0 lets the decoding threads do it.
     """
 
     def __init__(
-        self, embedder: Embedder, limits: Limits, sample_fps: float, threads: int, batch: int, wait_seconds: float
+        self,
+        embedder: Embedder,
+        limits: Limits,
+        sample_fps: float,
+        threads: int,
+        batch: int,
+        wait_seconds: float,
+        thumbnail_side: int = 0,
+        writers: int = 0,
     ) -> None:
         self._embedder = embedder
         self._limits = limits
         self._sample_fps = sample_fps
         self._batch = batch
         self._wait_seconds = wait_seconds
+        self._thumbnail_side = thumbnail_side
+        self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._pieces: queue.Queue[_Piece[S]] = queue.Queue(maxsize=4 * batch)
         self._stopped = threading.Event()
         self._jobs: set[_Job[S]] = set()
@@ -94,6 +115,8 @@ class Describer(Generic[S]):
         # Daemons: a decoder that is deep in a video must not keep a drained process from ending.
         for number in range(threads):
             threading.Thread(target=self._decode_all, name=f"decode-{number}", daemon=True).start()
+        for number in range(writers):
+            threading.Thread(target=self._store_all, name=f"store-{number}", daemon=True).start()
 
     @property
     def working(self) -> int:
@@ -134,13 +157,13 @@ class Describer(Generic[S]):
             DependencyError: something outside failed; nothing can be said of the items.
         """
         pieces = self._collect(seconds)
-        frames = [(piece.job, piece.frame) for piece in pieces if piece.frame is not None]
+        frames = [(piece.job.description, piece.frame) for piece in pieces if piece.frame is not None]
         if frames:
             BATCH_FRAMES.observe(len(frames))
             with STAGE_SECONDS.labels("embed").time():
-                self._embed(frames)
+                embed_each(self._embedder, frames)
             FRAMES_OUT.labels("embed").inc(len(frames))
-        return [self._end(piece) for piece in pieces if piece.frame is None]
+        return [self._finish(piece.job, piece.end) for piece in pieces if piece.end is not None]
 
     def _collect(self, seconds: float) -> list[_Piece[S]]:
         """Return pieces with a full batch of frames, or what came within the waiting time, or all that is left."""
@@ -153,46 +176,25 @@ class Describer(Generic[S]):
             except queue.Empty:
                 break
             pieces.append(piece)
-            if piece.frame is None:
-                ends += 1
-                deadline = deadline if frames else 0.0  # an item that could not be decoded waits for nothing
-            else:
+            ends += piece.end is not None
+            if piece.frame is not None:
                 deadline = deadline if frames else piece.made + self._wait_seconds
                 frames += 1
+            elif not frames:
+                deadline = 0.0  # an item that could not be decoded waits for nothing
         return pieces
 
-    def _embed(self, frames: Sequence[tuple[_Job[S], Frame]]) -> None:
-        try:
-            embedded = self._embedder.embed(np.stack([frame.tile for _, frame in frames]))
-        except DependencyError:
-            raise
-        except Exception as error:
-            logger.warning("network failed on a batch frames=%d", len(frames), exc_info=True)
-            if len(frames) == 1:
-                frames[0][0].error = InvalidFrame(Reason.MODEL, f"{type(error).__name__}: {error}")
-                return
-            middle = len(frames) // 2
-            self._embed(frames[:middle])
-            self._embed(frames[middle:])
-            return
-        vectors, hashes = pack_vectors(embedded.vectors), pack_hashes(embedded.hashes)
-        width, bits = len(vectors) // len(frames), len(hashes) // len(frames)
-        for row, (job, frame) in enumerate(frames):
-            job.pts.append(frame.pts)
-            job.vectors.append(vectors[row * width : (row + 1) * width])
-            job.hashes.append(hashes[row * bits : (row + 1) * bits])
-            job.detail.append(int(embedded.detail[row]))
-
-    def _end(self, piece: _Piece[S]) -> Done[S]:
-        job = piece.job
+    def _finish(self, job: _Job[S], end: _End) -> Done[S]:
         self._jobs.discard(job)
-        error = piece.error or job.error
+        error = end.error or job.description.error
         if isinstance(error, InvalidFrame):
             return Done(job.source, error=error)
         if error is not None:
             raise error
-        assert piece.media is not None
-        return Done(job.source, tuple(_parts(job, piece.media, piece.sha256)))
+        assert end.media is not None
+        return Done(job.source, job.description.parts(end.media, end.sha256, end.thumbnail))
+
+    # -- in the threads ----------------------------------------------------------------------------------------------
 
     def _decode_all(self) -> None:
         while not self._stopped.is_set():
@@ -200,25 +202,51 @@ class Describer(Generic[S]):
                 self._decode(self._waiting.get(timeout=0.5))
 
     def _decode(self, job: _Job[S]) -> None:
-        """Hand over the frames of one item and how it ended; runs in a thread."""
+        """Hand over the frames of one item and how it ended."""
         try:
-            with STAGE_SECONDS.labels("decode").time(), job.source.opened() as fetched:
-                media = open_media(fetched.source, self._embedder.size, self._limits, self._sample_fps)
-                frames = 0
-                for frame in media.frames:
-                    frames += 1
-                    if not self._put(_Piece(job, frame)):
-                        return
-            if not frames:
-                raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
-            FRAMES_OUT.labels("decode").inc(frames)
-            self._put(_Piece(job, media=media, sha256=fetched.sha256))
+            self._hand_over(job)
         except PipelineError as error:
-            self._put(_Piece(job, error=error))
+            self._put(_Piece(job, end=_End(error=error)))
         except Exception as error:
             # A fault of ours or of a decoder: it costs this item, not its neighbours.
             logger.warning("item could not be decoded", exc_info=True)
-            self._put(_Piece(job, error=InvalidFrame(Reason.DECODE, f"{type(error).__name__}: {error}")))
+            detail = f"{type(error).__name__}: {error}"
+            self._put(_Piece(job, end=_End(error=InvalidFrame(Reason.DECODE, detail))))
+
+    def _hand_over(self, job: _Job[S]) -> None:
+        preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
+        with STAGE_SECONDS.labels("decode").time(), job.source.opened() as fetched:
+            media = open_media(fetched.source, self._embedder.size, self._limits, self._sample_fps, preview)
+            job.source.check(media)
+            last, count = None, 0
+            for frame in media.frames:
+                if last is not None and not self._put(_Piece(job, last)):
+                    return
+                last, count = frame, count + 1
+        if last is None:
+            raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
+        FRAMES_OUT.labels("decode").inc(count)
+        jpeg = b"" if preview is None else preview.jpeg
+        if self._unstored is None:
+            self._put(_Piece(job, last, self._store(job, media, fetched.sha256, jpeg)))
+        elif self._put(_Piece(job, last)):
+            self._unstored.put(lambda: self._put(_Piece(job, end=self._store(job, media, fetched.sha256, jpeg))))
+
+    def _store_all(self) -> None:
+        assert self._unstored is not None
+        while not self._stopped.is_set():
+            with suppress(queue.Empty):
+                self._unstored.get(timeout=0.5)()
+
+    def _store(self, job: _Job[S], media: Media, sha256: bytes, jpeg: bytes) -> _End:
+        """Store the thumbnail, if there is one, and return how the item ended."""
+        if not jpeg:
+            return _End(media, sha256)
+        try:
+            with STAGE_SECONDS.labels("store").time():
+                return _End(media, sha256, job.source.keep(jpeg, sha256))
+        except PipelineError as error:
+            return _End(error=error)
 
     def _put(self, piece: _Piece[S]) -> bool:
         """Hand a piece over; return False where nobody wants it."""
@@ -229,25 +257,3 @@ class Describer(Generic[S]):
             except queue.Full:
                 continue
         return False
-
-
-def _parts(job: _Job[S], media: Media, sha256: bytes) -> Iterator[Described]:
-    """Cut an item into records of at most MAX_DESCRIPTORS_PER_PART descriptors."""
-    for start in range(0, len(job.pts), MAX_DESCRIPTORS_PER_PART):
-        part = slice(start, start + MAX_DESCRIPTORS_PER_PART)
-        yield Described(
-            id="",
-            part=start // MAX_DESCRIPTORS_PER_PART,
-            last=start + MAX_DESCRIPTORS_PER_PART >= len(job.pts),
-            kind=media.kind,
-            sha256=sha256,
-            pixels_digest=media.pixels_digest,
-            width=media.width,
-            height=media.height,
-            seconds=max(media.seconds, job.pts[-1]),
-            dimension=len(job.vectors[0]) // 2,
-            pts=tuple(job.pts[part]),
-            vectors=b"".join(job.vectors[part]),
-            hashes=b"".join(job.hashes[part]),
-            detail=bytes(job.detail[part]),
-        )

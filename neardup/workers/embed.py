@@ -4,7 +4,8 @@
 
 Stateless; as many as there are GPUs share the partitions of `media`. An offset is committed once Kafka has what became
 of its record and of all records before it, so a crash means that some are described twice, never that one is missing.
-What is in flight is bounded in bytes: beyond that the partitions pause, and polling goes on.
+What is in flight is bounded in bytes: beyond that the partitions pause, and polling goes on. Items leave in any order,
+but for the frames of a live video: those leave as they came.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from PIL import Image
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.messages import Described, Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
     CONSUMER_LAG,
@@ -43,6 +45,7 @@ from neardup.pipeline.telemetry import (
     PAUSED,
     RECORDS_CONSUMED,
 )
+from neardup.pipeline.types import Kind, Media
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
@@ -51,6 +54,7 @@ from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
 from neardup.workers.source import Item, attempts, read_id, read_item
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
+from neardup.workers.turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
 CPU_BATCH, GPU_BATCH = 32, 256
@@ -60,7 +64,13 @@ _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
 _FETCH_BYTES = 16 * 2**20
+_WRITERS = 16
+"""Thumbnails on their way at once to a store that is elsewhere."""
 _encode = msgspec.msgpack.Encoder().encode
+
+
+_END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
+"""What the end of a live video becomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +80,43 @@ class _Taken:
     record: Any
     ticket: Ticket[TopicPartition]
     size: int
-    item: Item | None = None
-    rules: Rules | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item(_Taken):
+    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
+
+    item: Item
+    rules: Rules
+    blobs: Blobs
+    turn: Turn | None
 
     def opened(self) -> AbstractContextManager[Fetched]:
-        """Return the content of the item."""
-        assert self.item is not None
-        assert self.rules is not None
         return self.item.opened(self.rules)
+
+    def check(self, media: Media) -> None:
+        if self.item.live and media.kind is not Kind.IMAGE:
+            raise InvalidFrame(Reason.SCHEMA, f"a frame of a live video is a picture, this {media.format} is a video")
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
+
+    def finished(self, part: Described) -> Described:
+        """Return a record of its description with what the network does not know."""
+        described = msgspec.structs.replace(
+            part,
+            id=self.item.id,
+            bank=self.item.bank,
+            source_partition=self.record.partition,
+            source_offset=self.record.offset,
+            produced_ms=max(self.record.timestamp, 0),
+        )
+        if self.item.pts is None:
+            return described
+        seconds = self.item.pts
+        return msgspec.structs.replace(
+            described, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
+        )
 
 
 class EmbedWorker:
@@ -102,13 +141,17 @@ class EmbedWorker:
         )
         batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
         self._most_items = 4 * batch
-        self._describer: Describer[_Taken] = Describer(
+        self._blobs = Blobs(settings.blobs_url)
+        self._turns = Turns()
+        self._describer: Describer[_Item] = Describer(
             embedder,
             settings.limits,
             settings.sample_fps,
             settings.worker_threads,
             batch,
             settings.max_batch_wait_seconds,
+            settings.thumbnail_side,
+            0 if self._blobs.local else _WRITERS,
         )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
@@ -226,9 +269,20 @@ class EmbedWorker:
         except InvalidFrame as error:
             self._put_aside(taken, error)
             return
-        self._describer.add(_Taken(record, ticket, size, item, self._rules))
+        turn = self._turns.take(item.id) if item.live else None
+        described = _Item(record, ticket, size, item, self._rules, self._blobs, turn)
+        if item.ends:
+            self._deliver(Done(described, (_END,)))
+        else:
+            self._describer.add(described)
 
-    def _deliver(self, done: Done[_Taken]) -> None:
+    def _deliver(self, done: Done[_Item]) -> None:
+        if (turn := done.source.turn) is None:
+            self._settle(done)
+        else:
+            self._turns.act(turn, partial(self._settle, done))
+
+    def _settle(self, done: Done[_Item]) -> None:
         taken = done.source
         if not self._offsets.valid(taken.ticket):  # another worker has it now
             self._held.add(-taken.size)
@@ -238,19 +292,8 @@ class EmbedWorker:
             self._put_aside(taken, done.error)
             return
         self._dead_in_a_row = 0
-        record, item = taken.record, taken.item
-        assert item is not None
-        messages = []
-        for part in done.parts:
-            described = msgspec.structs.replace(
-                part,
-                id=item.id,
-                bank=item.bank,
-                source_partition=record.partition,
-                source_offset=record.offset,
-                produced_ms=max(record.timestamp, 0),
-            )
-            messages.append(Message(self._names.log, record.key, _encode(described), partition=0))
+        records = [_encode(taken.finished(part)) for part in done.parts]
+        messages = [Message(self._names.log, taken.record.key, record, partition=0) for record in records]
         reached("described")
         self._send(taken, messages, "described")
 

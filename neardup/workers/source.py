@@ -1,6 +1,9 @@
 """What a record of `media` says: an item by its key, and its content, in the record or behind a URI.
 
 Any Kafka client may have written it, so nothing is believed: what is not as it should be raises `InvalidFrame`.
+
+A frame of a live video has the header `pts`, its second as a decimal number, and the video's id for a key; the header
+`pts: end` with an empty value ends the video.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from neardup.pipeline.media.fetch import Fetched, Rules, fetch
 
 MAX_ID_BYTES = 256
 URI_LIST = "text/uri-list"
+MAX_LIVE_SECONDS = 1e9
+_SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_END = "end"
 _BANK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 
 
@@ -26,12 +32,21 @@ class Item:
     Attributes:
         content: its bytes, or the URI that leads to them.
         sha256: what was announced of a URI's content.
+        pts: the second of a live video that this is a frame of.
+        ends: whether this is the end of a live video; without content.
     """
 
     id: str
     bank: str
     content: bytes | str
     sha256: bytes | None = None
+    pts: float | None = None
+    ends: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it belongs to a live video; `id` is that video's."""
+        return self.ends or self.pts is not None
 
     @contextmanager
     def opened(self, rules: Rules) -> Iterator[Fetched]:
@@ -70,18 +85,28 @@ def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, byte
     bank = _text(named.get("bank", b"seen"), "header bank")
     if not _BANK.fullmatch(bank):
         raise InvalidFrame(Reason.SCHEMA, f"header bank is {bank[:80]!r}, wanted up to 64 of a-z A-Z 0-9 . _ -")
-    if "pts" in named:
-        raise InvalidFrame(Reason.SCHEMA, "header pts: frames of live video are not taken yet")
+    pts = _text(named["pts"], "header pts") if "pts" in named else None
+    if pts == _END:
+        if value:
+            raise InvalidFrame(Reason.SCHEMA, f"header pts is end, and the value has {len(value)} bytes, wanted none")
+        return Item(id, bank, b"", ends=True)
+    seconds = None if pts is None else _seconds(pts)
     content_type = _text(named.get("content-type", b""), "header content-type")
     if content_type.partition(";")[0].strip().lower() != URI_LIST:
-        return Item(id, bank, value)
-    return Item(id, bank, _uri(value), _sha256(named))
+        return Item(id, bank, value, pts=seconds)
+    return Item(id, bank, _uri(value), _sha256(named), seconds)
 
 
 def attempts(headers: Sequence[tuple[str, bytes]]) -> int:
     """Return how often the record was tried before: by then it had been a dead letter."""
     value = dict(headers).get("attempts", b"0")
     return int(value) if re.fullmatch(rb"[0-9]{1,6}", value) else 0
+
+
+def _seconds(text: str) -> float:
+    if not _SECONDS.fullmatch(text) or float(text) > MAX_LIVE_SECONDS:
+        raise InvalidFrame(Reason.SCHEMA, f"header pts is {text[:80]!r}, wanted seconds such as 12.5, or end")
+    return float(text)
 
 
 def _uri(value: bytes) -> str:

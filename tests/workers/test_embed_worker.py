@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neardup.pipeline.embed.description import MAX_DESCRIPTORS_PER_PART
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
 from neardup.pipeline.media.fetch import Fetched
-from neardup.pipeline.types import Embedded, Limits, Pixels
+from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
 from neardup.workers.dead_letters import dead_letter, original_headers
-from neardup.workers.describe import MAX_DESCRIPTORS_PER_PART, Describer, Done
+from neardup.workers.describe import Describer, Done
 from neardup.workers.ingest import make_id, split
 from neardup.workers.outbox import Message, Outbox
 from neardup.workers.source import attempts, read_item
@@ -31,12 +32,23 @@ class Named:
     name: str
     content: bytes = b""
     wait: threading.Event | None = field(default=None, compare=False)
+    kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
         if self.wait is not None:
             self.wait.wait(10)
         yield Fetched(self.name.encode(), self.content)
+
+    def check(self, media: Media) -> None:
+        if self.name == "no video" and media.kind is Kind.VIDEO:
+            raise InvalidFrame(Reason.SCHEMA, "a video")
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        if self.kept is None:
+            raise DependencyError("the store is away")
+        self.kept.append((sha256.decode(), jpeg))
+        return f"kept/{self.name}"
 
 
 def picture(seed: int) -> bytes:
@@ -57,9 +69,14 @@ def make() -> Iterator[Callable[..., Describer[Named]]]:
     made: list[Describer[Named]] = []
 
     def describer(
-        embedder: Embedder | None = None, threads: int = 2, batch: int = 8, wait: float = 0.05
+        embedder: Embedder | None = None,
+        threads: int = 2,
+        batch: int = 8,
+        wait: float = 0.05,
+        thumbnail_side: int = 0,
+        writers: int = 0,
     ) -> Describer[Named]:
-        made.append(Describer(embedder or StandIn(), Limits(), 2.0, threads, batch, wait))
+        made.append(Describer(embedder or StandIn(), Limits(), 2.0, threads, batch, wait, thumbnail_side, writers))
         return made[-1]
 
     yield describer
@@ -161,6 +178,42 @@ def test_a_failure_outside_is_not_blamed_on_the_item(make: Callable[..., Describ
         all_of(describer)
 
 
+@pytest.mark.parametrize("writers", [0, 2])
+def test_an_item_comes_out_once_its_thumbnail_is_kept(make: Callable[..., Describer[Named]], writers: int) -> None:
+    kept: list[tuple[str, bytes]] = []
+    describer = make(thumbnail_side=20, writers=writers)
+    for name, content in (("still", picture(1)), ("film", animation(300)), ("words", b"no picture")):
+        describer.add(Named(name, content, kept=kept))
+    found = all_of(describer)
+    assert sorted(name for name, _ in kept) == ["film", "still"]
+    assert all(Image.open(io.BytesIO(jpeg)).size == (20, 20) for _, jpeg in kept)
+    assert [part.thumbnail for part in found["film"].parts] == ["kept/film", ""]
+    assert [part.thumbnail for part in found["still"].parts] == ["kept/still"]
+
+
+@pytest.mark.parametrize("writers", [0, 2])
+def test_a_store_that_is_away_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]], writers: int) -> None:
+    describer = make(thumbnail_side=20, writers=writers)
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(DependencyError, match="the store is away"):
+        all_of(describer)
+
+
+def test_without_thumbnails_nothing_is_kept(make: Callable[..., Describer[Named]]) -> None:
+    describer = make(writers=2)
+    describer.add(Named("a", picture(1)))
+    assert all_of(describer)["a"].parts[0].thumbnail == ""
+
+
+def test_a_content_that_may_not_be_is_refused_before_its_frames(make: Callable[..., Describer[Named]]) -> None:
+    embedder = StandIn()
+    describer = make(embedder)
+    describer.add(Named("no video", animation(5)))
+    error = all_of(describer)["no video"].error
+    assert error is not None
+    assert (error.reason, embedder.tiles) == (Reason.SCHEMA, 0)
+
+
 class Producer:
     """Keeps what it is given until told to answer."""
 
@@ -227,6 +280,35 @@ def test_the_key_and_the_headers_are_not_believed() -> None:
         with pytest.raises(InvalidFrame) as caught:
             read_item(key, value, headers)
         assert caught.value.reason is Reason.SCHEMA
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("007.25", 7.25), ("1000000000", 1e9)])
+def test_a_frame_of_a_live_video_has_its_second(text: str, seconds: float) -> None:
+    item = read_item(b"live-1", b"a frame", [("pts", text.encode())])
+    assert (item.id, item.pts, item.ends, item.live) == ("live-1", seconds, False, True)
+    uri = read_item(b"live-1", b"s3://b/a", [("pts", text.encode()), ("content-type", b"text/uri-list")])
+    assert (uri.content, uri.pts) == ("s3://b/a", seconds)
+
+
+def test_the_end_of_a_live_video_has_no_content() -> None:
+    end = read_item(b"live-1", b"", [("pts", b"end"), ("bank", b"licensed")])
+    assert (end.id, end.bank, end.ends, end.pts, end.live) == ("live-1", "licensed", True, None, True)
+    assert not read_item(b"cat", b"v", []).live
+
+
+@pytest.mark.parametrize(
+    ("pts", "value"),
+    [
+        *((pts, b"v") for pts in (b"", b"now", b"-1", b"+1", b"nan", b"inf", b"1e3", b"1,5", b"1.", b".5", b" 1")),
+        *((pts, b"v") for pts in (b"1000000000.001", b"9" * 400, b"0." + b"0" * 400, "\u0661".encode(), b"\xff")),
+        (b"end", b"v"),
+        (b"END", b""),
+    ],
+)
+def test_a_second_that_is_none_is_refused(pts: bytes, value: bytes) -> None:
+    with pytest.raises(InvalidFrame) as caught:
+        read_item(b"live-1", value, [("pts", pts)])
+    assert caught.value.reason is Reason.SCHEMA
 
 
 def test_a_dead_letter_keeps_the_record_and_counts_attempts() -> None:

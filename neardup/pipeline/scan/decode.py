@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neardup.pipeline.embed.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.scan.walk import Found
@@ -26,13 +27,10 @@ TOGETHER = 8
 
 @dataclass(slots=True)
 class Job:
-    """A file on its way; of each frame the bytes that a `Described` carries."""
+    """A file on its way."""
 
     file: Found
-    pts: list[float] = field(default_factory=list)
-    vectors: list[bytes] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    detail: list[int] = field(default_factory=list)
+    description: Description = field(default_factory=Description)
 
 
 @dataclass(frozen=True, slots=True)

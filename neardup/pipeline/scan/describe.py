@@ -14,11 +14,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
+from neardup.pipeline.embed.description import Description, embed
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
 from neardup.pipeline.scan.catalog import Content
 from neardup.pipeline.scan.decode import TOGETHER, Decoder, End, Job, Piece
 from neardup.pipeline.scan.walk import Found
@@ -29,7 +27,6 @@ BATCH = 64
 MAX_BATCH_WAIT_SECONDS = 0.2
 CHUNK_BYTES = 2**20
 """Files given to a thread at once are at most this large, or one."""
-MAX_DESCRIPTORS_PER_PART = 256
 PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED})
 """Reasons that say something about the moment and not about the content of a file."""
 
@@ -122,20 +119,13 @@ class Describer:
         return pieces
 
     def _embed(self, pieces: list[Piece]) -> None:
-        """Add descriptors to the jobs of those pieces that are frames; runs in the network's thread."""
-        shown = [(piece.job, piece.frame) for piece in pieces if piece.frame is not None]
+        """Add descriptors to the items of those pieces that are frames; runs in the network's thread."""
+        shown = [(piece.job.description, piece.frame) for piece in pieces if piece.frame is not None]
         if not shown:
             return
         if self._embedder is None:
             self._embedder = self._make_embedder()
-        embedded = self._embedder.embed(np.stack([frame.tile for _, frame in shown]))
-        vectors, hashes = pack_vectors(embedded.vectors), pack_hashes(embedded.hashes)
-        width, bits = len(vectors) // len(shown), len(hashes) // len(shown)
-        for row, ((job, frame), detail) in enumerate(zip(shown, embedded.detail.tolist(), strict=True)):
-            job.pts.append(frame.pts)
-            job.vectors.append(vectors[row * width : (row + 1) * width])
-            job.hashes.append(hashes[row * bits : (row + 1) * bits])
-            job.detail.append(detail)
+        embed(self._embedder, shown)
 
     def _finish_all(self, pieces: list[Piece], embedded: Future[None]) -> list[Finished]:
         embedded.result()
@@ -153,7 +143,7 @@ class Describer:
             else:
                 self._twins.setdefault(sha256, []).append(job)
         else:
-            content = None if end.media is None else _content(job, end.media, sha256)
+            content = None if end.media is None else _content(job.description, end.media, sha256)
             yield Finished(job.file, sha256 if error is None else None, content, error)
             twins = self._twins.pop(sha256, [])
             if error is not None and error.reason in PASSING:  # which says nothing of the twins
@@ -184,26 +174,5 @@ def _twin(job: Job, sha256: bytes, error: InvalidFrame | None) -> Finished:
     return Finished(job.file, sha256 if error is None else None, error=error)
 
 
-def _content(job: Job, media: Media, sha256: bytes) -> Content:
-    """Cut an item into records of at most MAX_DESCRIPTORS_PER_PART descriptors."""
-    parts: list[Described] = []
-    for start in range(0, len(job.pts), MAX_DESCRIPTORS_PER_PART):
-        part = slice(start, start + MAX_DESCRIPTORS_PER_PART)
-        record = Described(
-            id="",
-            part=len(parts),
-            last=start + MAX_DESCRIPTORS_PER_PART >= len(job.pts),
-            kind=media.kind,
-            sha256=sha256,
-            pixels_digest=media.pixels_digest,
-            width=media.width,
-            height=media.height,
-            seconds=max(media.seconds, job.pts[-1]),
-            dimension=len(job.vectors[0]) // 2,
-            pts=tuple(job.pts[part]),
-            vectors=b"".join(job.vectors[part]),
-            hashes=b"".join(job.hashes[part]),
-            detail=bytes(job.detail[part]),
-        )
-        parts.append(record)
-    return Content(sha256, media.format, parts)
+def _content(description: Description, media: Media, sha256: bytes) -> Content:
+    return Content(sha256, media.format, description.parts(media, sha256))

@@ -1,0 +1,95 @@
+"""What the network says of items: their frames embedded in batches, and cut into records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.types import Frame, Media
+
+logger = logging.getLogger(__name__)
+MAX_DESCRIPTORS_PER_PART = 256
+
+
+@dataclass(slots=True, eq=False)
+class Description:
+    """One item, growing with each frame that was embedded; of each frame the bytes that a `Described` carries.
+
+    Attributes:
+        error: MODEL, the network fails on one of the frames.
+    """
+
+    pts: list[float] = field(default_factory=list)
+    vectors: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    detail: list[int] = field(default_factory=list)
+    error: InvalidFrame | None = None
+
+    def parts(self, media: Media, sha256: bytes, thumbnail: str = "") -> list[Described]:
+        """Return the item as records without id, of at most MAX_DESCRIPTORS_PER_PART descriptors each."""
+        parts: list[Described] = []
+        for start in range(0, len(self.pts), MAX_DESCRIPTORS_PER_PART):
+            part = slice(start, start + MAX_DESCRIPTORS_PER_PART)
+            record = Described(
+                id="",
+                part=len(parts),
+                last=start + MAX_DESCRIPTORS_PER_PART >= len(self.pts),
+                kind=media.kind,
+                sha256=sha256,
+                pixels_digest=media.pixels_digest,
+                width=media.width,
+                height=media.height,
+                seconds=max(media.seconds, self.pts[-1]),
+                dimension=len(self.vectors[0]) // 2,
+                pts=tuple(self.pts[part]),
+                vectors=b"".join(self.vectors[part]),
+                hashes=b"".join(self.hashes[part]),
+                detail=bytes(self.detail[part]),
+                thumbnail="" if parts else thumbnail,
+            )
+            parts.append(record)
+        return parts
+
+
+Batch = Sequence[tuple[Description, Frame]]
+"""Frames, each with the item that it belongs to; those of one item in order of time."""
+
+
+def embed(embedder: Embedder, batch: Batch) -> None:
+    """Add frames to their items. Raises whatever the network fails with; nothing was added then."""
+    if not batch:
+        return
+    embedded = embedder.embed(np.stack([frame.tile for _, frame in batch]))
+    vectors, hashes = pack_vectors(embedded.vectors), pack_hashes(embedded.hashes)
+    width, bits = len(vectors) // len(batch), len(hashes) // len(batch)
+    for row, ((item, frame), detail) in enumerate(zip(batch, embedded.detail.tolist(), strict=True)):
+        item.pts.append(frame.pts)
+        item.vectors.append(vectors[row * width : (row + 1) * width])
+        item.hashes.append(hashes[row * bits : (row + 1) * bits])
+        item.detail.append(detail)
+
+
+def embed_each(embedder: Embedder, batch: Batch) -> None:
+    """As `embed`; a batch that fails is halved until the frame that it fails on stands alone, which costs its item.
+
+    Raises:
+        DependencyError: something outside failed.
+    """
+    try:
+        embed(embedder, batch)
+    except DependencyError:
+        raise
+    except Exception as error:
+        logger.warning("network failed on a batch frames=%d", len(batch), exc_info=True)
+        if len(batch) == 1:
+            batch[0][0].error = InvalidFrame(Reason.MODEL, f"{type(error).__name__}: {error}")
+            return
+        middle = len(batch) // 2
+        embed_each(embedder, batch[:middle])
+        embed_each(embedder, batch[middle:])
