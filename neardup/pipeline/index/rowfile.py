@@ -1,8 +1,9 @@
 """A file of rows of equal size to which rows are only ever appended, and which survives a crash at any moment.
 
 A header page says what the rows are and holds two commit slots that are written in turn; the rows follow. Rows count
-only once `flush` has written their number and CRC into a slot, after they themselves were on the disk: what lies beyond
-the committed rows at open is a torn write, and is cut off.
+only once `flush` has written their number into a slot, after they themselves were on the disk: what lies beyond the
+committed rows at open is a torn write, and is cut off. Rows can be erased where they stand. Whether they are what was
+written is for those to check who know which rows they want: a snapshot has their checksum.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,11 @@ Records = np.ndarray[Any, np.dtype[np.void]]
 HEADER_BYTES = 4096
 SPACE_BYTES = 256
 _MAGIC = b"neardupV"
-_VERSION = 1
+_VERSION = 2
 _WHAT = struct.Struct("<8sII256s")  # magic, version, dimension, space (zero padded); its CRC follows
-_SLOT = struct.Struct("<QQI")  # sequence, committed rows, CRC of their bytes; its CRC follows
+_SLOT = struct.Struct("<QQ")  # sequence, committed rows; its CRC follows
 _CRC = struct.Struct("<I")
 _SLOT_OFFSETS = (512, 1024)  # in sectors of their own: a torn write damages one only
-_CHUNK_BYTES = 1 << 23
 
 
 class RowFile:
@@ -40,7 +41,6 @@ class RowFile:
         self._path = path
         self._row = row
         self._length = 0
-        self._crc = 0
         self._sequence = 0
         self._committed = 0
         self._mapped: Records = np.empty(0, row)
@@ -53,7 +53,6 @@ class RowFile:
             else:
                 self._recover(dimension, space)
             if not (is_new or read_only):
-                self._verify()
                 self._cut()
         except BaseException:
             self._file.close()
@@ -67,11 +66,6 @@ class RowFile:
         """The file."""
         return self._path
 
-    @property
-    def crc(self) -> int:
-        """CRC-32 of all rows."""
-        return self._crc
-
     def append(self, records: Records) -> None:
         """Write rows after the last; a failed write leaves what was there before."""
         data = records.tobytes()
@@ -81,7 +75,6 @@ class RowFile:
             except OSError:
                 self._cut()
                 raise
-        self._crc = zlib.crc32(data, self._crc)
         self._length += len(records)
 
     def rows(self) -> Records:
@@ -93,22 +86,33 @@ class RowFile:
                 )
         return self._mapped
 
-    def truncate(self, length: int, crc: int) -> None:
-        """Drop, durably, the rows after the first ones, whose checksum is given."""
-        self._length, self._crc = length, crc
+    def truncate(self, length: int) -> None:
+        """Drop, durably, the rows after the first ones."""
+        self._length = length
         self._mapped = np.empty(0, self._row)
         with naming(self._path, "drop rows"):
-            self._commit(durable=True)
+            self._commit(length, durable=True)
         self._cut()  # cut off at the next open where this is not reached
+
+    def erase(self, rows: Sequence[int]) -> None:
+        """Overwrite rows with zeros; durable after the next durable `flush`, or `sync`."""
+        with naming(self._path, f"erase {len(rows)} rows"):
+            for row in rows:
+                self._write(HEADER_BYTES + row * self._row.itemsize, bytes(self._row.itemsize))
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk, without committing it."""
+        with naming(self._path, "flush"):
+            os.fsync(self._file.fileno())
 
     def flush(self, durable: bool) -> None:
         """Commit all rows: first the rows to the disk, then the slot that counts them."""
         if self._committed == self._length:
             return
+        if durable:
+            self.sync()
         with naming(self._path, "flush"):
-            if durable:
-                os.fsync(self._file.fileno())
-            self._commit(durable)
+            self._commit(self._length, durable)
 
     def close(self) -> None:
         """Close the file without flushing it."""
@@ -119,7 +123,7 @@ class RowFile:
         what = _WHAT.pack(_MAGIC, _VERSION, dimension, space.encode())
         with naming(self._path, "create"):
             self._write(0, (what + _CRC.pack(zlib.crc32(what))).ljust(HEADER_BYTES, b"\0"))
-            self._commit(durable=True)
+            self._commit(0, durable=True)
             fsync_folder(self._path.parent)
 
     def _recover(self, dimension: int, space: str) -> None:
@@ -141,17 +145,10 @@ class RowFile:
         slots = [_SLOT.unpack_from(page, offset) for offset in _SLOT_OFFSETS if _is_sound(page, offset, _SLOT)]
         if not slots:
             raise ConfigError(f"{self._path}: both commit slots are damaged")
-        self._sequence, self._committed, self._crc = max(slots)
+        self._sequence, self._committed = max(slots)
         self._length = self._committed
         if size < self._end():
             raise ConfigError(f"{self._path}: {self._length} rows were committed and {size} bytes are left; it was cut")
-
-    def _verify(self) -> None:
-        crc, step = 0, max(1, _CHUNK_BYTES // self._row.itemsize)
-        for start in range(0, self._length, step):
-            crc = zlib.crc32(self.rows()[start : start + step].tobytes(), crc)
-        if crc != self._crc:
-            raise ConfigError(f"{self._path}: the rows do not fit their checksum; the file is damaged")
 
     def _end(self) -> int:
         return HEADER_BYTES + self._length * self._row.itemsize
@@ -160,19 +157,20 @@ class RowFile:
         with naming(self._path, "cut off a torn write"):
             self._file.truncate(self._end())
 
-    def _commit(self, durable: bool) -> None:
-        slot = _SLOT.pack(self._sequence + 1, self._length, self._crc)
+    def _commit(self, length: int, durable: bool) -> None:
+        slot = _SLOT.pack(self._sequence + 1, length)
         self._write(_SLOT_OFFSETS[self._sequence % 2], slot + _CRC.pack(zlib.crc32(slot)))
         if durable:
             os.fsync(self._file.fileno())
         self._sequence += 1
-        self._committed = self._length
+        self._committed = length
 
     def _write(self, offset: int, data: bytes) -> None:
-        self._file.seek(offset)
+        """Write at a place and not at the file's position, which a copy of this process would share."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            done = os.pwrite(self._file.fileno(), rest, offset)
+            rest, offset = rest[done:], offset + done
 
 
 def _is_sound(page: bytes, offset: int, part: struct.Struct) -> bool:

@@ -43,6 +43,7 @@ class Policy:
         min_rows: below, everything is compared; 256 or more, for ScaNN needs rows to train on.
         tail_factor: build when the tail is longer than this × √n.
         removed_share: build when this share of the searcher's rows was removed.
+        removed_seconds: build so long after the first of them was, for the searcher still holds their vectors.
         threads: of the building process, which runs at low priority.
         retry_seconds: wait after a failed build, doubled for each further one.
     """
@@ -50,6 +51,7 @@ class Policy:
     min_rows: int = 100_000
     tail_factor: float = 50.0
     removed_share: float = 0.2
+    removed_seconds: float = 3600.0
     threads: int = 1
     retry_seconds: float = 30.0
 
@@ -72,7 +74,7 @@ class ScannIndex:
             dimension: d. space: id of the model and preprocessing that make the descriptors.
             folder: where working files live while this object does; None takes the system's temporary folder.
             device: "auto", "cpu" or "cuda", where the tail is compared.
-            clock: seconds, for waiting after a failed build.
+            clock: seconds, for waiting after a failed build and a removal.
         Raises:
             ConfigError: ScaNN is not installed.
             DependencyError: the folder cannot be written.
@@ -90,6 +92,7 @@ class ScannIndex:
         self._leaving: threading.Thread | None = None
         self._failures = 0
         self._retry_at = -np.inf
+        self._erase_at = np.inf
 
     @property
     def dimension(self) -> int:
@@ -130,6 +133,7 @@ class ScannIndex:
         self._tail.remove(rows[rows >= end])
         if self._generation is not None:
             self._generation.forget(rows)
+            self._plan_erasure(self._generation)
         self.poll()
 
     def search(self, queries: Descriptors, k: int) -> Neighbours:
@@ -191,8 +195,10 @@ class ScannIndex:
             raise
         self._drop()
         self._store, self._generation = store, generation
+        self._erase_at = np.inf
         if generation is not None:
             generation.count_live(store)
+            self._plan_erasure(generation)
         self._fill_tail()
 
     def close(self) -> None:
@@ -226,10 +232,18 @@ class ScannIndex:
             return False
         if self._generation is None:
             return True
-        generation = self._generation
-        return len(self._tail) > self._policy.tail_factor * len(generation) ** 0.5 or generation.live < (
-            1 - self._policy.removed_share
-        ) * len(generation)
+        covered, live = len(self._generation), self._generation.live
+        return (
+            len(self._tail) > self._policy.tail_factor * covered**0.5
+            or live < (1 - self._policy.removed_share) * covered
+            or self._clock() >= self._erase_at
+        )
+
+    def _plan_erasure(self, generation: Generation) -> None:
+        if generation.live == len(generation):
+            self._erase_at = np.inf
+        elif self._erase_at == np.inf:
+            self._erase_at = self._clock() + self._policy.removed_seconds
 
     def _take_over(self, generation: Generation) -> None:
         """Search with another generation from now on; the one before goes away in a thread, for it takes its time."""
@@ -238,6 +252,8 @@ class ScannIndex:
             self._leaving = threading.Thread(target=self._generation.discard, name="index-discard")
             self._leaving.start()
         self._generation = generation
+        self._erase_at = np.inf
+        self._plan_erasure(generation)
         self._tail = self._tail.since(generation.end)
         self._failures = 0
 

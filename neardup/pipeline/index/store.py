@@ -49,13 +49,14 @@ class Store:
         return self._enter(ids, self.vectors.append(ids, vectors))
 
     def remove(self, ids: Ids) -> RowNumbers:
-        """Check and forget ids and return the rows that they had; errors as `Index.remove`."""
+        """Check and forget ids, erase their vectors, and return the rows that they had; errors as `Index.remove`."""
         check_ids(ids)
         rows = self._table.rows_of(ids)
         if (rows < 0).any():
             raise UsageError(f"ids not held: {some(ids[rows < 0])}")
         self._table.delete(ids)
         self._alive[rows] = False
+        self.vectors.erase(rows)
         return rows
 
     def is_alive(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:

@@ -1,12 +1,13 @@
 """The append-only truth: one row for each descriptor ever added, float16 with its int64 id.
 
-Rows are never changed: removal is the business of the table of ids (`store.py`), and a snapshot holds only the rows
-that can be found.
+Rows never change their place. Which of them can be found is the business of others (`store.py`, the state); what nobody
+wants any more can be erased, and is zeros from then on.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,13 +21,12 @@ from neardup.pipeline.types import Descriptors, Ids
 Rows: TypeAlias = npt.NDArray[np.int64] | slice
 """Row numbers, from 0, taken as checked."""
 _CHUNK_ROWS = 16384
+_SHORTEST = np.float32(1e-9)
+"""Less than any row that was not erased."""
 
 
 class VectorFile:
-    """Rows of descriptors, in a file or in memory.
-
-    Opening an existing file to append reads all of it once, to verify its checksum.
-    """
+    """Rows of descriptors, in a file or in memory."""
 
     def __init__(self, path: Path | None, dimension: int, space: str, *, read_only: bool = False) -> None:
         """Open a file, or create it where there is none.
@@ -35,7 +35,7 @@ class VectorFile:
             path: None keeps the rows in memory.
             dimension: d, 1 or more.
             space: id of what made the vectors, at most 256 bytes of UTF-8.
-            read_only: see the committed rows of a file that another process may be writing, without verifying them.
+            read_only: see the committed rows of a file that another process may be writing.
         Raises:
             ConfigError: the file is damaged or no vector file; dimension or space cannot be used.
             SpaceError: the file holds another space or dimension.
@@ -94,26 +94,35 @@ class VectorFile:
         return self._rows.rows()[: len(self)][rows]
 
     def read(self, rows: Rows) -> Descriptors:
-        """Return rows as float32 (n, d), brought back to unit length."""
+        """Return rows as float32 (n, d), brought back to unit length; erased ones as zeros."""
         vectors: Descriptors = self.records(rows)["vector"].astype(np.float32)
-        vectors /= np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+        vectors /= np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), _SHORTEST)[:, None]
         return vectors
 
     def ids(self, rows: Rows) -> Ids:
         """Return the ids of rows, int64 (n,)."""
         return self._rows.rows()["id"][: len(self)][rows].astype(np.int64)
 
-    @property
-    def whole_checksum(self) -> int:
-        """CRC-32 of all rows as they are stored, known without reading them."""
-        return self._rows.crc if isinstance(self._rows, RowFile) else self.checksum(len(self))
-
-    def checksum(self, rows: int) -> int:
-        """Return the CRC-32 of the first rows as they are stored; reads all of them."""
+    def checksum(self, wanted: npt.NDArray[np.bool_]) -> int:
+        """Return the CRC-32 of those of the first rows that are wanted, bool (rows,), as they are stored."""
         crc = 0
-        for start in range(0, rows, _CHUNK_ROWS):
-            crc = zlib.crc32(self.records(slice(start, min(rows, start + _CHUNK_ROWS))).tobytes(), crc)
+        for start in range(0, len(wanted), _CHUNK_ROWS):
+            some = wanted[start : start + _CHUNK_ROWS]
+            crc = zlib.crc32(self.records(slice(start, start + len(some)))[some].tobytes(), crc)
         return crc
+
+    def erase(self, rows: npt.NDArray[np.int64]) -> None:
+        """Overwrite rows with zeros, for good.
+
+        Raises:
+            DependencyError: the disk failed; some of them may be left as they were.
+        """
+        self._rows.erase(rows.tolist())
+
+    def is_erased(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Return whether rows were erased, (n,)."""
+        erased: npt.NDArray[np.bool_] = ~np.any(self.records(rows)["vector"], axis=1)
+        return erased
 
     def truncate(self, rows: int) -> None:
         """Drop, durably, all but the first rows, 0 to `len(self)`.
@@ -123,7 +132,15 @@ class VectorFile:
         """
         if not 0 <= rows <= len(self):
             raise UsageError(f"truncate to {rows} rows: there are {len(self)}")
-        self._rows.truncate(rows, self.checksum(rows))
+        self._rows.truncate(rows)
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk, without committing it; from any thread.
+
+        Raises:
+            DependencyError: the disk is full or failed.
+        """
+        self._rows.sync()
 
     def flush(self, *, durable: bool = True) -> None:
         """Make all rows durable; in memory there is nothing to do.
@@ -164,8 +181,14 @@ class _RowArray:
     def rows(self) -> Records:
         return self._array
 
-    def truncate(self, length: int, crc: int) -> None:  # noqa: ARG002
+    def truncate(self, length: int) -> None:
         self._length = length
+
+    def erase(self, rows: Sequence[int]) -> None:
+        self._array[rows] = 0
+
+    def sync(self) -> None:
+        pass
 
     def flush(self, durable: bool) -> None:
         pass

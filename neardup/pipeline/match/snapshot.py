@@ -2,12 +2,14 @@
 
     <folder>/vectors                      the append-only file of all descriptors, shared by the snapshots
     <folder>/snapshot-<offset>/           see `index.snapshot`: a manifest with the checksum of each file of
-        tables.msgpack                    items, parts under way, removed ids, how many rows there were and their CRC
-        rows/<column>.npy                 the columns of `Rows`
+        tables.msgpack                    items, parts under way, removed ids, and the CRC of the vectors in use
+        in-use.npy                        whether each row belongs to an item that is held, or under way
+        rows/<column>.npy                 the columns of `Rows`; what tells of a picture is blank where not in use
         index/                            the index, a snapshot of its own; where it is missing it is made anew
 
 The vector file may be ahead of a snapshot, since it grows with every record: `load` cuts it back to the rows that the
 snapshot knows. Two snapshots are kept; one that is damaged or of another space is passed over for the one before.
+A vector that no kept snapshot uses is erased in the file: one that was taken down, at the second snapshot after that.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, PipelineError
 from neardup.pipeline.index.durable import fsync_folder, naming
@@ -27,16 +30,19 @@ from neardup.pipeline.index.interface import Index
 from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.items import Item, Items, Rows
-from neardup.pipeline.match.state import Pending, State
+from neardup.pipeline.match.state import Parts, Pending, State
 
 logger = logging.getLogger(__name__)
 VECTORS = "vectors"
 KEPT = 2
 NOTHING = -1
 """The offset that an empty state stands for."""
-_VERSION = 1
+_VERSION = 2
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
+_IN_USE = "in-use.npy"
+_OF_PICTURES = ("hash", "background")
+"""Columns of `Rows` that are computed from pixels."""
 _CHUNK_ROWS = 65536
 
 
@@ -83,10 +89,11 @@ class Snapshots:
         """
         parts, vectors = state.parts(), _vector_file(state)
         self.flush(state)
+        in_use = _in_use(parts)
         tables = _Tables(
             offset=offset,
             vectors=len(vectors),
-            vectors_crc32=vectors.whole_checksum,
+            vectors_crc32=vectors.checksum(in_use),
             items=list(parts.items),
             numbers_given=parts.items.numbers_given,
             pending=parts.pending,
@@ -97,7 +104,9 @@ class Snapshots:
             (data / _TABLES).write_bytes(msgspec.msgpack.encode(tables))
             (data / "rows").mkdir()
             for name, column in parts.rows.columns().items():
-                np.save(data / "rows" / f"{name}.npy", column, allow_pickle=False)
+                blank = name in _OF_PICTURES and not in_use.all()
+                np.save(data / "rows" / f"{name}.npy", _blanked(column, in_use) if blank else column)
+            np.save(data / _IN_USE, in_use)
             self._reached("snapshot-half-written")
             if with_index:
                 parts.index.save(data / "index")
@@ -111,6 +120,7 @@ class Snapshots:
         for path in self._folder.iterdir():
             if _NAME.fullmatch(path.name) and path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
+        self._erase(vectors, kept)
 
     def load(self, state: State) -> int:
         """Bring an empty state over this folder's vector file to the newest snapshot that is whole.
@@ -135,6 +145,21 @@ class Snapshots:
         found = [_NAME.fullmatch(path.parent.name) for path in self._folder.glob(f"*/{MANIFEST}")]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
+    def _erase(self, vectors: VectorFile, kept: Sequence[Path]) -> None:
+        """Erase the vectors that none of the kept snapshots uses."""
+        wanted = np.zeros(len(vectors), dtype=np.bool_)
+        for path in kept:
+            (mask,) = path.glob(f"*/{_IN_USE}")
+            used = np.load(mask, allow_pickle=False)
+            wanted[: len(used)] |= used
+            wanted[len(used) :] = True
+        rows = np.flatnonzero(~wanted).astype(np.int64)
+        rows = rows[~vectors.is_erased(rows)]
+        if len(rows):
+            vectors.erase(rows)
+            vectors.sync()
+            logger.info("vectors erased count=%d", len(rows))
+
     def _put_aside(self, offset: int) -> None:
         """Keep a refused snapshot for whoever wants to know, but only the last, and not as one of those that count."""
         refused = self._folder / "refused"
@@ -150,15 +175,16 @@ class Snapshots:
         try:
             tables = msgspec.msgpack.decode((data / _TABLES).read_bytes(), type=_Tables)
             rows = _read_rows(data / "rows")
+            in_use = np.load(data / _IN_USE, allow_pickle=False)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ConfigError(f"{data}: cannot be read as the snapshot of a state: {error}") from error
         if (tables.version, tables.offset) != (_VERSION, offset):
             raise ConfigError(f"{data}: version {tables.version}, offset {tables.offset}; wanted {_VERSION}, {offset}")
-        if not len(rows) == tables.vectors <= len(vectors):
+        if not len(in_use) == len(rows) == tables.vectors <= len(vectors):
             raise ConfigError(
                 f"{data}: knows {tables.vectors} vectors in {len(rows)} rows, the vector file holds {len(vectors)}"
             )
-        if vectors.checksum(tables.vectors) != tables.vectors_crc32:
+        if vectors.checksum(in_use) != tables.vectors_crc32:
             raise ConfigError(f"{data}: the vector file holds other vectors")
         items = Items()
         items.restore(tables.items, tables.numbers_given)
@@ -175,6 +201,18 @@ def _vector_file(state: State) -> VectorFile:
     if not isinstance(vectors, VectorFile):  # pragma: no cover
         raise TypeError("only a state over a vector file can be written down or read back")
     return vectors
+
+
+def _in_use(parts: Parts) -> npt.NDArray[np.bool_]:
+    """Return for each row whether an item that is held or under way needs it."""
+    numbers = [holder.number for holders in (parts.items, parts.pending.values()) for holder in holders]
+    in_use: npt.NDArray[np.bool_] = np.isin(parts.rows.item[: len(parts.rows)], np.array(numbers, dtype=np.int64))
+    return in_use
+
+
+def _blanked(column: npt.NDArray[np.generic], in_use: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+    blanked: npt.NDArray[np.generic] = np.where(in_use if column.ndim == 1 else in_use[:, None], column, 0)
+    return blanked.astype(column.dtype)
 
 
 def _fill(index: Index, items: Items, rows: Rows, vectors: VectorFile) -> None:

@@ -114,6 +114,31 @@ def test_the_next_build_starts_when_a_fifth_was_removed(index: ScannIndex) -> No
     assert index.is_building
 
 
+def test_what_was_removed_leaves_the_working_files_within_an_hour(
+    index: ScannIndex, clock: Clock, tmp_path: Path
+) -> None:
+    vectors = units(400, 0)
+    mark = vectors[7].astype(np.float16).tobytes()
+    index.add(np.arange(400), vectors)
+    index.wait(LATE)
+    (file,) = tmp_path.glob("*/vectors-*")
+    assert mark in file.read_bytes()
+    index.remove(np.array([7]))
+    assert mark not in file.read_bytes()
+    clock.seconds += 3599
+    index.poll()
+    assert not index.is_building
+    clock.seconds += 1
+    index.poll()
+    assert index.wait(LATE)
+    assert searchers(index) == 1
+    assert index._generation is not None
+    assert (len(index._generation), index._generation._searcher.size) == (399, 399)
+    clock.seconds += 3600
+    index.poll()
+    assert not index.is_building
+
+
 def test_a_killed_builder_is_tried_again_later_and_later(
     index: ScannIndex, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.snapshot import NOTHING, VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Envelope, Record, Removed, Verdict
-from tests.pipeline.match.build import D, Film, a_calibration, edited, picture, times, video
+from tests.pipeline.match.build import D, Film, a_calibration, at, edited, picture, times, video
 from tests.pipeline.match.test_batches import a_log as any_log
 from tests.pipeline.match.test_batches import assert_same
 
@@ -161,6 +162,59 @@ def test_vectors_that_are_not_the_snapshots_are_refused(tmp_path: Path, caplog: 
     again = a_state_in(tmp_path)
     assert Snapshots(tmp_path).load(again) == NOTHING
     assert "the vector file holds other vectors" in caplog.text
+    again.close()
+
+
+def test_what_was_taken_down_is_erased_at_the_second_snapshot_after_it(tmp_path: Path) -> None:
+    marked = at(*np.linspace(1, 2, 5), plane=7).astype(np.float16)  # nothing else has these bytes
+    log = entries(
+        [
+            picture("a", 0),
+            *video("gone", marked.astype(np.float32), hashes=np.full((5, 32), 0xA5, dtype=np.uint8)),
+            picture("b", 10),
+            Removed(id="gone"),
+            picture("c", 90),
+            picture("d", 50),
+        ]
+    )
+    state, snapshots = a_state_in(tmp_path), Snapshots(tmp_path)
+    holding = []
+    for count, entry in enumerate(log):
+        state.apply([entry])
+        snapshots.save(state, count)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        holding.append(sorted({path.name for path in files if holds(path, marked)}))
+    assert holding[2] == ["vectors", "vectors.f16"]  # the one of an index
+    assert holding[3] == ["vectors", "vectors.f16"]  # in the snapshot before
+    assert holding[4:] == [[], []]
+    hashes = [path for path in tmp_path.rglob("hash.npy") if b"\xa5" * 32 in path.read_bytes()]
+    assert hashes == []
+    state.close()
+    for offset in (5, 4):
+        again = a_state_in(tmp_path)
+        assert snapshots.load(again) == offset
+        assert again.rows.item[again.rows.item == 1].size == 5  # numbers of rows stay
+        assert [item.id for item in again.items] == ["a", "b", "c", "d"][: offset - 1]
+        again.close()
+        shutil.rmtree(tmp_path / f"snapshot-{offset:020d}")
+
+
+def holds(path: Path, vectors: npt.NDArray[np.float16]) -> bool:
+    return any(vector.tobytes() in path.read_bytes() for vector in vectors)
+
+
+def test_what_a_kept_snapshot_needs_is_not_erased(tmp_path: Path) -> None:
+    log = entries([picture("a", 0), picture("b", 40), Removed(id="a"), picture("c", 1)])
+    state, snapshots = a_state_in(tmp_path), Snapshots(tmp_path)
+    state.apply(log[:2])
+    snapshots.save(state, 1)
+    followed = state.apply(log[2:])
+    snapshots.save(state, 3)
+    state.close()
+    shutil.rmtree(tmp_path / f"snapshot-{3:020d}")
+    again = a_state_in(tmp_path)
+    assert snapshots.load(again) == 1
+    assert plain(again.apply(log[2:])) == plain(followed)
     again.close()
 
 
