@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test format bench-scan bench-index clean
+.PHONY: help demo services services-stop test format bench-scan bench-stream bench-index clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -8,6 +8,7 @@ help:
 	@echo 'make test         install what the tests need; ruff, mypy, pytest'
 	@echo 'make format       let ruff format the code'
 	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
+	@echo 'make bench-stream speed of the stream, from Kafka to Redis (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
 	@echo 'make clean        remove the environment, the demo and caches'
 
@@ -31,6 +32,10 @@ format:
 bench-scan:
 	@scripts/environment demo,bench
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_scan
+
+bench-stream:
+	@scripts/environment demo,stream,bench
+	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_stream
 
 bench-index:
 	@scripts/environment demo,bench

@@ -1,0 +1,261 @@
+"""How fast the stream is, from a record in Kafka to the flag in Redis, beside what its parts would allow.
+
+    make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
+    make bench-stream MEDIA=DIR  pictures of your own
+
+A broker, a Redis and one worker of each kind run on this machine, and so does the producer. First the *ideal* of
+`make bench-scan`: cores ÷ (CPU-seconds per image of the bare decode loop + of the bare embed loop). Then all pictures
+are produced as fast as Kafka takes them, and the rate counts from the first record produced to the last verdict in
+Redis. Then every picture is produced once more, with new ids and at half of that rate: each is a copy, and its delay
+runs from the call that produces it to the moment at which a reader of the feed has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import redis
+from kafka import KafkaProducer
+
+from benchmarks.bench_scan import decode_all, embed_all, timed
+from benchmarks.photographs import render_photographs
+from deploy.local.services import Services
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.embedder import make_embedder
+from neardup.pipeline.messages import Verdict
+from neardup.pipeline.settings import Settings, load, usable_cores
+from neardup.workers.topics import create_topics, open_admin, topic_names
+
+WORKERS = ("embed", "match", "flag")
+START_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
+WARM_UP = 200
+"""Pictures that go through before anything is measured."""
+MOST_UNSENT = 200
+_PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20
+decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of the stream showed; CPU seconds and memory by process."""
+
+    images_per_second: float
+    cpu_seconds: Mapping[str, float]
+    delays: Sequence[float]
+    rate: float
+    mebibytes: Mapping[str, float]
+
+
+def ideal_rate(paths: Sequence[Path], model: str, runs: int) -> float:
+    """Return the images/s that the cores could do if there were only decoding and the network."""
+    embedder = make_embedder(load_checkpoint(model))
+    tiles = np.stack(decode_all(paths, usable_cores()))
+    embed_all(embedder, tiles[:64])
+    decode = timed("decode", len(paths), lambda: decode_all(paths, usable_cores()), runs)
+    embed = timed("embed", len(paths), lambda: embed_all(embedder, tiles), runs)
+    print(f"decode alone {1000 * decode.cpu_seconds:.2f}, embed alone {1000 * embed.cpu_seconds:.2f} CPU-ms per image")
+    return usable_cores() / (decode.cpu_seconds + embed.cpu_seconds)
+
+
+class Stream:
+    """Services and workers that run, a producer, and a connection to Redis."""
+
+    def __init__(self, settings: Settings, processes: Mapping[str, int]) -> None:
+        self.processes = processes
+        space = load_checkpoint(settings.model).space
+        self._topic = topic_names(settings.topic_prefix, space).media
+        self._prefix = f"nd:{{{space}}}"
+        self.redis: Any = redis.Redis.from_url(settings.redis.get_secret_value())
+        self.producer = KafkaProducer(
+            bootstrap_servers=settings.kafka, max_request_size=2**24, batch_size=2**18, acks="all", linger_ms=2
+        )
+        self._unsent = threading.BoundedSemaphore(MOST_UNSENT)
+
+    def produce(self, id: str, content: bytes) -> None:
+        """Hand one picture to Kafka; waits while many are on their way."""
+        self._unsent.acquire()
+        sent = self.producer.send(self._topic, key=id.encode(), value=content)
+        sent.add_both(lambda _: self._unsent.release())
+
+    def applied(self) -> int:
+        """Return how many records have their verdict in Redis."""
+        found = self.redis.get(f"{self._prefix}:applied")
+        return 0 if found is None else int(found) + 1
+
+    def await_applied(self, count: int) -> None:
+        """Return when so many have; raises TimeoutError."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.applied() < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.applied()} of {count} verdicts after {PATIENCE_SECONDS:.0f} s")
+            time.sleep(0.01)
+
+    def read_feed(self, seen: dict[str, float], count: int) -> None:
+        """Note when a reader of the feed has each item, until `count` came; runs in a thread."""
+        feed, last = f"{self._prefix}:feed", "$"
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(seen) < count and time.monotonic() < deadline:
+            for _, entries in self.redis.xread({feed: last}, block=500) or ():
+                now = time.perf_counter()
+                seen.update((decode_verdict(fields[b"verdict"]).id, now) for _, fields in entries)
+                last = entries[-1][0]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the processor time of each process so far, that of the producer included."""
+        times = os.times()
+        return {"producer": times.user + times.system} | {name: _cpu(pid) for name, pid in self.processes.items()}
+
+    def mebibytes(self) -> dict[str, float]:
+        """Return the memory that each process holds."""
+        return {
+            name: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for name, pid in self.processes.items()
+        }
+
+
+def measure(stream: Stream, contents: Sequence[bytes]) -> Measured:
+    """Send everything through, once as fast as it goes, and once at half of that rate."""
+    for number, content in enumerate(contents[:WARM_UP]):
+        stream.produce(f"warm-{number}", content)
+    stream.await_applied(WARM_UP)
+    before, began = stream.cpu_seconds(), time.perf_counter()
+    for number, content in enumerate(contents):
+        stream.produce(f"first-{number}", content)
+    stream.await_applied(WARM_UP + len(contents))
+    seconds = time.perf_counter() - began
+    cpu = {name: after - before[name] for name, after in stream.cpu_seconds().items()}
+    rate = len(contents) / seconds / 2
+    return Measured(len(contents) / seconds, cpu, _delays(stream, contents, rate), rate, stream.mebibytes())
+
+
+def _delays(stream: Stream, contents: Sequence[bytes], rate: float) -> list[float]:
+    """Produce at a steady rate and return the seconds from there to the feed."""
+    sent: dict[str, float] = {}
+    seen: dict[str, float] = {}
+    reader = threading.Thread(target=stream.read_feed, args=(seen, len(contents)), daemon=True)
+    reader.start()
+    time.sleep(0.2)
+    began = time.perf_counter()
+    for number, content in enumerate(contents):
+        time.sleep(max(began + number / rate - time.perf_counter(), 0.0))
+        sent[f"again-{number}"] = time.perf_counter()
+        stream.produce(f"again-{number}", content)
+    reader.join()
+    missing = sent.keys() - seen.keys()
+    if missing:
+        raise TimeoutError(f"{len(missing)} copies never came to the feed, such as {min(missing)}")
+    return [seen[id] - when for id, when in sent.items()]
+
+
+@contextmanager
+def running_stream(folder: Path) -> Iterator[Stream]:
+    """Start services and workers below a folder; all of it ends with the context."""
+    services = Services(folder / "services")
+    services.data.mkdir()
+    with ExitStack() as ends:
+        ends.callback(services.stop)
+        services.start()
+        places = {"NEARDUP_STATE_FOLDER": str(folder / "state"), "NEARDUP_BLOBS": str(folder / "blobs")}
+        os.environ.update(services.environment | places)
+        settings = load()
+        with open_admin(settings) as admin:
+            create_topics(admin, load_checkpoint(settings.model).space, settings)
+        pids = {name: process.pid for name, process in services.running.items()}
+        port = services.choose_ports({}).redis + 1000
+        for number, name in enumerate(WORKERS):
+            pids[name] = ends.enter_context(_worker(name, port + number, folder / f"{name}.log"))
+        for number, name in enumerate(WORKERS):
+            _await_ready(name, port + number)
+        stream = Stream(settings, pids)
+        ends.callback(stream.producer.close, 1.0)
+        yield stream
+
+
+@contextmanager
+def _worker(name: str, port: int, log: Path) -> Iterator[int]:
+    command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", str(port), "--end-with-stdin"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        if process.wait(30):
+            sys.stderr.write(f"{name} worker ended with {process.returncode}\n{log.read_text()[-2000:]}\n")
+
+
+def _await_ready(name: str, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} worker is not ready after {START_SECONDS:.0f} s: {error}") from error
+            time.sleep(0.2)
+
+
+def _cpu(pid: int) -> float:
+    # after the name, which may hold spaces and brackets: state is field 0, user time 11, system time 12
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--runs", type=int, default=3, help="of the bare loops and of the stream")
+    arguments = parser.parse_args()
+    if arguments.media:
+        folder = Path(arguments.media).expanduser()
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())[: arguments.count]
+    else:
+        paths = render_photographs(Path("demo/photographs"), arguments.count)[: arguments.count]
+    print(f"{len(paths)} pictures, {usable_cores()} cores, medians of {arguments.runs}")
+    contents = [path.read_bytes() for path in paths]
+    model = load().model
+    ideals, runs = [], []
+    for _ in range(arguments.runs):
+        ideals.append(ideal_rate(paths, model, 1))
+        with tempfile.TemporaryDirectory() as scratch, running_stream(Path(scratch)) as stream:
+            runs.append(measure(stream, contents))
+        print(f"ideal {ideals[-1]:,.0f} images/s, stream {runs[-1].images_per_second:,.0f}", flush=True)
+    _print(ideals, runs, len(contents))
+
+
+def _print(ideals: Sequence[float], runs: Sequence[Measured], count: int) -> None:
+    middle = statistics.median
+    ideal, rate = middle(ideals), middle(run.images_per_second for run in runs)
+    ratio = middle(run.images_per_second / one for run, one in zip(runs, ideals, strict=True))
+    print(f"\nideal {ideal:,.0f} images/s; the stream, end to end, {rate:,.0f}: {ratio:.2f} of it\n")
+    print("| process | CPU-ms per item at full rate | MiB |\n|---|---|---|")
+    for name in runs[0].cpu_seconds:
+        cpu = 1000 * middle(run.cpu_seconds[name] for run in runs) / count
+        held = f"{middle(run.mebibytes[name] for run in runs):,.0f}" if name in runs[0].mebibytes else ""
+        print(f"| {name} | {cpu:.2f} | {held} |")
+    half = middle(run.rate for run in runs)
+    p50, p95, p99 = (1000 * middle(float(np.quantile(run.delays, q)) for run in runs) for q in (0.5, 0.95, 0.99))
+    print(f"\nfrom produce to the feed at {half:,.0f} images/s: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
