@@ -1,4 +1,4 @@
-"""Take items down: out of the state, so that nothing is compared with them, and out of Redis.
+"""Take items down: out of the state, so that nothing is compared with them, out of Redis and out of the blob store.
 
 It goes straight to the log, past whatever waits in `media`. A late or repeated record of the item does not bring it
 back. Taking down what is not there does no harm.
@@ -35,8 +35,10 @@ def run(
         if not _is_id(one):
             raise ConfigError(f"id {visible(one)[:80]!r}: wanted 1 to {MAX_ID_BYTES} bytes of text")
     from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.messages import Removed
     from neardup.pipeline.store.redis import RedisStore
+    from neardup.workers.erase import erase
     from neardup.workers.log import Appender
     from neardup.workers.topics import check_topics, open_admin, topic_names
 
@@ -47,6 +49,9 @@ def run(
         started = time.monotonic()
         last = appender.append([Removed(id=one) for one in ids])[-1]
     typer.echo(f"{len(ids)} taken down, in the log after {time.monotonic() - started:.2f} s")
+    # The flag worker erases what was known of an item; an original that waits in `media` is known to its name alone.
+    erased = erase(Blobs(settings.blobs_url), ids)
+    typer.echo(f"{erased} files erased from the blob store after {time.monotonic() - started:.2f} s")
     if wait:
         with closing(RedisStore(settings.redis.get_secret_value(), space)) as store:
             while store.applied() < last:
