@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
     snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
+    keep_distinct_days: float = Field(
+        30.0, ge=0, le=36_500, description="days after which Redis forgets verdicts of `distinct`; 0 keeps them"
+    )
     max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
 
     @property

@@ -1,4 +1,4 @@
-"""The flag worker: writes verdicts to Redis.
+"""The flag worker: writes verdicts to Redis, and has the files of what was taken down erased.
 
     neardup worker flag
 
@@ -12,14 +12,17 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.messages import Envelope, Event, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.erase import erase, gone
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
 from neardup.workers.topics import check_topics, open_admin, topic_names
@@ -33,14 +36,22 @@ class FlagWorker:
     """See `runner.Worker`.
 
     Args:
+        erase: removes the files of items that were taken down; called before the store notes it, maybe repeatedly.
         clock: seconds since 1970.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
 
-    def __init__(self, verdicts: Tail, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        verdicts: Tail,
+        store: FlagStore,
+        erase: Callable[[set[str]], object] = lambda _ids: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._verdicts = verdicts
         self._store = store
+        self._erase = erase
         self._clock = clock
         self._after = NOTHING
         self._caught_up_at = 0
@@ -52,6 +63,7 @@ class FlagWorker:
         started = time.monotonic()
         if envelopes:
             reached("polled")
+            self._erase(gone(envelopes))
         applied = self._store.apply(envelopes, self._after)
         if applied is None:
             logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
@@ -90,13 +102,30 @@ class FlagWorker:
     def _count(self, new: Sequence[Envelope]) -> None:
         telemetry.FLAG_APPLIED.set(self._after)
         telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
+        for event in (event for envelope in new for event in envelope.events):
+            if outcome := _outcome(event):
+                telemetry.ITEMS_OUT.labels("flag", outcome).inc()
         if self._verdicts.position() <= self._caught_up_at:
             return  # what waited while this worker was down, or is written again
         now = self._clock()
         for envelope in new:
             since = envelope.produced_ms or envelope.timestamp_ms
-            if since and any(isinstance(event, Verdict) for event in envelope.events):
+            if since and any(isinstance(event, Verdict | Rolling) for event in envelope.events):
                 telemetry.END_TO_END_SECONDS.observe(max(0.0, now - since / 1000))
+
+
+def _outcome(event: Event) -> str:
+    """Return what an event makes of an item in Redis, "" if nothing new; of a live video what is flagged counts."""
+    if isinstance(event, Verdict):
+        return event.decision.value
+    if isinstance(event, Rolling):
+        return event.flagged.decision.value if event.flagged is not None else ""
+    return "removed" if isinstance(event, RemovedEvent) else ""
+
+
+def open_store(settings: Settings, space: str) -> RedisStore:
+    """Return the store of a space in Redis; nothing is sent before its first call."""
+    return RedisStore(settings.redis.get_secret_value(), space, keep_distinct_days=settings.keep_distinct_days)
 
 
 def connector(settings: Settings) -> Callable[[], FlagWorker]:
@@ -107,14 +136,15 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
     """
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_prefix, space)
+    blobs = Blobs(settings.blobs_url)
 
     def connect() -> FlagWorker:
         with open_admin(settings) as admin:
             check_topics(admin, space, settings)
         with ExitStack() as undo:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
-            store = undo.enter_context(closing(RedisStore(settings.redis.get_secret_value(), space)))
-            worker = FlagWorker(verdicts, store)
+            store = undo.enter_context(closing(open_store(settings, space)))
+            worker = FlagWorker(verdicts, store, partial(erase, blobs))
             undo.pop_all()
             return worker
 

@@ -18,6 +18,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Described, Envelope, Record
 from neardup.pipeline.settings import Settings
+from neardup.pipeline.telemetry import RECORDS_CONSUMED
 from neardup.workers.topics import MAX_RECORD_BYTES
 
 NOTHING = -1
@@ -91,6 +92,7 @@ class Tail:
         """Return what comes next, waiting while there is nothing."""
         found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
         (records,) = found.values() or [()]
+        RECORDS_CONSUMED.labels(self.topic).inc(len(records))
         return [Fetched(record.offset, record.timestamp, record.value or b"") for record in records]
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 
 import msgspec
@@ -293,6 +295,73 @@ def test_an_interrupted_clear_is_made_up_for_by_a_replay(redis: str) -> None:
     assert store.apply(envelopes) == 4
     assert keys(store) == dump
     store.close()
+
+
+def at(seconds: float, offset: int, *events: Event) -> Envelope:
+    return Envelope(offset=offset, events=events, timestamp_ms=int(seconds * 1000))
+
+
+def kept_until(store: RedisStore, item: str) -> int:
+    """Return the second at which an item's verdict is forgotten; -1 never, -2 it is not there."""
+    return int(store._redis.expiretime(f"nd:{{f00d}}:v:{item}"))
+
+
+@pytest.mark.integration
+def test_distinct_verdicts_are_forgotten_days_after_their_record(redis: str) -> None:
+    day, now = 24 * 3600, int(time.time())
+    envelopes = [
+        at(now - 3 * day, 0, new("past"), new("old head")),
+        at(now - 1 * day, 1, new("kept")),
+        at(now - 3 * day, 2, copy("copy", "old head"), unsure("unsure", "past")),
+        Envelope(offset=3, events=(new("of no time"),)),
+    ]
+    with closing(RedisStore(redis, "f00d", keep_distinct_days=2)) as store:
+        store.apply(envelopes)
+        assert store.verdict("past") is None
+        assert kept_until(store, "past") == -2
+        assert kept_until(store, "kept") == now + day
+        assert [kept_until(store, item) for item in ("copy", "unsure", "of no time")] == [-1, -1, -1]
+        assert store.members("old head") == {"copy"}
+        before = keys(store), [kept_until(store, item) for item in ("past", "kept", "copy")]
+        store.clear()
+        store.apply(envelopes)
+        assert (keys(store), [kept_until(store, item) for item in ("past", "kept", "copy")]) == before
+    with closing(RedisStore(redis, "f00d")) as for_ever:
+        for_ever.clear()
+        for_ever.apply(envelopes)
+        assert [kept_until(for_ever, item) for item in ("past", "kept")] == [-1, -1]
+
+
+@pytest.mark.integration
+def test_what_becomes_a_copy_is_kept(redis: str) -> None:
+    now = int(time.time())
+    with closing(RedisStore(redis, "f00d", keep_distinct_days=1)) as store:
+        store.apply([at(now, 0, new("a"), new("b"))])
+        assert kept_until(store, "b") == now + 24 * 3600
+        store.apply([at(now, 1, rolling("b", matched("a"), flagged=0))])
+        assert kept_until(store, "b") == -1
+        store.apply([at(now + 60, 2, Replaced(id="b"), new("b"))])
+        assert kept_until(store, "b") == now + 60 + 24 * 3600
+
+
+@pytest.mark.integration
+def test_a_flag_worker_that_writes_during_a_clear_begins_again(redis: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    envelopes = log(new("a"), copy("b", "a"), copy("c", "a"))
+    with closing(RedisStore(redis, "f00d")) as store, closing(RedisStore(redis, "f00d")) as worker:
+        store.apply(envelopes)
+        dump = keys(store)
+        scan = store._redis.scan_iter
+
+        def meanwhile(**options: object) -> Iterator[bytes]:
+            found = list(scan(**options))
+            assert worker.apply(envelopes[:2]) == 2  # with keys that will be removed
+            return iter(found)
+
+        monkeypatch.setattr(store._redis, "scan_iter", meanwhile)
+        store.clear()
+        assert worker.apply(envelopes[2:], after=1) is None
+        assert worker.apply(envelopes) == 3
+        assert keys(store) == dump
 
 
 def test_a_redis_that_is_away_is_a_dependency_error() -> None:

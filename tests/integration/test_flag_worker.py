@@ -51,17 +51,18 @@ def run_to_the_end(worker: FlagWorker, store: RedisStore, last: int) -> None:
 
 
 def dump(url: str) -> dict[bytes, object]:
-    """Return all that Redis holds, in comparable form."""
+    """Return all that Redis holds, in comparable form: each key's content and when it is forgotten."""
     with Redis.from_url(url) as client:
         found: dict[bytes, object] = {}
         for key in client.keys("*"):
             kind = client.type(key)
             if kind == b"set":
-                found[key] = frozenset(client.smembers(key))
+                content: object = frozenset(client.smembers(key))
             elif kind == b"stream":
-                found[key] = client.xrange(key)
+                content = client.xrange(key), client.xinfo_stream(key)["last-generated-id"]
             else:
-                found[key] = client.get(key) if kind == b"string" else client.hgetall(key)
+                content = client.get(key) if kind == b"string" else client.hgetall(key)
+            found[key] = content, client.expiretime(key)
         return found
 
 

@@ -6,7 +6,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.messages import (
+    Envelope,
+    Event,
+    Matched,
+    Redelivered,
+    RemovedEvent,
+    Replaced,
+    Rolling,
+    Verdict,
+)
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.flag import FlagWorker
@@ -119,3 +128,31 @@ def test_end_to_end_seconds_count_from_the_media_record_and_leave_out_what_waite
     worker.step()
     assert observed("count") == count + 2
     assert observed("sum") == pytest.approx(total + 0.75)
+
+
+def test_items_are_counted_once_by_what_became_of_them() -> None:
+    def counted() -> list[float]:
+        outcomes = ("distinct", "duplicate", "unsure", "removed")
+        labels = [{"stage": "flag", "outcome": outcome} for outcome in outcomes]
+        return [REGISTRY.get_sample_value("neardup_items_total", label) or 0.0 for label in labels]
+
+    broker, store, before = Broker(), Counted(), counted()
+    flagged = Matched(
+        reference="a", bank="seen", decision=Decision.DUPLICATE, distance=0.1, evidence=0.9, probability=0.99
+    )
+    live = Verdict(id="live", decision=Decision.DUPLICATE, matches=(flagged,))
+    events: list[tuple[Event, ...]] = [
+        (Verdict(id="a", decision=Decision.DISTINCT),),
+        (Verdict(id="b", decision=Decision.UNSURE),),
+        (Rolling(verdict=live, flagged=flagged),),
+        (Rolling(verdict=live),),
+        (Replaced(id="b"), Verdict(id="b", decision=Decision.UNSURE)),
+        (RemovedEvent(id="b"),),
+        (Redelivered(id="a"),),
+    ]
+    broker.publish(*(Envelope(offset=offset, events=one) for offset, one in enumerate(events)))
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    worker._verdicts.seek(0)
+    worker.step()
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 2, 1]

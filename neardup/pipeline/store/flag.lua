@@ -2,8 +2,9 @@
 --
 -- KEYS[1]  prefix with hash tag, such as nd:{space}
 -- ARGV[1]  MessagePack: a list of {offset, list of events}; an event is
---          {"verdict", number, id, decision, head or "", n, m} its MessagePack is ARGV[3 + n], and ARGV[3 + m] what
---                                                              enters the feed; nothing does if m is 0
+--          {"verdict", number, id, decision, head or "", n, m, until}
+--            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
+--            it is forgotten at this second since 1970, never if 0
 --          {"gone", number, id}
 --          {"re-headed", number, new head, list of members}
 -- ARGV[2]  entries that the feed keeps, at least
@@ -45,6 +46,11 @@ for _, envelope in ipairs(envelopes) do
         leave(id)
         redis.call('HSET', prefix .. ':v:' .. id, 'decision', event[4], 'verdict', verdict)
         join(id, event[5])
+        if event[8] > 0 then
+          redis.call('EXPIREAT', prefix .. ':v:' .. id, event[8])
+        else
+          redis.call('PERSIST', prefix .. ':v:' .. id)
+        end
         if event[7] > 0 then
           -- 0-0 is no id of a stream, so numbers start at 1 there.
           redis.call('XADD', prefix .. ':feed', 'MAXLEN', '~', keep,

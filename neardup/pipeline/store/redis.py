@@ -7,6 +7,10 @@ Keys, all with the hash tag of the space so that one call may touch them:
     nd:{space}:members:<id>   set of the items that copy this one as a whole
     nd:{space}:feed           stream of flagged verdicts; the entry's id is the event's: offset-(n + 1)
 
+Most items are copies of nothing. What was said of those is forgotten some days after their record's time; as it is that
+time which counts and not the moment of writing, a replay leaves the same keys. The time to live is the only thing that
+is not in the log, so after another `keep_distinct_days` old keys keep theirs until all is written again.
+
 Needs Redis 7.0. The instance must not evict (`maxmemory-policy noeviction`).
 """
 
@@ -27,6 +31,7 @@ from neardup.pipeline.types import Decision
 
 FEED_ENTRIES = 1_000_000
 CLEAR_BATCH = 1000
+_DAY_MS = 24 * 3600 * 1000
 _encode = msgspec.msgpack.Encoder().encode
 _decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
 T = TypeVar("T")
@@ -35,11 +40,18 @@ T = TypeVar("T")
 class RedisStore:
     """See `interface.FlagStore`."""
 
-    def __init__(self, url: str, space: str, feed_entries: int = FEED_ENTRIES) -> None:
-        """Take the address, `redis://host:port/db`; nothing is sent before the first call."""
+    def __init__(self, url: str, space: str, feed_entries: int = FEED_ENTRIES, keep_distinct_days: float = 0.0) -> None:
+        """Take the address; nothing is sent before the first call.
+
+        Args:
+            url: `redis://host:port/db`.
+            feed_entries: that the feed keeps at least.
+            keep_distinct_days: after which verdicts of `distinct` are forgotten; 0 keeps them.
+        """
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
         self._prefix = f"nd:{{{space}}}"
         self._feed_entries = feed_entries
+        self._keep_distinct_ms = int(keep_distinct_days * _DAY_MS)
         script = resources.files("neardup.pipeline.store").joinpath("flag.lua").read_text(encoding="utf-8")
         self._script: Any = self._redis.register_script(script)
 
@@ -51,7 +63,7 @@ class RedisStore:
     def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
         """See `FlagStore`."""
         verdicts: list[bytes] = []
-        packed = _encode([(envelope.offset, _events(envelope, verdicts)) for envelope in envelopes])
+        packed = _encode([(one.offset, _events(one, verdicts, self._keep_distinct_ms)) for one in envelopes])
         arguments = [packed, self._feed_entries, after, *verdicts]
         count = int(self._told(lambda: self._script(keys=[self._prefix], args=arguments)))
         return None if count < 0 else count
@@ -89,6 +101,8 @@ class RedisStore:
                 self._redis.unlink(*batch)
 
         self._told(remove)
+        # A flag worker that went on meanwhile has written keys that were then removed: it is to begin again.
+        self._told(lambda: self._redis.delete(f"{self._prefix}:applied", f"{self._prefix}:feed"))
 
     def close(self) -> None:
         """Close the connection."""
@@ -101,22 +115,29 @@ class RedisStore:
             raise DependencyError(f"Redis: {error}") from error
 
 
-def _events(envelope: Envelope, verdicts: list[bytes]) -> list[tuple[object, ...]]:
+def _events(envelope: Envelope, verdicts: list[bytes], keep_distinct_ms: int) -> list[tuple[object, ...]]:
     """Return events as the script takes them, appending verdicts to a list: Redis's MessagePack knows no bytes."""
+
+    def until(verdict: Verdict) -> int:
+        """Return the second at which it is forgotten; 0 is never."""
+        kept = not keep_distinct_ms or not envelope.timestamp_ms or verdict.decision is not Decision.DISTINCT
+        return 0 if kept else (envelope.timestamp_ms + keep_distinct_ms) // 1000
+
     events: list[tuple[object, ...]] = []
     for number, event in enumerate(envelope.events):
         if isinstance(event, Verdict):
             verdicts.append(_encode(event))
             fed = len(verdicts) if event.decision is not Decision.DISTINCT else 0
             head = star_head(event) or ""
-            events.append(("verdict", number, event.id, event.decision.value, head, len(verdicts), fed))
+            events.append(("verdict", number, event.id, event.decision.value, head, len(verdicts), fed, until(event)))
         elif isinstance(event, Rolling):
             verdicts.append(_encode(event.verdict))
             shown, fed = len(verdicts), 0
             if event.flagged is not None:
                 verdicts.append(_encode(flagged_verdict(event.verdict, event.flagged)))
                 fed = len(verdicts)
-            events.append(("verdict", number, event.verdict.id, event.verdict.decision.value, "", shown, fed))
+            told = event.verdict
+            events.append(("verdict", number, told.id, told.decision.value, "", shown, fed, until(told)))
         elif isinstance(event, RemovedEvent | Replaced):
             events.append(("gone", number, event.id))
         elif isinstance(event, ReHeaded):

@@ -25,8 +25,7 @@ def root() -> None:
 def flags(model: ModelOption = None) -> None:
     """Empty Redis, of this model's space only, and write all verdicts again; a flag worker may go on meanwhile."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.store.redis import RedisStore
-    from neardup.workers.flag import FlagWorker
+    from neardup.workers.flag import FlagWorker, open_store
     from neardup.workers.log import Tail, last_envelope
     from neardup.workers.topics import check_topics, open_admin, topic_names
 
@@ -35,8 +34,8 @@ def flags(model: ModelOption = None) -> None:
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
     started = time.monotonic()
-    store = RedisStore(settings.redis.get_secret_value(), space)
-    with closing(Tail(settings, topic_names(settings.topic_prefix, space).verdicts)) as verdicts, closing(store):
+    names = topic_names(settings.topic_prefix, space)
+    with closing(Tail(settings, names.verdicts)) as verdicts, closing(open_store(settings, space)) as store:
         last = last_envelope(verdicts)
         store.clear()
         worker = FlagWorker(verdicts, store)
