@@ -22,9 +22,10 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
 from neardup.pipeline.evaluate.ranking import recall_at_precision
-from neardup.pipeline.train.heldout import HeldOut, build_held_out, measure, normalise
-from neardup.pipeline.train.loop import whitening
+from neardup.pipeline.train.heldout import HeldOut, build_held_out, measure, score
+from neardup.pipeline.train.pairs import find_relations
 from neardup.pipeline.train.pictures import load_pictures, split_held_out
+from neardup.pipeline.train.start import whitening
 from neardup.pipeline.types import Descriptors, Pixels
 
 SPLIT = Path(__file__).parent / "split"
@@ -64,15 +65,13 @@ def hashed(tiles: Pixels) -> Descriptors:
 
 def recall_by_edit(held_out: HeldOut, embed: Embed) -> list[tuple[str, float, int]]:
     """Return for each edit its recall at 90 % precision over all, and the number of its copies; the worst first."""
-    queries, references = embed(held_out.queries), embed(held_out.references)
-    scores = normalise(queries @ references.T, queries @ embed(held_out.background).T)
-    correct = held_out.truth[:, None] == np.arange(len(references))
-    _, threshold = recall_at_precision(scores.ravel(), correct.ravel())
+    _, scores = score(held_out, embed)
+    _, threshold = recall_at_precision(scores[held_out.counted], held_out.correct[held_out.counted])
     found: dict[str, list[bool]] = defaultdict(list)
-    for query, reference in enumerate(held_out.truth):
-        if reference >= 0:
-            name = held_out.edits[query] or "none"
-            found["chain" if "+" in name else name].append(bool(scores[query, reference] >= threshold))
+    for query in np.flatnonzero(held_out.correct.any(axis=1)):
+        name = held_out.edits[query] or "none"
+        hits = scores[query][held_out.correct[query]] >= threshold
+        found["chain" if "+" in name else name].append(bool(hits.all()))
     return sorted(((name, float(np.mean(hits)), len(hits)) for name, hits in found.items()), key=lambda row: row[1])
 
 
@@ -85,15 +84,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pictures = load_pictures([options.data], 200, SPLIT / "train.sha1", SPLIT / "alike.csv")
+    relations, pictures = find_relations(pictures, [options.data])
     train, held = split_held_out(pictures, HELD_OUT)
-    held_out = build_held_out(pictures, train, held, train[:BACKGROUND], Architecture().size)
+    held_out = build_held_out(pictures, relations, train, held, train[:BACKGROUND], Architecture().size)
     systems: dict[str, Embed] = {"DCT hash": hashed}
     if options.start:
         systems |= untrained(options.start, held_out.background)
     for name in options.model:
         embedder = make_embedder(load_checkpoint(name), threads=1)
         systems[f"{name}, {embedder.engine}"] = lambda tiles, embedder=embedder: embedder.embed(tiles).vectors  # type: ignore[misc]
-    print(f"{(held_out.truth >= 0).sum()} copies and {(held_out.truth < 0).sum()} strangers, "
+    copies = held_out.correct.any(axis=1)
+    print(f"{copies.sum()} copies and {(~copies).sum()} strangers, "
           f"{len(held_out.references)} references")  # fmt: skip
     print("| system | micro-AP raw | micro-AP SN | recall at P90 | recall@1 |\n| --- | --- | --- | --- | --- |")
     for name, embed in systems.items():

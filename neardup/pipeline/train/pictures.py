@@ -37,12 +37,14 @@ class Pictures:
         pixels: uint8 (h, w, 3) each, the shorter side at most what was asked for.
         groups: for each, a name shared by the pictures that must stay on one side of a split.
         similar: index pairs that are known look-alikes and never serve as negatives.
+        paths: of each file; of equal files the first.
     """
 
     sha1: tuple[str, ...]
     pixels: tuple[Pixels, ...]
     groups: tuple[str, ...]
     similar: frozenset[tuple[int, int]]
+    paths: tuple[Path, ...] = ()
 
 
 def find_roots(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -91,7 +93,11 @@ def load_pictures(
         logger.info("pictures sampled found=%d kept=%d", len(paths), most)
         paths = Random(0).sample(paths, most)
     with ThreadPoolExecutor(threads) as pool:
-        found = dict(filter(None, pool.map(lambda path: _decode(path, short_side, wanted), paths)))
+        decoded = pool.map(lambda path: _decode(path, short_side, wanted), paths)
+        found: dict[str, tuple[Path, Pixels]] = {}
+        for path, result in zip(paths, decoded, strict=True):
+            if result is not None:
+                found.setdefault(result[0], (path, result[1]))
     if not found:
         raise ConfigError(f"no pictures that can be decoded in {', '.join(map(str, folders))}")
     names = tuple(sorted(found))
@@ -99,7 +105,13 @@ def load_pictures(
     pairs = [(a, b, relation) for a, b, relation in _read_alike(alike) if a in place and b in place]
     roots = find_roots(names, ((a, b) for a, b, _ in pairs))
     similar = frozenset((place[a], place[b]) for a, b, relation in pairs if relation == SIMILAR)
-    return Pictures(names, tuple(found[name] for name in names), tuple(roots[name] for name in names), similar)
+    return Pictures(
+        sha1=names,
+        pixels=tuple(found[name][1] for name in names),
+        groups=tuple(roots[name] for name in names),
+        similar=similar,
+        paths=tuple(found[name][0] for name in names),
+    )
 
 
 def split_held_out(pictures: Pictures, count: int) -> tuple[list[int], list[int]]:

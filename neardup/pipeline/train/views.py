@@ -1,13 +1,14 @@
 """Batches of training pairs: two edited views of each picture, made ahead of need in threads.
 
-A batch depends only on the seed and its step, so a resumed run sees the same batches. Half of each batch are pictures
-drawn at random, half are drawn with their nearest neighbours: the negatives that teach most.
+A batch depends only on the seed and its step, so a resumed run sees the same batches. A picture comes with some of its
+companions (of its class, of named pairs) where it has any; half of the others come with their nearest neighbours: the
+negatives that teach most.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ from neardup.pipeline.types import Pixels
 
 OTHERS = 32
 """Pictures outside the batch that an edit may paste: one in the batch would be positive and negative at once."""
+LIGHT, HARD = (0.0, 0.35), (0.7, 1.0)
+"""Hardness of the edits of the first and the second view, one of two at random."""
+COMPANY = 3
+"""Companions or neighbours that a picture brings at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +34,35 @@ class Batch:
 
     Attributes:
         left, right: uint8 (n, size, size, 3): a lightly and a heavily edited view of the same pictures.
-        allowed: bool (n, n), False where two pictures are known look-alikes.
+        pictures: int64 (n,), which pictures.
     """
 
     left: Pixels
     right: Pixels
-    allowed: npt.NDArray[np.bool_]
+    pictures: npt.NDArray[np.int64]
 
 
 class Batches:
     """Makes the batches of a training run."""
 
-    def __init__(self, pictures: Pictures, members: list[int], pairs: int, seed: int) -> None:
-        """Draw `pairs` pictures a batch from those whose indices are `members`."""
-        self.pictures, self.members, self.seed = pictures, members, seed
-        self.pairs = min(pairs, len(members))
+    def __init__(
+        self,
+        pictures: Pictures,
+        members: list[int],
+        size: int,
+        seed: int,
+        companions: Sequence[Sequence[int]] = (),
+        edits: float = 1.0,
+    ) -> None:
+        """Draw `size` pictures a batch from those whose indices are `members`.
+
+        Args:
+            companions: for each member, positions in `members` to draw with it.
+            edits: from 0, no edits, to 1, the hardness of LIGHT and HARD.
+        """
+        self.pictures, self.members, self.seed, self.edits = pictures, members, seed, edits
+        self.size = min(size, len(members))
+        self.companions = companions or [()] * len(members)
         self.neighbours: npt.NDArray[np.int64] | None = None
         """(n, k) positions in `members` of the nearest neighbours of each; random batches without it."""
 
@@ -51,14 +70,12 @@ class Batches:
         """Return the batch of this step, with views of `size` pixels."""
         random = np.random.default_rng((self.seed, step))
         chosen = [self.members[position] for position in self._choose(random)]
-        outside = random.choice(len(self.pictures.pixels), OTHERS)
+        outside = random.choice(self.members, OTHERS)
         others = [self.pictures.pixels[i] for i in outside if i not in set(chosen)]
         draw = Draw(random, others)
-        left = [self._view(index, draw, random.choice((0.0, 0.35)), size) for index in chosen]
-        right = [self._view(index, draw, random.choice((0.7, 1.0)), size) for index in chosen]
-        similar = self.pictures.similar
-        allowed = np.array([[(a, b) not in similar and (b, a) not in similar for b in chosen] for a in chosen])
-        return Batch(np.stack(left), np.stack(right), allowed)
+        left = [self._view(index, draw, random.choice(LIGHT), size) for index in chosen]
+        right = [self._view(index, draw, random.choice(HARD), size) for index in chosen]
+        return Batch(np.stack(left), np.stack(right), np.array(chosen, dtype=np.int64))
 
     def stream(self, first: int, size: int, threads: int, ahead: int = 3) -> Generator[Batch, None, None]:
         """Yield the batches from step `first` on, made by `threads` threads up to `ahead` steps ahead."""
@@ -75,20 +92,19 @@ class Batches:
 
     def _choose(self, random: np.random.Generator) -> list[int]:
         """Return distinct positions in `members`."""
-        order: list[int] = random.permutation(len(self.members)).tolist()
-        if self.neighbours is None:
-            return order[: self.pairs]
-        chosen = dict.fromkeys(order[: self.pairs // 2])
-        for seed in order[self.pairs // 2 :]:
-            near = random.permutation(self.neighbours[seed])[:3]
-            chosen.update(dict.fromkeys((seed, *near.tolist())))
-            if len(chosen) >= self.pairs:
+        chosen: dict[int, None] = {}
+        for seed in random.permutation(len(self.members)).tolist():
+            company: Sequence[int] = self.companions[seed]
+            if not company and self.neighbours is not None and len(chosen) >= self.size // 2:
+                company = self.neighbours[seed].tolist()
+            chosen.update(dict.fromkeys((seed, *random.permutation(np.array(company, dtype=int))[:COMPANY].tolist())))
+            if len(chosen) >= self.size:
                 break
-        return list(chosen)[: self.pairs]
+        return list(chosen)[: self.size]
 
     def _view(self, index: int, draw: Draw, hardness: float, size: int) -> Pixels:
         pixels = self.pictures.pixels[index]
-        return squeeze(chain(pixels, draw_steps(draw, hardness), draw), size)
+        return squeeze(chain(pixels, draw_steps(draw, hardness * self.edits), draw), size)
 
 
 def squeeze(pixels: Pixels, size: int) -> Pixels:

@@ -1,4 +1,8 @@
-"""Train the Siamese network on folders of pictures, without labels: two edited copies of a picture are a pair.
+"""Train the Siamese network on folders of pictures; write a checkpoint, a record of the run (JSON) and a page (HTML).
+
+Without more, two edited copies of a picture are a pair. --classes: each folder below DIR is a class (a person, a
+product; a folder `forged` inside it holds imitations). --pairs: a CSV with the columns a, b (a file's sha1, or its path
+from the CSV's folder) and relation (same, different, unknown), such as reviewers' decisions.
 
 Killed at any moment, the same command goes on from the last saved state. Afterwards run `neardup calibrate`.
 
@@ -8,7 +12,7 @@ Example: [bold]neardup train ~/Pictures --minutes 15 --output mine.safetensors[/
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,14 +24,35 @@ if TYPE_CHECKING:
 
 def run(
     pictures: Annotated[list[Path], typer.Argument(help="Folders of pictures to train on.")],
-    output: Annotated[Path, typer.Option(help="Checkpoint to write.")],
+    output: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("trained.safetensors"),
     init: Annotated[
         str,
         typer.Option(help="Start weights: a checkpoint, by name or path; or a torchvision trunk's state dict."),
     ] = "default",
     licence: Annotated[str, typer.Option(help="Licence of the start weights, kept in the checkpoint.")] = "",
+    loss: Annotated[
+        Literal["contrastive", "triplet", "bce", "infonce"], typer.Option(help="What is minimised.")
+    ] = "infonce",
+    distance: Annotated[
+        Literal["euclidean", "cosine"] | None,
+        typer.Option(help="Distance in the loss; default cosine for bce and infonce, else euclidean."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0.0, help="Of contrastive (default 1) and triplet (default 0.3).")
+    ] = None,
+    mining: Annotated[Literal["batch-hard", "semi-hard"], typer.Option(help="Which triplets.")] = "batch-hard",
+    memory: Annotated[int, typer.Option(min=0, help="Descriptors of earlier batches to compare with as well.")] = 0,
+    classes: Annotated[bool, typer.Option("--classes", help="Each folder below DIR is a class.")] = False,
+    pairs: Annotated[Path | None, typer.Option(help="CSV of pairs: a, b, relation.")] = None,
+    edits: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="How hard copies are edited; default 1, with --classes 0.3.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="Budget of training time, over all restarts.")] = 15.0,
-    pairs: Annotated[int, typer.Option(min=4, help="Pictures per batch.")] = 64,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Measurements without gain after which training ends early; 0 for never.")
+    ] = 5,
+    batch: Annotated[int, typer.Option(min=4, help="Pictures per batch.")] = 64,
+    held_out: Annotated[int, typer.Option(min=3, help="Pictures, a third at most, to measure with.")] = 400,
     seed: Annotated[int, typer.Option(help="Of batches and edits.")] = 0,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
@@ -35,30 +60,47 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Train a checkpoint."""
+    from neardup.pipeline.embed.embedder import has_cuda
     from neardup.pipeline.settings import load
-    from neardup.pipeline.train.loop import TrainSettings, train
+    from neardup.pipeline.train.loop import train
+    from neardup.pipeline.train.options import TrainSettings
+    from neardup.pipeline.train.report import write_report
 
     settings = load(device=device, threads=threads)
-    check_present(*pictures, only, alike)
+    check_present(*pictures, only, alike, pairs)
     target = writable(output)
-    train(
+    where = ("cuda" if has_cuda(certain=False) else "cpu") if settings.device == "auto" else settings.device
+    trained = train(
         TrainSettings(
             pictures=tuple(pictures),
             output=target,
             state=target.with_suffix(".state"),
             init=init,
             licence=licence,
+            loss=loss,
+            distance=distance,
+            margin=margin,
+            mining=mining,
+            memory=memory,
+            classes=classes,
+            named_pairs=pairs,
+            edits=edits,
             minutes=minutes,
-            pairs=pairs,
+            patience=patience,
+            batch=batch,
+            held_out=held_out,
             seed=seed,
             only=only,
             alike=alike,
             threads=settings.worker_threads,
-            device="cpu" if settings.device == "auto" else settings.device,
+            device=where,
         ),
         _tell,
     )
-    typer.echo(f"{target}: calibrate it next: neardup calibrate … --model {target} --output {target}")
+    page = write_report(trained, target)
+    record = trained.checkpoint.training
+    typer.echo(f"held-out micro-AP {record['start']['micro_ap']:.3f} before, {record['best']['micro_ap']:.3f} after")
+    typer.echo(f"{target}: see {page}; calibrate it next: neardup calibrate … --model {target} --output {target}")
 
 
 def _tell(progress: Progress) -> None:
@@ -66,4 +108,5 @@ def _tell(progress: Progress) -> None:
     line += f"  {progress.pictures_per_second:.0f} pictures/s, {progress.waited:.0%} waiting for edits"
     if progress.quality is not None:
         line += f"  held-out micro-AP {progress.quality.micro_ap:.3f}, recall@1 {progress.quality.recall_at_1:.3f}"
+        line += ", best so far" if progress.best else ""
     typer.echo(line, err=True)

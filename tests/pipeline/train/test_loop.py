@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,13 @@ from torchvision import models
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.train.loop import Progress, TrainSettings, nearest_neighbours, train, whitening
+from neardup.pipeline.train.loop import Progress, train
+from neardup.pipeline.train.losses import LossName
+from neardup.pipeline.train.neighbours import nearest_neighbours
+from neardup.pipeline.train.options import TrainSettings
+from neardup.pipeline.train.pairs import Relations
+from neardup.pipeline.train.report import write_report
+from neardup.pipeline.train.start import whitening
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +63,7 @@ def settings(tmp_path: Path, start: Path) -> TrainSettings:
         init=start, licence="of nobody", pictures=(folder,),
         output=tmp_path / "m.safetensors", state=tmp_path / "m.state",
         architecture=Architecture(trunk="mobilenet_v3_small", dimension=16, size=64, padding="torchvision"),
-        steps=4, pairs=6, early_size=32, frozen=2, held_out=12, background=10, short_side=80,
+        steps=4, batch=6, early_size=32, frozen=2, held_out=12, background=10, short_side=80,
         evaluate_minutes=1e9, save_minutes=1e9,
     )  # fmt: skip
 
@@ -86,12 +93,12 @@ def test_frozen_blocks_stay_and_the_others_learn(settings: TrainSettings, tmp_pa
 
 
 def test_the_same_seed_gives_the_same_checkpoint_and_another_seed_another(settings: TrainSettings) -> None:
-    spaces = [train(replace(settings, seed=seed)).space for seed in (0, 0, 1)]
+    spaces = [train(replace(settings, seed=seed)).checkpoint.space for seed in (0, 0, 1)]
     assert spaces[0] == spaces[1] != spaces[2]
 
 
 def test_a_stopped_run_goes_on_where_it_was(settings: TrainSettings) -> None:
-    whole = train(settings).space
+    whole = train(settings).checkpoint.space
 
     class StoppedError(Exception):
         pass
@@ -106,7 +113,7 @@ def test_a_stopped_run_goes_on_where_it_was(settings: TrainSettings) -> None:
         train(eager, stop)
     assert settings.state.exists()
     steps: list[int] = []
-    resumed = train(settings, lambda progress: steps.append(progress.step))
+    resumed = train(settings, lambda progress: steps.append(progress.step)).checkpoint
     assert steps == [4]
     assert resumed.training["step"] == 4
     assert resumed.architecture == settings.architecture
@@ -119,7 +126,8 @@ def test_a_killed_process_leaves_a_state_that_resumes(settings: TrainSettings) -
     from dataclasses import replace
     from pathlib import Path, PosixPath, WindowsPath
     from neardup.pipeline.embed.checkpoint import Architecture
-    from neardup.pipeline.train.loop import TrainSettings, train
+    from neardup.pipeline.train.loop import train
+    from neardup.pipeline.train.options import TrainSettings
     torch.set_num_threads(1)
     train(replace({settings!r}, steps=100000, save_minutes=0.0))
     """
@@ -150,6 +158,46 @@ def test_a_torn_state_is_refused(settings: TrainSettings) -> None:
         train(settings)
 
 
+@pytest.mark.parametrize("loss", ["contrastive", "triplet", "bce"])
+@pytest.mark.parametrize("memory", [0, 20])
+def test_every_loss_trains_with_and_without_a_memory(settings: TrainSettings, loss: LossName, memory: int) -> None:
+    trained = train(replace(settings, loss=loss, memory=memory, steps=3)).checkpoint
+    assert trained.training["loss"] == loss
+    assert np.isfinite([point["loss"] for point in trained.training["curve"]]).all()
+    assert all(np.isfinite(weight).all() for weight in trained.weights.values())
+
+
+def test_training_in_bfloat16_learns_nearly_the_same_as_in_float32(settings: TrainSettings) -> None:
+    high, low = (train(replace(settings, bf16=bf16, steps=2)).checkpoint for bf16 in (False, True))
+    losses = [checkpoint.training["curve"][-1]["loss"] for checkpoint in (high, low)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert (high.training["bf16"], low.training["bf16"]) == (False, True)
+
+
+def test_training_ends_early_when_nothing_is_gained_and_keeps_the_best(settings: TrainSettings) -> None:
+    reports: list[Progress] = []
+    # A rate of zero: what is measured first stays the best.
+    lazy = replace(settings, learning_rate=0.0, steps=50, evaluate_minutes=0.0, patience=3)
+    record = train(lazy, reports.append).checkpoint.training
+    measured = [report for report in reports if report.quality]
+    assert [report.step for report in measured] == [0, 1, 2, 3, 4]
+    assert [report.best for report in measured] == [False, True, False, False, False]
+    assert record["stopped early"]
+    assert record["best"]["step"] == 1
+
+
+def test_classes_of_folders_are_learned_and_measured_on_classes_never_seen(settings: TrainSettings) -> None:
+    for path in sorted(settings.pictures[0].iterdir()):
+        number = int(path.stem.lstrip("abcdefghijklmnopqrstuvwxyz"))
+        folder = path.parent / f"{path.stem[:5]}-{number // 3}" / ("forged" if number % 3 == 2 else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    held_out = train(replace(settings, classes=True)).held_out
+    assert len(held_out.queries) >= 2
+    assert held_out.correct.sum(axis=1).tolist() == [1] * len(held_out.queries)
+    assert set(held_out.edits) == {""}
+
+
 def test_too_few_pictures_are_refused(settings: TrainSettings) -> None:
     for path in sorted(settings.pictures[0].iterdir())[5:]:
         path.unlink()
@@ -168,12 +216,18 @@ def test_an_init_that_is_no_state_dict_is_refused_and_never_unpickled(settings: 
     assert not (tmp_path / "ran").exists()
 
 
-def test_nearest_neighbours_leave_out_themselves_and_known_pairs() -> None:
+def test_nearest_neighbours_leave_out_themselves_and_what_is_not_different() -> None:
     angles = np.radians([0, 1, 3, 90, 92])
     vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32)
-    assert nearest_neighbours(vectors, 1, []).ravel().tolist() == [1, 0, 1, 4, 3]
-    assert nearest_neighbours(vectors, 1, [(1, 0)]).ravel().tolist() == [2, 2, 1, 4, 3]
-    assert nearest_neighbours(vectors, 9, []).shape == (5, 4)
+    members, none = np.array([5, 6, 7, 8, 9]), np.zeros(10, dtype=bool)
+    strangers = Relations(np.arange(10), none)
+    assert nearest_neighbours(vectors, 1, members, strangers).ravel().tolist() == [1, 0, 1, 4, 3]
+    alike = {"unknown": {5: frozenset({6}), 6: frozenset({5})}}
+    apart = Relations(np.arange(10), none, alike)
+    assert nearest_neighbours(vectors, 1, members, apart).ravel().tolist() == [2, 2, 1, 4, 3]
+    classes = Relations(np.array([0] * 5 + [1, 1, 1, 2, 2]), none)
+    assert nearest_neighbours(vectors, 1, members, classes).ravel().tolist() == [3, 3, 3, 2, 2]
+    assert nearest_neighbours(vectors, 9, members, strangers).shape == (5, 4)
 
 
 def test_whitened_features_are_uncorrelated_and_of_equal_variance() -> None:
@@ -192,3 +246,16 @@ def test_a_dimension_beyond_the_features_is_filled() -> None:
     assert weight.shape == (7, 4)
     assert bias.shape == (7,)
     assert np.isfinite(weight).all()
+
+
+def test_a_run_leaves_a_record_and_a_page_with_its_mistakes(settings: TrainSettings) -> None:
+    trained = train(settings)
+    page = write_report(trained, settings.output)
+    record = json.loads(settings.output.with_suffix(".json").read_text())
+    assert record == json.loads(json.dumps(trained.checkpoint.training))
+    assert record["curve"][0]["step"] == 0
+    assert 0 <= record["waited for edits"] <= 1
+    text = page.read_text(encoding="utf-8")
+    assert f"micro-AP {record['start']['micro_ap']:.3f} before training" in text
+    assert text.count("<svg") == 2
+    assert text.count("data:image/jpeg") >= 4

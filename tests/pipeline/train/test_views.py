@@ -11,11 +11,11 @@ from neardup.pipeline.train.views import Batches, squeeze
 
 @pytest.fixture
 def pictures() -> Pictures:
-    """Forty pictures; the first two are known look-alikes."""
+    """Forty pictures of noise."""
     random = np.random.default_rng(0)
     pixels = tuple(random.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in range(40))
     names = tuple(f"{i:02}" for i in range(40))
-    return Pictures(names, pixels, names, frozenset({(0, 1)}))
+    return Pictures(names, pixels, names, frozenset())
 
 
 def test_a_step_always_gives_the_same_batch(pictures: Pictures) -> None:
@@ -34,17 +34,25 @@ def test_steps_and_seeds_give_other_batches(pictures: Pictures) -> None:
 def test_views_have_the_wanted_size_and_number(pictures: Pictures) -> None:
     batch = Batches(pictures, list(range(40)), 8, 0).make(0, 16)
     assert batch.left.shape == batch.right.shape == (8, 16, 16, 3)
-    assert batch.allowed.shape == (8, 8)
+    assert len(set(batch.pictures.tolist())) == 8
 
 
 def test_fewer_pictures_than_wanted_make_a_smaller_batch(pictures: Pictures) -> None:
     assert len(Batches(pictures, [3, 4, 5], 64, 0).make(0, 16).left) == 3
 
 
-def test_look_alikes_are_marked_both_ways(pictures: Pictures) -> None:
-    allowed = Batches(pictures, [0, 1, 2], 3, 0).make(0, 16).allowed
-    assert (~allowed).sum() == 2
-    assert (allowed == allowed.T).all()
+def test_companions_are_drawn_together(pictures: Pictures) -> None:
+    batches = Batches(pictures, list(range(40)), 16, 0, [[i ^ 1] for i in range(40)])
+    for step in range(20):
+        chosen = batches.make(step, 8).pictures.tolist()
+        assert len(chosen) == len(set(chosen)) == 16
+        assert all(i ^ 1 in chosen for i in chosen)
+
+
+def test_without_edits_both_views_are_the_picture(pictures: Pictures) -> None:
+    batch = Batches(pictures, list(range(40)), 8, 0, edits=0.0).make(0, 16)
+    np.testing.assert_array_equal(batch.left, batch.right)
+    np.testing.assert_array_equal(batch.left[0], squeeze(pictures.pixels[batch.pictures[0]], 16))
 
 
 def test_batches_hold_each_picture_once_and_bring_neighbours(pictures: Pictures) -> None:
