@@ -62,6 +62,7 @@ MATCH_DIFFERED = Counter(
     "Published envelopes that a follower found otherwise, as it meets them.",
 )
 SNAPSHOT_AGE = Gauge("neardup_snapshot_age_seconds", "Seconds since the state was written down, or tried to be.")
+SNAPSHOT_SECONDS = Gauge("neardup_snapshot_seconds", "Seconds that the last snapshot took until it was whole.")
 SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
 VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
 FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")

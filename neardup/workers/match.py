@@ -11,6 +11,7 @@ out its predecessor and only then looks for the last envelope.
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import time
@@ -24,23 +25,24 @@ from typing import Protocol
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
 from neardup.pipeline.settings import Settings
-from neardup.workers import points
-from neardup.workers.background import Background
+from neardup.workers import points, saver
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.saver import Saver, SnapshotPolicy
 from neardup.workers.topics import check_topics, open_admin, topic_names
 
 logger = logging.getLogger(__name__)
 BATCH_RECORDS = 256
 _WAIT_SECONDS = 0.25
 _MOST_FOLDERS = 16
+_SET_ASIDE_ROWS = 16_384
 
 
 class Leads(Protocol):
@@ -73,19 +75,6 @@ class Connections:
     publisher: Callable[[], Publishes]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotPolicy:
-    """A snapshot is due after so many records, or so many seconds if there was any.
-
-    Attributes:
-        background: a copy of the process writes it, while this one goes on.
-    """
-
-    records: int = 100_000
-    seconds: float = 300.0
-    background: bool = True
-
-
 class MatchWorker:
     """One match worker; see `runner.Worker`.
 
@@ -103,15 +92,13 @@ class MatchWorker:
         state: State,
         snapshots: Snapshots,
         dimension: int,
-        policy: SnapshotPolicy = SnapshotPolicy(),
+        policy: SnapshotPolicy = saver.DEFAULT,
         clock: Callable[[], float] = time.monotonic,
         reached: Callable[[str], object] = points.reached,
     ) -> None:
         self._connections = connections
         self._state = state
-        self._snapshots = snapshots
         self._dimension = dimension
-        self._policy = policy
         self._clock = clock
         self._reached = reached
         self._leadership: Leads | None = None
@@ -119,9 +106,10 @@ class MatchWorker:
         self._last_before = NOTHING
         self._waiting: deque[Envelope] = deque()
         self._fetched: deque[Fetched] = deque()
-        self._applied = self._saved = snapshots.load(state)
-        self._saved_at = clock()
-        self._writing: tuple[int, Background] | None = None
+        self._saver = Saver(state, snapshots, policy, clock, reached)
+        self._applied = self._saver.saved
+        self._set_aside = 0
+        self._spare_collector()
         self._check_log()
         self._connections.log.seek(self._applied + 1)
         self._find_verdicts()
@@ -143,12 +131,8 @@ class MatchWorker:
             self._lead()
         else:
             self._follow()
-        self._look_after_snapshot()
-        if self._writing is None and self._snapshot_due():
-            if self._policy.background:
-                self._begin_snapshot()
-            else:
-                self._save()
+        self._saver.step(self._applied)
+        self._spare_collector()
 
     def ready(self) -> bool:
         """Return whether it leads, or could at once."""
@@ -156,16 +140,13 @@ class MatchWorker:
 
     def drain(self, seconds: float) -> None:
         """Write down the state, so that the next start is quick; all of it is published."""
-        if self._writing is not None:
-            self._writing[1].wait(seconds / 2)
-            self._look_after_snapshot()
-        if self._applied > self._saved:
-            self._save()
+        self._saver.finish(seconds / 2)
+        if self._applied > self._saver.saved:
+            self._saver.save(self._applied)
 
     def close(self) -> None:
         """Leave the group and disconnect."""
-        if self._writing is not None:
-            self._writing[1].wait(0)
+        self._saver.finish(0)
         for one in (self._publisher, self._leadership, self._connections.log, self._connections.verdicts, self._state):
             if one is not None:
                 try:
@@ -300,56 +281,12 @@ class MatchWorker:
             for one in batch
         ]
 
-    def _snapshot_due(self) -> bool:
-        behind = self._applied - self._saved
-        telemetry.SNAPSHOT_AGE.set(self._clock() - self._saved_at)
-        return behind >= self._policy.records or (behind > 0 and self._clock() - self._saved_at >= self._policy.seconds)
-
-    def _begin_snapshot(self) -> None:
-        """Have a copy of this process write the snapshot; the index, which is large, is left to be made anew."""
-        started, offset = self._clock(), self._applied
-        self._saved_at = started
-        try:
-            self._snapshots.flush(self._state)
-        except DependencyError as error:
-            telemetry.SNAPSHOTS_FAILED.inc()
-            logger.error("snapshot failed offset=%d error=%s", offset, error)
-            return
-        self._writing = (
-            offset,
-            Background(lambda: self._snapshots.save(self._state, offset, with_index=False)),
-        )
-        telemetry.STAGE_SECONDS.labels("snapshot").observe(self._clock() - started)
-        self._reached("snapshot-begun")
-
-    def _look_after_snapshot(self) -> None:
-        if self._writing is None:
-            return
-        offset, writing = self._writing
-        succeeded = writing.done()
-        if succeeded is None:
-            return
-        self._writing = None
-        if succeeded:
-            self._saved = offset
-        else:
-            telemetry.SNAPSHOTS_FAILED.inc()
-            logger.error("snapshot failed offset=%d", offset)
-        self._reached("snapshot-ended")
-
-    def _save(self) -> None:
-        """Write down the state; a disk that fails costs the snapshot, not the worker."""
-        started = self._clock()
-        try:
-            self._snapshots.save(self._state, self._applied)
-        except DependencyError as error:
-            telemetry.SNAPSHOTS_FAILED.inc()
-            logger.error("snapshot failed offset=%d error=%s", self._applied, error)
-        else:
-            self._saved = self._applied
-        self._saved_at = self._clock()
-        telemetry.STAGE_SECONDS.labels("snapshot").observe(self._saved_at - started)
-        self._reached("saved")
+    def _spare_collector(self) -> None:
+        """Keep Python's collector from looking through all items, which takes a second at a million of them."""
+        if len(self._state.rows) - self._set_aside >= _SET_ASIDE_ROWS:
+            gc.collect()
+            gc.freeze()
+            self._set_aside = len(self._state.rows)
 
 
 def connector(settings: Settings) -> Callable[[], MatchWorker]:

@@ -30,7 +30,8 @@ from neardup.pipeline.messages import Described, Envelope, Record, Removed
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import Appender, Tail, read_envelopes
-from neardup.workers.match import Connections, MatchWorker, SnapshotPolicy
+from neardup.workers.match import Connections, MatchWorker
+from neardup.workers.saver import SnapshotPolicy
 from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.pipeline.match.build import D, Film, a_calibration, edited, picture, times, video
 
