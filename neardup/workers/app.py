@@ -80,8 +80,8 @@ def root(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    if not verbose:  # warns of each slow answer and each attempt to connect; what matters, workers say themselves
-        logging.getLogger("kafka").setLevel(logging.ERROR)
+    # Of a lost connection each client tells in many lines, again and again; what matters, workers say themselves.
+    logging.getLogger("kafka").setLevel(logging.WARNING if verbose else logging.CRITICAL)
 
 
 def run(arguments: list[str]) -> int:

@@ -21,14 +21,16 @@ MAX_SILENCE_SECONDS = 120.0
 
 
 class Health:
-    """What the loop says of itself; written by one thread, read by the server's."""
+    """What a worker says of itself; written by its loop, and `away` by whoever watches Kafka; read by the server."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat = clock()
         self.ready = False
         self.why = ""
-        """What the worker waits for, in words, while it is not ready."""
+        """What the loop waits for, in words, while it is not ready."""
+        self.away = ""
+        """What does not answer, whatever the loop may think."""
 
     def beat(self) -> None:
         """Say that the loop has come round."""
@@ -38,6 +40,15 @@ class Health:
     def alive(self) -> bool:
         """Whether the loop came round within MAX_SILENCE_SECONDS."""
         return self._clock() - self._beat < MAX_SILENCE_SECONDS
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why the worker cannot work, None if it can."""
+        if not self.alive:
+            return "the loop has not come round"
+        if self.away or not self.ready:
+            return self.away or self.why
+        return None
 
 
 class HealthServer:
@@ -79,15 +90,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path == "/metrics":
             self._answer(HTTPStatus.OK, generate_latest(), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
-            self._tell(self.health.alive, "the loop has not come round")
+            self._tell(None if self.health.alive else "the loop has not come round")
         elif path == "/readyz":
-            self._tell(self.health.alive and self.health.ready, f"not ready: {self.health.why}")
+            why = self.health.not_ready
+            self._tell(None if why is None else f"not ready: {why}")
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"see /healthz, /readyz, /metrics\n")
 
-    def _tell(self, good: bool, why: str) -> None:
-        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-        self._answer(status, b"ok\n" if good else f"{why}\n".encode())
+    def _tell(self, wrong: str | None) -> None:
+        status = HTTPStatus.OK if wrong is None else HTTPStatus.SERVICE_UNAVAILABLE
+        self._answer(status, f"{wrong or 'ok'}\n".encode())
 
     def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)

@@ -29,6 +29,7 @@ from typing import Protocol
 from neardup.pipeline import telemetry
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
+from neardup.workers.reach import Watch
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
@@ -65,6 +66,7 @@ def run_worker(
     port: int,
     stop: threading.Event | None = None,
     pause: Callable[[float], object] | None = None,
+    kafka: str = "",
 ) -> None:
     """Run workers one after the other until SIGTERM or SIGINT (or until `stop` is set), then return.
 
@@ -72,13 +74,15 @@ def run_worker(
         make: connects; raises DependencyError where that fails.
         port: of /healthz, /readyz and /metrics; 0 takes a free one.
         pause: waits between failures, for tests; by default until the time is over or `stop` is set.
+        kafka: addresses of brokers without which it is not ready; none are watched without.
     Raises:
         PipelineError: what a worker ended with, but for DependencyError.
     """
     stopping = stop or threading.Event()
     health = Health()
-    telemetry.WORKER_READY.set_function(lambda: float(health.alive and health.ready))
+    telemetry.WORKER_READY.set_function(lambda: float(health.not_ready is None))
     server = HealthServer(health, host, port)
+    watch = Watch(kafka, health) if kafka else None
     try:
         with until_told(stopping):
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
@@ -86,6 +90,8 @@ def run_worker(
             logger.info("worker ended name=%s", name)
     finally:
         server.close()
+        if watch is not None:
+            watch.close()
 
 
 def _run(

@@ -17,6 +17,7 @@ import pytest
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.reach import kafka_answers
 from neardup.workers.status import look
 from tests.pipeline.scan.build import a_checkpoint, save
 
@@ -150,6 +151,11 @@ def test_copies_are_in_the_feed_once_whichever_worker_is_killed(
         assert [Path(one.id).name for one in entries] == [f"copy-{n}.png" for n in range(3)]
         assert [Path(one.matches[0].reference).name for one in entries] == [f"{n}.png" for n in range(3)]
         assert store.applied() == 8
+
+
+def test_a_broker_is_known_by_its_answer(settings: Settings) -> None:
+    assert kafka_answers(settings.kafka)
+    assert not kafka_answers(settings.redis.get_secret_value().split("/")[2])
 
 
 def test_workers_end_when_the_supervisor_is_killed(environment: dict[str, str], tmp_path: Path) -> None:

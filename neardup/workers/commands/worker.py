@@ -83,7 +83,7 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
         module = importlib.import_module(f"neardup.workers.{name}")
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
-    run_worker(name, module.connector(settings), settings.health_host, port)
+    run_worker(name, module.connector(settings), settings.health_host, port, kafka=settings.kafka)
 
 
 def _end_with_stdin() -> None:

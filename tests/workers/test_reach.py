@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from neardup.workers.health import Health
+from neardup.workers.reach import Watch, kafka_answers
+
+
+class Listener:
+    """Takes connections; answers what comes while `speaks`."""
+
+    def __init__(self) -> None:
+        self.speaks = True
+        self.asked: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                self.asked.append(connection.recv(100))
+                if self.speaks:
+                    connection.sendall(b"\0\0\0\6\0\0\0\1\0\0")
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.close()
+
+
+def test_a_broker_is_asked_for_the_requests_that_it_knows(listener: Listener) -> None:
+    assert kafka_answers(listener.address)
+    assert listener.asked == [b"\0\0\0\x0a\0\x12\0\0\0\0\0\1\xff\xff"]
+
+
+def test_one_broker_of_several_is_enough(listener: Listener) -> None:
+    assert kafka_answers(f"127.0.0.1:1, {listener.address}")
+
+
+def test_one_that_is_silent_gone_or_no_address_does_not_answer(listener: Listener) -> None:
+    listener.speaks = False
+    assert not kafka_answers(listener.address)
+    assert not kafka_answers("127.0.0.1:1")
+    assert not kafka_answers("nonsense")
+
+
+def test_readiness_follows_and_each_change_is_one_line(listener: Listener, caplog: pytest.LogCaptureFixture) -> None:
+    health = Health()
+    health.ready = True
+    caplog.set_level(logging.WARNING)
+    watch = Watch(listener.address, health, every_seconds=0.01)
+    try:
+        for speaks, why in ((False, f"no Kafka answers at {listener.address}"), (True, None)):
+            listener.speaks = speaks
+            until = time.monotonic() + 10
+            while health.not_ready != why:
+                assert time.monotonic() < until
+                time.sleep(0.005)
+            count = len(listener.asked)
+            while len(listener.asked) < count + 3:
+                time.sleep(0.005)
+    finally:
+        watch.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no Kafka answers at {listener.address}",
+        f"Kafka answers again at {listener.address}",
+    ]
