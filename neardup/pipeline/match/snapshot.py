@@ -226,7 +226,7 @@ def _blanked(column: npt.NDArray[np.generic], in_use: npt.NDArray[np.bool_]) -> 
 def _fill(index: Index, items: Items, rows: Rows, vectors: VectorFile) -> None:
     """Put the descriptors of heads into an empty index."""
     heads = np.array([item.number for item in items if item.is_head], dtype=np.int64)
-    held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.searched[: len(rows)]).astype(np.int64)
+    held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.speaks[: len(rows)]).astype(np.int64)
     for start in range(0, len(held), _CHUNK_ROWS):
         some = held[start : start + _CHUNK_ROWS]
         index.add(some, vectors.read(some))
