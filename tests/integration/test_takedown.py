@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.topics import TopicNames
+from tests.integration.test_embed_worker import (
+    SPACE,
+    a_file,
+    committed,
+    count,
+    embedding,
+    environment,
+    names,
+    producer,
+    read,
+    until,
+)
+from tests.integration.test_ingest import neardup
+
+pytestmark = pytest.mark.integration
+__all__ = ["environment", "names", "neardup", "producer"]  # fixtures
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[RedisStore]:
+    with closing(RedisStore(settings.redis.get_secret_value(), SPACE)) as made:
+        yield made
+
+
+@contextmanager
+def running(environment: dict[str, str], name: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", "0"]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def files_of(blobs: Path, id: str) -> list[str]:
+    start = hashlib.sha256(id.encode()).hexdigest()[:32]
+    return sorted(path.relative_to(blobs).parts[0] for path in blobs.rglob(f"{start}-*"))
+
+
+def test_a_takedown_passes_a_backlog_and_nothing_late_brings_the_item_back(
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    store: RedisStore,
+    neardup: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    environment["NEARDUP_STATE_FOLDER"] = str(tmp_path / "state")
+    folder = tmp_path / "blobs"
+    blobs = Blobs(folder.as_uri())
+
+    def send(id: str, seed: int) -> None:
+        producer.send(names.media, a_file(seed, "PNG"), id.encode(), partition=0)
+
+    def send_large(id: str, seed: int) -> None:
+        (tmp_path / "original").write_bytes(a_file(seed, "BMP"))
+        sha256 = hashlib.sha256(a_file(seed, "BMP")).digest()
+        uri = blobs.put(id, tmp_path / "original", sha256)
+        headers = [("content-type", b"text/uri-list"), ("sha256", sha256.hex().encode())]
+        producer.send(names.media, uri.encode(), id.encode(), headers, partition=0)
+
+    with ExitStack() as stack:
+        for name in ("match", "flag"):
+            stack.enter_context(running(environment, name))
+        worker = stack.enter_context(embedding(environment, tmp_path, SLOW_SECONDS="0.7"))
+        send("victim", 1)
+        send("twin", 1)
+        send_large("large", 2)
+        send_large("large twin", 2)
+        producer.flush()
+        until(lambda: store.applied() == 3, "flagged")
+        assert files_of(folder, "victim") == ["thumbnails"]
+        assert files_of(folder, "large") == ["media", "thumbnails"]
+        assert store.members("victim") | store.members("twin") in ({"victim"}, {"twin"})  # whichever was described first
+        for number in range(400):
+            send(f"p{number}", 100 + number)
+        send("victim", 1)
+        send("victim", 3)
+        send_large("waiting", 4)
+        producer.flush()
+        until(lambda: count(settings, names.log) > 40, "at work on the backlog")
+        in_flight = [f"p{number}" for number in range(60, 260)]
+        began = time.monotonic()
+        told = neardup("takedown", "victim", "large", "waiting", *in_flight, "--wait")
+        seconds = re.search(r"forgotten by Redis after ([0-9.]+) s", told)
+        assert seconds is not None
+        assert float(seconds[1]) < 2, (told, time.monotonic() - began)
+        assert committed(settings, names)[0] < 400, "there was no backlog"
+        assert [files_of(folder, id) for id in ("victim", "large", "waiting")] == [[], [], []]
+        assert store.verdict("victim") is None
+        assert store.verdict("twin") is not None
+        until(lambda: committed(settings, names)[0] == 407, "the backlog is done")
+        until(lambda: store.applied() == count(settings, names.log) - 1, "all flagged")
+        assert worker.stop()[0] == 0
+    for id in ("victim", "large", "waiting", *in_flight):
+        assert (id, files_of(folder, id), store.verdict(id)) == (id, [], None)
+    assert files_of(folder, "twin") == ["thumbnails"]
+    assert files_of(folder, "large twin") == ["media", "thumbnails"]
+    assert files_of(folder, "p399") == ["thumbnails"]
+    [letter] = read(settings, names.dead_letters)  # its original is gone before it could be described
+    assert (letter.key, dict(letter.headers)["reason"]) == (b"waiting", b"fetch")
+
+
+def test_a_null_value_takes_an_item_down_with_all_its_files(
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    store: RedisStore,
+    tmp_path: Path,
+) -> None:
+    environment["NEARDUP_STATE_FOLDER"] = str(tmp_path / "state")
+    producer.send(names.media, a_file(1, "PNG"), b"known", partition=0)
+    producer.flush()
+    with ExitStack() as stack:
+        for name in ("match", "flag"):
+            stack.enter_context(running(environment, name))
+        stack.enter_context(embedding(environment, tmp_path))
+        until(lambda: store.applied() == 0, "flagged")
+        began = time.monotonic()
+        producer.send(names.media, None, b"known", partition=0)
+        producer.send(names.media, a_file(2, "PNG"), b"in flight", partition=0)
+        producer.send(names.media, None, b"in flight", partition=0)  # overtakes what is being decoded
+        producer.flush()
+        until(lambda: store.applied() == 3, "all flagged")
+        assert time.monotonic() - began < 2
+    assert count(settings, names.log) == 4
+    for id in ("known", "in flight"):
+        assert (store.verdict(id), files_of(tmp_path / "blobs", id)) == (None, [])
