@@ -43,6 +43,7 @@ class Stream:
             "NEARDUP_REDIS": settings.redis.get_secret_value(),
             "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
             "NEARDUP_STATE_FOLDER": str(folder / "state"),
+            "NEARDUP_BLOBS": str(folder / "blobs"),
             "NEARDUP_SNAPSHOT_RECORDS": "10",
             "OMP_NUM_THREADS": "1",
         }
