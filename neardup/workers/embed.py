@@ -49,6 +49,7 @@ from neardup.pipeline.types import Kind, Media
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
+from neardup.workers.group import keep_joining
 from neardup.workers.offsets import Offsets, Ticket
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
@@ -157,7 +158,7 @@ class EmbedWorker:
         self._outbox = Outbox(make_producer(settings))
         self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
         self._listener = _Listener(self._consumer, self._offsets)
-        self._consumer.subscribe([self._names.media], listener=self._listener)
+        keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._deaths = Deaths(self._consumer)
         self._held = _Counter()
         self._dead_in_a_row = 0

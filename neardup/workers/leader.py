@@ -18,6 +18,7 @@ from kafka.errors import KafkaError, ProducerFencedError
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Envelope
 from neardup.pipeline.settings import Settings
+from neardup.workers.group import keep_joining
 from neardup.workers.log import PARTITION, encode
 from neardup.workers.points import reached
 from neardup.workers.topics import MAX_RECORD_BYTES, TopicNames
@@ -50,7 +51,7 @@ class Leadership:
             heartbeat_interval_ms=SESSION_MS // 4,
             partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
         )
-        self._consumer.subscribe([names.log])
+        keep_joining(self._consumer).subscribe([names.log])
         self._clock = clock
         self._asked = clock()
         self._held = False

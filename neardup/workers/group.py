@@ -1,0 +1,25 @@
+"""What a member of a consumer group needs besides kafka-python."""
+
+from __future__ import annotations
+
+from kafka import KafkaConsumer
+
+
+def keep_joining(consumer: KafkaConsumer) -> KafkaConsumer:
+    """Have a consumer end each join that it began; return it.
+
+    kafka-python 3.0.12 forgets a join that a change of metadata asked for if a poll's time is over before its end: the
+    member then has nothing, sends no heartbeat and never joins again. A topic that a consumer's first join does not
+    know yet is such a change. Java had the same fault, and this is its remedy: KAFKA-9815.
+    """
+    coordinator = consumer._coordinator
+    needs = coordinator.need_rejoin
+
+    def need_rejoin() -> bool:
+        if not needs():
+            return False
+        coordinator.request_rejoin()  # stands until a join is done, whatever is known of metadata by then
+        return True
+
+    coordinator.need_rejoin = need_rejoin
+    return consumer
