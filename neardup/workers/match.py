@@ -210,7 +210,7 @@ class MatchWorker:
             raise_if_gone(self._connections.log, self._waiting[0].offset)
             return
         published = {one.offset: one for one in self._waiting}
-        found = self._apply(batch, {offset: verdict for offset, one in published.items() if (verdict := _verdict(one))})
+        found = self._apply(batch, published)
         self._compare(found, published)
         while self._waiting and self._waiting[0].offset <= self._applied:
             self._waiting.popleft()
@@ -251,7 +251,7 @@ class MatchWorker:
             batch.append(self._fetched.popleft())
         return batch
 
-    def _apply(self, batch: Sequence[Fetched], published: Mapping[int, Verdict]) -> list[Envelope]:
+    def _apply(self, batch: Sequence[Fetched], published: Mapping[int, Envelope]) -> list[Envelope]:
         """Apply records, passing over those that are none, and return one envelope for each."""
         started = self._clock()
         entries: list[Entry] = []

@@ -46,6 +46,8 @@ class Candidates:
         pictures, speaks = self._tables.pictures(together), self._tables.rows.speaks[together]
         floor = np.repeat([self._floor(kind) for kind in kinds], frames)
         pairs = self.search(pictures, speaks, CANDIDATES, floor)
+        items = self._tables.rows.item
+        pairs = pairs.take(np.flatnonzero(items[pairs.reference] != items[together[pairs.query]]))  # a live video's own
         if len(rows) > 1:
             pairs = self._with_earlier_in_batch(pairs, together, pictures, speaks, floor)
         return split(pairs, frames)
@@ -102,7 +104,8 @@ class Candidates:
         """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query."""
         query, reference, distance, strength = near(self._evidence, pictures, pictures, floor)
         items = self._tables.rows.item[rows]
-        kept = (query > reference) & speaks[query] & speaks[reference] & (items[query] != items[reference])
+        searched = self._tables.rows.searched[rows]
+        kept = (query > reference) & speaks[query] & searched[reference] & (items[query] != items[reference])
         query = np.concatenate([pairs.query, query[kept]])
         order = np.argsort(query, kind="stable")
         return Pairs(

@@ -16,6 +16,9 @@ from neardup.pipeline.match.tables import Tables
 from neardup.pipeline.messages import Described, Matched
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
 
+MAX_MATCHES = 16
+"""Matches that a verdict lists, best first."""
+
 
 class Comparer:
     """Turns pairs of similar descriptors into matches."""

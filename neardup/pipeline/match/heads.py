@@ -33,8 +33,8 @@ class Heads:
         self.extend(self._tables.rows_of(item))
 
     def extend(self, rows: Ids) -> None:
-        """Add descriptors of a head, as far as they say anything."""
-        rows = self._speaking(rows)
+        """Add descriptors of a head, as far as they are to be searched."""
+        rows = self._searched(rows)
         self._unindexed.append(rows)
         self._references += len(rows)
 
@@ -45,7 +45,7 @@ class Heads:
     def drop(self, rows: Ids) -> None:
         """Take some of a head's descriptors out of the index."""
         self.flush()
-        rows = self._speaking(rows)
+        rows = self._searched(rows)
         self.index.remove(rows)
         self._references -= len(rows)
 
@@ -61,5 +61,5 @@ class Heads:
         """Take over an index that was restored."""
         self._references = len(self.index)
 
-    def _speaking(self, rows: Ids) -> Ids:
-        return rows[self._tables.rows.speaks[rows]]
+    def _searched(self, rows: Ids) -> Ids:
+        return rows[self._tables.rows.searched[rows]]

@@ -140,6 +140,7 @@ class Rows:
         pts: seconds from the start of the item.
         hash: DCT hash, (rows, 32).
         speaks: whether there is enough in the picture to recognise it by.
+        searched: whether the index holds it while its item is a head: most that speak.
         background: mean similarity to the background set, see `evidence`.
         shared: number of other items in which the same frame was found as part of a segment.
     """
@@ -151,6 +152,7 @@ class Rows:
         self.pts: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)
         self.hash: Hashes = np.zeros((0, 32), dtype=np.uint8)
         self.speaks: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self.searched: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.background: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self.shared: Ids = np.zeros(0, dtype=np.int64)
 

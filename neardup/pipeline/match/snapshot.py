@@ -2,7 +2,7 @@
 
     <folder>/vectors                      the append-only file of all descriptors, shared by the snapshots
     <folder>/snapshot-<offset>/           see `index.snapshot`: a manifest with the checksum of each file of
-        tables.msgpack                    items, parts under way, removed ids, and the CRC of the vectors in use
+        tables.msgpack                    items, parts under way, live videos, removed ids, the CRC of vectors in use
         in-use.npy                        whether each row belongs to an item that is held, or under way
         rows/<column>.npy                 the columns of `Rows`; what tells of a picture is blank where not in use
         index/                            the index, a snapshot of its own; where it is missing it is made anew
@@ -30,6 +30,7 @@ from neardup.pipeline.index.interface import Index
 from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.live import Live
 from neardup.pipeline.match.state import Parts, Pending, State
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     numbers_given: int
     pending: dict[str, Pending]
     removed: list[str]
+    live: list[Live]
 
 
 class Snapshots:
@@ -106,6 +108,7 @@ class Snapshots:
             numbers_given=parts.items.numbers_given,
             pending=parts.pending,
             removed=sorted(parts.removed),
+            live=parts.live,
         )
 
         def fill(data: Path) -> None:
@@ -201,7 +204,7 @@ class Snapshots:
         else:
             _fill(state.parts().index, items, rows, vectors)
         vectors.truncate(tables.vectors)
-        state.restore(items, rows, tables.pending, set(tables.removed))
+        state.restore(items, rows, tables.pending, set(tables.removed), tables.live)
 
 
 def _vector_file(state: State) -> VectorFile:
@@ -226,7 +229,7 @@ def _blanked(column: npt.NDArray[np.generic], in_use: npt.NDArray[np.bool_]) -> 
 def _fill(index: Index, items: Items, rows: Rows, vectors: VectorFile) -> None:
     """Put the descriptors of heads into an empty index."""
     heads = np.array([item.number for item in items if item.is_head], dtype=np.int64)
-    held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.speaks[: len(rows)]).astype(np.int64)
+    held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.searched[: len(rows)]).astype(np.int64)
     for start in range(0, len(held), _CHUNK_ROWS):
         some = held[start : start + _CHUNK_ROWS]
         index.add(some, vectors.read(some))

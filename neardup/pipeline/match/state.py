@@ -17,11 +17,12 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.candidates import CANDIDATES, Candidates, split
-from neardup.pipeline.match.compare import Comparer, matched
+from neardup.pipeline.match.compare import MAX_MATCHES, Comparer, matched
 from neardup.pipeline.match.decide import Judge, Pairs, Side
 from neardup.pipeline.match.evidence import Evidence, Pictures
 from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.live import Live, LiveVideos
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
@@ -33,9 +34,11 @@ from neardup.pipeline.messages import (
     Matched,
     Record,
     Redelivered,
+    ReHeaded,
     Removed,
     RemovedEvent,
     Replaced,
+    Rolling,
     Verdict,
 )
 from neardup.pipeline.types import Decision, Embedded, Ids, Kind
@@ -44,8 +47,6 @@ MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
 MAX_BATCH_ROWS = 1024
 """Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
-MAX_MATCHES = 16
-"""Matches that a verdict lists, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Parts:
     rows: Rows
     pending: dict[str, Pending]
     removed: set[str]
+    live: list[Live]
     index: Index
     vectors: Vectors
 
@@ -115,7 +117,8 @@ class State:
         self._stars = Stars(self._tables, self._heads, self._comparer, stars)
         self._pending: dict[str, Pending] = {}
         self._removed: set[str] = set()
-        self._published: Mapping[int, Verdict] = {}
+        self._live = LiveVideos(self._tables, self._heads, evidence, self._judge)
+        self._published: Mapping[int, Envelope] = {}
 
     @property
     def items(self) -> Items:
@@ -127,34 +130,38 @@ class State:
         """The columns of all descriptors."""
         return self._tables.rows
 
-    def apply(self, entries: Sequence[Entry], published: Mapping[int, Verdict] | None = None) -> list[Envelope]:
+    def apply(self, entries: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
         """Take in records of the log, in order, and return one envelope for each.
 
         Described items are embedded, searched and compared as one batch as far as they do not depend on each other's
         removal; the result is that of applying the records one at a time.
 
         Args:
-            published: verdicts that were given earlier, by offset; each takes the place of the one found now, for an
-                approximate search need not find the same again.
+            published: what was said earlier, by offset; it takes the place of what is found now, for an approximate
+                search need not find the same again.
         """
         self._published = published or {}
         envelopes: list[Envelope] = []
         run: list[Entry] = []
-        done: set[str] = set()
+        done: set[object] = set()
         size = 0
         for entry in entries:
             record = entry.record
-            plain = isinstance(record, Described) and record.id not in done and self._is_new(record)
+            idle = self._live.idle(entry.timestamp_ms)
+            plain = not idle and isinstance(record, Described) and self._is_new(record, done)
             rows = self._rows_with(record) if isinstance(record, Described) else 0
             if not plain or size + rows > MAX_BATCH_ROWS:
                 envelopes += self._describe(run)
                 run, done, size = [], set(), 0
             if isinstance(record, Described) and plain:
                 run.append(entry)
-                done.add(record.id)
+                done.add(_identity(record))
                 size += rows
+                self._note_time(entry)
             else:
-                envelopes.append(self._apply_alone(entry))
+                ended = [event for live in idle for event in self._live.end(live, self._told(entry, live))]
+                envelope = self._apply_alone(entry)
+                envelopes.append(Envelope(offset=entry.offset, events=(*ended, *envelope.events)))
         return envelopes + self._describe(run)
 
     def lookup(self, queries: Sequence[Described], k: int) -> list[list[Matched]]:
@@ -200,12 +207,16 @@ class State:
     def parts(self) -> Parts:
         """Return what the state consists of, to be written down; not a copy."""
         tables = self._tables
-        return Parts(tables.items, tables.rows, self._pending, self._removed, self._heads.index, tables.vectors)
+        live, index = list(self._live), self._heads.index
+        return Parts(tables.items, tables.rows, self._pending, self._removed, live, index, tables.vectors)
 
-    def restore(self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str]) -> None:
+    def restore(
+        self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str], live: Sequence[Live]
+    ) -> None:
         """Take over what was written down; the index and the vectors hold what belongs to it already."""
         self._tables.items, self._tables.rows = items, rows
         self._pending, self._removed = pending, removed
+        self._live.restore(live)
         self._heads.count_again()
 
     def close(self) -> None:
@@ -215,8 +226,14 @@ class State:
 
     # -- records one at a time -----------------------------------------------------------------------------------
 
-    def _is_new(self, record: Described) -> bool:
-        return record.id not in self.items and record.id not in self._removed and self._continues(record)
+    def _is_new(self, record: Described, done: set[object]) -> bool:
+        """Whether a record can be described in one batch with those that are done."""
+        if _identity(record) in done or record.id in self._removed:
+            return False
+        if not record.live:
+            return record.id not in self.items and self._continues(record)
+        live = self._live.get(record.id)
+        return live is not None and not record.last and self._live.expects(live, record.pts[0], len(done))
 
     def _continues(self, record: Described) -> bool:
         """Whether a part is the next one of its item; part 0 starts afresh. Nothing goes back to an older version."""
@@ -236,27 +253,70 @@ class State:
         record = entry.record
         if isinstance(record, Removed):
             return Envelope(offset=entry.offset, events=tuple(self._take_down(record)))
+        if record.live and (live := self._live.get(record.id)) is not None:
+            return self._apply_live(entry, record, live)
         known, pending = self.items.named(record.id), self._pending.get(record.id)
         if record.id in self._removed:
             return _ignored(entry, record.id, "was taken down")
         latest = known.source if known is not None else _source(pending.first) if pending is not None else None
         if latest is not None and _is_older(record, latest):
             return _ignored(entry, record.id, "older than the version that is known")
-        if known is not None and record.sha256 == known.sha256:
+        if record.live and record.last:
+            return _ignored(entry, record.id, "the end of a live video that is not known")
+        is_live = record.live or record.id in self._live
+        if known is not None and record.sha256 == known.sha256 and not is_live:
             known.source = _source(record)
             return Envelope(offset=entry.offset, events=(Redelivered(id=record.id),) if record.last else ())
-        if not self._continues(record):
+        if not record.live and not self._continues(record):
             return _ignored(entry, record.id, "a part without the parts before it")
-        events_before: tuple[Event, ...] = () if known is None else (Replaced(id=record.id), *self._stars.remove(known))
+        events_before: tuple[Event, ...] = () if known is None else (Replaced(id=record.id), *self._forget(known))
+        if record.live:
+            self._pending.pop(record.id, None)
+            self._live.begin(record.id, _source(record))
+            self._note_time(entry)
         envelope = self._describe([entry])[0]
         return Envelope(offset=entry.offset, events=(*events_before, *envelope.events))
+
+    def _apply_live(self, entry: Entry, record: Described, live: Live) -> Envelope:
+        """Apply what is not simply the next frame of a live video."""
+        if record.last and live.running:
+            live.ended = True
+            return Envelope(offset=entry.offset, events=self._live.end(live, self._told(entry, live)))
+        if record.last or record.pts[0] in self._live.frames(live):
+            live.ended |= record.last
+            return Envelope(offset=entry.offset, events=(Redelivered(id=live.id),))
+        if live.ended:
+            return _ignored(entry, live.id, "after the end of the live video")
+        if record.pts[0] < live.oldest:
+            return _ignored(entry, live.id, "older than the frames that are kept")
+        self._live.resume(live)
+        self._live.make_room(live)
+        self._note_time(entry)
+        return self._describe([entry])[0]
+
+    def _note_time(self, entry: Entry) -> None:
+        if isinstance(entry.record, Described) and (live := self._live.get(entry.record.id)) is not None:
+            live.newest_ms = max(live.newest_ms, entry.timestamp_ms)
+
+    def _told(self, entry: Entry, live: Live, running: bool = False) -> list[Rolling] | None:
+        """Return what was published of a live video's frame or, not running, of its end; None if it is not known."""
+        published = self._published.get(entry.offset)
+        if published is None:
+            return None
+        rolling = [event for event in published.events if isinstance(event, Rolling)]
+        return [one for one in rolling if (one.verdict.id, one.verdict.running) == (live.id, running)]
+
+    def _forget(self, item: Item) -> list[ReHeaded]:
+        events = self._stars.remove(item)
+        self._live.forget(item)
+        return events
 
     def _take_down(self, record: Removed) -> Iterator[Event]:
         self._removed.add(record.id)
         self._pending.pop(record.id, None)
         known = self.items.named(record.id)
         if known is not None:
-            yield from self._stars.remove(known)
+            yield from self._forget(known)
             yield RemovedEvent(id=record.id)
 
     # -- described items, a batch at a time ----------------------------------------------------------------------
@@ -265,15 +325,23 @@ class State:
         records = [entry.record for entry in entries if isinstance(entry.record, Described)]
         if not records:
             return []
-        pendings = [self._part(record) for record in records]
-        self._append(records, pendings)
+        holders = [self._live.get(record.id) or self._part(record) for record in records]
+        rows = self._append(records, holders)
         # Only with the last part an item is compared, all of it, since what came between its parts is earlier too.
-        whole = [pending for pending, record in zip(pendings, records, strict=True) if record.last]
-        found = iter(self._candidates.of_batch([p.rows for p in whole], [p.first.kind for p in whole]))
+        compared = [
+            holder.rows if isinstance(holder, Pending) else own
+            for record, holder, own in zip(records, holders, rows, strict=True)
+            if record.last or record.live
+        ]
+        kinds = [record.kind for record in records if record.last or record.live]
+        found = iter(self._candidates.of_batch(compared, kinds))
         envelopes = []
-        for entry, record, pending in zip(entries, records, pendings, strict=True):
-            published = self._published.get(entry.offset)
-            events = (self._settle(pending, next(found), published),) if record.last else ()
+        for entry, record, holder, own in zip(entries, records, holders, rows, strict=True):
+            events: tuple[Event, ...] = ()
+            if isinstance(holder, Live):
+                events = self._take_frame(entry, record, holder, own, next(found))
+            elif record.last:
+                events = (self._settle(holder, next(found), self._published.get(entry.offset)),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
         self._heads.flush()
         return envelopes
@@ -284,31 +352,44 @@ class State:
             self._pending[record.id] = Pending(record, self.items.next_number())
         pending = self._pending[record.id]
         pending.parts = record.part + 1
-        pending.frames += len(record.pts)
         if record.last:
             del self._pending[record.id]
         return pending
 
-    def _append(self, records: Sequence[Described], pendings: Sequence[Pending]) -> None:
-        """Keep the descriptors of parts, and note their rows with the item of each."""
+    def _append(self, records: Sequence[Described], holders: Sequence[Pending | Live]) -> list[Ids]:
+        """Keep the descriptors of records, and return the rows of each."""
         embedded = _concatenate([record.embedded() for record in records])
         counts = [len(record.pts) for record in records]
-        first = len(self.rows)
+        before = [holder.frames if isinstance(holder, Pending) else 0 for holder in holders]
         rows = self.rows.append(
             sum(counts),
-            item=np.repeat([pending.number for pending in pendings], counts),
-            frame=np.concatenate([p.frames - n + np.arange(n) for p, n in zip(pendings, counts, strict=True)]),
+            item=np.repeat([holder.number for holder in holders], counts),
+            frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
             pts=np.concatenate([record.pts for record in records]),
             hash=embedded.hashes,
             speaks=embedded.detail >= MIN_DETAIL,
+            searched=embedded.detail >= MIN_DETAIL,
             background=self._evidence.background(embedded.vectors),
         )
         self._tables.vectors.append(rows, embedded.vectors)
-        for pending, stop in zip(pendings, (first + np.cumsum(counts)).tolist(), strict=True):
-            pending.ranges.append((first, stop))
-            first = stop
+        stop = int(rows[0]) if len(rows) else 0
+        for holder, count in zip(holders, counts, strict=True):
+            first, stop = stop, stop + count
+            if isinstance(holder, Live):
+                self._live.pass_over_still(holder, first)
+            else:
+                holder.frames += count
+                holder.ranges.append((first, stop))
+        return np.split(rows, np.cumsum(counts)[:-1])
 
-    def _settle(self, pending: Pending, pairs: Pairs, published: Verdict | None) -> Verdict:
+    def _take_frame(self, entry: Entry, record: Described, live: Live, row: Ids, pairs: Pairs) -> tuple[Rolling, ...]:
+        """Take in a frame of a live video."""
+        pairs = self._comparer.with_heads(pairs)
+        self.rows.shared[row] = self._comparer.sharers(pairs, 1)
+        told = self._told(entry, live, running=True)
+        return self._live.take(live, record.pts[0], int(row[0]), _source(record), pairs, told)
+
+    def _settle(self, pending: Pending, pairs: Pairs, published: Envelope | None) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in."""
         first = pending.first
         item = Item(
@@ -330,8 +411,9 @@ class State:
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
         found = self._comparer.matches(first, self._tables.side(item), pairs, taken_in=True)
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
-        if published is not None:
-            matches = list(published.matches)
+        said = next((event for event in published.events if isinstance(event, Verdict)), None) if published else None
+        if said is not None:
+            matches = list(said.matches)
         self._stars.add(item, matches)
         decision = matches[0].decision if matches else Decision.DISTINCT
         return Verdict(id=item.id, decision=decision, matches=tuple(matches))
@@ -339,6 +421,11 @@ class State:
 
 def _same(track: Track) -> Track:
     return track
+
+
+def _identity(record: Described) -> object:
+    """Return what two records of one batch must not have in common."""
+    return (record.id, record.pts) if record.live else record.id
 
 
 def _source(record: Described) -> tuple[int, int]:

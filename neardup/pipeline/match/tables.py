@@ -39,10 +39,10 @@ class Frames:
         running: more are to come.
     """
 
-    def __init__(self, pts: Iterable[float] = (), rows: Iterable[int] = ()) -> None:
+    def __init__(self, pts: Iterable[float] = (), rows: Iterable[int] = (), running: bool = True) -> None:
         self.pts = array("d", pts)
         self.rows = array("q", rows)
-        self.running = True
+        self.running = running
 
     def __len__(self) -> int:
         return len(self.pts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -201,11 +202,28 @@ def track(
     )
 
 
+def live_frame(item_id: str, pts: float, vector: Descriptors, **how: object) -> Described:
+    """Return the record of one frame, (1, d), of a live video."""
+    record = described(item_id, vector, kind=Kind.VIDEO, pts=[pts], seconds=pts, last=False, **how)  # type: ignore[arg-type]
+    return msgspec.structs.replace(record, live=True, sha256=f"{item_id} at {pts}".encode())
+
+
+def live_frames(item_id: str, vectors: Descriptors, pts: Iterable[float], **how: object) -> list[Described]:
+    """Return the records of frames of a live video."""
+    return [live_frame(item_id, float(t), vectors[n : n + 1], **how) for n, t in enumerate(pts)]
+
+
+def live_end(item_id: str) -> Described:
+    """Return the record that ends a live video."""
+    return Described(id=item_id, kind=Kind.VIDEO, live=True, last=True)
+
+
 class Log:
-    """Numbers records in order and applies them to a state."""
+    """Numbers records in order and applies them to a state; `now` is the log's time in seconds."""
 
     def __init__(self, state: State | None = None) -> None:
         self.state = state or a_state()
+        self.now = 0.0
         self._offset = 0
 
     def add(self, *records: Record | Sequence[Record]) -> list[Envelope]:
@@ -213,7 +231,7 @@ class Log:
         entries = []
         for one in records:
             for record in [one] if isinstance(one, Described | Removed) else one:
-                entries.append(Entry(self._offset, record))
+                entries.append(Entry(self._offset, record, round(1000 * self.now)))
                 self._offset += 1
         return self.state.apply(entries)
 

@@ -18,6 +18,7 @@ from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.snapshot import NOTHING, VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Envelope, Record, Removed, Verdict
+from neardup.pipeline.types import Decision
 from tests.pipeline.match.build import D, Film, a_calibration, at, edited, picture, times, video
 from tests.pipeline.match.test_batches import a_log as any_log
 from tests.pipeline.match.test_batches import assert_same
@@ -246,7 +247,8 @@ def test_a_crash_while_writing_leaves_a_whole_snapshot(tmp_path: Path, point: st
 
 def test_a_published_verdict_takes_the_place_of_the_one_found_now(tmp_path: Path) -> None:
     state = a_state_in(tmp_path)
-    first, missed = state.apply(entries([picture("a", 0), picture("b", 10)]), {1: Verdict(id="b", decision="distinct")})  # type: ignore[arg-type]
+    published = Envelope(offset=1, events=(Verdict(id="b", decision=Decision.DISTINCT),))
+    first, missed = state.apply(entries([picture("a", 0), picture("b", 10)]), {1: published})
     assert missed.events == (Verdict(id="b", decision=first.events[0].decision),)  # type: ignore[union-attr]
     (third,) = state.apply([Entry(2, picture("c", 12))])
     assert [match.reference for match in third.events[0].matches] == ["b", "a"]  # type: ignore[union-attr]
