@@ -57,6 +57,25 @@ GPU_MEMORY_BYTES = Gauge("neardup_gpu_memory_bytes", "GPU memory that torch hold
 MATCH_LEADS = Gauge("neardup_match_leads", "1 while this match worker publishes verdicts, 0 while it follows another.")
 MATCH_APPLIED = Gauge("neardup_match_applied_offset", "Offset of the log that the state stands for.")
 MATCH_ROWS = Gauge("neardup_match_descriptors", "Descriptors that the state holds, removed ones included.")
+MATCH_ITEMS = Gauge("neardup_match_items", "Items that the state holds.")
+INDEX_DESCRIPTORS = Gauge(
+    "neardup_index_descriptors",
+    "Descriptors that are searched: by scann, built over them, and one by one the tail that is newer.",
+    ["part"],
+)
+INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index: working file, searcher and tail.")
+INDEX_BUILDS = Counter(
+    "neardup_index_builds_total", "Builds of a searcher that ended: swapped-in, failed.", ["outcome"]
+)
+INDEX_BUILD_SECONDS = Gauge("neardup_index_build_seconds", "Seconds that the last build took that was swapped in.")
+CANARY_SEARCHES = Counter(
+    "neardup_index_canary_searches_total",
+    "Searches checked against all rows, a sample, by whether the nearest is near enough for a copy: near, far.",
+    ["nearest"],
+)
+CANARY_MISSES = Counter(
+    "neardup_index_canary_misses_total", "Those of them whose nearest had been missed.", ["nearest"]
+)
 MATCH_DIFFERED = Counter(
     "neardup_match_differed_total",
     "Published envelopes that a follower found otherwise, as it meets them.",

@@ -33,6 +33,7 @@ from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.workers import points, saver
+from neardup.workers.index_metrics import IndexMetrics
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.saver import Saver, SnapshotPolicy
@@ -108,6 +109,7 @@ class MatchWorker:
         self._fetched: deque[Fetched] = deque()
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
+        self._index_metrics = IndexMetrics()
         self._set_aside = 0
         self._spare_collector()
         self._check_log()
@@ -269,6 +271,8 @@ class MatchWorker:
         telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
         telemetry.MATCH_APPLIED.set(self._applied)
         telemetry.MATCH_ROWS.set(len(self._state.rows))
+        telemetry.MATCH_ITEMS.set(len(self._state.items))
+        self._index_metrics.tell(self._state.parts().index.status())
         lag = self._connections.log.lag() + len(self._fetched)
         telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
         return [

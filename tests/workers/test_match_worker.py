@@ -10,12 +10,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index.interface import Checked, Status
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.types import Decision
+from neardup.workers.index_metrics import IndexMetrics
 from neardup.workers.log import Tail, last_envelope, locate
 from neardup.workers.match import Connections, MatchWorker, claim_folder
 from neardup.workers.saver import SnapshotPolicy
@@ -375,3 +378,23 @@ def test_a_wide_item_is_followed_and_led_alike(tmp_path: Path) -> None:
     run(worker, broker)
     assert [one.offset for one in broker.published()] == [0, 1]
     worker.close()
+
+
+def test_what_the_index_does_can_be_seen(tmp_path: Path) -> None:
+    metrics, before = IndexMetrics(), sample("neardup_index_builds_total", outcome="swapped-in")
+    metrics.tell(Status(searcher=5, tail=2, builds=1, checked=Checked(near=3, near_missed=1)))
+    missed = sample("neardup_index_canary_misses_total", nearest="near")
+    metrics.tell(Status(searcher=7, tail=0, builds=2, checked=Checked(near=9, near_missed=3)))
+    assert sample("neardup_index_descriptors", part="scann") == 7
+    assert sample("neardup_index_builds_total", outcome="swapped-in") == before + 2
+    assert sample("neardup_index_canary_misses_total", nearest="near") == missed + 2
+    broker = Broker()
+    broker.append(picture("a", 0), picture("b", 90))
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    assert sample("neardup_match_items") == sample("neardup_index_descriptors", part="tail") == 2
+    worker.close()
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0

@@ -28,7 +28,11 @@ _SEARCHED_SHARE = 0.03
 
 
 class Build:
-    """One attempt. Start it, ask `is_done` now and then, take `result` once."""
+    """One attempt. Start it, ask `is_done` now and then, take `result` once.
+
+    Attributes:
+        seconds: how long it took, once done.
+    """
 
     def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int) -> None:
         """Start the process.
@@ -44,6 +48,7 @@ class Build:
         self._tree = tree_for(len(rows))
         self._outcome: Generation | PipelineError | None = None
         self._begin = time.monotonic()
+        self.seconds = 0.0
         vectors.flush(durable=False)
         job = folder.with_name(folder.name + ".job")
         self._files = [job, job.with_suffix(".npy")]
@@ -119,7 +124,8 @@ class Build:
             generation = Generation(self._folder, self._rows, self._end, self._tree)
         except PipelineError as error:
             return error
-        logger.info("index built rows=%d seconds=%.1f", len(self._rows), time.monotonic() - self._begin)
+        self.seconds = time.monotonic() - self._begin
+        logger.info("index built rows=%d seconds=%.1f", len(self._rows), self.seconds)
         return generation
 
 

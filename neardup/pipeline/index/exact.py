@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.flat import Flat, pick_device
+from neardup.pipeline.index.interface import Status
 from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
 from neardup.pipeline.index.store import Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
@@ -69,6 +70,10 @@ class ExactIndex:
         flat = Flat(self.dimension, self._device)
         flat.fill(store)
         self._store, self._flat = store, flat
+
+    def status(self) -> Status:
+        """See `Index.status`."""
+        return Status(tail=len(self._store), bytes=self._store.vectors.bytes + self._flat.bytes)
 
     def close(self) -> None:
         """See `Index.close`."""

@@ -36,6 +36,11 @@ class Flat:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the vectors."""
+        return len(self._blocks) * _BLOCK_ROWS * self._dimension * 4
+
     def add(self, rows: RowNumbers, vectors: Descriptors) -> None:
         """Add rows, numbered above all that were added before, with their unit vectors, float32 (n, d)."""
         self._add(rows, torch.from_numpy(vectors))

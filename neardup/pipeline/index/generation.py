@@ -41,6 +41,7 @@ class Generation:
     Attributes:
         end: the first row that is newer than all of its own.
         live: how many of its rows can still be found; kept up to date by `forget`.
+        bytes: how much memory the searcher takes, by its files.
     """
 
     def __init__(self, folder: Path, rows: RowNumbers, end: int, tree: Tree) -> None:
@@ -55,6 +56,8 @@ class Generation:
         self.folder, self.end, self.tree, self.live = folder, end, tree, len(rows)
         self._rows = rows
         self._asked: tuple[Descriptors, int] = (np.empty((0, 0), np.float32), 0)
+        with naming(folder, "look at a searcher"):
+            self.bytes = sum(path.stat().st_size for path in folder.iterdir())
         self._searcher = Searcher(folder)
         if self._searcher.size != len(rows):
             self._searcher.close()

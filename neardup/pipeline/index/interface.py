@@ -5,10 +5,45 @@ An index belongs to one thread at a time: whoever shares one between threads hol
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Searches checked against all rows, and those of them whose nearest neighbour had been missed.
+
+    Attributes:
+        near, near_missed: where that neighbour may be a copy. far, far_missed: where it is none.
+    """
+
+    near: int = 0
+    near_missed: int = 0
+    far: int = 0
+    far_missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to tell of an index.
+
+    Attributes:
+        searcher, tail: descriptors that an approximate searcher was built over, and those compared one by one.
+        bytes: of vectors and searcher, in memory and in working files.
+        builds, failed: searchers built since the start, and attempts that failed. build_seconds: of the last one built.
+        checked: see `canary`.
+    """
+
+    searcher: int = 0
+    tail: int = 0
+    bytes: int = 0
+    builds: int = 0
+    failed: int = 0
+    build_seconds: float = 0.0
+    checked: Checked = Checked()
 
 
 class Index(Protocol):
@@ -81,6 +116,9 @@ class Index(Protocol):
             ConfigError: there is no snapshot, it is damaged, or of an unknown format.
             SpaceError: it is of another space or dimension.
         """
+
+    def status(self) -> Status:
+        """Return what there is to tell."""
 
     def close(self) -> None:
         """Release files and processes. The index cannot be used afterwards."""

@@ -18,9 +18,11 @@ import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.build import Build
+from neardup.pipeline.index.canary import DEFAULT, Canary, CanaryPolicy
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.flat import Flat, pick_device
 from neardup.pipeline.index.generation import Generation, import_scann, restore
+from neardup.pipeline.index.interface import Status
 from neardup.pipeline.index.scratch import Scratch
 from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
 from neardup.pipeline.index.store import RowNumbers, Store
@@ -67,6 +69,7 @@ class ScannIndex:
         device: str = "auto",
         policy: Policy = Policy(),
         clock: Callable[[], float] = time.monotonic,
+        canary: CanaryPolicy = DEFAULT,
     ) -> None:
         """Make an empty index.
 
@@ -75,6 +78,7 @@ class ScannIndex:
             folder: where working files live while this object does; None takes the system's temporary folder.
             device: "auto", "cpu" or "cuda", where the tail is compared.
             clock: seconds, for waiting after a failed build and a removal.
+            canary: how many searches are checked for what they missed.
         Raises:
             ConfigError: ScaNN is not installed.
             DependencyError: the folder cannot be written.
@@ -88,7 +92,9 @@ class ScannIndex:
         self._store = Store(dimension, space, self._new_path("vectors"))
         self._generation: Generation | None = None
         self._tail = Flat(dimension, self._device)
+        self._canary = Canary(canary, clock)
         self._build: Build | None = None
+        self._builds, self._failed, self._build_seconds = 0, 0, 0.0
         self._leaving: threading.Thread | None = None
         self._failures = 0
         self._retry_at = -np.inf
@@ -141,10 +147,14 @@ class ScannIndex:
         check_k(k)
         check_vectors(queries, self.dimension)
         self.poll()
-        return self._store.rank(queries, self._candidates(queries, k), k)
+        found = self._store.rank(queries, self._candidates(queries, k), k)
+        if self._generation is not None:
+            self._canary.note(queries, found, len(self._store.vectors))
+        return found
 
     def poll(self) -> None:
         """Take over a build that is done, or start one that is due. Never waits; every other call does this too."""
+        self._canary.poll(self._store)
         if self._build is None:
             if self._is_due():
                 self.rebuild()
@@ -152,6 +162,7 @@ class ScannIndex:
             build, self._build = self._build, None
             try:
                 self._take_over(build.result())
+                self._builds, self._build_seconds = self._builds + 1, build.seconds
             except PipelineError as error:
                 self._put_off(error)
 
@@ -194,6 +205,7 @@ class ScannIndex:
             store.delete()
             raise
         self._drop()
+        self._canary.forget()
         self._store, self._generation = store, generation
         self._erase_at = np.inf
         if generation is not None:
@@ -201,8 +213,22 @@ class ScannIndex:
             self._plan_erasure(generation)
         self._fill_tail()
 
+    def status(self) -> Status:
+        """See `Index.status`."""
+        vectors, generation = self._store.vectors, self._generation
+        return Status(
+            searcher=0 if generation is None else generation.live,
+            tail=len(self._tail),
+            bytes=vectors.bytes + self._tail.bytes + (0 if generation is None else generation.bytes),
+            builds=self._builds,
+            failed=self._failed,
+            build_seconds=self._build_seconds,
+            checked=self._canary.checked,
+        )
+
     def close(self) -> None:
         """See `Index.close`."""
+        self._canary.close()
         self._drop()
         self._scratch.close()
 
@@ -271,6 +297,7 @@ class ScannIndex:
     def _put_off(self, error: PipelineError) -> None:
         wait = min(_LONGEST_RETRY_SECONDS, self._policy.retry_seconds * 2.0**self._failures)
         self._failures += 1
+        self._failed += 1
         self._retry_at = self._clock() + wait
         logger.warning("index build failed, retry_seconds=%.0f error=%s", wait, error)
 

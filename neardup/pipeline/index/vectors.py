@@ -65,6 +65,11 @@ class VectorFile:
         """The file; None in memory."""
         return self._rows.path
 
+    @property
+    def bytes(self) -> int:
+        """How much room the rows take."""
+        return len(self) * self._row.itemsize
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -95,9 +100,7 @@ class VectorFile:
 
     def read(self, rows: Rows) -> Descriptors:
         """Return rows as float32 (n, d), brought back to unit length; erased ones as zeros."""
-        vectors: Descriptors = self.records(rows)["vector"].astype(np.float32)
-        vectors /= np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), _SHORTEST)[:, None]
-        return vectors
+        return unit_rows(self.records(rows))
 
     def ids(self, rows: Rows) -> Ids:
         """Return the ids of rows, int64 (n,)."""
@@ -155,6 +158,13 @@ class VectorFile:
     def close(self) -> None:
         """Close the file without flushing it."""
         self._rows.close()
+
+
+def unit_rows(records: Records) -> Descriptors:
+    """Return the vectors of rows as they are stored as float32 (n, d), brought back to unit length."""
+    vectors: Descriptors = records["vector"].astype(np.float32)
+    vectors /= np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), _SHORTEST)[:, None]
+    return vectors
 
 
 class _RowArray:
