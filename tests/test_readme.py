@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import typer
+from prometheus_client import Counter
+from prometheus_client.registry import Collector
 
+from neardup.pipeline import telemetry
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.settings import PREFIX, Settings
 from neardup.workers.app import app
@@ -43,6 +46,13 @@ def test_every_setting_is_named(name: str) -> None:
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.value not in OF_THE_STREAM])
 def test_every_reason_for_skipping_is_named(reason: Reason) -> None:
     assert f"`{reason.value}`" in DOCUMENTS
+
+
+@pytest.mark.parametrize("metric", [one for one in vars(telemetry).values() if isinstance(one, Collector)], ids=str)
+def test_every_metric_is_told_with_its_labels_and_its_own_words(metric: Any) -> None:
+    name = metric.describe()[0].name + ("_total" if isinstance(metric, Counter) else "")
+    labels = f"{{{','.join(metric._labelnames)}}}" if metric._labelnames else ""
+    assert f"| `{name}{labels}` | {metric._documentation} |" in DOCUMENTS
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)

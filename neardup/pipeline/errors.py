@@ -4,7 +4,7 @@ PipelineError
   ConfigError        stop at start-up, naming the setting, the value and what was expected
   InvalidFrame       dead-letter (or skip) this item with its reason; go on with the next
   Backpressure       slow down and retry after `retry_after_seconds`; nothing is lost
-  DependencyError    a service, the disk or the GPU failed; retry a bounded number of times, then exit
+  DependencyError    a service, the disk or the GPU failed; a worker connects again, a command gives up
   UsageError         the caller's mistake; fix the call
     ShapeError         an array has the wrong shape or dtype
     EmptyIndexError    a search in an index that holds nothing

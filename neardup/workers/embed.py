@@ -39,7 +39,6 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
     CONSUMER_LAG,
     DEAD_LETTERED,
-    GPU_MEMORY_BYTES,
     IN_FLIGHT_BYTES,
     ITEMS_OUT,
     PAUSED,
@@ -49,6 +48,7 @@ from neardup.pipeline.types import Kind, Media
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
+from neardup.workers.gpu import watch_gpu
 from neardup.workers.group import keep_joining
 from neardup.workers.offsets import Offsets, Ticket
 from neardup.workers.outbox import Message, Outbox, make_producer
@@ -445,9 +445,7 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     """
     embedder = make_embedder(load_checkpoint(settings.model), settings.device)
     if "cuda" in embedder.engine:
-        import torch
-
-        GPU_MEMORY_BYTES.set_function(torch.cuda.memory_reserved)
+        watch_gpu()
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     _warm_up(embedder)
     return partial(EmbedWorker, settings, embedder)
