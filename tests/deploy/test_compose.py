@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from deploy.local.jars import kafka_version
 from deploy.local.kafka_node import SETTINGS as KAFKA_SETTINGS
 from deploy.local.redis_server import SETTINGS as REDIS_SETTINGS
 from neardup.pipeline.settings import PREFIX, Settings
+from neardup.workers.app import app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+PROGRAM: Any = typer.main.get_command(app)
+OURS = [name for name, service in SERVICES.items() if service["image"] == "neardup"]
+WORKERS = [name for name in OURS if SERVICES[name]["command"][0] == "worker"]
+
+
+def default_port(service: str) -> int:
+    """The port of a worker's metrics that its command has by itself."""
+    _, kind = SERVICES[service]["command"]
+    worker = PROGRAM.commands["worker"].commands[kind]
+    return next(int(option.default) for option in worker.params if option.name == "port")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, in order."""
+    text = re.sub(r"\\\n", " ", (ROOT / "deploy/docker/Dockerfile").read_text())
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
 
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
@@ -69,6 +91,69 @@ def test_kafkas_listeners_all_have_a_protocol() -> None:
     environment = SERVICES["kafka"]["environment"]
     for name in ("KAFKA_LISTENERS", "KAFKA_ADVERTISED_LISTENERS"):
         assert {listener.partition(":")[0] for listener in environment[name].split(",")} <= known
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_are_such_as_the_program_takes(name: str) -> None:
+    program, words = PROGRAM, list(SERVICES[name]["command"])
+    while hasattr(program, "commands"):
+        program = program.commands[words.pop(0)]
+    program.make_context(name, words)
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_is_asked_for_its_health_where_it_listens(name: str) -> None:
+    [address] = re.findall(r"http://[^']+", SERVICES[name]["healthcheck"]["test"][-1])
+    assert address == f"http://127.0.0.1:{default_port(name)}/healthz"
+    assert SERVICES[name]["environment"]["NEARDUP_HEALTH_HOST"] == "0.0.0.0"  # for Prometheus, in another container
+
+
+def test_prometheus_asks_each_worker_at_its_port() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [job] = config["scrape_configs"]
+    asked = {name: one["port"] for one in job["dns_sd_configs"] for name in one["names"]}
+    assert asked == {name: default_port(name) for name in WORKERS}
+    assert job.get("metrics_path", "/metrics") == "/metrics"
+
+
+def test_grafana_asks_prometheus() -> None:
+    [source] = yaml.safe_load((ROOT / "deploy/grafana/datasources/prometheus.yml").read_text())["datasources"]
+    host, port = source["url"].removeprefix("http://").split(":")
+    assert host in SERVICES
+    assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_what_is_written_to_is_a_volume() -> None:
+    named = set(COMPOSE["volumes"])
+    used = {mount.partition(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
+    assert {source for source in used if not source.startswith(".")} == named
+    dockerfile = instructions()
+    assert SERVICES["match"]["volumes"] == [f"data:{dict(dockerfile)['VOLUME']}"]
+    assert all(SERVICES[name]["read_only"] for name in OURS)
+
+
+def test_services_wait_for_such_as_there_are_and_can_say_that_they_are_ready() -> None:
+    for service in SERVICES.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            assert wanted["condition"] != "service_healthy" or "healthcheck" in SERVICES[name]
+
+
+def test_the_image_runs_the_program_as_an_unprivileged_user() -> None:
+    told = instructions()
+    assert {word for word, _ in told} <= {
+        "FROM", "WORKDIR", "ENV", "RUN", "COPY", "USER", "VOLUME", "ENTRYPOINT", "CMD"
+    }  # fmt: skip
+    last = dict(told)
+    [program] = json.loads(last["ENTRYPOINT"])
+    assert f'\n{program} = "neardup.workers.cli:main"\n' in (ROOT / "pyproject.toml").read_text()
+    assert json.loads(last["CMD"]) == ["--help"]
+    assert last["USER"] == "neardup"
+    assert told.index(("USER", "neardup")) < [word for word, _ in told].index("ENTRYPOINT")
+
+
+def test_copies_between_stages_name_a_stage() -> None:
+    text = (ROOT / "deploy/docker/Dockerfile").read_text()
+    assert set(re.findall(r"--from=(\w+)", text)) <= set(re.findall(r"^FROM \S+ AS (\w+)", text, re.MULTILINE))
 
 
 def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
