@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test format bench-scan bench-stream bench-index clean
+.PHONY: help demo services services-stop test format bench-scan bench-stream bench-index bench-match clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -10,6 +10,7 @@ help:
 	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
 	@echo 'make bench-stream speed of the stream, from Kafka to Redis (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
+	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
 	@echo 'make clean        remove the environment, the demo and caches'
 
 demo:
@@ -40,6 +41,10 @@ bench-stream:
 bench-index:
 	@scripts/environment demo,bench
 	@.venv/bin/python -m benchmarks.bench_index
+
+bench-match:
+	@scripts/environment demo,stream,bench
+	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_match
 
 clean:
 	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,348 @@
+"""Measure the match worker at a large size: batch times, quiet and while the index is built and the state written down.
+
+    python -m benchmarks.bench_match --rows 1000000
+
+The worker is the stream's own, with a log and a publisher in memory: records are decoded, searched, compared, decided
+and inserted, and their envelopes encoded, but no broker is asked. Before the measurement the state is filled by a short
+cut: rows go into the vector file, the tables and the index without being matched, and ScaNN is built once.
+
+Descriptors are made up, see `benchmarks.descriptors`; a tenth of the stream are near-duplicates of rows held, with up
+to 30 bits of their hash changed. Real feeds hold more that looks alike and is none; `bench_index` has the recall.
+
+A step of the worker is a batch of 256 items. Phases: quiet; while ScaNN is built anew and swapped in; while a snapshot
+is written; both at once; quiet again, with the tail that came meanwhile. Two times are given for what happened in a
+batch: the longest, and the longest beyond the median of the twenty before it, which is what it had to wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.descriptors import Population, near
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.make import read_calibration
+from neardup.pipeline.match.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.state import State
+from neardup.pipeline.messages import Described, Envelope, pack_hashes, pack_vectors
+from neardup.pipeline.types import Kind
+from neardup.workers.log import Fetched, encode
+from neardup.workers.match import BATCH_RECORDS, Connections, MatchWorker
+from neardup.workers.saver import SnapshotPolicy
+
+CHUNK = 16384
+COPIES = 0.1
+SPEAKING = 50
+NEVER = 10**12
+
+
+class Log:
+    """The log and the verdicts in memory: hands out what it was offered, keeps nothing."""
+
+    topic = "bench"
+
+    def __init__(self, end: int = 0) -> None:
+        self._end = end
+        self._offered: list[Fetched] = []
+
+    def offer(self, records: Sequence[Described]) -> None:
+        self._offered = [Fetched(self._end + n, 0, encode(record)) for n, record in enumerate(records)]
+        self._end += len(records)
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]:  # noqa: ARG002
+        offered, self._offered = self._offered, []
+        return offered
+
+    def begin(self) -> int:
+        return 0
+
+    def end(self) -> int:
+        return self._end
+
+    def position(self) -> int:
+        return self._end
+
+    def lag(self) -> int:
+        return 0
+
+    def seek(self, offset: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Leads:
+    """Is alone in its group."""
+
+    def held(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Encodes:
+    """Makes bytes of envelopes, and counts decisions."""
+
+    def __init__(self) -> None:
+        self.decisions: dict[str, int] = defaultdict(int)
+
+    def publish(self, envelopes: Sequence[Envelope]) -> None:
+        for one in envelopes:
+            encode(one)
+            for event in one.events:
+                self.decisions[str(getattr(event, "decision", "other")).lower()] += 1
+
+    def close(self) -> None:
+        pass
+
+
+class Filled(Snapshots):
+    """Snapshots that begin with a state of so many rows."""
+
+    def __init__(self, folder: Path, population: Population, rows: int, reached: Callable[[str], object]) -> None:
+        super().__init__(folder, reached)
+        self._population = population
+        self._size = rows
+
+    def load(self, state: State) -> int:
+        """Fill the tables, the vector file and the index, and wait for ScaNN."""
+        rng = np.random.default_rng(1)
+        parts = state.parts()
+        rows = Rows()
+        for start in range(0, self._size, CHUNK):
+            count = min(CHUNK, self._size - start)
+            numbers = np.arange(start, start + count, dtype=np.int64)
+            vectors = self._population.take(count)
+            parts.vectors.append(numbers, vectors)
+            hashes = rng.integers(0, 256, (count, 32), dtype=np.uint8)
+            rows.append(count, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True, background=0.2)
+            parts.index.add(numbers, parts.vectors.read(numbers))
+        items = Items()
+        items.restore((_item(n, rng.bytes(48)) for n in range(self._size)), self._size)
+        assert isinstance(parts.index, ScannIndex)
+        parts.index.wait()
+        if parts.index.tail_rows:
+            raise SystemExit("the build failed; see the log")
+        state.restore(items, rows, {}, set(), [])
+        return self._size - 1
+
+
+def _item(number: int, content: bytes) -> Item:
+    return Item(
+        number=number,
+        id=f"item-{number}",
+        kind=Kind.IMAGE,
+        sha256=content[:32],
+        pixels_digest=content[32:],
+        source=(0, number),
+        seconds=0.0,
+        ranges=((number, number + 1),),
+        head=number,
+    )
+
+
+class Stream:
+    """Makes records without end."""
+
+    def __init__(self, population: Population, state: State, rows: int) -> None:
+        self._population, self._state, self._rows = population, state, rows
+        self._rng = np.random.default_rng(2)
+        self._number = rows
+
+    def batch(self) -> list[Described]:
+        vectors = self._population.take(BATCH_RECORDS)
+        hashes = self._rng.integers(0, 256, (BATCH_RECORDS, 32), dtype=np.uint8)
+        copies = np.flatnonzero(self._rng.random(BATCH_RECORDS) < COPIES)
+        sources = self._rng.integers(0, self._rows, len(copies))
+        parts = self._state.parts()
+        vectors[copies] = near(parts.vectors.read(sources), self._rng)
+        changed = self._rng.random((len(copies), 256)) < self._rng.uniform(0, 30 / 256, (len(copies), 1))
+        hashes[copies] = parts.rows.hash[sources] ^ np.packbits(changed, axis=1)
+        return [self._record(vectors[n : n + 1], hashes[n : n + 1]) for n in range(BATCH_RECORDS)]
+
+    def _record(self, vector: Any, hashes: Any) -> Described:
+        self._number += 1
+        content = hashlib.sha256(str(self._number).encode()).digest()
+        return Described(
+            id=f"item-{self._number}",
+            kind=Kind.IMAGE,
+            sha256=content,
+            pixels_digest=content[:16],
+            source_partition=0,
+            source_offset=self._number,
+            dimension=vector.shape[1],
+            pts=(0.0,),
+            vectors=pack_vectors(vector),
+            hashes=pack_hashes(hashes),
+            detail=bytes([SPEAKING]),
+        )
+
+
+class Bench:
+    """A worker, what it is fed with, and the clock beside it."""
+
+    def __init__(self, checkpoint: Checkpoint, rows: int, folder: Path) -> None:
+        population = Population(checkpoint.background, np.random.default_rng(0))
+        dimension = checkpoint.architecture.dimension
+        calibration = read_calibration(checkpoint)
+        self.index = ScannIndex(dimension, checkpoint.space, folder, "auto", Policy(min_rows=rows))
+        self.state = State(
+            self.index,
+            VectorFile(folder / VECTORS, dimension, checkpoint.space),
+            Evidence(checkpoint.background, calibration.hash_weight),
+            calibration,
+        )
+        self.log, self.publisher = Log(rows), Encodes()
+        self.writing = False
+        self._marks: list[str] = []
+        self.worker = MatchWorker(
+            Connections(self.log, Log(), Leads, lambda: self.publisher),  # type: ignore[arg-type]
+            self.state,
+            Filled(folder, population, rows, self._reached),
+            dimension,
+            SnapshotPolicy(records=NEVER, seconds=NEVER),
+            reached=self._reached,
+        )
+        self._stream = Stream(population, self.state, rows)
+        gc.callbacks.append(self._collecting)
+        while not self.worker.leads:
+            self.worker.step()
+
+    def step(self) -> tuple[float, str]:
+        """Return the seconds of one batch, and what else happened in it."""
+        self.log.offer(self._stream.batch())
+        self._marks = []
+        building, covered = self.index.is_building, len(self.index) - self.index.tail_rows
+        started = time.perf_counter()
+        self.worker.step()
+        seconds = time.perf_counter() - started
+        if self.index.is_building and not building:
+            self._marks.append("build begun")
+        if len(self.index) - self.index.tail_rows > covered:
+            self._marks.append("build swapped in")
+        return seconds, ", ".join(self._marks) or "none of these"
+
+    def begin_snapshot(self) -> None:
+        """Make a snapshot due with the next step."""
+        self.writing = True
+        self.worker._saver.policy = SnapshotPolicy(records=1, seconds=NEVER)
+
+    def searcher_memory(self) -> int:
+        """Return the resident memory of ScaNN's process in MiB."""
+        generation = self.index._generation
+        return 0 if generation is None else resident(generation._searcher.process.pid)
+
+    def _reached(self, name: str) -> None:
+        if name == "snapshot-begun":
+            self.worker._saver.policy = SnapshotPolicy(records=NEVER, seconds=NEVER)
+        if name == "snapshot-ended":
+            self.writing = False
+        if name in ("snapshot-begun", "snapshot-ended"):
+            self._marks.append(name.replace("-", " "))
+
+    def _collecting(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2:
+            self._marks.append("garbage collected")
+
+
+def measure(bench: Bench, name: str, going_on: Callable[[int], bool]) -> list[tuple[float, str]]:
+    """Step while something goes on, and print a row of the table."""
+    steps: list[tuple[float, str]] = []
+    started = time.perf_counter()
+    while going_on(len(steps)):
+        steps.append(bench.step())
+    seconds = np.array([one for one, _ in steps])
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+    print(
+        f"| {name} | {len(steps)} | {p50:.0f} | {p99:.0f} | {seconds.max() * 1000:.0f} | "
+        f"{BATCH_RECORDS / seconds.mean():,.0f} | {time.perf_counter() - started:.0f} |",
+        flush=True,
+    )
+    return steps
+
+
+def run(rows: int, quiet: int, folder: Path) -> None:
+    """Print the tables."""
+    checkpoint = load_checkpoint("default")
+    started = time.perf_counter()
+    bench = Bench(checkpoint, rows, folder)
+    print(f"filled with {rows:,} rows in {time.perf_counter() - started:.0f} s; {about()}\n")
+    print("| phase | batches | p50 ms | p99 ms | longest ms | items/s | lasted s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    measure(bench, "(warm-up)", lambda n: n < 20)
+    steps = measure(bench, "quiet", lambda n: n < quiet)
+    memory = resident()
+
+    bench.index.rebuild()
+    steps += measure(bench, "ScaNN built anew", lambda _: bench.index.is_building)
+    bench.begin_snapshot()
+    steps += measure(bench, "snapshot", lambda _: bench.writing)
+    bench.index.rebuild()
+    bench.begin_snapshot()
+    steps += measure(bench, "both at once", lambda _: bench.index.is_building or bench.writing)
+    steps += measure(bench, "quiet again", lambda n: n < quiet)
+
+    print("\n| in the batch | times | longest ms | longest wait ms |\n| --- | ---: | ---: | ---: |")
+    by_cause: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for place, (seconds, cause) in enumerate(steps):
+        usual = float(np.median([before for before, _ in steps[max(0, place - 20) : place] or steps[:20]]))
+        by_cause[cause].append((seconds * 1000, (seconds - usual) * 1000))
+    for cause, times in sorted(by_cause.items()):
+        longest, waited = np.max(times, axis=0)
+        print(f"| {cause} | {len(times)} | {longest:.0f} | {waited:.0f} |")
+    status = bench.index.status()
+    print(f"\nmemory, MiB: worker {memory}, at the end {resident()}; searcher {bench.searcher_memory()}")
+    print(f"last build: {status.build_seconds:.0f} s; canary: {status.checked}")
+    print("decisions:", dict(bench.publisher.decisions), "rows:", len(bench.state.rows))
+    started = time.perf_counter()
+    bench.worker.drain(7)
+    print(f"drained in {time.perf_counter() - started:.1f} s")
+    bench.worker.close()
+
+
+def resident(process: int | str = "self") -> int:
+    """Return the resident memory of a process in MiB, mapped files included."""
+    (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
+
+
+def about() -> str:
+    """Return what the figures stand on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
+    return f"{len(os.sched_getaffinity(0))} cores of {', '.join(models)}, {torch.get_num_threads()} threads of torch"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="descriptors held at the start (%(default)s)")
+    parser.add_argument("--quiet", type=int, default=100, help="batches of the quiet phase (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to write, some 3 GB; by default a temporary folder")
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        run(arguments.rows, arguments.quiet, Path(name))
+
+
+if __name__ == "__main__":
+    main()
