@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,6 +71,8 @@ class Comparer:
 
     def with_heads(self, pairs: Pairs) -> Pairs:
         """Leave out references that are no heads, or no more."""
+        if not len(pairs.reference):
+            return pairs
         numbers, place = np.unique(self._tables.rows.item[pairs.reference], return_inverse=True)
         items = [self._tables.items.get(number) for number in numbers.tolist()]
         is_head = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
@@ -93,11 +96,12 @@ class Comparer:
         """Yield the pairs of each head, the earliest first."""
         numbers = self._tables.rows.item[pairs.reference]
         order = np.argsort(numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        for where in np.split(order, starts[1:]) if order.size else []:
-            reference = self._tables.items.get(int(numbers[where[0]]))
+        numbers = numbers[order]
+        starts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
+        for start, stop in pairwise(starts) if len(numbers) else ():
+            reference = self._tables.items.get(int(numbers[start]))
             if reference is not None and reference.is_head:
-                yield reference, pairs.take(where)
+                yield reference, pairs.take(order[start:stop])
 
     def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
         return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)

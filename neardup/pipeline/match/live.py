@@ -57,6 +57,7 @@ class Live:
         oldest: seconds before which frames are forgotten.
         searched: row of the frame that was put into the index last, -1 before the first.
         ended: its end marker came.
+        copies: numbers of items that were found to show it, so that it is never said to show them.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Live:
     searched: int = -1
     running: bool = True
     ended: bool = False
+    copies: set[int] = field(default_factory=set)
     sightings: dict[int, Sighting] = field(default_factory=dict)
 
 
@@ -159,6 +161,11 @@ class LiveVideos:
             self._tables.rows.searched[dropped] = False
             live.oldest = frames.pts[0]
 
+    def note_copy(self, reference: str, number: int) -> None:
+        """Remember that an item shows this reference, if that is a live video: a screenshot, a clip."""
+        if (live := self._live.get(reference)) is not None and not live.ended:
+            live.copies.add(number)
+
     def take(
         self, live: Live, pts: float, row: int, source: tuple[int, int], pairs: Pairs, told: Sequence[Rolling] | None
     ) -> tuple[Rolling, ...]:
@@ -223,8 +230,10 @@ class LiveVideos:
             if sighting.new >= (1 if is_over else sighting.wait):
                 window = window or self._window(frames)
                 self._look_at(live, sighting, window)
-            reference = self._tables.items.get(sighting.reference)
-            if reference is None or (sighting.match is None and sighting.last < begin):
+            if sighting.last < begin:
+                sighting.votes.clear()
+            gone = self._tables.items.get(sighting.reference) is None
+            if gone or (sighting.match is None and sighting.last < begin):
                 del live.sightings[sighting.reference]
         matched = [one for one in live.sightings.values() if one.match is not None]
         if len(matched) > MAX_MATCHED:
@@ -237,7 +246,7 @@ class LiveVideos:
     def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
         reference = self._tables.items.get(sighting.reference)
         sighting.looked(window.begin)
-        if reference is None or not sighting.votes:
+        if reference is None or reference.number in live.copies or not sighting.votes:
             return
         sight = self._see(live, sighting, window, reference)
         if sight is not None:
@@ -285,6 +294,7 @@ class LiveVideos:
         for event in events:
             for match in event.verdict.matches:
                 self._adopt(live, match)
+                self.note_copy(match.reference, live.number)
             if event.flagged is not None and (sighting := self._adopt(live, event.flagged)) is not None:
                 sighting.flagged = event.flagged.decision
         if events:

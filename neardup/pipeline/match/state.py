@@ -415,6 +415,8 @@ class State:
         if said is not None:
             matches = list(said.matches)
         self._stars.add(item, matches)
+        for match in matches:
+            self._live.note_copy(match.reference, item.number)
         decision = matches[0].decision if matches else Decision.DISTINCT
         return Verdict(id=item.id, decision=decision, matches=tuple(matches))
 

@@ -15,7 +15,7 @@ from neardup.pipeline.match.decide import Side
 from neardup.pipeline.match.evidence import Pictures
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.segments import Track
-from neardup.pipeline.types import Descriptors, Ids
+from neardup.pipeline.types import Descriptors, Ids, Kind
 
 READ_WHOLE = 1024
 """Frames up to which all descriptors of a video are read at once."""
@@ -109,14 +109,15 @@ class Tables:
         )
 
     def side(self, item: Item) -> Side:
-        """Return an item as a comparison needs it; its frames are read at most once, when they are asked for."""
+        """Return an item as a comparison needs it; the frames of a video are read at most once, when asked for."""
         live = self.live.get(item.number)
 
-        @cache  # a query is compared with many
         def track() -> Track:
             return self.track(self.rows_of(item), live.pts[0] if live else 0.0, item.seconds)
 
-        return Side(item.kind, track, running=live is not None and live.running)
+        # a video is compared with many, an image's frame is not asked for
+        once = cache(track) if item.kind is Kind.VIDEO else track
+        return Side(item.kind, once, running=live is not None and live.running)
 
 
 class _Stored:
