@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.embedder import Embedder, make_embedder
+from neardup.pipeline.embed.embedder import Embedder, has_cuda, make_embedder
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Pixels
@@ -37,7 +36,10 @@ def checkpoint() -> Checkpoint:
 def engines(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Embedder]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield {engine: make_embedder(checkpoint, device="cpu", engine=engine, threads=1) for engine in ENGINES}
+        engines = {engine: make_embedder(checkpoint, device="cpu", engine=engine, threads=1) for engine in ENGINES}
+        if has_cuda(certain=False):
+            engines["cuda"] = make_embedder(checkpoint, device="cuda")
+        yield engines
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def tiles(checkpoint: Checkpoint) -> Pixels:
     return np.stack([*tiles, *(tile[:, ::-1] for tile in tiles), *(tile // 2 for tile in tiles)])
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, pytest.param("cuda", marks=pytest.mark.gpu)])
 def embedder(request: pytest.FixtureRequest, engines: dict[str, Embedder]) -> Embedder:
     return engines[request.param]
 
@@ -129,7 +131,10 @@ def test_calls_from_several_threads_do_not_mix(embedder: Embedder, tiles: Pixels
         assert (vectors * expected[start:]).sum(axis=1).min() >= BATCH_COSINE
 
 
-def test_another_thread_runs_while_the_network_computes(embedder: Embedder, tiles: Pixels) -> None:
+@pytest.mark.parametrize("engine", ENGINES)  # a GPU is through before another thread has had its turns
+def test_another_thread_runs_while_the_network_computes(
+    engines: dict[str, Embedder], engine: str, tiles: Pixels
+) -> None:
     many = np.concatenate([tiles] * 8)
     longest, stop = 0.0, threading.Event()
 
@@ -144,7 +149,7 @@ def test_another_thread_runs_while_the_network_computes(embedder: Embedder, tile
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    embedder.embed(many)
+    engines[engine].embed(many)
     whole = time.perf_counter() - began
     stop.set()
     watcher.join()
@@ -169,7 +174,17 @@ def test_a_machine_without_a_gpu_gets_openvino(checkpoint: Checkpoint, tmp_path:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_gpu_agrees_with_the_cpu(engines: dict[str, Embedder], checkpoint: Checkpoint, tiles: Pixels) -> None:
-    cuda = make_embedder(checkpoint, device="cuda").embed(tiles).vectors
-    assert (cuda * engines["torch"].embed(tiles).vectors).sum(axis=1).min() >= ENGINE_COSINE
+def test_the_gpu_agrees_with_the_cpu(engines: dict[str, Embedder], tiles: Pixels) -> None:
+    cuda = engines["cuda"].embed(tiles).vectors
+    for name in ENGINES:
+        assert (cuda * engines[name].embed(tiles).vectors).sum(axis=1).min() >= ENGINE_COSINE
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 256, 300])
+def test_batches_of_any_size_keep_their_order_on_the_gpu(
+    engines: dict[str, Embedder], tiles: Pixels, count: int
+) -> None:
+    order = np.random.default_rng(count).integers(0, len(tiles), count)
+    alone = engines["cuda"].embed(tiles).vectors
+    assert (engines["cuda"].embed(tiles[order]).vectors * alone[order]).sum(axis=1).min() >= BATCH_COSINE

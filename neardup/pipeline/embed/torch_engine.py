@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import check_tiles
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.network import load_network
-from neardup.pipeline.types import Embedded, Pixels
+from neardup.pipeline.embed.lanes import Lanes
+from neardup.pipeline.embed.network import Siamese, load_network
+from neardup.pipeline.errors import PipelineError
+from neardup.pipeline.types import Descriptors, Embedded, Pixels
 
-CPU_BATCH, CUDA_BATCH = 8, 256
-"""Tiles in one pass: on a CPU as many as stay in the cache."""
+CPU_STEP = 8
+"""Tiles in one pass: as many as stay in the cache."""
 
 
 class TorchEmbedder:
@@ -26,21 +31,49 @@ class TorchEmbedder:
             torch.set_num_threads(threads)
         network = load_network(checkpoint).requires_grad_(False)
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device = torch.device(device)
         self._lock = threading.Lock()
         self.space = checkpoint.space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
         self.engine = f"torch {'bf16 on cuda' if device == 'cuda' else 'f32 on cpu'}"
+        self._lanes: Lanes | None = None
+        if device == "cuda":
+            with torch.inference_mode():
+                self._lanes = Lanes(in_bfloat16(self._network), torch.device(device), self.size, self.dimension)
 
     def embed(self, tiles: Pixels) -> Embedded:
-        """See `embedder.Embedder.embed`."""
+        """See `embedder.Embedder.embed`.
+
+        Raises:
+            PipelineError: the GPU failed, and this process cannot use it any more.
+        """
         check_tiles(tiles, self.size)
-        vectors = np.empty((len(tiles), self.dimension), np.float32)
-        cuda = self._device.type == "cuda"
-        step = CUDA_BATCH if cuda else CPU_BATCH
-        with self._lock, torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=cuda):
-            for start in range(0, len(tiles), step):
-                batch = torch.from_numpy(np.array(tiles[start : start + step])).to(self._device)
-                vectors[start : start + step] = self._network(batch).float().cpu().numpy()
-        hashes, detail = dct_hash(tiles)
+        with self._lock, torch.inference_mode():
+            if self._lanes is None:
+                vectors, (hashes, detail) = self._on_cpu(tiles), dct_hash(tiles)
+            else:
+                try:
+                    vectors, (hashes, detail) = self._lanes.run(tiles, partial(dct_hash, tiles))
+                except torch.AcceleratorError as error:
+                    raise PipelineError(f"the GPU failed, a new process has to begin: {error}") from error
         return Embedded(vectors=vectors, hashes=hashes, detail=detail)
+
+    def _on_cpu(self, tiles: Pixels) -> Descriptors:
+        vectors = np.empty((len(tiles), self.dimension), np.float32)
+        for start in range(0, len(tiles), CPU_STEP):
+            batch = torch.from_numpy(np.array(tiles[start : start + CPU_STEP]))
+            vectors[start : start + CPU_STEP] = self._network(batch).numpy()
+        return vectors
+
+
+def in_bfloat16(network: Siamese) -> Callable[[Tensor], Tensor]:
+    """Return the network as autocast runs it, but with weights that are bfloat16 once and for all (in place)."""
+    network.trunk.to(torch.bfloat16)
+    network.head.to(torch.bfloat16)
+    device = network.head.weight.device.type
+
+    def forward(tiles: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, cache_enabled=False):  # a graph must not rely on a cache
+            vectors: Tensor = network(tiles)
+        return vectors
+
+    return forward
