@@ -1,0 +1,284 @@
+"""One function for each thing that must hold when a run is over; each yields what is wrong, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.state import State
+from neardup.pipeline.messages import (
+    Described,
+    Envelope,
+    Ignored,
+    Redelivered,
+    Removed,
+    RemovedEvent,
+    Replaced,
+    Verdict,
+)
+from neardup.pipeline.store.memory import MemoryStore
+from neardup.pipeline.types import Decision, Exact
+from tests.faults.cluster import SPACE
+from tests.faults.content import BAD, SHARPEST, is_bad
+from tests.faults.observe import Observed, source
+from tests.faults.oracle import ByContent, Expected, by_state
+from tests.faults.schedule import Mode
+from tests.pipeline.match.build import D, a_calibration
+
+MISSED_SHARE = 0.01
+"""Of the duplicates, that an approximate search may miss."""
+_SAME_DISTANCE = 2e-3
+_encode = msgspec.msgpack.encode
+
+
+@dataclass
+class Count:
+    """What a run was about: how many verdicts there were, how many should name a copy, and how many did not."""
+
+    verdicts: int = 0
+    copies: int = 0
+    missed: int = 0
+
+
+def check(observed: Observed, mode: Mode, count: Count) -> list[str]:
+    """Return everything that is wrong with a run, and count."""
+    wrong = list(observed.wrong)
+    for one in CHECKS:
+        wrong += one(observed)
+    if len(observed.envelopes) == len(observed.log):
+        wrong += equals_the_oracle(observed, mode)
+        wrong += equals_the_content(observed, mode, count)
+        wrong += snapshot_stands_for_the_log(observed, mode)
+    return wrong
+
+
+# -- media to log ------------------------------------------------------------------------------------------------------
+
+
+def everything_sent_arrived(observed: Observed) -> Iterator[str]:
+    """Each good record of `media` is described in the log from its first part to its last, each null value removed."""
+    parts: dict[tuple[int, int], set[int]] = {}
+    whole: set[tuple[int, int]] = set()
+    for entry in observed.log:
+        if isinstance(entry.record, Described):
+            parts.setdefault(source(entry.record), set()).add(entry.record.part)
+            if entry.record.last and parts[source(entry.record)] >= set(range(entry.record.part)):
+                whole.add(source(entry.record))
+    removed = {entry.record.id for entry in observed.log if isinstance(entry.record, Removed)}
+    for one in observed.sent:
+        place, what = (one.partition, one.offset), one.action
+        if is_bad(what.content):
+            if place in parts:
+                yield f"bad record {one} is described in the log"
+        elif not what.content:
+            if what.key.decode() not in removed:
+                yield f"null value {one} removed nothing"
+        elif place not in whole:
+            yield f"record {one} is not whole in the log: parts {sorted(parts.get(place, ()))}"
+    strange = parts.keys() - {(one.partition, one.offset) for one in observed.sent} - {(-1, -1)}
+    if strange:
+        yield f"the log describes records that nobody sent: {sorted(strange)}"
+
+
+def dead_letters_are_the_bad_records(observed: Observed) -> Iterator[str]:
+    """Each bad record, and no other, is a dead letter, as it came; twice only if a worker began anew in between."""
+    bad = {(one.partition, one.offset): one for one in observed.sent if is_bad(one.action.content)}
+    times: Counter[tuple[int, int]] = Counter()
+    for letter in observed.letters:
+        _, partition, offset = letter.source.rsplit("/", 2)
+        place = int(partition), int(offset)
+        times[place] += 1
+        if place not in bad:
+            yield f"dead letter {letter.source}, key {letter.key!r}, was good: {letter.reason} {letter.detail}"
+            continue
+        wanted = BAD[bad[place].action.content.partition(":")[2]]
+        if (letter.reason, letter.key) != (wanted, bad[place].action.key):
+            yield f"dead letter {letter.source} gives {letter.reason}, {letter.key!r}; {wanted} for {bad[place]}"
+    for place, one in bad.items():
+        if not times[place]:
+            yield f"bad record {one} is no dead letter"
+    for place, number in times.items():
+        if number > 1 + observed.chances:
+            yield f"{number} dead letters of media/{place}, and embed workers began anew {observed.chances} times"
+
+
+# -- log to verdicts ---------------------------------------------------------------------------------------------------
+
+
+def one_envelope_for_each_offset(observed: Observed) -> Iterator[str]:
+    """Envelope n is of offset n, and there are as many as records; their times are those of the records."""
+    found = [one.offset for one in observed.envelopes]
+    wanted = range(len(observed.log))
+    times = Counter(found)
+    for offset in wanted:
+        if times[offset] == 0:
+            yield f"offset {offset} of the log has no envelope"
+        elif times[offset] > 1:
+            yield f"offset {offset} of the log has {times[offset]} envelopes"
+    if strange := sorted(set(found) - set(wanted)):
+        yield f"envelopes of offsets that the log does not have: {strange}"
+    if found != sorted(found):
+        yield "envelopes are not in order"
+    for one in observed.envelopes:
+        if one.offset < len(observed.log):
+            record = observed.log[one.offset].record
+            produced = record.produced_ms if isinstance(record, Described) else 0
+            if (one.timestamp_ms, one.produced_ms) != (observed.times[one.offset], produced):
+                yield f"envelope {one.offset} has the times {one.timestamp_ms}, {one.produced_ms} of another record"
+
+
+def equals_the_oracle(observed: Observed, mode: Mode) -> Iterator[str]:
+    """With the exact index every event is the oracle's; with ScaNN they are, once its verdicts are taken over."""
+    published = {} if mode == "exact" else _published(observed)
+    for wanted, found in zip(by_state(observed.log, published), observed.envelopes, strict=True):
+        if _encode(wanted.events) != _encode(found.events):
+            yield f"offset {found.offset}: published {found.events}, the oracle says {wanted.events}"
+
+
+def equals_the_content(observed: Observed, mode: Mode, count: Count) -> Iterator[str]:
+    """Each accepted version has one verdict: a duplicate of an earlier live copy, or distinct where there is none."""
+    model = ByContent(observed)
+    for entry, envelope in zip(observed.log, observed.envelopes, strict=True):
+        wanted = model.take(entry)
+        if problem := _wrong_events(wanted, envelope):
+            yield f"offset {entry.offset}, {wanted.id}: {problem}; published {envelope.events}"
+        elif wanted.what == "verdict":
+            (verdict,) = (event for event in envelope.events if isinstance(event, Verdict))
+            count.verdicts += 1
+            count.copies += bool(wanted.copies)
+            if mode == "scann" and wanted.copies and not wanted.twins and verdict.decision is Decision.DISTINCT:
+                count.missed += 1
+            elif problem := _wrong_verdict(wanted, verdict, model):
+                yield f"offset {entry.offset}, {wanted.id}: {problem}; published {verdict}"
+    if count.missed > MISSED_SHARE * count.copies:
+        yield f"{count.missed} of {count.copies} copies were missed"
+
+
+def _wrong_events(wanted: Expected, envelope: Envelope) -> str:
+    """Return how the kinds of events are not what the record must lead to, "" if they are."""
+    kinds = Counter(type(event) for event in envelope.events)
+    main = {
+        "verdict": {Verdict: 1},
+        "part": {},
+        "redelivered": {Redelivered: 1},
+        "ignored": {Ignored: 1},
+        "removed": {RemovedEvent: 1},
+        "nothing": {},
+    }[wanted.what]
+    for kind in (Verdict, Redelivered, Ignored, RemovedEvent, Replaced):
+        number = wanted.replaces if kind is Replaced else main.get(kind, 0)
+        if kinds[kind] != number:
+            return f"{kinds[kind]} {kind.__name__}, wanted {int(number)} ({wanted.what})"
+    if any(event.id != wanted.id for event in envelope.events if hasattr(event, "id")):
+        return "events of another item"
+    return ""
+
+
+def _wrong_verdict(wanted: Expected, verdict: Verdict, model: ByContent) -> str:
+    if not wanted.copies:
+        return "" if verdict.decision is Decision.DISTINCT else "a copy of nothing that is there"
+    if verdict.decision is not Decision.DUPLICATE or not verdict.matches:
+        return f"copies {sorted(wanted.copies)[:5]} and was not found to"
+    for match in verdict.matches:
+        if match.reference not in wanted.copies:
+            return f"copies {sorted(wanted.copies)[:5]}, not {match.reference}"
+    best = verdict.matches[0]
+    if wanted.twins and (best.exact is not Exact.BYTES or best.identical_to not in wanted.twins):
+        return f"has the bytes of {sorted(wanted.twins)[:5]}, and is told to have those of {best.identical_to!r}"
+    if best.exact is Exact.NO:
+        nearest = _distance(model, verdict.id, best.reference)
+        if abs(nearest - best.distance) > _SAME_DISTANCE or nearest > 2 - 2 * SHARPEST:
+            return f"is at distance {nearest:.4f} from {best.reference}"
+    return ""
+
+
+def _distance(model: ByContent, one: str, other: str) -> float:
+    """Return the squared distance of the closest descriptors of two items, by their float16 vectors in the log."""
+    a, b = model.vectors(one).astype(np.float64), model.vectors(other).astype(np.float64)
+    return float(np.min(np.sum((a[:, None] - b[None]) ** 2, axis=-1)))
+
+
+# -- verdicts to Redis -------------------------------------------------------------------------------------------------
+
+
+def feed_holds_each_flagged_verdict_once(observed: Observed) -> Iterator[str]:
+    """The feed is, in order, the verdicts that are not distinct, and nothing else."""
+    wanted = [
+        (f"{envelope.offset}.{number}", event)
+        for envelope in observed.envelopes
+        for number, event in enumerate(envelope.events)
+        if isinstance(event, Verdict) and event.decision is not Decision.DISTINCT
+    ]
+    found = [(entry.event, entry.verdict) for entry in observed.flags.feed]
+    items = Counter((verdict.id, _encode(verdict)) for _, verdict in found)
+    allowed = Counter((verdict.id, _encode(verdict)) for _, verdict in wanted)
+    for key in items.keys() | allowed.keys():
+        if items[key] != allowed[key]:
+            yield f"the feed holds {key[0]} {items[key]} times, flagged {allowed[key]} times"
+    if [event for event, _ in found] != [event for event, _ in wanted]:
+        yield "the feed is not in the order of the events"
+
+
+def redis_is_what_the_verdicts_make_it(observed: Observed) -> Iterator[str]:
+    """Verdicts by item and members by head are those that a store in memory has after all envelopes."""
+    flags, store = observed.flags, MemoryStore()
+    store.apply(observed.envelopes)
+    if flags.applied != len(observed.log) - 1:
+        yield f"Redis stands for offset {flags.applied}, the log ends with {len(observed.log) - 1}"
+    said = {event.id for one in observed.envelopes for event in one.events if isinstance(event, Verdict)}
+    for item in sorted(said | flags.verdicts.keys()):
+        if (found := flags.verdicts.get(item)) != (wanted := store.verdict(item)):
+            yield f"Redis says {found} of {item}, the last verdict is {wanted}"
+    for head in sorted(said | flags.members.keys()):
+        if (found_members := flags.members.get(head, frozenset())) != (members := store.members(head)):
+            yield f"Redis has the members {sorted(found_members)} for {head}, wanted {sorted(members)}"
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def snapshot_stands_for_the_log(observed: Observed, mode: Mode) -> Iterator[str]:
+    """Each folder's newest snapshot, and the log after it, say what the log says that was applied in one go."""
+    published = _published(observed) if mode == "scann" else {}
+    for folder in sorted(observed.state_folder.glob("match-*")):
+        if not (folder / VECTORS).exists() or not Snapshots(folder).offsets():
+            continue
+        calibration = a_calibration()
+        with closing(
+            State(
+                ExactIndex(D, SPACE, device="cpu"),
+                VectorFile(folder / VECTORS, D, SPACE),
+                Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight),
+                calibration,
+            )
+        ) as state:
+            wanted = Snapshots(folder).offsets()[0]
+            offset = Snapshots(folder).load(state)
+            if offset != wanted:
+                yield f"{folder.name}: the snapshot of offset {wanted} cannot be read"
+            rest = observed.log[offset + 1 :]
+            for envelope in state.apply(rest, published):
+                if _encode(envelope.events) != _encode(observed.envelopes[envelope.offset].events):
+                    yield f"{folder.name}: from its snapshot of offset {offset} on it says {envelope.events}"
+
+
+def _published(observed: Observed) -> Mapping[int, Envelope]:
+    return {envelope.offset: envelope for envelope in observed.envelopes}
+
+
+CHECKS: tuple[Callable[[Observed], Iterator[str]], ...] = (
+    everything_sent_arrived,
+    dead_letters_are_the_bad_records,
+    one_envelope_for_each_offset,
+    feed_holds_each_flagged_verdict_once,
+    redis_is_what_the_verdicts_make_it,
+)

@@ -1,0 +1,402 @@
+"""Real processes: a broker and a Redis that serve many schedules, and the workers of one.
+
+Workers are killed by themselves, at the points that the schedule names, and started again here with what faults are
+left. Everything else that ends a worker is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+from redis import Redis
+
+from deploy.local.services import Services
+from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.messages import Removed
+from neardup.pipeline.settings import Settings
+from neardup.workers.log import Tail, encode, last_envelope
+from neardup.workers.topics import create_topics, open_admin, topic_names
+from tests.faults.content import READABLE, payload, row
+from tests.faults.schedule import Action, Event, Put, Row, Schedule
+from tests.faults.worker import PARTITIONS, Order
+from tests.faults.zygote import Start, Told
+from tests.pipeline.scan.build import a_checkpoint
+
+ROOT = Path(__file__).parents[2]
+SPACE = a_checkpoint().space
+DRAIN_SECONDS = 10.0
+SETTLE_SECONDS = 90.0
+YOUNG_SECONDS = 3.0
+"""A process that is told to end before that may not have learnt yet how to."""
+MOST_STARTS = 15
+PAUSED_SECONDS = 2.5
+"""Longer than a session: a leader so long paused is replaced."""
+
+
+class NotSettled(Exception):
+    """The workers did not get to the end of what there is."""
+
+
+class Lane:
+    """A broker, a Redis and what workers are forked from; one schedule at a time runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(a_checkpoint(), folder / "model.safetensors")
+        self.services = Services(folder / "services")
+        self.services.start()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"], stdin=pipe, stdout=pipe, cwd=ROOT, env=environment
+        )
+        assert self._zygote.stdout is not None
+        self._zygote.stdout.readline()  # it has imported everything
+        self._lock = threading.Lock()
+        self._hear: Callable[[Told], object] = lambda _: None
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def kafka(self) -> str:
+        """The broker's address."""
+        return self.services.environment["NEARDUP_KAFKA"]
+
+    @property
+    def redis(self) -> str:
+        """The URL of the database."""
+        return self.services.environment["NEARDUP_REDIS"]
+
+    def start_worker(self, start: Start) -> None:
+        """Fork a worker; what becomes of it is told to whoever hears."""
+        assert self._zygote.stdin is not None
+        with self._lock:
+            self._zygote.stdin.write(msgspec.json.encode(start) + b"\n")
+            self._zygote.stdin.flush()
+
+    def heard_by(self, hear: Callable[[Told], object]) -> None:
+        """Tell everything from now on to this one."""
+        self._hear = hear
+
+    def close(self) -> None:
+        """End it all."""
+        assert self._zygote.stdin is not None
+        with suppress(BrokenPipeError):
+            self._zygote.stdin.close()
+        self._zygote.wait(10)
+        assert self._zygote.stdout is not None
+        self._zygote.stdout.close()
+        self.services.stop()
+
+    def _listen(self) -> None:
+        assert self._zygote.stdout is not None
+        decode = msgspec.json.Decoder(Told).decode
+        with suppress(ValueError):  # closed
+            for line in self._zygote.stdout:
+                self._hear(decode(line))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A record of `media` and where it is."""
+
+    action: Put
+    partition: int
+    offset: int
+
+
+@dataclass
+class _Worker:
+    name: str
+    pid: int = 0
+    starts: int = 0
+    started_at: float = 0.0
+    faults_done: int = 0
+    wanted: bool = True
+    """It is started again when it ends."""
+    asked_at: float | None = None
+    """When it was told to end."""
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Cluster:
+    """The workers of one schedule, with topics, a state folder and an empty Redis of their own."""
+
+    def __init__(self, lane: Lane, schedule: Schedule, folder: Path, mutation: str = "") -> None:
+        self._lane, self._schedule, self._folder, self._mutation = lane, schedule, folder, mutation
+        folder.mkdir(parents=True)
+        self.settings = Settings(
+            kafka=lane.kafka,
+            redis=lane.redis,  # type: ignore[arg-type]
+            topic_prefix=f"{schedule.mode}-{schedule.seed}-{uuid.uuid4().hex[:8]}",
+            media_partitions=PARTITIONS,
+        )
+        self.names = topic_names(self.settings.topic_prefix, SPACE)
+        self.sent: list[Sent] = []
+        self.rows: dict[int, str] = {}
+        """Content of the rows that were written to the log, by offset."""
+        self.wrong: list[str] = []
+        """What ended otherwise than it should."""
+        self._workers = {name: _Worker(name) for name in schedule.workers}
+        self._given_up = False
+        self._lock = threading.RLock()
+        self._group = f"{self.settings.topic_prefix}.embed.{SPACE}"
+        self._media = [TopicPartition(self.names.media, number) for number in range(PARTITIONS)]
+        with open_admin(self.settings) as admin:
+            create_topics(admin, SPACE, self.settings)
+        with Redis.from_url(lane.redis) as redis:
+            redis.flushdb()
+        self._producer = KafkaProducer(bootstrap_servers=lane.kafka, acks="all", linger_ms=2)
+        lane.heard_by(self._hear)
+        for worker in self._workers.values():
+            self._start(worker)
+
+    @property
+    def state_folder(self) -> Path:
+        """Where match workers keep their state."""
+        return self._folder / "state" / self.names.log
+
+    @property
+    def faults_fired(self) -> int:
+        """How many of the schedule's faults have happened."""
+        return sum(self._fired(worker) for worker in self._workers.values())
+
+    def deaths(self, kind: str) -> int:
+        """Return how often a process of this kind ended before it was asked to."""
+        return sum(worker.starts - 1 for worker in self._workers.values() if worker.name.startswith(kind))
+
+    # -- what the schedule asks for --------------------------------------------------------------------------------
+
+    def send(self, actions: Sequence[Action]) -> None:
+        """Write records, and return when the broker has them."""
+        futures = [(action, self._write(action)) for action in actions]
+        self._producer.flush(timeout=60)
+        for action, future in futures:
+            told = future.get(timeout=60)
+            if isinstance(action, Put):
+                self.sent.append(Sent(action, told.partition, told.offset))
+            elif isinstance(action, Row):
+                self.rows[told.offset] = action.content
+
+    def happen(self, event: Event) -> None:
+        """Do something to the services, or to workers, and return when it is over."""
+        what: Mapping[str, Callable[[], None]] = {
+            "kafka-killed": lambda: self._restart("kafka", signal.SIGKILL),
+            "kafka-stopped": lambda: self._restart("kafka", signal.SIGTERM),
+            "redis-killed": lambda: self._restart("redis", signal.SIGKILL),
+            "redis-lost": self._lose_redis,
+            "replayed": self._replay,
+            "match-paused": self._pause_match,
+        }
+        if event:
+            what[event]()
+
+    def settle(self) -> None:
+        """Return when everything that was sent has gone all the way.
+
+        Raises:
+            NotSettled: that takes too long.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        with (
+            closing(KafkaConsumer(bootstrap_servers=self._lane.kafka, group_id=self._group)) as group,
+            closing(Tail(self.settings, self.names.log)) as log,
+            closing(Tail(self.settings, self.names.verdicts)) as verdicts,
+            Redis.from_url(self._lane.redis) as redis,
+        ):
+            ends = group.end_offsets(self._media)
+            while True:
+                committed = {place: group.committed(place) or 0 for place in self._media}
+                end = log.end() - 1
+                applied = int(redis.get(f"nd:{{{SPACE}}}:applied") or -1)
+                if committed == ends and applied == end == last_envelope(verdicts) and end == log.end() - 1:
+                    return
+                if self._given_up or time.monotonic() > deadline:
+                    raise NotSettled(
+                        f"in {SETTLE_SECONDS:.0f} s: `media` is committed up to {sorted(committed.values())} of "
+                        f"{sorted(ends.values())}, the last envelope is {last_envelope(verdicts)} of {end}, and Redis "
+                        f"stands at {applied}"
+                    )
+                time.sleep(0.05)
+
+    def await_index(self, seconds: float = 30) -> None:
+        """Return when a match worker searches with ScaNN."""
+        deadline = time.monotonic() + seconds
+        while not any("index built" in path.read_text() for path in self._folder.glob("match-*.log")):
+            if time.monotonic() > deadline:
+                raise NotSettled(f"no index was built in {seconds:.0f} s")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ask all workers to end, which they must with 0 and in time."""
+        self._end(list(self._workers.values()))
+        self._producer.close(timeout=2)
+
+    def kill(self) -> None:
+        """End what is left, at once."""
+        with self._lock:
+            for worker in self._workers.values():
+                worker.wanted = False
+                if worker.pid and not worker.ended.is_set():
+                    _signal_group(worker.pid, signal.SIGKILL)
+        self._producer.close(timeout=0)
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def _start(self, worker: _Worker) -> None:
+        faults = self._schedule.workers[worker.name]
+        worker.pid = 0
+        worker.starts += 1
+        worker.started_at = time.monotonic()
+        worker.ended.clear()
+        worker.asked_at = None
+        kind = worker.name.partition("-")[0]
+        order = Order(
+            kind=kind,
+            mode=self._schedule.mode,
+            batches=self._schedule.batches,
+            faults=faults[worker.faults_done :],
+            first=worker.faults_done,
+            fired=str(self._folder / f"{worker.name}.fired"),
+            mutation=self._mutation,
+        )
+        environment = {
+            "NEARDUP_KAFKA": self._lane.kafka,
+            "NEARDUP_REDIS": self._lane.redis,
+            "NEARDUP_TOPIC_PREFIX": self.settings.topic_prefix,
+            "NEARDUP_MODEL": str(self._lane.folder / "model.safetensors"),
+            "NEARDUP_THREADS": "2",
+            "NEARDUP_STATE_FOLDER": str(self._folder / "state"),
+            "NEARDUP_BLOBS": str(self._folder / "blobs"),
+            "NEARDUP_FETCH_ALLOW": f"file://{READABLE}",
+            "NEARDUP_SNAPSHOT_RECORDS": str(self._schedule.snapshot_records),
+        }
+        self._lane.start_worker(Start(worker.name, order, environment, str(self._folder / f"{worker.name}.log")))
+
+    def _hear(self, told: Told) -> None:
+        with self._lock:
+            worker = self._workers.get(told.name)
+            if worker is None:
+                return
+            if told.code is None:
+                worker.pid = told.pid
+            elif told.pid == worker.pid:
+                self._ended(worker, told.code)
+
+    def _ended(self, worker: _Worker, code: int) -> None:
+        fired = self._fired(worker)
+        by_fault = code == -signal.SIGKILL and fired > worker.faults_done
+        worker.faults_done = fired
+        if worker.wanted:
+            if not by_fault:
+                self.wrong.append(f"{worker.name} ended by itself with {code}")
+            if worker.starts < MOST_STARTS:
+                self._start(worker)
+                return
+            self.wrong.append(f"{worker.name} is not started again")
+            self._given_up = True
+        elif worker.asked_at is not None and not by_fault:
+            seconds = time.monotonic() - worker.asked_at
+            too_young = code == -signal.SIGTERM and worker.asked_at - worker.started_at < YOUNG_SECONDS
+            if (code != 0 and not too_young) or seconds > DRAIN_SECONDS:
+                self.wrong.append(
+                    f"{worker.name} ended with {code} {seconds:.1f} s after SIGTERM, which came "
+                    f"{worker.asked_at - worker.started_at:.1f} s after its start"
+                )
+        worker.ended.set()
+
+    def _fired(self, worker: _Worker) -> int:
+        path = self._folder / f"{worker.name}.fired"
+        return len(path.read_text().split()) if path.exists() else 0
+
+    def _end(self, workers: Sequence[_Worker]) -> None:
+        for worker in workers:
+            worker.wanted = False
+            while not worker.pid:
+                time.sleep(0.01)
+            with self._lock:
+                worker.asked_at = time.monotonic()
+                if not worker.ended.is_set():
+                    with suppress(ProcessLookupError):
+                        os.kill(worker.pid, signal.SIGTERM)
+        for worker in workers:
+            if not worker.ended.wait(2 * DRAIN_SECONDS):
+                self.wrong.append(f"{worker.name} has not ended {2 * DRAIN_SECONDS:.0f} s after SIGTERM")
+                _signal_group(worker.pid, signal.SIGKILL)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _write(self, action: Action) -> Any:
+        if isinstance(action, Put):
+            value, headers = payload(action.content) if action.content else (None, [])
+            return self._producer.send(self.names.media, value, action.key, headers)
+        record = row(action.content, action.item) if isinstance(action, Row) else Removed(id=action.item)
+        return self._producer.send(self.names.log, encode(record), record.id.encode(), partition=0)
+
+    def _restart(self, name: str, number: signal.Signals) -> None:
+        process = self._lane.services.running[name]
+        os.kill(process.pid, number)
+        while process.alive or _threads(process.pid) > 1:  # the last one to go closes the port
+            time.sleep(0.02)
+        self._lane.services.start()
+
+    def _lose_redis(self) -> None:
+        with Redis.from_url(self._lane.redis) as redis:
+            redis.flushdb()
+
+    def _replay(self) -> None:
+        """Have all of `media` read again, from its first offset on."""
+        embedders = [worker for worker in self._workers.values() if worker.name.startswith("embed")]
+        self._end(embedders)
+        beginning = {place: OffsetAndMetadata(0, "", -1) for place in self._media}
+        deadline = time.monotonic() + 15
+        with closing(KafkaConsumer(bootstrap_servers=self._lane.kafka, group_id=self._group)) as group:
+            while True:
+                try:
+                    group.commit(beginning)
+                    break
+                except KafkaError:  # while members that were killed still count
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+        with self._lock:
+            for worker in embedders:
+                worker.wanted = True
+                self._start(worker)
+
+    def _pause_match(self) -> None:
+        worker = self._workers["match-0"]
+        with self._lock:
+            pid = worker.pid
+            if not pid or worker.ended.is_set():
+                return
+            _signal_group(pid, signal.SIGSTOP)
+        time.sleep(PAUSED_SECONDS)
+        _signal_group(pid, signal.SIGCONT)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,131 @@
+"""Faults that the product does not have, to see that the harness would notice. Applied in the worker's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from neardup.pipeline.match import state as states
+from neardup.pipeline.messages import Removed
+from neardup.pipeline.store import redis as store
+from neardup.workers import embed, flag, match
+from neardup.workers.log import NOTHING
+from neardup.workers.offsets import Offsets
+
+
+def no_watermark() -> None:
+    """Flags are written whether or not they were before, and the worker begins wherever it likes."""
+    original = store.RedisStore.__init__
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        text = self._script.script
+        text = _replaced(text, "if applied < tonumber(ARGV[3]) then", "if false then")
+        text = _replaced(text, "if offset > applied then", "if true then")
+        text = _replaced(text, "string.format('%d-%d', offset, number + 1)", "'*'")
+        self._script = self._redis.register_script(text)
+
+    store.RedisStore.__init__ = init  # type: ignore[method-assign]
+    flag.FlagWorker._find_place = _from_the_beginning  # type: ignore[method-assign]
+
+
+def _from_the_beginning(self: Any) -> None:
+    self._after, self._caught_up_at = NOTHING, 0
+    self._verdicts.seek(0)
+
+
+def no_last_envelope() -> None:
+    """A leader publishes from its snapshot on, without looking at what is published."""
+    match.last_envelope = lambda _: NOTHING
+
+    def follow(self: Any) -> None:
+        if self._leadership is None:
+            self._leadership = self._connections.join()
+
+    match.MatchWorker._follow = follow  # type: ignore[method-assign]
+    match.MatchWorker.leads = property(lambda self: self._publisher is not None)  # type: ignore[assignment]
+
+
+def committed_before_acknowledged() -> None:
+    """An embed worker commits what it has only taken."""
+    add = Offsets.add
+
+    def add_and_done(self: Any, partition: Any, offset: int) -> Any:
+        ticket = add(self, partition, offset)
+        if ticket is not None:
+            self.done(ticket)
+        return ticket
+
+    Offsets.add = add_and_done  # type: ignore[method-assign]
+    embed._COMMIT_SECONDS = 0.0
+
+
+def snapshot_before_published() -> None:
+    """The state is written down before its envelopes are acknowledged, and taken for published at the next start."""
+    original = match.MatchWorker._lead
+
+    def lead(self: Any) -> None:
+        publisher = self._publisher
+
+        class Late:
+            def publish(self, envelopes: Any) -> None:
+                worker._saver.save(worker._applied)
+                publisher.publish(envelopes)
+
+        worker, self._publisher = self, Late()
+        try:
+            original(self)
+        finally:
+            self._publisher = publisher
+
+    match.MatchWorker._lead = lead  # type: ignore[method-assign]
+
+
+def no_dedupe() -> None:
+    """The same id with the same bytes counts as a new version."""
+    original = states.State._apply_alone
+
+    def apply_alone(self: Any, entry: Any) -> Any:
+        record = entry.record
+        known = None if isinstance(record, Removed) else self.items.named(record.id)
+        if known is not None and known.sha256 == record.sha256:
+            known.sha256, known.pixels_digest = b"another", b""
+            self.items._by_content.setdefault(b"another", []).append(known.number)
+        return original(self, entry)
+
+    states.State._apply_alone = apply_alone  # type: ignore[method-assign]
+
+
+def takedown_forgotten() -> None:
+    """What was taken down comes back with a later record."""
+    original = states.State._take_down
+
+    def take_down(self: Any, record: Any) -> Any:
+        yield from original(self, record)
+        self._removed.discard(record.id)
+
+    states.State._take_down = take_down  # type: ignore[method-assign]
+
+
+def late_version_taken() -> None:
+    """A replayed record of an older version replaces the newer one."""
+    states._is_older = lambda _record, _source: False
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    assert old in text, f"the mutation no longer fits: {old}"
+    return text.replace(old, new)
+
+
+MUTATIONS: Mapping[str, Callable[[], None]] = {
+    one.__name__: one
+    for one in (
+        no_watermark,
+        no_last_envelope,
+        committed_before_acknowledged,
+        snapshot_before_published,
+        no_dedupe,
+        takedown_forgotten,
+        late_version_taken,
+    )
+}

@@ -1,0 +1,111 @@
+"""What Kafka and Redis hold when a run is over: everything that the checks look at, read with nothing running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+
+from neardup.pipeline.match.state import Entry
+from neardup.pipeline.messages import Described, Envelope, Verdict
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import FeedEntry
+from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.dead_letters import Letter, read_letters
+from neardup.workers.log import Fetched, Tail, read_entry, read_envelopes
+from neardup.workers.topics import topic_names
+from tests.faults.cluster import SPACE, Cluster, Sent
+from tests.pipeline.scan.build import CELLS
+
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What Redis holds.
+
+    Attributes:
+        verdicts: by item. members: by head, of those that have any.
+    """
+
+    applied: int
+    feed: Sequence[FeedEntry]
+    verdicts: Mapping[str, Verdict]
+    members: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The end of a run.
+
+    Attributes:
+        sent: what the schedule put into `media`, with its place. rows: content by offset of the log.
+        times: of the records of the log, by the broker, in milliseconds.
+        chances: how often an embed worker may have begun anew, by death or replay: so often more may a dead letter
+            stand there.
+        wrong: what ended otherwise than it should.
+    """
+
+    sent: Sequence[Sent]
+    rows: Mapping[int, str]
+    log: Sequence[Entry]
+    times: Sequence[int]
+    envelopes: Sequence[Envelope]
+    letters: Sequence[Letter]
+    flags: Flags
+    state_folder: Path
+    chances: int
+    wrong: Sequence[str]
+
+
+def observe(cluster: Cluster, replays: int) -> Observed:
+    """Read what a cluster that was stopped has left."""
+    settings = cluster.settings
+    names = topic_names(settings.topic_prefix, SPACE)
+    fetched = _read(settings, names.log)
+    entries = [read_entry(one, CELLS * CELLS) for one in fetched]
+    return Observed(
+        sent=cluster.sent,
+        rows=cluster.rows,
+        log=[one for one in entries if isinstance(one, Entry)],
+        times=[one.timestamp_ms for one in fetched],
+        envelopes=read_envelopes(_read(settings, names.verdicts)),
+        letters=list(read_letters(settings)),
+        flags=_read_flags(settings.redis.get_secret_value()),
+        state_folder=cluster.state_folder,
+        chances=cluster.deaths("embed") + replays,
+        wrong=[*cluster.wrong, *(f"the log holds what is no record: {one}" for one in entries if isinstance(one, str))],
+    )
+
+
+def source(record: Described) -> tuple[int, int]:
+    """Return where in `media` a record came from."""
+    return record.source_partition, record.source_offset
+
+
+def _read(settings: Settings, topic: str) -> list[Fetched]:
+    """Return everything that is committed."""
+    found: list[Fetched] = []
+    with closing(Tail(settings, topic)) as tail:
+        end = tail.end()
+        while tail.position() < end:
+            found += tail.poll(0.3, 5000)
+    return found
+
+
+def _read_flags(url: str) -> Flags:
+    prefix = f"nd:{{{SPACE}}}:"
+    with Redis.from_url(url, decode_responses=True) as client, closing(RedisStore(url, SPACE)) as store:
+        keys = [key.removeprefix(prefix) for key in client.scan_iter(match=prefix + "*", count=1000)]
+        items = [key.removeprefix("v:") for key in keys if key.startswith("v:")]
+        heads = [key.removeprefix("members:") for key in keys if key.startswith("members:")]
+        verdicts = {item: store.verdict(item) for item in items}
+        return Flags(
+            applied=store.applied(),
+            feed=store.feed("", _MANY),
+            verdicts={item: verdict for item, verdict in verdicts.items() if verdict is not None},
+            members={head: store.members(head) for head in heads},
+        )

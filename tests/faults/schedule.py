@@ -1,0 +1,206 @@
+"""What happens in one run: what is sent, in which order, and what is killed, restarted or lost. Pure, from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from neardup.workers import points
+from tests.faults.content import BAD, EDITS
+
+Mode = Literal["exact", "scann"]
+Event = Literal["", "kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "replayed", "match-paused"]
+SCANN_ROWS = 2000
+"""From so many rows on the index of mode "scann" is ScaNN's."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """A record of `media`; content "" is a null value, which takes the item down."""
+
+    key: bytes
+    content: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A described item written to the log without media."""
+
+    item: str
+    content: str
+
+
+@dataclass(frozen=True)
+class TakeDown:
+    """What `neardup takedown` does: a removal written to the log at once."""
+
+    item: str
+
+
+Action = Put | Row | TakeDown
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Some records, a pause, and then something that happens to the services."""
+
+    actions: tuple[Action, ...]
+    pause_seconds: float = 0.0
+    event: Event = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """SIGKILL when a point is reached for the n-th time.
+
+    Attributes:
+        whom: "worker" leaves what it has forked running; "all" takes that with it; "copy" is a forked copy alone,
+            which the worker outlives.
+    """
+
+    point: str
+    nth: int
+    whom: Literal["worker", "all", "copy"] = "worker"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One run.
+
+    Attributes:
+        workers: by name such as "match-0"; the faults of each, one after the other, over as many processes.
+        batches: records in a batch of the match and the flag worker.
+    """
+
+    seed: int
+    mode: Mode
+    waves: tuple[Wave, ...]
+    workers: Mapping[str, tuple[Fault, ...]]
+    snapshot_records: int = 15
+    batches: int = 8
+    events: tuple[Event, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", tuple(wave.event for wave in self.waves if wave.event))
+
+
+def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
+    """Return the schedule of a seed; equal seeds give equal ones."""
+    random = np.random.default_rng([seed, mode == "scann"])
+    waves = _waves(random, _actions(random, 90))
+    if mode == "scann":
+        rows = tuple(Row(f"row-{n}", f"row:{n}:0") for n in range(SCANN_ROWS + 100))
+        copied = random.choice(len(rows), 600, replace=False).tolist()
+        copies = [Row(f"copy-{n}", f"row:{n}:1") for n in copied]
+        waves = [Wave(rows), *(_mixed(random, waves, copies))]
+    return Schedule(
+        seed,
+        mode,
+        tuple(waves),
+        _workers(random),
+        snapshot_records=int(random.choice([5, 15, 40])) if mode == "exact" else 500,
+        batches=int(random.choice([1, 4, 8, 256])) if mode == "exact" else int(random.choice([64, 256])),
+    )
+
+
+def _actions(random: np.random.Generator, count: int) -> list[Action]:
+    """Return new items, copies, the same again, other content under the same key, bad ones, removals."""
+    actions: list[Action] = []
+    keys: list[bytes] = []
+    for number in range(count):
+        chance = random.uniform()
+        new = f"item-{number}".encode()
+        if chance < 0.08:
+            actions.append(_bad(random, new))
+        elif chance < 0.13 and keys:
+            actions.append(Put(_pick(random, keys), ""))
+        elif chance < 0.15 and keys:
+            actions.append(TakeDown(_pick(random, keys).decode()))
+        elif chance < 0.22 and keys:
+            actions.append(Put(_pick(random, keys), _good(random)))
+        elif chance < 0.26:
+            again = [one for one in actions if isinstance(one, Put)]
+            actions += [again[int(random.integers(len(again)))]] if again else []
+        else:
+            keys.append(new)
+            actions.append(Put(new, _good(random)))
+    return actions
+
+
+def _good(random: np.random.Generator) -> str:
+    if random.uniform() < 0.1:
+        return f"clip:{random.integers(4)}:{random.integers(2)}"
+    return f"picture:{random.integers(25)}:{random.integers(EDITS)}"
+
+
+def _bad(random: np.random.Generator, key: bytes) -> Put:
+    what = str(random.choice(sorted(BAD)))
+    return Put(b"\xff" + key if what == "key" else key, f"bad:{what}")
+
+
+def _pick(random: np.random.Generator, keys: Sequence[bytes]) -> bytes:
+    return keys[int(random.integers(len(keys)))]
+
+
+def _waves(random: np.random.Generator, actions: Sequence[Action]) -> list[Wave]:
+    """Cut actions into waves; in one of three schedules each is sent three times, at once or wave by wave."""
+    borders = [0, *sorted(random.integers(1, len(actions), 3).tolist()), len(actions)]
+    thrice = random.choice(["", "", "", "", "at once", "by wave"])
+    events = _events(random, len(borders) - 1)
+    waves = []
+    for start, stop, event in zip(borders, borders[1:], events, strict=False):
+        some = tuple(actions[start:stop])
+        if thrice == "at once":
+            some = tuple(one for one in some for _ in range(3))
+        elif thrice:
+            some = some * 3
+        waves.append(Wave(some, float(random.choice([0.0, 0.3, 0.8])), event))
+    return waves
+
+
+def _events(random: np.random.Generator, count: int) -> list[Event]:
+    events: list[Event] = [""] * count
+    services: list[Event] = ["kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "match-paused"]
+    chances = [0.08, 0.06, 0.2, 0.12, 0.08]
+    drawn = [event for event, chance in zip(services, chances, strict=True) if random.uniform() < chance]
+    for event in drawn:
+        events[int(random.integers(count - 1))] = event
+    if random.uniform() < 0.5:
+        events[-1] = "replayed"
+    return events
+
+
+def _workers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:
+    """Return who works, and what befalls them; of embed workers few die, or a record would take the blame."""
+    workers: dict[str, tuple[Fault, ...]] = {}
+    embedders = 1 + int(random.uniform() < 0.4)
+    for number in range(embedders):
+        workers[f"embed-{number}"] = _faults(random, points.EMBED, int(random.integers(0, 3)))
+    for number in range(1 + int(random.uniform() < 0.4)):
+        workers[f"match-{number}"] = _faults(random, points.MATCH + points.SNAPSHOT, int(random.integers(0, 4)))
+    workers["flag-0"] = _faults(random, points.FLAG, int(random.integers(0, 4)))
+    return workers
+
+
+def _faults(random: np.random.Generator, names: Sequence[str], count: int) -> tuple[Fault, ...]:
+    faults = []
+    for _ in range(count):
+        point = str(random.choice(names))
+        nth = 1 if point in ("took-over", "saved") else int(random.integers(1, 4))
+        whom = str(random.choice(["worker", "all", "copy"] if point in points.SNAPSHOT[1:] else ["worker", "all"]))
+        faults.append(Fault(point, nth, whom))  # type: ignore[arg-type]
+    return tuple(faults)
+
+
+def _mixed(random: np.random.Generator, waves: Sequence[Wave], rows: Sequence[Row]) -> list[Wave]:
+    """Spread rows over the waves."""
+    shares = np.array_split(np.arange(len(rows)), len(waves))
+    mixed = []
+    for wave, share in zip(waves, shares, strict=True):
+        actions = [*wave.actions, *(rows[n] for n in share)]
+        order = random.permutation(len(actions))
+        mixed.append(Wave(tuple(actions[n] for n in order), wave.pause_seconds, wave.event))
+    return mixed
