@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.embedder import make_embedder
+from neardup.pipeline.evaluate.systems import tiles
 from neardup.pipeline.match.live import IDLE_SECONDS
+from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import (
     Described,
@@ -28,7 +34,7 @@ from neardup.pipeline.messages import (
     Rolling,
     Verdict,
 )
-from neardup.pipeline.types import Decision, Descriptors, Kind
+from neardup.pipeline.types import Decision, Descriptors, Kind, Pixels
 from tests.pipeline.match.build import (
     BLANK,
     Film,
@@ -301,6 +307,15 @@ def test_silence_ends_a_live_video_when_the_log_goes_on() -> None:
     assert rolling(log.events(picture("c", 180))) == []
 
 
+def test_each_frame_keeps_a_live_video_running_also_within_a_batch() -> None:
+    frames = a_broadcast(FILM.at(times(5)))
+    entries = [Entry(n, frame, round(0.8 * n * IDLE_SECONDS * 1000)) for n, frame in enumerate(frames)]
+    other = Entry(len(frames), picture("a", 0), entries[-1].timestamp_ms + 1000)
+    state = a_state()
+    assert rolling([event for envelope in state.apply([*entries, other]) for event in envelope.events]) == []
+    assert [live.running for live in state.parts().live] == [True]
+
+
 def test_live_video_that_had_fallen_silent_goes_on_and_flags_nothing_again() -> None:
     log = a_log()
     log.add(a_broadcast(edited(FILM.at(times(20) + 40))))
@@ -430,7 +445,7 @@ def told(state: State) -> list[object]:
     return [lives, state.rows.shared[: len(state.rows)].tolist()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(a_live_log(), st.lists(st.integers(0, 80), max_size=5))
 def test_batches_of_any_size_say_the_same(log: list[Entry], cuts: list[int]) -> None:
     single, cut, whole = a_state(), a_state(), a_state()
@@ -440,14 +455,14 @@ def test_batches_of_any_size_say_the_same(log: list[Entry], cuts: list[int]) -> 
     assert told(whole) == told(single) == told(cut)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(a_live_log(), st.floats(0, 1))
 def test_a_restored_snapshot_goes_on_as_if_nothing_had_happened(log: list[Entry], share: float) -> None:
     with TemporaryDirectory() as folder:
         saved_and_followed(Path(folder), log, round(share * len(log)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(a_live_log())
 def test_each_match_is_flagged_once_as_unsure_and_once_as_duplicate_at_most(log: list[Entry]) -> None:
     state, seen = a_state(), set()
@@ -487,3 +502,41 @@ def test_follower_that_finds_what_was_not_published_says_it_when_it_leads() -> N
     assert log.state.apply(entries[:40], silent) == list(silent.values())
     events = [event for envelope in log.state.apply(entries[40:]) for event in envelope.events]
     assert flagged(events) == [("film", Decision.DUPLICATE)]
+
+
+# -- as the network sees it --------------------------------------------------------------------------------------------
+
+
+def a_pan(blots: Pixels, seconds: float) -> list[Pixels]:
+    """Return views, two a second, that move over a blurred picture: (120, 160, 3)."""
+    wide = Image.fromarray(blots).resize((1600, 420), Image.Resampling.BICUBIC)
+    return [
+        np.asarray(wide.resize((160, 120), box=(20 * n, 2 * n, 20 * n + 400, 2 * n + 300)))
+        for n in range(round(2 * seconds))
+    ]
+
+
+def as_jpeg(rgb: Pixels) -> Pixels:
+    with BytesIO() as file:
+        Image.fromarray(rgb).resize((100, 80)).save(file, "JPEG", quality=40)
+        return np.asarray(Image.open(file).convert("RGB"))
+
+
+def test_recompressed_frames_of_a_film_are_found_by_the_shipped_network() -> None:
+    checkpoint = load_checkpoint("default")
+    embedder = make_embedder(checkpoint, "cpu", threads=1)
+    blots = np.random.default_rng(1).integers(0, 256, (9, 40, 3), dtype=np.uint8)
+    stripes = np.repeat(np.random.default_rng(2).integers(0, 256, (1, 90, 1), dtype=np.uint8), 3, axis=2)
+    film, other = a_pan(blots, 25), a_pan(stripes, 6)
+    shown = [as_jpeg(rgb) for rgb in [*other, *film[14:40]]]
+    known, live = (embedder.embed(tiles(pictures, embedder.size)) for pictures in (film, shown))
+    log = Log(make_state(checkpoint, read_calibration(checkpoint), 0.99, kind="exact"))
+    log.add(video("film", known.vectors, hashes=known.hashes, detail=known.detail.tolist()))
+    frames = [
+        live_frame("live", n / 2, live.vectors[n : n + 1], hashes=live.hashes[n : n + 1], detail=int(live.detail[n]))
+        for n in range(len(shown))
+    ]
+    assert log.events(*frames[: len(other)]) == []
+    events = log.events(*frames[len(other) :], live_end("live"))
+    assert flagged(events) == [("film", Decision.DUPLICATE)]
+    assert span(rolling(events)[-1].verdict.matches[0]) == pytest.approx((6, 19, 7, 20), abs=0.75)
