@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
-from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
+from neardup.pipeline.media.identify import GIF, HEAD_BYTES, JPEG, Format, identify
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.video import open_video, video_frame_at
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
+
+if TYPE_CHECKING:  # it imports torch
+    from neardup.pipeline.media.nvjpeg import GpuJpegs
 
 DEFAULT_SAMPLE_FPS = 2.0
 
@@ -26,6 +30,7 @@ def open_media(
     limits: Limits = image.DEFAULT_LIMITS,
     sample_fps: float = DEFAULT_SAMPLE_FPS,
     preview: Preview | None = None,
+    jpegs: GpuJpegs | None = None,
 ) -> Media:
     """Open an image or a video.
 
@@ -35,6 +40,7 @@ def open_media(
         limits: what the content may ask for.
         sample_fps: frames per second of a video that are looked at, besides its first and last one.
         preview: takes a picture for people; has it when the last frame has been yielded.
+        jpegs: where JPEGs are tried first.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
     """
@@ -42,6 +48,8 @@ def open_media(
     if format.kind is Kind.VIDEO:
         return open_video(source, format, size, limits, sample_fps, preview)
     data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+    if format == JPEG and jpegs is not None and (media := jpegs.open(data, size, limits, preview)) is not None:
+        return media
     if not is_animated(data, format, limits):
         return image.open_image(data, format, size, limits, preview)
     if format == GIF:
