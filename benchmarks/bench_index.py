@@ -5,7 +5,8 @@
 
 Needs the extra `bench`. Each index runs in a process of its own, one after the other, on one thread; speeds are per
 second of CPU time, so that other work on the machine counts little. Memory is what the process holds for itself
-(anonymous pages) after building, less what it held before; files that are mapped are counted beside it.
+(anonymous pages) after building, less what it held before; files that are mapped are counted beside it. ScaNN's own
+process, interpreter and all, is counted in both.
 
 The data, unless `--vectors` gives real ones: 2,000 cluster centres, and 70 % items around them, both normal with
 standard deviation i^-0.5 in dimension i (0.7 of that around the centre); 30 % near-duplicates of those items: noise of
@@ -36,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks.descriptors import near, unit
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.generation import import_scann
 from neardup.pipeline.index.scann import Policy, ScannIndex
@@ -80,6 +82,8 @@ class Rival(ABC):
     built_seconds = 0.0
     """CPU time of another process."""
     file_bytes = 0
+    process: int | None = None
+    """Another process that takes part in searches."""
 
     @abstractmethod
     def add(self, vectors: Descriptors) -> None:
@@ -115,6 +119,7 @@ class Ours(Rival):
                 raise SystemExit("the build failed; see the log")
             self._insert(index, vectors[len(vectors) - tail :], len(vectors) - tail)
             self.file_bytes = len(vectors) * (2 * dimension + 8)
+            self.process = index._generation._searcher.process.pid
         self._index = index
 
     @staticmethod
@@ -175,7 +180,7 @@ def measure(name: str, folder: Path, rows: int) -> Measured:
     begin = time.process_time()
     index.add(vectors)
     inserting = time.process_time() - begin - index.trained_seconds
-    held = own_bytes() - before
+    held = own_bytes() - before + (0 if index.process is None else own_bytes(index.process))
     found = np.concatenate([index.search(queries[start : start + BATCH]) for start in range(0, len(queries), BATCH)])
     return Measured(
         name=name,
@@ -195,29 +200,23 @@ def seconds_each(index: Rival, queries: Descriptors, batch: int, most: int) -> f
     """Return the median CPU seconds of one search of `batch` queries."""
     taken = []
     for start in range(0, min(len(queries) - batch + 1, batch * most), batch):
-        begin = time.process_time()
+        begin = busy_seconds(index)
         index.search(queries[start : start + batch])
-        taken.append(time.process_time() - begin)
+        taken.append(busy_seconds(index) - begin)
     return statistics.median(taken)
 
 
-def own_bytes() -> int:
-    """Return the anonymous memory of this process, after giving back to the system what is free."""
+def busy_seconds(index: Rival) -> float:
+    """Return the CPU time of this process and of the one that takes part in searches."""
+    elsewhere = 0 if index.process is None else int(Path(f"/proc/{index.process}/schedstat").read_text().split()[0])
+    return time.process_time() + elsewhere / 1e9
+
+
+def own_bytes(process: int | str = "self") -> int:
+    """Return the anonymous memory of a process, after giving back to the system what is free in this one."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) * 1024
-
-
-def unit(vectors: npt.NDArray[np.floating[Any]]) -> Descriptors:
-    """Return rows of unit length."""
-    normed: Descriptors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return normed
-
-
-def near(vectors: Descriptors, rng: np.random.Generator) -> Descriptors:
-    """Return a near-duplicate of each row."""
-    noise = unit(rng.standard_normal(vectors.shape, dtype=np.float32))
-    return unit(vectors + noise * rng.uniform(0.05, 0.45, (len(vectors), 1)))
 
 
 def synthesise(rows: int, dimension: int, rng: np.random.Generator) -> Descriptors:
