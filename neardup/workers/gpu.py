@@ -15,12 +15,12 @@ def watch_gpu() -> None:
     import torch
 
     telemetry.GPU_MEMORY_BYTES.set_function(torch.cuda.memory_reserved)
-    telemetry.GPU_UTILIZATION.set_function(_utilization)
-    if math.isnan(_utilization()):
+    telemetry.GPU_UTILIZATION.set_function(utilization)
+    if math.isnan(utilization()):
         logger.warning("GPU utilization is not told: the driver's NVML does not answer")
 
 
-def _utilization() -> float:
+def utilization() -> float:
     """Return the share of the last moment in which the GPU was busy, NaN where that is not known."""
     import torch
 

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 Decode: TypeAlias = Callable[[list[Tensor], torch.device], list[Tensor]]
 """uint8 (bytes,) of each file, on the CPU, to uint8 (3, h, w) of each picture; RuntimeError if any fails."""
 BATCH = 256
+THREADS = 64
+"""Threads that should call `open`, for batches that keep a GPU busy; most of them wait."""
 _BATCH_PIXELS, _LARGE_PIXELS = 2**26, 2**25
 """Pixels on the GPU at once in a lane, and those of a picture that is left to the CPU."""
 _LONG = 16
@@ -204,7 +206,7 @@ def open_gpu_jpegs(device: str = "cuda") -> GpuJpegs | None:
 
 def decode_by_torchvision(files: list[Tensor], device: torch.device) -> list[Tensor]:
     """See `Decode`. On a CPU it is libjpeg-turbo that decodes."""
-    # Deprecated since 0.29 in favour of torchcodec, whose wheels with CUDA are not on the package index.
+    # Deprecated since 0.29 in favour of torchcodec, which wants torch 2.11.
     from torchvision.io import ImageReadMode, decode_jpeg
 
     pictures: list[Tensor] = decode_jpeg(files, mode=ImageReadMode.RGB, device=device)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+
+from benchmarks import bench_gpu
+from benchmarks.photographs import photograph
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.torch_engine import TorchEmbedder
+from neardup.pipeline.media.nvjpeg import GpuJpegs
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+
+
+def files() -> list[bytes]:
+    """Three pictures, one of which is no plain JPEG, and a file that is none."""
+    written = []
+    for name, options in (("chelsea", {}), ("coffee", {"progressive": True}), ("rocket", {})):
+        file = io.BytesIO()
+        photograph(name).resize((250, 200)).save(file, "JPEG", **options)
+        written.append(file.getvalue())
+    return [*written, b"no picture"]
+
+
+def test_without_a_gpu_it_says_so_and_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_gpu.main([]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_all_three_are_measured_and_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_gpu, "utilization", lambda: math.nan)
+    embedder = TorchEmbedder(load_checkpoint("default"), "cpu", 1)
+    rows = bench_gpu.measure_all(files(), GpuJpegs("cpu"), embedder, threads=2, runs=1)
+    assert all(row.images_per_second > 0 and row.cpu_seconds > 0 for row in rows)
+    bench_gpu.print_table(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[3:]] == ["decode, CPU alone", "decode", "embed", "both"]
+
+
+def test_pictures_that_cannot_be_decoded_are_left_out() -> None:
+    embedder = TorchEmbedder(load_checkpoint("default"), "cpu", 1)
+    tiles = list(bench_gpu.decode(files(), GpuJpegs("cpu"), embedder.size, 2))
+    assert len(tiles) == 3
+    assert bench_gpu.embed(tiles, embedder, 2) == 3
+
+
+def test_the_share_of_nvjpeg_is_counted() -> None:
+    assert bench_gpu.share_by_gpu(files(), GpuJpegs("cpu"), 160, 2) == 0.5
+
+
+def test_utilisation_is_sampled_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_gpu, "_TICK_SECONDS", 0.001)
+    monkeypatch.setattr(bench_gpu, "utilization", lambda: 0.25)
+    with bench_gpu.Busy() as watch:
+        while len(watch.seen) < 2:
+            pass
+    assert set(watch.seen) == {0.25}
