@@ -49,7 +49,7 @@ from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.gpu import watch_gpu
-from neardup.workers.group import keep_joining
+from neardup.workers.group import REQUEST_MS, keep_joining
 from neardup.workers.offsets import Offsets, Ticket
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
@@ -431,6 +431,7 @@ def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
             max_partition_fetch_bytes=_FETCH_BYTES // 4,
             allow_auto_create_topics=False,
             bootstrap_timeout_ms=5_000,
+            request_timeout_ms=REQUEST_MS,
             metrics_enabled=False,
         )
     except KafkaError as error:

@@ -18,7 +18,7 @@ from kafka.errors import KafkaError, ProducerFencedError
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Envelope
 from neardup.pipeline.settings import Settings
-from neardup.workers.group import keep_joining
+from neardup.workers.group import REQUEST_MS, keep_joining
 from neardup.workers.log import PARTITION, encode
 from neardup.workers.points import reached
 from neardup.workers.topics import MAX_RECORD_BYTES, TopicNames
@@ -49,6 +49,7 @@ class Leadership:
             auto_offset_reset="latest",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
+            request_timeout_ms=REQUEST_MS,
             partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
         )
         keep_joining(self._consumer).subscribe([names.log])

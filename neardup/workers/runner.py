@@ -29,7 +29,7 @@ from typing import Protocol
 from neardup.pipeline import telemetry
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
-from neardup.workers.reach import Watch
+from neardup.workers.reach import Watch, kafka_answers
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
@@ -86,12 +86,23 @@ def run_worker(
     try:
         with until_told(stopping):
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
-            _run(name, make, health, stopping, pause or stopping.wait)
+            _run(name, _after_asking(kafka, make), health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)
     finally:
         server.close()
         if watch is not None:
             watch.close()
+
+
+def _after_asking(kafka: str, make: Callable[[], Worker]) -> Callable[[], Worker]:
+    """Make a worker only if Kafka answers: a client that cannot connect leaves a thread behind."""
+
+    def asked() -> Worker:
+        if kafka and not kafka_answers(kafka):
+            raise DependencyError(f"no Kafka answers at {kafka} (NEARDUP_KAFKA)")
+        return make()
+
+    return asked
 
 
 def _run(

@@ -97,6 +97,15 @@ def test_what_is_away_is_waited_for_and_readyz_says_so() -> None:
     assert failures() == before + 2000
 
 
+def test_no_worker_is_made_while_kafka_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, told, answers = threading.Event(), list[str](), iter([False, False, True])
+    monkeypatch.setattr("neardup.workers.runner.kafka_answers", lambda _addresses: next(answers))
+    pauses = list[float]()
+    run_worker("fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop, pauses.append, kafka="127.0.0.1:1")
+    assert told == ["made", "step", "drain", "close"]
+    assert len(pauses) == 2
+
+
 def test_an_error_of_ours_ends_the_process_without_drain() -> None:
     told = list[str]()
 
