@@ -183,8 +183,7 @@ class LiveVideos:
         item.seconds = frames.pts[-1]
         item.source = max(item.source, source) if item.source[0] == source[0] else source
         self._heads.extend(np.array([row]))
-        if len(frames) <= WINDOW or pts >= frames.pts[-WINDOW]:
-            self._vote(live, pts, pairs)
+        self._vote(live, pts, pairs)
         self._look(live)
         return self._tell(live, self._news(live) if told is None else told)
 

@@ -19,6 +19,7 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.evaluate.systems import tiles
 from neardup.pipeline.match.live import IDLE_SECONDS
 from neardup.pipeline.match.make import make_state, read_calibration
+from neardup.pipeline.match.snapshot import Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import (
     Described,
@@ -51,7 +52,7 @@ from tests.pipeline.match.build import (
 )
 from tests.pipeline.match.test_batches import a_log as a_mixed_log
 from tests.pipeline.match.test_batches import assert_same
-from tests.pipeline.match.test_snapshot import saved_and_followed
+from tests.pipeline.match.test_snapshot import a_state_in, saved_and_followed
 
 FILM, OTHER = Film(1), Film(2)
 
@@ -372,6 +373,33 @@ def test_oldest_frames_are_forgotten_when_there_are_too_many(monkeypatch: pytest
     assert log.verdict(*video("old", FILM.at(times(15)))).matches == ()
     assert [m.reference for m in log.verdict(*video("new", FILM.at(times(15) + 30))).matches] == ["live"]
     assert log.events(frames[0]) == [Ignored(id="live", why="older than the frames that are kept")]
+
+
+def test_snapshot_without_an_index_knows_which_frames_were_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neardup.pipeline.match.live.MAX_FRAMES", 60)
+    monkeypatch.setattr("neardup.pipeline.match.live.DROPPED", 20)
+    state = a_state_in(tmp_path)
+    state.apply([Entry(n, frame) for n, frame in enumerate(a_broadcast(FILM.at(times(49.5))))])
+    held = len(state.parts().index)
+    Snapshots(tmp_path).save(state, 99, with_index=False)
+    state.close()
+    again = a_state_in(tmp_path)
+    assert Snapshots(tmp_path).load(again) == 99
+    assert len(again.parts().index) == held == 60
+    assert len(Log(again).verdict(*video("new", FILM.at(times(15) + 30))).matches) == 1
+    again.close()
+
+
+def test_live_video_counts_once_for_what_frames_are_common() -> None:
+    log = a_log()
+    log.add(a_broadcast(edited(FILM.at(times(20) + 40))))
+    item = log.state.items.named("film")
+    assert item is not None
+    assert log.state.rows.shared[item.rows].max() == 0
+    log.add(live_end("live"))
+    assert np.flatnonzero(log.state.rows.shared[item.rows]).tolist() == list(range(80, 121))
 
 
 def test_what_a_running_live_video_needs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
