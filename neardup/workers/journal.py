@@ -29,7 +29,7 @@ class Journal:
                 with path.open(encoding="utf-8", errors="replace") as lines:
                     for line in lines:
                         self._read(line)
-            self._file = path.open("a", encoding="utf-8", errors="replace")
+            self._file = path.open("a", buffering=1, encoding="utf-8", errors="replace")  # a killed run knows its lines
             self._file.write("\n")  # ends a line that was cut off
         except OSError as error:
             raise ConfigError(f"journal {path}: {error.strerror}; name another --journal") from error
