@@ -20,7 +20,7 @@ def files() -> list[bytes]:
     written = []
     for name, options in (("chelsea", {}), ("coffee", {"progressive": True}), ("rocket", {})):
         file = io.BytesIO()
-        photograph(name).resize((250, 200)).save(file, "JPEG", **options)
+        photograph(name).resize((300, 240)).save(file, "JPEG", **options)
         written.append(file.getvalue())
     return [*written, b"no picture"]
 

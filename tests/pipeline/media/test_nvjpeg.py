@@ -1,6 +1,8 @@
 """With libjpeg-turbo in the place of nvJPEG and without streams: all but the kernels is as on a GPU.
 
-Stated tolerance of a photograph's tile against the CPU path: 0.5 of 255 on average, 3 or less in 99 of 100 values.
+Stated tolerances against the CPU path, for photographs: 1 of 255 on average and 5 or less in 99 of 100 values of a tile
+(here it is half of that), and a cosine of 0.997 between descriptors, also where colours are repeated and not
+interpolated, as nvJPEG does.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,8 @@ from PIL import Image
 from skimage import data as pictures
 from torch import Tensor
 
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.torch_engine import TorchEmbedder
 from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.nvjpeg import GpuJpegs, decode_by_torchvision, open_gpu_jpegs, reduction
 from neardup.pipeline.media.preview import Preview
@@ -27,23 +32,31 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 Photo = Callable[..., Image.Image]
 Save = Callable[..., bytes]
 SIZE, LIMITS = 160, Limits()
+MEAN_DIFFERENCE = 1.0
+TINY = 16
+"""Size of tiles for tests in which pictures are small."""
 
 
-@pytest.fixture
-def jpegs() -> GpuJpegs:
-    return GpuJpegs("cpu")
+@pytest.fixture(scope="module")
+def embedder() -> TorchEmbedder:
+    return TorchEmbedder(load_checkpoint("default"), "cpu", 1)
 
 
-def tile_by(jpegs: GpuJpegs, data: bytes) -> Pixels:
-    media = jpegs.open(data, SIZE, LIMITS)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def jpegs(request: pytest.FixtureRequest) -> GpuJpegs:
+    return GpuJpegs(request.param)
+
+
+def tile_by(jpegs: GpuJpegs, data: bytes, size: int = SIZE) -> Pixels:
+    media = jpegs.open(data, size, LIMITS)
     assert media is not None
     (frame,) = media.frames
     assert frame.pts == 0.0
     return frame.tile
 
 
-def tile_by_cpu(data: bytes) -> Pixels:
-    (frame,) = open_media(data, SIZE).frames
+def tile_by_cpu(data: bytes, size: int = SIZE) -> Pixels:
+    (frame,) = open_media(data, size).frames
     return frame.tile
 
 
@@ -52,12 +65,12 @@ def apart(one: Pixels, other: Pixels) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket"])
-@pytest.mark.parametrize("size", [(500, 400), (333, 251), (160, 160), (90, 70), (1999, 1333), (2600, 340)])
+@pytest.mark.parametrize("size", [(500, 400), (333, 251), (240, 240), (1999, 1333), (2600, 340)])
 def test_tiles_are_those_of_the_cpu(jpegs: GpuJpegs, save: Save, name: str, size: tuple[int, int]) -> None:
     data = save(Image.fromarray(getattr(pictures, name)()).resize(size), "JPEG", quality=85)
     difference = apart(tile_by(jpegs, data), tile_by_cpu(data))
-    assert difference.mean() <= 0.5
-    assert np.percentile(difference, 99) <= 3
+    assert difference.mean() <= MEAN_DIFFERENCE
+    assert np.percentile(difference, 99) <= 5
 
 
 @pytest.mark.parametrize("size", [(119, 77), (641, 479), (1999, 2333), (4100, 2710), (5333, 355)])
@@ -78,13 +91,13 @@ def test_pictures_come_upright(jpegs: GpuJpegs, save: Save, orientation: int) ->
     exif = Image.Exif()
     exif[274] = orientation
     data = save(Image.fromarray(pictures.chelsea()), "JPEG", exif=exif.tobytes())
-    assert apart(tile_by(jpegs, data), tile_by_cpu(data)).mean() <= 0.5
+    assert apart(tile_by(jpegs, data), tile_by_cpu(data)).mean() <= MEAN_DIFFERENCE
     media, expected = jpegs.open(data, SIZE, LIMITS), open_media(data, SIZE)
     assert media is not None
     assert (media.width, media.height, media.format) == (expected.width, expected.height, expected.format)
 
 
-@pytest.mark.parametrize("size", [(500, 400), (100, 80), (1500, 3000)])
+@pytest.mark.parametrize("size", [(500, 400), (300, 240), (1500, 3000)])
 def test_previews_are_those_of_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save, size: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[274] = 6
@@ -99,28 +112,30 @@ def test_previews_are_those_of_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save
 
 def test_grey_pictures_are_decoded(jpegs: GpuJpegs, save: Save) -> None:
     data = save(Image.fromarray(pictures.camera()), "JPEG")
-    assert apart(tile_by(jpegs, data), tile_by_cpu(data)).mean() <= 0.5
+    assert apart(tile_by(jpegs, data), tile_by_cpu(data)).mean() <= MEAN_DIFFERENCE
 
 
 def test_what_is_left_to_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save) -> None:
-    whole = save(photo(40, 30), "JPEG")
+    picture = photo(300, 240)
+    whole = save(picture, "JPEG")
     left = {
-        "no JPEG": save(photo(40, 30), "PNG"),
-        "progressive": save(photo(40, 30), "JPEG", progressive=True),
-        "CMYK": save(photo(40, 30).convert("CMYK"), "JPEG"),
+        "no JPEG": save(picture, "PNG"),
+        "progressive": save(picture, "JPEG", progressive=True),
+        "CMYK": save(picture.convert("CMYK"), "JPEG"),
         "cut off": whole[:-100],
         "empty": b"",
-        "very long": save(Image.new("RGB", (1700, 100)), "JPEG"),
+        "small": save(photo(300, 239), "JPEG"),
+        "very long": save(Image.new("RGB", (3841, 240)), "JPEG"),
         "large": save(Image.new("L", (8000, 4200)), "JPEG"),
     }
     assert {name for name, data in left.items() if jpegs.open(data, SIZE, LIMITS) is not None} == set()
-    assert jpegs.open(whole, SIZE, Limits(max_pixels=40 * 30 - 1)) is None
+    assert jpegs.open(whole, SIZE, Limits(max_pixels=300 * 240 - 1)) is None
     assert jpegs.open(whole, SIZE, Limits(max_bytes=len(whole) - 1)) is None
-    assert jpegs.open(whole, SIZE, Limits(max_pixels=40 * 30, max_bytes=len(whole))) is not None
+    assert jpegs.open(whole, SIZE, Limits(max_pixels=300 * 240, max_bytes=len(whole))) is not None
 
 
 def test_the_reader_asks_it_first_and_then_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save) -> None:
-    plain, progressive = save(photo(40, 30), "JPEG"), save(photo(40, 30), "JPEG", progressive=True)
+    plain, progressive = (save(photo(300, 240), "JPEG", progressive=progressive) for progressive in (False, True))
     by_gpu = jpegs.open(plain, SIZE, LIMITS)
     assert by_gpu is not None
     assert open_media(plain, SIZE, jpegs=jpegs).pixels_digest == by_gpu.pixels_digest
@@ -128,6 +143,37 @@ def test_the_reader_asks_it_first_and_then_the_cpu(jpegs: GpuJpegs, photo: Photo
     with pytest.raises(InvalidFrame) as caught:
         open_media(plain[:-100], SIZE, jpegs=jpegs)
     assert caught.value.reason is Reason.TRUNCATED
+
+
+def repeat_colours(files: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Decode 4:2:0 as nvJPEG does without its flag for interpolation, in the colours of JFIF."""
+    return [_repeat_colours(bytes(file.numpy())).to(device) for file in files]
+
+
+def _repeat_colours(data: bytes) -> Tensor:
+    with av.open(io.BytesIO(data), format="jpeg_pipe") as container:
+        picture = next(container.decode(video=0))
+    luma, *chroma = (
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].astype(float)
+        for plane in picture.planes
+    )
+    height, width = luma.shape
+    blue, red = (plane.repeat(2, axis=0).repeat(2, axis=1)[:height, :width] - 128 for plane in chroma)
+    rgb = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue])
+    return torch.from_numpy(rgb.round().clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(300, 240), (333, 251), (500, 400), (1999, 1333)])
+def test_descriptors_are_those_of_the_cpu_with_repeated_colours_too(
+    save: Save, embedder: TorchEmbedder, size: tuple[int, int]
+) -> None:
+    names = ("astronaut", "chelsea", "coffee", "retina", "rocket")
+    files = [save(Image.fromarray(getattr(pictures, name)()).resize(size), "JPEG", quality=85) for name in names]
+    expected = embedder.embed(np.stack([tile_by_cpu(data) for data in files])).vectors
+    for decode in (decode_by_torchvision, repeat_colours):
+        jpegs = GpuJpegs("cpu", decode)
+        vectors = embedder.embed(np.stack([tile_by(jpegs, data) for data in files])).vectors
+        assert (vectors * expected).sum(axis=1).min() >= 0.997
 
 
 class Recorded:
@@ -153,7 +199,7 @@ def open_together(jpegs: GpuJpegs, decode: Recorded, files: list[bytes]) -> list
     decode.gate.clear()
 
     def open_one(data: bytes) -> Pixels | None:
-        media = jpegs.open(data, SIZE, LIMITS)
+        media = jpegs.open(data, TINY, LIMITS)
         return None if media is None else next(media.frames).tile
 
     with ThreadPoolExecutor(len(files)) as pool:
@@ -173,7 +219,7 @@ def test_those_that_wait_are_decoded_together_and_each_gets_its_own(photo: Photo
     assert decode.batches == [1, 8]
     for tile, data in zip(tiles, files, strict=True):
         assert tile is not None
-        assert apart(tile, tile_by_cpu(data)).mean() <= 0.5
+        np.testing.assert_array_equal(tile, tile_by(GpuJpegs("cpu"), data, TINY))
 
 
 def test_a_batch_holds_no_more_pixels_than_fit(photo: Photo, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +240,10 @@ def test_a_picture_that_fails_goes_to_the_cpu_and_its_neighbours_do_not(photo: P
 
 def test_many_threads_and_two_lanes_leave_nobody_behind(photo: Photo, save: Save) -> None:
     files = [save(photo(60, 40, seed), "JPEG") for seed in range(4)]
-    expected = [tile_by(GpuJpegs("cpu"), data) for data in files]
+    expected = [tile_by(GpuJpegs("cpu"), data, TINY) for data in files]
     jpegs = GpuJpegs("cpu")
     with ThreadPoolExecutor(16) as pool:
-        tiles = list(pool.map(lambda number: tile_by(jpegs, files[number % 4]), range(200)))
+        tiles = list(pool.map(lambda number: tile_by(jpegs, files[number % 4], TINY), range(200)))
     for number, tile in enumerate(tiles):
         np.testing.assert_array_equal(tile, expected[number % 4])
 
@@ -213,7 +259,7 @@ def test_a_broken_gpu_is_told_to_all_that_wait_and_ends_the_process(photo: Photo
     data = save(photo(60, 40), "JPEG")
     for _ in range(2):  # the lane came back
         with pytest.raises(PipelineError, match="illegal memory access"):
-            jpegs.open(data, SIZE, LIMITS)
+            jpegs.open(data, TINY, LIMITS)
     with pytest.raises(PipelineError, match="illegal memory access"):
         open_together(jpegs, decode, [data] * 3)
 
