@@ -30,11 +30,11 @@ from benchmarks.photographs import render_photographs
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.image import DEFAULT_LIMITS
-from neardup.pipeline.media.nvjpeg import THREADS, GpuJpegs, open_gpu_jpegs
+from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
-from neardup.workers.embed import GPU_BATCH
+from neardup.workers.embed import GPU_BATCH, GPU_DECODERS
 from neardup.workers.gpu import utilization
 
 _NO_GPU = 2
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=THREADS, help="that open pictures")
+    parser.add_argument("--threads", type=int, default=GPU_DECODERS, help="that open pictures")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("bench-gpu: torch finds no usable CUDA device here, so there is nothing to measure", file=sys.stderr)

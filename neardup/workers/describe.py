@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from neardup.pipeline.embed.description import Description, embed_each
 from neardup.pipeline.embed.embedder import Embedder
@@ -25,6 +25,9 @@ from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.messages import Described
 from neardup.pipeline.telemetry import BATCH_FRAMES, FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Limits, Media
+
+if TYPE_CHECKING:  # it imports torch
+    from neardup.pipeline.media.nvjpeg import GpuJpegs
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class Describer(Generic[S]):
         wait_seconds: the longest that a frame waits for its batch.
         thumbnail_side: longest side of thumbnails, 0 for none.
         writers: threads that store thumbnails; 0 lets the decoding threads do it.
+        jpegs: a GPU's decoder, for which threads wait; so there should be many.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Describer(Generic[S]):
         wait_seconds: float,
         thumbnail_side: int = 0,
         writers: int = 0,
+        jpegs: GpuJpegs | None = None,
     ) -> None:
         self._embedder = embedder
         self._limits = limits
@@ -107,6 +112,7 @@ class Describer(Generic[S]):
         self._batch = batch
         self._wait_seconds = wait_seconds
         self._thumbnail_side = thumbnail_side
+        self._jpegs = jpegs
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._pieces: queue.Queue[_Piece[S]] = queue.Queue(maxsize=4 * batch)
         self._stopped = threading.Event()
@@ -154,7 +160,7 @@ class Describer(Generic[S]):
         Args:
             seconds: how long to wait for a first frame.
         Raises:
-            DependencyError: something outside failed; nothing can be said of the items.
+            PipelineError: something outside failed; nothing can be said of the items.
         """
         pieces = self._collect(seconds)
         frames = [(piece.job.description, piece.frame) for piece in pieces if piece.frame is not None]
@@ -216,7 +222,9 @@ class Describer(Generic[S]):
     def _hand_over(self, job: _Job[S]) -> None:
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
         with STAGE_SECONDS.labels("decode").time(), job.source.opened() as fetched:
-            media = open_media(fetched.source, self._embedder.size, self._limits, self._sample_fps, preview)
+            media = open_media(
+                fetched.source, self._embedder.size, self._limits, self._sample_fps, preview, self._jpegs
+            )
             job.source.check(media)
             last, count = None, 0
             for frame in media.frames:

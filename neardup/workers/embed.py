@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -57,8 +57,13 @@ from neardup.workers.source import Item, attempts, read_id, read_item
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
 from neardup.workers.turns import Turn, Turns
 
+if TYPE_CHECKING:  # it imports torch
+    from neardup.pipeline.media.nvjpeg import GpuJpegs
+
 logger = logging.getLogger(__name__)
 CPU_BATCH, GPU_BATCH = 32, 256
+GPU_DECODERS = 32
+"""Threads that decode where a GPU does: most of them wait for it, and those that wait are its batch."""
 SESSION_SECONDS = 10.0
 """After so long a worker that died loses its partitions to the others."""
 _IDLE_SECONDS = 0.2
@@ -128,7 +133,7 @@ class EmbedWorker:
         DependencyError: no broker answers.
     """
 
-    def __init__(self, settings: Settings, embedder: Embedder) -> None:
+    def __init__(self, settings: Settings, embedder: Embedder, jpegs: GpuJpegs | None = None) -> None:
         self._names: TopicNames = topic_names(settings.topic_prefix, embedder.space)
         with open_admin(settings, 5.0) as admin:
             check_topics(admin, embedder.space, settings)
@@ -148,11 +153,12 @@ class EmbedWorker:
             embedder,
             settings.limits,
             settings.sample_fps,
-            settings.worker_threads,
+            settings.worker_threads if jpegs is None else max(settings.worker_threads, GPU_DECODERS),
             batch,
             settings.max_batch_wait_seconds,
             settings.thumbnail_side,
             0 if self._blobs.local else _WRITERS,
+            jpegs,
         )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
@@ -445,11 +451,15 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         ConfigError: an unusable checkpoint, or a device that is not there.
     """
     embedder = make_embedder(load_checkpoint(settings.model), settings.device)
+    jpegs = None
     if "cuda" in embedder.engine:
+        from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
+
         watch_gpu()
+        jpegs = open_gpu_jpegs()
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     _warm_up(embedder)
-    return partial(EmbedWorker, settings, embedder)
+    return partial(EmbedWorker, settings, embedder, jpegs)
 
 
 def _warm_up(embedder: Embedder) -> None:

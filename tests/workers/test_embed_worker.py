@@ -14,8 +14,10 @@ from PIL import Image
 
 from neardup.pipeline.embed.description import MAX_DESCRIPTORS_PER_PART
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched
+from neardup.pipeline.media.jpeg import read_plain_jpeg
+from neardup.pipeline.media.nvjpeg import GpuJpegs
 from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
 from neardup.workers.dead_letters import dead_letter, original_headers
 from neardup.workers.describe import Describer, Done
@@ -176,6 +178,35 @@ def test_a_failure_outside_is_not_blamed_on_the_item(make: Callable[..., Describ
     describer.add(Named("a", picture(1)))
     with pytest.raises(DependencyError, match="GPU gone"):
         all_of(describer)
+
+
+def test_a_gpu_that_failed_ends_the_worker_and_costs_no_item(make: Callable[..., Describer[Named]]) -> None:
+    class Broken(StandIn):
+        def embed(self, _tiles: Pixels) -> Embedded:
+            raise PipelineError("the GPU failed")
+
+    describer = make(Broken())
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(PipelineError, match="the GPU failed"):
+        all_of(describer)
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+def test_plain_jpegs_go_to_the_gpu_and_all_else_to_the_cpu() -> None:
+    whole = io.BytesIO()
+    a_picture(1).resize((300, 300)).save(whole, "JPEG")
+    describer: Describer[Named] = Describer(StandIn(), Limits(), 2.0, 4, 8, 0.05, jpegs=GpuJpegs("cpu"))
+    describer.add(Named("jpeg", whole.getvalue()))
+    describer.add(Named("png", picture(1)))
+    describer.add(Named("half", whole.getvalue()[:-200]))
+    found = all_of(describer)
+    describer.close()
+    header = read_plain_jpeg(whole.getvalue())
+    assert header is not None
+    assert found["jpeg"].parts[0].pixels_digest == header.digest
+    assert len(found["png"].parts) == 1
+    assert found["half"].error is not None
+    assert found["half"].error.reason is Reason.TRUNCATED
 
 
 @pytest.mark.parametrize("writers", [0, 2])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
 from neardup.pipeline.types import Frame, Media
 
@@ -79,11 +79,11 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
     """As `embed`; a batch that fails is halved until the frame that it fails on stands alone, which costs its item.
 
     Raises:
-        DependencyError: something outside failed.
+        PipelineError: not a frame failed but something outside, the GPU for one.
     """
     try:
         embed(embedder, batch)
-    except DependencyError:
+    except PipelineError:
         raise
     except Exception as error:
         logger.warning("network failed on a batch frames=%d", len(batch), exc_info=True)

@@ -40,8 +40,6 @@ logger = logging.getLogger(__name__)
 Decode: TypeAlias = Callable[[list[Tensor], torch.device], list[Tensor]]
 """uint8 (bytes,) of each file, on the CPU, to uint8 (3, h, w) of each picture; RuntimeError if any fails."""
 BATCH = 256
-THREADS = 64
-"""Threads that should call `open`, for batches that keep a GPU busy; most of them wait."""
 _BATCH_PIXELS, _LARGE_PIXELS = 2**26, 2**25
 """Pixels on the GPU at once in a lane, and those of a picture that is left to the CPU."""
 _LONG = 16
@@ -132,12 +130,14 @@ class GpuJpegs:
         try:
             with torch.inference_mode(), self._api.stream(lane):
                 pictures = self._pictures(batch)
-        except Exception as error:  # raised again by each that waits for an answer
-            fatal = isinstance(error, torch.AcceleratorError)
-            told = PipelineError(f"the GPU failed, a new process has to begin: {error}") if fatal else error
+        except torch.AcceleratorError as error:
+            failed = PipelineError(f"the GPU failed, a new process has to begin: {error}")
             for request in batch:
-                request.answer.set_exception(told)
+                request.answer.set_exception(failed)
             return
+        except Exception:  # full memory, a fault of ours: it costs time and no picture
+            logger.warning("GPU decoding failed, to be done by the CPU pictures=%d", len(batch), exc_info=True)
+            pictures = [None] * len(batch)
         for request, picture in zip(batch, pictures, strict=True):
             request.answer.set_result(picture)
 

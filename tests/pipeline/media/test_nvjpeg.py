@@ -264,6 +264,20 @@ def test_a_broken_gpu_is_told_to_all_that_wait_and_ends_the_process(photo: Photo
         open_together(jpegs, decode, [data] * 3)
 
 
+def test_full_gpu_memory_sends_the_batch_to_the_cpu(
+    photo: Photo, save: Save, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    jpegs, data = GpuJpegs("cpu", lanes=1), save(photo(60, 40), "JPEG")
+    with monkeypatch.context() as patch:
+        patch.setattr("neardup.pipeline.media.nvjpeg.shrink", full)
+        assert jpegs.open(data, TINY, LIMITS) is None
+    assert "to be done by the CPU pictures=1" in caplog.text
+    assert jpegs.open(data, TINY, LIMITS) is not None
+
+
 def test_where_nvjpeg_does_not_work_there_is_no_decoder(caplog: pytest.LogCaptureFixture) -> None:
     assert isinstance(open_gpu_jpegs("cpu"), GpuJpegs)
     if not torch.cuda.is_available():
