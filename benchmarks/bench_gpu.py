@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.media:
         paths = sorted(path for path in Path(options.media).expanduser().rglob("*") if path.is_file())[: options.count]
     else:
-        paths = render_photographs(Path("demo/photographs"), options.count)
+        paths = render_photographs(Path(f"demo/photographs-{options.count}"), options.count)
     files = [path.read_bytes() for path in paths]
     embedder, jpegs = make_embedder(load().model, "cuda"), open_gpu_jpegs()
     versions = f"torch {torch.__version__}, {embedder.engine}"

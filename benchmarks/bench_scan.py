@@ -152,7 +152,7 @@ def main() -> None:
         folder = Path(arguments.media).expanduser()
         paths = sorted(path for path in folder.rglob("*") if path.is_file())[: arguments.count]
     else:
-        folder = Path("demo/photographs")
+        folder = Path(f"demo/photographs-{arguments.count}")
         paths = render_photographs(folder, arguments.count)
     model = load().model
     cores, count, runs = usable_cores(), len(paths), arguments.runs

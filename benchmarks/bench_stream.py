@@ -229,7 +229,7 @@ def main() -> None:
         folder = Path(arguments.media).expanduser()
         paths = sorted(path for path in folder.rglob("*") if path.is_file())[: arguments.count]
     else:
-        paths = render_photographs(Path("demo/photographs"), arguments.count)[: arguments.count]
+        paths = render_photographs(Path(f"demo/photographs-{arguments.count}"), arguments.count)
     print(f"{len(paths)} pictures, {usable_cores()} cores, medians of {arguments.runs}")
     contents = [path.read_bytes() for path in paths]
     model = load().model
