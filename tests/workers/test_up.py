@@ -197,3 +197,36 @@ def test_signals_are_given_back(neardup: Command, monkeypatch: pytest.MonkeyPatc
     assert told.code == 0
     assert "flag: http://127.0.0.1:" in told.errors
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+IMPATIENT = """
+import sys, threading
+from neardup.workers.runner import until_told
+from neardup.workers.up import Spec, Supervisor
+from tests.workers.test_up import STUBBORN
+
+class Told:
+    def say(self, line): print(line, flush=True)
+    def relay(self, line): print(line, flush=True)
+    def show(self, rows): pass
+
+stopping = threading.Event()
+with until_told(stopping):
+    Supervisor([Spec("match", "match", 1, ("sh", "-c", STUBBORN))], "127.0.0.1", Told()).run(stopping)
+"""
+
+
+def test_a_second_ctrl_c_kills() -> None:
+    root = str(Path(__file__).parents[2])
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": root}
+    with subprocess.Popen([sys.executable, "-c", IMPATIENT], stdout=pipe, stderr=pipe, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"match | up\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"workers drain; Ctrl-C again kills them\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert time.monotonic() - began < up.END_SECONDS
+        assert errors.endswith(b"KeyboardInterrupt\n")

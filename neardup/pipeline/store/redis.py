@@ -49,7 +49,7 @@ class RedisStore:
             keep_distinct_days: after which verdicts of `distinct` are forgotten; 0 keeps them.
         """
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
-        self._prefix = f"nd:{{{space}}}"
+        self._prefix = prefix(space)
         self._feed_entries = feed_entries
         self._keep_distinct_ms = int(keep_distinct_days * _DAY_MS)
         script = resources.files("neardup.pipeline.store").joinpath("flag.lua").read_text(encoding="utf-8")
@@ -113,6 +113,11 @@ class RedisStore:
             return call()
         except redis.RedisError as error:
             raise DependencyError(f"Redis: {error}") from error
+
+
+def prefix(space: str) -> str:
+    """Return what the keys of a space begin with; the braces keep them in one slot of a cluster."""
+    return f"nd:{{{space}}}"
 
 
 def _events(envelope: Envelope, verdicts: list[bytes], keep_distinct_ms: int) -> list[tuple[object, ...]]:

@@ -18,7 +18,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import visible
-from neardup.pipeline.settings import Settings, load
+from neardup.pipeline.settings import load
 
 if TYPE_CHECKING:
     from neardup.workers.status import Row
@@ -37,12 +37,17 @@ def run(
     """Start the workers and show how they are."""
     settings = load()
     try:
+        from neardup.pipeline.embed.checkpoint import load_checkpoint
+        from neardup.pipeline.store.redis import prefix
+        from neardup.workers import topics
         from neardup.workers.runner import until_told
         from neardup.workers.up import Supervisor, make_specs
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
+    space = load_checkpoint(settings.model).space
     if create_topics:
-        _create_topics(settings)
+        with topics.open_admin(settings) as admin:
+            topics.create_topics(admin, space, settings)
     verbose = logging.getLogger().level <= logging.INFO
     specs = make_specs(settings, embed, match, port, verbose)
     stopping = threading.Event()
@@ -50,16 +55,9 @@ def run(
     with until_told(stopping), display:
         for spec in specs:
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
+        display.say(f"feed of flagged items in Redis: {prefix(space)}:feed")
         Supervisor(specs, settings.health_host, display).run(stopping)
         display.say("all workers have ended")
-
-
-def _create_topics(settings: Settings) -> None:
-    from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.workers import topics
-
-    with topics.open_admin(settings) as admin:
-        topics.create_topics(admin, load_checkpoint(settings.model).space, settings)
 
 
 class Lines:
