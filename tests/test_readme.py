@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 from prometheus_client import Counter
-from prometheus_client.registry import Collector
+from prometheus_client.metrics import MetricWrapperBase
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.errors import Reason
@@ -48,7 +48,9 @@ def test_every_reason_for_skipping_is_named(reason: Reason) -> None:
     assert f"`{reason.value}`" in DOCUMENTS
 
 
-@pytest.mark.parametrize("metric", [one for one in vars(telemetry).values() if isinstance(one, Collector)], ids=str)
+@pytest.mark.parametrize(
+    "metric", [one for one in vars(telemetry).values() if isinstance(one, MetricWrapperBase)], ids=str
+)
 def test_every_metric_is_told_with_its_labels_and_its_own_words(metric: Any) -> None:
     name = metric.describe()[0].name + ("_total" if isinstance(metric, Counter) else "")
     labels = f"{{{','.join(metric._labelnames)}}}" if metric._labelnames else ""
