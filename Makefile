@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test format bench-scan bench-stream bench-index bench-match clean
+.PHONY: help demo services services-stop test format bench-scan bench-stream bench-gpu bench-index bench-match clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -9,6 +9,7 @@ help:
 	@echo 'make format       let ruff format the code'
 	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
 	@echo 'make bench-stream speed of the stream, from Kafka to Redis (or MEDIA=...)'
+	@echo 'make bench-gpu    images/s that a GPU decodes, embeds, and does both (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
 	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
 	@echo 'make clean        remove the environment, the demo and caches'
@@ -37,6 +38,10 @@ bench-scan:
 bench-stream:
 	@scripts/environment demo,stream,bench
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_stream
+
+bench-gpu:
+	@scripts/environment demo,stream,bench
+	@OPENBLAS_NUM_THREADS=1 .venv/bin/python -m benchmarks.bench_gpu
 
 bench-index:
 	@scripts/environment demo,bench
