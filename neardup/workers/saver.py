@@ -91,7 +91,7 @@ class Saver:
             self._fork(applied)
 
     def save(self, applied: int) -> None:
-        """Write down the state now, index and all; a disk that fails costs the snapshot, not the worker."""
+        """Write down the state now; a disk that fails costs the snapshot, not the worker."""
         started = self._begun_at = self._clock()
         try:
             self._snapshots.save(self._state, applied)
@@ -127,8 +127,7 @@ class Saver:
         except DependencyError as error:
             self._failed(applied, error)
             return
-        # The index, which is large, is left to be made anew.
-        writing = Background(lambda: self._snapshots.save(self._state, applied, with_index=False))
+        writing = Background(lambda: self._snapshots.save(self._state, applied))
         self._writing = applied, writing
         telemetry.STAGE_SECONDS.labels("snapshot").observe(self._clock() - started)
         self._reached("snapshot-begun")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -8,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from neardup.pipeline.match.snapshot import Snapshots
 from neardup.pipeline.settings import Settings
+from neardup.workers.log import Tail
 from neardup.workers.match import MatchWorker
+from neardup.workers.topics import open_admin, topic_names
+from neardup.workers.trim import needed_from, trim
 from tests.integration.stream import (
+    SPACE,
     a_log,
     a_match_worker,
     append,
@@ -21,7 +27,9 @@ from tests.integration.stream import (
     published,
     said,
 )
+from tests.pipeline.match.build import picture
 
+logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.integration
 POINTS = ("applied", "published", "snapshot-half-written")
 """Many more, without processes and broker, are in `tests/workers/test_match_worker.py`."""
@@ -70,3 +78,38 @@ def test_a_standby_takes_over_in_seconds_and_a_zombie_is_refused(settings: Setti
             assert first.wait(90) != 0
             step_until(second, lambda: second.applied == len(log) - 1)
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
+
+
+def test_a_killed_leader_is_replaced_in_seconds(settings: Settings, tmp_path: Path) -> None:
+    make_topics(settings)
+    log = a_log(10, 120)
+    append(settings, log[:60])
+    with match_process(settings, tmp_path / "first") as first:
+        await_envelopes(settings, 60)
+        with closing(a_match_worker(settings, tmp_path / "second")) as second:
+            step_until(second, lambda: second.ready() and second.applied == 59)
+            first.kill()
+            append(settings, log[60:])
+            seconds = step_until(second, lambda: second.applied == len(log) - 1)
+            logger.info("a killed leader was replaced, and its work done, after %.1f s", seconds)
+            assert seconds < 15  # the session of 6 s and a rebalance, on a busy machine
+    assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
+
+
+def test_a_trimmed_log_is_enough_for_who_has_a_snapshot(settings: Settings, tmp_path: Path) -> None:
+    make_topics(settings)
+    log, topic = a_log(11, 120), topic_names(settings.topic_prefix, SPACE).log
+    for cut in range(0, len(log), 40):
+        append(settings, log[cut : cut + 40])
+        with closing(a_match_worker(settings, tmp_path / "states" / "match-0")) as worker:
+            step_until(worker, lambda end=cut + 40: worker.applied == min(end, len(log)) - 1)  # type: ignore[misc]
+            worker.drain(5)
+    with open_admin(settings) as admin:
+        trim(admin, topic, needed_from(tmp_path / "states"))
+    with closing(Tail(settings, topic)) as tail:
+        assert tail.begin() == Snapshots(tmp_path / "states" / "match-0").offsets()[1] + 1 > 0
+    more = [picture("after the trim", 1)]
+    append(settings, more)
+    with closing(a_match_worker(settings, tmp_path / "states" / "match-0")) as worker:
+        step_until(worker, lambda: worker.applied == len(log))
+    assert said(published(settings)) == said(oracle(tmp_path / "oracle", [*log, *more]))

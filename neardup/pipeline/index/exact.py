@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.flat import Flat, pick_device
@@ -70,6 +73,14 @@ class ExactIndex:
         flat = Flat(self.dimension, self._device)
         flat.fill(store)
         self._store, self._flat = store, flat
+
+    def save_searcher(self, folder: Path) -> None:
+        """See `Index.save_searcher`: there is none."""
+        folder.mkdir()
+
+    def load_searcher(self, folder: Path, read: Callable[[Ids], Descriptors]) -> Ids:  # noqa: ARG002
+        """See `Index.load_searcher`."""
+        return np.empty(0, np.int64)
 
     def status(self) -> Status:
         """See `Index.status`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from neardup.pipeline.index.durable import naming
 from neardup.pipeline.index.scann_build import Tree
 from neardup.pipeline.index.searcher import Searcher
 from neardup.pipeline.index.store import RowNumbers, Store
-from neardup.pipeline.types import Descriptors
+from neardup.pipeline.types import Descriptors, Ids
 
 _SPARE = 8
 """Candidates beyond k: bfloat16 orders copies of one picture only roughly."""
@@ -117,13 +118,20 @@ class Generation:
         """
         alive = self._is_alive(self._rows, store)
         rows = np.where(alive, np.searchsorted(kept, self._rows), -1)
-        shutil.copytree(self.folder, folder / _SEARCHER, copy_function=_link)
+        self._write(folder, rows, int(np.searchsorted(kept, self.end)))
         if not alive.all():
             for name in _WITH_VECTORS:
                 _blank(folder / _SEARCHER / name, np.flatnonzero(~alive))
-        np.save(folder / _POINTS, rows)
-        about = _About(int(np.searchsorted(kept, self.end)), self.tree)
-        (folder / _ABOUT).write_bytes(msgspec.json.encode(about))
+
+    def copy_by_id(self, folder: Path, store: Store) -> None:
+        """Write this generation with the id of each point, -1 where it was removed, in place of its row."""
+        alive = self._is_alive(self._rows, store)
+        self._write(folder, np.where(alive, store.vectors.ids(self._rows), -1), 0)
+
+    def _write(self, folder: Path, points: RowNumbers, end: int) -> None:
+        shutil.copytree(self.folder, folder / _SEARCHER, copy_function=_link)
+        np.save(folder / _POINTS, points)
+        (folder / _ABOUT).write_bytes(msgspec.json.encode(_About(end, self.tree)))
 
     def discard(self) -> None:
         """End the process and delete the files."""
@@ -148,14 +156,36 @@ def restore(saved: Path, folder: Path) -> Generation | None:
     """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none."""
     if not (saved / _ABOUT).exists():
         return None
+    points, about = _read(saved)
+    return _start(saved, folder, points, about.end, about.tree)
+
+
+def restore_by_id(saved: Path, folder: Path, take_in: Callable[[Ids], RowNumbers]) -> Generation | None:
+    """Load the generation that `Generation.copy_by_id` wrote into `saved`; None if there is none.
+
+    Args:
+        take_in: stores ids, before all others, and returns their rows.
+    """
+    if not (saved / _ABOUT).exists():
+        return None
+    points, about = _read(saved)
+    held = points >= 0
+    points[held] = rows = take_in(points[held])
+    return _start(saved, folder, points, len(rows), about.tree)
+
+
+def _read(saved: Path) -> tuple[RowNumbers, _About]:
     try:
         about = msgspec.json.decode((saved / _ABOUT).read_bytes(), type=_About)
-        rows = np.load(saved / _POINTS, allow_pickle=False)
+        return np.load(saved / _POINTS, allow_pickle=False), about
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{saved}: the saved searcher cannot be read: {error}") from error
+
+
+def _start(saved: Path, folder: Path, rows: RowNumbers, end: int, tree: Tree) -> Generation:
     with naming(folder, "copy a searcher"):
         shutil.copytree(saved / _SEARCHER, folder, copy_function=_link)
-    return Generation(folder, rows, about.end, about.tree)
+    return Generation(folder, rows, end, tree)
 
 
 class _About(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ An index belongs to one thread at a time: whoever shares one between threads hol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,6 +116,22 @@ class Index(Protocol):
         Raises:
             ConfigError: there is no snapshot, it is damaged, or of an unknown format.
             SpaceError: it is of another space or dimension.
+        """
+
+    def save_searcher(self, folder: Path) -> None:
+        """Write into a folder, which is made, what takes long to make from the vectors again, if there is such a thing.
+
+        Unlike `save` it writes little, and no vectors but what a searcher holds in its own form.
+
+        Raises:
+            DependencyError: the disk is full or failed.
+        """
+
+    def load_searcher(self, folder: Path, read: Callable[[Ids], Descriptors]) -> Ids:
+        """Take over, while empty, what `save_searcher` wrote; return the ids that can be found now, perhaps none.
+
+        Args:
+            read: returns the vectors of ids.
         """
 
     def status(self) -> Status:

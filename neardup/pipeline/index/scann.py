@@ -8,6 +8,7 @@ over between two calls. Until the first build, and whenever builds fail, everyth
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.build import Build
 from neardup.pipeline.index.canary import DEFAULT, Canary, CanaryPolicy
 from neardup.pipeline.index.checks import check_k, check_vectors
+from neardup.pipeline.index.durable import naming
 from neardup.pipeline.index.flat import Flat, pick_device
-from neardup.pipeline.index.generation import Generation, import_scann, restore
+from neardup.pipeline.index.generation import Generation, import_scann, restore, restore_by_id
 from neardup.pipeline.index.interface import Status
 from neardup.pipeline.index.scratch import Scratch
 from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
@@ -31,6 +33,7 @@ from neardup.pipeline.types import Descriptors, Ids, Neighbours
 logger = logging.getLogger(__name__)
 
 _LONGEST_RETRY_SECONDS = 3600.0
+_COPY_ROWS = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,42 @@ class ScannIndex:
             generation.count_live(store)
             self._plan_erasure(generation)
         self._fill_tail()
+
+    def save_searcher(self, folder: Path) -> None:
+        """See `Index.save_searcher`. Vectors that were removed since the build are in the searcher still."""
+        with naming(folder, "write a searcher"):
+            folder.mkdir()
+            if self._generation is None:
+                return
+            try:
+                self._generation.copy_by_id(folder, self._store)
+            except OSError as error:  # replaced while a copy of this process writes, for instance
+                logger.warning("searcher not saved, will be built again error=%s", error)
+                shutil.rmtree(folder)
+                folder.mkdir()
+
+    def load_searcher(self, folder: Path, read: Callable[[Ids], Descriptors]) -> Ids:
+        """See `Index.load_searcher`."""
+        taken_in: list[Ids] = []
+
+        def take_in(ids: Ids) -> RowNumbers:
+            for start in range(0, len(ids), _COPY_ROWS):
+                some = ids[start : start + _COPY_ROWS]
+                self._store.add(some, read(some))
+            taken_in.append(ids)
+            return np.arange(len(ids))
+
+        try:
+            generation = restore_by_id(folder, self._new_path("searcher"), take_in)
+        except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
+            logger.warning("saved searcher dropped, error=%s", error)
+            generation = None
+        if generation is not None:
+            generation.count_live(self._store)
+            self._plan_erasure(generation)
+        self._generation = generation
+        self._fill_tail()
+        return np.concatenate([np.empty(0, np.int64), *taken_in])
 
     def status(self) -> Status:
         """See `Index.status`."""

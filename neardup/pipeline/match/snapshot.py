@@ -5,7 +5,7 @@
         tables.msgpack                    items, parts under way, live videos, removed ids, the CRC of vectors in use
         in-use.npy                        whether each row belongs to an item that is held, or under way
         rows/<column>.npy                 the columns of `Rows`; what tells of a picture is blank where not in use
-        index/                            the index, a snapshot of its own; where it is missing it is made anew
+        searcher/                         of the index, if it has one; the rest of the index is made anew
 
 The vector file may be ahead of a snapshot, since it grows with every record: `load` cuts it back to the rows that the
 snapshot knows. Two snapshots are kept; one that is damaged or of another space is passed over for the one before.
@@ -38,10 +38,11 @@ VECTORS = "vectors"
 KEPT = 2
 NOTHING = -1
 """The offset that an empty state stands for."""
-_VERSION = 2
+_VERSION = 3
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
 _IN_USE = "in-use.npy"
+_SEARCHER = "searcher"
 _OF_PICTURES = ("hash", "background")
 """Columns of `Rows` that are computed from pixels."""
 _CHUNK_ROWS = 65536
@@ -89,11 +90,9 @@ class Snapshots:
         _vector_file(state).flush()
         self._reached("vectors-flushed")
 
-    def save(self, state: State, offset: int, *, with_index: bool = True) -> None:
+    def save(self, state: State, offset: int) -> None:
         """Write down a state that stands for the log up to and with an offset; then drop all but the newest.
 
-        Args:
-            with_index: else `load` makes it anew from the vectors: quicker now, slower then.
         Raises:
             DependencyError: the disk is full or failed; the former snapshots still stand.
         """
@@ -119,8 +118,7 @@ class Snapshots:
                 np.save(data / "rows" / f"{name}.npy", _blanked(column, in_use) if blank else column)
             np.save(data / _IN_USE, in_use)
             self._reached("snapshot-half-written")
-            if with_index:
-                parts.index.save(data / "index")
+            parts.index.save_searcher(data / _SEARCHER)
             self._reached("snapshot-written")
 
         write_snapshot(self._path(offset), vectors.dimension, vectors.space, fill)
@@ -199,10 +197,7 @@ class Snapshots:
             raise ConfigError(f"{data}: the vector file holds other vectors")
         items = Items()
         items.restore(tables.items, tables.numbers_given)
-        if (data / "index").exists():
-            state.parts().index.load(data / "index")
-        else:
-            _fill(state.parts().index, items, rows, vectors)
+        _fill(state.parts().index, data / _SEARCHER, items, rows, vectors)
         vectors.truncate(tables.vectors)
         state.restore(items, rows, tables.pending, set(tables.removed), tables.live)
 
@@ -226,12 +221,13 @@ def _blanked(column: npt.NDArray[np.generic], in_use: npt.NDArray[np.bool_]) -> 
     return blanked.astype(column.dtype)
 
 
-def _fill(index: Index, items: Items, rows: Rows, vectors: VectorFile) -> None:
+def _fill(index: Index, searcher: Path, items: Items, rows: Rows, vectors: VectorFile) -> None:
     """Put the descriptors of heads into an empty index."""
     heads = np.array([item.number for item in items if item.is_head], dtype=np.int64)
     held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.searched[: len(rows)]).astype(np.int64)
-    for start in range(0, len(held), _CHUNK_ROWS):
-        some = held[start : start + _CHUNK_ROWS]
+    rest = np.setdiff1d(held, index.load_searcher(searcher, vectors.read), assume_unique=True)
+    for start in range(0, len(rest), _CHUNK_ROWS):
+        some = rest[start : start + _CHUNK_ROWS]
         index.add(some, vectors.read(some))
 
 

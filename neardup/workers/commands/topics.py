@@ -62,6 +62,41 @@ def list_(as_json: JsonOption = False) -> None:
         typer.echo(line)
 
 
+@app.command()
+def trim(
+    before: Annotated[
+        int | None, typer.Option(min=0, help="Offset to delete up to; by default what this machine's snapshots allow.")
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Folder of the match workers' state; default ~/.local/share/neardup/state.")
+    ] = None,
+    model: ModelOption = None,
+) -> None:
+    """Delete the beginning of the log, for good: what was taken down before is then gone from Kafka too.
+
+    A match worker without a newer snapshot, on another machine for instance, cannot start any more; copy the state
+    folder of one that runs.
+    """
+    from contextlib import closing
+
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.workers.log import Tail
+    from neardup.workers.topics import check_topics, open_admin, topic_names
+    from neardup.workers.trim import needed_from
+    from neardup.workers.trim import trim as delete
+
+    settings = load(model=model, state_folder=state)
+    space = load_checkpoint(settings.model).space
+    log = topic_names(settings.topic_prefix, space).log
+    up_to = needed_from(settings.state_path / log) if before is None else before
+    with open_admin(settings) as admin, closing(Tail(settings, log)) as tail:
+        check_topics(admin, space, settings)
+        begin = tail.begin()
+        if up_to > begin:
+            delete(admin, log, up_to)
+        typer.echo(f"{log}: {max(0, up_to - begin)} records deleted, the first is now {max(begin, up_to)}")
+
+
 def _as_dict(topic: Topic) -> dict[str, object]:
     return {
         "name": topic.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from neardup.pipeline.index import build, generation, make_index, scann_build, s
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.scann import Policy, ScannIndex
 from neardup.pipeline.index.scratch import Scratch
-from neardup.pipeline.types import Descriptors
+from neardup.pipeline.types import Descriptors, Ids
 
 D = 16
 LATE = 60.0
@@ -336,6 +337,52 @@ def test_an_answer_that_nobody_came_for_is_not_taken_for_the_next(index: ScannIn
     assert index._generation is not None
     index._generation.ask(units(400, 0)[200:], 3)
     assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+
+
+def test_a_searcher_comes_back_with_what_it_stands_for(index: ScannIndex, tmp_path: Path) -> None:
+    vectors = units(500, 0)
+    index.add(np.arange(400), vectors[:400])
+    index.wait(LATE)
+    index.add(np.arange(400, 450), vectors[400:450])
+    index.remove(np.array([0, 7, 420]))
+    index.save_searcher(tmp_path / "saved")
+    asked = []
+
+    def read(ids: Ids) -> Descriptors:
+        asked.append(ids)
+        return vectors[ids]
+
+    again = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300))
+    assert again.load_searcher(tmp_path / "saved", read).tolist() == np.delete(np.arange(400), [0, 7]).tolist()
+    again.add(np.arange(400, 450), vectors[400:450])
+    again.add(np.array([7]), vectors[:1])
+    assert (again.status().searcher, again.status().tail, len(asked)) == (398, 51, 1)
+    found = again.search(vectors[:450], 1).ids[:, 0]
+    assert found.tolist() == [7, *range(1, 7), found[7], *range(8, 450)]
+    assert found[7] not in (0, 7)
+    assert not again.is_building
+    again.close()
+
+
+def test_without_a_searcher_there_is_nothing_to_save(index: ScannIndex, tmp_path: Path) -> None:
+    index.add(np.arange(200), units(200, 0))
+    index.save_searcher(tmp_path / "saved")
+    again = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300))
+    assert again.load_searcher(tmp_path / "saved", lambda _: units(0, 0)).tolist() == []
+    assert len(again) == 0
+    again.close()
+
+
+def test_a_searcher_that_goes_while_it_is_saved_is_left_out(
+    index: ScannIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index.add(np.arange(400), units(400, 0))
+    index.wait(LATE)
+    assert index._generation is not None
+    shutil.rmtree(index._generation.folder)
+    index.save_searcher(tmp_path / "saved")
+    assert list((tmp_path / "saved").iterdir()) == []
+    assert "searcher not saved" in caplog.text
 
 
 def test_every_neighbour_removed_makes_the_search_look_further(index: ScannIndex) -> None:

@@ -383,7 +383,7 @@ def test_snapshot_without_an_index_knows_which_frames_were_forgotten(
     state = a_state_in(tmp_path)
     state.apply([Entry(n, frame) for n, frame in enumerate(a_broadcast(FILM.at(times(49.5))))])
     held = len(state.parts().index)
-    Snapshots(tmp_path).save(state, 99, with_index=False)
+    Snapshots(tmp_path).save(state, 99)
     state.close()
     again = a_state_in(tmp_path)
     assert Snapshots(tmp_path).load(again) == 99
