@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test format bench-scan bench-stream bench-gpu bench-index bench-match clean
+.PHONY: help demo services services-stop test format evaluate bench-scan bench-stream bench-gpu bench-index bench-match clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -12,6 +12,7 @@ help:
 	@echo 'make bench-gpu    images/s that a GPU decodes, embeds, and does both (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
 	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
+	@echo 'make evaluate     quality beside its peers, on a mini-set or on DATA=DIR (MODEL=, TRUNK=, ONLY=, OUTPUT=)'
 	@echo 'make clean        remove the environment, the demo and caches'
 
 demo:
@@ -30,6 +31,9 @@ format:
 	@scripts/environment demo,dev,stream
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+evaluate:
+	@scripts/evaluate
 
 bench-scan:
 	@scripts/environment demo,bench

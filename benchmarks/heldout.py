@@ -1,6 +1,7 @@
 """Quality of checkpoints on the held-out pictures of the training part, beside the untrained trunk and a hash.
 
     python -m benchmarks.heldout DATA [--start WEIGHTS.pth] [--model default …]
+    python -m benchmarks.heldout DATA --list FILE     # only write their sha1, for `neardup evaluate --only FILE`
 
 DATA holds the pictures whose sha1 are listed in `split/train.sha1`. The held-out set is the one that `neardup train`
 measures with (`neardup/pipeline/train/heldout.py`): never trained on, but edited by the family of edits that trains,
@@ -81,11 +82,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--start", type=Path, help="state dict of the untrained trunk")
     parser.add_argument("--model", nargs="*", default=["default"], help="checkpoints, by name or path")
+    parser.add_argument("--list", type=Path, help="write the sha1 of the held-out pictures and end")
     options = parser.parse_args()
     torch.set_num_threads(1)
     pictures = load_pictures([options.data], 200, SPLIT / "train.sha1", SPLIT / "alike.csv")
     relations, pictures = find_relations(pictures, [options.data])
     train, held = split_held_out(pictures, HELD_OUT)
+    if options.list:
+        options.list.write_text("".join(f"{pictures.sha1[index]}\n" for index in held), encoding="ascii")
+        return
     held_out = build_held_out(pictures, relations, train, held, train[:BACKGROUND], Architecture().size)
     systems: dict[str, Embed] = {"DCT hash": hashed}
     if options.start:

@@ -12,7 +12,7 @@ from neardup.pipeline.errors import DependencyError
 from tests.pipeline.scan.build import save
 from tests.workers.conftest import Command
 
-COMMANDS = ["scan", "match", "compare", "embed", "models", "train", "calibrate", "up", "takedown"]
+COMMANDS = ["scan", "match", "compare", "embed", "models", "train", "calibrate", "evaluate", "up", "takedown"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

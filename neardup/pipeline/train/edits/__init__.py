@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neardup.pipeline.train.edits import around, colour, detail, geometry, over  # noqa: F401 (registers the edits)
-from neardup.pipeline.train.edits.draw import EDITS, Draw, Edit
+from neardup.pipeline.train.edits.draw import EDITS, FAMILIES, Draw, Edit
 from neardup.pipeline.types import Pixels
 
-__all__ = ["EDITS", "Draw", "Edit", "chain", "draw_steps"]
+__all__ = ["EDITS", "FAMILIES", "Draw", "Edit", "chain", "draw_steps"]
 
 _HARD: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.45, ("crop",)),

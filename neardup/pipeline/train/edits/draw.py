@@ -55,6 +55,8 @@ PictureEdit: TypeAlias = Callable[[Image.Image, float, Draw], Image.Image]
 
 EDITS: dict[str, Edit] = {}
 """Every edit by name."""
+FAMILIES: dict[str, str] = {}
+"""The family of every edit: colour, detail, geometry, over, around."""
 
 
 def edit(function: PictureEdit) -> PictureEdit:
@@ -64,4 +66,5 @@ def edit(function: PictureEdit) -> PictureEdit:
         return np.asarray(function(Image.fromarray(pixels), float(strength), draw))
 
     EDITS[function.__name__] = on_arrays
+    FAMILIES[function.__name__] = function.__module__.rpartition(".")[2]
     return function

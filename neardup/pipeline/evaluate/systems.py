@@ -1,0 +1,147 @@
+"""What is measured: our checkpoints, the trunk that they started from, and peers that need no training.
+
+A system scores every query against every reference, higher is more alike; one may give several scores, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from neardup.pipeline.embed import embedder as engines
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.evaluate.queries import EvaluationSet
+from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.types import Pixels
+
+Matrix = npt.NDArray[np.float32]
+System = Callable[[EvaluationSet], dict[str, Matrix]]
+Bits = npt.NDArray[np.uint8]
+"""(n, b), each 0 or 1."""
+BLOCK = 512
+
+
+def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = None) -> System:
+    """Return a checkpoint of ours as it is used: evidence, and what it is made of."""
+    embedder = engines.make_embedder(checkpoint, device, threads=threads)
+    weight = float(checkpoint.calibration.get("hash_weight", 0.0))
+    rule = Evidence(checkpoint.background, weight)
+
+    def scores(given: EvaluationSet) -> dict[str, Matrix]:
+        queries = embedder.embed(tiles([query.pixels for query in given.queries], embedder.size))
+        references = embedder.embed(tiles(given.references, embedder.size))
+        similarity = (queries.vectors @ references.vectors.T).astype(np.float32)
+        background = rule.background(queries.vectors)[:, None]
+        bits = differing(np.unpackbits(queries.hashes, axis=1), np.unpackbits(references.hashes, axis=1))
+        evidence = rule.of(2 - 2 * similarity, bits, background)
+        name = checkpoint.name
+        return {
+            f"{name}, evidence": evidence, f"{name}, normalised": similarity - background,
+            f"{name}, raw": similarity,
+        }  # fmt: skip
+
+    return scores
+
+
+def untrained(weights: Path) -> System:
+    """Return a torchvision MobileNetV2 as it came (GeM pooling, no head), normalised by pictures of the set itself.
+
+    Raises:
+        ConfigError: the file is no state dict of it.
+    """
+    import torch
+
+    from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
+
+    architecture = Architecture()
+    network = Siamese(architecture).eval()
+    try:
+        state = torch.load(weights, weights_only=True)
+    except Exception as error:
+        raise ConfigError(f"trunk {weights} is no state dict: {error}") from error
+    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, state))
+
+    def embed(pictures: Sequence[Pixels]) -> Matrix:
+        batches = tiles(pictures, architecture.size)
+        with torch.inference_mode():
+            parts = [
+                network.features(torch.from_numpy(batches[i : i + 32])).numpy() for i in range(0, len(batches), 32)
+            ]
+        rows = np.concatenate(parts)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-9), dtype=np.float32)
+
+    def scores(given: EvaluationSet) -> dict[str, Matrix]:
+        queries = embed([query.pixels for query in given.queries])
+        similarity = queries @ embed(given.references).T
+        background = Evidence(embed(given.background), 0.0).background(queries)[:, None]
+        return {"untrained trunk, normalised": similarity - background, "untrained trunk, raw": similarity}
+
+    return scores
+
+
+def peers() -> tuple[dict[str, System], list[str]]:
+    """Return the peers whose packages are installed, by name, and the packages that are missing."""
+    found: dict[str, System] = {}
+    missing = [package for package in ("pdqhash", "imagehash") if find_spec(package) is None]
+    if "pdqhash" not in missing:
+        found["PDQ"] = _by_hash("PDQ", _pdq, _pdq)
+        found["PDQ, 8 orientations"] = _by_hash("PDQ, 8 orientations", _pdq_turned, _pdq)
+    if "imagehash" not in missing:
+        found["pHash"] = _by_hash("pHash", _phash, _phash)
+        found["dHash"] = _by_hash("dHash", _dhash, _dhash)
+    return found, missing
+
+
+def tiles(pictures: Sequence[Pixels], size: int) -> Pixels:
+    """Return pictures as the network sees them, uint8 (n, size, size, 3)."""
+    # torch warns of arrays that cannot be written, as Pillow's are.
+    return np.stack([squeeze(one if one.flags.writeable else one.copy(), size) for one in pictures])
+
+
+def differing(a: Bits, b: Bits) -> npt.NDArray[np.int64]:
+    """Return how many bits differ, (n, m), by a product of ±1: quicker than XOR where all pairs are wanted."""
+    left, right = a.astype(np.float32) * 2 - 1, b.astype(np.float32) * 2 - 1
+    return np.asarray(np.rint((a.shape[1] - left @ right.T) / 2), dtype=np.int64)
+
+
+def _by_hash(name: str, of_query: Callable[[Pixels], Bits], of_reference: Callable[[Pixels], Bits]) -> System:
+    """Return a system that scores by the fewest differing bits; a query may have several hashes, a reference one."""
+
+    def scores(given: EvaluationSet) -> dict[str, Matrix]:
+        queries = np.stack([of_query(query.pixels) for query in given.queries])  # (q, views, bits)
+        references = np.stack([of_reference(picture)[0] for picture in given.references])
+        views = [differing(queries[:, view], references) for view in range(queries.shape[1])]
+        return {name: -np.min(views, axis=0).astype(np.float32)}
+
+    return scores
+
+
+def _pdq(picture: Pixels) -> Bits:
+    import pdqhash
+
+    return np.asarray(pdqhash.compute(np.ascontiguousarray(picture))[0], dtype=np.uint8).reshape(1, -1)
+
+
+def _pdq_turned(picture: Pixels) -> Bits:
+    import pdqhash
+
+    return np.stack(pdqhash.compute_dihedral(np.ascontiguousarray(picture))[0]).astype(np.uint8)
+
+
+def _phash(picture: Pixels) -> Bits:
+    import imagehash
+
+    return np.asarray(imagehash.phash(Image.fromarray(picture)).hash, dtype=np.uint8).reshape(1, -1)
+
+
+def _dhash(picture: Pixels) -> Bits:
+    import imagehash
+
+    return np.asarray(imagehash.dhash(Image.fromarray(picture)).hash, dtype=np.uint8).reshape(1, -1)
