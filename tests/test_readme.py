@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def commands() -> list[list[str]]:
     """Return the words of every neardup command in the shell blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [words[1:] for words in lines if words and words[0] in (".venv/bin/neardup", "neardup")]
+    ours = [words[1:] for words in lines if words and words[0] in (".venv/bin/neardup", "neardup")]
+    return [list(takewhile(lambda word: not re.match(r"[0-9]?>|[&|]", word), words)) for words in ours]
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAM.commands))
