@@ -14,17 +14,14 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from PIL import Image
 
@@ -32,9 +29,9 @@ from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.messages import Described, Removed
+from neardup.pipeline.messages import Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
     CONSUMER_LAG,
@@ -44,18 +41,19 @@ from neardup.pipeline.telemetry import (
     PAUSED,
     RECORDS_CONSUMED,
 )
-from neardup.pipeline.types import Kind, Media
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.gpu import watch_gpu
-from neardup.workers.group import REQUEST_MS, keep_joining
-from neardup.workers.offsets import Offsets, Ticket
+from neardup.workers.group import keep_joining
+from neardup.workers.membership import Listener, make_consumer, to_commit
+from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
-from neardup.workers.source import Item, attempts, read_id, read_item
+from neardup.workers.source import attempts, read_id, read_item
+from neardup.workers.taken import END, Describable, Taken
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
-from neardup.workers.turns import Turn, Turns
+from neardup.workers.turns import Turns
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
@@ -64,65 +62,12 @@ logger = logging.getLogger(__name__)
 CPU_BATCH, GPU_BATCH = 32, 256
 GPU_DECODERS = 32
 """Threads that decode where a GPU does: most of them wait for it, and those that wait are its batch."""
-SESSION_SECONDS = 10.0
-"""After so long a worker that died loses its partitions to the others."""
 _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
-_FETCH_BYTES = 16 * 2**20
 _WRITERS = 16
 """Thumbnails on their way at once to a store that is elsewhere."""
 _encode = msgspec.msgpack.Encoder().encode
-
-
-_END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
-"""What the end of a live video becomes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A polled record on its way; `size` counts as in flight until the record is confirmed."""
-
-    record: Any
-    ticket: Ticket[TopicPartition]
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Item(_Taken):
-    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
-
-    item: Item
-    rules: Rules
-    blobs: Blobs
-    turn: Turn | None
-
-    def opened(self) -> AbstractContextManager[Fetched]:
-        return self.item.opened(self.rules)
-
-    def check(self, media: Media) -> None:
-        if self.item.live and media.kind is not Kind.IMAGE:
-            raise InvalidFrame(Reason.SCHEMA, f"a frame of a live video is a picture, this {media.format} is a video")
-
-    def keep(self, jpeg: bytes, sha256: bytes) -> str:
-        return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
-
-    def finished(self, part: Described) -> Described:
-        """Return a record of its description with what the network does not know."""
-        described = msgspec.structs.replace(
-            part,
-            id=self.item.id,
-            bank=self.item.bank,
-            source_partition=self.record.partition,
-            source_offset=self.record.offset,
-            produced_ms=max(self.record.timestamp, 0),
-        )
-        if self.item.pts is None:
-            return described
-        seconds = self.item.pts
-        return msgspec.structs.replace(
-            described, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
-        )
 
 
 class EmbedWorker:
@@ -149,7 +94,7 @@ class EmbedWorker:
         self._most_items = 4 * batch
         self._blobs = Blobs(settings.blobs_url)
         self._turns = Turns()
-        self._describer: Describer[_Item] = Describer(
+        self._describer: Describer[Describable] = Describer(
             embedder,
             settings.limits,
             settings.sample_fps,
@@ -163,7 +108,7 @@ class EmbedWorker:
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
         self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
-        self._listener = _Listener(self._consumer, self._offsets)
+        self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._deaths = Deaths(self._consumer)
         self._held = _Counter()
@@ -197,7 +142,7 @@ class EmbedWorker:
         logger.info("embed worker drained dropped=%d unfinished=%d", len(dropped), self._describer.working)
         if offsets:
             try:
-                self._consumer.commit(_metadata(offsets), timeout_ms=1000)
+                self._consumer.commit(to_commit(offsets), timeout_ms=1000)
             except KafkaError as error:  # those are described again
                 logger.warning("last commit failed error=%s", error)
 
@@ -264,7 +209,7 @@ class EmbedWorker:
             return
         size = len(record.value or b"") + len(record.key or b"") + 200
         self._held.add(size)
-        taken = _Taken(record, ticket, size)
+        taken = Taken(record, ticket, size)
         try:
             if refused is not None:
                 raise refused
@@ -277,19 +222,19 @@ class EmbedWorker:
             self._put_aside(taken, error)
             return
         turn = self._turns.take(item.id) if item.live else None
-        described = _Item(record, ticket, size, item, self._rules, self._blobs, turn)
+        described = Describable(record, ticket, size, item, self._rules, self._blobs, turn)
         if item.ends:
-            self._deliver(Done(described, (_END,)))
+            self._deliver(Done(described, (END,)))
         else:
             self._describer.add(described)
 
-    def _deliver(self, done: Done[_Item]) -> None:
+    def _deliver(self, done: Done[Describable]) -> None:
         if (turn := done.source.turn) is None:
             self._settle(done)
         else:
             self._turns.act(turn, partial(self._settle, done))
 
-    def _settle(self, done: Done[_Item]) -> None:
+    def _settle(self, done: Done[Describable]) -> None:
         taken = done.source
         if not self._offsets.valid(taken.ticket):  # another worker has it now
             self._held.add(-taken.size)
@@ -304,7 +249,7 @@ class EmbedWorker:
         reached("described")
         self._send(taken, messages, "described")
 
-    def _put_aside(self, taken: _Taken, error: InvalidFrame) -> None:
+    def _put_aside(self, taken: Taken, error: InvalidFrame) -> None:
         record = taken.record
         logger.warning(
             "item dead-lettered reason=%s partition=%d offset=%d detail=%s",
@@ -322,7 +267,7 @@ class EmbedWorker:
         reason = error.reason.value
         self._send(taken, [letter], "dead-lettered", lambda: DEAD_LETTERED.labels(reason).inc())
 
-    def _send(self, taken: _Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
+    def _send(self, taken: Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
         def confirmed() -> None:
             reached("acknowledged")
             self._offsets.done(taken.ticket)
@@ -346,7 +291,7 @@ class EmbedWorker:
         offsets = self._offsets.due()
         if offsets:
             reached("committing")
-            self._consumer.commit_async(_metadata(offsets), callback=self._committed)
+            self._consumer.commit_async(to_commit(offsets), callback=self._committed)
         for partition, offset in offsets.items():
             end = self._consumer.highwater(partition) if partition in self._consumer.assignment() else None
             if end is not None:
@@ -360,50 +305,6 @@ class EmbedWorker:
             reached("committed")
 
 
-class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Told on the client's own thread, where nothing may block."""
-
-    def __init__(self, consumer: KafkaConsumer, offsets: Offsets[TopicPartition]) -> None:
-        self._consumer = consumer
-        self._offsets = offsets
-        self._lost: list[TopicPartition] = []
-        self.heard = False
-        self.closing = False
-
-    @property
-    def losses(self) -> int:
-        """How many partitions went so far."""
-        return len(self._lost)
-
-    def lost_since(self, losses: int) -> set[TopicPartition]:
-        """Return the partitions that went since then."""
-        return set(self._lost[losses:])
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Take note that we are a member; a partition is taken up with its first record."""
-        logger.info("partitions assigned partitions=%s", sorted(one.partition for one in assigned))
-        self.heard = True
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Commit what is confirmed of them; what is in flight will be another worker's."""
-        offsets = self._forget(revoked)
-        if offsets and not self.closing:
-            try:
-                await self._consumer.commit_async(_metadata(offsets))
-            except Exception as error:  # those are described again
-                logger.warning("commit of revoked partitions failed error=%s", error)
-
-    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        """Forget them: they are others' already."""
-        self._forget(lost)
-
-    def _forget(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        gone = list(partitions)
-        logger.info("partitions gone partitions=%s", sorted(one.partition for one in gone))
-        self._lost += gone
-        return self._offsets.revoke(gone)
-
-
 class _Counter:
     """Bytes that both threads count."""
 
@@ -415,33 +316,6 @@ class _Counter:
         """Add, or take away."""
         with self._lock:
             self.value += amount
-
-
-def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
-    """Return a consumer that commits by hand and changes partitions without stopping the others.
-
-    Raises:
-        DependencyError: no broker answers.
-    """
-    try:
-        return KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
-            group_id=group,
-            partition_assignment_strategy=(CooperativeStickyAssignor,),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=round(1000 * SESSION_SECONDS),
-            heartbeat_interval_ms=round(200 * SESSION_SECONDS),
-            fetch_max_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=_FETCH_BYTES // 4,
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=5_000,
-            request_timeout_ms=REQUEST_MS,
-            metrics_enabled=False,
-        )
-    except KafkaError as error:
-        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
 
 
 def connector(settings: Settings) -> Callable[[], EmbedWorker]:
@@ -468,7 +342,3 @@ def _warm_up(embedder: Embedder) -> None:
     Image.new("RGB", (64, 64)).save(file, "JPEG")
     tiles = [frame.tile for frame in open_media(file.getvalue(), embedder.size).frames]
     embedder.embed(np.stack(tiles))
-
-
-def _metadata(offsets: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
-    return {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}

@@ -18,7 +18,7 @@ import msgspec
 
 from neardup.pipeline.embed import description, embedder
 from neardup.pipeline.match import make
-from neardup.workers import embed, flag, leader, match, points, runner
+from neardup.workers import embed, flag, leader, match, membership, points, runner
 from neardup.workers.app import run
 from tests.faults.mutations import MUTATIONS
 from tests.faults.schedule import SCANN_ROWS, Fault, Mode
@@ -61,7 +61,7 @@ def work(order: Order) -> int:
 
 def _tune(order: Order) -> None:
     embedder.make_embedder = embed.make_embedder = lambda *_, **__: StandIn(a_checkpoint().space)  # type: ignore[assignment]
-    embed.SESSION_SECONDS = SESSION_SECONDS
+    membership.SESSION_SECONDS = SESSION_SECONDS
     leader.SESSION_MS = round(1000 * SESSION_SECONDS)
     description.MAX_DESCRIPTORS_PER_PART = PART_DESCRIPTORS
     runner.MAX_PAUSE_SECONDS = 1.0

@@ -26,11 +26,11 @@ class Slow(StandIn):
 
 def main() -> int:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
-    from neardup.workers import embed, up
+    from neardup.workers import membership, up
     from neardup.workers.app import run
 
     up.PROGRAM = (sys.executable, "-m", "tests.integration.stand_in")
-    embed.SESSION_SECONDS = 2.0
+    membership.SESSION_SECONDS = 2.0
     return run(sys.argv[1:])
 
 

@@ -1,0 +1,68 @@
+"""Records of `media` on their way through an embed worker."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from kafka import TopicPartition
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.messages import Described
+from neardup.pipeline.types import Kind, Media
+from neardup.workers.offsets import Ticket
+from neardup.workers.source import Item
+from neardup.workers.turns import Turn
+
+END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
+"""What the end of a live video becomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A polled record on its way; `size` counts as in flight until the record is confirmed."""
+
+    record: Any
+    ticket: Ticket[TopicPartition]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Describable(Taken):
+    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
+
+    item: Item
+    rules: Rules
+    blobs: Blobs
+    turn: Turn | None
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        return self.item.opened(self.rules)
+
+    def check(self, media: Media) -> None:
+        if self.item.live and media.kind is not Kind.IMAGE:
+            raise InvalidFrame(Reason.SCHEMA, f"a frame of a live video is a picture, this {media.format} is a video")
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
+
+    def finished(self, part: Described) -> Described:
+        """Return a record of its description with what the network does not know."""
+        described = msgspec.structs.replace(
+            part,
+            id=self.item.id,
+            bank=self.item.bank,
+            source_partition=self.record.partition,
+            source_offset=self.record.offset,
+            produced_ms=max(self.record.timestamp, 0),
+        )
+        if self.item.pts is None:
+            return described
+        seconds = self.item.pts
+        return msgspec.structs.replace(
+            described, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
+        )
