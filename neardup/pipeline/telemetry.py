@@ -12,8 +12,28 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_FINE_SECONDS = (0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
-_COARSE_SECONDS = (0.5, 0.75, 1.0, 2.0, 5.0, 15.0, 60.0)
+_STAGE_SECONDS = (0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003)
+_SECONDS = (
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.5,
+    0.75,
+    1.0,
+    2.0,
+    5.0,
+    15.0,
+    60.0,
+)
 
 # ---- every worker ----------------------------------------------------------------------------------------------------
 WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
@@ -41,7 +61,7 @@ STAGE_SECONDS = Histogram(
     "Seconds in a stage: fetch and decode of one item, store of a thumbnail, embed of one batch, produce until it is "
     "acknowledged; match, publish and flag of one batch; what a snapshot holds them up.",
     ["stage"],
-    buckets=(*_FINE_SECONDS, *_COARSE_SECONDS),
+    buckets=(*_STAGE_SECONDS, *_SECONDS),
 )
 DEAD_LETTERED = Counter(
     "neardup_items_dead_lettered_total", "Items put aside, counted when Kafka has the dead letter.", ["reason"]
@@ -96,5 +116,5 @@ FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost 
 END_TO_END_SECONDS = Histogram(
     "neardup_end_to_end_seconds",
     "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",
-    buckets=(*_FINE_SECONDS[4:], *_COARSE_SECONDS, 300.0, 3600.0),
+    buckets=(*_SECONDS, 300.0, 3600.0),
 )
