@@ -13,27 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _STAGE_SECONDS = (0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003)
-_SECONDS = (
-    0.005,
-    0.0075,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.05,
-    0.075,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.5,
-    0.75,
-    1.0,
-    2.0,
-    5.0,
-    15.0,
-    60.0,
-)
+_SECONDS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 # ---- every worker ----------------------------------------------------------------------------------------------------
 WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
