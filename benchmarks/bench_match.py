@@ -202,15 +202,10 @@ class Bench:
 
     def __init__(self, checkpoint: Checkpoint, rows: int, folder: Path) -> None:
         population = Population(checkpoint.background, np.random.default_rng(0))
-        dimension = checkpoint.architecture.dimension
-        calibration = read_calibration(checkpoint)
-        self.index = ScannIndex(dimension, checkpoint.space, folder, "auto", Policy(min_rows=rows))
-        self.state = State(
-            self.index,
-            VectorFile(folder / VECTORS, dimension, checkpoint.space),
-            Evidence(checkpoint.background, calibration.hash_weight),
-            calibration,
-        )
+        self.state = open_state(checkpoint, rows, folder)
+        index = self.state.parts().index
+        assert isinstance(index, ScannIndex)
+        self.index = index
         self.log, self.publisher = Log(rows), Encodes()
         self.writing = False
         self._marks: list[str] = []
@@ -218,7 +213,7 @@ class Bench:
             Connections(self.log, Log(), Leads, lambda: self.publisher),  # type: ignore[arg-type]
             self.state,
             Filled(folder, population, rows, self._reached),
-            dimension,
+            checkpoint.architecture.dimension,
             SnapshotPolicy(records=NEVER, seconds=NEVER),
             reached=self._reached,
         )
@@ -317,6 +312,24 @@ def run(rows: int, quiet: int, folder: Path) -> None:
     bench.worker.drain(7)
     print(f"drained in {time.perf_counter() - started:.1f} s")
     bench.worker.close()
+    started = time.perf_counter()
+    again = open_state(checkpoint, rows, folder)
+    offset = Snapshots(folder).load(again)
+    print(
+        f"started again from offset {offset} in {time.perf_counter() - started:.1f} s: {again.parts().index.status()}"
+    )
+    again.close()
+
+
+def open_state(checkpoint: Checkpoint, rows: int, folder: Path) -> State:
+    """Return an empty state that uses ScaNN from so many rows on."""
+    dimension, calibration = checkpoint.architecture.dimension, read_calibration(checkpoint)
+    return State(
+        ScannIndex(dimension, checkpoint.space, folder, "auto", Policy(min_rows=rows)),
+        VectorFile(folder / VECTORS, dimension, checkpoint.space),
+        Evidence(checkpoint.background, calibration.hash_weight),
+        calibration,
+    )
 
 
 def resident(process: int | str = "self") -> int:
