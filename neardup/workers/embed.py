@@ -34,7 +34,6 @@ from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.messages import Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import (
-    CONSUMER_LAG,
     DEAD_LETTERED,
     IN_FLIGHT_BYTES,
     ITEMS_OUT,
@@ -46,6 +45,7 @@ from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.gpu import watch_gpu
 from neardup.workers.group import keep_joining
+from neardup.workers.lag import Lag
 from neardup.workers.membership import Listener, make_consumer, to_commit
 from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
@@ -111,6 +111,7 @@ class EmbedWorker:
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._deaths = Deaths(self._consumer)
+        self._lag = Lag(self._consumer)
         self._held = _Counter()
         self._dead_in_a_row = 0
         self._committed_at = 0.0
@@ -292,10 +293,7 @@ class EmbedWorker:
         if offsets:
             reached("committing")
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)
-        for partition, offset in offsets.items():
-            end = self._consumer.highwater(partition) if partition in self._consumer.assignment() else None
-            if end is not None:
-                CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - offset, 0))
+        self._lag.tell(self._offsets.positions())
 
     def _committed(self, offsets: dict[TopicPartition, Any], answer: object) -> None:
         if isinstance(answer, Exception):
