@@ -1,11 +1,12 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test format evaluate bench-scan bench-stream bench-gpu bench-index bench-match clean
+.PHONY: help demo services services-stop test faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
 	@echo 'make services     start Kafka and Redis on this machine, without Docker, and say where; make services-stop'
 	@echo 'make test         install what the tests need; ruff, mypy, pytest'
+	@echo 'make faults       100 schedules of kills and restarts in each mode, against an oracle (FAULTS="--seed 17")'
 	@echo 'make format       let ruff format the code'
 	@echo 'make bench-scan   speed of the scan beside its parts and its peers (or MEDIA=...)'
 	@echo 'make bench-stream speed of the stream, from Kafka to Redis (or MEDIA=...)'
@@ -26,6 +27,10 @@ services-stop:
 
 test:
 	@scripts/test
+
+faults:
+	@scripts/environment dev,stream
+	@.venv/bin/python -m tests.faults --jobs 2 $(FAULTS)
 
 format:
 	@scripts/environment demo,dev,stream

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import queue
+import signal
 import sys
 import threading
 import time
@@ -159,5 +160,13 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # what ran has been stopped; the next run goes on where this one was
+        sys.exit(130)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from neardup.pipeline.match import state as states
 from neardup.pipeline.messages import Removed
@@ -89,8 +92,7 @@ def no_dedupe() -> None:
         record = entry.record
         known = None if isinstance(record, Removed) else self.items.named(record.id)
         if known is not None and known.sha256 == record.sha256:
-            known.sha256, known.pixels_digest = b"another", b""
-            self.items._by_content.setdefault(b"another", []).append(known.number)
+            entry = replace(entry, record=msgspec.structs.replace(record, sha256=record.sha256 + b"'"))
         return original(self, entry)
 
     states.State._apply_alone = apply_alone  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ of its own; when the input ends, all of them are killed. Importing takes 3 s of 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -18,6 +19,9 @@ import msgspec
 from neardup.pipeline.index import exact, flat, vectors  # noqa: F401 (so that workers need not import them)
 from neardup.pipeline.index.generation import import_scann
 from tests.faults.worker import Order, work
+
+_DIE_WITH_PARENT = 1
+"""Linux: PR_SET_PDEATHSIG."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -73,6 +77,7 @@ def _fork(start: Start) -> int:
     code = 70
     try:
         os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         output = os.open(start.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, file in enumerate((nothing, output, output)):
