@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPException
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -41,15 +42,15 @@ class Look:
 
 
 def look(host: str, port: int) -> Look | None:
-    """Return how the worker at this port is, None if nothing answers there."""
+    """Return how the worker at this port is, None if nothing answers there, or something else does."""
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
     try:
         alive, _ = _get(f"{address}/healthz")
         ready, said = _get(f"{address}/readyz")
         _, metrics = _get(f"{address}/metrics")
-    except OSError:
+        return read_metrics(metrics, alive, ready, "" if ready else said.removeprefix("not ready: ").strip())
+    except (OSError, HTTPException, ValueError):
         return None
-    return read_metrics(metrics, alive, ready, "" if ready else said.removeprefix("not ready: ").strip())
 
 
 def read_metrics(text: str, alive: bool = True, ready: bool = True, why: str = "") -> Look:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import suppress
+
 import pytest
 
 from neardup.workers.health import Health, HealthServer
@@ -49,6 +53,27 @@ def test_a_worker_is_looked_at_over_http() -> None:
     finally:
         server.close()
     assert look("127.0.0.1", server.port) is None
+
+
+@pytest.mark.parametrize("answer", [b"220 mail.example ESMTP\r\n", b"HTTP/1.0 200 OK\r\n\r\n{ 1", b"\xff\xfe\r\n\r\n"])
+def test_something_else_at_the_port_is_no_worker(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+
+        def serve() -> None:
+            with suppress(TimeoutError, OSError):
+                for _ in range(3):
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        seen = look("127.0.0.1", listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert seen is None
 
 
 @pytest.mark.parametrize(
