@@ -45,21 +45,24 @@ class Chart:
         """Draw."""
         xs = [x for line in self.lines for x in line.x]
         ys = [y for line in self.lines for y in line.y]
-        across = _ticks(min(xs, default=0.0), max(xs, default=1.0))
+        left, right = min(xs, default=0.0), max(xs, default=1.0)
+        right = right if right > left else left + 1
         low = min(ys, default=0.0) if self.low is None else self.low
         upward = _ticks(low, max(ys, default=1.0) if self.high is None else self.high)
 
         def place(x: float, y: float) -> tuple[float, float]:
-            right = (x - across[0]) / (across[-1] - across[0])
+            along = (x - left) / (right - left)
             up = (y - upward[0]) / (upward[-1] - upward[0])
-            return LEFT + right * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+            return LEFT + along * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
         parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">']
         for y in upward:
-            _, at = place(across[0], y)
+            _, at = place(left, y)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
             parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{y:g}</text>')
-        for x in across:
+        for x in _ticks(left, right):
+            if not left <= x <= right:
+                continue
             at, _ = place(x, upward[0])
             parts.append(f'<text class="tick" x="{at:.1f}" y="{HEIGHT - 22}" text-anchor="middle">{x:g}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2

@@ -50,6 +50,7 @@ LOSS_RATE = 100.0
 GAIN = 1e-3
 """Less than this more micro-AP is no gain to the early stop."""
 LABELLED_EDITS = 0.3
+PICTURES_PER_MINUTE = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,12 @@ class _Run:
         """Share of the budget that is used, 0 to 1."""
         if self.settings.steps is not None:
             return min(1.0, self.step / max(1, self.settings.steps))
-        return min(1.0, self.seconds / (60 * self.settings.minutes))
+        return min(1.0, self.seconds / (60 * self.minutes))
+
+    @property
+    def minutes(self) -> float:
+        """Budget of training time."""
+        return self.settings.minutes or min(max(len(self.pictures.pixels) / PICTURES_PER_MINUTE, 5.0), 60.0)
 
     @property
     def stopped_early(self) -> bool:
@@ -186,7 +192,7 @@ class _Run:
         """Train until it is time to measure; yield the loss of each step."""
         settings = self.settings
         pause = settings.evaluate_minutes
-        end = self.seconds + 60 * (max(0.5, settings.minutes / 10) if pause is None else pause)
+        end = self.seconds + 60 * (max(0.5, self.minutes / 10) if pause is None else pause)
         saved = self.seconds
         while True:
             size = settings.early_size if self.done < 0.7 else self.architecture.size

@@ -25,10 +25,11 @@ class TrainSettings:
         memory: descriptors of earlier batches that serve as negatives and positives, 0 for none.
         classes, named_pairs: see `pairs.find_relations`.
         edits: hardness of the edits, 0 to 1; without it 1, or LABELLED_EDITS with classes.
-        minutes: budget of training time, over all restarts. steps: budget in steps, instead.
+        minutes: budget of training time, over all restarts; without it one for every 75 pictures, from 5 to
+            60. steps: budget in steps, instead.
         patience: measurements in a row without gain after which the run ends before its budget; 0 for never.
-        batch: pictures per batch. learning_rate: AdamW's highest, after a warm-up of 100
-            steps or a tenth of the budget; it falls as a cosine.
+        batch: pictures per batch. learning_rate: AdamW's highest, after a warm-up of 100 steps or a tenth of the
+            budget; it falls as a cosine.
         early_size: of the tiles in the first 70 % of the budget (the rest is at the architecture's size).
         frozen: leading blocks of the trunk that are not trained.
         held_out: pictures that are not trained on but measured with. background: descriptors kept in the checkpoint.
@@ -54,7 +55,7 @@ class TrainSettings:
     classes: bool = False
     named_pairs: Path | None = None
     edits: float | None = None
-    minutes: float = 15.0
+    minutes: float | None = None
     steps: int | None = None
     patience: int = 5
     batch: int = 64

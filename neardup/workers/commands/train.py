@@ -47,7 +47,10 @@ def run(
     edits: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="How hard copies are edited; default 1, with --classes 0.3.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Budget of training time, over all restarts.")] = 15.0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Training time over all restarts; default one for 75 pictures, from 5 to 60."),
+    ] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Measurements without gain after which training ends early; 0 for never.")
     ] = 5,
