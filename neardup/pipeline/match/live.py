@@ -6,7 +6,7 @@ each frame. A match is flagged once, and once more where what was flagged as uns
 
 A live video ends by its end marker, for good, or when the log's time says that no frame came for `IDLE_SECONDS`; a
 frame that comes after that has it go on. What a running one needs is bounded: seconds and row of `MAX_FRAMES` frames,
-the votes of `WINDOW` frames, and `MAX_MATCHED` references.
+the votes of `VOTING` frames, and `MAX_MATCHED` references.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ IDLE_SECONDS = 300.0
 """A live video ends when no frame of it came for so long."""
 WINDOW = 256
 """Newest frames that are looked at."""
+VOTING = 64
+"""Newest frames whose votes say where to look: what older ones showed is known."""
 OVER = 8
 """Newest frames of which none resembles a reference any more when what showed it is over."""
 MAX_FRAMES = 50_000
@@ -220,7 +222,7 @@ class LiveVideos:
     def _look(self, live: Live, at_end: bool = False) -> None:
         """Look at references for which enough frames voted, or that are over."""
         frames = self.frames(live)
-        begin = frames.pts[-min(WINDOW, len(frames))]
+        begin = frames.pts[-min(VOTING, len(frames))]
         over = frames.pts[-OVER] if len(frames) >= OVER else frames.pts[0]
         window: Track | None = None
         for sighting in list(live.sightings.values()):
@@ -228,6 +230,7 @@ class LiveVideos:
             sighting.going_on = not is_over
             if sighting.new >= (1 if is_over else sighting.wait):
                 window = window or self._window(frames)
+                sighting.looked(begin)
                 self._look_at(live, sighting, window)
             if sighting.last < begin:
                 sighting.votes.clear()
@@ -244,7 +247,6 @@ class LiveVideos:
 
     def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
         reference = self._tables.items.get(sighting.reference)
-        sighting.looked(window.begin)
         if reference is None or reference.number in live.copies or not sighting.votes:
             return
         sight = self._see(live, sighting, window, reference)

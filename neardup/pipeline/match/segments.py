@@ -22,6 +22,8 @@ MAX_GAP_FRAMES = 2
 """Disagreeing frames that a run may bridge: a flash, a cut that falls between two samples."""
 MAX_OFFSETS = 16
 """Proposed offsets tried for one pair of videos, best first."""
+WINDOW_OFFSETS = 5
+"""The same for a stretch of a live video."""
 MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
 HASH_SHARE = 0.3
@@ -106,17 +108,28 @@ class Segment:
         return self.contrast >= 0.4 + 0.8 / max(self.votes, 1)
 
 
-def find_segments(query: Track, reference: Track, votes: Votes, evidence: Evidence, min_vote: float) -> list[Segment]:
+def find_segments(
+    query: Track,
+    reference: Track,
+    votes: Votes,
+    evidence: Evidence,
+    min_vote: float,
+    window: bool = False,
+) -> list[Segment]:
     """Return the segments two videos share, in order of the query's time; they do not overlap in the query.
 
     Args:
         min_vote: evidence from which a pair of frames counts as agreeing.
+        window: the query is a stretch of a longer video, looked at again and again: its ends say nothing, and a few
+            offsets are enough.
     """
     if len(votes.query) == 0:
         return []
     step = max(query.interval, reference.interval, 1e-3)
+    offsets = _proposed_offsets(query, reference, votes, step)
     # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
-    offsets = [0.0, float(reference.pts[-1] - query.pts[-1]), *_proposed_offsets(query, reference, votes, step)]
+    ends = [0.0, float(reference.pts[-1] - query.pts[-1])]
+    offsets = offsets[:WINDOW_OFFSETS] if window else [*ends, *offsets]
     aligned = [_align(query, reference, offset, step, evidence) for offset in offsets]
     # The offset at which most frames agree, and best, has the first choice of frames.
     aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))

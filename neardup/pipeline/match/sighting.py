@@ -27,6 +27,8 @@ MAX_SPANS = 64
 """Spans of one reference that are kept, the newest."""
 MOST_WAIT = 10
 """Frames that vote for a reference between two looks at it, at most."""
+MOST_WAIT_IN_VAIN = 20
+"""The same while the looks find nothing: another episode of one show, with the same studio."""
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class Sighting:
 
     Attributes:
         reference: number of the item.
-        votes: frames of the window that resemble it: seconds, row of the reference, evidence, distance.
+        votes: newest frames that resemble it: seconds, row of the reference, evidence, distance.
         last: seconds of the newest frame that voted. new: frames that did since the last look.
         wait: frames after which to look again.
         going_on: the newest frames show it still.
@@ -90,9 +92,10 @@ class Sighting:
         self.new += 1
 
     def looked(self, begin: float) -> None:
-        """Have the next look wait, and forget votes from before the window."""
+        """Have the next look wait, and forget votes from before so many seconds."""
         self.votes = [vote for vote in self.votes if vote[0] >= begin]
-        self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), MOST_WAIT)
+        most = MOST_WAIT if self.match else MOST_WAIT_IN_VAIN
+        self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), most)
         self.new = 0
 
     def learn(self, sight: Sight, reference: str, window: float) -> None:
@@ -168,7 +171,7 @@ def see_video(
     step = max(window.interval, reference.interval, 1e-3)
     if _agreeing(window, reference, votes, step) < least:
         return NOTHING
-    segments = find_segments(window, reference, votes, rule, judge.min_vote)
+    segments = find_segments(window, reference, votes, rule, judge.min_vote, window=True)
     kept: list[Segment] = keep_rare(segments, window, reference, query_is_whole=False)
     if not kept:
         return NOTHING
@@ -179,10 +182,10 @@ def see_video(
 
 
 def continued(before: Sequence[Span], sight: Sight, window: float) -> tuple[Span, ...]:
-    """Return spans in order of the live video's time: those found in the window, and those from before it.
+    """Return spans in order of the live video's time: those found in the window, and those from before.
 
-    A found span that goes on where an earlier one was, at the same offset, takes over its beginning. Else what lies
-    within the window was found anew or has vanished, and what began before it stays as it was.
+    A found span that goes on where an earlier one was, at the same offset, takes over its beginning. It takes the place
+    of one that is at odds with it, unless that began before the window.
 
     Args:
         window: seconds at which the window begins.
@@ -192,7 +195,7 @@ def continued(before: Sequence[Span], sight: Sight, window: float) -> tuple[Span
         place = next((n for n, span in enumerate(spans) if _goes_on(old, span, 2 * sight.step, sight.still)), None)
         if place is not None:
             spans[place] = _joined(old, spans[place])
-        elif old.query_start < window:
+        elif old.query_start < window or not any(_overlap(old, span) for span in sight.spans):
             kept.append(old)
     return tuple(sorted([*kept, *spans], key=lambda span: (span.query_start, span.query_end)))
 
@@ -204,6 +207,10 @@ def _goes_on(old: Span, new: Span, slack: float, still: bool) -> bool:
         return new.reference_start <= old.reference_end + slack and new.reference_end >= old.reference_start - slack
     drift = (new.reference_start - new.query_start) - (old.reference_start - old.query_start)
     return abs(drift) <= slack
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return a.query_start < b.query_end and b.query_start < a.query_end
 
 
 def _joined(old: Span, new: Span) -> Span:

@@ -133,6 +133,26 @@ def test_what_comes_twice_has_two_spans_and_one_flag() -> None:
     assert [(s.reference_start, s.reference_end) for s in spans] == [pytest.approx((10, 30.25), abs=0.75)] * 2
 
 
+def test_clip_shown_again_and_again_has_a_span_for_each_time() -> None:
+    scene = FILM.at(times(12))
+    log = Log()
+    log.add(video("clip", scene))
+    events = log.events(*a_broadcast(*(edited(scene, n) for n in range(20))), live_end("live"))
+    assert flagged(events) == [("clip", Decision.DUPLICATE)]
+    spans = rolling(events)[-1].verdict.matches[0].spans
+    assert [(s.query_start, s.query_end) for s in spans] == [
+        pytest.approx((12.5 * n, 12.5 * n + 12.25), abs=0.75) for n in range(20)
+    ]
+
+
+def test_still_scene_is_one_span_however_long_it_is() -> None:
+    log = Log()
+    log.add(video("lecture", edited(np.repeat(at(0), 300, axis=0), 1, 0.999)))
+    events = log.events(*a_broadcast(edited(np.repeat(at(0), 600, axis=0), 2, 0.999)), live_end("live"))
+    assert flagged(events) == [("lecture", Decision.DUPLICATE)]
+    assert span(rolling(events)[-1].verdict.matches[0])[:2] == (0.0, 299.5)
+
+
 def test_end_says_all_that_was_seen_and_that_it_is_over() -> None:
     log = a_log()
     log.add(a_broadcast(edited(FILM.at(times(20) + 40))))
