@@ -150,7 +150,7 @@ def test_still_scene_is_one_span_however_long_it_is() -> None:
     log.add(video("lecture", edited(np.repeat(at(0), 300, axis=0), 1, 0.999)))
     events = log.events(*a_broadcast(edited(np.repeat(at(0), 600, axis=0), 2, 0.999)), live_end("live"))
     assert flagged(events) == [("lecture", Decision.DUPLICATE)]
-    assert span(rolling(events)[-1].verdict.matches[0])[:2] == (0.0, 299.5)
+    assert span(rolling(events)[-1].verdict.matches[0])[:2] == pytest.approx((0, 299.5), abs=0.75)
 
 
 def test_end_says_all_that_was_seen_and_that_it_is_over() -> None:
