@@ -208,6 +208,7 @@ class Bench:
         self.index = index
         self.log, self.publisher = Log(rows), Encodes()
         self.writing = False
+        self.builder_memory = 0
         self._marks: list[str] = []
         self.worker = MatchWorker(
             Connections(self.log, Log(), Leads, lambda: self.publisher),  # type: ignore[arg-type]
@@ -230,6 +231,7 @@ class Bench:
         started = time.perf_counter()
         self.worker.step()
         seconds = time.perf_counter() - started
+        self._note_builder()
         if self.index.is_building and not building:
             self._marks.append("build begun")
         if len(self.index) - self.index.tail_rows > covered:
@@ -240,6 +242,11 @@ class Bench:
         """Make a snapshot due with the next step."""
         self.writing = True
         self.worker._saver.policy = SnapshotPolicy(records=1, seconds=NEVER)
+
+    def _note_builder(self) -> None:
+        build = self.index._build
+        if build is not None and build.process.poll() is None:
+            self.builder_memory = max(self.builder_memory, resident(build.process.pid))
 
     def searcher_memory(self) -> int:
         """Return the resident memory of ScaNN's process in MiB."""
@@ -305,7 +312,10 @@ def run(rows: int, quiet: int, folder: Path) -> None:
         longest, waited = np.max(times, axis=0)
         print(f"| {cause} | {len(times)} | {longest:.0f} | {waited:.0f} |")
     status = bench.index.status()
-    print(f"\nmemory, MiB: worker {memory}, at the end {resident()}; searcher {bench.searcher_memory()}")
+    print(
+        f"\nmemory, MiB: worker {memory}, at the end {resident()}, {resident(part='RssFile')} of it mapped files; "
+        f"searcher {bench.searcher_memory()}, builder up to {bench.builder_memory}"
+    )
     print(f"last build: {status.build_seconds:.0f} s; canary: {status.checked}")
     print("decisions:", dict(bench.publisher.decisions), "rows:", len(bench.state.rows))
     started = time.perf_counter()
@@ -332,10 +342,13 @@ def open_state(checkpoint: Checkpoint, rows: int, folder: Path) -> State:
     )
 
 
-def resident(process: int | str = "self") -> int:
-    """Return the resident memory of a process in MiB, mapped files included."""
-    (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) // 1024
+def resident(process: int | str = "self", part: str = "VmRSS") -> int:
+    """Return the resident memory of a process in MiB, mapped files included, or a part of it; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith(part)), 0)
 
 
 def about() -> str:

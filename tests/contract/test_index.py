@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neardup.pipeline.errors import ConfigError, DependencyError, ShapeError, SpaceError, UsageError
+from neardup.pipeline.errors import ShapeError, UsageError
 from neardup.pipeline.index import Index
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.scann import Policy, ScannIndex
-from neardup.pipeline.types import Descriptors, Ids
+from neardup.pipeline.types import Descriptors, Ids, Neighbours
 
 D = 16
 KINDS = ("exact", "scann-tail", "scann-built")
@@ -274,133 +273,44 @@ def test_k_below_1_is_refused(make: Make) -> None:
         make().search(random_units(1, 0), 0)
 
 
-def test_a_snapshot_holds_what_could_be_found(make: Make, tmp_path: Path) -> None:
+def test_what_was_saved_and_the_vectors_make_the_index_again(make: Make, tmp_path: Path) -> None:
     index, ids, vectors = filled(make)
     index.remove(ids[::3])
-    index.save(tmp_path / "snapshot")
-    loaded = make()
-    loaded.add(numbers(1), random_units(1, 9))
-    loaded.load(tmp_path / "snapshot")
-    settle(loaded)
+    held = dict(zip(ids.tolist(), vectors, strict=True))
+    for gone in ids[::3].tolist():
+        del held[gone]
+    again = restarted(index, make(), held, tmp_path / "saved")
+    assert is_built(again) == (make.kind == "scann-built")
     queries = edited(vectors, 4)
-    before, after = index.search(queries, 5), loaded.search(queries, 5)
-    assert len(loaded) == len(index)
+    before, after = index.search(queries, 5), again.search(queries, 5)
+    assert len(again) == len(index)
     assert np.mean(before.ids[:, 0] == after.ids[:, 0]) > 0.99
-    everything = index.search(queries[:9], 600), loaded.search(queries[:9], 600)
+    everything = index.search(queries[:9], 600), again.search(queries[:9], 600)
     assert everything[0].ids.tolist() == everything[1].ids.tolist()
     assert everything[0].distances.tolist() == everything[1].distances.tolist()
-    loaded.add(ids[::3], vectors[::3])
-    assert len(loaded) == 600
+    again.add(ids[::3], vectors[::3])
+    assert len(again) == 600
 
 
-def test_a_snapshot_of_one_kind_is_loaded_by_every_other(make: Make, tmp_path: Path) -> None:
+def test_what_one_kind_saved_any_other_may_load(make: Make, tmp_path: Path) -> None:
+    held = dict(enumerate(random_units(300, 5)))
     for kind in KINDS:
         writer = new_index(kind, tmp_path / "scratch")
         writer.add(np.arange(300), random_units(300, 5))
         settle(writer)
-        writer.save(tmp_path / kind)
+        index = restarted(writer, make(), held, tmp_path / kind)
         writer.close()
-        index = make()
-        index.load(tmp_path / kind)
         assert index.search(random_units(300, 5), 1).ids[:, 0].tolist() == list(range(300))
 
 
-def test_saving_again_replaces_the_snapshot_and_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
-    index, ids, _ = filled(make)
-    index.save(tmp_path / "s")
-    index.remove(ids[:1])
-    index.save(tmp_path / "s")
-    index.load(tmp_path / "s")
-    assert len(index) == 599
-    assert len(list((tmp_path / "s").iterdir())) == 2
-
-
-def test_an_empty_index_is_saved_and_loaded(make: Make, tmp_path: Path) -> None:
-    make().save(tmp_path / "s")
-    index, _, vectors = filled(make)
-    index.load(tmp_path / "s")
-    assert len(index) == 0
-    assert index.search(vectors[:1], 1).ids.tolist() == [[-1]]
-
-
-def test_a_foreign_snapshot_is_refused_and_nothing_changes(make: Make, tmp_path: Path) -> None:
-    other = make(space="other")
-    other.save(tmp_path / "space")
-    make(dimension=D + 1).save(tmp_path / "dimension")
-    index, _, _ = filled(make)
-    for name in ("space", "dimension"):
-        with pytest.raises(SpaceError, match=rf"{name}: holds .* wanted 16 of 's'"):
-            index.load(tmp_path / name)
-    with pytest.raises(ConfigError, match="no index snapshot"):
-        index.load(tmp_path / "missing")
-    assert len(index) == 600
-
-
-def test_a_damaged_snapshot_is_refused_and_nothing_changes(make: Make, tmp_path: Path) -> None:
-    index, _, vectors = filled(make)
-    index.save(tmp_path / "good")
-    names = [path.relative_to(tmp_path / "good") for path in (tmp_path / "good").rglob("*") if path.is_file()]
-    for name in names:
-        for damage in (flip_a_byte, cut, Path.unlink):
-            shutil.rmtree(tmp_path / "bad", ignore_errors=True)
-            shutil.copytree(tmp_path / "good", tmp_path / "bad")
-            damage(tmp_path / "bad" / name)
-            with pytest.raises((ConfigError, SpaceError)):
-                index.load(tmp_path / "bad")
-    assert len(index) == 600
-    assert index.search(vectors[:1], 1).distances[0, 0] < 1e-6
-
-
-def test_a_snapshot_with_a_file_too_many_or_another_format_is_refused(make: Make, tmp_path: Path) -> None:
-    index = make()
-    index.save(tmp_path / "s")
-    (data,) = (tmp_path / "s").glob("data-*")
-    (data / "scann_docids.pkl").write_bytes(b"")
-    with pytest.raises(ConfigError, match="does not name"):
-        index.load(tmp_path / "s")
-    manifest = tmp_path / "s" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": "neardup-index-9"}))
-    with pytest.raises(ConfigError, match="neardup-index-9"):
-        index.load(tmp_path / "s")
-
-
-def test_a_save_that_fails_leaves_the_former_snapshot(make: Make, tmp_path: Path) -> None:
-    index, ids, _ = filled(make)
-    index.save(tmp_path / "s")
-    index.remove(ids[:1])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", full_disk)
-        with pytest.raises(DependencyError, match="No space left"):
-            index.save(tmp_path / "s")
-    index.load(tmp_path / "s")
-    assert len(index) == 600
-    assert len(list((tmp_path / "s").glob("data-*"))) == 1
-
-
-def test_saving_after_most_was_removed_forgets_the_removed_rows(make: Make, tmp_path: Path) -> None:
-    index = make()
-    index.add(np.arange(3000), random_units(3000, 6))
-    settle(index)
-    index.remove(np.arange(2500))
-    index.save(tmp_path / "s")
-    assert len(index) == len(index._store.vectors) == 500  # type: ignore[attr-defined]
-    assert index.search(random_units(3000, 6)[2500:], 1).ids[:, 0].tolist() == list(range(2500, 3000))
-    index.add(np.arange(2500), random_units(2500, 7))
-    assert len(index) == 3000
-
-
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0x55
-    path.write_bytes(data)
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def full_disk(*_: object) -> None:
-    raise OSError(28, "No space left on device")
+def restarted(index: Index, empty: Index, held: dict[int, Descriptors], folder: Path) -> Index:
+    """Return an empty index filled with what another one saved, and with what is held besides."""
+    index.save_searcher(folder)
+    known = empty.load_searcher(folder, lambda ids: np.stack([held[i] for i in ids.tolist()]))
+    rest = np.setdiff1d(np.array(sorted(held), np.int64), known)
+    if len(rest):
+        empty.add(rest, np.stack([held[i] for i in rest.tolist()]))
+    return empty
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -445,16 +355,25 @@ def test_any_history_gives_what_brute_force_gives(
             for i in gone.tolist():
                 del held[i]
         elif step == "restart":
-            index.save(tmp_path / "s")
-            index.close()
-            index = new_index(kind, tmp_path / "scratch")
-            index.load(tmp_path / "s")
+            before, index = index, new_index(kind, tmp_path / "scratch")
+            shutil.rmtree(tmp_path / "s", ignore_errors=True)
+            restarted(before, index, held, tmp_path / "s")
+            before.close()
         else:
             settle(index)
         queries = random_units(3, int(rng.integers(2**31)))
         k = len(held) + 2 if kind == "scann-built" else 10  # asked for everything, ScaNN is exact too
         found, expected = index.search(queries, k), brute_force(held, queries, k)
         np.testing.assert_allclose(found.distances, expected[1], atol=1e-6)
-        assert found.ids.tolist() == expected[0].tolist()
+        assert_same_up_to_ties(found, expected[0])
         assert len(index) == len(held)
     index.close()
+
+
+def assert_same_up_to_ties(found: Neighbours, expected: Ids) -> None:
+    """Rounding may change places of neighbours whose distances are nearly equal, and of no others."""
+    for ids, wanted, distances in zip(found.ids, expected, found.distances, strict=True):
+        for place in np.flatnonzero(ids != wanted).tolist():
+            close = np.abs(distances - distances[place]) < 1e-6
+            last = np.isin(wanted[place], ids, invert=True) and close[-1]
+            assert last or wanted[place] in ids[close]

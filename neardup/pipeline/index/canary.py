@@ -78,10 +78,6 @@ class Canary:
         self._thread = threading.Thread(target=self._check, args=work, name="index-canary", daemon=True)
         self._thread.start()
 
-    def forget(self) -> None:
-        """Let go of what was noted, for rows have other numbers now."""
-        self._noted = []
-
     def wait(self) -> None:
         """Wait for the pass that is under way."""
         if self._thread is not None:

@@ -10,7 +10,6 @@ import numpy as np
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.flat import Flat, pick_device
 from neardup.pipeline.index.interface import Status
-from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
 from neardup.pipeline.index.store import Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
 
@@ -59,20 +58,6 @@ class ExactIndex:
         check_k(k)
         check_vectors(queries, self.dimension)
         return self._store.rank(queries, self._flat.candidates(queries, k), k)
-
-    def save(self, folder: Path) -> None:
-        """See `Index.save`."""
-        write_snapshot(folder, self.dimension, self.space, self._store.save)
-        if self._store.is_wasteful():
-            self.load(folder)
-
-    def load(self, folder: Path) -> None:
-        """See `Index.load`."""
-        store = Store(self.dimension, self.space)
-        store.fill(read_snapshot(folder, self.dimension, self.space))
-        flat = Flat(self.dimension, self._device)
-        flat.fill(store)
-        self._store, self._flat = store, flat
 
     def save_searcher(self, folder: Path) -> None:
         """See `Index.save_searcher`: there is none."""

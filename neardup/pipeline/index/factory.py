@@ -33,7 +33,7 @@ def make_index(
             propose the candidates from there on. "auto" is "scann" where ScaNN is installed (Linux only), from more
             descriptors on where there is a GPU, else "exact".
         folder: where "scann" keeps its working files, for as long as it is open; None takes the system's temporary
-            folder. They are no snapshot: see `Index.save`.
+            folder. They are no snapshot.
         device: "auto", "cpu" or "cuda", where products are computed.
         scann_from: descriptors from which ScaNN is used, `LEAST_ROWS` or more; 0 is as told above.
     Raises:

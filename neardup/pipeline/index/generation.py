@@ -28,10 +28,8 @@ _SPARE = 8
 _PREORDER = 100
 _WIDEN = 4
 _SEARCHER = "scann"
-_POINTS = "scann-rows.npy"
-_ABOUT = "scann.json"
-# What ScaNN writes that a vector could be read from.
-_WITH_VECTORS = ("bfloat16_dataset.npy", "hashed_dataset.npy")
+_IDS = "scann-ids.npy"
+_TREE = "scann-tree.json"
 
 
 class Generation:
@@ -110,28 +108,12 @@ class Generation:
         generation.count_live(store)
         return generation
 
-    def copy(self, folder: Path, kept: RowNumbers, store: Store) -> None:
-        """Write this generation for a snapshot that keeps only some rows, without the vectors of the others.
-
-        Args:
-            kept: the rows kept, ascending; a row's place in it is its number in the snapshot.
-        """
-        alive = self._is_alive(self._rows, store)
-        rows = np.where(alive, np.searchsorted(kept, self._rows), -1)
-        self._write(folder, rows, int(np.searchsorted(kept, self.end)))
-        if not alive.all():
-            for name in _WITH_VECTORS:
-                _blank(folder / _SEARCHER / name, np.flatnonzero(~alive))
-
-    def copy_by_id(self, folder: Path, store: Store) -> None:
-        """Write this generation with the id of each point, -1 where it was removed, in place of its row."""
-        alive = self._is_alive(self._rows, store)
-        self._write(folder, np.where(alive, store.vectors.ids(self._rows), -1), 0)
-
-    def _write(self, folder: Path, points: RowNumbers, end: int) -> None:
+    def copy(self, folder: Path, store: Store) -> None:
+        """Write this generation with the id of each point, -1 where it was removed."""
+        ids = np.where(self._is_alive(self._rows, store), store.vectors.ids(self._rows), -1)
         shutil.copytree(self.folder, folder / _SEARCHER, copy_function=_link)
-        np.save(folder / _POINTS, points)
-        (folder / _ABOUT).write_bytes(msgspec.json.encode(_About(end, self.tree)))
+        np.save(folder / _IDS, ids)
+        (folder / _TREE).write_bytes(msgspec.json.encode(self.tree))
 
     def discard(self) -> None:
         """End the process and delete the files."""
@@ -152,45 +134,24 @@ class Generation:
         return (rows >= 0) & store.is_alive(rows)
 
 
-def restore(saved: Path, folder: Path) -> Generation | None:
-    """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none."""
-    if not (saved / _ABOUT).exists():
-        return None
-    points, about = _read(saved)
-    return _start(saved, folder, points, about.end, about.tree)
-
-
-def restore_by_id(saved: Path, folder: Path, take_in: Callable[[Ids], RowNumbers]) -> Generation | None:
-    """Load the generation that `Generation.copy_by_id` wrote into `saved`; None if there is none.
+def restore(saved: Path, folder: Path, take_in: Callable[[Ids], RowNumbers]) -> Generation | None:
+    """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none.
 
     Args:
         take_in: stores ids, before all others, and returns their rows.
     """
-    if not (saved / _ABOUT).exists():
+    if not (saved / _TREE).exists():
         return None
-    points, about = _read(saved)
-    held = points >= 0
-    points[held] = rows = take_in(points[held])
-    return _start(saved, folder, points, len(rows), about.tree)
-
-
-def _read(saved: Path) -> tuple[RowNumbers, _About]:
     try:
-        about = msgspec.json.decode((saved / _ABOUT).read_bytes(), type=_About)
-        return np.load(saved / _POINTS, allow_pickle=False), about
+        tree = msgspec.json.decode((saved / _TREE).read_bytes(), type=Tree)
+        points = np.load(saved / _IDS, allow_pickle=False)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{saved}: the saved searcher cannot be read: {error}") from error
-
-
-def _start(saved: Path, folder: Path, rows: RowNumbers, end: int, tree: Tree) -> Generation:
+    held = points >= 0
+    points[held] = rows = take_in(points[held])
     with naming(folder, "copy a searcher"):
         shutil.copytree(saved / _SEARCHER, folder, copy_function=_link)
-    return Generation(folder, rows, end, tree)
-
-
-class _About(msgspec.Struct, frozen=True):
-    end: int
-    tree: Tree
+    return Generation(folder, points, len(rows), tree)
 
 
 def import_scann() -> Any:
@@ -214,11 +175,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _blank(path: Path, points: npt.NDArray[np.intp]) -> None:
-    """Overwrite points of a searcher's array, in a copy of the file."""
-    array = np.load(path, allow_pickle=False)
-    path.unlink()  # it may be a second name of the original
-    array[points] = 0
-    np.save(path, array)

@@ -103,25 +103,10 @@ class Index(Protocol):
             UsageError: k is below 1.
         """
 
-    def save(self, folder: Path) -> None:
-        """Write a snapshot of what can be found, in place of the one that the folder holds; all of it or nothing.
-
-        Raises:
-            DependencyError: the disk is full or failed; the former snapshot still stands.
-        """
-
-    def load(self, folder: Path) -> None:
-        """Replace the content by a snapshot that either implementation saved. After an error nothing has changed.
-
-        Raises:
-            ConfigError: there is no snapshot, it is damaged, or of an unknown format.
-            SpaceError: it is of another space or dimension.
-        """
-
     def save_searcher(self, folder: Path) -> None:
         """Write into a folder, which is made, what takes long to make from the vectors again, if there is such a thing.
 
-        Unlike `save` it writes little, and no vectors but what a searcher holds in its own form.
+        The vectors are not among it, but for what a searcher holds in its own form.
 
         Raises:
             DependencyError: the disk is full or failed.

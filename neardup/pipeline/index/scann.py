@@ -23,10 +23,9 @@ from neardup.pipeline.index.canary import DEFAULT, Canary, CanaryPolicy
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.durable import naming
 from neardup.pipeline.index.flat import Flat, pick_device
-from neardup.pipeline.index.generation import Generation, import_scann, restore, restore_by_id
+from neardup.pipeline.index.generation import Generation, import_scann, restore
 from neardup.pipeline.index.interface import Status
 from neardup.pipeline.index.scratch import Scratch
-from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
 
@@ -185,37 +184,6 @@ class ScannIndex:
             self.poll()
         return self._build is None
 
-    def save(self, folder: Path) -> None:
-        """See `Index.save`. The searcher is saved too, so that a load need not build."""
-
-        def fill(data: Path) -> None:
-            kept = self._store.save(data)
-            if self._generation is not None:
-                self._generation.copy(data, kept, self._store)
-
-        write_snapshot(folder, self.dimension, self.space, fill)
-        if self._store.is_wasteful():
-            self.load(folder)
-
-    def load(self, folder: Path) -> None:
-        """See `Index.load`."""
-        data = read_snapshot(folder, self.dimension, self.space)
-        store = Store(self.dimension, self.space, self._new_path("vectors"))
-        try:
-            store.fill(data)
-            generation = self._restore(data)
-        except BaseException:
-            store.delete()
-            raise
-        self._drop()
-        self._canary.forget()
-        self._store, self._generation = store, generation
-        self._erase_at = np.inf
-        if generation is not None:
-            generation.count_live(store)
-            self._plan_erasure(generation)
-        self._fill_tail()
-
     def save_searcher(self, folder: Path) -> None:
         """See `Index.save_searcher`. Vectors that were removed since the build are in the searcher still."""
         with naming(folder, "write a searcher"):
@@ -223,7 +191,7 @@ class ScannIndex:
             if self._generation is None:
                 return
             try:
-                self._generation.copy_by_id(folder, self._store)
+                self._generation.copy(folder, self._store)
             except OSError as error:  # replaced while a copy of this process writes, for instance
                 logger.warning("searcher not saved, will be built again error=%s", error)
                 shutil.rmtree(folder)
@@ -241,7 +209,7 @@ class ScannIndex:
             return np.arange(len(ids))
 
         try:
-            generation = restore_by_id(folder, self._new_path("searcher"), take_in)
+            generation = restore(folder, self._new_path("searcher"), take_in)
         except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
             logger.warning("saved searcher dropped, error=%s", error)
             generation = None
@@ -268,7 +236,13 @@ class ScannIndex:
     def close(self) -> None:
         """See `Index.close`."""
         self._canary.close()
-        self._drop()
+        if self._build is not None:
+            self._build.cancel()
+        if self._generation is not None:
+            self._generation.discard()
+        if self._leaving is not None:
+            self._leaving.join()
+        self._store.delete()
         self._scratch.close()
 
     def _candidates(self, queries: Descriptors, k: int) -> RowNumbers:
@@ -322,13 +296,6 @@ class ScannIndex:
         self._tail = self._tail.since(generation.end)
         self._failures = 0
 
-    def _restore(self, data: Path) -> Generation | None:
-        try:
-            return restore(data, self._new_path("searcher"))
-        except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
-            logger.warning("saved searcher dropped, error=%s", error)
-            return None
-
     def _fill_tail(self) -> None:
         self._tail = Flat(self.dimension, self._device)
         self._tail.fill(self._store, 0 if self._generation is None else self._generation.end)
@@ -339,17 +306,6 @@ class ScannIndex:
         self._failed += 1
         self._retry_at = self._clock() + wait
         logger.warning("index build failed, retry_seconds=%.0f error=%s", wait, error)
-
-    def _drop(self) -> None:
-        if self._build is not None:
-            self._build.cancel()
-            self._build = None
-        if self._generation is not None:
-            self._generation.discard()
-            self._generation = None
-        if self._leaving is not None:
-            self._leaving.join()
-        self._store.delete()
 
     def _new_path(self, what: str) -> Path:
         self._names += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.errors import ConfigError, UsageError
+from neardup.pipeline.errors import UsageError
 from neardup.pipeline.index.checks import check_ids, check_vectors, some
 from neardup.pipeline.index.ids import IdTable
 from neardup.pipeline.index.vectors import VectorFile
@@ -20,8 +20,6 @@ from neardup.pipeline.types import Descriptors, Ids, Neighbours
 RowNumbers = npt.NDArray[np.int64]
 """Places in the vector file; -1 where there is none."""
 
-_VECTORS = "vectors.f16"
-_COPY_ROWS = 65536
 _PAIR_FLOATS = 1 << 22  # 16 MB at a time
 
 
@@ -46,7 +44,13 @@ class Store:
         held = self._table.rows_of(ids) >= 0
         if held.any():
             raise UsageError(f"ids already held: {some(ids[held])}")
-        return self._enter(ids, self.vectors.append(ids, vectors))
+        first = self.vectors.append(ids, vectors)
+        rows = np.arange(first, first + len(ids), dtype=np.int64)
+        if first + len(ids) > len(self._alive):
+            self._alive = np.concatenate([self._alive, np.zeros(len(self._alive) + len(ids) + 1024, np.bool_)])
+        self._alive[rows] = True
+        self._table.insert(ids, rows)
+        return rows
 
     def remove(self, ids: Ids) -> RowNumbers:
         """Check and forget ids, erase their vectors, and return the rows that they had; errors as `Index.remove`."""
@@ -67,10 +71,6 @@ class Store:
     def live_rows(self, first: int = 0) -> RowNumbers:
         """Return the rows from `first` on that can be found, in order."""
         return np.flatnonzero(self._alive[first : len(self.vectors)]).astype(np.int64) + first
-
-    def is_wasteful(self) -> bool:
-        """Return whether removed rows take more room than all others, so that a snapshot is worth going back to."""
-        return len(self.vectors) > 2 * len(self) + 1024
 
     def rank(self, queries: Descriptors, candidates: RowNumbers, k: int) -> Neighbours:
         """Return the k nearest of each query's candidate rows.
@@ -94,41 +94,8 @@ class Store:
         order = np.lexsort((ids, distances), axis=1)[:, :k]
         return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1))
 
-    def save(self, folder: Path) -> RowNumbers:
-        """Write the rows that can be found to a new file in a folder, and return their row numbers here."""
-        rows = self.live_rows()
-        copy = VectorFile(folder / _VECTORS, self.vectors.dimension, self.vectors.space)
-        try:
-            for start in range(0, len(rows), _COPY_ROWS):
-                copy.append_records(self.vectors.records(rows[start : start + _COPY_ROWS]))
-            copy.flush()
-        finally:
-            copy.close()
-        return rows
-
-    def fill(self, folder: Path) -> None:
-        """Take over what `save` wrote; only for a store that is empty."""
-        saved = VectorFile(folder / _VECTORS, self.vectors.dimension, self.vectors.space, read_only=True)
-        try:
-            for start in range(0, len(saved), _COPY_ROWS):
-                records = saved.records(slice(start, start + _COPY_ROWS))
-                self._enter(records["id"].astype(np.int64), self.vectors.append_records(records))
-        finally:
-            saved.close()
-        ids = np.sort(self.vectors.ids(slice(None)))
-        if (ids[1:] == ids[:-1]).any() or (len(ids) and ids[0] < 0):
-            raise ConfigError(f"{folder}: an id is there twice or negative; the snapshot is damaged")
-
     def delete(self) -> None:
         """Release the vectors, and delete their file where there is one."""
         self.vectors.close()
         if self.vectors.path is not None:
             self.vectors.path.unlink(missing_ok=True)
-
-    def _enter(self, ids: Ids, first: int) -> RowNumbers:
-        rows = np.arange(first, first + len(ids), dtype=np.int64)
-        if first + len(ids) > len(self._alive):
-            self._alive = np.concatenate([self._alive, np.zeros(len(self._alive) + len(ids) + 1024, np.bool_)])
-        self._alive[rows] = True
-        self._table.insert(ids, rows)
-        return rows

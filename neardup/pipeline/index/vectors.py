@@ -85,10 +85,6 @@ class VectorFile:
         records = np.empty(len(ids), self._row)
         records["id"] = ids
         records["vector"] = vectors
-        return self.append_records(records)
-
-    def append_records(self, records: Records) -> int:
-        """Append rows as another vector file holds them, bit by bit; else as `append`."""
         first = len(self)
         if len(records):
             self._rows.append(records)

@@ -246,54 +246,22 @@ os._exit(9)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_snapshot_brings_the_searcher_along_without_the_vectors_that_were_removed(
-    index: ScannIndex, tmp_path: Path
-) -> None:
-    vectors = units(500, 0)
-    index.add(np.arange(400), vectors[:400])
-    index.wait(LATE)
-    index.add(np.arange(400, 450), vectors[400:450])
-    index.remove(np.array([0, 7, 420]))
-    index.save(tmp_path / "snapshot")
-    (reordering,) = (tmp_path / "snapshot").rglob("bfloat16_dataset.npy")
-    assert np.flatnonzero(~np.load(reordering).any(axis=1)).tolist() == [0, 7]
-    index.load(tmp_path / "snapshot")
-    assert index.tail_rows == 49
-    assert not index.is_building
-    found = index.search(vectors[:450], 1).ids[:, 0]
-    kept = np.delete(np.arange(450), [0, 7, 420])
-    assert found[kept].tolist() == kept.tolist()
-    assert not np.isin(found, [0, 7, 420]).any()
-    assert searchers(index) == 1
-
-
-def test_a_snapshot_is_not_touched_by_what_is_removed_after_it(index: ScannIndex, tmp_path: Path) -> None:
-    index.add(np.arange(400), units(400, 0))
-    index.wait(LATE)
-    index.save(tmp_path / "before")
-    index.remove(np.arange(20))
-    index.save(tmp_path / "after")
-    index.load(tmp_path / "before")
-    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
-
-
 def test_a_saved_searcher_that_scann_cannot_load_is_built_again(
-    index: ScannIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    index: ScannIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def other_version(*_: object) -> None:
-        raise DependencyError("ScaNN cannot load it")
-
-    index.add(np.arange(400), units(400, 0))
+    vectors = units(400, 0)
+    index.add(np.arange(400), vectors)
     index.wait(LATE)
-    index.save(tmp_path / "snapshot")
-    with monkeypatch.context() as patch:
-        patch.setattr("neardup.pipeline.index.scann.restore", other_version)
-        index.load(tmp_path / "snapshot")
-    assert "saved searcher dropped, error=ScaNN cannot load it" in caplog.text
-    assert index.tail_rows == 400
-    assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
-    assert index.wait(LATE)
-    assert index.tail_rows == 0
+    index.save_searcher(tmp_path / "saved")
+    (tmp_path / "saved" / "scann" / "hashed_dataset.npy").unlink()
+    again = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300))
+    assert len(again.load_searcher(tmp_path / "saved", lambda ids: vectors[ids])) == 400
+    assert "saved searcher dropped" in caplog.text
+    assert again.tail_rows == 400
+    assert again.search(vectors, 1).ids[:, 0].tolist() == list(range(400))
+    assert again.wait(LATE)
+    assert again.tail_rows == 0
+    again.close()
 
 
 def test_a_killed_searcher_is_started_again_and_finds_the_same(
