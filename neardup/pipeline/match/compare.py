@@ -30,11 +30,11 @@ class Comparer:
         self._evidence = evidence
         self._judge = judge
 
-    def matches(self, query: Described, side: Side, pairs: Pairs, taken_in: bool) -> list[Matched]:
+    def matches(self, query: Described, side: Side, pairs: Pairs, item: Item | None = None) -> list[Matched]:
         """Compare a query with each reference that its pairs name and with its identical twin; best first.
 
         Args:
-            taken_in: the query becomes part of the state, so its segments count for what frames are common.
+            item: what the query becomes in the state, so that its segments count for what frames are common.
         """
         twin, exact = self._twin(query)
         head = None if twin is None else self._tables.items.get(twin.head)
@@ -44,8 +44,8 @@ class Comparer:
                 continue
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
             outcome = self._compare(side, self._tables.side(reference), mine, frames)
-            if taken_in:
-                self._note_shared(reference, outcome)
+            if item is not None:
+                self._note_shared(item, reference, outcome)
             matches.append(matched(reference, outcome))
         matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
         if twin is not None and head is not None:
@@ -122,16 +122,14 @@ class Comparer:
         spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
         return Outcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
 
-    def _note_shared(self, reference: Item, outcome: Outcome) -> None:
+    def _note_shared(self, item: Item, reference: Item, outcome: Outcome) -> None:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
-        if outcome.whole:
+        segments = [segment for segment in outcome.segments if segment.evidence >= self._least]
+        if outcome.whole or not segments:
             return
-        least, rows = self._least, self._tables.rows_of(reference)
-        shown = np.zeros(len(rows), dtype=np.bool_)
-        for segment in outcome.segments:
-            if segment.evidence >= least:
-                shown[segment.reference[0] : segment.reference[1] + 1] = True
-        self._tables.rows.shared[rows[shown]] += 1
+        pts = self._tables.rows.pts[self._tables.rows_of(reference)]
+        stretches = [(float(pts[one.reference[0]]), float(pts[one.reference[1]])) for one in segments]
+        self._tables.share(item, reference, stretches)
 
 
 def matched(reference: Item, outcome: Outcome) -> Matched:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.match.shards import Shards
 from neardup.pipeline.types import Hashes, Ids, Kind
 
 
@@ -25,6 +26,7 @@ class Item:
         ranges: [first, stop) rows of its descriptors, in order of time; none for a live video, see `tables.Frames`.
         head: number of the head of its star, its own number if it is one.
         members: numbers of the items that copy it, in order of arrival, if it is a head.
+        shares: stretches of others that it shows and counts for: number of the item, first and last second.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Item:
     ranges: tuple[tuple[int, int], ...]
     head: int = -1
     members: list[int] = field(default_factory=list)
+    shares: tuple[tuple[int, float, float], ...] = ()
 
     @property
     def rows(self) -> Ids:
@@ -54,9 +57,9 @@ class Items:
 
     def __init__(self) -> None:
         self._by_number: dict[int, Item] = {}
-        self._by_id: dict[str, int] = {}
-        self._by_content: dict[bytes, list[int]] = {}
-        self._by_pixels: dict[bytes, list[int]] = {}
+        self._by_id = Shards[str, int]()
+        self._by_content = Shards[bytes, list[int]]()
+        self._by_pixels = Shards[bytes, list[int]]()
         self._next_number = 0
 
     def __len__(self) -> int:

@@ -197,10 +197,12 @@ class LiveVideos:
         events = self._tell(
             live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
         )
+        item = self._tables.items.get(live.number)
+        assert item is not None
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
         for sighting in live.sightings.values():
             sighting.votes.clear()
-            self._count_shared(sighting)
+            self._count_shared(item, sighting)
         return events
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -265,17 +267,13 @@ class LiveVideos:
         votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
         return see_video(window, track, votes, live.taken, self._evidence, self._judge, self._heads.chances)
 
-    def _count_shared(self, sighting: Sighting) -> None:
+    def _count_shared(self, item: Item, sighting: Sighting) -> None:
         """Count, once, that a live video shows these frames of a reference."""
         reference = self._tables.items.get(sighting.reference)
         if reference is None or sighting.match is None or sighting.shared or reference.kind is Kind.IMAGE:
             return
-        rows = self._tables.rows_of(reference)
-        pts = self._tables.rows.pts[rows]
-        shown = np.zeros(len(rows), dtype=np.bool_)
-        for span in sighting.match.spans:
-            shown |= (pts >= span.reference_start) & (pts <= span.reference_end)
-        self._tables.rows.shared[rows[shown]] += 1
+        spans = [(span.reference_start, span.reference_end) for span in sighting.match.spans]
+        self._tables.share(item, reference, spans)
         sighting.shared = True
 
     # -- telling ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import numpy as np
 
 from neardup.pipeline.errors import UsageError
@@ -45,6 +46,8 @@ from neardup.pipeline.types import Decision, Embedded, Ids, Kind
 
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
+MAX_PENDING_SECONDS = 86_400.0
+"""An item of which no part came for so long, by the log's time, is given up."""
 MAX_BATCH_ROWS = 1024
 """Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
 
@@ -60,10 +63,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Pending:
-    """An item of which the last part has not been seen."""
+    """An item of which the last part has not been seen; `newest_ms` is the log's time at the newest one."""
 
     first: Described
     number: int
+    newest_ms: int = 0
     parts: int = 0
     frames: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -148,7 +152,7 @@ class State:
         for entry in entries:
             record = entry.record
             idle = self._live.idle(entry.timestamp_ms)
-            plain = not idle and isinstance(record, Described) and self._is_new(record, done)
+            plain = not idle and isinstance(record, Described) and self._is_new(entry, record, done)
             rows = self._rows_with(record) if isinstance(record, Described) else 0
             if not plain or size + rows > MAX_BATCH_ROWS:
                 envelopes += self._describe(run)
@@ -189,7 +193,7 @@ class State:
                 seconds=query.seconds,
             )
             side = Side(query.kind, partial(_same, track))
-            found.append(self._comparer.matches(query, side, mine, taken_in=False)[:k])
+            found.append(self._comparer.matches(query, side, mine)[:k])
             start = stop
         return found
 
@@ -226,19 +230,19 @@ class State:
 
     # -- records one at a time -----------------------------------------------------------------------------------
 
-    def _is_new(self, record: Described, done: set[object]) -> bool:
+    def _is_new(self, entry: Entry, record: Described, done: set[object]) -> bool:
         """Whether a record can be described in one batch with those that are done."""
         if _identity(record) in done or record.id in self._removed:
             return False
         if not record.live:
-            return record.id not in self.items and self._continues(record)
+            return record.id not in self.items and self._continues(entry, record)
         live = self._live.get(record.id)
         return live is not None and not record.last and self._live.expects(live, record.pts[0], len(done))
 
-    def _continues(self, record: Described) -> bool:
+    def _continues(self, entry: Entry, record: Described) -> bool:
         """Whether a part is the next one of its item; part 0 starts afresh. Nothing goes back to an older version."""
         pending = self._pending.get(record.id)
-        if pending is None:
+        if pending is None or _is_given_up(pending, entry.timestamp_ms):
             return record.part == 0
         if _is_older(record, _source(pending.first)):
             return False
@@ -267,7 +271,7 @@ class State:
         if known is not None and record.sha256 == known.sha256 and not is_live:
             known.source = _source(record)
             return Envelope(offset=entry.offset, events=(Redelivered(id=record.id),) if record.last else ())
-        if not record.live and not self._continues(record):
+        if not record.live and not self._continues(entry, record):
             return _ignored(entry, record.id, "a part without the parts before it")
         events_before: tuple[Event, ...] = () if known is None else (Replaced(id=record.id), *self._forget(known))
         if record.live:
@@ -279,11 +283,11 @@ class State:
 
     def _apply_live(self, entry: Entry, record: Described, live: Live) -> Envelope:
         """Apply what is not simply the next frame of a live video."""
-        if record.last and live.running:
+        if record.last and not live.ended:
             live.ended = True
-            return Envelope(offset=entry.offset, events=self._live.end(live, self._told(entry, live)))
+            said = self._live.end(live, self._told(entry, live)) if live.running else ()
+            return Envelope(offset=entry.offset, events=said)
         if record.last or record.pts[0] in self._live.frames(live):
-            live.ended |= record.last
             return Envelope(offset=entry.offset, events=(Redelivered(id=live.id),))
         if live.ended:
             return _ignored(entry, live.id, "after the end of the live video")
@@ -307,6 +311,7 @@ class State:
         return [one for one in rolling if (one.verdict.id, one.verdict.running) == (live.id, running)]
 
     def _forget(self, item: Item) -> list[ReHeaded]:
+        self._tables.unshare(item)
         events = self._stars.remove(item)
         self._live.forget(item)
         return events
@@ -325,7 +330,10 @@ class State:
         records = [entry.record for entry in entries if isinstance(entry.record, Described)]
         if not records:
             return []
-        holders = [self._live.get(record.id) or self._part(record) for record in records]
+        holders = [
+            self._live.get(record.id) or self._part(record, entry.timestamp_ms)
+            for entry, record in zip(entries, records, strict=True)
+        ]
         rows = self._append(records, holders)
         # Only with the last part an item is compared, all of it, since what came between its parts is earlier too.
         compared = [
@@ -346,11 +354,16 @@ class State:
         self._heads.flush()
         return envelopes
 
-    def _part(self, record: Described) -> Pending:
+    def _part(self, record: Described, now_ms: int) -> Pending:
         """Return the item that a part belongs to, the part counted in."""
         if record.part == 0:
-            self._pending[record.id] = Pending(record, self.items.next_number())
+            if not record.last:  # there may be many, for long
+                given_up = [item_id for item_id, one in self._pending.items() if _is_given_up(one, now_ms)]
+                for item_id in given_up:
+                    del self._pending[item_id]
+            self._pending[record.id] = Pending(_without_arrays(record), self.items.next_number())
         pending = self._pending[record.id]
+        pending.newest_ms = now_ms
         pending.parts = record.part + 1
         if record.last:
             del self._pending[record.id]
@@ -409,7 +422,7 @@ class State:
         pairs = self._comparer.with_heads(pairs)
         if item.kind is Kind.VIDEO:
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
-        found = self._comparer.matches(first, self._tables.side(item), pairs, taken_in=True)
+        found = self._comparer.matches(first, self._tables.side(item), pairs, item)
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
         said = next((event for event in published.events if isinstance(event, Verdict)), None) if published else None
         if said is not None:
@@ -428,6 +441,15 @@ def _same(track: Track) -> Track:
 def _identity(record: Described) -> object:
     """Return what two records of one batch must not have in common."""
     return (record.id, record.pts) if record.live else record.id
+
+
+def _is_given_up(pending: Pending, now_ms: int) -> bool:
+    return now_ms - pending.newest_ms > 1000 * MAX_PENDING_SECONDS
+
+
+def _without_arrays(record: Described) -> Described:
+    """Return a first part that may have to wait for the last one."""
+    return record if record.last else msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"")
 
 
 def _source(record: Described) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -90,6 +90,29 @@ class Tables:
         """Return the place within the item of each of these rows of it."""
         frames = self.live.get(item.number)
         return self.rows.frame[rows] if frames is None else np.searchsorted(np.array(frames.pts), self.rows.pts[rows])
+
+    def share(self, item: Item, reference: Item, stretches: Sequence[tuple[float, float]]) -> None:
+        """Count an item for the frames of another that it shows, from and to these seconds."""
+        item.shares += tuple((reference.number, start, end) for start, end in stretches)
+        self.rows.shared[self._within(reference, stretches)] += 1
+
+    def unshare(self, item: Item) -> None:
+        """Count an item no more, for it is removed."""
+        stretches: dict[int, list[tuple[float, float]]] = {}
+        for number, start, end in item.shares:
+            stretches.setdefault(number, []).append((start, end))
+        for number, some in stretches.items():
+            if (reference := self.items.get(number)) is not None:
+                rows = self._within(reference, some)
+                self.rows.shared[rows] = np.maximum(self.rows.shared[rows] - 1, 0)
+
+    def _within(self, item: Item, stretches: Sequence[tuple[float, float]]) -> Ids:
+        rows = self.rows_of(item)
+        pts = self.rows.pts[rows]
+        within = np.zeros(len(rows), dtype=np.bool_)
+        for start, end in stretches:
+            within |= (pts >= start) & (pts <= end)
+        return rows[within]
 
     def pictures(self, rows: Ids) -> Pictures:
         """Return what evidence needs of these rows."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.state import MAX_PENDING_SECONDS, Entry
 from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict
 from neardup.pipeline.types import Decision, Exact
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
@@ -457,3 +457,19 @@ def test_picture_that_resembles_the_background_needs_more_to_be_a_copy() -> None
     also = 0.9 * at(0) + np.sqrt(0.19 - 0.09) * at(90) + 0.3 * at(0, plane=1)
     assert log.verdict(described("b", near)).decision is Decision.DUPLICATE
     assert log.verdict(described("c", also)).decision is Decision.DISTINCT
+
+
+def test_item_of_which_no_part_comes_for_a_day_is_given_up() -> None:
+    parts = video("slow", SCENE, part_size=3)
+    log = Log()
+    log.add(parts[0], video("other", SCENE, part_size=3)[0])
+    log.now = MAX_PENDING_SECONDS
+    assert [event for one in log.add(parts[1]) for event in one.events] == []
+    log.now += 1
+    (pending,) = (log.state.parts().pending[name] for name in ("slow",))
+    assert pending.first.vectors == b""
+    log.add(video("third", SCENE, part_size=3)[0])
+    assert set(log.state.parts().pending) == {"slow", "third"}
+    log.now += MAX_PENDING_SECONDS
+    assert log.events(parts[2]) == [Ignored(id="slow", why="a part without the parts before it")]
+    assert isinstance(log.events(*parts)[-1], Verdict)  # from the first part on it is taken again

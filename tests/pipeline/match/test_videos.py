@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.match.pair import compare_both_ways
-from neardup.pipeline.messages import Described, Matched
+from neardup.pipeline.messages import Described, Matched, Removed
 from neardup.pipeline.types import Decision, Descriptors, Exact, Span
 from tests.pipeline.match.build import BLANK, Film, Log, a_state, at, described, edited, picture, times, video
 
@@ -340,3 +340,15 @@ def test_comparison_of_what_has_nothing_in_common_has_finite_numbers() -> None:
     said = compare_both_ways(sides[0], sides[1], lambda: a_state(stars=False))
     assert (said.decision, said.spans) == (Decision.DISTINCT, ())
     assert np.isfinite([said.distance, said.evidence, said.probability]).all()
+
+
+def test_excerpt_that_is_taken_down_again_and_again_makes_nothing_common() -> None:
+    log = Log()
+    log.add(*video("film", FILM.at(times(60))))
+    for number in range(8):
+        excerpt = cut(Film(20 + number).at(times(9)), edited(FILM.at(times(8) + 20), number))
+        assert found(log, f"excerpt {number}", excerpt)["film"].decision is Decision.DUPLICATE
+        log.add(Removed(id=f"excerpt {number}"))
+    item = log.state.items.named("film")
+    assert item is not None
+    assert log.state.rows.shared[item.rows].max() == 0
