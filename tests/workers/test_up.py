@@ -53,6 +53,17 @@ def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
+def run(supervisor: Supervisor, stopping: threading.Event | None = None) -> None:
+    """Run workers, but not for ever."""
+    stopping = stopping or threading.Event()
+    limit = threading.Timer(30, stopping.set)
+    limit.start()
+    try:
+        supervisor.run(stopping)
+    finally:
+        limit.cancel()
+
+
 def is_there(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -130,7 +141,7 @@ def test_a_wrong_setting_ends_all_with_its_message(tmp_path: Path) -> None:
     wrong = shell("match", f"{waits}; echo 'neardup: topic x does not exist' >&2; exit 2")
     supervisor = Supervisor([other, wrong], "127.0.0.1", Noted())
     with pytest.raises(ConfigError, match=r"^match: topic x does not exist$"):
-        supervisor.run(threading.Event())
+        run(supervisor)
     assert [child.pid for child in supervisor.children] == [None, None]
     assert (tmp_path / "drained").exists()
 
@@ -140,7 +151,7 @@ def test_told_to_stop_it_drains_all_and_leaves_no_process() -> None:
     told = Noted(stopping)
     left_behind = "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 60' & wait"
     supervisor = Supervisor([shell("embed", left_behind), shell("flag", WAITS)], "127.0.0.1", told)
-    supervisor.run(stopping)
+    run(supervisor, stopping)
     [line] = [line for line in told.lines if line.startswith("embed | ")]
     until(lambda: not is_there(int(line.rpartition(" ")[2])), "what a worker started is gone too")
     assert [child.pid for child in supervisor.children] == [None, None]
@@ -152,7 +163,7 @@ def test_a_worker_that_does_not_drain_in_time_is_killed_and_named(monkeypatch: p
     stubborn = shell("match", STUBBORN)
     supervisor = Supervisor([stubborn, shell("flag", WAITS)], "127.0.0.1", Noted(stopping))
     with pytest.raises(DependencyError, match=r"^match did not end within"):
-        supervisor.run(stopping)
+        run(supervisor, stopping)
     assert supervisor.children[0].pid is None
 
 
@@ -167,7 +178,7 @@ def test_impatience_kills_at_once() -> None:
 
     supervisor._drain = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        supervisor.run(stopping)
+        run(supervisor, stopping)
     assert supervisor.children[0].pid is None
 
 
