@@ -30,8 +30,9 @@ from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
-from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Verdict
+from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Rolling, Verdict
 from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Decision
 from neardup.workers import points, saver
 from neardup.workers.index_metrics import IndexMetrics
 from neardup.workers.leader import Leadership, Publisher
@@ -237,9 +238,9 @@ class MatchWorker:
         started = self._clock()
         self._publisher.publish(envelopes)
         telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
-        for one in envelopes:
-            if (verdict := _verdict(one)) is not None:
-                telemetry.VERDICTS.labels(verdict.decision.value).inc()
+        for decision in (_decision(event) for one in envelopes for event in one.events):
+            if decision is not None:
+                telemetry.VERDICTS.labels(decision.value).inc()
         self._reached("published")
 
     # -- both ----------------------------------------------------------------------------------------------------
@@ -370,5 +371,8 @@ def raise_if_gone(log: Tail, offset: int) -> None:
         )
 
 
-def _verdict(envelope: Envelope) -> Verdict | None:
-    return next((event for event in envelope.events if isinstance(event, Verdict)), None)
+def _decision(event: Event) -> Decision | None:
+    """Return what an event decides, of a live video what it flags."""
+    if isinstance(event, Rolling):
+        return event.flagged.decision if event.flagged is not None else None
+    return event.decision if isinstance(event, Verdict) else None

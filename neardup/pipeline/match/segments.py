@@ -128,7 +128,7 @@ def find_segments(
     step = max(query.interval, reference.interval, 1e-3)
     offsets = _proposed_offsets(query, reference, votes, step)
     # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
-    ends = [0.0, float(reference.pts[-1] - query.pts[-1])]
+    ends = [reference.begin - query.begin, float(reference.pts[-1] - query.pts[-1])]
     offsets = offsets[:WINDOW_OFFSETS] if window else [*ends, *offsets]
     aligned = [_align(query, reference, offset, step, evidence) for offset in offsets]
     # The offset at which most frames agree, and best, has the first choice of frames.

@@ -542,6 +542,25 @@ def test_follower_that_found_nothing_takes_over_what_was_published_and_flags_it_
     assert [match.reference for match in rolling(events)[-1].verdict.matches] == ["film"]
 
 
+@settings(max_examples=20, deadline=None)
+@given(a_live_log(), st.floats(0, 1))
+def test_follower_that_comes_to_lead_says_what_the_leader_would_have_said(log: list[Entry], share: float) -> None:
+    leader, follower = a_state(), a_state()
+    said = leader.apply(log)
+    cut = round(share * len(log))
+    assert follower.apply(log[:cut], {one.offset: one for one in said}) == said[:cut]
+    assert_same(follower.apply(log[cut:]), said[cut:])
+
+
+def test_recording_of_a_still_live_video_that_counts_from_a_later_moment_is_a_copy_as_a_whole() -> None:
+    still = np.repeat(at(0), 600, axis=0)
+    log = Log()
+    log.add(a_broadcast(edited(still, 1, 0.999), begin=5000.0), live_end("live"))
+    match = log.verdict(*video("recording", edited(still, 2, 0.999))).matches[0]
+    assert (match.reference, match.whole) == ("live", True)
+    assert span(match) == pytest.approx((0, 299.5, 5000, 5299.5))
+
+
 def test_follower_that_finds_what_was_not_published_says_it_when_it_leads() -> None:
     log = a_log()
     frames = a_broadcast(edited(FILM.at(times(30) + 20)))
