@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.shards import Shards
-from neardup.pipeline.match.shards import Shards
 from neardup.pipeline.types import Hashes, Ids, Kind
 
 
