@@ -9,6 +9,7 @@ ends when its standard input closes, so that it does not outlive the process tha
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -118,6 +119,7 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Read the job that the only argument names, and do it at low priority."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     os.nice(10)
     build(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job))
 

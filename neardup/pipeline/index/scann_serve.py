@@ -9,6 +9,7 @@ where ScaNN crashes, it is this process that dies.
 
 from __future__ import annotations
 
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -44,6 +45,7 @@ def main() -> None:
     """Load the searcher of the folder that the only argument names, and serve it."""
     from neardup.pipeline.index.generation import import_scann
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which needs the searcher until its end
     serve(import_scann().load_searcher(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
 
 

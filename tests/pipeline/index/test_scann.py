@@ -299,6 +299,37 @@ def test_without_a_searcher_that_starts_everything_is_compared_until_the_next_bu
     assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
 
 
+def test_the_searcher_minds_no_interrupt_and_ends_with_its_owner(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from neardup.pipeline.index.scann import Policy, ScannIndex
+vectors = np.eye({D}, dtype=np.float32).repeat(30, axis=0)
+index = ScannIndex({D}, "s", Path({str(tmp_path)!r}), "cpu", Policy(min_rows=300))
+index.add(np.arange(len(vectors)), vectors)
+assert index.wait(60)
+process = index._generation._searcher.process
+process.send_signal(signal.SIGINT)
+assert index.search(vectors[:1], 1).ids.tolist() == [[0]] and process.poll() is None
+print(process.pid, flush=True)
+os._exit(9)
+"""
+    run = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.PIPE, text=True)
+    assert run.returncode == 9
+    deadline = time.monotonic() + LATE
+    while b"scann_serve" in cmdline(run.stdout.strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def cmdline(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_an_answer_that_nobody_came_for_is_not_taken_for_the_next(index: ScannIndex) -> None:
     index.add(np.arange(400), units(400, 0))
     index.wait(LATE)
