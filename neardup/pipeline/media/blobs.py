@@ -23,6 +23,7 @@ MEDIA, THUMBNAILS = "media", "thumbnails"
 _DIGITS = 32
 _FOLDER_DIGITS = 2
 """256 folders: of ten million items each holds 40,000 names, which are looked through to erase one, in 20 ms."""
+_ATTEMPTS = 3
 
 
 class Blobs:
@@ -105,16 +106,17 @@ class Blobs:
         """Write a file; in a folder under another name first. Object stores show no half-written ones."""
         target = f"{self._root}/{place}"
         part = f"{target}.{os.getpid()}-{threading.get_ident()}.part" if self.local else target
-        try:
+        for attempt in range(_ATTEMPTS):
             try:
+                if attempt:  # there is no folder yet, or the item was erased between the two
+                    self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
                 write(part)
-            except FileNotFoundError:
-                self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-                write(part)
-            if self.local:
-                os.replace(part, target)  # noqa: PTH105 (a path is half of the time)
-        except Exception as error:
-            raise self._failed(error) from error
+                if self.local:
+                    os.replace(part, target)  # noqa: PTH105 (a path is half of the time)
+                return
+            except Exception as error:
+                if attempt + 1 == _ATTEMPTS or not isinstance(error, FileNotFoundError):
+                    raise self._failed(error) from error
 
     def _store(self, target: str, data: bytes) -> None:
         if not self.local:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import fsspec
 import pytest
@@ -94,12 +97,35 @@ def test_a_reader_never_finds_half_a_file(tmp_path: Path) -> None:
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
+def test_erasing_does_not_trip_whoever_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    rename, erased = os.replace, list[int]()
+
+    def erase_before(part: str, target: str) -> None:
+        if not erased:
+            erased.append(blobs.erase("cat"))
+        rename(part, target)
+
+    monkeypatch.setattr(os, "replace", erase_before)
+    place = blobs.put_thumbnail("cat", b"jpeg", "1")
+    assert erased == [1]
+    assert (tmp_path / place).read_bytes() == b"jpeg"
+
+
 def test_a_store_that_fails_is_a_failure_outside(tmp_path: Path, original: Path) -> None:
     (tmp_path / "blobs").write_text("a file where the folder should be")
     blobs = Blobs((tmp_path / "blobs").as_uri())
     with pytest.raises(DependencyError, match="blob store"):
         blobs.put("cat", original, bytes(32))
     with pytest.raises(DependencyError, match="blob store"):
+        blobs.put_thumbnail("cat", b"1", "live")
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError("no")
+
+    blobs = Blobs((tmp_path / "other").as_uri())
+    blobs._files = cast(Any, SimpleNamespace(makedirs=refuse))
+    with pytest.raises(DependencyError, match="PermissionError"):
         blobs.put_thumbnail("cat", b"1", "live")
     with pytest.raises(ConfigError, match="blobs is"):
         Blobs("nowhere://blobs")
