@@ -31,7 +31,8 @@ from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snaps
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.live import Live
-from neardup.pipeline.match.state import Parts, Pending, State
+from neardup.pipeline.match.pending import Pending
+from neardup.pipeline.match.state import Parts, State
 
 logger = logging.getLogger(__name__)
 VECTORS = "vectors"

@@ -8,10 +8,9 @@ is compared only with items of smaller offsets, and among those only with heads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
-import msgspec
 import numpy as np
 
 from neardup.pipeline.errors import UsageError
@@ -24,6 +23,7 @@ from neardup.pipeline.match.evidence import Evidence, Pictures
 from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.live import Live, LiveVideos
+from neardup.pipeline.match.pending import Pending, UnderWay, is_older, source_of
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
@@ -46,8 +46,6 @@ from neardup.pipeline.types import Decision, Embedded, Ids, Kind
 
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
-MAX_PENDING_SECONDS = 86_400.0
-"""An item of which no part came for so long, by the log's time, is given up."""
 MAX_BATCH_ROWS = 1024
 """Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
 
@@ -59,23 +57,6 @@ class Entry:
     offset: int
     record: Record
     timestamp_ms: int = 0
-
-
-@dataclass(slots=True)
-class Pending:
-    """An item of which the last part has not been seen; `newest_ms` is the log's time at the newest one."""
-
-    first: Described
-    number: int
-    newest_ms: int = 0
-    parts: int = 0
-    frames: int = 0
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def rows(self) -> Ids:
-        """Rows of its descriptors so far, int64 (n,), in order of time."""
-        return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +100,7 @@ class State:
         self._candidates = Candidates(self._tables, self._heads, evidence, self._judge)
         self._comparer = Comparer(self._tables, self._heads, evidence, self._judge)
         self._stars = Stars(self._tables, self._heads, self._comparer, stars)
-        self._pending: dict[str, Pending] = {}
+        self._pending = UnderWay()
         self._removed: set[str] = set()
         self._live = LiveVideos(self._tables, self._heads, evidence, self._judge)
         self._published: Mapping[int, Envelope] = {}
@@ -212,14 +193,14 @@ class State:
         """Return what the state consists of, to be written down; not a copy."""
         tables = self._tables
         live, index = list(self._live), self._heads.index
-        return Parts(tables.items, tables.rows, self._pending, self._removed, live, index, tables.vectors)
+        return Parts(tables.items, tables.rows, self._pending.by_id, self._removed, live, index, tables.vectors)
 
     def restore(
         self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str], live: Sequence[Live]
     ) -> None:
         """Take over what was written down; the index and the vectors hold what belongs to it already."""
         self._tables.items, self._tables.rows = items, rows
-        self._pending, self._removed = pending, removed
+        self._pending, self._removed = UnderWay(pending), removed
         self._live.restore(live)
         self._heads.count_again()
 
@@ -235,23 +216,13 @@ class State:
         if _identity(record) in done or record.id in self._removed:
             return False
         if not record.live:
-            return record.id not in self.items and self._continues(entry, record)
+            return record.id not in self.items and self._pending.continues(record, entry.timestamp_ms)
         live = self._live.get(record.id)
         return live is not None and not record.last and self._live.expects(live, record.pts[0], len(done))
 
-    def _continues(self, entry: Entry, record: Described) -> bool:
-        """Whether a part is the next one of its item; part 0 starts afresh. Nothing goes back to an older version."""
-        pending = self._pending.get(record.id)
-        if pending is None or _is_given_up(pending, entry.timestamp_ms):
-            return record.part == 0
-        if _is_older(record, _source(pending.first)):
-            return False
-        return record.part == 0 or (record.part == pending.parts and record.sha256 == pending.first.sha256)
-
     def _rows_with(self, record: Described) -> int:
         """Return how many rows a batch compares because of this part: with the last one, those of all parts."""
-        pending = self._pending.get(record.id) if record.part > 0 and record.last else None
-        return len(record.pts) + (0 if pending is None else pending.frames)
+        return len(record.pts) + (self._pending.frames_before(record) if record.last else 0)
 
     def _apply_alone(self, entry: Entry) -> Envelope:
         record = entry.record
@@ -262,21 +233,21 @@ class State:
         known, pending = self.items.named(record.id), self._pending.get(record.id)
         if record.id in self._removed:
             return _ignored(entry, record.id, "was taken down")
-        latest = known.source if known is not None else _source(pending.first) if pending is not None else None
-        if latest is not None and _is_older(record, latest):
+        latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
+        if latest is not None and is_older(record, latest):
             return _ignored(entry, record.id, "older than the version that is known")
         if record.live and record.last:
             return _ignored(entry, record.id, "the end of a live video that is not known")
         is_live = record.live or record.id in self._live
         if known is not None and record.sha256 == known.sha256 and not is_live:
-            known.source = _source(record)
+            known.source = source_of(record)
             return Envelope(offset=entry.offset, events=(Redelivered(id=record.id),) if record.last else ())
-        if not record.live and not self._continues(entry, record):
+        if not record.live and not self._pending.continues(record, entry.timestamp_ms):
             return _ignored(entry, record.id, "a part without the parts before it")
         events_before: tuple[Event, ...] = () if known is None else (Replaced(id=record.id), *self._forget(known))
         if record.live:
-            self._pending.pop(record.id, None)
-            self._live.begin(record.id, _source(record))
+            self._pending.forget(record.id)
+            self._live.begin(record.id, source_of(record))
             self._note_time(entry)
         envelope = self._describe([entry])[0]
         return Envelope(offset=entry.offset, events=(*events_before, *envelope.events))
@@ -318,7 +289,7 @@ class State:
 
     def _take_down(self, record: Removed) -> Iterator[Event]:
         self._removed.add(record.id)
-        self._pending.pop(record.id, None)
+        self._pending.forget(record.id)
         known = self.items.named(record.id)
         if known is not None:
             yield from self._forget(known)
@@ -357,17 +328,8 @@ class State:
     def _part(self, record: Described, now_ms: int) -> Pending:
         """Return the item that a part belongs to, the part counted in."""
         if record.part == 0:
-            if not record.last:  # there may be many, for long
-                given_up = [item_id for item_id, one in self._pending.items() if _is_given_up(one, now_ms)]
-                for item_id in given_up:
-                    del self._pending[item_id]
-            self._pending[record.id] = Pending(_without_arrays(record), self.items.next_number())
-        pending = self._pending[record.id]
-        pending.newest_ms = now_ms
-        pending.parts = record.part + 1
-        if record.last:
-            del self._pending[record.id]
-        return pending
+            self._pending.begin(record, self.items.next_number(), now_ms)
+        return self._pending.part(record, now_ms)
 
     def _append(self, records: Sequence[Described], holders: Sequence[Pending | Live]) -> list[Ids]:
         """Keep the descriptors of records, and return the rows of each."""
@@ -400,7 +362,7 @@ class State:
         pairs = self._comparer.with_heads(pairs)
         self.rows.shared[row] = self._comparer.sharers(pairs, 1)
         told = self._told(entry, live, running=True)
-        return self._live.take(live, record.pts[0], int(row[0]), _source(record), pairs, told)
+        return self._live.take(live, record.pts[0], int(row[0]), source_of(record), pairs, told)
 
     def _settle(self, pending: Pending, pairs: Pairs, published: Envelope | None) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in."""
@@ -411,7 +373,7 @@ class State:
             kind=first.kind,
             sha256=first.sha256,
             pixels_digest=first.pixels_digest,
-            source=_source(first),
+            source=source_of(first),
             seconds=first.seconds,
             ranges=tuple(pending.ranges),
         )
@@ -441,23 +403,6 @@ def _same(track: Track) -> Track:
 def _identity(record: Described) -> object:
     """Return what two records of one batch must not have in common."""
     return (record.id, record.pts) if record.live else record.id
-
-
-def _is_given_up(pending: Pending, now_ms: int) -> bool:
-    return now_ms - pending.newest_ms > 1000 * MAX_PENDING_SECONDS
-
-
-def _without_arrays(record: Described) -> Described:
-    """Return a first part that may have to wait for the last one."""
-    return record if record.last else msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"")
-
-
-def _source(record: Described) -> tuple[int, int]:
-    return record.source_partition, record.source_offset
-
-
-def _is_older(record: Described, source: tuple[int, int]) -> bool:
-    return record.source_partition == source[0] and record.source_offset < source[1]
 
 
 def _ignored(entry: Entry, item_id: str, why: str) -> Envelope:

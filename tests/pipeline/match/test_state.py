@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.state import MAX_PENDING_SECONDS, Entry
+from neardup.pipeline.match.pending import MAX_PENDING_SECONDS
+from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict
 from neardup.pipeline.types import Decision, Exact
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
