@@ -24,9 +24,8 @@ class ExactIndex:
             dimension: d. space: id of the model and preprocessing that make the descriptors.
             device: "auto", "cpu" or "cuda", where the products are computed.
         """
-        self._device = pick_device(device)
         self._store = Store(dimension, space)
-        self._flat = Flat(dimension, self._device)
+        self._flat = Flat(dimension, pick_device(device))
 
     @property
     def dimension(self) -> int:
