@@ -1,51 +1,33 @@
-"""Live videos: frame by frame, what is said of them while they run.
-
-A frame votes for the references that it resembles, and every few votes the newest frames are compared with a reference
-(see `sighting`). An event tells of it when a reference is new, a decision rose, or spans grew by a step; never one for
-each frame. A match is flagged once, and once more where what was flagged as unsure became a duplicate.
+"""Live videos: their frames, and whether they run.
 
 A live video ends by its end marker, for good, or when the log's time says that no frame came for `IDLE_SECONDS`; a
 frame that comes after that has it go on. What a running one needs is bounded: seconds and row of `MAX_FRAMES` frames,
-the votes of `VOTING` frames, and `MAX_MATCHED` references.
+and what `watch` keeps, which is the votes of `VOTING` frames and `MAX_MATCHED` references.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from neardup.pipeline.match.compare import MAX_MATCHES
-from neardup.pipeline.match.decide import RANK, Judge, Pairs
-from neardup.pipeline.match.evidence import Evidence, differing_bits
+from neardup.pipeline.match.evidence import differing_bits
 from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.segments import Track, Votes
-from neardup.pipeline.match.sighting import Sight, Sighting, see_image, see_video
+from neardup.pipeline.match.sighting import Sighting
 from neardup.pipeline.match.tables import Frames, Tables
-from neardup.pipeline.messages import Matched, Rolling, Verdict
-from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.types import Kind
 
 IDLE_SECONDS = 300.0
 """A live video ends when no frame of it came for so long."""
-WINDOW = 256
-"""Newest frames that are looked at."""
-VOTING = 64
-"""Newest frames whose votes say where to look: what older ones showed is known."""
-OVER = 8
-"""Newest frames of which none resembles a reference any more when what showed it is over."""
 MAX_FRAMES = 50_000
 """Newest frames that later items are compared with."""
 DROPPED = 1000
 """Frames forgotten at a time."""
-MAX_MATCHED = 256
-"""References that are remembered as matched, those seen last."""
 STILL_DISTANCE = 0.01
 STILL_BITS = 8
 """A frame that differs from the one before by no more than both shows the same still picture."""
-VOTES_PER_REFERENCE = 4
-REFERENCES_PER_FRAME = 32
 
 
 @dataclass(slots=True)
@@ -77,11 +59,9 @@ class Live:
 class LiveVideos:
     """All live videos, those that have ended too, for a frame may come again."""
 
-    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge) -> None:
+    def __init__(self, tables: Tables, heads: Heads) -> None:
         self._tables = tables
         self._heads = heads
-        self._evidence = evidence
-        self._judge = judge
         self._live: dict[str, Live] = {}
         self._running: dict[str, Live] = {}
 
@@ -104,10 +84,14 @@ class LiveVideos:
         rows = self._tables.rows
         self._live = {live.id: live for live in lives}
         self._running = {live.id: live for live in self._live.values() if live.running}
+        numbers = np.array(sorted(live.number for live in self._live.values()), dtype=np.int64)
+        theirs = np.flatnonzero(np.isin(rows.item[: len(rows)], numbers))
+        theirs = theirs[np.lexsort((rows.pts[theirs], rows.item[theirs]))]
+        borders = np.searchsorted(rows.item[theirs], numbers[1:])
+        by_number = dict(zip(numbers.tolist(), np.split(theirs, borders), strict=False))
         for live in self._live.values():
-            mine = np.flatnonzero(rows.item[: len(rows)] == live.number)
+            mine = by_number[live.number]
             mine = mine[rows.pts[mine] >= live.oldest]
-            mine = mine[np.argsort(rows.pts[mine])]
             self._tables.live[live.number] = Frames(rows.pts[mine], mine, live.running)
 
     def begin(self, item_id: str, source: tuple[int, int]) -> Live:
@@ -136,6 +120,11 @@ class LiveVideos:
         live.running = self.frames(live).running = True
         self._running[live.id] = live
 
+    def stop(self, live: Live) -> None:
+        """Have a live video end, for the time being or for good."""
+        live.running = self.frames(live).running = False
+        del self._running[live.id]
+
     def expects(self, live: Live, pts: float, coming: int) -> bool:
         """Return whether a frame can simply be taken in, while up to so many others are on their way."""
         frames = self.frames(live)
@@ -161,156 +150,11 @@ class LiveVideos:
             dropped = frames.drop_oldest(DROPPED)
             self._heads.drop(dropped)
             self._tables.rows.searched[dropped] = False
+            if live.searched in dropped:
+                live.searched = -1
             live.oldest = frames.pts[0]
 
     def note_copy(self, reference: str, number: int) -> None:
         """Remember that an item shows this reference, if that is a live video: a screenshot, a clip."""
         if (live := self._live.get(reference)) is not None and not live.ended:
             live.copies.add(number)
-
-    def take(
-        self, live: Live, pts: float, row: int, source: tuple[int, int], pairs: Pairs, told: Sequence[Rolling] | None
-    ) -> tuple[Rolling, ...]:
-        """Take in a frame and return what is to be told.
-
-        Args:
-            pairs: of the frame with earlier descriptors of heads.
-            told: what was told already, if that is known; it takes the place of what is found now.
-        """
-        frames = self.frames(live)
-        frames.add(pts, row)
-        live.taken += 1
-        item = self._tables.items.named(live.id)
-        assert item is not None
-        item.seconds = frames.pts[-1]
-        item.source = max(item.source, source) if item.source[0] == source[0] else source
-        self._heads.extend(np.array([row]))
-        self._vote(live, pts, pairs)
-        self._look(live)
-        return self._tell(live, self._news(live) if told is None else told)
-
-    def end(self, live: Live, told: Sequence[Rolling] | None) -> tuple[Rolling, ...]:
-        """Say what was seen in all, and let go of what only a running video needs."""
-        self._look(live, at_end=True)
-        live.running = self.frames(live).running = False
-        del self._running[live.id]
-        events = self._tell(
-            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
-        )
-        item = self._tables.items.get(live.number)
-        assert item is not None
-        live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
-        for sighting in live.sightings.values():
-            sighting.votes.clear()
-            self._count_shared(item, sighting)
-        return events
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    def _vote(self, live: Live, pts: float, pairs: Pairs) -> None:
-        votes: dict[int, list[tuple[int, float, float]]] = {}
-        numbers = self._tables.rows.item[pairs.reference].tolist()
-        for place in np.lexsort((pairs.reference, -pairs.evidence)).tolist():
-            number = numbers[place]
-            if number not in votes and len(votes) == REFERENCES_PER_FRAME:
-                continue
-            mine = votes.setdefault(number, [])
-            if len(mine) < VOTES_PER_REFERENCE:
-                numbered = int(pairs.reference[place]), float(pairs.evidence[place]), float(pairs.distance[place])
-                mine.append(numbered)
-        for number, mine in votes.items():
-            live.sightings.setdefault(number, Sighting(number)).vote(pts, mine)
-
-    def _look(self, live: Live, at_end: bool = False) -> None:
-        """Look at references for which enough frames voted, or that are over."""
-        frames = self.frames(live)
-        begin = frames.pts[-min(VOTING, len(frames))]
-        over = frames.pts[-OVER] if len(frames) >= OVER else frames.pts[0]
-        window: Track | None = None
-        for sighting in list(live.sightings.values()):
-            is_over = at_end or sighting.last < over
-            sighting.going_on = not is_over
-            if sighting.new >= (1 if is_over else sighting.wait):
-                window = window or self._window(frames)
-                sighting.looked(begin)
-                self._look_at(live, sighting, window)
-            if sighting.last < begin:
-                sighting.votes.clear()
-            gone = self._tables.items.get(sighting.reference) is None
-            if gone or (sighting.match is None and sighting.last < begin):
-                del live.sightings[sighting.reference]
-        matched = [one for one in live.sightings.values() if one.match is not None]
-        if len(matched) > MAX_MATCHED:
-            del live.sightings[min(matched, key=lambda one: one.last).reference]
-
-    def _window(self, frames: Frames) -> Track:
-        pts, rows = frames.newest(WINDOW)
-        return self._tables.track(rows, float(pts[0]), float(pts[-1]))
-
-    def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
-        reference = self._tables.items.get(sighting.reference)
-        if reference is None or reference.number in live.copies or not sighting.votes:
-            return
-        sight = self._see(live, sighting, window, reference)
-        if sight is not None:
-            sighting.learn(sight, reference.id, window.begin)
-
-    def _see(self, live: Live, sighting: Sighting, window: Track, reference: Item) -> Sight | None:
-        pts, rows, evidence, distance = map(np.array, zip(*sighting.votes, strict=True))
-        votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
-        if reference.kind is Kind.IMAGE:
-            return see_image(window, votes, float(distance.min()), live.taken, self._judge, self._heads.chances)
-        track = self._tables.side(reference).track()
-        held = self._tables.rows.pts[rows] >= track.pts[0]  # a live video may have forgotten some since
-        if not held.any():
-            return None
-        votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
-        return see_video(window, track, votes, live.taken, self._evidence, self._judge, self._heads.chances)
-
-    def _count_shared(self, item: Item, sighting: Sighting) -> None:
-        """Count, once, that a live video shows these frames of a reference."""
-        reference = self._tables.items.get(sighting.reference)
-        if reference is None or sighting.match is None or sighting.shared or reference.kind is Kind.IMAGE:
-            return
-        spans = [(span.reference_start, span.reference_end) for span in sighting.match.spans]
-        self._tables.share(item, reference, spans)
-        sighting.shared = True
-
-    # -- telling ---------------------------------------------------------------------------------------------------
-
-    def _news(self, live: Live) -> tuple[Rolling, ...]:
-        """Return one event for each match to be flagged, or else one if anything else matters."""
-        known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
-        newest = self.frames(live).pts[-1]
-        flagged = [sighting.match for sighting in known if sighting.is_to_be_flagged(newest)]
-        if not flagged and not any(sighting.is_news for sighting in known):
-            return ()
-        verdict = self._verdict(live)
-        return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
-
-    def _tell(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
-        """Remember what is told, and take it over where it was found by another."""
-        for event in events:
-            for match in event.verdict.matches:
-                self._adopt(live, match)
-                self.note_copy(match.reference, live.number)
-            if event.flagged is not None and (sighting := self._adopt(live, event.flagged)) is not None:
-                sighting.flagged = event.flagged.decision
-        if events:
-            for sighting in live.sightings.values():
-                sighting.tell()
-        return tuple(events)
-
-    def _adopt(self, live: Live, match: Matched) -> Sighting | None:
-        reference = self._tables.items.named(match.reference)
-        if reference is None:
-            return None
-        sighting = live.sightings.setdefault(reference.number, Sighting(reference.number))
-        sighting.adopt(match)
-        return sighting
-
-    def _verdict(self, live: Live) -> Verdict:
-        matches = [sighting.match for sighting in live.sightings.values() if sighting.match is not None]
-        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
-        decision = matches[0].decision if matches else Decision.DISTINCT
-        return Verdict(id=live.id, decision=decision, matches=tuple(matches[:MAX_MATCHES]), running=live.running)

@@ -27,6 +27,7 @@ from neardup.pipeline.match.pending import Pending, UnderWay, is_older, source_o
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
+from neardup.pipeline.match.watch import Watch
 from neardup.pipeline.messages import (
     Described,
     Envelope,
@@ -102,7 +103,8 @@ class State:
         self._stars = Stars(self._tables, self._heads, self._comparer, stars)
         self._pending = UnderWay()
         self._removed: set[str] = set()
-        self._live = LiveVideos(self._tables, self._heads, evidence, self._judge)
+        self._live = LiveVideos(self._tables, self._heads)
+        self._watch = Watch(self._tables, self._heads, self._live, evidence, self._judge)
         self._published: Mapping[int, Envelope] = {}
 
     @property
@@ -144,7 +146,7 @@ class State:
                 size += rows
                 self._note_time(entry)
             else:
-                ended = [event for live in idle for event in self._live.end(live, self._told(entry, live))]
+                ended = [event for live in idle for event in self._watch.end(live, self._told(entry, live))]
                 envelope = self._apply_alone(entry)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *envelope.events)))
         return envelopes + self._describe(run)
@@ -256,7 +258,7 @@ class State:
         """Apply what is not simply the next frame of a live video."""
         if record.last and not live.ended:
             live.ended = True
-            said = self._live.end(live, self._told(entry, live)) if live.running else ()
+            said = self._watch.end(live, self._told(entry, live)) if live.running else ()
             return Envelope(offset=entry.offset, events=said)
         if record.last or record.pts[0] in self._live.frames(live):
             return Envelope(offset=entry.offset, events=(Redelivered(id=live.id),))
@@ -362,7 +364,7 @@ class State:
         pairs = self._comparer.with_heads(pairs)
         self.rows.shared[row] = self._comparer.sharers(pairs, 1)
         told = self._told(entry, live, running=True)
-        return self._live.take(live, record.pts[0], int(row[0]), source_of(record), pairs, told)
+        return self._watch.take(live, record.pts[0], int(row[0]), source_of(record), pairs, told)
 
     def _settle(self, pending: Pending, pairs: Pairs, published: Envelope | None) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in."""

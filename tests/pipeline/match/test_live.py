@@ -423,7 +423,7 @@ def test_live_video_counts_once_for_what_frames_are_common() -> None:
 
 
 def test_what_a_running_live_video_needs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neardup.pipeline.match.live.MAX_MATCHED", 5)
+    monkeypatch.setattr("neardup.pipeline.match.watch.MAX_MATCHED", 5)
     log = Log()
     log.add(*(video(f"v{n}", Film(n).at(times(10))) for n in range(20)))
     log.add(a_broadcast(*(edited(Film(n).at(times(10)), n) for n in range(20)), *[OTHER.at(times(300) + 50)]))
