@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -285,6 +286,25 @@ def test_a_snapshot_is_written_while_the_worker_goes_on(tmp_path: Path) -> None:
     envelopes = again.apply([Entry(offset, log[offset]) for offset in range(first + 1, len(log))])
     assert said(envelopes) == said(oracle(tmp_path / "oracle", log)[first + 1 :])
     again.close()
+
+
+def test_a_slow_disk_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, broker, log = threading.Event(), Broker(), a_log(8, 60)
+    monkeypatch.setattr(Snapshots, "sync", lambda *_: disk.wait(60))
+    worker = a_worker(broker, tmp_path, policy=SnapshotPolicy(records=20))
+    for start in range(0, len(log), 20):
+        broker.append(*log[start : start + 20])
+        run(worker, broker)
+    assert len(broker.published()) == len(log)
+    assert Snapshots(tmp_path).offsets() == []
+    disk.set()
+    for _ in range(200):
+        worker.step()
+        if Snapshots(tmp_path).offsets():
+            break
+        time.sleep(0.05)
+    assert Snapshots(tmp_path).offsets() == [len(log) - 1]
+    worker.close()
 
 
 def test_a_snapshot_that_fails_in_the_background_is_tried_again(
