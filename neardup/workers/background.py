@@ -1,11 +1,13 @@
 """Work on the memory as it is now, by a copy of this process, while this one goes on changing it.
 
 The copy has one thread, whatever this process has: the work must not wait for another thread, as torch and the clients
-of Kafka and Redis do. It reads memory and writes files.
+of Kafka and Redis do. It reads memory and writes files. It dies with this process: it holds the lock of the folder that
+the next one will want.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -16,6 +18,8 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.05
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class Background:
@@ -23,11 +27,12 @@ class Background:
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._code: int | None = None
+        parent = os.getpid()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: see above
             self._pid = os.fork()
         if self._pid == 0:
-            _work_and_exit(work)
+            _work_and_exit(work, parent)
 
     def done(self) -> bool | None:
         """Return whether it succeeded; None while it is under way."""
@@ -49,9 +54,13 @@ class Background:
         return self._code == 0
 
 
-def _work_and_exit(work: Callable[[], object]) -> None:
+def _work_and_exit(work: Callable[[], object], parent: int) -> None:
     code = 1
     try:
+        if hasattr(_LIBC, "prctl"):  # Linux
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(code)
         gc.disable()  # nothing of the process that was copied is to be closed by this one
         os.nice(10)
         work()
