@@ -68,6 +68,7 @@ def run(
         for name, scores in system(given).items():
             first = scores if first is None else first
             results.append(measure(name, given, scores))
+            typer.echo(f"{name}: micro-AP {results[-1].micro_ap:.3f}", err=True)
     assert first is not None
     typer.echo(report.as_markdown(report.figures(results)))
     for cut in ("kind", "family", "strength"):
