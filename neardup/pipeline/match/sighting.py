@@ -42,7 +42,7 @@ class Sighting:
         wait: frames after which to look again.
         going_on: the newest frames show it still.
         match: what is known, None while nothing is. unsure_since: seconds.
-        told, told_seconds: what the last event said of it: its decision, and how long its spans were together.
+        told, told_extent: what the last event said of it: its decision, and its `extent`.
         flagged: the decision with which it was flagged.
         shared: its frames were counted as shared with this live video.
     """
@@ -56,21 +56,22 @@ class Sighting:
     match: Matched | None = None
     unsure_since: float = 0.0
     told: Decision = Decision.DISTINCT
-    told_seconds: float = 0.0
+    told_extent: tuple[float, float] = (0.0, 0.0)
     flagged: Decision = Decision.DISTINCT
     shared: bool = False
 
     @property
-    def seconds(self) -> float:
-        """How long the spans are together, in the live video."""
-        return sum(span.query_end - span.query_start for span in self.match.spans) if self.match else 0.0
+    def extent(self) -> tuple[float, float]:
+        """How long the spans are together in the live video, and where the last one ends, in seconds."""
+        spans = self.match.spans if self.match else ()
+        return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
     @property
     def is_news(self) -> bool:
         """Whether what is known differs, by what matters, from what was told."""
         if self.match is None:
             return False
-        grown = abs(self.seconds - self.told_seconds)
+        grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
         return RANK[self.match.decision] > RANK[self.told] or grown >= (GROWTH_SECONDS if self.going_on else 0.01)
 
     def is_to_be_flagged(self, newest: float) -> bool:
@@ -83,7 +84,7 @@ class Sighting:
     def tell(self) -> None:
         """Note that what is known is told."""
         if self.match is not None:
-            self.told, self.told_seconds = self.match.decision, self.seconds
+            self.told, self.told_extent = self.match.decision, self.extent
 
     def vote(self, pts: float, votes: Sequence[tuple[int, float, float]]) -> None:
         """Take in a frame that resembles these rows."""

@@ -145,6 +145,17 @@ def test_clip_shown_again_and_again_has_a_span_for_each_time() -> None:
     ]
 
 
+def test_newest_spans_are_told_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.pipeline.match.sighting.MAX_SPANS", 3)
+    scene = FILM.at(times(12))
+    log = Log()
+    log.add(video("clip", scene))
+    events = log.events(*a_broadcast(*(edited(scene, n) for n in range(9))))
+    spans = rolling(events)[-1].verdict.matches[0].spans
+    assert len(spans) == 3
+    assert spans[-1].query_end == pytest.approx(9 * 12.5, abs=16)
+
+
 def test_still_scene_is_one_span_however_long_it_is() -> None:
     log = Log()
     log.add(video("lecture", edited(np.repeat(at(0), 300, axis=0), 1, 0.999)))
