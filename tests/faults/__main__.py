@@ -21,13 +21,14 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 
-from tests.faults.cluster import ROOT, Lane
+from tests.faults.lane import ROOT, Lane
 from tests.faults.mutations import MUTATIONS
 from tests.faults.run import Result, run_schedule
 from tests.faults.schedule import Mode, make_schedule
@@ -110,7 +111,7 @@ def _run_all(wanted: Sequence[tuple[Mode, int]], folder: Path, jobs: int, mutati
 
 
 def _tell(result: Result, number: int, of: int, mutation: str) -> None:
-    what = [f"{result.fired}/{result.faults} kills", *result.events, f"{result.records} records"]
+    what = [f"{len(result.died_at)}/{result.faults} kills", *result.events, f"{result.records} records"]
     verdict = "WRONG" if result.wrong else "well"
     print(
         f"[{number}/{of}] {result.mode} {result.seed}: {verdict} {result.seconds:.1f} s ({', '.join(what)})", flush=True
@@ -127,14 +128,16 @@ def _sum_up(results: Sequence[Result], ran: int, seconds: float, wanted: int) ->
         mine = [one for one in results if one.mode == mode]
         if not mine:
             continue
-        events = sum(len(one.events) for one in mine)
+        kills, meant = sum(len(one.died_at) for one in mine), sum(one.faults for one in mine)
         copies, missed = sum(one.copies for one in mine), sum(one.missed for one in mine)
         print(
-            f"{mode}: {sum(not one.wrong for one in mine)} of {len(mine)} schedules well; "
-            f"{sum(one.fired for one in mine)} of {sum(one.faults for one in mine)} kills happened, {events} other "
-            f"events; {sum(one.records for one in mine)} records, {sum(one.verdicts for one in mine)} verdicts, "
-            f"{copies} copies, {missed} missed ({missed / max(copies, 1):.2%})"
+            f"{mode}: {sum(not one.wrong for one in mine)} of {len(mine)} schedules well; {kills} of {meant} kills "
+            f"happened, {sum(len(one.events) for one in mine)} other events; {sum(one.records for one in mine)} "
+            f"records, {sum(one.verdicts for one in mine)} verdicts, {copies} copies, {missed} missed "
+            f"({missed / max(copies, 1):.2%})"
         )
+    points = Counter(point for one in results for point in one.died_at)
+    print("killed at: " + ", ".join(f"{point} {number}" for point, number in sorted(points.items())))
     wrong = sorted(f"{one.mode} {one.seed}" for one in results if one.wrong)
     print(f"{ran} schedules in {seconds:.0f} s, {seconds / max(ran, 1):.1f} s each")
     if wrong:

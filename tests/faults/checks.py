@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -246,6 +247,28 @@ def redis_is_what_the_verdicts_make_it(observed: Observed) -> Iterator[str]:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
+def files_are_those_of_what_is_there(observed: Observed) -> Iterator[str]:
+    """Each live item that came through `media` has a thumbnail; of what was taken down no file is left."""
+    model, removed = ByContent(observed), set[str]()
+    for entry in observed.log:
+        model.take(entry)
+        if isinstance(entry.record, Removed):
+            removed.add(entry.record.id)
+    for one in observed.sent:
+        if one.action.content and not is_bad(one.action.content):
+            item = one.action.key.decode()
+            files = sorted(file for file in observed.files if file.startswith(_file_name(item)))
+            if item in removed and files:
+                yield f"{item} was taken down and has files: {files}"
+            elif item not in removed and model.alive(item) and not any(file.endswith(".jpg") for file in files):
+                yield f"{item} has no thumbnail: {files}"
+
+
+def _file_name(item: str) -> str:
+    """Return how the names of an item's files begin."""
+    return hashlib.sha256(item.encode()).hexdigest()[:32]
+
+
 def snapshot_stands_for_the_log(observed: Observed, mode: Mode) -> Iterator[str]:
     """Each folder's newest snapshot, and the log after it, say what the log says that was applied in one go."""
     published = _published(observed) if mode == "scann" else {}
@@ -281,4 +304,5 @@ CHECKS: tuple[Callable[[Observed], Iterator[str]], ...] = (
     one_envelope_for_each_offset,
     feed_holds_each_flagged_verdict_once,
     redis_is_what_the_verdicts_make_it,
+    files_are_those_of_what_is_there,
 )

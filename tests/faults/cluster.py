@@ -1,15 +1,13 @@
-"""Real processes: a broker and a Redis that serve many schedules, and the workers of one.
+"""The workers of one schedule, as real processes.
 
-Workers are killed by themselves, at the points that the schedule names, and started again here with what faults are
-left. Everything else that ends a worker is noted.
+They kill themselves, at the points that the schedule names, and are started again here with what faults are left.
+Everything else that ends a worker is noted.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -19,24 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 from redis import Redis
 
-from deploy.local.services import Services
-from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.messages import Removed
 from neardup.pipeline.settings import Settings
 from neardup.workers.log import Tail, encode, last_envelope
 from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.faults.content import READABLE, payload, row
+from tests.faults.lane import Lane
 from tests.faults.schedule import Action, Event, Put, Row, Schedule
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
 
-ROOT = Path(__file__).parents[2]
 SPACE = a_checkpoint().space
 DRAIN_SECONDS = 10.0
 SETTLE_SECONDS = 90.0
@@ -49,66 +44,6 @@ PAUSED_SECONDS = 2.5
 
 class NotSettled(Exception):
     """The workers did not get to the end of what there is."""
-
-
-class Lane:
-    """A broker, a Redis and what workers are forked from; one schedule at a time runs on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(a_checkpoint(), folder / "model.safetensors")
-        self.services = Services(folder / "services")
-        self.services.start()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"], stdin=pipe, stdout=pipe, cwd=ROOT, env=environment
-        )
-        assert self._zygote.stdout is not None
-        self._zygote.stdout.readline()  # it has imported everything
-        self._lock = threading.Lock()
-        self._hear: Callable[[Told], object] = lambda _: None
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def kafka(self) -> str:
-        """The broker's address."""
-        return self.services.environment["NEARDUP_KAFKA"]
-
-    @property
-    def redis(self) -> str:
-        """The URL of the database."""
-        return self.services.environment["NEARDUP_REDIS"]
-
-    def start_worker(self, start: Start) -> None:
-        """Fork a worker; what becomes of it is told to whoever hears."""
-        assert self._zygote.stdin is not None
-        with self._lock:
-            self._zygote.stdin.write(msgspec.json.encode(start) + b"\n")
-            self._zygote.stdin.flush()
-
-    def heard_by(self, hear: Callable[[Told], object]) -> None:
-        """Tell everything from now on to this one."""
-        self._hear = hear
-
-    def close(self) -> None:
-        """End it all."""
-        assert self._zygote.stdin is not None
-        with suppress(BrokenPipeError):
-            self._zygote.stdin.close()
-        self._zygote.wait(10)
-        assert self._zygote.stdout is not None
-        self._zygote.stdout.close()
-        self.services.stop()
-
-    def _listen(self) -> None:
-        assert self._zygote.stdout is not None
-        decode = msgspec.json.Decoder(Told).decode
-        with suppress(ValueError):  # closed
-            for line in self._zygote.stdout:
-                self._hear(decode(line))
 
 
 @dataclass(frozen=True)
@@ -172,9 +107,19 @@ class Cluster:
         return self._folder / "state" / self.names.log
 
     @property
-    def faults_fired(self) -> int:
-        """How many of the schedule's faults have happened."""
-        return sum(self._fired(worker) for worker in self._workers.values())
+    def blobs(self) -> Path:
+        """The folder of the blob store."""
+        return self._folder / "blobs"
+
+    @property
+    def died_at(self) -> list[str]:
+        """The points of the schedule's faults that have happened, each with whom it took."""
+        happened = [
+            fault
+            for worker in self._workers.values()
+            for fault in self._schedule.workers[worker.name][: self._fired(worker)]
+        ]
+        return [fault.point if fault.whom == "worker" else f"{fault.point} ({fault.whom})" for fault in happened]
 
     def deaths(self, kind: str) -> int:
         """Return how often a process of this kind ended before it was asked to."""
@@ -202,6 +147,7 @@ class Cluster:
             "redis-lost": self._lose_redis,
             "replayed": self._replay,
             "match-paused": self._pause_match,
+            "searcher-killed": self._kill_searchers,
         }
         if event:
             what[event]()
@@ -282,7 +228,7 @@ class Cluster:
             "NEARDUP_MODEL": str(self._lane.folder / "model.safetensors"),
             "NEARDUP_THREADS": "2",
             "NEARDUP_STATE_FOLDER": str(self._folder / "state"),
-            "NEARDUP_BLOBS": str(self._folder / "blobs"),
+            "NEARDUP_BLOBS": str(self.blobs),
             "NEARDUP_FETCH_ALLOW": f"file://{READABLE}",
             "NEARDUP_SNAPSHOT_RECORDS": str(self._schedule.snapshot_records),
         }
@@ -388,6 +334,15 @@ class Cluster:
             _signal_group(pid, signal.SIGSTOP)
         time.sleep(PAUSED_SECONDS)
         _signal_group(pid, signal.SIGCONT)
+
+    def _kill_searchers(self) -> None:
+        """Kill the processes that search with ScaNN, or build, for a match worker."""
+        workers = {str(worker.pid) for worker in self._workers.values() if worker.name.startswith("match")}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parent = status.read_text().rpartition(")")[2].split()[1]
+                if parent in workers and b"scann_" in status.with_name("cmdline").read_bytes():
+                    os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -18,9 +18,12 @@ from neardup.workers.dead_letters import Letter, read_letters
 from neardup.workers.log import Fetched, Tail, read_entry, read_envelopes
 from neardup.workers.topics import topic_names
 from tests.faults.cluster import SPACE, Cluster, Sent
+from tests.faults.schedule import Event
 from tests.pipeline.scan.build import CELLS
 
 _MANY = 1_000_000
+_BEGINNINGS: Mapping[Event, int] = {"replayed": 1, "kafka-killed": 2, "kafka-stopped": 2}
+"""A worker that lost the broker connects anew, and may be given its partitions once more."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Observed:
     Attributes:
         sent: what the schedule put into `media`, with its place. rows: content by offset of the log.
         times: of the records of the log, by the broker, in milliseconds.
-        chances: how often an embed worker may have begun anew, by death or replay: so often more may a dead letter
-            stand there.
+        files: names of what lies in the blob store.
+        chances: how often an embed worker may have begun anew, by death, replay or a lost broker: so often more
+            may a dead letter stand there.
         wrong: what ended otherwise than it should.
     """
 
@@ -57,12 +61,13 @@ class Observed:
     letters: Sequence[Letter]
     flags: Flags
     state_folder: Path
+    files: frozenset[str]
     chances: int
     wrong: Sequence[str]
 
 
-def observe(cluster: Cluster, replays: int) -> Observed:
-    """Read what a cluster that was stopped has left."""
+def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
+    """Read what a cluster that was stopped has left, after these events."""
     settings = cluster.settings
     names = topic_names(settings.topic_prefix, SPACE)
     fetched = _read(settings, names.log)
@@ -76,7 +81,8 @@ def observe(cluster: Cluster, replays: int) -> Observed:
         letters=list(read_letters(settings)),
         flags=_read_flags(settings.redis.get_secret_value()),
         state_folder=cluster.state_folder,
-        chances=cluster.deaths("embed") + replays,
+        files=frozenset(path.name for path in cluster.blobs.rglob("*") if path.is_file()),
+        chances=cluster.deaths("embed") + sum(_BEGINNINGS.get(event, 0) for event in events),
         wrong=[*cluster.wrong, *(f"the log holds what is no record: {one}" for one in entries if isinstance(one, str))],
     )
 

@@ -10,7 +10,8 @@ import msgspec
 
 from neardup.workers.topics import open_admin
 from tests.faults.checks import Count, check
-from tests.faults.cluster import Cluster, Lane, NotSettled
+from tests.faults.cluster import Cluster, NotSettled
+from tests.faults.lane import Lane
 from tests.faults.observe import observe
 from tests.faults.schedule import Mode, Schedule
 
@@ -20,7 +21,7 @@ class Result(msgspec.Struct, frozen=True):
 
     Attributes:
         wrong: what does not hold, in words; nothing if all is well.
-        fired, faults: how many of its faults happened, how many it has.
+        died_at: the points where processes were killed. faults: how many kills were meant.
         verdicts, copies, missed: see `checks.Count`.
     """
 
@@ -28,7 +29,7 @@ class Result(msgspec.Struct, frozen=True):
     mode: Mode
     wrong: tuple[str, ...]
     seconds: float
-    fired: int
+    died_at: tuple[str, ...]
     faults: int
     events: tuple[str, ...]
     records: int = 0
@@ -44,14 +45,14 @@ def run_schedule(lane: Lane, schedule: Schedule, folder: Path, mutation: str = "
     cluster = Cluster(lane, schedule, folder, mutation)
     try:
         _carry_out(cluster, schedule)
-        observed = observe(cluster, schedule.events.count("replayed"))
+        observed = observe(cluster, schedule.events)
         records = len(observed.log)
         wrong = check(observed, schedule.mode, count)
     except NotSettled as error:
         wrong = [str(error), *cluster.wrong]
     finally:
         cluster.kill()
-    fired = cluster.faults_fired
+    died_at = tuple(cluster.died_at)
     if not wrong:
         shutil.rmtree(folder)
         with open_admin(cluster.settings) as admin:
@@ -63,7 +64,7 @@ def run_schedule(lane: Lane, schedule: Schedule, folder: Path, mutation: str = "
         mode=schedule.mode,
         wrong=tuple(wrong),
         seconds=round(time.monotonic() - started, 2),
-        fired=fired,
+        died_at=died_at,
         faults=sum(map(len, schedule.workers.values())),
         events=schedule.events,
         records=records,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,9 @@ from neardup.workers import points
 from tests.faults.content import BAD, EDITS
 
 Mode = Literal["exact", "scann"]
-Event = Literal["", "kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "replayed", "match-paused"]
+Event = Literal[
+    "", "kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "replayed", "match-paused", "searcher-killed"
+]
 SCANN_ROWS = 2000
 """From so many rows on the index of mode "scann" is ScaNN's."""
 
@@ -95,7 +97,10 @@ def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
         rows = tuple(Row(f"row-{n}", f"row:{n}:0") for n in range(SCANN_ROWS + 100))
         copied = random.choice(len(rows), 600, replace=False).tolist()
         copies = [Row(f"copy-{n}", f"row:{n}:1") for n in copied]
-        waves = [Wave(rows), *(_mixed(random, waves, copies))]
+        waves = [Wave(rows), *_mixed(random, waves, copies)]
+        if random.uniform() < 0.3:
+            number = int(random.integers(1, len(waves) - 1))
+            waves[number] = replace(waves[number], event="searcher-killed")
     return Schedule(
         seed,
         mode,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tests.faults.oracle import by_state
 from tests.faults.schedule import Put
 
 PUTS = [("a", "row:1:0"), ("b", "row:2:0"), ("c", "row:1:1"), ("bad", "bad:empty"), ("d", "row:2:0"), ("b", "")]
+FILES = frozenset(f"{hashlib.sha256(item.encode()).hexdigest()[:32]}-0.jpg" for item in "acd")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def well(tmp_path: Path) -> Observed:
         elif not content:
             records.append(Removed(id=item))
     bad = Letter(0, 0, b"bad", b"", "empty", "", "t/0/3", 1, [])
-    observed = Observed(sent, {}, entries(records), [0] * len(records), [], [bad], no_flags(), tmp_path, 0, [])
+    observed = Observed(sent, {}, entries(records), [0] * len(records), [], [bad], no_flags(), tmp_path, FILES, 0, [])
     return said(observed, by_state(observed.log))
 
 
@@ -127,6 +129,11 @@ DEFECTS: dict[str, tuple[Callable[[Observed], Observed], str]] = {
     "a wrong reason": (
         lambda run: replace(run, letters=[replace(run.letters[0], reason="decode")]),
         "dead letter t/0/3 gives decode",
+    ),
+    "no thumbnail": (lambda run: replace(run, files=frozenset()), "c has no thumbnail"),
+    "a file of what was taken down": (
+        lambda run: replace(run, files=run.files | {f"{hashlib.sha256(b'b').hexdigest()[:32]}-0.jpg"}),
+        "b was taken down and has files",
     ),
     "a worker that broke down": (lambda run: replace(run, wrong=["flag-0 ended by itself with 1"]), "flag-0 ended"),
 }

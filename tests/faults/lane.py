@@ -1,0 +1,80 @@
+"""What serves many schedules, one at a time: a broker, a Redis, and the process that workers are forked from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from deploy.local.services import Services
+from neardup.pipeline.embed.checkpoint import save_checkpoint
+from tests.faults.zygote import Start, Told
+from tests.pipeline.scan.build import a_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+class Lane:
+    """A broker, a Redis and what workers are forked from; one schedule at a time runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(a_checkpoint(), folder / "model.safetensors")
+        self.services = Services(folder / "services")
+        self.services.start()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"], stdin=pipe, stdout=pipe, cwd=ROOT, env=environment
+        )
+        assert self._zygote.stdout is not None
+        self._zygote.stdout.readline()  # it has imported everything
+        self._lock = threading.Lock()
+        self._hear: Callable[[Told], object] = lambda _: None
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def kafka(self) -> str:
+        """The broker's address."""
+        return self.services.environment["NEARDUP_KAFKA"]
+
+    @property
+    def redis(self) -> str:
+        """The URL of the database."""
+        return self.services.environment["NEARDUP_REDIS"]
+
+    def start_worker(self, start: Start) -> None:
+        """Fork a worker; what becomes of it is told to whoever hears."""
+        assert self._zygote.stdin is not None
+        with self._lock:
+            self._zygote.stdin.write(msgspec.json.encode(start) + b"\n")
+            self._zygote.stdin.flush()
+
+    def heard_by(self, hear: Callable[[Told], object]) -> None:
+        """Tell everything from now on to this one."""
+        self._hear = hear
+
+    def close(self) -> None:
+        """End it all."""
+        assert self._zygote.stdin is not None
+        with suppress(BrokenPipeError):
+            self._zygote.stdin.close()
+        self._zygote.wait(10)
+        assert self._zygote.stdout is not None
+        self._zygote.stdout.close()
+        self.services.stop()
+
+    def _listen(self) -> None:
+        assert self._zygote.stdout is not None
+        decode = msgspec.json.Decoder(Told).decode
+        with suppress(ValueError):  # closed
+            for line in self._zygote.stdout:
+                self._hear(decode(line))
