@@ -7,7 +7,8 @@ CPU-seconds are those of all threads together. *Ideal* is what the cores could d
 there is and overlapped perfectly: cores ÷ (CPU-seconds per image of the bare decode loop + of the bare embed loop). The
 bare loops run on all cores, as the scan does: two threads of one physical core slow each other down. The rate of the
 whole scan counts from listing the files to the groups, with the network loaded; what starting the command costs on top
-is in a row of its own. Where other work shares the machine, the ratio of CPU-seconds is the one to trust.
+is in a row of its own. Where other work shares the machine it takes time from the scan and none from the ideal; the
+rate of the two bare loops one after the other suffers as the scan does, and the ratio of CPU-seconds not at all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,22 @@ def command_once(folder: Path) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def imagededup_once(folder: Path, workers: int) -> None:
+def imagededup_row(name: str, folder: Path, count: int, environment: Mapping[str, str], note: str = "") -> Row:
+    """Measure imagededup's CNN in a process of its own, which has started, with environment variables added."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    script = (
+        "import imagededup.methods, torchvision; from benchmarks.bench_scan import imagededup, timed; "
+        f"row = timed('', {count}, lambda: imagededup({str(folder)!r}), 1); "
+        "print(row.cpu_seconds, row.images_per_second)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, env={**clean, **environment}, capture_output=True, text=True)
+    cpu, rate = map(float, done.stdout.split()[-2:])
+    return Row(name, cpu, rate, note)
+
+
+def imagededup(folder: str) -> None:
     """Encode with imagededup's CNN: its class, data loader and transform; the weights are random, as they are
     downloaded at run time and do not change the speed."""
     import torch
@@ -129,7 +145,7 @@ def imagededup_once(folder: Path, workers: int) -> None:
             return features.squeeze(dim=3).squeeze(dim=2)
 
     model = CustomModel(name="mobilenet_v3_small", model=Encoder(), transform=MobilenetV3.transform)
-    CNN(verbose=False, model_config=model).encode_images(image_dir=str(folder), num_enc_workers=workers)
+    CNN(verbose=False, model_config=model).encode_images(image_dir=folder, num_enc_workers=0)
 
 
 def pdq_once(paths: Sequence[Path]) -> None:
@@ -166,16 +182,21 @@ def main() -> None:
     whole = timed("whole scan", count, lambda: scan_once(folder, embedder), runs)
     command = timed("the command, with its start", count, lambda: command_once(folder), 1)
     pdq = timed("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths), 1)
-    peer = timed("imagededup CNN, one process", count, lambda: imagededup_once(folder, 0), 1, "random weights")
+    peer = imagededup_row("imagededup CNN, as it comes", folder, count, {}, "random weights")
+    ours = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    calm = imagededup_row("the same, its threads waiting as ours", folder, count, ours)
     print(f"{count} images of {folder}, {cores} cores, medians of {runs}\n")
     print("| | CPU-seconds per 1,000 images | images/s | |")
     print("|---|---|---|---|")
-    for row in (decode, embed, whole, command, pdq, peer):
+    for row in (decode, embed, whole, command, pdq, peer, calm):
         print(f"| {row.name} | {1000 * row.cpu_seconds:.2f} | {row.images_per_second:,.0f} | {row.note} |")
     print(f"\nideal {ideal:,.0f} images/s; the whole scan reaches {whole.images_per_second / ideal:.2f} of it")
+    apart = 1 / (1 / decode.images_per_second + 1 / embed.images_per_second)
+    print(f"decode and embed alone, one after the other: {apart:,.0f}; {whole.images_per_second / apart:.2f} of that")
     bare = decode.cpu_seconds + embed.cpu_seconds
     print(f"CPU per image, decode and embed alone ÷ whole scan: {bare / whole.cpu_seconds:.2f}")
-    print(f"CPU per image, imagededup ÷ whole scan: {peer.cpu_seconds / whole.cpu_seconds:.1f}")
+    times = f"{peer.cpu_seconds / whole.cpu_seconds:.1f}, {calm.cpu_seconds / whole.cpu_seconds:.1f}"
+    print(f"CPU per image, imagededup ÷ whole scan: {times}")
 
 
 if __name__ == "__main__":

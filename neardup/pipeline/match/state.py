@@ -383,8 +383,8 @@ class State:
             # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
             least = self._judge.thresholds(self._heads.chances).min_unsure
             pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
-        pairs = self._comparer.with_heads(pairs)
         if item.kind is Kind.VIDEO:
+            pairs = self._comparer.with_heads(pairs)
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
         found = self._comparer.matches(first, self._tables.side(item), pairs, item)
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
