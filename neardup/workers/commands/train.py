@@ -55,6 +55,9 @@ def run(
         int, typer.Option(min=0, help="Measurements without gain after which training ends early; 0 for never.")
     ] = 5,
     batch: Annotated[int, typer.Option(min=4, help="Pictures per batch.")] = 64,
+    learning_rate: Annotated[
+        float, typer.Option(min=1e-6, max=1e-2, help="AdamW's highest; less for a checkpoint that is trained already.")
+    ] = 1.5e-4,
     held_out: Annotated[int, typer.Option(min=3, help="Pictures, a third at most, to measure with.")] = 400,
     seed: Annotated[int, typer.Option(help="Of batches and edits.")] = 0,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
@@ -91,6 +94,7 @@ def run(
             minutes=minutes,
             patience=patience,
             batch=batch,
+            learning_rate=learning_rate,
             held_out=held_out,
             seed=seed,
             only=only,

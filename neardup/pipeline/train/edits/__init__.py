@@ -17,9 +17,9 @@ from neardup.pipeline.types import Pixels
 __all__ = ["EDITS", "FAMILIES", "Draw", "Edit", "chain", "draw_steps"]
 
 _HARD: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (0.45, ("crop",)),
+    (0.5, ("crop",)),
     (0.3, ("mirror",)),
-    (0.3, ("rotate", "rotate_quarter", "rotate_quarter", "perspective", "flip")),
+    (0.35, ("rotate", "rotate", "rotate_quarter", "perspective", "perspective", "flip")),
     (0.4, ("pasted", "pasted", "collage", "screenshot", "meme", "pad", "letterbox")),
     (0.35, ("text", "emoji", "watermark", "overlay", "blend", "erase")),
     (0.4, ("colour", "colour", "colour", "grey", "tone", "vignette")),
