@@ -62,7 +62,7 @@ def run(
         found, missing = systems.peers()
         measured += found.values()
         if missing:
-            typer.echo(f"peers left out, as {' and '.join(missing)} is not installed: neardup[bench]", err=True)
+            typer.echo(f"peers left out, as {' and '.join(missing)} is not installed: neardup[peers]", err=True)
     results, first = [], None
     for system in measured:
         for name, scores in system(given).items():
