@@ -13,6 +13,16 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
+from neardup.pipeline.changes import (
+    SEEN,
+    Action,
+    BankChanged,
+    Calibrated,
+    Change,
+    ClusterEdited,
+    ReferenceChanged,
+    Reviewed,
+)
 from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Hashes, Kind, Span
 
 
@@ -24,7 +34,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         part: 0, 1, 2, … for an item of more than 256 descriptors; `last` marks the final part.
         live: one frame of a running live video, `id` its video, `pts` its one second and `sha256` of its own bytes;
             with `last` the end of the live video, which has no descriptor. `part` is 0.
-        bank: the bank it belongs to; "seen" is the stream itself.
+        bank: "seen" is the stream itself: an upload, of which a verdict is given. Any other name makes it a reference
+            of that bank, under this id within the bank.
         sha256: 32 bytes, of the item's content.
         pixels_digest: see `types.Media`.
         source_partition, source_offset: where it came from in `media`; -1 without a broker.
@@ -42,7 +53,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     part: int = 0
     last: bool = True
     live: bool = False
-    bank: str = "seen"
+    bank: str = SEEN
     kind: Kind = Kind.IMAGE
     sha256: bytes = b""
     pixels_digest: bytes = b""
@@ -92,21 +103,38 @@ def join_parts(parts: Sequence[Described]) -> Described:
     )
 
 
-class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
-    """An item was taken down. Late or replayed records of it stay without effect."""
+class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed", omit_defaults=True):
+    """An item was taken down, here and in every bank. Late or replayed records of it stay without effect.
+
+    Attributes:
+        by: who asked for it. why: in their words.
+    """
 
     id: str
+    by: str = ""
+    why: str = ""
 
 
-Record: TypeAlias = Described | Removed
-"""Whatever may stand in the log."""
+Record: TypeAlias = Described | Removed | BankChanged | ReferenceChanged | Reviewed | ClusterEdited | Calibrated
+"""Whatever may stand in the log; see `changes` for what people cause."""
+
+
+def key_of(record: Record) -> str:
+    """Return what a record is about: the key that it has in the log, for a person who reads along."""
+    match record:
+        case Described(id=key) | Removed(id=key) | ReferenceChanged(id=key):
+            return key
+        case Reviewed(item=key) | ClusterEdited(item=key) | BankChanged(bank=key) | Calibrated(bank=key):
+            return key
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True):
     """One reference that an item was matched with.
 
     Attributes:
-        reference: id of the earlier item, a cluster head or a bank's reference.
+        reference: id of the earlier item, a cluster head, or of a reference of the bank.
+        bank: "seen" or a curated one. action: what a match with it means.
+        silenced: an allow-list matches too, so this one counts for nothing in the item's decision.
         distance: squared Euclidean distance of the closest pair of descriptors, 0 to 4.
         evidence: what the decision was taken on; higher is more alike.
         probability: that the two show the same picture, after calibration, 0 to 1.
@@ -125,19 +153,25 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
     probability: float
     whole: bool = True
     spans: tuple[Span, ...] = ()
+    action: Action = Action.FLAG
+    silenced: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
-    """What is said of an item, once, when its last part has been seen: its matches, best first, and the decision.
+    """What is said of an item, once, when its last part has been seen: its matches and the decision.
 
     Attributes:
+        decision: the highest of the matches that are neither silenced nor of an allow-list.
+        matches: of curated banks, then of `seen`; best first within a bank.
         running: a live video that goes on: matches may come and grow.
+        allowed: the allow-list that silenced a match; "" if none did.
     """
 
     id: str
     decision: Decision
     matches: tuple[Matched, ...] = ()
     running: bool = False
+    allowed: str = ""
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
@@ -171,16 +205,63 @@ class RemovedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
 
 
 class ReHeaded(msgspec.Struct, frozen=True, kw_only=True, tag="re-headed"):
-    """A cluster lost its head; these members now stand under another one.
+    """Items stand under another head: theirs was removed, or a review or a person's edit moved them.
 
     Attributes:
-        old: the head that was removed. new: the earliest remaining member.
-        members: ids that are close to the new head and joined it; others became heads of their own.
+        old: the head that they stood under. new: their head from now on, which stands under none.
+        members: ids that joined the new head. Without any, `new` stands alone, having left the cluster of `old`.
     """
 
     old: str
     new: str
     members: tuple[str, ...] = ()
+
+
+class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
+    """A curated bank has a new reference, or a new version of one; `RetroMatched` tells of earlier items like it.
+
+    Attributes:
+        created: the bank was not known and was created, with all settings at their defaults.
+        found: earlier items that match it. left_out: how many more were not told, for there were too many.
+    """
+
+    id: str
+    bank: str
+    kind: Kind = Kind.IMAGE
+    sha256: bytes = b""
+    thumbnail: str = ""
+    created: bool = False
+    found: int = 0
+    left_out: int = 0
+
+
+class RetroMatched(msgspec.Struct, frozen=True, kw_only=True, tag="retro-matched"):
+    """An item that was decided on earlier matches a reference that a bank got only now.
+
+    Attributes:
+        id: of the earlier item. match: joins those of its verdict.
+    """
+
+    id: str
+    match: Matched
+
+
+class Unreferenced(msgspec.Struct, frozen=True, kw_only=True, tag="unreferenced"):
+    """A curated bank has lost a reference."""
+
+    id: str
+    bank: str
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True, tag="changed"):
+    """A change that somebody asked for was applied, for the audit trail; what it led to follows in other events.
+
+    Attributes:
+        refused: why it was not; "" if it was.
+    """
+
+    record: Change | Removed
+    refused: str = ""
 
 
 class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):
@@ -190,7 +271,19 @@ class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):
     why: str
 
 
-Event: TypeAlias = Verdict | Rolling | Redelivered | Replaced | RemovedEvent | ReHeaded | Ignored
+Event: TypeAlias = (
+    Verdict
+    | Rolling
+    | Redelivered
+    | Replaced
+    | RemovedEvent
+    | ReHeaded
+    | Ignored
+    | Referenced
+    | Unreferenced
+    | RetroMatched
+    | Changed
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.match.state import Entry
-from neardup.pipeline.messages import Described, Envelope, Record
+from neardup.pipeline.messages import Described, Envelope, Record, key_of
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import RECORDS_CONSUMED
 from neardup.workers.topics import MAX_RECORD_BYTES
@@ -117,7 +117,7 @@ class Appender:
             kafka.errors.KafkaError: they may or may not be in the log; to repeat them does no harm.
         """
         sent = [
-            self._producer.send(self._topic, encode(record), key=record.id.encode(), partition=PARTITION)
+            self._producer.send(self._topic, encode(record), key=key_of(record).encode(), partition=PARTITION)
             for record in records
         ]
         return [int(one.get(timeout=60).offset) for one in sent]

@@ -4,7 +4,23 @@ import msgspec
 import numpy as np
 import pytest
 
+from neardup.pipeline.changes import (
+    FOREVER_MS,
+    Action,
+    BankChanged,
+    BankEdit,
+    Calibrated,
+    Change,
+    ClusterEdit,
+    ClusterEdited,
+    Outcome,
+    ReferenceChanged,
+    ReferenceEdit,
+    Reviewed,
+    fault_of,
+)
 from neardup.pipeline.messages import (
+    Changed,
     Described,
     Envelope,
     Event,
@@ -12,13 +28,17 @@ from neardup.pipeline.messages import (
     Matched,
     Record,
     Redelivered,
+    Referenced,
     ReHeaded,
     Removed,
     RemovedEvent,
     Replaced,
+    RetroMatched,
     Rolling,
+    Unreferenced,
     Verdict,
     join_parts,
+    key_of,
     pack_hashes,
     pack_vectors,
 )
@@ -73,10 +93,23 @@ EVENTS: list[Event] = [
     ReHeaded(old="a", new="b", members=("c", "d")),
     Ignored(id="a", why="was taken down"),
     Rolling(verdict=Verdict(id="a", decision=Decision.UNSURE, running=True)),
+    Referenced(id="a", bank="blocked", sha256=b"s" * 32, created=True, found=2),
+    Unreferenced(id="a", bank="blocked"),
+    RetroMatched(id="a", match=MATCH),
+    Changed(record=Reviewed(item="a", reference="b", outcome=Outcome.MATCH, by="jo", why="same"), refused="not held"),
+]
+CHANGES: list[Change] = [
+    BankChanged(bank="blocked", action=Action.ALLOW, precision=0.9, enable_ratio=0.5, note="n", metadata={"a": "b"}),
+    BankChanged(bank="blocked", edit=BankEdit.DELETE, by="jo", why="old"),
+    ReferenceChanged(bank="blocked", id="a", disabled_until_ms=FOREVER_MS),
+    ReferenceChanged(bank="blocked", id="a", edit=ReferenceEdit.ADD),
+    Reviewed(item="a", reference="b", outcome=Outcome.NOT_A_MATCH),
+    ClusterEdited(item="a", edit=ClusterEdit.MERGE, into="b"),
+    Calibrated(calibration=b"c"),
 ]
 
 
-@pytest.mark.parametrize("record", [a_record(), Described(id="a"), Removed(id="a")])
+@pytest.mark.parametrize("record", [a_record(), Described(id="a"), Removed(id="a", by="jo"), *CHANGES])
 def test_record_survives_the_log(record: Record) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=Record) == record
 
@@ -92,6 +125,39 @@ def test_each_kind_of_event_has_a_tag_of_its_own() -> None:
     assert len(tags) == len({type(event) for event in EVENTS})
 
 
+def test_record_of_before_banks_is_read_as_it_was_meant() -> None:
+    old = msgspec.msgpack.encode({"type": "removed", "id": "a"})
+    assert msgspec.msgpack.decode(old, type=Record) == Removed(id="a")
+    assert msgspec.msgpack.encode(Removed(id="a")) == old
+
+
+def test_a_record_is_found_in_the_log_by_what_it_is_about() -> None:
+    assert [key_of(change) for change in CHANGES] == ["blocked", "blocked", "a", "a", "a", "a", "seen"]
+    assert key_of(Described(id="a")) == key_of(Removed(id="a")) == "a"
+
+
+def test_changes_that_make_sense_have_no_fault() -> None:
+    assert [fault_of(change) for change in CHANGES] == [""] * len(CHANGES)
+    assert fault_of(BankChanged(bank="seen", precision=0.999, note="careful")) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (BankChanged(bank="no spaces"), "letters, digits"),
+        (BankChanged(bank="b", precision=1.0), "precision is 1"),
+        (BankChanged(bank="b", enable_ratio=1.5), "enable ratio is 1.5"),
+        (BankChanged(bank="b", enable_ratio=float("nan")), "enable ratio is nan"),
+        (BankChanged(bank="seen", edit=BankEdit.DELETE), "is the stream"),
+        (BankChanged(bank="seen", action=Action.ALLOW), "is the stream"),
+        (ReferenceChanged(bank="seen", id="a"), "is the stream"),
+        (Reviewed(item="a", reference="b", outcome=Outcome.MATCH, bank=""), "letters, digits"),
+    ],
+)
+def test_what_is_wrong_with_a_change_is_told(change: Change, fault: str) -> None:
+    assert fault in fault_of(change)
+
+
 def test_old_reader_takes_a_record_with_a_new_field() -> None:
     written = msgspec.msgpack.decode(msgspec.msgpack.encode(a_record()))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(written | {"colour": "blue"}), type=Record) == a_record()
@@ -103,7 +169,7 @@ def test_new_reader_takes_a_record_without_the_later_fields() -> None:
 
 
 def test_old_reader_takes_an_event_with_a_new_field() -> None:
-    written = msgspec.to_builtins(Envelope(offset=1, events=tuple(EVENTS)))
+    written = msgspec.msgpack.decode(msgspec.msgpack.encode(Envelope(offset=1, events=tuple(EVENTS))))
     for event in written["events"]:
         event["reviewer"] = "somebody"
     read = msgspec.msgpack.decode(msgspec.msgpack.encode(written), type=Envelope)

@@ -29,6 +29,7 @@ from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
 from neardup.pipeline.match.watch import Watch
 from neardup.pipeline.messages import (
+    Changed,
     Described,
     Envelope,
     Event,
@@ -230,6 +231,9 @@ class State:
         record = entry.record
         if isinstance(record, Removed):
             return Envelope(offset=entry.offset, events=tuple(self._take_down(record)))
+        if not isinstance(record, Described):
+            refused = Changed(record=record, refused="this version of the match worker does not know how")
+            return Envelope(offset=entry.offset, events=(refused,))
         if record.live and (live := self._live.get(record.id)) is not None:
             return self._apply_live(entry, record, live)
         known, pending = self.items.named(record.id), self._pending.get(record.id)
