@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pipeline.scan.build import save_clip
 from tests.workers.conftest import Command
 
 
@@ -55,3 +56,30 @@ def test_mistakes_are_told_in_a_line(
     assert told.code == 2
     assert words in told.errors
     assert told.errors.count("\n") == 1
+
+
+def test_videos_are_matched_and_their_segments_located(neardup: Command, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    save_clip(videos / "film.mp4", [1, 2, 3, 4, 5, 6, 7, 8])
+    save_clip(videos / "other.mp4", [21, 22, 23, 24])
+    save_clip(videos / "copy.mp4", [31, 3, 4, 5, 6])
+    save_clip(videos / "stranger.mp4", [41, 42, 43])
+    (videos / "truth.csv").write_text(
+        "query,reference,query_start,query_end,reference_start,reference_end\n"
+        "copy.mp4,film.mp4,1,5,2,6\nstranger.mp4,,,,,\n"
+    )
+    told = neardup("evaluate", "--videos", videos / "truth.csv", "--output", "out")
+    assert (told.code, told.errors) == (0, "")
+    assert told.output.startswith("1 videos with 1 copied segments and 1 that copy nothing, among 2 references.")
+    [segments] = [one["segments"] for one in json.loads((tmp_path / "out" / "evaluation.json").read_text())["videos"][
+        "systems"
+    ] if one["segments"]]  # fmt: skip
+    assert segments["duplicate"]["f1"] > 0.8
+    assert segments["duplicate"]["wrong"] == 0
+
+
+def test_nothing_to_evaluate_with_is_told(neardup: Command) -> None:
+    told = neardup("evaluate")
+    assert told.code == 2
+    assert "name folders of pictures, or --videos" in told.errors

@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.evaluate import video_report
 from neardup.pipeline.evaluate.chart import Chart, Line
 from neardup.pipeline.evaluate.measure import CUTS, Result
 from neardup.pipeline.evaluate.mistakes import worst_missed, worst_strangers
 from neardup.pipeline.evaluate.page import Case, Page, Picture, Section, Table, encode, write_page
 from neardup.pipeline.evaluate.queries import EvaluationSet
 from neardup.pipeline.evaluate.systems import tiles
+from neardup.pipeline.evaluate.video_report import VideoEvaluation
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.types import Pixels
 
@@ -81,18 +84,22 @@ def as_markdown(table: Table) -> str:
 
 
 def write_evaluation(
-    given: EvaluationSet, results: Sequence[Result], scores: npt.NDArray[np.float32], folder: Path
+    given: EvaluationSet,
+    results: Sequence[Result],
+    scores: npt.NDArray[np.float32],
+    folder: Path,
+    videos: VideoEvaluation | None = None,
 ) -> Path:
     """Write evaluation.json and evaluation.html; return the path of the page.
 
     Args:
-        results: the first is ours. scores: (q, m), of the first.
+        results: the first is ours. scores: (q, m), of the first. videos: told on the same page.
     Raises:
         DependencyError: a file cannot be written.
     """
     systems = [{**asdict(one), "threshold": None if np.isinf(one.threshold) else one.threshold} for one in results]
-    with atomic(folder / "evaluation.json") as file:
-        file.write(json.dumps({"set": describe(given), "systems": systems}, indent=1).encode())
+    told: dict[str, Any] = {"set": describe(given), "systems": systems}
+    _write_json(told if videos is None else {**told, "videos": video_report.as_json(videos)}, folder)
     first = results[0]
     sections = [
         Section(
@@ -111,10 +118,34 @@ def write_evaluation(
         title=f"micro-AP {first.micro_ap:.3f}, recall {first.recall_at_p90:.3f} at 90 % precision",
         lead=f"{first.name}. {describe(given)} Small reference sets flatter: compare within this page only, not with "
         "published figures.",
-        sections=(*sections, *_mistakes(given, scores)),
+        sections=(*sections, *_mistakes(given, scores), *(video_report.video_sections(videos) if videos else ())),
     )
     write_page(page, folder / "evaluation.html")
     return folder / "evaluation.html"
+
+
+def write_videos(videos: VideoEvaluation, folder: Path) -> Path:
+    """Write evaluation.json and evaluation.html of videos alone; return the path of the page.
+
+    Raises:
+        DependencyError: a file cannot be written.
+    """
+    _write_json({"videos": video_report.as_json(videos)}, folder)
+    first = videos.results[0]
+    located = first.segments["duplicate or unsure"]
+    page = Page(
+        title=f"Videos: micro-AP {first.micro_ap:.3f}, segment F1 {located.f1:.3f}",
+        lead=f"{first.name}. {video_report.describe_videos(videos.given)} Small reference sets flatter: compare within "
+        "this page only, not with published figures.",
+        sections=video_report.video_sections(videos),
+    )
+    write_page(page, folder / "evaluation.html")
+    return folder / "evaluation.html"
+
+
+def _write_json(told: dict[str, Any], folder: Path) -> None:
+    with atomic(folder / "evaluation.json") as file:
+        file.write(json.dumps(told, indent=1).encode())
 
 
 def _order(name: str) -> tuple[int, str]:
