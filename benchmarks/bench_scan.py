@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,6 @@ from neardup.pipeline.scan.run import scan
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
 
-SIZE = 160
 BATCH = 32
 
 
@@ -76,15 +76,15 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def decode_all(paths: Sequence[Path], threads: int) -> list[Pixels]:
-    """Read and decode every file."""
+def decode_all(paths: Sequence[Path], threads: int, size: int) -> list[Pixels]:
+    """Read and decode every file to tiles of a size."""
     with ThreadPoolExecutor(threads) as pool:
-        return [tile for tiles in pool.map(_decode, paths) for tile in tiles]
+        return [tile for tiles in pool.map(partial(_decode, size=size), paths) for tile in tiles]
 
 
-def _decode(path: Path) -> list[Pixels]:
+def _decode(path: Path, size: int) -> list[Pixels]:
     try:
-        return [frame.tile for frame in open_media(path.read_bytes(), SIZE).frames]
+        return [frame.tile for frame in open_media(path.read_bytes(), size).frames]
     except InvalidFrame:
         return []
 
@@ -173,10 +173,10 @@ def main() -> None:
     model = load().model
     cores, count, runs = usable_cores(), len(paths), arguments.runs
     embedder = make_embedder(model)
-    tiles = np.stack(decode_all(paths, cores))
+    tiles = np.stack(decode_all(paths, cores, embedder.size))
     embed_all(embedder, tiles[:BATCH])
     scan_once(folder, embedder)  # what is loaded once is loaded now
-    decode = timed("decode alone", count, lambda: decode_all(paths, cores), runs)
+    decode = timed("decode alone", count, lambda: decode_all(paths, cores, embedder.size), runs)
     embed = timed("embed alone", len(tiles), lambda: embed_all(embedder, tiles), runs, embedder.engine)
     ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
     whole = timed("whole scan", count, lambda: scan_once(folder, embedder), runs)

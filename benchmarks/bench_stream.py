@@ -66,9 +66,9 @@ class Measured:
 def ideal_rate(paths: Sequence[Path], model: str, runs: int) -> float:
     """Return the images/s that the cores could do if there were only decoding and the network."""
     embedder = make_embedder(load_checkpoint(model))
-    tiles = np.stack(decode_all(paths, usable_cores()))
+    tiles = np.stack(decode_all(paths, usable_cores(), embedder.size))
     embed_all(embedder, tiles[:64])
-    decode = timed("decode", len(paths), lambda: decode_all(paths, usable_cores()), runs)
+    decode = timed("decode", len(paths), lambda: decode_all(paths, usable_cores(), embedder.size), runs)
     embed = timed("embed", len(paths), lambda: embed_all(embedder, tiles), runs)
     print(f"decode alone {1000 * decode.cpu_seconds:.2f}, embed alone {1000 * embed.cpu_seconds:.2f} CPU-ms per image")
     return usable_cores() / (decode.cpu_seconds + embed.cpu_seconds)
