@@ -33,7 +33,7 @@ faults:
 	@.venv/bin/python -m tests.faults --jobs 2 $(FAULTS)
 
 format:
-	@scripts/environment demo,dev,stream
+	@scripts/environment demo,dev,stream,api
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 

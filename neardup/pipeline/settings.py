@@ -64,6 +64,23 @@ class Settings(BaseSettings):
     )
     max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
 
+    api_host: str = Field(
+        "127.0.0.1", min_length=1, description="where the API listens; beyond this machine only with tokens"
+    )
+    api_port: int = Field(8630, ge=0, le=65535, description="its port; 0 takes a free one")
+    api_tokens_file: str = Field(
+        "", description="file of tokens, a line name:role:sha256 each, as `neardup token` adds them"
+    )
+    api_tokens: SecretStr = Field(SecretStr(""), description="such lines themselves, with commas between")
+    api_rate_per_second: float = Field(100.0, ge=0, description="requests of one token per second; 0 is no limit")
+    api_max_requests: int = Field(256, gt=0, description="requests under way in one API worker")
+    api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
+    api_body_seconds: float = Field(20.0, gt=0, le=600, description="longest time for a request's body to arrive")
+    api_request_seconds: float = Field(30.0, gt=0, le=600, description="longest time for a request of the API")
+    api_origins: str = Field(
+        "", description="sites whose pages may call the API, such as https://a.example, with commas"
+    )
+
     @property
     def limits(self) -> Limits:
         """What an item may ask of us."""

@@ -98,3 +98,20 @@ END_TO_END_SECONDS = Histogram(
     "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",
     buckets=(*_SECONDS, 300.0, 3600.0),
 )
+
+# ---- API -------------------------------------------------------------------------------------------------------------
+API_REQUESTS = Counter(
+    "neardup_api_requests_total", "Requests that were answered, streams when they end.", ["route", "status"]
+)
+API_SECONDS = Histogram(
+    "neardup_api_request_duration_seconds",
+    "Seconds from a request's first byte to its answer's last; streams left out.",
+    ["route"],
+    buckets=(*_STAGE_SECONDS, *_SECONDS),
+)
+API_BEHIND = Gauge("neardup_api_behind_records", "Records of the log that the view of this API worker lacks.")
+SEARCHABLE_SECONDS = Histogram(
+    "neardup_api_searchable_seconds",
+    "Seconds from the item's record in `media`, or else in the log, until this worker's lookups find it.",
+    buckets=(*_SECONDS, 300.0, 3600.0),
+)

@@ -27,6 +27,7 @@ from neardup.workers.commands import (
     rebuild,
     scan,
     takedown,
+    token,
     topics,
     train,
     up,
@@ -56,7 +57,7 @@ def _reflowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
-for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, takedown):
+for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, takedown, token):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
 for group in (topics, worker, dead_letters, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")

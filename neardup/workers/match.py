@@ -341,14 +341,14 @@ def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Setti
         return make()
 
 
-def claim_folder(parent: Path) -> Path:
-    """Return the first folder of match workers that no running one has; it is this process's until its end.
+def claim_folder(parent: Path, kind: str = "match") -> Path:
+    """Return the first folder of a kind of workers that no running one has; it is this process's until its end.
 
     Raises:
         ConfigError: it cannot be made or written.
     """
     for number in range(_MOST_FOLDERS):
-        folder = parent / f"match-{number}"
+        folder = parent / f"{kind}-{number}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
@@ -360,7 +360,7 @@ def claim_folder(parent: Path) -> Path:
             os.close(lock)
             continue
         return folder
-    raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} match workers use it already")
+    raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} {kind} workers use it already")
 
 
 def raise_if_gone(log: Tail, offset: int) -> None:

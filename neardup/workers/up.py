@@ -64,16 +64,19 @@ class Display(Protocol):
         """Tell how all workers are, about once a second."""
 
 
-def make_specs(settings: Settings, embed: int, match: int, port: int, verbose: bool = False) -> list[Spec]:
+def make_specs(
+    settings: Settings, embed: int, match: int, port: int, verbose: bool = False, api: bool = False
+) -> list[Spec]:
     """Return the workers of one machine.
 
     Args:
         embed, match: how many of each; flag is always one.
         port: of the first one's metrics, the next follow; 0 takes free ones.
+        api: whether one that serves the API is among them.
     """
-    kinds = ["embed"] * embed + ["match"] * match + ["flag"]
+    kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api
     ports: Iterator[int] = _free_ports() if port == 0 else iter(range(port, port + len(kinds)))
-    counts = {"embed": embed, "match": match, "flag": 1}
+    counts = {"embed": embed, "match": match, "flag": 1, "api": 1}
     specs = []
     for place, kind in enumerate(kinds):
         number = kinds[: place + 1].count(kind)
@@ -91,6 +94,10 @@ def _threads(settings: Settings, kind: str, embed: int) -> dict[str, str]:
     wanted = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": share}
     if not settings.threads and kind == "embed":
         wanted["NEARDUP_THREADS"] = share
+    if kind == "api":
+        return {name: os.environ.get(name, value) for name, value in wanted.items()} | {
+            "NEARDUP_API_PORT": str(settings.api_port)
+        }
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 

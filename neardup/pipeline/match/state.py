@@ -198,6 +198,10 @@ class State:
         live, index = list(self._live), self._heads.index
         return Parts(tables.items, tables.rows, self._pending.by_id, self._removed, live, index, tables.vectors)
 
+    def rows_of(self, item: Item) -> Ids:
+        """Return the rows of a held item's descriptors, int64 (n,), in order of time."""
+        return self._tables.rows_of(item)
+
     def restore(
         self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str], live: Sequence[Live]
     ) -> None:

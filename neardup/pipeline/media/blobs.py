@@ -67,6 +67,19 @@ class Blobs:
         self._write(place, lambda target: self._store(target, jpeg))
         return place
 
+    def thumbnail(self, id: str, version: str) -> bytes | None:
+        """Return what `put_thumbnail` stored, None if there is nothing.
+
+        Raises:
+            DependencyError: it could not be read.
+        """
+        try:
+            return bytes(self._files.cat_file(f"{self._root}/{_place(THUMBNAILS, id, f'{version[:_DIGITS]}.jpg')}"))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # every store has errors of its own
+            raise self._failed(error) from error
+
     def erase(self, id: str) -> int:
         """Remove all that belongs to an item, and return how many files that were.
 

@@ -32,10 +32,12 @@ def run(
     port: Annotated[int, typer.Option(min=0, max=65000, help="Port of the first one's metrics; 0 takes free ones.")] = (
         9401
     ),
+    api: Annotated[bool, typer.Option("--api", help="Also serve the API and the pages.")] = False,
+    api_port: Annotated[int | None, typer.Option(help="Port of the API; default 8630.")] = None,
     create_topics: Annotated[bool, typer.Option(help="Make topics that are missing.")] = True,
 ) -> None:
     """Start the workers and show how they are."""
-    settings = load()
+    settings = load(api_port=api_port)
     try:
         from neardup.pipeline.embed.checkpoint import load_checkpoint
         from neardup.pipeline.store.redis import prefix
@@ -49,12 +51,14 @@ def run(
         with topics.open_admin(settings) as admin:
             topics.create_topics(admin, space, settings)
     verbose = logging.getLogger().level <= logging.INFO
-    specs = make_specs(settings, embed, match, port, verbose)
+    specs = make_specs(settings, embed, match, port, verbose, api)
     stopping = threading.Event()
     display = Screen() if sys.stderr.isatty() else Lines()
     with until_told(stopping), display:
         for spec in specs:
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
+        if api:
+            display.say(f"api and pages: http://{settings.api_host}:{settings.api_port}/")
         display.say(f"feed of flagged items in Redis: {prefix(space)}:feed")
         Supervisor(specs, settings.health_host, display).run(stopping)
         display.say("all workers have ended")

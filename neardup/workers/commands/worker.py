@@ -73,6 +73,33 @@ def flag(
     _run("flag", load(model=model, health_host=host), port, end_with_stdin)
 
 
+@app.command()
+def api(
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    threshold_precision: PrecisionOption = None,
+    state: Annotated[
+        str | None, typer.Option(help="Folder of its state; default ~/.local/share/neardup/state.")
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="Address of the API; default 127.0.0.1.")] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the API; default 8630.")] = None,
+    host: HostOption = None,
+    port: PortOption = 9404,
+    end_with_stdin: StdinOption = False,
+) -> None:
+    """Answer lookups, take decisions and show pages, over HTTP; as many of these as you like."""
+    settings = load(
+        model=model,
+        device=device,
+        precision=threshold_precision,
+        state_folder=state,
+        api_host=listen,
+        api_port=api_port,
+        health_host=host,
+    )
+    _run("api", settings, port, end_with_stdin)
+
+
 def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None:
     """Run the worker of `neardup.workers.<name>`, whose `connector(settings)` returns what connects one."""
     if end_with_stdin:
@@ -82,7 +109,8 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
 
         module = importlib.import_module(f"neardup.workers.{name}")
     except ModuleNotFoundError as error:
-        raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
+        extra = "api" if name == "api" else "stream"
+        raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
     run_worker(name, module.connector(settings), settings.health_host, port, kafka=settings.kafka)
 
 

@@ -1,0 +1,167 @@
+"""The items most like one, by distance alone: for lookups, whatever the decision would be.
+
+The index holds the heads of stars; a star is found by its head, and its members are ranked with their own descriptors
+from the vector file. So every held item can be found, and a thousand copies of one picture fill one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.errors import UsageError
+from neardup.pipeline.match.evidence import Floats
+from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.state import MIN_DETAIL, Parts, State
+from neardup.pipeline.messages import Described
+from neardup.pipeline.types import Descriptors, Ids
+
+MAX_K = 1000
+MAX_FRAMES = 8
+"""Frames of a video that are searched for, evenly spread."""
+MAX_MEMBERS = 256
+"""Members of a star that are looked at, the earliest."""
+_LEAST_FETCHED = 64
+_MOST_FETCHED = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for.
+
+    Attributes:
+        vectors: float32 (n, d), unit rows, n at most MAX_FRAMES; 0 where there is nothing to recognise it by.
+        k: items wanted, or groups, 1 to MAX_K.
+        max_distance: squared Euclidean distance up to which items count, 0 to 4.
+        item: the id of the held item that this is; it is not found, nor, grouped, is its star.
+        grouped: whether a star is one result.
+    """
+
+    vectors: Descriptors
+    k: int
+    max_distance: float = 4.0
+    item: str = ""
+    grouped: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """One result.
+
+    Attributes:
+        item: the nearest of its star, or the one that it is. original: the head of the star.
+        distance: the least between two descriptors, 0 to 4.
+        members: how many items the star has, the original included.
+        others: the further members of the star that were looked at, nearest first; only of a group.
+    """
+
+    item: Item
+    original: Item
+    distance: float
+    members: int = 1
+    others: tuple[tuple[Item, float], ...] = ()
+
+
+def query_vectors(vectors: Descriptors, speaks: npt.NDArray[np.bool_]) -> Descriptors:
+    """Return up to MAX_FRAMES of the descriptors (n, d) that speak, evenly spread."""
+    places = np.flatnonzero(speaks)
+    if len(places) > MAX_FRAMES:
+        places = places[np.linspace(0, len(places) - 1, MAX_FRAMES).round().astype(np.int64)]
+    return vectors[places]
+
+
+def vectors_of_record(record: Described) -> Descriptors:
+    """Return what to search for of an item that is not held; its parts joined, see `messages.join_parts`."""
+    embedded = record.embedded()
+    return query_vectors(embedded.vectors, embedded.detail >= MIN_DETAIL)
+
+
+def vectors_of_item(state: State, item_id: str) -> Descriptors:
+    """Return what to search for of an item that is held.
+
+    Raises:
+        UsageError: it is not held.
+    """
+    item = state.items.named(item_id)
+    if item is None:
+        raise UsageError(f"no item {item_id!r}")
+    rows = state.rows_of(item)
+    return query_vectors(state.parts().vectors.read(rows), state.rows.speaks[rows])
+
+
+def similar(state: State, queries: Sequence[Query]) -> list[list[Similar]]:
+    """Return for each query what is most like it, nearest first; equal distances in order of arrival.
+
+    Of stars, as many are fetched as it takes to have k results or all within the distance.
+    """
+    parts = state.parts()
+    wanted = [min(max(2 * query.k + 32, _LEAST_FETCHED), _MOST_FETCHED) for query in queries]
+    results: list[list[Similar]] = [[] for _ in queries]
+    open_ones = [number for number, query in enumerate(queries) if len(query.vectors)]
+    while open_ones:
+        fetch = min(max(wanted[number] for number in open_ones), len(parts.index))
+        if fetch == 0:
+            break
+        found = parts.index.search(np.concatenate([queries[number].vectors for number in open_ones]), fetch)
+        start, left = 0, []
+        for number in open_ones:
+            query = queries[number]
+            stop = start + len(query.vectors)
+            ids, distances = found.ids[start:stop], found.distances[start:stop]
+            start = stop
+            results[number] = _results(state, parts, query, ids, distances)
+            beyond = bool(np.all(distances[:, -1] > query.max_distance))
+            if len(results[number]) < query.k and not beyond and fetch < min(len(parts.index), _MOST_FETCHED):
+                wanted[number] = min(4 * fetch, _MOST_FETCHED)
+                left.append(number)
+        open_ones = left
+    return results
+
+
+def _results(state: State, parts: Parts, query: Query, ids: Ids, distances: Floats) -> list[Similar]:
+    own = state.items.named(query.item) if query.item else None
+    least: dict[int, float] = {}
+    kept = ids >= 0
+    numbers = parts.rows.item[ids[kept]]
+    order = np.lexsort((numbers, distances[kept]))
+    for number, distance in zip(numbers[order].tolist(), distances[kept][order].tolist(), strict=True):
+        least.setdefault(number, distance)
+    found: list[Similar] = []
+    for number, distance in least.items():
+        head = state.items.get(number)
+        if head is None or not head.is_head:
+            continue
+        star = _star(state, parts, query, head, distance)
+        if query.grouped:
+            if own is None or own.head != head.number:
+                (first, nearest), *others = star
+                found.append(Similar(first, head, nearest, 1 + len(head.members), tuple(others)))
+        else:
+            found += [Similar(one, head, d, 1 + len(head.members)) for one, d in star if one is not own]
+    if own is not None and own.head not in least and not query.grouped:
+        head = state.items.get(own.head)
+        if head is not None:  # far from what was fetched, as a clip of it may be
+            star = _star(state, parts, query, head, _distance(state, parts, query, head))
+            found += [Similar(one, head, d, 1 + len(head.members)) for one, d in star if one is not own]
+    found = [one for one in found if one.distance <= query.max_distance]
+    found.sort(key=lambda one: (one.distance, one.item.number))
+    return found[: query.k]
+
+
+def _star(state: State, parts: Parts, query: Query, head: Item, distance: float) -> list[tuple[Item, float]]:
+    """Return the items of a star with their distances, nearest first."""
+    members = [state.items.get(number) for number in head.members[:MAX_MEMBERS]]
+    told = [(member, _distance(state, parts, query, member)) for member in members if member is not None]
+    return sorted([(head, distance), *told], key=lambda one: (one[1], one[0].number))
+
+
+def _distance(state: State, parts: Parts, query: Query, item: Item) -> float:
+    """Return the least distance between a query and an item's descriptors."""
+    vectors = parts.vectors.read(state.rows_of(item))
+    if not len(vectors):
+        return 4.0
+    q, v = np.unravel_index(int(np.argmax(query.vectors @ vectors.T)), (len(query.vectors), len(vectors)))
+    return float(np.square(query.vectors[q] - vectors[v]).sum())  # by differences, as the index does it

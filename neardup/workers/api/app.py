@@ -1,0 +1,57 @@
+"""The app: what stands before the routes, the routes, the pages, and the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+
+from neardup import __version__
+from neardup.workers.api import pages, problems
+from neardup.workers.api.context import Context
+from neardup.workers.api.gate import Gate, Limits
+from neardup.workers.api.routes import feed, health, items, match, similar
+
+ROUTERS = [match.router, similar.router, items.router, feed.router, health.router]
+"""Of the API; `items` after `similar`, since an id may hold slashes."""
+DESCRIPTION = """
+Near-duplicate images and videos: which earlier item is copied, where, and how sure.
+
+Errors are problem details (RFC 9457) with a `remedy`. Send `Authorization: Bearer TOKEN`; `neardup token` makes one.
+"""
+
+
+def make_app(context: Context) -> FastAPI:
+    """Return the app over a context."""
+    app = FastAPI(title="neardup", version=__version__, docs_url=None, redoc_url=None)
+    app.state.context = context
+    problems.install(app)
+    for router in (*ROUTERS, *pages.ROUTERS):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.add_middleware(Gate, tokens=context.tokens, limits=limits_of(context))
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def limits_of(context: Context) -> Limits:
+    """Return what the settings let through."""
+    settings = context.settings
+    return Limits(
+        settings.api_rate_per_second,
+        settings.api_max_requests,
+        settings.api_request_seconds,
+        frozenset(origin.strip() for origin in settings.api_origins.split(",") if origin.strip()),
+    )
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION.strip(), routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        body = problems.ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas["ProblemBody"] = body
+        app.openapi_schema = document
+    return app.openapi_schema

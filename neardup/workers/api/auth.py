@@ -1,0 +1,175 @@
+"""Who calls, and what they may do: bearer tokens with a role, of which only a hash is kept.
+
+A line for each token, `name:role:sha256`, in a file or, with commas between, in a setting. A token is 32 random bytes,
+so a plain hash is safe: there is nothing to guess. The file is read again when it changes; so a line that is removed
+is a token that was withdrawn.
+
+Pages send the token as a cookie: a browser's event stream can send no header. Without any token everyone may do
+everything, and the server listens on this machine only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from neardup.pipeline.errors import ConfigError
+from neardup.workers.api.problems import Problem
+
+logger = logging.getLogger(__name__)
+COOKIE = "neardup_token"
+PREFIX = "nd_"
+_LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._@-]{0,63}):(read|review|admin):([0-9a-f]{64})")
+_LOOK_SECONDS = 1.0
+
+
+class Role(IntEnum):
+    """What a token may do; each may do what those before it may."""
+
+    READ = 1
+    """Look up, and watch the feed."""
+    REVIEW = 2
+    """Decide on matches, and edit clusters."""
+    ADMIN = 3
+    """Add and take down items, and change banks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the name of the token stands in the records that follow from it."""
+
+    name: str
+    role: Role
+
+
+ANYONE = Caller("anonymous", Role.ADMIN)
+"""Who calls where there are no tokens."""
+
+
+def make_token() -> str:
+    """Return a new token: 256 random bits in letters, digits, - and _."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def line_of(name: str, role: str, token: str) -> str:
+    """Return the line that admits a token.
+
+    Raises:
+        ConfigError: the name or the role cannot be used.
+    """
+    line = f"{name}:{role}:{_hash(token)}"
+    if not _LINE.fullmatch(line):
+        raise ConfigError(
+            f"token {name[:80]!r}, role {role[:80]!r}: wanted up to 64 of a-z A-Z 0-9 . _ @ - and read, review or admin"
+        )
+    return line
+
+
+class Tokens:
+    """The tokens that are known.
+
+    Args:
+        listed: lines with commas between. file: holds one line for each, with # before remarks.
+    Attributes:
+        required: whether there is a place that names tokens, be it empty by now.
+    Raises:
+        ConfigError: a line is none, or the file cannot be read.
+    """
+
+    def __init__(self, listed: str = "", file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.required = bool(listed.strip()) or file is not None
+        self._own = _read(listed.split(","), "api_tokens")
+        self._file = file
+        self._clock = clock
+        self._looked_at = clock()
+        self._stamp: tuple[int, int] | None = None
+        self._of_file: dict[str, Caller] = {}
+        if file is not None:
+            self._load(file)
+
+    def find(self, token: str) -> Caller | None:
+        """Return whose token it is, in a time that does not depend on how much of it is right."""
+        self._look()
+        digest, found = _hash(token), None
+        for known, caller in (*self._own.items(), *self._of_file.items()):
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+    def _look(self) -> None:
+        if self._file is None or self._clock() - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = self._clock()
+        try:
+            self._load(self._file)
+        except ConfigError as error:  # nobody is let in whose line cannot be seen
+            logger.error("tokens cannot be read, none of the file is taken error=%s", error)
+            self._of_file, self._stamp = {}, None
+
+    def _load(self, file: Path) -> None:
+        try:
+            status = file.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._of_file = _read(file.read_text(encoding="utf-8").splitlines(), str(file))
+                self._stamp = stamp
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"api_tokens_file: {file}: {error}; make it with `neardup token`") from error
+
+
+def needs(role: Role) -> Callable[..., Caller]:
+    """Return the dependency of a route that asks for a role."""
+
+    def caller(request: Request, _scheme: Annotated[object, Security(_BEARER)]) -> Caller:
+        found = who(request)
+        if found is None:
+            raise Problem("no-token", "no token, or one that is not known")
+        if found.role < role:
+            raise Problem(
+                "forbidden",
+                f"this needs the role {role.name.lower()}, the token {found.name} has {found.role.name.lower()}",
+            )
+        return found
+
+    return caller
+
+
+def who(request: Request) -> Caller | None:
+    """Return who sent a request, None if they have no token that is known."""
+    found: Caller | None = request.scope.get("neardup.caller")
+    return found
+
+
+_BEARER = HTTPBearer(auto_error=False, description="a token that `neardup token` made; pages send it as a cookie")
+Reader = Annotated[Caller, Depends(needs(Role.READ))]
+Reviewer = Annotated[Caller, Depends(needs(Role.REVIEW))]
+Admin = Annotated[Caller, Depends(needs(Role.ADMIN))]
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+def _read(lines: Iterable[str], where: str) -> dict[str, Caller]:
+    found = {}
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        match = _LINE.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"{where}, line {number}: wanted name:role:sha256, as `neardup token` prints it")
+        found[match[3]] = Caller(match[1], Role[match[2].upper()])
+    return found

@@ -1,0 +1,120 @@
+"""What the routes work with: one object, made once, and put together in `server` or by a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol, TypeVar
+
+from fastapi import Depends, Request
+
+from neardup.pipeline.errors import Backpressure
+from neardup.pipeline.match.state import State
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.messages import Described, Envelope, Record
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import FlagStore
+from neardup.workers.api.auth import Tokens
+from neardup.workers.api.feed import Hub
+from neardup.workers.api.problems import Problem
+from neardup.workers.api.view import Answer, View
+from neardup.workers.api.waiting import Waiting
+from neardup.workers.outbox import Headers
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Writes(Protocol):
+    """Where records go; both return once all replicas have them, and raise DependencyError where that fails."""
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """Append records to the log and return their offsets."""
+
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
+        """Send an item to `media`."""
+
+
+class Describes(Protocol):
+    """See `uploads.Uploads`."""
+
+    def describe(self, content: bytes | str) -> Future[list[Described]]:
+        """Have content described."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The surroundings of an app.
+
+    Attributes:
+        view: None until it has been loaded. behind: records that it lacks; None while that is not known.
+        space: of the model; unready: why the worker cannot answer yet, "" if it can.
+    """
+
+    settings: Settings
+    space: str
+    tokens: Tokens
+    store: FlagStore
+    writes: Writes
+    uploads: Describes
+    hub: Hub
+    waiting: Waiting = field(default_factory=Waiting)
+    view: View | None = None
+    behind: Callable[[], int | None] = lambda: None
+    unready: str = "starting"
+    _blobs: Blobs | None = None
+
+    @property
+    def applied(self) -> int:
+        """The offset of the log that the view stands for; -1 before the first."""
+        return -1 if self.view is None else self.view.applied
+
+    @property
+    def blobs(self) -> Blobs:
+        """The blob store."""
+        if self._blobs is None:
+            self._blobs = Blobs(self.settings.blobs_url)
+        return self._blobs
+
+    async def ask(self, answer: Answer[A, R], request: A) -> R:
+        """Have the view answer, see `View.ask`."""
+        return await _result(lambda: self._view().ask(answer, request))
+
+    async def look(self, read: Callable[[State], R]) -> R:
+        """Have a function read the state."""
+        return await _result(lambda: self._view().look(read))
+
+    async def describe(self, content: bytes | str) -> list[Described]:
+        """Describe an upload; raises InvalidFrame."""
+        return await _result(lambda: self.uploads.describe(content))
+
+    async def append(self, *records: Record) -> list[int]:
+        """Append records to the log."""
+        return await asyncio.to_thread(self.writes.append, records)
+
+    def told(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of what the view has applied; called by its thread."""
+        self.waiting.told(envelopes)
+
+    def _view(self) -> View:
+        if self.view is None:
+            raise Problem("not-ready", self.unready)
+        return self.view
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the app that got a request."""
+    found: Context = request.app.state.context
+    return found
+
+
+Given = Annotated[Context, Depends(context_of)]
+
+
+async def _result(ask: Callable[[], Future[R]]) -> R:
+    try:
+        return await asyncio.wrap_future(ask())
+    except Backpressure as error:
+        raise Problem("busy", str(error), headers={"Retry-After": "1"}) from error

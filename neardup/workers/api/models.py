@@ -1,0 +1,259 @@
+"""What answers look like: the same words as in the records, see `pipeline.messages`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from neardup.pipeline.match.items import Item
+from neardup.pipeline.messages import Described, Matched, Verdict
+from neardup.pipeline.types import Decision, Exact, Kind, Span
+
+ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+Distance = Annotated[float, Field(ge=0, le=4.001, description="squared Euclidean, 0 same, 4 opposite")]
+EXAMPLE_MATCH: dict[str, Any] = {
+    "reference": "cat-1",
+    "bank": "seen",
+    "decision": "duplicate",
+    "exact": "",
+    "identical_to": "",
+    "distance": 0.12,
+    "evidence": 0.93,
+    "probability": 0.999,
+    "whole": True,
+    "spans": [],
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SpanBody(_Model):
+    """A matched stretch of two videos, in seconds; 0 to 0 on the side that is an image."""
+
+    query_start: float
+    query_end: float
+    reference_start: float
+    reference_end: float
+    evidence: float
+
+
+class MatchBody(_Model):
+    """One reference that an item was matched with."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE_MATCH})
+    reference: str = Field(description="id of the earlier item: the original of its cluster, or a reference of a bank")
+    bank: str = Field(description="the bank that it is of; `seen` is the stream itself")
+    decision: Decision
+    exact: Exact = Field(description="identical `bytes` or `pixels`, else empty")
+    identical_to: str = Field(description="id of the item with the same bytes or pixels; empty if there is none")
+    distance: Distance
+    evidence: float = Field(description="what was decided on; higher is more alike")
+    probability: float = Field(ge=0, le=1, description="that the two show the same picture")
+    whole: bool = Field(description="both as a whole; otherwise only the spans match")
+    spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
+
+
+class VerdictBody(_Model):
+    """What is said of an item: the decision, and its matches, best first."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {"id": "cat-2", "decision": "duplicate", "running": False, "matches": [EXAMPLE_MATCH]}
+        },
+    )
+    id: str
+    decision: Decision
+    running: bool = Field(description="a live video that goes on: matches may come and grow")
+    matches: list[MatchBody]
+
+
+class MediaBody(_Model):
+    """What was found in an upload."""
+
+    kind: Kind
+    width: int = Field(description="pixels, upright")
+    height: int
+    seconds: float = Field(description="duration of a video, 0 of an image")
+    frames: int = Field(description="pictures that were looked at")
+    sha256: str = Field(description="of the content")
+
+
+class MatchAnswer(_Model):
+    """What an upload copies; nothing was taken in."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "decision": "duplicate",
+                "original": "cat-1",
+                "bank": "seen",
+                "exact": "",
+                "distance": 0.12,
+                "probability": 0.999,
+                "matches": [EXAMPLE_MATCH],
+                "media": {"kind": "image", "width": 640, "height": 480, "seconds": 0.0, "frames": 1, "sha256": "9f86…"},
+                "space": "f00d",
+                "offset": 41,
+            }
+        },
+    )
+    decision: Decision
+    original: str | None = Field(description="the best match, unless the decision is distinct")
+    bank: str | None = Field(description="that the best match is of")
+    exact: Exact
+    distance: Distance | None = Field(description="of the best match")
+    probability: float = Field(description="of the best match, 0 without any")
+    matches: list[MatchBody] = Field(description="best first; with `all`, also such as are distinct")
+    media: MediaBody
+    space: str = Field(description="the model and preprocessing that looked")
+    offset: int = Field(description="of the log, up to which items were compared with")
+
+
+class ItemBody(_Model):
+    """What is known of an item."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "id": "cat-2",
+                "kind": "image",
+                "seconds": 0.0,
+                "frames": 1,
+                "sha256": "9f86…",
+                "original": "cat-1",
+                "is_original": False,
+                "members": 2,
+                "thumbnail": "/v1/items/cat-2/thumbnail",
+                "verdict": None,
+            }
+        },
+    )
+    id: str
+    kind: Kind
+    seconds: float
+    frames: int
+    sha256: str
+    original: str = Field(description="the head of its cluster; its own id if it is one")
+    is_original: bool
+    members: int = Field(description="items of the cluster, the original included")
+    thumbnail: str | None = Field(description="path of a small JPEG")
+    verdict: VerdictBody | None = Field(None, description="what was said of it, while Redis keeps that")
+
+
+class SimilarBody(_Model):
+    """One similar item, and those that are near-duplicates of the same original."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "id": "cat-9",
+                "kind": "image",
+                "distance": 0.7,
+                "original": "cat-9",
+                "members": 1,
+                "others": [],
+            }
+        },
+    )
+    id: str
+    kind: Kind
+    distance: Distance
+    original: str = Field(description="the head of its cluster")
+    members: int = Field(description="items of its cluster, the original included")
+    others: list[OtherBody] = Field(description="further items of the cluster, nearest first, up to 20")
+
+
+class OtherBody(_Model):
+    """A further item of a cluster."""
+
+    id: str
+    distance: Distance
+
+
+class SimilarAnswer(_Model):
+    """Similar items, nearest first; a page of them."""
+
+    results: list[SimilarBody]
+    next: str | None = Field(
+        description="cursor of the next page, for `GET /v1/search?cursor=`; null with the last one"
+    )
+    head: str = Field(
+        description="the head of the network that distances are by: `copy`, or `similar` where it has one"
+    )
+    space: str
+    offset: int = Field(description="of the log, up to which items were searched")
+
+
+def match_body(match: Matched) -> MatchBody:
+    """Return a match as it is told."""
+    return MatchBody(
+        reference=match.reference,
+        bank=match.bank,
+        decision=match.decision,
+        exact=match.exact,
+        identical_to=match.identical_to,
+        distance=match.distance,
+        evidence=match.evidence,
+        probability=min(max(match.probability, 0.0), 1.0),
+        whole=match.whole,
+        spans=[span_body(span) for span in match.spans],
+    )
+
+
+def span_body(span: Span) -> SpanBody:
+    """Return a span as it is told."""
+    return SpanBody(
+        query_start=span.query_start,
+        query_end=span.query_end,
+        reference_start=span.reference_start,
+        reference_end=span.reference_end,
+        evidence=span.evidence,
+    )
+
+
+def verdict_body(verdict: Verdict) -> VerdictBody:
+    """Return a verdict as it is told."""
+    return VerdictBody(
+        id=verdict.id,
+        decision=verdict.decision,
+        running=verdict.running,
+        matches=[match_body(match) for match in verdict.matches],
+    )
+
+
+def media_body(record: Described) -> MediaBody:
+    """Return what was found in an upload; its parts joined."""
+    return MediaBody(
+        kind=record.kind,
+        width=record.width,
+        height=record.height,
+        seconds=record.seconds,
+        frames=len(record.pts),
+        sha256=record.sha256.hex(),
+    )
+
+
+def item_body(item: Item, head: Item, frames: int, thumbnail: str | None, verdict: Verdict | None) -> ItemBody:
+    """Return an item as it is told."""
+    return ItemBody(
+        id=item.id,
+        kind=item.kind,
+        seconds=item.seconds,
+        frames=frames,
+        sha256=item.sha256.hex(),
+        original=head.id,
+        is_original=item is head,
+        members=1 + len(head.members),
+        thumbnail=thumbnail,
+        verdict=None if verdict is None else verdict_body(verdict),
+    )
+
+
+SimilarBody.model_rebuild()

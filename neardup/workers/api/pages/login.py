@@ -1,0 +1,55 @@
+"""`/login`, `/logout` and `/`: a person's way in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from neardup.workers.api.auth import COOKIE
+from neardup.workers.api.context import Given
+from neardup.workers.api.pages.render import render
+
+_DAYS = 30
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/login")
+async def login(request: Request, next: str = "/") -> HTMLResponse:
+    """Ask for the token."""
+    return render(request, "login.html", next=_own(next), wrong=False)
+
+
+@router.post("/login")
+async def log_in(
+    request: Request, context: Given, token: Annotated[str, Form()] = "", next: Annotated[str, Form()] = "/"
+) -> Response:
+    """Keep the token as a cookie that scripts cannot read and other sites cannot use."""
+    if context.tokens.required and context.tokens.find(token.strip()) is None:
+        page = render(request, "login.html", next=_own(next), wrong=True)
+        page.status_code = 401
+        return page
+    answer = RedirectResponse(_own(next), 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, token.strip(), max_age=_DAYS * 86400, httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+@router.post("/logout")
+async def log_out() -> Response:
+    """Forget the token."""
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/")
+async def home(request: Request) -> HTMLResponse:
+    """Say what there is."""
+    return render(request, "home.html")
+
+
+def _own(path: str) -> str:
+    """Return a path of ours; another site's address is none."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"

@@ -1,0 +1,182 @@
+"""What is told when a request cannot be answered: problem details, RFC 9457, each with a remedy.
+
+A problem's `type` is a path of this API that says the same in general, so that programs can tell them apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason, UsageError
+
+logger = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+_RETRY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem: HTTP status, title, and what the caller can do."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+KINDS = {
+    "malformed": Kind(400, "The request cannot be read", "Send what the OpenAPI document describes, see /docs."),
+    "no-token": Kind(
+        401, "A token is needed", "Send the header `Authorization: Bearer TOKEN`; `neardup token` makes one."
+    ),
+    "forbidden": Kind(403, "The token may not do this", "Use a token of the role that is named, see `neardup token`."),
+    "not-found": Kind(404, "There is no such thing", "Check the id; items appear once the match worker has seen them."),
+    "method-not-allowed": Kind(405, "The path knows no such method", "See the header Allow, and /docs."),
+    "timeout": Kind(408, "The request came too slowly", "Send the whole body within the time that is named."),
+    "conflict": Kind(409, "It is not in the state for that", "Read it again, and decide anew."),
+    "too-large": Kind(413, "The content is too large", "Send less, or a URI that workers may read."),
+    "media-type": Kind(
+        415, "This content type is not read here", "Send the bytes of an image or video, or JSON with a uri."
+    ),
+    "invalid": Kind(422, "The request is not as it should be", "See `errors` for each value and what was expected."),
+    "bad-media": Kind(
+        422, "The content cannot be used", "See `reason`; send an image or a video that opens elsewhere."
+    ),
+    "too-many": Kind(429, "Too many requests", "Wait for the seconds of Retry-After; or have the limit raised."),
+    "failed": Kind(500, "Something failed here", "Try again; the log of the API worker has the details."),
+    "busy": Kind(503, "Too much is under way", "Wait for the seconds of Retry-After."),
+    "unavailable": Kind(503, "Something that this needs does not answer", "Wait for the seconds of Retry-After."),
+    "not-ready": Kind(503, "Not ready yet", "Wait until /readyz says ok."),
+}
+_BY_STATUS = {400: "malformed", 401: "no-token", 403: "forbidden", 404: "not-found", 405: "method-not-allowed"}
+
+
+class ProblemBody(BaseModel):
+    """A problem, as RFC 9457 wants it, with what can be done about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/not-found",
+                "title": "There is no such thing",
+                "status": 404,
+                "detail": "no item 'cat-1'",
+                "remedy": "Check the id; items appear once the match worker has seen them.",
+            }
+        }
+    )
+    type: str = Field(description="path that tells of this kind of problem; to compare with")
+    title: str = Field(description="the kind in words")
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what was found and what was wanted")
+    remedy: str = Field(description="what can be done")
+    reason: str | None = Field(None, description="of content that cannot be used: as for dead letters")
+    errors: list[dict[str, Any]] | None = Field(None, description="of an invalid request: where and what")
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """Ends a request.
+
+    Attributes:
+        kind: one of KINDS. detail: what was found and what was wanted.
+        remedy: "" takes that of the kind.
+    """
+
+    kind: str
+    detail: str
+    remedy: str = ""
+    reason: str | None = None
+    errors: list[dict[str, Any]] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return KINDS[self.kind].status
+
+    def body(self) -> dict[str, Any]:
+        """Return what is sent, as JSON knows it."""
+        kind = KINDS[self.kind]
+        told = ProblemBody(
+            type=f"/problems/{self.kind}",
+            title=kind.title,
+            status=kind.status,
+            detail=self.detail,
+            remedy=self.remedy or kind.remedy,
+            reason=self.reason,
+            errors=self.errors,
+        )
+        return told.model_dump(exclude_none=True)
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        headers = dict(self.headers)
+        if self.status in (429, 503):
+            headers.setdefault("Retry-After", str(_RETRY_SECONDS))
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers.setdefault("WWW-Authenticate", "Bearer")
+        return JSONResponse(self.body(), self.status, headers, MEDIA_TYPE)
+
+
+def of_media(error: InvalidFrame) -> Problem:
+    """Return the problem of content that cannot be used."""
+    kinds = {Reason.TOO_LARGE: "too-large", Reason.FORMAT: "media-type", Reason.FORBIDDEN: "bad-media"}
+    return Problem(kinds.get(error.reason, "bad-media"), error.detail, reason=error.reason.value)
+
+
+def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of these problems, and of those that any request may meet."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for name in (*kinds, "no-token", "forbidden", "too-many", "busy"):
+        kind = KINDS[name]
+        found[kind.status] = {
+            "description": f"{kind.title}. {kind.remedy}",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        }
+    return found
+
+
+def install(app: FastAPI) -> None:
+    """Have an app tell all errors as problems."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_request: Request, error: Problem) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        told = [{"in": ".".join(map(str, one["loc"])), "error": one["msg"]} for one in error.errors()[:20]]
+        broken = any(one["type"] == "json_invalid" for one in error.errors())
+        first = f"{told[0]['in']}: {told[0]['error']}" if told else "invalid"
+        return Problem("malformed" if broken else "invalid", first, errors=told).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        kind = _BY_STATUS.get(error.status_code, "malformed" if error.status_code < 500 else "failed")
+        return Problem(kind, str(error.detail), headers=dict(error.headers or {})).response()
+
+    @app.exception_handler(InvalidFrame)
+    async def _media(_request: Request, error: InvalidFrame) -> JSONResponse:
+        return of_media(error).response()
+
+    @app.exception_handler(UsageError)
+    async def _usage(_request: Request, error: UsageError) -> JSONResponse:
+        return Problem("invalid", str(error)).response()
+
+    @app.exception_handler(DependencyError)
+    async def _dependency(_request: Request, error: DependencyError) -> JSONResponse:
+        logger.warning("request failed error=%s", error)
+        return Problem("unavailable", str(error)).response()
+
+    @app.exception_handler(Exception)
+    async def _failed(_request: Request, error: Exception) -> JSONResponse:
+        return Problem("failed", type(error).__name__).response()

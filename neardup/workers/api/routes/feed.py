@@ -1,0 +1,79 @@
+"""`GET /v1/feed`: flagged items as they come, as server-sent events.
+
+An event's id is its event's in the log; a browser sends the last one that it saw when it connects again. Delivery is at
+least once, and the ids make it once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from neardup.pipeline.messages import Verdict
+from neardup.pipeline.types import Decision
+from neardup.workers.api.auth import Reader
+from neardup.workers.api.context import Given
+from neardup.workers.api.models import verdict_body
+from neardup.workers.api.problems import Problem, responses
+
+router = APIRouter(tags=["feed"])
+IDLE_SECONDS = 15.0
+EVENT_ID = r"^([0-9]{1,15}\.[0-9]{1,9}|0)?$"
+
+
+@router.get(
+    "/v1/feed",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Events: `id`, `event` (the decision), `data` (JSON: a verdict), for as long as you stay.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **responses("invalid", "unavailable"),
+    },
+)
+async def feed(
+    context: Given,
+    _: Reader,
+    last_event_id: Annotated[str, Header(pattern=EVENT_ID, description="go on after this event")] = "",
+    after: Annotated[
+        str, Query(pattern=EVENT_ID, description="the same; 0 is the beginning, without it: from now on")
+    ] = "",
+    bank: Annotated[str, Query(max_length=64, description="only where a match is of this bank")] = "",
+    decision: Annotated[Decision | None, Query(description="only these")] = None,
+    limit: Annotated[int, Query(ge=0, le=100_000, description="end after so many; 0 does not end")] = 0,
+    idle: Annotated[
+        float, Query(gt=0, le=60, description="seconds after which a comment says that all is well")
+    ] = IDLE_SECONDS,
+) -> StreamingResponse:
+    """Tell what is flagged, as it is flagged."""
+    if context.hub.watching >= context.hub.most:
+        raise Problem("busy", f"{context.hub.watching} watch the feed of this process")
+    begin = last_event_id or after
+    begin = "" if begin == "0" else begin or await context.hub.now()
+
+    async def events() -> AsyncIterator[str]:
+        told = 0
+        yield "retry: 2000\n\n"
+        async for entry in context.hub.entries(begin, idle):
+            if entry is None:
+                yield ": nothing new\n\n"
+            elif wanted(entry.verdict, bank, decision):
+                data = json.dumps(verdict_body(entry.verdict).model_dump(mode="json"), separators=(",", ":"))
+                yield f"id: {entry.event}\nevent: {entry.verdict.decision.value}\ndata: {data}\n\n"
+                told += 1
+                if told == limit:
+                    return
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+def wanted(verdict: Verdict, bank: str, decision: Decision | None) -> bool:
+    """Return whether an entry is of a bank and a decision, "" and None standing for all."""
+    if decision is not None and verdict.decision is not decision:
+        return False
+    return not bank or any(match.bank == bank for match in verdict.matches)

@@ -1,0 +1,167 @@
+"""The items most like one, or like an upload: `GET /v1/items/{id}/similar`, `POST /v1/search`, and their next pages.
+
+A cursor holds all that the search was asked for, an upload's descriptors too, so any worker can go on with it. Items
+that come in between may shift a page by as many.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request
+
+from neardup.pipeline.errors import UsageError
+from neardup.pipeline.match import similar as ranking
+from neardup.pipeline.match.similar import MAX_FRAMES, MAX_K, Similar, similar, vectors_of_item, vectors_of_record
+from neardup.pipeline.match.state import State
+from neardup.pipeline.messages import join_parts
+from neardup.pipeline.types import Descriptors
+from neardup.workers.api.auth import Reader
+from neardup.workers.api.body import raw_body, read_content
+from neardup.workers.api.context import Context, Given
+from neardup.workers.api.models import ID_PATTERN, OtherBody, SimilarAnswer, SimilarBody
+from neardup.workers.api.problems import Problem, responses
+
+router = APIRouter(tags=["similar items"])
+MAX_OTHERS = 20
+PAGE = 50
+MAX_CURSOR = 12_000
+ItemId = Annotated[str, Path(min_length=1, max_length=256, pattern=ID_PATTERN, description="as the key in `media`")]
+K = Annotated[int, Query(ge=1, le=MAX_K, description="results wanted, over all pages")]
+MaxDistance = Annotated[float, Query(ge=0, le=4, description="squared Euclidean distance up to which items count")]
+Grouped = Annotated[bool, Query(description="near-duplicates of one original are one result")]
+PageSize = Annotated[int, Query(ge=1, le=MAX_K, description="results of one page")]
+
+
+class _Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A search, as a cursor holds it; vectors are float16."""
+
+    k: int
+    page: int
+    start: int
+    max_distance: float
+    grouped: bool
+    item: str = ""
+    vectors: bytes = b""
+
+
+@router.get(
+    "/v1/items/{id:path}/similar",
+    response_model=SimilarAnswer,
+    responses=responses("not-found", "invalid", "not-ready"),
+)
+async def similar_to_item(
+    context: Given,
+    _: Reader,
+    id: ItemId,
+    k: K = 10,
+    max_distance: MaxDistance = 4.0,
+    grouped: Grouped = True,
+    page: PageSize = PAGE,
+) -> SimilarAnswer:
+    """Return the items most like a held one; grouped, its own near-duplicates are left out."""
+    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id))
+
+
+@router.post(
+    "/v1/search",
+    response_model=SimilarAnswer,
+    openapi_extra=raw_body(),
+    responses=responses("malformed", "timeout", "too-large", "media-type", "bad-media", "not-ready"),
+)
+async def search(
+    request: Request,
+    context: Given,
+    _: Reader,
+    k: K = 10,
+    max_distance: MaxDistance = 4.0,
+    grouped: Grouped = True,
+    page: PageSize = PAGE,
+) -> SimilarAnswer:
+    """Return the items most like an upload."""
+    settings = context.settings
+    content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
+    vectors = vectors_of_record(join_parts(await context.describe(content.source)))
+    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, vectors=vectors.astype("<f2").tobytes()))
+
+
+@router.get("/v1/search", response_model=SimilarAnswer, responses=responses("not-found", "invalid", "not-ready"))
+async def search_on(
+    context: Given,
+    _: Reader,
+    cursor: Annotated[str, Query(max_length=MAX_CURSOR, description="`next` of the page before")],
+) -> SimilarAnswer:
+    """Return the next page of a search."""
+    try:
+        asked = msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor.encode()), type=_Asked)
+    except (msgspec.MsgspecError, binascii.Error, UnicodeError, ValueError) as error:
+        raise Problem("invalid", "the cursor is none of ours", "Send `next` of the page before as it is.") from error
+    fits = 1 <= asked.k <= MAX_K and 1 <= asked.page <= MAX_K and asked.start >= 0 and 0.0 <= asked.max_distance <= 4.0
+    if not fits or not len(asked.item.encode(errors="replace")) + len(asked.vectors) >= 1:
+        raise Problem("invalid", "the cursor is none of ours", "Send `next` of the page before as it is.")
+    return await _answer(context, asked)
+
+
+async def _answer(context: Context, asked: _Asked) -> SimilarAnswer:
+    try:
+        found: list[Similar] = await context.ask(_search, asked)
+    except UsageError as error:
+        raise Problem("not-found" if asked.item else "invalid", str(error)) from error
+    stop = asked.start + asked.page
+    more = stop < len(found)
+    after = msgspec.structs.replace(asked, start=stop)
+    return SimilarAnswer(
+        results=[_body(one) for one in found[asked.start : stop]],
+        next=base64.urlsafe_b64encode(msgspec.msgpack.encode(after)).decode() if more else None,
+        head="copy",
+        space=context.space,
+        offset=context.applied,
+    )
+
+
+def _search(state: State, asked: Sequence[_Asked]) -> list[Any]:
+    """Answer searches, of about the same size together: a large one would make the small ones large."""
+    results: list[Any] = [[] for _ in asked]
+    sizes: dict[int, list[tuple[int, ranking.Query]]] = {}
+    for number, one in enumerate(asked):
+        try:
+            vectors = vectors_of_item(state, one.item) if one.item else _unpacked(state, one.vectors)
+        except UsageError as error:
+            results[number] = error
+            continue
+        query = ranking.Query(vectors, one.k, one.max_distance, one.item, one.grouped)
+        sizes.setdefault(one.k.bit_length(), []).append((number, query))
+    for some in sizes.values():
+        found = similar(state, [query for _, query in some])
+        for (number, _), result in zip(some, found, strict=True):
+            results[number] = result
+    return results
+
+
+def _unpacked(state: State, packed: bytes) -> Descriptors:
+    dimension = state.parts().index.dimension
+    values = np.frombuffer(packed, "<f2") if len(packed) % 2 == 0 else np.zeros(1)
+    if len(values) % dimension or len(values) > MAX_FRAMES * dimension:
+        raise UsageError("the cursor is of another model")
+    vectors = values.reshape(-1, dimension).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.all(np.abs(lengths - 1) < 0.1):
+        raise UsageError("the cursor is none of ours")
+    unit: Descriptors = vectors / lengths
+    return unit
+
+
+def _body(one: Similar) -> SimilarBody:
+    return SimilarBody(
+        id=one.item.id,
+        kind=one.item.kind,
+        distance=one.distance,
+        original=one.original.id,
+        members=one.members,
+        others=[OtherBody(id=other.id, distance=distance) for other, distance in one.others[:MAX_OTHERS]],
+    )

@@ -1,0 +1,145 @@
+"""Uploads described: decoded in threads, embedded in batches with those that come at the same time.
+
+One thread owns the describer, which is the embed workers' own; nothing is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.errors import Backpressure
+from neardup.pipeline.media.fetch import Fetched, Rules, fetch
+from neardup.pipeline.messages import Described
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Media
+from neardup.workers.describe import Describer
+
+logger = logging.getLogger(__name__)
+MOST_WAITING = 128
+_BATCH = 16
+_LOOK_SECONDS = 0.2
+Parts = list[Described]
+
+
+@dataclass(slots=True, eq=False)
+class Upload:
+    """One content to describe, see `describe.Source`: bytes, or a URI that may be read."""
+
+    content: bytes | str
+    rules: Rules
+    future: Future[Parts] = field(default_factory=Future)
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        """Return the content while the context lasts."""
+        return self._opened()
+
+    def check(self, media: Media) -> None:
+        """Take whatever can be opened."""
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        """Store nothing."""
+        del jpeg, sha256
+        return ""
+
+    @contextmanager
+    def _opened(self) -> Iterator[Fetched]:
+        if isinstance(self.content, str):
+            with fetch(self.content, None, self.rules) as fetched:
+                yield fetched
+        else:
+            yield Fetched(hashlib.sha256(self.content).digest(), self.content)
+
+
+class Uploads:
+    """Describes uploads; `describe` may be called by any thread.
+
+    Args:
+        make: the network; called in the thread, so that nobody waits for it to load.
+    """
+
+    def __init__(self, make: Callable[[], Embedder], settings: Settings) -> None:
+        self._make = make
+        self._settings = settings
+        self.rules = fetch_rules(settings)
+        self._inbox: queue.Queue[Upload] = queue.Queue(MOST_WAITING)
+        self._stopped = threading.Event()
+        self.ready = False
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
+        self._thread.start()
+
+    def describe(self, content: bytes | str) -> Future[Parts]:
+        """Have content described; the result has no id. Raises InvalidFrame, by the future, where it cannot be used.
+
+        Raises:
+            Backpressure: too many wait.
+        """
+        upload = Upload(content, self.rules)
+        try:
+            self._inbox.put_nowait(upload)
+        except queue.Full:
+            raise Backpressure(f"{MOST_WAITING} uploads wait", 1.0) from None
+        return upload.future
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._stopped.set()
+        self._thread.join(2)
+
+    def _run(self) -> None:
+        try:
+            describer = self._describer()
+        except Exception as error:
+            logger.error("no network for uploads error=%s", error)
+            self.error = error
+            return
+        self.ready = True
+        under_way: set[Upload] = set()
+        while not self._stopped.is_set():
+            self._take(describer, under_way)
+            if not under_way:
+                continue
+            try:
+                for done in describer.step(0.005):
+                    under_way.discard(done.source)
+                    if done.error is not None:
+                        done.source.future.set_exception(done.error)
+                    else:
+                        done.source.future.set_result(list(done.parts))
+            except Exception as error:  # whose it was is not known
+                logger.warning("uploads failed count=%d", len(under_way), exc_info=True)
+                for upload in under_way:
+                    upload.future.set_exception(error)
+                under_way.clear()
+                describer.close()
+                describer = self._describer()
+        describer.close()
+
+    def _take(self, describer: Describer[Upload], under_way: set[Upload]) -> None:
+        with suppress(queue.Empty):
+            upload = self._inbox.get(timeout=_LOOK_SECONDS) if not under_way else self._inbox.get_nowait()
+            while True:
+                if upload.future.set_running_or_notify_cancel():
+                    describer.add(upload)
+                    under_way.add(upload)
+                upload = self._inbox.get_nowait()
+
+    def _describer(self) -> Describer[Upload]:
+        settings = self._settings
+        return Describer(
+            self._make(), settings.limits, settings.sample_fps, settings.worker_threads, _BATCH, wait_seconds=0.002
+        )
+
+
+def fetch_rules(settings: Settings) -> Rules:
+    """Return what URIs may be read, as embed workers may."""
+    prefixes = (settings.blobs_url, *settings.fetch_prefixes)
+    return Rules(prefixes, settings.fetch_private, settings.fetch_max_bytes, settings.fetch_seconds)

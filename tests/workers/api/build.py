@@ -1,0 +1,132 @@
+"""An app over a small state, a memory log and a memory store: what is written is matched and flagged at once."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.match.state import Entry
+from neardup.pipeline.media.identify import identify
+from neardup.pipeline.messages import Described, Envelope, Record
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.memory import MemoryStore
+from neardup.workers.api.app import make_app
+from neardup.workers.api.auth import Tokens, line_of
+from neardup.workers.api.context import Context
+from neardup.workers.api.feed import Hub
+from neardup.workers.api.view import View
+from neardup.workers.outbox import Headers
+from tests.pipeline.match.build import a_state, picture
+
+TOKENS = {"ann": ("read", "nd_ann"), "bob": ("review", "nd_bob"), "eve": ("admin", "nd_eve")}
+
+
+def an_image(colour: int, side: int = 32) -> bytes:
+    """Return a PNG of one colour; `StubUploads` describes it as the angle of that many degrees."""
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (colour, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+class StubUploads:
+    """Describes a PNG by its red as an angle, and refuses what is none, as the embedder would."""
+
+    def describe(self, content: bytes | str) -> Future[list[Described]]:
+        future: Future[list[Described]] = Future()
+        if isinstance(content, str):
+            future.set_exception(InvalidFrame(Reason.FORBIDDEN, f"{content} is below no allowed prefix"))
+        elif identify(content) is None:
+            future.set_exception(InvalidFrame(Reason.FORMAT, "content is no format read here"))
+        else:
+            try:
+                pixel = Image.open(io.BytesIO(content)).convert("RGB").getpixel((0, 0))
+            except OSError as error:
+                future.set_exception(InvalidFrame(Reason.DECODE, str(error)))
+            else:
+                assert isinstance(pixel, tuple)
+                future.set_result([msgspec.structs.replace(picture("", pixel[0]), width=32, height=32)])
+        return future
+
+
+@dataclass
+class MemoryLog:
+    """Takes records as Kafka would, and has the view and the store follow at once, unless it is held or away."""
+
+    context: Context | None = None
+    away: bool = False
+    held: bool = False
+    published: list[tuple[str, bytes, Headers]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        if self.away:
+            raise DependencyError("Kafka: no broker answers")
+        with self._lock:
+            first = len(self.records)
+            self.records += records
+            if not self.held:
+                self.follow()
+        return list(range(first, first + len(records)))
+
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
+        """Describe what is published, as an embed worker would."""
+        if self.away:
+            raise DependencyError("Kafka: no broker answers")
+        self.published.append((item_id, value, headers))
+        assert self.context is not None
+        parts = self.context.uploads.describe(value).result()
+        self.append([msgspec.structs.replace(part, id=item_id, sha256=value[-32:]) for part in parts])
+
+    def follow(self) -> None:
+        """Have the view and the store take in all that was written."""
+        assert self.context is not None
+        view = self.context.view
+        assert view is not None
+        start = view.applied + 1
+        entries = [Entry(start + n, record, 1000 + start + n) for n, record in enumerate(self.records[start:])]
+        if not entries:
+            return
+        envelopes: list[Envelope] = view.apply(entries, {}, entries[-1].offset)
+        self.context.store.apply(envelopes)
+        self.context.told(envelopes)
+
+
+@dataclass
+class Api:
+    """A running app: its client has the token of an admin."""
+
+    client: TestClient
+    context: Context
+    log: MemoryLog
+    store: MemoryStore
+
+    def as_(self, name: str) -> dict[str, str]:
+        """Return the headers of a caller."""
+        return {"Authorization": f"Bearer {TOKENS[name][1]}"}
+
+
+@contextmanager
+def an_api(folder: Path, records: Sequence[Record] = (), **settings: object) -> Iterator[Api]:
+    """Run an app with tokens for ann (read), bob (review) and eve (admin)."""
+    listed = ",".join(line_of(name, role, token) for name, (role, token) in TOKENS.items())
+    made = Settings(blobs=str(folder / "blobs"), **settings)  # type: ignore[arg-type]
+    store, log = MemoryStore(), MemoryLog()
+    view = View(a_state(), -1)
+    context = Context(made, "s", Tokens(listed), store, log, StubUploads(), Hub(store), view=view, unready="")
+    log.context = context
+    log.append(records)
+    client = TestClient(make_app(context), headers={"Authorization": "Bearer nd_eve"}, raise_server_exceptions=False)
+    with client:
+        yield Api(client, context, log, store)
+    view.close()
