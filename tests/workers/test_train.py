@@ -39,7 +39,8 @@ def test_options_reach_the_training(neardup: Command, asked: list[TrainSettings]
         "--loss triplet --distance cosine --margin 0.2 --mining semi-hard --memory 512 --classes --pairs pairs.csv"
     )
     more = (
-        "--edits 0.5 --minutes 3 --patience 2 --batch 16 --held-out 30 --seed 7 --device cpu --output new/x.safetensors"
+        "--edits 0.5 --minutes 3 --patience 2 --batch 16 --held-out 30 --seed 7 --device cpu "
+        "--output new/x.safetensors --precision int8 --size 96"
     )
     with pytest.raises(CalledError):
         neardup("train", "media", *options.split(), *more.split())
@@ -48,6 +49,7 @@ def test_options_reach_the_training(neardup: Command, asked: list[TrainSettings]
         "loss": "triplet", "distance": "cosine", "margin": 0.2, "mining": "semi-hard", "memory": 512, "classes": True,
         "named_pairs": Path("pairs.csv"), "edits": 0.5, "minutes": 3.0, "patience": 2, "batch": 16, "held_out": 30,
         "seed": 7, "device": "cpu", "output": Path("new/x.safetensors"), "state": Path("new/x.state"),
+        "precision": "int8", "size": 96,
     }  # fmt: skip
     assert {name: asdict(settings)[name] for name in wanted} == wanted
 

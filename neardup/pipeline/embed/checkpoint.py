@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from neardup.pipeline.types import Descriptors
 BACKGROUND = "background"
 FORMAT = "neardup-1"
 Arrays = dict[str, npt.NDArray[Any]]
+Precision = Literal["float", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Architecture:
         size: height and width of the tiles it was made for, a multiple of 32.
         mean, std: of the channels R, G, B in 0..1, for normalisation.
         padding: "same" (TensorFlow's) or "torchvision".
+        precision: "int8" where the network rounds to 8-bit integers (`convolutions.py`), else "float".
     """
 
     trunk: str = "mobilenet_v2"
@@ -48,6 +50,7 @@ class Architecture:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     padding: str = "same"
+    precision: Precision = "float"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Checkpoint:
     @cached_property
     def space(self) -> str:
         """12 hex digits that are equal only for equal vectors: hash of weights, architecture and precision class."""
-        digest = hashlib.sha256(json.dumps(["float", asdict(self.architecture)], sort_keys=True).encode())
+        architecture = asdict(self.architecture)
+        digest = hashlib.sha256(json.dumps([architecture.pop("precision"), architecture], sort_keys=True).encode())
         for key, array in sorted(self.weights.items()):
             digest.update(f"{key}{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -172,4 +176,6 @@ def _parse_architecture(text: str) -> Architecture:
         raise ValueError(f"size is {architecture.size}, expected a multiple of 32")
     if architecture.padding not in ("same", "torchvision"):
         raise ValueError(f"padding is {architecture.padding!r}, expected same or torchvision")
+    if architecture.precision not in get_args(Precision):
+        raise ValueError(f"precision is {architecture.precision!r}, expected float or int8")
     return architecture

@@ -3,7 +3,8 @@
     tiles -> normalise -> trunk -> GeM pooling -> linear -> unit length
 
 Batch normalisation is folded into the convolutions: what is trained and what is shipped is the folded network, which
-needs no statistics of a batch and gives one picture the same descriptor in any company.
+needs no statistics of a batch and gives one picture the same descriptor in any company. In a network of precision int8
+the convolutions of the trunk round (`convolutions.py`); pooling and head are of few operations, and stay in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision import models
 
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
+from neardup.pipeline.embed.convolutions import SameConv2d, to_int8
 from neardup.pipeline.embed.preprocess import Prepare
 from neardup.pipeline.errors import ConfigError
 
@@ -47,16 +49,6 @@ class GeM(nn.Module):
         return maps.clamp(min=self.floor).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
 
 
-class SameConv2d(nn.Conv2d):
-    """A stride-2 convolution padded as TensorFlow's SAME does for even inputs: the odd pixel goes right and below."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        over = self.kernel_size[0] - 2
-        before, after = over // 2, over - over // 2
-        padded = F.pad(input, (before, after, before, after))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-
 class Siamese(nn.Module):
     """The whole network: uint8 tiles (n, s, s, 3) in, float32 unit rows (n, d) out."""
 
@@ -69,6 +61,8 @@ class Siamese(nn.Module):
         super().__init__()
         self.prepare = Prepare(architecture)
         self.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding))
+        if architecture.precision == "int8":
+            to_int8(self.trunk)
         self.pool = GeM()
         self.head = nn.Linear(TRUNKS[architecture.trunk], architecture.dimension)
 

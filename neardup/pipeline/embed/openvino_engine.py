@@ -2,8 +2,11 @@
 
 Conversion needs torch and some seconds, so its result is cached for the next process, which then never imports torch.
 The cache is only ever a shortcut: a file that is missing, torn or of another version is made anew, and a home that
-cannot be written to is no error. OpenVINO computes in bfloat16 where the processor has it, else in float32; the first
-two blocks of the trunk stay in float32, which costs 1 to 3 % and halves the angle to the float32 descriptor.
+cannot be written to is no error.
+
+An int8 network runs on 8-bit kernels, and what is between them in float32. A float network runs in bfloat16 where that
+is faster (`precision.py`); then its first two blocks stay in float32, which costs 1 to 3 % and halves the angle to the
+float32 descriptor.
 """
 
 from __future__ import annotations
@@ -25,13 +28,14 @@ import openvino as ov
 from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles
 from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
 
 logger = logging.getLogger(__name__)
 BATCH = 8
 """Tiles in one request: more gains nothing and leaves the cache."""
 _PRECISE = re.compile(r"__module\.trunk\.[01][./]")
-_CONVERSION = 1
+_CONVERSION = 2
 """Goes up when `_convert` or `_pack` change what is computed, so that older caches are not used."""
 _DIGEST = 32
 _LENGTH = 8
@@ -49,14 +53,18 @@ class OpenVinoEmbedder:
         self.space = checkpoint.space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
         core = ov.Core()
-        model = _load(core, checkpoint, cache or default_cache())
+        model = load_model(core, checkpoint, cache or default_cache())
         model.reshape([-1, self.size, self.size, 3])
-        settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        int8 = checkpoint.architecture.precision == "int8"
+        precision = "f32" if int8 else choose_precision(core, model, self.size, cache or default_cache())
+        settings = {
+            "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision,
+        }  # fmt: skip
         compiled = core.compile_model(model, "CPU", settings)
         # Two for each stream, so that one which is done finds the next at hand while another is held up.
         self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]
         self._lock = threading.Lock()
-        self.engine = f"openvino {compiled.get_property('INFERENCE_PRECISION_HINT').to_string()} on cpu"
+        self.engine = f"openvino {'int8' if int8 else precision} on cpu"
 
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`."""
@@ -89,13 +97,15 @@ def default_cache() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "neardup" / "openvino"
 
 
-def _load(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
+def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
+    """Return the converted network, not yet compiled; from the cache where it is there."""
     version = hashlib.sha256(f"{_CONVERSION} {ov.get_version()}".encode()).hexdigest()[:8]
     path = cache / f"{checkpoint.space}-{version}.bin"
     model = _unpack(core, _read(path))
     if model is not None:
         return model
-    packed = _pack(_convert(checkpoint))
+    # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
+    packed = _pack(_convert(checkpoint), checkpoint.architecture.precision == "float")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         write_whole(path, packed)
@@ -118,11 +128,11 @@ def _convert(checkpoint: Checkpoint) -> Any:
         return ov.convert_model(network, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
 
 
-def _pack(model: Any) -> bytes:
+def _pack(model: Any, in_float16: bool) -> bytes:
     """Return the network as one byte string: digest of the rest, length of the graph, graph (XML), weights."""
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.xml"
-        ov.save_model(model, graph, compress_to_fp16=True)
+        ov.save_model(model, graph, compress_to_fp16=in_float16)
         text, weights = _keep_precise(graph), graph.with_suffix(".bin").read_bytes()
     rest = len(text).to_bytes(_LENGTH, "little") + text + weights
     return hashlib.sha256(rest).digest() + rest

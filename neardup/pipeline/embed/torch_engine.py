@@ -1,4 +1,8 @@
-"""The reference engine: torch in float32 on a CPU, in bfloat16 on a GPU."""
+"""The reference engine: torch in float32 on a CPU, in 16 bits on a GPU.
+
+Of an int8 network a GPU computes what the CPU computes, rounding included, in float16: the steps between 8-bit levels
+are coarser than those of float16, and finer than those of bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.embed.convolutions import settle
 from neardup.pipeline.embed.embedder import check_tiles
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.lanes import Lanes
@@ -30,15 +35,19 @@ class TorchEmbedder:
         if device == "cpu":
             torch.set_num_threads(threads)
         network = load_network(checkpoint).requires_grad_(False)
+        settle(network)
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._lock = threading.Lock()
         self.space = checkpoint.space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
-        self.engine = f"torch {'bf16 on cuda' if device == 'cuda' else 'f32 on cpu'}"
+        int8 = checkpoint.architecture.precision == "int8"
+        name = "int8" if int8 else "bf16" if device == "cuda" else "f32"
+        self.engine = f"torch {name} on {device}"
         self._lanes: Lanes | None = None
         if device == "cuda":
             with torch.inference_mode():
-                self._lanes = Lanes(in_bfloat16(self._network), torch.device(device), self.size, self.dimension)
+                half = in_16_bits(self._network, torch.float16 if int8 else torch.bfloat16)
+                self._lanes = Lanes(half, torch.device(device), self.size, self.dimension)
 
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`.
@@ -65,14 +74,14 @@ class TorchEmbedder:
         return vectors
 
 
-def in_bfloat16(network: Siamese) -> Callable[[Tensor], Tensor]:
-    """Return the network as autocast runs it, but with weights that are bfloat16 once and for all (in place)."""
-    network.trunk.to(torch.bfloat16)
-    network.head.to(torch.bfloat16)
+def in_16_bits(network: Siamese, kind: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return the network as autocast runs it, but with weights that are of this kind once and for all (in place)."""
+    network.trunk.to(kind)
+    network.head.to(kind)
     device = network.head.weight.device.type
 
     def forward(tiles: Tensor) -> Tensor:
-        with torch.autocast(device, torch.bfloat16, cache_enabled=False):  # a graph must not rely on a cache
+        with torch.autocast(device, kind, cache_enabled=False):  # a graph must not rely on a cache
             vectors: Tensor = network(tiles)
         return vectors
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neardup.pipeline.embed.network import SameConv2d
+from neardup.pipeline.embed.convolutions import QuantisedConv2d, QuantisedSameConv2d, SameConv2d
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -67,26 +67,39 @@ def _of_input(gradient: Tensor, weight: Tensor, shape: torch.Size, stride: int, 
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution with a backward of its own."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return _add_bias(self, input, int(self.padding[0]))
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _convolve(input, weight, bias, self.stride[0], int(self.padding[0]))
 
 
 class SameDepthwiseConv2d(SameConv2d):
     """See `SameConv2d`."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        over = self.kernel_size[0] - 2
-        before, after = over // 2, over - over // 2
-        return _add_bias(self, F.pad(input, (before, after, before, after)), 0)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _convolve(self.pad(input), weight, bias, self.stride[0], 0)
 
 
-def _add_bias(module: nn.Conv2d, x: Tensor, padding: int) -> Tensor:
-    weight = module.weight
+class QuantisedDepthwiseConv2d(QuantisedConv2d, DepthwiseConv2d):
+    """See `QuantisedConv2d`."""
+
+
+class QuantisedSameDepthwiseConv2d(QuantisedConv2d, SameDepthwiseConv2d):
+    """See `QuantisedConv2d`."""
+
+
+_OWN: dict[type[nn.Conv2d], type[nn.Conv2d]] = {
+    nn.Conv2d: DepthwiseConv2d,
+    SameConv2d: SameDepthwiseConv2d,
+    QuantisedConv2d: QuantisedDepthwiseConv2d,
+    QuantisedSameConv2d: QuantisedSameDepthwiseConv2d,
+}
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(kind), weight.to(kind)
-    y: Tensor = _Depthwise.apply(x, weight, module.stride[0], padding)
-    return y if module.bias is None else y + module.bias.to(y.dtype).view(1, -1, 1, 1)
+    y: Tensor = _Depthwise.apply(x, weight, stride, padding)
+    return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
 
 
 def use_own_depthwise(network: nn.Module) -> None:
@@ -98,4 +111,4 @@ def use_own_depthwise(network: nn.Module) -> None:
             and module.stride[0] == module.stride[1]
             and module.dilation == (1, 1)
         ):
-            module.__class__ = SameDepthwiseConv2d if isinstance(module, SameConv2d) else DepthwiseConv2d
+            module.__class__ = _OWN.get(type(module), type(module))

@@ -34,12 +34,15 @@ from neardup.pipeline.train.neighbours import nearest_neighbours
 from neardup.pipeline.train.options import TrainSettings
 from neardup.pipeline.train.pairs import Relations, find_relations
 from neardup.pipeline.train.pictures import Pictures, load_pictures, split_held_out
+from neardup.pipeline.train.ranges import measure_ranges
 from neardup.pipeline.train.start import find_state_dict, freeze, start, whitening
 from neardup.pipeline.train.views import Batch, Batches, squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
 logger = logging.getLogger(__name__)
 EMBED_BATCH = 64
+RANGE_PICTURES = 128
+"""Pictures on which the ranges of an int8 network are measured."""
 NEIGHBOURS = 8
 REPORT_SECONDS = 20
 WARM_UP = 100
@@ -135,7 +138,9 @@ class _Run:
         self.batches = Batches(pictures, self.members, settings.batch, settings.seed, companions, edits)
         self.device = torch.device(settings.device)
         self.bf16 = has_fast_bf16(self.device) if settings.bf16 is None else settings.bf16
-        network, self.architecture, self.licence = start(settings)
+        self.start = start(settings)
+        network, self.architecture, self.licence = self.start.network, self.start.architecture, self.start.licence
+        self.early_size = min(settings.early_size, self.architecture.size)
         if self.bf16 and self.device.type == "cpu":
             use_own_depthwise(network)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -173,6 +178,8 @@ class _Run:
         """Train to the end of the budget, saving and measuring on the way."""
         if self.step == 0:
             self._whiten()
+            if self.start.measure:
+                measure_ranges(self.network, self._tiles(self.members[:RANGE_PICTURES]), self.device)
             yield self._measured(0.0, _Meter())
         while self.done < 1 and not self.stopped_early:
             self._find_neighbours()
@@ -195,9 +202,9 @@ class _Run:
         end = self.seconds + 60 * (max(0.5, self.minutes / 10) if pause is None else pause)
         saved = self.seconds
         while True:
-            size = settings.early_size if self.done < 0.7 else self.architecture.size
+            size = self.early_size if self.done < 0.7 else self.architecture.size
             with closing(self.batches.stream(self.step, size, settings.threads)) as stream:
-                while size == (settings.early_size if self.done < 0.7 else self.architecture.size):
+                while size == (self.early_size if self.done < 0.7 else self.architecture.size):
                     began = time.perf_counter()
                     batch = next(stream)
                     waited = time.perf_counter() - began
@@ -337,6 +344,7 @@ class _Run:
         return {
             "loss": self.settings.loss, "distance": self.loss.distance,
             "init": Path(self.settings.init or "default").name,
+            "precision": self.architecture.precision, "size": self.architecture.size,
             "pictures": len(self.members), "step": self.step, "minutes": round(self.seconds / 60, 1),
             "stopped early": self.stopped_early, "bf16": self.bf16, "device": self.settings.device,
             "waited for edits": round(self.waited / max(self.seconds, 1e-9), 3),
@@ -349,13 +357,18 @@ class _Run:
 
     def _embed_members(self, function: Callable[[Tensor], Tensor], size: int) -> Descriptors:
         """Return what a function of tiles says of all training pictures, a batch at a time."""
-        batches = [self.members[i : i + EMBED_BATCH] for i in range(0, len(self.members), EMBED_BATCH)]
-        tiles = (np.stack([squeeze(self.pictures.pixels[i], size) for i in batch]) for batch in batches)
+        tiles = self._tiles(self.members, size)
         return np.concatenate([embed_tiles(function, batch, self.device) for batch in tiles])
+
+    def _tiles(self, members: list[int], size: int | None = None) -> Iterator[Pixels]:
+        """Yield the tiles of pictures, of the architecture's size without another, a batch at a time."""
+        for first in range(0, len(members), EMBED_BATCH):
+            batch = members[first : first + EMBED_BATCH]
+            yield np.stack([squeeze(self.pictures.pixels[i], size or self.architecture.size) for i in batch])
 
     def _find_neighbours(self) -> None:
         """Find the nearest neighbours of every training picture, as the network sees them now."""
-        vectors = self._embed_members(self.network, self.settings.early_size)
+        vectors = self._embed_members(self.network, self.early_size)
         self.batches.neighbours = nearest_neighbours(vectors, NEIGHBOURS, np.array(self.members), self.relations)
 
     def _whiten(self) -> None:

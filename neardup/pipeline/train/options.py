@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neardup.pipeline.embed.checkpoint import Architecture
+from neardup.pipeline.embed.checkpoint import Architecture, Precision
 from neardup.pipeline.train.losses import Distance, LossName, Mining
 
 
@@ -20,6 +20,8 @@ class TrainSettings:
             network (.pth): then the head starts from PCA-whitening.
         licence: of the start weights; a checkpoint brings its own.
         architecture: of the network that a state dict starts; a checkpoint brings its own.
+        precision: "int8" makes the network round to 8-bit integers, with ranges measured before the first step; that of
+            the start without it. size: of the tiles, a multiple of 32; that of the start without it.
         loss: see `losses`. distance, margin: the loss's own without them; only contrastive and triplet have a margin.
             mining: of triplets. temperature, spread: of infonce.
         memory: descriptors of earlier batches that serve as negatives and positives, 0 for none.
@@ -30,7 +32,8 @@ class TrainSettings:
         patience: measurements in a row without gain after which the run ends before its budget; 0 for never.
         batch: pictures per batch. learning_rate: AdamW's highest, after a warm-up of 100 steps or a tenth of the
             budget; it falls as a cosine.
-        early_size: of the tiles in the first 70 % of the budget (the rest is at the architecture's size).
+        early_size: of the tiles in the first 70 % of the budget, or the architecture's size (that of the rest), where
+            that is less.
         frozen: leading blocks of the trunk that are not trained.
         held_out: pictures that are not trained on but measured with. background: descriptors kept in the checkpoint.
         evaluate_minutes: between measurements; a tenth of the budget without it, at least half a minute.
@@ -45,6 +48,8 @@ class TrainSettings:
     init: str | Path | None = None
     licence: str = ""
     architecture: Architecture = field(default_factory=Architecture)
+    precision: Precision | None = None
+    size: int | None = None
     loss: LossName = "infonce"
     distance: Distance | None = None
     margin: float | None = None

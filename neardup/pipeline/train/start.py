@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
+from neardup.pipeline.embed.convolutions import to_int8
 from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms, load_network
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.train.options import TrainSettings
@@ -20,8 +22,39 @@ def find_state_dict(settings: TrainSettings) -> Path | None:
     return path if path.suffix in (".pth", ".pt") else None
 
 
-def start(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
-    """Return the network to start from, its architecture and the licence of its weights."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What training begins with.
+
+    Attributes:
+        licence: of the weights. measure: whether the network's ranges are still to be measured.
+    """
+
+    network: Siamese
+    architecture: Architecture
+    licence: str
+    measure: bool
+
+
+def start(settings: TrainSettings) -> Start:
+    """Return the network to start from, of the precision and size that are asked for.
+
+    Raises:
+        ConfigError: unusable start weights, a size that is no multiple of 32, or a precision that cannot be had.
+    """
+    network, before, licence = _read(settings)
+    size, precision = settings.size or before.size, settings.precision or before.precision
+    if size < 32 or size % 32:
+        raise ConfigError(f"size is {size}, expected a multiple of 32")
+    if precision == "float" and before.precision == "int8":
+        raise ConfigError("precision is 'float', and the start weights are of int8; start from those they came from")
+    measure = precision != before.precision
+    if measure:
+        to_int8(network.trunk)
+    return Start(network, replace(before, size=size, precision=precision), licence, measure)
+
+
+def _read(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
     path = find_state_dict(settings)
     if path is None:
         checkpoint = load_checkpoint(settings.init or "default")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -57,10 +58,27 @@ def test_calibration_and_background_do_not_change_the_space(checkpoint: Checkpoi
         {"architecture": Architecture(dimension=2, size=96)},
         {"architecture": Architecture(dimension=2, size=64, padding="torchvision")},
         {"architecture": Architecture(dimension=2, size=64, mean=(0.4, 0.5, 0.5))},
+        {"architecture": Architecture(dimension=2, size=64, precision="int8")},
     ],
 )
-def test_weights_and_preprocessing_change_the_space(checkpoint: Checkpoint, changes: dict[str, object]) -> None:
+def test_weights_preprocessing_and_precision_change_the_space(
+    checkpoint: Checkpoint, changes: dict[str, object]
+) -> None:
     assert replace(checkpoint, **changes).space != checkpoint.space  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_of_before_there_were_precisions_is_float_and_keeps_its_space(tmp_path: Path) -> None:
+    architecture = {"trunk": "resnet18", "dimension": 2, "size": 64, "mean": [0, 0, 0], "std": [1, 1, 1],
+                    "padding": "torchvision"}  # fmt: skip
+    metadata = {"format": "neardup-1", "architecture": json.dumps(architecture), "licence": "", "training": "{}",
+                "calibration": "{}"}  # fmt: skip
+    weight = np.arange(4, dtype=np.float16)
+    save_file({"background": np.zeros((1, 2), np.float16), "w": weight}, tmp_path / "m.st", metadata)
+    old = load_checkpoint(tmp_path / "m.st")
+    assert old.architecture.precision == "float"
+    digest = hashlib.sha256(json.dumps(["float", architecture], sort_keys=True).encode())
+    digest.update(b"w<f2(4,)" + weight.tobytes())
+    assert old.space == digest.hexdigest()[:12]
 
 
 def test_a_background_of_another_dimension_is_not_written(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -99,7 +117,7 @@ def test_a_foreign_safetensors_file_is_a_config_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("trunk", None), ("size", 100), ("padding", "valid"), ("surprise", 1), ("mean", 3)],
+    [("trunk", None), ("size", 100), ("padding", "valid"), ("surprise", 1), ("mean", 3), ("precision", "int4")],
 )
 def test_unusable_metadata_is_a_config_error(tmp_path: Path, field: str, value: object) -> None:
     architecture = {"trunk": "resnet18", "dimension": 2, "size": 64, "mean": [0, 0, 0], "std": [1, 1, 1],

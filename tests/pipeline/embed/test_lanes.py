@@ -12,7 +12,7 @@ from torch import Tensor
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.lanes import Lanes
 from neardup.pipeline.embed.network import load_network
-from neardup.pipeline.embed.torch_engine import TorchEmbedder, in_bfloat16
+from neardup.pipeline.embed.torch_engine import TorchEmbedder, in_16_bits
 from neardup.pipeline.types import Pixels
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_bfloat16_lanes_agree_with_float32(checkpoint: Checkpoint) -> None:
     tiles = rough.repeat(16, axis=1).repeat(16, axis=2)
     exact = TorchEmbedder(checkpoint, "cpu", 1).embed(tiles).vectors
     network = load_network(checkpoint).requires_grad_(False)
-    vectors, _ = Lanes(in_bfloat16(network), CPU, size, dimension, 2, 2).run(tiles, lambda: None)
+    vectors, _ = Lanes(in_16_bits(network, torch.bfloat16), CPU, size, dimension, 2, 2).run(tiles, lambda: None)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert (vectors * exact).sum(axis=1).min() >= 0.99
 
@@ -129,4 +129,4 @@ def test_weights_rounded_beforehand_change_nothing(checkpoint: Checkpoint) -> No
     network = load_network(checkpoint).requires_grad_(False)
     with torch.autocast("cpu", torch.bfloat16):
         expected = network(tiles)
-    torch.testing.assert_close(in_bfloat16(network)(tiles), expected)
+    torch.testing.assert_close(in_16_bits(network, torch.bfloat16)(tiles), expected)

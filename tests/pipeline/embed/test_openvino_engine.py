@@ -39,7 +39,7 @@ def tiles(checkpoint: Checkpoint) -> Pixels:
 
 def test_the_converted_network_is_cached_and_comes_back(checkpoint: Checkpoint, tiles: Pixels, tmp_path: Path) -> None:
     first = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles).vectors
-    (cached,) = tmp_path.iterdir()
+    (cached,) = tmp_path.glob("*.bin")
     assert cached.name.startswith(checkpoint.space)
     written = cached.stat().st_mtime_ns
     np.testing.assert_array_equal(OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles).vectors, first)
@@ -48,7 +48,7 @@ def test_the_converted_network_is_cached_and_comes_back(checkpoint: Checkpoint, 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "one bit"])
 def test_a_torn_cache_is_made_anew(checkpoint: Checkpoint, cache: Path, tmp_path: Path, damage: str) -> None:
-    (good,) = cache.iterdir()
+    (good,) = cache.glob("*.bin")
     whole = good.read_bytes()
     torn = {"empty": b"", "short": whole[:-100], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}[damage]
     (tmp_path / good.name).write_bytes(torn)

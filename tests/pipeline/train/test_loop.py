@@ -174,6 +174,29 @@ def test_training_in_bfloat16_learns_nearly_the_same_as_in_float32(settings: Tra
     assert (high.training["bf16"], low.training["bf16"]) == (False, True)
 
 
+def test_a_trained_checkpoint_learns_to_live_with_int8_at_another_size(settings: TrainSettings, tmp_path: Path) -> None:
+    train(replace(settings, steps=1, output=tmp_path / "one.safetensors"))
+    told: list[Progress] = []
+    rounded = replace(settings, init=tmp_path / "one.safetensors", precision="int8", size=96, steps=3)
+    checkpoint = train(rounded, told.append).checkpoint
+    assert checkpoint.architecture == replace(settings.architecture, precision="int8", size=96)
+    ranges = [value for key, value in checkpoint.weights.items() if key.endswith("quantise.range")]
+    assert len(ranges) == sum(key.endswith("weight") and value.ndim == 4 for key, value in checkpoint.weights.items())
+    assert all(low <= 0 <= high and low < high for low, high in ranges)
+    assert told[0].quality is not None
+    again = train(replace(rounded, init=settings.output, precision=None, size=None, output=tmp_path / "two.st"))
+    assert again.checkpoint.architecture == checkpoint.architecture
+    assert all((again.checkpoint.weights[key] == checkpoint.weights[key]).all() for key in checkpoint.weights
+               if key.endswith("quantise.range"))  # fmt: skip
+    with pytest.raises(ConfigError, match="start from those they came from"):
+        train(replace(rounded, init=settings.output, precision="float"))
+
+
+def test_a_size_that_is_no_multiple_of_32_is_refused(settings: TrainSettings) -> None:
+    with pytest.raises(ConfigError, match="size is 100, expected a multiple of 32"):
+        train(replace(settings, size=100))
+
+
 def test_training_ends_early_when_nothing_is_gained_and_keeps_the_best(settings: TrainSettings) -> None:
     reports: list[Progress] = []
     # A rate of zero: what is measured first stays the best.
