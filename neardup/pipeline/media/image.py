@@ -6,15 +6,16 @@ warns where ours decides.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import pillow_heif.options
+from blake3 import blake3
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -31,10 +32,12 @@ from pillow_heif.as_plugin import HeifImageFile
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
-from neardup.pipeline.media.identify import Format, identify
+from neardup.pipeline.media.identify import JPEG, Format, identify
+from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
 DEFAULT_LIMITS = Limits()
@@ -69,19 +72,20 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: 
     Raises:
         InvalidFrame: the content is broken, cut off or beyond the limits.
     """
-    digest = hashlib.sha256()
+    digest = blake3()
     with decoding(format, lambda: ends_early(format, io.BytesIO(data))):
-        picture = open_plugin(data, format, limits)
-        with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
-            width, height, scale = _load(picture, size)
-            turn = orientation(picture.info.get("exif") or b"")
-            digest.update(b"%d %d %d %d " % (width, height, scale, turn))
-            rgb, factor = _reduce(picture, size, lambda strip: digest.update(strip.data))
-    shrunk = scale * factor
-    tile = squeeze(rgb, size, (height / shrunk, width / shrunk))
+        found = _decode_plain(data, size, limits) if format == JPEG else None
+        if found is not None:
+            digest.update(found.rgb.data)
+        else:
+            found = _decode(data, format, size, limits, lambda strip: digest.update(strip.data))
+    width, height, turn = found.width, found.height, found.orientation
+    digest.update(b"%d %d %d %d" % (width, height, found.scale, turn))
+    shrunk = found.scale * found.factor
+    tile = squeeze(found.rgb, size, (height / shrunk, width / shrunk))
     frame = Frame(pts=0.0, tile=upright(tile, turn))
     if preview is not None:
-        preview.take(upright(rgb, turn))
+        preview.take(upright(found.rgb, turn))
     if turn >= SIDEWAYS:
         width, height = height, width
     return Media(
@@ -90,7 +94,7 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: 
         width=width,
         height=height,
         seconds=0.0,
-        pixels_digest=digest.digest()[:16],
+        pixels_digest=digest.digest(16),
         frames=iter((frame,)),
     )
 
@@ -107,14 +111,10 @@ def thumbnail(data: bytes, max_side: int, limits: Limits = DEFAULT_LIMITS) -> Pi
     if format is None or format.kind is not Kind.IMAGE:
         raise InvalidFrame(Reason.FORMAT, "no image format that is read here")
     with decoding(format, lambda: ends_early(format, io.BytesIO(data))):
-        picture = open_plugin(data, format, limits)
-        with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
-            _load(picture, max_side)
-            turn = orientation(picture.info.get("exif") or b"")
-            rgb, _factor = _reduce(picture, max_side, lambda _strip: None)
-    small = Image.fromarray(rgb)
+        found = _decode(data, format, max_side, limits, lambda _strip: None)
+    small = Image.fromarray(found.rgb)
     small.thumbnail((max_side, max_side))
-    return upright(np.asarray(small), turn)
+    return upright(np.asarray(small), found.orientation)
 
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:
@@ -130,6 +130,48 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
         raise InvalidFrame(Reason.BOMB, f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
     if width * height <= 0:
         raise InvalidFrame(Reason.DECODE, f"{width} × {height} pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A picture as it is stored.
+
+    Attributes:
+        width, height: at full scale, before `orientation`, 1 to 8.
+        scale: denominator of the scale that it was decoded at. factor: it was shrunk by since then.
+        rgb: uint8 (h, w, 3).
+    """
+
+    width: int
+    height: int
+    orientation: int
+    scale: int
+    factor: int
+    rgb: Pixels
+
+
+def _decode_plain(data: bytes, side: int, limits: Limits) -> _Decoded | None:
+    """Decode a plain JPEG the fast way, to the same pixels as `_decode`; None if that cannot do it."""
+    header = read_plain_jpeg(data)
+    if header is None:
+        return None
+    width, height = header.width, header.height
+    check_pixels(width, height, limits)
+    scale = next((scale for scale in (8, 4, 2) if min(width, height) >= scale * side), 1)
+    if min(width, height) // scale >= 4 * side or width * height > _LARGE_PIXELS:
+        return None
+    rgb = decode_plain(data, header, scale)
+    return None if rgb is None else _Decoded(width, height, header.orientation, scale, 1, rgb)
+
+
+def _decode(data: bytes, format: Format, side: int, limits: Limits, seen: Callable[[Pixels], object]) -> _Decoded:
+    """Decode any picture at no more resolution than `side` needs; `seen` is called with each strip of it."""
+    picture = open_plugin(data, format, limits)
+    with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
+        width, height, scale = _load(picture, side)
+        turn = orientation(picture.info.get("exif") or b"")
+        rgb, factor = _reduce(picture, side, seen)
+    return _Decoded(width, height, turn, scale, factor, rgb)
 
 
 def _load(picture: ImageFile.ImageFile, side: int) -> tuple[int, int, int]:

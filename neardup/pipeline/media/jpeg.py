@@ -27,13 +27,22 @@ class PlainJpeg:
 
     Attributes:
         width, height: as stored, before `orientation`, 1 to 8.
-        digest: 16 bytes of everything but metadata: equal files but for those decode to the same pixels.
+        parts: everything but metadata, in order.
     """
 
     width: int
     height: int
     orientation: int
-    digest: bytes
+    parts: tuple[memoryview, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes of everything but metadata: equal files but for those decode to the same pixels."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(part)
+        digest.update(b"%d" % self.orientation)
+        return digest.digest()[:16]
 
 
 def read_plain_jpeg(data: bytes) -> PlainJpeg | None:
@@ -47,7 +56,8 @@ def read_plain_jpeg(data: bytes) -> PlainJpeg | None:
 def _read(data: bytes) -> PlainJpeg | None:
     if data[:2] != b"\xff\xd8":
         return None
-    digest, exif, frame = hashlib.sha256(), b"", b""
+    view, exif, frame = memoryview(data), b"", b""
+    parts: list[memoryview] = []
     at = 2
     for _ in range(_MOST_SEGMENTS):
         if data[at] != 0xFF:
@@ -64,24 +74,16 @@ def _read(data: bytes) -> PlainJpeg | None:
         elif marker == _EXIF and body.startswith(b"Exif\x00\x00"):
             exif += body[6:] if exif else body
         elif marker == _SCAN:
-            return _plain(data, at, frame, exif, digest) if body[0] == frame[5] else None
+            if body[0] != frame[5] or not _is_plain(frame):
+                return None
+            height, width = frame[1] << 8 | frame[2], frame[3] << 8 | frame[4]
+            return PlainJpeg(width, height, orientation(exif), (*parts, view[at:]))
         elif marker not in _TABLES and marker not in _APPLICATION and marker != _COMMENT:
             return None
         if marker == _ADOBE or (marker not in _APPLICATION[1:] and marker != _COMMENT):
-            digest.update(data[at:end])
+            parts.append(view[at:end])
         at = end
     return None
-
-
-def _plain(data: bytes, scan: int, frame: bytes, exif: bytes, digest: hashlib._Hash) -> PlainJpeg | None:
-    """Return what was found before the scan, if it is plain."""
-    if not _is_plain(frame):
-        return None
-    turn = orientation(exif)
-    digest.update(memoryview(data)[scan:])
-    digest.update(b"%d" % turn)
-    height, width = frame[1] << 8 | frame[2], frame[3] << 8 | frame[4]
-    return PlainJpeg(width, height, turn, digest.digest()[:16])
 
 
 def _is_plain(frame: bytes) -> bool:

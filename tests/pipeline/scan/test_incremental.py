@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,3 +253,13 @@ def test_result_is_that_of_a_fresh_scan(
         assert same(kept, scan_folder(folder))
         assert same(kept, scan_folder(folder, root / "index", make=refuse))
     shutil.rmtree(root)
+
+
+def test_what_an_earlier_format_described_is_described_anew(folder: Path, index: Path) -> None:
+    before = scan_folder(folder, index)
+    with closing(Catalog(index, "s")) as catalog:
+        catalog.set_meta("format", b"1")
+        catalog.commit()
+    after = scan_folder(folder, index)
+    assert same(before, after)
+    assert after.embedded == 3
