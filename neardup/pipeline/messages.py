@@ -23,7 +23,10 @@ from neardup.pipeline.changes import (
     ReferenceChanged,
     Reviewed,
 )
-from neardup.pipeline.types import Decision, Descriptors, Embedded, Exact, Hashes, Kind, Span
+from neardup.pipeline.types import Box, Boxes, Decision, Descriptors, Embedded, Exact, Hashes, Kind, Span
+
+FULL = 65535
+"""A whole side of a picture in `Described.boxes`."""
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit_defaults=True):
@@ -45,6 +48,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         pts: seconds, one for each of the n descriptors.
         vectors: float16 little-endian, n × d, row by row.
         hashes: n × 32 bytes. detail: n bytes.
+        boxes: which part of the upright picture each descriptor shows, see `pack_boxes`; b"" if all show all of it.
         thumbnail: where the blob store has a small JPEG of the item, below the store's own URL; "" if there is none.
             With part 0 only.
     """
@@ -68,6 +72,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     vectors: bytes = b""
     hashes: bytes = b""
     detail: bytes = b""
+    boxes: bytes = b""
     thumbnail: str = ""
 
     def embedded(self) -> Embedded:
@@ -91,6 +96,22 @@ def pack_hashes(hashes: Hashes) -> bytes:
     return np.ascontiguousarray(hashes).tobytes()
 
 
+def pack_boxes(boxes: Sequence[Box | None]) -> bytes:
+    """Return left, top, right and bottom of each box in 65535ths, uint16 little-endian; b"" if there is none."""
+    if not any(boxes):
+        return b""
+    shares = np.array([box or (0.0, 0.0, 1.0, 1.0) for box in boxes])
+    packed: bytes = np.rint(shares * FULL).astype("<u2").tobytes()
+    return packed
+
+
+def unpack_boxes(boxes: bytes, count: int) -> Boxes:
+    """Return what `pack_boxes` made of `count` boxes."""
+    if not boxes:
+        return np.tile(np.array([0, 0, FULL, FULL], dtype=np.uint16), (count, 1))
+    return np.frombuffer(boxes, dtype="<u2").reshape(count, 4)
+
+
 def join_parts(parts: Sequence[Described]) -> Described:
     """Return the parts of one item, in order, as one record."""
     return msgspec.structs.replace(
@@ -100,6 +121,7 @@ def join_parts(parts: Sequence[Described]) -> Described:
         vectors=b"".join(part.vectors for part in parts),
         hashes=b"".join(part.hashes for part in parts),
         detail=b"".join(part.detail for part in parts),
+        boxes=b"".join(part.boxes for part in parts),
     )
 
 
@@ -138,8 +160,9 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
         distance: squared Euclidean distance of the closest pair of descriptors, 0 to 4.
         evidence: what the decision was taken on; higher is more alike.
         probability: that the two show the same picture, after calibration, 0 to 1.
-        whole: both items as a whole; otherwise only the spans match.
+        whole: both items as a whole; otherwise only the spans match, or the boxes.
         spans: matched stretches, in seconds; empty between two images.
+        query_box, reference_box: the part of each picture that matches; None is all of it.
         identical_to: id of the item with the same bytes or pixels: the reference or one of its members; "" if none.
     """
 
@@ -155,6 +178,8 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     action: Action = Action.FLAG
     silenced: bool = False
+    query_box: Box | None = None
+    reference_box: Box | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):

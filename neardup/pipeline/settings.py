@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
     threads: int = Field(0, ge=0, le=1024, description="decoding threads; 0 is one per core")
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
+    regions: Literal["none", "boxes", "grid"] = Field(
+        "boxes", description="which parts of an image are compared, too: pictures within it, fixed parts, or none"
+    )
     sample_fps: float = Field(2.0, gt=0.0, le=60.0, description="frames per second sampled from a video")
     max_bytes: int = Field(Limits().max_bytes, gt=0, description="largest image file, in bytes")
     max_video_bytes: int = Field(Limits().max_video_bytes, gt=0, description="largest video file, in bytes")

@@ -23,6 +23,10 @@ Hashes: TypeAlias = npt.NDArray[np.uint8]
 """(n, 32): the 256 bits of the DCT hash, packed."""
 Ids: TypeAlias = npt.NDArray[np.int64]
 """(n,) row ids."""
+Boxes: TypeAlias = npt.NDArray[np.uint16]
+"""(n, 4): left, top, right and bottom of parts of pictures, in 65535ths."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""A part of a picture: left, top, right and bottom as shares, 0 to 1, of the upright picture's width and height."""
 
 
 class Kind(str, Enum):
@@ -57,10 +61,12 @@ class Frame:
     Attributes:
         pts: seconds from the start of the item; 0.0 for an image.
         tile: uint8 (size, size, 3), RGB, upright.
+        box: the part of the picture that the tile shows; None is all of it.
     """
 
     pts: float
     tile: Pixels
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Media:
     """An opened image or video.
 
     Attributes:
-        kind: an image has one frame.
+        kind: an image has one frame, and one more for each region in it that looks like a picture of its own.
         format: short lower-case name of the container or image format ("jpeg", "mp4", "gif").
         width, height: pixels of the upright picture as a person sees it (after EXIF orientation and rotation flag).
         seconds: duration of a video as far as the container knows it, else 0.0; always 0.0 for an image.

@@ -22,6 +22,7 @@ from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.messages import Described
 from neardup.pipeline.telemetry import BATCH_FRAMES, FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Limits, Media
@@ -92,6 +93,7 @@ class Describer(Generic[S]):
         thumbnail_side: longest side of thumbnails, 0 for none.
         writers: threads that store thumbnails; 0 lets the decoding threads do it.
         jpegs: a GPU's decoder, for which threads wait; so there should be many.
+        regions: see `open_media`.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Describer(Generic[S]):
         thumbnail_side: int = 0,
         writers: int = 0,
         jpegs: GpuJpegs | None = None,
+        regions: Mode = "none",
     ) -> None:
         self._embedder = embedder
         self._limits = limits
@@ -113,6 +116,7 @@ class Describer(Generic[S]):
         self._wait_seconds = wait_seconds
         self._thumbnail_side = thumbnail_side
         self._jpegs = jpegs
+        self._regions = regions
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._pieces: queue.Queue[_Piece[S]] = queue.Queue(maxsize=4 * batch)
         self._stopped = threading.Event()
@@ -223,7 +227,13 @@ class Describer(Generic[S]):
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
         with STAGE_SECONDS.labels("decode").time(), job.source.opened() as fetched:
             media = open_media(
-                fetched.source, self._embedder.size, self._limits, self._sample_fps, preview, self._jpegs
+                fetched.source,
+                self._embedder.size,
+                self._limits,
+                self._sample_fps,
+                preview,
+                self._jpegs,
+                self._regions,
             )
             job.source.check(media)
             last, count = None, 0

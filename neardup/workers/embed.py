@@ -104,6 +104,7 @@ class EmbedWorker:
             settings.thumbnail_side,
             0 if self._blobs.local else _WRITERS,
             jpegs,
+            settings.regions,
         )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))

@@ -10,8 +10,8 @@ import numpy as np
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
-from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
-from neardup.pipeline.types import Frame, Media
+from neardup.pipeline.messages import Described, pack_boxes, pack_hashes, pack_vectors
+from neardup.pipeline.types import Box, Frame, Media
 
 logger = logging.getLogger(__name__)
 MAX_DESCRIPTORS_PER_PART = 256
@@ -29,6 +29,7 @@ class Description:
     vectors: list[bytes] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
     detail: list[int] = field(default_factory=list)
+    boxes: list[Box | None] = field(default_factory=list)
     error: InvalidFrame | None = None
 
     def parts(self, media: Media, sha256: bytes, thumbnail: str = "") -> list[Described]:
@@ -51,6 +52,7 @@ class Description:
                 vectors=b"".join(self.vectors[part]),
                 hashes=b"".join(self.hashes[part]),
                 detail=bytes(self.detail[part]),
+                boxes=pack_boxes(self.boxes[part]),
                 thumbnail="" if parts else thumbnail,
             )
             parts.append(record)
@@ -73,6 +75,7 @@ def embed(embedder: Embedder, batch: Batch) -> None:
         item.vectors.append(vectors[row * width : (row + 1) * width])
         item.hashes.append(hashes[row * bits : (row + 1) * bits])
         item.detail.append(detail)
+        item.boxes.append(frame.box)
 
 
 def embed_each(embedder: Embedder, batch: Batch) -> None:

@@ -62,12 +62,12 @@ class Comparer:
         sides = self._tables.pictures(q), self._tables.pictures(r)
         frame, other, distance, strength = near(self._evidence, *sides, floor, CANDIDATES)
         speak = speaks[q[frame]] & speaks[r[other]]
-        if not both_images:
+        if not both_images or speak.any():
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
         pairs = Pairs(frame, r[other], distance, strength)
         outcome = self._compare(self._tables.side(query), self._tables.side(reference), pairs, (frame, other))
         # Two blank pages have a distance; that they are close says nothing.
-        return outcome if speak.all() else replace(outcome, judgement=DISTINCT)
+        return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
 
     def with_heads(self, pairs: Pairs) -> Pairs:
         """Leave out references that are no heads, or no more."""
@@ -115,7 +115,8 @@ class Comparer:
 
     def _itself(self, item: Item) -> Outcome:
         """Return how an item matches another with the same content."""
-        background = self._tables.rows.background[self._tables.rows_of(item)]
+        rows = self._tables.rows_of(item)
+        background = self._tables.rows.background[rows if item.kind is Kind.VIDEO else rows[:1]]
         nothing = np.zeros_like(background)
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
         mean = float(evidence.mean()) if evidence.size else 0.0
@@ -143,6 +144,8 @@ def matched(reference: Item, outcome: Outcome) -> Matched:
         probability=outcome.judgement.probability,
         whole=outcome.whole,
         spans=outcome.spans,
+        query_box=outcome.query_box,
+        reference_box=outcome.reference_box,
     )
 
 

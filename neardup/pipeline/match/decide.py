@@ -1,8 +1,9 @@
 """From pairs of similar descriptors to matches and a decision. Pure functions over one query item.
 
-An image and an image match as a whole. A video and a video match by segments, and as a whole where the segments cover
-nearly all of both. An image and a frame of a video match for the run of frames that show it. Whatever several frames
-could have matched by chance is asked for more evidence: n frames are n chances.
+An image and an image match as a whole, or a part of one shows what the other does. A video and a video match by
+segments, and as a whole where the segments cover nearly all of both. An image and a frame of a video match for the run
+of frames that show it. Whatever several frames, or parts, could have matched by chance is asked for more evidence: n
+frames are n chances.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import numpy.typing as npt
 from neardup.pipeline.match.calibration import Calibration, Thresholds
 from neardup.pipeline.match.evidence import Evidence, Floats
 from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, find_segments
-from neardup.pipeline.types import Decision, Ids, Kind, Span
+from neardup.pipeline.messages import FULL
+from neardup.pipeline.types import Box, Boxes, Decision, Ids, Kind, Span
 
 WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
+WHOLE_AREA = 0.7
+"""Share of a picture from which a part of it stands for the whole. Of two that match, one must: what two pictures have
+in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 
 
@@ -49,6 +54,8 @@ class Outcome:
     whole: bool
     spans: tuple[Span, ...] = ()
     segments: tuple[Segment, ...] = ()
+    query_box: Box | None = None
+    reference_box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +64,32 @@ class Side:
 
     Attributes:
         running: a live video that goes on, of which nothing is a copy as a whole.
+        boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
     """
 
     kind: Kind
     track: Callable[[], Track]
     running: bool = False
+    boxes: Boxes | None = None
+
+    @property
+    def count(self) -> int:
+        """How many descriptors an image has."""
+        return 1 if self.boxes is None else len(self.boxes)
+
+    def areas(self, frames: Ids) -> npt.NDArray[np.float64]:
+        """Return the share of an image that each of these descriptors of it shows."""
+        if self.boxes is None:
+            return np.ones(len(frames))
+        sides = self.boxes[frames].astype(np.float64) / FULL
+        return np.asarray(np.prod(sides[:, 2:] - sides[:, :2], axis=1))
+
+    def box(self, frame: int) -> Box | None:
+        """Return the part of an image that a descriptor shows, None for all of it."""
+        if self.boxes is None:
+            return None
+        left, top, right, bottom = (round(side / FULL, 4) for side in self.boxes[frame].tolist())
+        return None if (left, top, right, bottom) == (0.0, 0.0, 1.0, 1.0) else (left, top, right, bottom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +101,7 @@ class Judgement:
 
 
 DISTINCT = Judgement(Decision.DISTINCT, 0.0)
+_NOTHING = Outcome(DISTINCT, 4.0, 0.0, whole=False)
 
 
 class Judge:
@@ -125,22 +154,43 @@ def compare_items(
         references: m, descriptors that the query was compared with.
     """
     if len(pairs.query) == 0:
-        return Outcome(DISTINCT, 4.0, 0.0, whole=False)
+        return _NOTHING
+    if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
+        return _compare_images(query, reference, pairs, frames, judge, references)
     best = int(np.argmax(pairs.evidence))
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
-    if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
-        return Outcome(judge.judge(evidence, references), distance, evidence, whole=True)
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
         outcome = _compare_videos(query.track(), reference.track(), votes, distance, rule, judge, references)
         return replace(outcome, whole=outcome.whole and not reference.running)
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
-    chances = references * (len(track.pts) if video is query else 1)
+    chances = references * (len(track.pts) if video is query else query.count)
     least = judge.thresholds(chances).min_unsure
     start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
-    return Outcome(judge.judge(evidence, chances), distance, evidence, whole=False, spans=(span,))
+    boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
+    return Outcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
+
+
+def _compare_images(
+    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], judge: Judge, references: int
+) -> Outcome:
+    """Compare two images: as wholes where that decides as much, else by the best part."""
+    areas = query.areas(frames[0]), reference.areas(frames[1])
+    whole = np.minimum(*areas) >= WHOLE_AREA
+    outcomes = []
+    for kind in (whole, (np.maximum(*areas) >= WHOLE_AREA) & ~whole):
+        places = np.flatnonzero(kind)
+        if not len(places):
+            continue
+        best = int(places[np.argmax(pairs.evidence[places])])
+        evidence, frame, other = float(pairs.evidence[best]), int(frames[0][best]), int(frames[1][best])
+        # Each part is one more chance to match; the whole has those that it had without parts.
+        judgement = judge.judge(evidence, references * (query.count if frame else 1))
+        boxes = query.box(frame), reference.box(other)
+        outcomes.append(Outcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
+    return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
 
 
 def _compare_videos(

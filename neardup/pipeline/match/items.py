@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.shards import Shards
-from neardup.pipeline.types import Hashes, Ids, Kind
+from neardup.pipeline.types import Boxes, Hashes, Ids, Kind
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ class Rows:
         frame: place of the descriptor within its item.
         pts: seconds from the start of the item.
         hash: DCT hash, (rows, 32).
+        box: the part of the picture that the descriptor shows, (rows, 4); see `Described.boxes`.
         speaks: whether there is enough in the picture to recognise it by.
         searched: whether the index holds it while its item is a head: most that speak.
         background: mean similarity to the background set, see `evidence`.
@@ -154,6 +155,7 @@ class Rows:
         self.frame: Ids = np.zeros(0, dtype=np.int64)
         self.pts: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)
         self.hash: Hashes = np.zeros((0, 32), dtype=np.uint8)
+        self.box: Boxes = np.zeros((0, 4), dtype=np.uint16)
         self.speaks: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.searched: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.background: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)

@@ -9,7 +9,7 @@ import msgspec
 from neardup.pipeline.match.decide import RANK
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Matched, join_parts
-from neardup.pipeline.types import Decision, Exact, Span
+from neardup.pipeline.types import Box, Decision, Exact, Span
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     probability: float
     whole: bool
     spans: tuple[Span, ...] = ()
+    query_box: Box | None = None
+    reference_box: Box | None = None
 
 
 NOTHING = Matched(
@@ -52,6 +54,8 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
         probability=(forth.probability + back.probability) / 2.0,
         whole=forth.whole,
         spans=forth.spans,
+        query_box=forth.query_box,
+        reference_box=forth.reference_box,
     )
 
 

@@ -59,7 +59,7 @@ class UnderWay:
     def begin(self, record: Described, number: int, now_ms: int) -> None:
         """Take in the first part of an item."""
         if not record.last:  # it may have to wait: without its arrays, and not together with what never ends
-            record = msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"")
+            record = msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"", boxes=b"")
             self.by_id = {item_id: one for item_id, one in self.by_id.items() if not _is_given_up(one, now_ms)}
         self.by_id[record.id] = Pending(record, number)
 

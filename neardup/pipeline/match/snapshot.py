@@ -39,7 +39,7 @@ VECTORS = "vectors"
 KEPT = 2
 NOTHING = -1
 """The offset that an empty state stands for."""
-_VERSION = 3
+_VERSION = 4
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
 _IN_USE = "in-use.npy"

@@ -43,8 +43,9 @@ from neardup.pipeline.messages import (
     Replaced,
     Rolling,
     Verdict,
+    unpack_boxes,
 )
-from neardup.pipeline.types import Decision, Embedded, Ids, Kind
+from neardup.pipeline.types import Boxes, Decision, Embedded, Ids, Kind
 
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
@@ -176,7 +177,7 @@ class State:
                 shared=self._comparer.sharers(mine, stop - start),
                 seconds=query.seconds,
             )
-            side = Side(query.kind, partial(_same, track))
+            side = Side(query.kind, partial(_same, track), boxes=boxes_of(query))
             found.append(self._comparer.matches(query, side, mine)[:k])
             start = stop
         return found
@@ -352,6 +353,7 @@ class State:
             frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
             pts=np.concatenate([record.pts for record in records]),
             hash=embedded.hashes,
+            box=np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records]),
             speaks=embedded.detail >= MIN_DETAIL,
             searched=embedded.detail >= MIN_DETAIL,
             background=self._evidence.background(embedded.vectors),
@@ -404,6 +406,11 @@ class State:
             self._live.note_copy(match.reference, item.number)
         decision = matches[0].decision if matches else Decision.DISTINCT
         return Verdict(id=item.id, decision=decision, matches=tuple(matches))
+
+
+def boxes_of(query: Described) -> Boxes | None:
+    """Return which parts of an image its descriptors show; None if all show all of it."""
+    return unpack_boxes(query.boxes, len(query.pts)) if query.boxes else None
 
 
 def _same(track: Track) -> Track:

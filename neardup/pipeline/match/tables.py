@@ -140,7 +140,9 @@ class Tables:
 
         # a video is compared with many, an image's frame is not asked for
         once = cache(track) if item.kind is Kind.VIDEO else track
-        return Side(item.kind, once, running=live is not None and live.running)
+        regions = item.kind is Kind.IMAGE and sum(stop - start for start, stop in item.ranges) > 1
+        boxes = self.rows.box[item.rows] if regions else None
+        return Side(item.kind, once, running=live is not None and live.running, boxes=boxes)
 
 
 class _Stored:

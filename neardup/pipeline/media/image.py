@@ -36,6 +36,7 @@ from neardup.pipeline.media.identify import JPEG, Format, identify
 from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
 from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.regions import Mode, cut_regions
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -62,13 +63,16 @@ _large = threading.Lock()
 """Held while a picture of more than _LARGE_PIXELS is decoded: many threads must not add up to many gigabytes."""
 
 
-def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: Preview | None = None) -> Media:
+def open_image(
+    data: bytes, format: Format, size: int, limits: Limits, preview: Preview | None = None, regions: Mode = "none"
+) -> Media:
     """Decode a picture; of several pages or frames, the first.
 
     Args:
         data: the whole file. format: what `identify` says of it.
         size: side of the tile.
         preview: takes the picture.
+        regions: which parts of it become frames of their own.
     Raises:
         InvalidFrame: the content is broken, cut off or beyond the limits.
     """
@@ -82,8 +86,8 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: 
     width, height, turn = found.width, found.height, found.orientation
     digest.update(b"%d %d %d %d" % (width, height, found.scale, turn))
     shrunk = found.scale * found.factor
-    tile = squeeze(found.rgb, size, (height / shrunk, width / shrunk))
-    frame = Frame(pts=0.0, tile=upright(tile, turn))
+    tile = upright(squeeze(found.rgb, size, (height / shrunk, width / shrunk)), turn)
+    frames = (Frame(pts=0.0, tile=tile), *cut_regions(tile, upright(found.rgb, turn), regions))
     if preview is not None:
         preview.take(upright(found.rgb, turn))
     if turn >= SIDEWAYS:
@@ -95,7 +99,7 @@ def open_image(data: bytes, format: Format, size: int, limits: Limits, preview: 
         height=height,
         seconds=0.0,
         pixels_digest=digest.digest(16),
-        frames=iter((frame,)),
+        frames=iter(frames),
     )
 
 

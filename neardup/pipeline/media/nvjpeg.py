@@ -34,6 +34,7 @@ from neardup.pipeline.media.identify import JPEG
 from neardup.pipeline.media.jpeg import PlainJpeg, read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, upright
 from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.regions import Mode, find_regions
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
 logger = logging.getLogger(__name__)
@@ -86,16 +87,19 @@ class GpuJpegs:
         for _ in range(lanes):
             self._lanes.put(self._api.Stream())
 
-    def open(self, data: bytes, size: int, limits: Limits, preview: Preview | None = None) -> Media | None:
+    def open(
+        self, data: bytes, size: int, limits: Limits, preview: Preview | None = None, regions: Mode = "none"
+    ) -> Media | None:
         """Decode a picture as `image.open_image` does, or return None: then the CPU is to decode it.
 
+        So it does where there are regions, which are cut from pixels that stay on the GPU.
         The digest of the pixels is another one than the CPU's: of the compressed picture without its metadata.
 
         Raises:
             PipelineError: the GPU failed, and this process cannot use it any more.
         """
         header = _admit(data, size, limits)
-        if header is None:
+        if header is None or regions == "grid":
             return None
         request = _Request(data, header.width * header.height, size, preview.side if preview else 0)
         with self._lock:
@@ -109,6 +113,9 @@ class GpuJpegs:
         if picture is None:
             return None
         turn = header.orientation
+        tile = upright(picture.tile, turn)
+        if regions == "boxes" and find_regions(tile):
+            return None
         if preview is not None and picture.small is not None:
             preview.take(upright(picture.small, turn))
         sideways = turn >= SIDEWAYS
@@ -119,7 +126,7 @@ class GpuJpegs:
             height=header.width if sideways else header.height,
             seconds=0.0,
             pixels_digest=header.digest,
-            frames=iter((Frame(pts=0.0, tile=upright(picture.tile, turn)),)),
+            frames=iter((Frame(pts=0.0, tile=tile),)),
         )
 
     def _lead(self, lane: Any) -> None:

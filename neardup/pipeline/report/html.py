@@ -20,7 +20,7 @@ from markupsafe import Markup
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import link, visible
 from neardup.pipeline.report.result import File, Group, Match, ScanResult
-from neardup.pipeline.types import Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
 
 MAX_THUMBNAIL_BYTES = 48 * 2**20
 """All thumbnails of a report together; the groups after that come without, and the page says so."""
@@ -70,6 +70,8 @@ class _Match(msgspec.Struct):
     distance: float
     probability: float
     whole: bool
+    box: Box | None
+    reference_box: Box | None
     spans: list[tuple[float, float, float, float]]
     more_spans: int
     pairs: list[_Pair]
@@ -119,6 +121,8 @@ class _Builder:
             distance=round(match.distance, 4),
             probability=round(match.probability, 6),
             whole=match.whole,
+            box=match.query_box,
+            reference_box=match.reference_box,
             spans=spans,  # type: ignore[arg-type]  # four numbers each
             more_spans=max(0, len(match.spans) - MAX_SPANS),
             pairs=[],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from neardup.pipeline.types import Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +35,10 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         file: the copy (the query).
         distance: squared Euclidean distance of the closest descriptors, 0 to 4.
         evidence: what was decided on, higher is more alike. probability: after calibration, 0 to 1.
-        whole: both as a whole; otherwise only the spans match (an excerpt, or a picture that is a frame of a video).
+        whole: both as a whole; otherwise only the spans match (an excerpt, or a picture that is a frame of a video), or
+            the boxes (a picture within another, a cell of a collage).
         spans: matched stretches: query_* in `file`, reference_* in the original; empty between two images.
+        query_box, reference_box: the part that matches of `file` and of the original; None is all of it.
     """
 
     file: File
@@ -47,6 +49,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     probability: float
     whole: bool
     spans: tuple[Span, ...] = ()
+    query_box: Box | None = None
+    reference_box: Box | None = None
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,14 +18,14 @@ import msgspec
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
-from neardup.pipeline.types import Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
 
 SCHEMA = 1
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
 
 COLUMNS = (
     *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
-    *("query_start", "query_end", "reference_start", "reference_end"),
+    *("query_start", "query_end", "reference_start", "reference_end", "query_box", "reference_box"),
     *("kind", "format", "width", "height", "seconds", "bytes", "modified"),
 )
 """Header of duplicates.csv."""
@@ -54,6 +54,8 @@ class _Match(msgspec.Struct, kw_only=True):
     distance: float
     evidence: float
     spans: tuple[Span, ...]
+    query_box: Box | None
+    reference_box: Box | None
 
 
 class _Group(msgspec.Struct, kw_only=True):
@@ -148,7 +150,8 @@ def _rows(groups: Iterable[Group]) -> Iterator[list[object]]:
         original = _path_cell(group.original.path)
         for match in group.matches:
             for times in _times(match):
-                yield [number, original, _path_cell(match.file.path), *_scores(match), *times, *_facts(match.file)]
+                where = (*times, *_parts(match))
+                yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *_facts(match.file)]
 
 
 def _times(match: Match) -> list[tuple[object, ...]]:
@@ -163,6 +166,11 @@ def _scores(match: Match) -> list[object]:
     whole = "yes" if match.whole else "no"
     scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
     return [match.decision.value, match.exact.value, whole, *scores]
+
+
+def _parts(match: Match) -> list[str]:
+    boxes = (match.query_box, match.reference_box)
+    return ["" if box is None else " ".join(f"{share:.4f}" for share in box) for box in boxes]
 
 
 def _facts(file: File) -> list[object]:
@@ -194,6 +202,8 @@ def _match(match: Match) -> _Match:
         distance=round(match.distance, 6),
         evidence=round(match.evidence, 6),
         spans=match.spans,
+        query_box=match.query_box,
+        reference_box=match.reference_box,
     )
 
 

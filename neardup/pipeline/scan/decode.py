@@ -14,6 +14,7 @@ from pathlib import Path
 from neardup.pipeline.embed.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Frame, Limits, Media
 
@@ -63,15 +64,23 @@ class Decoder:
         size: side of the tiles.
         known: hashes of contents that need no decoding.
         handed: where pieces go, a few at a time.
+        regions: see `open_media`.
     """
 
     def __init__(
-        self, size: int, known: Set[bytes], limits: Limits, sample_fps: float, handed: queue.Queue[list[Piece]]
+        self,
+        size: int,
+        known: Set[bytes],
+        limits: Limits,
+        sample_fps: float,
+        handed: queue.Queue[list[Piece]],
+        regions: Mode = "none",
     ) -> None:
         self._size = size
         self._limits = limits
         self._sample_fps = sample_fps
         self._handed = handed
+        self._regions = regions
         self._taken = set(known)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -118,7 +127,7 @@ class Decoder:
             yield Piece(job, end=End(sha256, error=InvalidFrame(Reason.DECODE, detail)))
 
     def _frames(self, job: Job, sha256: bytes, source: bytes | Path) -> Iterator[Piece]:
-        media = open_media(source, self._size, self._limits, self._sample_fps)
+        media = open_media(source, self._size, self._limits, self._sample_fps, regions=self._regions)
         last: Frame | None = None
         for frame in media.frames:
             if last is not None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from neardup.pipeline.embed.description import Description, embed
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.catalog import Content
 from neardup.pipeline.scan.decode import TOGETHER, Decoder, End, Job, Piece
 from neardup.pipeline.scan.walk import Found
@@ -49,6 +50,7 @@ class Describer:
         size: side of the tiles that the embedder takes.
         known: hashes of contents that need no description.
         threads: decoders; the network uses the threads that its engine was made with.
+        regions: see `open_media`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Describer:
         limits: Limits,
         sample_fps: float,
         threads: int,
+        regions: Mode = "none",
     ) -> None:
         self._make_embedder = make_embedder
         self._embedder: Embedder | None = None
@@ -67,7 +70,7 @@ class Describer:
         self._pieces: deque[Piece] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._decoder = Decoder(size, known, limits, sample_fps, self._handed)
+        self._decoder = Decoder(size, known, limits, sample_fps, self._handed, regions)
         self._working = 0
         self._settled: dict[bytes, InvalidFrame | None] = dict.fromkeys(known)
         self._twins: dict[bytes, list[Job]] = {}

@@ -76,7 +76,7 @@ class Follower:
         if sha256 is None:
             return
         content = self._catalog.content(sha256)
-        bare = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", pts=())
+        bare = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", boxes=b"", pts=())
         self.compared[self._next] = Compared(bare, content.format)
         for part in content.parts:
             record = msgspec.structs.replace(part, id=str(self._next), source_offset=self._next)

@@ -85,4 +85,6 @@ def _match(file: File, matched: Matched) -> Match:
         probability=matched.probability,
         whole=matched.whole,
         spans=matched.spans,
+        query_box=matched.query_box,
+        reference_box=matched.reference_box,
     )

@@ -120,6 +120,7 @@ def _follow(
             settings.limits,
             settings.sample_fps,
             settings.worker_threads,
+            settings.regions,
         )
         todo = [file for file in plan.files if file.absolute in plan.todo]
         with closing(_kept(describer.describe(todo), catalog, plan.known)) as batches:
@@ -160,7 +161,8 @@ def _fingerprint(
 ) -> bytes:
     """Return a hash of everything that the result depends on."""
     digest = hashlib.sha256()
-    for value in (__version__, checkpoint.space, calibration, settings.precision, settings.sample_fps, settings.limits):
+    looks = (settings.sample_fps, settings.regions, settings.limits)
+    for value in (__version__, checkpoint.space, calibration, settings.precision, *looks):
         digest.update(f"{value!r}\n".encode())
     for root in roots:
         digest.update(os.fsencode(root) + b"\0")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Device = Literal["auto", "cpu", "cuda"]
+Regions = Literal["none", "boxes", "grid"]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Checkpoint: a name of `neardup models`, or a path; default `default`.")
 ]
@@ -26,6 +27,10 @@ DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where the
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Decoding threads; default one per core.")]
 FpsOption = Annotated[
     float | None, typer.Option("--sample-fps", help="Frames per second taken from a video; default 2.")
+]
+RegionsOption = Annotated[
+    Regions | None,
+    typer.Option("--regions", help="Also compare pictures within an image (boxes), fixed parts of it (grid), or none."),
 ]
 PrecisionOption = Annotated[
     float | None,

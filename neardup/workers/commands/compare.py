@@ -22,6 +22,7 @@ from neardup.workers.commands.common import (
     JsonOption,
     ModelOption,
     PrecisionOption,
+    RegionsOption,
 )
 from neardup.workers.commands.reader import Reader
 
@@ -38,6 +39,7 @@ def run(
     as_json: JsonOption = False,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
+    regions: RegionsOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
 ) -> None:
@@ -49,7 +51,7 @@ def run(
     from neardup.pipeline.match.pair import compare_both_ways
     from neardup.pipeline.settings import load
 
-    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device)
+    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, regions=regions, device=device)
     for path in (a, b):
         if not path.is_file():
             raise ConfigError(f"{visible(str(path))} is no file; name two images or videos")
@@ -82,5 +84,10 @@ def _words(found: Comparison) -> str:
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
         for one in found.spans
+    ]
+    lines += [
+        f"in part of {name}  {', '.join(f'{share:.0%}' for share in box)}   (left, top, right, bottom)"
+        for name, box in (("A", found.query_box), ("B", found.reference_box))
+        if box is not None and not found.whole
     ]
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 """Write the descriptors of all images and videos below a folder to one .npz file.
 
 Arrays: names (n,), vectors (n, d) float32 with rows of unit length, pts (n,) seconds, region (n,) int32, 0 the whole
-picture. A name repeats where an item has several descriptors.
+picture; boxes (n, 4) float32, the part of the picture: left, top, right, bottom as shares. A name repeats where an item
+has several descriptors.
 
 Example: [bold]neardup embed ~/Pictures --output descriptors.npz[/bold]
 """
@@ -19,6 +20,7 @@ from neardup.workers.commands.common import (
     DeviceOption,
     FpsOption,
     ModelOption,
+    RegionsOption,
     ThreadsOption,
     check_present,
     writable,
@@ -30,6 +32,7 @@ def run(
     path: Annotated[Path, typer.Argument(help="Folder or file.")],
     output: Annotated[Path, typer.Option(help="The .npz file to write.")],
     model: ModelOption = None,
+    regions: RegionsOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -38,16 +41,19 @@ def run(
     import numpy as np
 
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.messages import join_parts
+    from neardup.pipeline.messages import FULL, join_parts, unpack_boxes
     from neardup.pipeline.report.atomic import atomic
     from neardup.pipeline.settings import load
+    from neardup.pipeline.types import Kind
 
-    settings = load(model=model, sample_fps=sample_fps, device=device, threads=threads)
+    settings = load(model=model, sample_fps=sample_fps, regions=regions, device=device, threads=threads)
     check_present(path)
     target = writable(output)
     checkpoint = load_checkpoint(settings.model)
     names: list[str] = []
     pts: list[float] = []
+    region: list[int] = []
+    boxes = [np.zeros((0, 4), dtype=np.float32)]
     vectors = [np.zeros((0, checkpoint.architecture.dimension), dtype=np.float32)]
     reader = Reader(checkpoint, settings)
     with Bar("embedding") as bar:
@@ -56,12 +62,15 @@ def run(
             names += [readable(name)] * len(item.pts)
             pts += item.pts
             vectors.append(item.embedded().vectors)
+            region += range(len(item.pts)) if item.kind is Kind.IMAGE else [0] * len(item.pts)
+            boxes.append((unpack_boxes(item.boxes, len(item.pts)) / FULL).astype(np.float32))
     with atomic(target) as file:
         np.savez(
             file,
             names=np.array(names, dtype=np.str_),
             vectors=np.concatenate(vectors),
             pts=np.array(pts, dtype=np.float64),
-            region=np.zeros(len(names), dtype=np.int32),
+            region=np.array(region, dtype=np.int32),
+            boxes=np.concatenate(boxes),
         )
     typer.echo(f"{len(names):,} descriptors of {len(vectors) - 1:,} items with model {settings.model}: {target}")

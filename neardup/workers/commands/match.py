@@ -28,6 +28,7 @@ from neardup.workers.commands.common import (
     FpsOption,
     ModelOption,
     PrecisionOption,
+    RegionsOption,
     ThreadsOption,
     check_present,
     writable,
@@ -49,6 +50,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines instead of CSV.")] = False,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
+    regions: RegionsOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -60,7 +62,14 @@ def run(
     from neardup.pipeline.messages import join_parts
     from neardup.pipeline.settings import load
 
-    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
+    settings = load(
+        model=model,
+        precision=threshold_precision,
+        sample_fps=sample_fps,
+        regions=regions,
+        device=device,
+        threads=threads,
+    )
     check_present(queries, references)
     target = None if output is None else writable(output)
     checkpoint = load_checkpoint(settings.model)

@@ -67,6 +67,7 @@ class Reader:
             self._settings.limits,
             self._settings.sample_fps,
             self._settings.worker_threads,
+            self._settings.regions,
         )
         bar.start(len(files))
         done: dict[str, bytes | InvalidFrame] = {}

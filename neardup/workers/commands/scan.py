@@ -25,6 +25,7 @@ from neardup.workers.commands.common import (
     JsonOption,
     ModelOption,
     PrecisionOption,
+    RegionsOption,
     ThreadsOption,
     check_present,
     writable_folder,
@@ -49,6 +50,7 @@ def run(
     ] = None,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
+    regions: RegionsOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -62,13 +64,22 @@ def run(
     from neardup.pipeline.scan.walk import identities
     from neardup.pipeline.settings import load
 
-    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, device=device, threads=threads)
+    settings = load(
+        model=model,
+        precision=threshold_precision,
+        sample_fps=sample_fps,
+        regions=regions,
+        device=device,
+        threads=threads,
+    )
     keep = None if plan is None else _keep(plan)
     check_present(*paths)
     checkpoint = load_checkpoint(settings.model)
     output = writable_folder(output)
     index = None if index is None else index.expanduser()
-    with closing(Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second")) as catalog:
+    with closing(
+        Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions {settings.regions}")
+    ) as catalog:
         ours = identities([output / name for name in FILES])
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
         with Bar("comparing") as bar:

@@ -105,6 +105,7 @@ def described(
     source_offset: int = -1,
     part: int = 0,
     last: bool = True,
+    boxes: bytes = b"",
 ) -> Described:
     """Return a record; its content hash follows from its id unless it is given."""
     n = len(vectors)
@@ -122,6 +123,7 @@ def described(
         vectors=pack_vectors(vectors),
         hashes=pack_hashes(no_hashes(n) if hashes is None else hashes),
         detail=bytes([detail] * n if isinstance(detail, int) else detail),
+        boxes=boxes,
     )
 
 

@@ -144,10 +144,10 @@ def test_file_that_goes_or_changes_while_scanning_is_skipped(
     victim = save(folder, "victim.png", 6, modified=3000)
     real = decode.open_media
 
-    def open_media(source: bytes | Path, *arguments: object) -> Media:
+    def open_media(source: bytes | Path, *arguments: object, **options: object) -> Media:
         if source == content:
             victim.unlink() if what == "remove" else victim.write_bytes(encoded("PNG", 7))
-        return real(source, *arguments)  # type: ignore[arg-type]
+        return real(source, *arguments, **options)  # type: ignore[arg-type]
 
     content = victim.read_bytes()
     monkeypatch.setattr(decode, "open_media", open_media)
@@ -195,9 +195,9 @@ def test_twins_of_a_file_that_changed_are_read_themselves(folder: Path, monkeypa
 def test_many_identical_bad_files_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, opened = decode.open_media, []
 
-    def open_media(source: bytes | Path, *arguments: object) -> Media:
+    def open_media(source: bytes | Path, *arguments: object, **options: object) -> Media:
         opened.append(source)
-        return real(source, *arguments)  # type: ignore[arg-type]
+        return real(source, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decode, "open_media", open_media)
     for number in range(600):
@@ -212,10 +212,10 @@ def test_fault_of_a_decoder_costs_one_file(folder: Path, monkeypatch: pytest.Mon
     odd = (folder / "odd.png").read_bytes()
     real = decode.open_media
 
-    def open_media(source: bytes | Path, *arguments: object) -> Media:
+    def open_media(source: bytes | Path, *arguments: object, **options: object) -> Media:
         if source == odd:
             raise ZeroDivisionError("a bug")
-        return real(source, *arguments)  # type: ignore[arg-type]
+        return real(source, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decode, "open_media", open_media)
     result = scan_folder(folder)

@@ -73,7 +73,7 @@ def test_nothing_to_embed_loads_no_network(tmp_path: Path) -> None:
 
 
 def test_long_video_is_cut_into_parts(clip: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "open_media", lambda *_arguments: film(600, []))
+    monkeypatch.setattr(decode, "open_media", lambda *_arguments, **_options: film(600, []))
     [finished] = all_of(clip, StandIn())
     assert finished.content is not None
     parts = finished.content.parts
@@ -89,7 +89,7 @@ def test_long_video_is_cut_into_parts(clip: list[Found], monkeypatch: pytest.Mon
 def test_decoder_waits_for_a_slow_network(clip: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
     """The frames that wait are bounded, however long a video is."""
     decoded: list[int] = []
-    monkeypatch.setattr(decode, "open_media", lambda *_arguments: film(100_000, decoded))
+    monkeypatch.setattr(decode, "open_media", lambda *_arguments, **_options: film(100_000, decoded))
     batches = describer(StandIn(), threads=1).describe(clip)
     next(batches)
     before = -1

@@ -61,6 +61,19 @@
       : [el("img", { src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt, decoding: "async" })];
     return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, ...inside, ...extra);
   }
+  // Where in the picture the match is; an SVG keeps its shape in its box just as the picture does.
+  function part(file, box) {
+    if (!box) return null;
+    const [left, top, right, bottom] = box;
+    const place = { x: left * file.width, y: top * file.height, width: (right - left) * file.width, height: (bottom - top) * file.height };
+    return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", { ...place }));
+  }
+  function partText(match) {
+    if (match.whole) return null;
+    if (match.box && match.reference_box) return "parts of both pictures";
+    if (match.box) return "part of the picture";
+    return match.reference_box ? "part of the original" : "in part";
+  }
   const film = (file) => (file.kind === "video" ? el("span", { class: "film" }, `▶ ${clock(file.seconds)}`) : null);
 
   function names(file, heading) {
@@ -84,7 +97,7 @@
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
-      match.whole ? null : el("span", { class: "distance" }, "in part"));
+      match.whole ? null : el("span", { class: "distance" }, partText(match)));
   }
 
   // --- Video: where the one is in the other
@@ -139,7 +152,7 @@
     const file = data.files[match.file];
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file)].filter(Boolean)),
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), match.whole ? null : part(file, match.box)].filter(Boolean)),
       verdict(match), ...names(file, "h4"), facts(file, original));
     if (!match.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
@@ -216,13 +229,13 @@
     const file = data.files[match.file];
     const dialog = byId("compare");
     const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
-    const side = (f, title) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f)].filter(Boolean)));
+    const side = (f, title, box) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f), match.whole ? null : part(f, box)].filter(Boolean)));
     const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
     state.returnTo = document.activeElement;
     dialog.replaceChildren(
       el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
       el("h2", { id: "compare-title" }, "Original and copy"),
-      el("div", { class: "sides" }, side(original, "Original"), side(file, "Copy")),
+      el("div", { class: "sides" }, side(original, "Original", match.reference_box), side(file, "Copy", match.box)),
       verdict(match),
       match.spans.length ? el("p", { class: "facts" }, sentence(file, original, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
