@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.match.verify import KEY, Verifier
 from neardup.workers.commands import compare
-from tests.pipeline.scan.build import save, save_clip
+from tests.pipeline.scan.build import a_checkpoint, save, save_clip
 from tests.workers.conftest import Command
 
 
@@ -59,3 +63,19 @@ def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:
     told = neardup("compare", save(tmp_path, "a.png", 1), tmp_path / "broken\n.png")
     assert told.code == 2
     assert told.errors == f"neardup: {tmp_path}/broken\\n.png: empty: no bytes\n"
+
+
+def test_model_trained_on_classes_answers_yes_or_no(neardup: Command, model: Path, tmp_path: Path) -> None:
+    verifier = Verifier(
+        threshold=0.5, false_accept=0.01, false_reject=0.125, equal_error=0.05, slope=4.0, intercept=-2.0, classes=6,
+        genuine=90, impostors=500,
+    )  # fmt: skip
+    save_checkpoint(replace(a_checkpoint(), training={KEY: msgspec.to_builtins(verifier)}, calibration={}), model)
+    a, b, c = save(tmp_path, "a.png", 1), save(tmp_path, "b.png", 1, side=40), save(tmp_path, "c.png", 2)
+    told = neardup("compare", a, b)
+    assert (told.code, told.errors) == (0, "")
+    assert told.output.splitlines()[0] == "yes, the same"
+    assert "On 6 classes that training never saw, 1.0% of the pairs that are not the same got a yes" in told.output
+    assert neardup("compare", a, c).output.splitlines()[0] == "no, not the same"
+    assert json.loads(neardup("compare", a, b, "--json").output)["same"] is True
+    assert [neardup("compare", a, other, "--exit-code").code for other in (b, c)] == [0, 1]

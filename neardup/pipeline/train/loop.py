@@ -19,13 +19,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.match.verify import KEY, Verifier
 from neardup.pipeline.train.depthwise import has_fast_bf16, use_own_depthwise
 from neardup.pipeline.train.heldout import HeldOut, Quality, build_held_out, measure
 from neardup.pipeline.train.losses import LOSSES, Loss
@@ -36,6 +39,7 @@ from neardup.pipeline.train.pairs import Relations, find_relations
 from neardup.pipeline.train.pictures import Pictures, load_pictures, split_held_out
 from neardup.pipeline.train.ranges import measure_ranges
 from neardup.pipeline.train.start import find_state_dict, freeze, start, whitening
+from neardup.pipeline.train.verifier import fit_verifier
 from neardup.pipeline.train.views import Batch, Batches, squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
@@ -130,6 +134,7 @@ class _Run:
         torch.manual_seed(settings.seed)
         self.settings, self.pictures, self.relations = settings, pictures, relations
         self.members, held = split_held_out(pictures, settings.held_out)
+        self.held = np.array(held)
         if not held or len(self.members) < 4:
             raise ConfigError("no pictures can be held out to measure with: all belong together")
         background = self.members[: min(settings.background, len(self.members) * 2 // 3)]
@@ -228,8 +233,18 @@ class _Run:
             ConfigError: the output was taken away meanwhile.
         """
         best = replace(load_checkpoint(self.settings.output), training=self._record())
+        if self.relations.classes:
+            best = replace(best, training={**best.training, KEY: msgspec.to_builtins(self._verifier(best))})
         save_checkpoint(best, self.settings.output)
         return best
+
+    def _verifier(self, best: Checkpoint) -> Verifier:
+        """Measure pairs of the held-out classes."""
+        network = load_network(best).to(self.device)
+        tiles = np.stack([squeeze(self.pictures.pixels[i], self.architecture.size) for i in self.held])
+        vectors = embed_tiles(network, tiles, self.device)
+        labels, forged = self.relations.labels[self.held], self.relations.forged[self.held]
+        return fit_verifier(vectors, labels, forged, best.background)
 
     def restore(self) -> None:
         """Go on from the saved state, where there is one.

@@ -1,6 +1,7 @@
 """Compare two images or videos: same or not, how far apart, how sure.
 
-With --exit-code: 0 duplicate, 1 distinct, 3 unsure.
+With --exit-code: 0 duplicate, 1 distinct, 3 unsure. A model that was trained on classes, such as `faces`, answers
+whether both show the same one: 0 yes, 1 no.
 
 Example: [bold]neardup compare original.jpg upload.jpg[/bold]
 """
@@ -28,6 +29,7 @@ from neardup.workers.commands.reader import Reader
 
 if TYPE_CHECKING:
     from neardup.pipeline.match.pair import Comparison
+    from neardup.pipeline.match.verify import Answer, Verifier
 
 EXIT_CODES = {Decision.DUPLICATE: 0, Decision.DISTINCT: 1, Decision.UNSURE: 3}
 
@@ -49,6 +51,8 @@ def run(
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.match.make import make_state, read_calibration
     from neardup.pipeline.match.pair import compare_both_ways
+    from neardup.pipeline.match.verify import read_verifier, verify
+    from neardup.pipeline.messages import join_parts
     from neardup.pipeline.settings import load
 
     settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, regions=regions, device=device)
@@ -56,7 +60,8 @@ def run(
         if not path.is_file():
             raise ConfigError(f"{visible(str(path))} is no file; name two images or videos")
     checkpoint = load_checkpoint(settings.model)
-    calibration = read_calibration(checkpoint)
+    verifier = read_verifier(checkpoint)
+    calibration = None if verifier else read_calibration(checkpoint)
     reader = Reader(checkpoint, settings)
     sides = []
     for path in (a, b):
@@ -65,12 +70,33 @@ def run(
         if isinstance(outcome, InvalidFrame):
             raise ConfigError(f"{visible(str(path))}: {outcome}")
         sides.append(outcome)
+    if verifier:
+        vectors = [join_parts(side).embedded().vectors for side in sides]
+        answer = verify(verifier, vectors[0], vectors[1], checkpoint.background)
+        typer.echo(msgspec.json.encode(answer) if as_json else _answer(answer, verifier))
+        if exit_code:
+            raise typer.Exit(0 if answer.same else 1)
+        return
+    assert calibration is not None
     found = compare_both_ways(
         sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False, kind="exact")
     )
     typer.echo(msgspec.json.encode(found) if as_json else _words(found))
     if exit_code:
         raise typer.Exit(EXIT_CODES[found.decision])
+
+
+def _answer(found: Answer, verifier: Verifier) -> str:
+    return "\n".join(
+        (
+            "yes, the same" if found.same else "no, not the same",
+            f"probability  {found.probability:.4f}   (where half of all pairs are)",
+            f"score        {found.score:.4f}   (yes from {verifier.threshold:.4f})",
+            f"On {verifier.classes} classes that training never saw, {verifier.false_accept:.1%} of the pairs that are "
+            f"not the same got a yes, and {verifier.false_reject:.1%} of those that are got a no.",
+            "Never let this alone decide about a person.",
+        )
+    )
 
 
 def _words(found: Comparison) -> str:

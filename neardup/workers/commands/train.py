@@ -77,6 +77,7 @@ def run(
 ) -> None:
     """Train a checkpoint."""
     from neardup.pipeline.embed.embedder import has_cuda
+    from neardup.pipeline.match.verify import read_verifier
     from neardup.pipeline.settings import load
     from neardup.pipeline.train.loop import train
     from neardup.pipeline.train.options import TrainSettings
@@ -119,6 +120,14 @@ def run(
     page = write_report(trained, target)
     record = trained.checkpoint.training
     typer.echo(f"held-out micro-AP {record['start']['micro_ap']:.3f} before, {record['best']['micro_ap']:.3f} after")
+    if verifier := read_verifier(trained.checkpoint):
+        typer.echo(
+            f"held-out classes: equal error rate {verifier.equal_error:.1%} over {verifier.classes} classes; a yes at "
+            f"{verifier.threshold:.3f} accepts {verifier.false_accept:.1%} of the impostor pairs and rejects "
+            f"{verifier.false_reject:.1%} of the genuine ones"
+        )
+        typer.echo(f"{target}: see {page}; then neardup compare --model {target} A B")
+        return
     typer.echo(f"{target}: see {page}; calibrate it next: neardup calibrate … --model {target} --output {target}")
 
 

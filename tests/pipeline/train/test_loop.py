@@ -20,6 +20,7 @@ from torchvision import models
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.match.verify import read_verifier
 from neardup.pipeline.train.loop import Progress, train
 from neardup.pipeline.train.losses import LossName
 from neardup.pipeline.train.neighbours import nearest_neighbours
@@ -215,7 +216,12 @@ def test_classes_of_folders_are_learned_and_measured_on_classes_never_seen(setti
         folder = path.parent / f"{path.stem[:5]}-{number // 3}" / ("forged" if number % 3 == 2 else "")
         folder.mkdir(parents=True, exist_ok=True)
         path.rename(folder / path.name)
-    held_out = train(replace(settings, classes=True)).held_out
+    trained = train(replace(settings, classes=True))
+    held_out = trained.held_out
+    verifier = read_verifier(trained.checkpoint)
+    assert verifier is not None
+    assert verifier.classes >= 2
+    assert 0 <= verifier.equal_error <= 1
     assert len(held_out.queries) >= 2
     assert held_out.correct.sum(axis=1).tolist() == [1] * len(held_out.queries)
     assert set(held_out.edits) == {""}
