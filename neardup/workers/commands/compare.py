@@ -62,6 +62,8 @@ def run(
     checkpoint = load_checkpoint(settings.model)
     verifier = read_verifier(checkpoint)
     calibration = None if verifier else read_calibration(checkpoint)
+    if verifier:  # it was measured on whole pictures
+        settings = settings.model_copy(update={"regions": "none"})
     reader = Reader(checkpoint, settings)
     sides = []
     for path in (a, b):
