@@ -301,7 +301,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
         ConfigError: the model cannot be used, or the topics.
     """
     checkpoint = load_checkpoint(settings.model)
-    calibration = read_calibration(checkpoint)
+    calibration = read_calibration(checkpoint, settings.calibration)
     names = topic_names(settings.topic_prefix, checkpoint.space)
     folder = claim_folder(settings.state_path / names.log)
 

@@ -1,20 +1,27 @@
-"""From evidence to probability and to thresholds for a wanted precision.
+"""From evidence to probability, and to thresholds for a wanted precision.
 
 Precision falls as the index grows: every reference is one more chance for a false match. So a calibration does not hold
-a threshold but two curves measured on pictures outside training, and thresholds follow from them for the number of
+a threshold but curves measured on pictures outside training, and thresholds follow from them for the number of
 references actually held:
 
-    false matches per query above evidence e  =  m · F(e)          m references, F per (query, reference) pair
-    precision above e                         =  π R(e) / (π R(e) + m F(e))
+    precision above e among m references  =  π R(e) / (π R(e) + G(e, m))
 
-with R(e) the share of true copies whose evidence reaches e and π the prior, the share of queries that copy something.
-F beyond what was measured is continued by its own last slope, an exponential tail; that is an assumption.
+with R(e) the share of true copies whose evidence reaches e, G(e, m) the share of queries that some reference other than
+their original reaches e with, and π the prior, the share of queries that copy something. G counts queries, not pairs:
+what resembles one reference resembles several. It is measured at several m, and beyond the largest grows as m does,
+which it cannot exceed (the union bound).
+
+The precision comes with an interval, for kinds of pictures that were not measured, too (`spread`). A threshold is where
+the wanted precision is expected *and* no more than twice the false matches that it allows are to be feared.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,82 +30,91 @@ import numpy.typing as npt
 from neardup.pipeline.errors import ConfigError
 
 MIN_RECALL = 0.02
+CONFIDENCE = 0.9
+SDS = 1.645
+"""Standard deviations to either side that hold CONFIDENCE of a normal distribution."""
 Curve = npt.NDArray[np.float64]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """A versioned object beside the checkpoint; recalibrating does not change the space.
+    """A versioned object of its own; recalibrating does not change the space.
 
     Attributes:
         version: short hash of the numbers below.
         source: what it was measured on, for a person.
+        space: of the vectors that it was measured on; "" if that was not written down.
         prior: share of queries that copy something, 0 to 1.
         hash_weight: evidence = similarity − background + hash_weight · hash agreement; see `evidence.Evidence`.
-        evidence: knots of the two curves, rising.
-        log_false_matches: natural log of F at the knots, falling.
+        evidence: k knots of the curves, rising.
+        levels: numbers of references m that G was measured at; the first is 1.
+        log_false_matches: natural log of G at the levels and knots, falling along the knots.
         recall: R at the knots, falling from 1 to 0.
-        slope, intercept: log-odds of a match at evidence e among m references = intercept + slope · e − ln m.
-        queries, references: how many the curves were measured with.
+        spread: standard deviation of ln(G / R) at the levels and knots; () if it was not measured.
+        slope, intercept, shifts: log-odds of a match at evidence e among m references = intercept + slope · e − shift,
+            with shifts at the levels.
+        queries, references: copies that were measured, and strangers that each was compared with.
     """
 
     version: str
     source: str
+    space: str = ""
     prior: float
     hash_weight: float
     evidence: tuple[float, ...]
-    log_false_matches: tuple[float, ...]
+    levels: tuple[int, ...] = (1,)
+    log_false_matches: tuple[tuple[float, ...], ...]
     recall: tuple[float, ...]
+    spread: tuple[tuple[float, ...], ...] = ()
     slope: float
     intercept: float
+    shifts: tuple[float, ...] = (0.0,)
     queries: int
     references: int
 
     def __post_init__(self) -> None:
-        curves = (self.evidence, self.log_false_matches, self.recall)
-        if not (len(self.evidence) == len(self.log_false_matches) == len(self.recall) >= 2):
-            raise ConfigError(f"calibration {self.version}: its curves have different lengths or fewer than 2 knots")
-        if not all(map(math.isfinite, (*curves[0], *curves[1], *curves[2], self.intercept, self.hash_weight))):
-            raise ConfigError(f"calibration {self.version}: a number is not finite")
-        if not bool(np.all(np.diff(self.evidence) > 0)):
-            raise ConfigError(f"calibration {self.version}: the evidence knots do not rise")
-        if any(bool(np.any(np.diff(curve) > 0)) for curve in curves[1:]):
-            raise ConfigError(f"calibration {self.version}: false matches or recall rise with evidence")
-        if not (0.0 < self.prior < 1.0 and 0.0 < self.slope < math.inf):
-            raise ConfigError(
-                f"calibration {self.version}: prior {self.prior} and slope {self.slope}; "
-                "wanted a prior between 0 and 1 and a slope above 0"
-            )
+        fault = _fault(self)
+        if fault:
+            raise ConfigError(f"calibration {self.version}: {fault}")
 
-    def log_false_match_rate(self, evidence: npt.ArrayLike) -> Curve:
-        """Return ln F(e), per pair of a query and a reference that are not the same picture."""
-        e = np.asarray(evidence, dtype=np.float64)
-        knots = np.asarray(self.evidence)
-        values = np.asarray(self.log_false_matches)
-        tail = min((values[-1] - values[-2]) / (knots[-1] - knots[-2]), 0.0)
-        beyond = np.maximum(e - knots[-1], 0.0)
-        return np.asarray(np.interp(e, knots, values) + tail * beyond)
+    def log_false_match_rate(self, evidence: npt.ArrayLike, references: int = 1) -> Curve:
+        """Return ln G(e, m); beyond the last knot it falls on as before it."""
+        lower, upper, share, beyond = self._between(references)
+        curves = [self._at(np.asarray(evidence, dtype=np.float64), level) for level in (lower, upper)]
+        return np.asarray((1 - share) * curves[0] + share * curves[1] + beyond)
 
     def probability(self, evidence: npt.ArrayLike, references: int) -> Curve:
         """Return the probability, 0 to 1, that a best match with this evidence among m references is a copy."""
-        e = np.asarray(evidence, dtype=np.float64)
-        log_odds = self.intercept + self.slope * e - np.log(max(references, 1))
+        log_odds = self.intercept + self.slope * np.asarray(evidence, dtype=np.float64) - self.shift(references)
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0))))
 
     def one_probability(self, evidence: float, references: int) -> float:
         """Return the `probability` of a single piece of evidence, without the cost of an array."""
-        log_odds = self.intercept + self.slope * evidence - math.log(max(references, 1))
+        log_odds = self.intercept + self.slope * evidence - self.shift(references)
         return 1.0 / (1.0 + math.exp(-min(max(log_odds, -50.0), 50.0)))
+
+    def shift(self, references: int) -> float:
+        """Return what m references take from the log-odds of a match."""
+        lower, upper, share, beyond = self._between(references)
+        return (1 - share) * self.shifts[lower] + share * self.shifts[upper] + beyond
 
     def precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
         """Return the expected precision of calling everything at or above this evidence a duplicate."""
-        e = np.asarray(evidence, dtype=np.float64)
-        true = self.prior * np.maximum(np.interp(e, self.evidence, self.recall), 1e-6)
-        false = np.exp(self.log_false_match_rate(e) + np.log(max(references, 1)))
-        return np.asarray(true / (true + false))
+        return np.asarray(1.0 / (1.0 + np.exp(-self._log_odds_of_precision(evidence, references))))
+
+    def precision_interval(self, evidence: npt.ArrayLike, references: int) -> tuple[Curve, Curve]:
+        """Return the bounds between which the precision lies with CONFIDENCE, for kinds that were not measured, too.
+
+        Without a measured spread both are the expected precision.
+        """
+        log_odds = self._log_odds_of_precision(evidence, references)
+        reach = SDS * self._spread_at(evidence, references)
+        low, high = (1.0 / (1.0 + np.exp(-(log_odds + side * reach))) for side in (-1, 1))
+        return low, high
 
     def min_evidence(self, precision: float, references: int) -> float:
-        """Return the least evidence from which all matches together have the wanted precision (0 to 1).
+        """Return the least evidence from which all matches together have the wanted precision p (0 to 1).
 
+        Where an interval is known, its lower end is 1 − 2 (1 − p) at least: 0.98 for a precision of 0.99.
         Inf where no evidence that copies show has it: then nothing but identical content is a duplicate. Above the
         answer the ratio may fall again, where few copies reach: that takes nothing from the precision of them all.
 
@@ -109,15 +125,83 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"precision is {precision}; it must lie between 0 and 1, for instance 0.99")
         grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
         # Where hardly any copy was measured the ratio says nothing.
-        grid = grid[np.interp(grid, self.evidence, self.recall) >= MIN_RECALL]
-        enough = np.flatnonzero(self.precision(grid, references) >= precision)
-        return float(grid[enough[0]]) if enough.size else math.inf
+        grid = grid[self.recall_at(grid) >= MIN_RECALL]
+        least = self.precision_interval(grid, references)[0]
+        enough = (self.precision(grid, references) >= precision) & (least >= 2 * precision - 1)
+        places = np.flatnonzero(enough)
+        return float(grid[places[0]]) if places.size else math.inf
 
     def thresholds(self, precision: float, references: int) -> Thresholds:
         """Return what decides at this precision with m references."""
         duplicate = self.min_evidence(precision, references)
-        even_odds = (np.log(max(references, 1)) - self.intercept) / self.slope
-        return Thresholds(min_duplicate=duplicate, min_unsure=min(float(even_odds), duplicate))
+        even_odds = (self.shift(references) - self.intercept) / self.slope
+        return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
+
+    def recall_at(self, evidence: npt.ArrayLike) -> Curve:
+        """Return R(e)."""
+        return np.asarray(np.interp(np.asarray(evidence, dtype=np.float64), self.evidence, self.recall))
+
+    def _log_odds_of_precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
+        true = np.log(self.prior * np.maximum(self.recall_at(evidence), 1e-6))
+        return np.asarray(true - self.log_false_match_rate(evidence, references))
+
+    def _spread_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
+        if not self.spread:
+            return np.zeros_like(np.asarray(evidence, dtype=np.float64))
+        lower, upper, share, _ = self._between(references)
+        ends = [
+            np.interp(np.asarray(evidence, np.float64), self.evidence, self.spread[level]) for level in (lower, upper)
+        ]
+        return np.asarray((1 - share) * ends[0] + share * ends[1])
+
+    def _at(self, evidence: Curve, level: int) -> Curve:
+        knots, values = np.asarray(self.evidence), np.asarray(self.log_false_matches[level])
+        tail = min((values[-1] - values[-2]) / (knots[-1] - knots[-2]), 0.0)
+        return np.asarray(np.interp(evidence, knots, values) + tail * np.maximum(evidence - knots[-1], 0.0))
+
+    def _between(self, references: int) -> tuple[int, int, float, float]:
+        """Return the levels around m, how far it is from the first to the second, and ln(m / the last) beyond it."""
+        m = max(references, 1)
+        place = bisect_right(self.levels, m) - 1
+        if place == len(self.levels) - 1:
+            return place, place, 0.0, math.log(m / self.levels[-1])
+        low, high = self.levels[place], self.levels[place + 1]
+        return place, place + 1, math.log(m / low) / math.log(high / low), 0.0
+
+
+def _fault(one: Calibration) -> str:
+    """Return what is wrong with a calibration; "" if nothing is."""
+    k, tables = len(one.evidence), (*one.log_false_matches, *one.spread)
+    if k < 2 or any(len(curve) != k for curve in (*tables, one.recall)):
+        return "its curves have different lengths or fewer than 2 knots"
+    counts = {len(one.levels), len(one.log_false_matches), len(one.shifts), len(one.spread) or len(one.levels)}
+    if counts != {len(one.levels)} or one.levels[:1] != (1,):
+        return f"levels {one.levels} do not begin with 1, or curves are given for other levels"
+    numbers = (*one.evidence, *one.recall, *one.shifts, *(n for curve in tables for n in curve))
+    if not all(map(math.isfinite, (*numbers, one.intercept, one.hash_weight))):
+        return "a number is not finite"
+    if not (np.all(np.diff(one.evidence) > 0) and np.all(np.diff(one.levels) > 0)):
+        return "the evidence knots or the levels do not rise"
+    if any(bool(np.any(np.diff(curve) > 0)) for curve in (*one.log_false_matches, one.recall)):
+        return "false matches or recall rise with evidence"
+    if any(n < 0 for curve in one.spread for n in curve):
+        return "a spread is negative"
+    if not (0.0 < one.prior < 1.0 and 0.0 < one.slope < math.inf):
+        return f"prior {one.prior} and slope {one.slope}; wanted a prior between 0 and 1 and a slope above 0"
+    return ""
+
+
+def parse_calibration(fields: Mapping[str, Any]) -> Calibration:
+    """Return the calibration that JSON holds; an older one has false matches per pair only.
+
+    Raises:
+        ConfigError, msgspec.ValidationError: it is none.
+    """
+    fields = dict(fields)
+    curve = fields.get("log_false_matches")
+    if "levels" not in fields and isinstance(curve, list | tuple) and all(isinstance(n, int | float) for n in curve):
+        fields["log_false_matches"] = [curve]
+    return msgspec.convert(fields, Calibration)
 
 
 @dataclass(frozen=True, slots=True)

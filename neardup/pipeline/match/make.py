@@ -5,27 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.calibrations import read_calibrations
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.state import State
 
 
-def read_calibration(checkpoint: Checkpoint) -> Calibration:
-    """Return the calibration that a checkpoint carries.
-
-    Raises:
-        ConfigError: it carries none, or one that cannot be read.
-    """
-    if not checkpoint.calibration:
-        raise ConfigError(f"model {checkpoint.name} was never calibrated; run `neardup calibrate` on it")
-    try:
-        return msgspec.convert(dict(checkpoint.calibration), Calibration)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"model {checkpoint.name}: its calibration cannot be read: {error}") from error
+def read_calibration(checkpoint: Checkpoint, path: str = "") -> Calibration:
+    """Return the calibration that holds for the stream; see `calibrations.read_calibrations`."""
+    return read_calibrations(checkpoint, path).calibration
 
 
 def make_state(

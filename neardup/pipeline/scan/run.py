@@ -64,7 +64,7 @@ def scan(
         DependencyError: the disk failed.
     """
     started = time.monotonic()
-    calibration = read_calibration(checkpoint)
+    calibration = read_calibration(checkpoint, settings.calibration)
     conditions = f"{__version__} {settings.limits}".encode()
     plan = make_plan(roots, catalog, ours, skip_again=catalog.meta("conditions") == conditions)
     progress.start(len(plan.files))

@@ -1,19 +1,20 @@
-"""Measure how evidence is distributed over copies and over strangers, and write down the curves.
+"""Measure how much evidence copies have, and how much strangers, and write it down as a calibration.
 
-Queries are edited copies of pictures that the network was not trained on; references are those pictures and any
-number of others. A query against its own picture is a copy, against all others a stranger, except pairs that are known
-to look alike.
+Queries are edited copies of pictures that the network was not trained on; references are those pictures, others, and
+cuts that fill up to the wanted number (see `distractors`). A query against its own picture is a copy, against all
+others a stranger, except pictures that are known to belong together. The other pictures, as they are, are queries that
+copy nothing: training moves copies together, which would flatter, but hardly strangers apart.
 
     neardup calibrate DIR… --model PATH --output PATH
 """
 
 from __future__ import annotations
 
-import hashlib
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +22,13 @@ from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.train.edits import EDITS, Draw, chain, draw_steps
+from neardup.pipeline.match.evidence import Evidence, measured_pairs
+from neardup.pipeline.train.copies import describe_copies, describe_pictures
+from neardup.pipeline.train.distractors import describe_distractors, joined
+from neardup.pipeline.train.fit import fit, recall_at
 from neardup.pipeline.train.pages import render_pages
-from neardup.pipeline.train.pictures import Pictures
-from neardup.pipeline.train.views import squeeze
+from neardup.pipeline.train.pictures import SIMILAR, Pictures
+from neardup.pipeline.train.strangers import Curve, Labelled, Places, Sample, count_strangers
 from neardup.pipeline.types import Descriptors, Embedded
 
 PRIOR = 0.1
@@ -33,84 +36,108 @@ PRIOR = 0.1
 HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRANGERS_PER_KEPT = 1000
 MIN_STRANGERS = 8
-"""Pairs behind the last knot of the false-match curve; beyond it the tail is extrapolated."""
+WANTED = 0.99
+GRID = 300
 BLOCK = 256
 COPIES = 12
+DOUBTFUL = 100
 ASIDE = 200
 """Pictures set apart as material for edits that mix pictures."""
 SEED = 20261122
-Curve = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """What was measured for one hash weight: evidence of copies (p,), and of the highest-scoring strangers (s,)."""
+class Material:
+    """What a calibration is measured with; see `strangers.count_strangers`.
 
-    hash_weight: float
-    copies: Curve
-    strangers: Curve
-    stranger_pairs: int
+    Attributes:
+        own: int64 (n,), the place in `pictures` of what each query copies; -1 for nothing.
+        references: for each row of `pictures` its place in `train.pictures.Pictures`.
+    """
+
+    queries: Labelled
+    pictures: Labelled
+    cuts: Labelled
+    own: Places
+    references: Sequence[int] = ()
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> Material:
+        """Return the material with some of the queries."""
+        return replace(self, queries=self.queries.where(chosen), own=self.own[chosen])
 
 
 def calibrate(
-    queries: Embedded,
-    truth: npt.NDArray[np.int64],
-    references: Embedded,
-    alike: npt.NDArray[np.bool_],
-    background: Descriptors,
-    source: str,
-    prior: float = PRIOR,
+    material: Material, background: Descriptors, source: str, prior: float = PRIOR, space: str = ""
 ) -> Calibration:
     """Return a calibration.
 
     Args:
-        queries: n edited pictures. truth: int64 (n,), the reference that each copies.
-        references: m pictures.
-        alike: bool (m, m), pairs of references that are neither copies nor strangers; the diagonal is not read.
         background: float32 (b, d), for score normalisation; none of the pictures above.
         source: what the pictures are, for a person.
         prior: share of queries that copy something, 0 to 1.
+        space: of the vectors.
     Raises:
-        UsageError: too few pictures for a curve.
+        UsageError: too few pictures for a curve, or a prior that is no share.
     """
-    pairs = len(truth) * len(references.vectors)
-    if min(len(truth), len(references.vectors)) < 100 or pairs < 4 * MIN_STRANGERS * STRANGERS_PER_KEPT:
+    if not 0.0 < prior < 1.0:
+        raise UsageError(f"prior is {prior}; it must lie between 0 and 1, for instance 0.1")
+    weight, grid = choose_weight(material, background)
+    sample = measure(material, background, weight, grid)
+    return fit(sample, prior, weight, source, space)
+
+
+def measure(material: Material, background: Descriptors, hash_weight: float, grid: Curve) -> Sample:
+    """Return what the queries find at this hash weight."""
+    rule = Evidence(background, hash_weight)
+    return count_strangers(rule, material.queries, material.pictures, material.cuts, material.own, grid)
+
+
+def choose_weight(material: Material, background: Descriptors) -> tuple[float, Curve]:
+    """Return the hash weight that finds most copies at a precision of WANTED, and a grid of evidence for it.
+
+    Measured among the whole pictures alone. The grid begins where one pair of strangers in a thousand reaches, and
+    ends with the strongest copy.
+
+    Raises:
+        UsageError: too few queries or pictures.
+    """
+    queries, pictures = int((material.own >= 0).sum()), len(material.pictures.group)
+    if min(queries, pictures) < 100 or queries * pictures < 4 * MIN_STRANGERS * STRANGERS_PER_KEPT:
         raise UsageError(
-            f"{len(truth)} queries and {len(references.vectors)} references are too few; wanted 100 each at least, "
+            f"{queries} queries and {pictures} references are too few; wanted 100 each at least, "
             f"and {4 * MIN_STRANGERS * STRANGERS_PER_KEPT} pairs of them"
         )
-    samples = [_measure(queries, truth, references, alike, background, weight) for weight in HASH_WEIGHTS]
-    best = max(samples, key=_recall_at_rare_false_matches)
-    return _fit(best, prior, source, len(truth), len(references.vectors))
+    whole = replace(material, cuts=material.cuts.where(slice(0, 0)))
+    best = (-1.0, 0.0, np.zeros(0))
+    for weight in HASH_WEIGHTS:
+        grid = _grid(whole, Evidence(background, weight))
+        recall = recall_at(measure(whole, background, weight, grid), WANTED, PRIOR)
+        if recall > best[0]:
+            best = (recall, weight, grid)
+    return best[1:]
 
 
-def _measure(
-    queries: Embedded,
-    truth: npt.NDArray[np.int64],
-    references: Embedded,
-    alike: npt.NDArray[np.bool_],
-    background: Descriptors,
-    hash_weight: float,
-) -> Sample:
-    rule = Evidence(background, hash_weight)
-    # Only the high end matters, and it alone is kept: one in a thousand, which is where thresholds can lie.
-    most = len(truth) * len(references.vectors) // STRANGERS_PER_KEPT
-    copies, strangers, pairs = [], np.zeros(0, dtype=np.float32), 0
-    for start in range(0, len(truth), BLOCK):
+def _grid(material: Material, rule: Evidence) -> Curve:
+    """Return GRID points from the evidence of one pair of strangers in a thousand to that of the best copy."""
+    copying = material.take(material.own >= 0)
+    queries, pictures = copying.queries, material.pictures
+    most = len(copying.own) * len(pictures.group) // STRANGERS_PER_KEPT
+    strangers, pairs, strongest = np.zeros(0, dtype=np.float32), 0, 0.0
+    for start in range(0, len(copying.own), BLOCK):
         rows = slice(start, start + BLOCK)
-        own = truth[rows]
-        distances = np.maximum(2.0 - 2.0 * queries.vectors[rows] @ references.vectors.T, 0.0).astype(np.float32)
-        bits = _hamming(queries.hashes[rows], references.hashes)
-        evidence = rule.of(distances, bits, rule.background(queries.vectors[rows])[:, None])
-        places = np.arange(len(own))
-        copies.append(evidence[places, own])
-        is_stranger = ~alike[own]
-        is_stranger[places, own] = False
-        found = evidence[is_stranger]
+        own = copying.own[rows]
+        vectors = queries.embedded.vectors[rows]
+        distances = np.maximum(2.0 - 2.0 * vectors @ pictures.embedded.vectors.T, 0.0).astype(np.float32)
+        bits = _hamming(queries.embedded.hashes[rows], pictures.embedded.hashes)
+        evidence = rule.of(distances, bits, rule.background(vectors)[:, None])
+        strongest = max(strongest, float(evidence[np.arange(len(own)), own].max()))
+        found = evidence[queries.group[rows][:, None] != pictures.group]
         pairs += found.size
         strangers = np.sort(np.concatenate([strangers, found]))[-most:]
-    kept = strangers[-max(pairs // STRANGERS_PER_KEPT, 1) :]
-    return Sample(hash_weight, np.concatenate(copies).astype(float), kept.astype(float), pairs)
+    if pairs < MIN_STRANGERS * STRANGERS_PER_KEPT:
+        raise UsageError(f"{pairs} pairs of strangers are too few; wanted pictures that do not all belong together")
+    least = float(strangers[-max(pairs // STRANGERS_PER_KEPT, 1)])
+    return np.linspace(least, max(strongest, least) + 1e-3, GRID)
 
 
 def _hamming(queries: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -120,119 +147,86 @@ def _hamming(queries: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) 
     return np.asarray(np.rint((a.shape[1] - a @ b.T) / 2), dtype=np.int64)
 
 
-def _recall_at_rare_false_matches(sample: Sample) -> float:
-    """Return the share of copies above the evidence that one stranger pair in a million reaches."""
-    allowed = max(int(sample.stranger_pairs * 1e-6), 1)
-    return float((sample.copies > sample.strangers[-allowed]).mean())
+def write_doubtful(
+    path: Path, pictures: Pictures, material: Material, background: Descriptors, calibration: Calibration
+) -> None:
+    """Write a CSV of the DOUBTFUL pairs of whole pictures, strangers as far as is known, that are most alike.
 
-
-def _fit(sample: Sample, prior: float, source: str, queries: int, references: int) -> Calibration:
-    ranks = np.unique(np.geomspace(MIN_STRANGERS, len(sample.strangers), 24).astype(int))[::-1]
-    knots = sample.strangers[-ranks]
-    rates = np.log(ranks / sample.stranger_pairs)
-    rising = np.concatenate([[True], np.diff(knots) > 1e-6])
-    knots, rates = knots[rising], rates[rising]
-    # Recall goes on beyond the last stranger: knots up to the strongest copies, with the tail's own slope.
-    beyond = np.linspace(knots[-1], sample.copies.max() + 1e-3, 12)[1:]
-    steep = max(len(knots) - 6, 0)
-    slope = (rates[-1] - rates[steep]) / (knots[-1] - knots[steep])
-    knots, rates = np.concatenate([knots, beyond]), np.concatenate([rates, rates[-1] + slope * (beyond - knots[-1])])
-    recall = (sample.copies[None] >= knots[:, None]).mean(axis=1)
-    log_odds = _fit_log_odds(sample, prior)
-    numbers = {
-        "prior": prior,
-        "hash_weight": sample.hash_weight,
-        "evidence": tuple(np.round(knots, 6).tolist()),
-        "log_false_matches": tuple(np.round(rates, 6).tolist()),
-        "recall": tuple(np.round(recall, 6).tolist()),
-        "slope": round(log_odds[0], 6),
-        "intercept": round(log_odds[1], 6),
-        "queries": queries,
-        "references": references,
-    }
-    version = hashlib.sha256(msgspec.json.encode(numbers)).hexdigest()[:8]
-    return msgspec.convert({"version": version, "source": source, **numbers}, Calibration)
-
-
-def _fit_log_odds(sample: Sample, prior: float) -> tuple[float, float]:
-    """Return slope and intercept of the log-odds that a pair is a copy, for one reference, by logistic regression.
-
-    Only evidence where strangers were kept counts: elsewhere the answer is not in doubt, and a straight line fitted
-    there would be wrong where it is. Newton's method, weighted so that copies stand to strangers as prior to 1.
+    Columns: sha1_a, sha1_b, relation (`similar`), evidence, path_a, path_b. Somebody looks at them, deletes the rows of
+    pictures that are not the same, and gives the rest as `--lookalikes`.
     """
-    least = sample.strangers[0]
-    copies = sample.copies[sample.copies >= least]
-    x = np.concatenate([copies, sample.strangers])
-    y = np.concatenate([np.ones(len(copies)), np.zeros(len(sample.strangers))])
-    weight = np.where(y == 1, prior / len(sample.copies), 1.0 / sample.stranger_pairs)
-    weight /= weight.sum()
-    centre = x.mean()
-    design = np.stack([x - centre, np.ones_like(x)], axis=1)
-    beta = np.zeros(2)
-    for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-design @ beta))
-        gradient = design.T @ (weight * (y - p)) - 1e-6 * beta
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        beta += np.clip(step, -5.0, 5.0)
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(beta[0]), float(beta[1] - beta[0] * centre)
+    rule = Evidence(background, calibration.hash_weight)
+    whole = material.pictures
+    floor = float(calibration.thresholds(0.5, 1).min_unsure)
+    query, reference, strength = measured_pairs(rule, whole.embedded, whole.embedded, floor)
+    apart = whole.group[query] != whole.group[reference]
+    best: dict[tuple[int, int], float] = {}
+    for a, b, evidence in zip(query[apart].tolist(), reference[apart].tolist(), strength[apart].tolist(), strict=True):
+        pair = (min(a, b), max(a, b))
+        best[pair] = max(best.get(pair, evidence), evidence)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sha1_a", "sha1_b", "relation", "evidence", "path_a", "path_b"])
+        for a, b in sorted(best, key=lambda pair: -best[pair])[:DOUBTFUL]:
+            one, other = material.references[a], material.references[b]
+            names = (pictures.sha1[one], pictures.sha1[other])
+            writer.writerow([*names, SIMILAR, f"{best[a, b]:.3f}", pictures.paths[one], pictures.paths[other]])
 
 
-def calibrate_checkpoint(
-    checkpoint: Checkpoint,
+def collect(
     embedder: Embedder,
     pictures: Pictures,
     held: Sequence[int],
     others: Sequence[int],
-    source: str,
+    sources: Sequence[str],
+    distractors: int = 0,
+    cache: Path | None = None,
     copies: int = COPIES,
-    report: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Calibration:
-    """Render edited copies of the held-out pictures, embed them as the stream would, and calibrate.
+    report: Callable[[str, int], None] = lambda _what, _done: None,
+) -> Material:
+    """Render edited copies of the held-out pictures, and describe them and the references as the stream would.
 
     Args:
         held: pictures that the network was not trained on.
         others: further pictures, not in the background; all but the first ASIDE become references.
+        sources: of all pictures, where each comes from.
+        distractors: cuts of the references besides, described into `cache`.
         copies: of each held-out picture, the edits in turn and every third a chain of edits.
-        report: told how many of the held-out pictures are done.
+        report: told of "copies" and "distractors", so many more that are done.
     Raises:
-        UsageError: too few pictures for a curve, or none to be set apart.
+        UsageError: no pictures to be set apart.
     """
     if not others:
         raise UsageError("no pictures beside those held out and those of the background; give more")
-    # What edits paste a picture onto, or put beside it, must not be a reference: the query would be its copy too.
-    aside_from, others = others[:ASIDE], others[ASIDE:]
-    references = embedder.embed(np.stack([squeeze(pictures.pixels[i], embedder.size) for i in (*held, *others)]))
-    names = sorted(EDITS)
-    parts: list[Embedded] = []
-    for row, index in enumerate(held):
-        aside = [pictures.pixels[aside_from[(8 * row + step) % len(aside_from)]] for step in range(8)]
-        tiles = []
-        for copy in range(copies):
-            draw = Draw(np.random.default_rng((SEED, row, copy)), aside)
-            one = [(names[(row * copies + copy) % len(names)], draw.within(0.05, 0.7))]
-            steps = draw_steps(draw, 0.7) if copy % 3 == 2 else one
-            tiles.append(squeeze(chain(pictures.pixels[index], steps, draw), embedder.size))
-        parts.append(embedder.embed(np.stack(tiles)))
-        report(row + 1, len(held))
-    place = {index: row for row, index in enumerate((*held, *others))}
-    # Neither copies nor strangers: known look-alikes, and what belongs together, such as portraits of one person.
-    groups = np.unique([pictures.groups[i] for i in place], return_inverse=True)[1]
-    alike = groups[:, None] == groups[None]
-    truth = np.repeat(np.arange(len(held)), copies)
-    return calibrate(_stored(parts), truth, _stored([references]), alike, checkpoint.background, source)
-
-
-def _stored(parts: Sequence[Embedded]) -> Embedded:
-    """Join, and round the vectors as a record of the log does."""
-    vectors = np.concatenate([part.vectors for part in parts]).astype(np.float16).astype(np.float32)
-    return Embedded(
-        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-        hashes=np.concatenate([part.hashes for part in parts]),
-        detail=np.concatenate([part.detail for part in parts]),
+    aside, others = others[:ASIDE], others[ASIDE:]
+    references = [*held, *others]
+    group = np.unique(pictures.groups, return_inverse=True)[1]
+    source = np.unique(sources, return_inverse=True)[1]
+    made_of = np.repeat(np.asarray(held, dtype=np.int64), copies)
+    whole = describe_pictures(pictures, references, embedder)
+    edited = describe_copies(pictures, held, aside, copies, embedder, SEED, lambda done: report("copies", done))
+    cuts, cut_from = _no_cuts(embedder.dimension), np.zeros(0, dtype=np.int64)
+    if distractors:
+        found = describe_distractors(
+            pictures, references, distractors, embedder, cache, lambda done: report("distractors", done)
+        )
+        cuts, cut_from = Embedded(found.vectors.astype(np.float32), found.hashes, found.detail), found.made_of
+    made_of = np.concatenate([made_of, np.asarray(others, dtype=np.int64)])
+    return Material(
+        queries=Labelled(joined([edited, _rows(whole, len(held))]), group[made_of], source[made_of]),
+        pictures=Labelled(whole, group[references], source[references]),
+        cuts=Labelled(cuts, group[cut_from], source[cut_from]),
+        own=np.concatenate([np.repeat(np.arange(len(held)), copies), np.full(len(others), -1)]),
+        references=references,
     )
+
+
+def _rows(whole: Embedded, start: int) -> Embedded:
+    return Embedded(whole.vectors[start:], whole.hashes[start:], whole.detail[start:])
+
+
+def _no_cuts(dimension: int) -> Embedded:
+    return Embedded(np.zeros((0, dimension), np.float32), np.zeros((0, 32), np.uint8), np.zeros(0, np.uint8))
 
 
 def with_pages(checkpoint: Checkpoint, embedder: Embedder, count: int) -> Checkpoint:

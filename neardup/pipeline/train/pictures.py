@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -132,6 +132,25 @@ def split_held_out(pictures: Pictures, count: int) -> tuple[list[int], list[int]
     return [index for index in range(len(pictures.groups)) if index not in chosen], sorted(held)
 
 
+def with_lookalikes(pictures: Pictures, path: Path | None) -> Pictures:
+    """Return the pictures with more of them known to belong together: a CSV like `alike`, found after the split."""
+    place = {name: i for i, name in enumerate(pictures.sha1)}
+    pairs = [(pictures.groups[place[a]], pictures.groups[place[b]]) for a, b, _ in _read_alike(path)
+             if a in place and b in place]  # fmt: skip
+    roots = find_roots(pictures.groups, pairs)
+    return replace(pictures, groups=tuple(roots[group] for group in pictures.groups))
+
+
+def source_of(pictures: Pictures, folders: Sequence[Path]) -> list[str]:
+    """Return where each picture comes from: its first folder below the given ones, or the given one."""
+    found = []
+    for path in pictures.paths:
+        home = next(folder for folder in folders if path.is_relative_to(folder))
+        inner = path.relative_to(home).parts
+        found.append(str(home / inner[0]) if len(inner) > 1 else str(home))
+    return found
+
+
 def _read_alike(path: Path | None) -> list[tuple[str, str, str]]:
     if path is None:
         return []
@@ -159,4 +178,4 @@ def _decode(path: Path, short_side: int, wanted: set[str] | None) -> tuple[str, 
     if scale < 1:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BOX)
-    return sha1, np.asarray(picture)
+    return sha1, np.array(picture)

@@ -175,7 +175,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
         ConfigError: the model, the tokens or the address cannot be used.
     """
     checkpoint = load_checkpoint(settings.model)
-    calibration = read_calibration(checkpoint)
+    calibration = read_calibration(checkpoint, settings.calibration)
     names = topic_names(settings.topic_prefix, checkpoint.space)
     tokens = open_tokens(settings)
     store = RedisStore(settings.redis.get_secret_value(), checkpoint.space)

@@ -32,6 +32,9 @@ RegionsOption = Annotated[
     Regions | None,
     typer.Option("--regions", help="Also compare pictures within an image (boxes), fixed parts of it (grid), or none."),
 ]
+CalibrationOption = Annotated[
+    str | None, typer.Option("--calibration", help="File of `neardup calibrate`; default what the checkpoint carries.")
+]
 PrecisionOption = Annotated[
     float | None,
     typer.Option("--threshold-precision", help="Wanted precision of `duplicate`, between 0 and 1; default 0.99."),

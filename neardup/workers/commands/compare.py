@@ -18,6 +18,7 @@ from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import Decision, Exact
 from neardup.workers.commands.common import (
     Bar,
+    CalibrationOption,
     DeviceOption,
     FpsOption,
     JsonOption,
@@ -42,6 +43,7 @@ def run(
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
     regions: RegionsOption = None,
+    calibration: CalibrationOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
 ) -> None:
@@ -55,13 +57,20 @@ def run(
     from neardup.pipeline.messages import join_parts
     from neardup.pipeline.settings import load
 
-    settings = load(model=model, precision=threshold_precision, sample_fps=sample_fps, regions=regions, device=device)
+    settings = load(
+        model=model,
+        precision=threshold_precision,
+        calibration=calibration,
+        sample_fps=sample_fps,
+        regions=regions,
+        device=device,
+    )
     for path in (a, b):
         if not path.is_file():
             raise ConfigError(f"{visible(str(path))} is no file; name two images or videos")
     checkpoint = load_checkpoint(settings.model)
     verifier = read_verifier(checkpoint)
-    calibration = None if verifier else read_calibration(checkpoint)
+    measured = None if verifier else read_calibration(checkpoint, settings.calibration)
     if verifier:  # it was measured on whole pictures
         settings = settings.model_copy(update={"regions": "none"})
     reader = Reader(checkpoint, settings)
@@ -79,9 +88,9 @@ def run(
         if exit_code:
             raise typer.Exit(0 if answer.same else 1)
         return
-    assert calibration is not None
+    assert measured is not None
     found = compare_both_ways(
-        sides[0], sides[1], lambda: make_state(checkpoint, calibration, settings.precision, stars=False, kind="exact")
+        sides[0], sides[1], lambda: make_state(checkpoint, measured, settings.precision, stars=False, kind="exact")
     )
     typer.echo(msgspec.json.encode(found) if as_json else _words(found))
     if exit_code:

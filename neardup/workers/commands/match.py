@@ -24,6 +24,7 @@ from neardup.pipeline.report.names import readable, visible
 from neardup.pipeline.types import Kind
 from neardup.workers.commands.common import (
     Bar,
+    CalibrationOption,
     DeviceOption,
     FpsOption,
     ModelOption,
@@ -51,6 +52,7 @@ def run(
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
     regions: RegionsOption = None,
+    calibration: CalibrationOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -65,6 +67,7 @@ def run(
     settings = load(
         model=model,
         precision=threshold_precision,
+        calibration=calibration,
         sample_fps=sample_fps,
         regions=regions,
         device=device,
@@ -74,8 +77,8 @@ def run(
     target = None if output is None else writable(output)
     checkpoint = load_checkpoint(settings.model)
     reader = Reader(checkpoint, settings)
-    calibration = read_calibration(checkpoint)
-    with closing(make_state(checkpoint, calibration, settings.precision, stars=False)) as state:
+    measured = read_calibration(checkpoint, settings.calibration)
+    with closing(make_state(checkpoint, measured, settings.precision, stars=False)) as state:
         with Bar("references") as bar:
             for items in _batches(_items(reader.usable(references, bar))):
                 state.apply([Entry(0, part) for parts in items for part in parts])

@@ -20,6 +20,7 @@ from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import Decision
 from neardup.workers.commands.common import (
     Bar,
+    CalibrationOption,
     DeviceOption,
     FpsOption,
     JsonOption,
@@ -51,6 +52,7 @@ def run(
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
     regions: RegionsOption = None,
+    calibration: CalibrationOption = None,
     sample_fps: FpsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
@@ -67,6 +69,7 @@ def run(
     settings = load(
         model=model,
         precision=threshold_precision,
+        calibration=calibration,
         sample_fps=sample_fps,
         regions=regions,
         device=device,

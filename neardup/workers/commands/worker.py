@@ -18,7 +18,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.commands.common import DeviceOption, ModelOption, PrecisionOption, ThreadsOption
+from neardup.workers.commands.common import CalibrationOption, DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 
 _LAST_SECONDS = 12.0
 """A worker drains in 10."""
@@ -46,6 +46,7 @@ def embed(
 def match(
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
+    calibration: CalibrationOption = None,
     state: Annotated[
         str | None, typer.Option(help="Folder of its state; default ~/.local/share/neardup/state.")
     ] = None,
@@ -56,7 +57,7 @@ def match(
     """Say what each item copies; one of these leads, further ones stand by."""
     _run(
         "match",
-        load(model=model, precision=threshold_precision, state_folder=state, health_host=host),
+        load(model=model, precision=threshold_precision, calibration=calibration, state_folder=state, health_host=host),
         port,
         end_with_stdin,
     )
@@ -78,6 +79,7 @@ def api(
     model: ModelOption = None,
     device: DeviceOption = None,
     threshold_precision: PrecisionOption = None,
+    calibration: CalibrationOption = None,
     state: Annotated[
         str | None, typer.Option(help="Folder of its state; default ~/.local/share/neardup/state.")
     ] = None,
@@ -92,6 +94,7 @@ def api(
         model=model,
         device=device,
         precision=threshold_precision,
+        calibration=calibration,
         state_folder=state,
         api_host=listen,
         api_port=api_port,

@@ -52,7 +52,7 @@ def a_calibration(
         prior=prior,
         hash_weight=hash_weight,
         evidence=tuple(evidence),
-        log_false_matches=tuple(log_false_matches),
+        log_false_matches=(tuple(log_false_matches),),
         recall=tuple(recall),
         slope=slope,
         intercept=intercept,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.calibration import SDS, Calibration, parse_calibration
 from tests.pipeline.match.build import a_calibration
 
 # One stranger pair in e^5 reaches evidence 0.0, one in e^15 evidence 1.0; half of the copies reach 0.5.
@@ -95,11 +95,17 @@ def test_precision_outside_zero_to_one_is_refused(precision: float) -> None:
     "broken",
     [
         {"evidence": (0.0, 1.0)},
-        {"evidence": (0.0,), "log_false_matches": (-1.0,), "recall": (1.0,)},
+        {"evidence": (0.0,), "log_false_matches": ((-1.0,),), "recall": (1.0,)},
         {"evidence": (0.0, 1.0, 0.5)},
         {"evidence": (0.0, 0.5, 0.5)},
-        {"log_false_matches": (-5.0, -4.0, -15.0)},
-        {"log_false_matches": (-5.0, math.nan, -15.0)},
+        {"log_false_matches": ((-5.0, -4.0, -15.0),)},
+        {"log_false_matches": ((-5.0, math.nan, -15.0),)},
+        {"log_false_matches": ((-5.0, -10.0, -15.0), (-4.0, -9.0, -14.0))},
+        {"levels": (2,)},
+        {"levels": (1, 1), "log_false_matches": ((-5.0, -10.0, -15.0),) * 2, "shifts": (0.0, 1.0)},
+        {"spread": ((1.0, 1.0),)},
+        {"spread": ((1.0, -1.0, 1.0),)},
+        {"shifts": (0.0, 1.0)},
         {"recall": (0.9, 1.0, 0.1)},
         {"slope": 0.0},
         {"slope": -3.0},
@@ -116,7 +122,52 @@ def test_broken_calibration_is_refused(broken: dict[str, object]) -> None:
 
 
 def test_calibration_survives_the_checkpoint_s_json() -> None:
-    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(PLAIN)), Calibration) == PLAIN
+    assert parse_calibration(msgspec.json.decode(msgspec.json.encode(PLAIN))) == PLAIN
+
+
+def test_an_older_calibration_has_false_matches_per_pair_only() -> None:
+    fields = msgspec.to_builtins(PLAIN)
+    for name in ("levels", "shifts", "spread", "space"):
+        del fields[name]
+    assert parse_calibration(fields | {"log_false_matches": fields["log_false_matches"][0]}) == PLAIN
+
+
+# A hundred times as many references let ten times as many queries find a stranger: they come in bunches.
+LEVELLED = msgspec.structs.replace(
+    PLAIN,
+    levels=(1, 100),
+    log_false_matches=(PLAIN.log_false_matches[0], tuple(n + math.log(10) for n in PLAIN.log_false_matches[0])),
+    shifts=(0.0, math.log(10)),
+    spread=((0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
+)
+
+
+def test_false_matches_grow_as_measured_between_levels_and_as_references_do_beyond() -> None:
+    for references, wanted in ((1, 0.0), (10, math.log(10) / 2), (100, math.log(10)), (1000, 2 * math.log(10))):
+        assert LEVELLED.log_false_match_rate(0.5, references) == pytest.approx(-10.0 + wanted)
+        assert LEVELLED.shift(references) == pytest.approx(wanted)
+
+
+def test_interval_is_as_wide_as_the_spread_says_and_holds_the_expected_precision() -> None:
+    low, high = LEVELLED.precision_interval(0.5, 100)
+    expected = float(LEVELLED.precision(0.5, 100))
+    odds = [math.log(p / (1 - p)) for p in (float(low), expected, float(high))]
+    assert np.diff(odds).tolist() == pytest.approx([SDS, SDS])
+
+
+def test_interval_of_a_threshold_is_at_most_twice_as_wide_as_what_may_be_wrong() -> None:
+    for precision in (0.9, 0.95, 0.99):
+        for references in (1, 10, 100):
+            least = LEVELLED.min_evidence(precision, references)
+            low, high = LEVELLED.precision_interval(least, references)
+            assert LEVELLED.precision(least, references) >= precision
+            assert low >= 2 * precision - 1 - 1e-9
+            assert high - low <= 2 * (1 - precision)
+
+
+def test_uncertainty_asks_for_more_evidence() -> None:
+    sure = msgspec.structs.replace(LEVELLED, spread=())
+    assert LEVELLED.min_evidence(0.95, 10) > sure.min_evidence(0.95, 10)
 
 
 @pytest.mark.parametrize("evidence", [-100.0, -0.5, 0.0, 0.31, 1.0, 100.0])
