@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neardup.pipeline.embed.embedder import has_cuda
+from neardup.pipeline.devices import has_cuda
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

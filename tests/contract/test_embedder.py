@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 from skimage import data
 
+from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.convolutions import to_int8
-from neardup.pipeline.embed.embedder import Embedder, has_cuda, make_embedder
+from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.errors import ConfigError, ShapeError

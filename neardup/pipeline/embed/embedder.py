@@ -7,13 +7,13 @@ CPU. They agree to a cosine of 0.99 (`tests/contract/test_embedder.py`), so thei
 from __future__ import annotations
 
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Embedded, Pixels
@@ -96,16 +96,6 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def has_cuda(certain: bool) -> bool:
-    """Return whether torch can use a GPU; unless `certain`, without importing torch where no NVIDIA driver shows."""
-    drivers = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg")  # Linux, Jetson, Windows' Linux
-    if not certain and sys.platform.startswith("linux") and not any(map(os.path.exists, drivers)):
-        return False
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def check_tiles(tiles: Pixels, size: int) -> None:

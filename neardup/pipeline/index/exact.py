@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from neardup.pipeline.index.checks import check_k, check_vectors
-from neardup.pipeline.index.flat import Flat, pick_device
+from neardup.pipeline.index.flat import Flat
 from neardup.pipeline.index.interface import Status
+from neardup.pipeline.index.products import make_products, pick_device
 from neardup.pipeline.index.store import Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
 
@@ -25,7 +26,7 @@ class ExactIndex:
             device: "auto", "cpu" or "cuda", where the products are computed.
         """
         self._store = Store(dimension, space)
-        self._flat = Flat(dimension, pick_device(device))
+        self._flat = Flat(dimension, make_products(pick_device(device)))
 
     @property
     def dimension(self) -> int:
@@ -56,7 +57,7 @@ class ExactIndex:
         """See `Index.search`."""
         check_k(k)
         check_vectors(queries, self.dimension)
-        return self._store.rank(queries, self._flat.candidates(queries, k), k)
+        return self._store.rank(queries, self._flat.candidates(queries, k), k, self._flat.read)
 
     def save_searcher(self, folder: Path) -> None:
         """See `Index.save_searcher`: there is none."""

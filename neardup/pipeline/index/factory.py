@@ -49,9 +49,9 @@ def make_index(
         from neardup.pipeline.index.exact import ExactIndex
 
         return ExactIndex(dimension, space, device)
-    from neardup.pipeline.index.flat import pick_device
+    from neardup.pipeline.index.products import pick_device
     from neardup.pipeline.index.scann import Policy, ScannIndex
 
-    on_gpu = kind == "auto" and pick_device(device).type == "cuda"
+    on_gpu = kind == "auto" and pick_device(device) == "cuda"
     min_rows = scann_from or (_ROWS_ON_GPU if on_gpu else Policy().min_rows)
     return ScannIndex(dimension, space, folder, device, Policy(min_rows=min_rows))

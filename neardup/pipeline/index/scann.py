@@ -22,9 +22,10 @@ from neardup.pipeline.index.build import Build
 from neardup.pipeline.index.canary import DEFAULT, Canary, CanaryPolicy
 from neardup.pipeline.index.checks import check_k, check_vectors
 from neardup.pipeline.index.durable import naming
-from neardup.pipeline.index.flat import Flat, pick_device
+from neardup.pipeline.index.flat import Flat
 from neardup.pipeline.index.generation import Generation, import_scann, restore
 from neardup.pipeline.index.interface import Status
+from neardup.pipeline.index.products import make_products, pick_device
 from neardup.pipeline.index.scratch import Scratch
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
@@ -86,14 +87,14 @@ class ScannIndex:
             DependencyError: the folder cannot be written.
         """
         import_scann()
-        self._device = pick_device(device)
+        self._products = make_products(pick_device(device))
         self._policy = policy
         self._clock = clock
         self._scratch = Scratch(folder)
         self._names = 0
         self._store = Store(dimension, space, self._new_path("vectors"))
         self._generation: Generation | None = None
-        self._tail = Flat(dimension, self._device)
+        self._tail = Flat(dimension, self._products)
         self._canary = Canary(canary, clock)
         self._build: Build | None = None
         self._builds, self._failed, self._build_seconds = 0, 0, 0.0
@@ -149,7 +150,9 @@ class ScannIndex:
         check_k(k)
         check_vectors(queries, self.dimension)
         self.poll()
-        found = self._store.rank(queries, self._candidates(queries, k), k)
+        candidates = self._candidates(queries, k)
+        # without a searcher the tail holds every row, as float32
+        found = self._store.rank(queries, candidates, k, self._tail.read if self._generation is None else None)
         if self._generation is not None:
             self._canary.note(queries, found, len(self._store.vectors))
         return found
@@ -297,7 +300,7 @@ class ScannIndex:
         self._failures = 0
 
     def _fill_tail(self) -> None:
-        self._tail = Flat(self.dimension, self._device)
+        self._tail = Flat(self.dimension, self._products)
         self._tail.fill(self._store, 0 if self._generation is None else self._generation.end)
 
     def _put_off(self, error: PipelineError) -> None:

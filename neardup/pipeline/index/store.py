@@ -6,6 +6,7 @@ so that both implementations answer the same for the same pair.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from neardup.pipeline.types import Descriptors, Ids, Neighbours
 RowNumbers = npt.NDArray[np.int64]
 """Places in the vector file; -1 where there is none."""
 
-_PAIR_FLOATS = 1 << 22  # 16 MB at a time
+_PAIR_FLOATS = 1 << 16  # 256 kB at a time, which stays in the cache
 
 
 class Store:
@@ -72,11 +73,18 @@ class Store:
         """Return the rows from `first` on that can be found, in order."""
         return np.flatnonzero(self._alive[first : len(self.vectors)]).astype(np.int64) + first
 
-    def rank(self, queries: Descriptors, candidates: RowNumbers, k: int) -> Neighbours:
+    def rank(
+        self,
+        queries: Descriptors,
+        candidates: RowNumbers,
+        k: int,
+        read: Callable[[RowNumbers], Descriptors] | None = None,
+    ) -> Neighbours:
         """Return the k nearest of each query's candidate rows.
 
         Args:
             queries: float32 (n, d). candidates: int64 (n, m), each row once per query, -1 where there is none.
+            read: returns what `vectors.read` would, from where it is at hand.
         Returns:
             (n, k), ordered by distance, then id; padded with -1 and inf.
         """
@@ -84,12 +92,14 @@ class Store:
         ids = np.full((n, max(m, k)), -1, np.int64)
         distances = np.full((n, max(m, k)), np.inf, np.float32)
         of_query, place = np.nonzero(candidates >= 0)
+        ids[of_query, place] = self.vectors.ids(candidates[of_query, place])
+        read = read or self.vectors.read
         step = max(1, _PAIR_FLOATS // self.vectors.dimension)
         for start in range(0, len(place), step):
             pair = of_query[start : start + step], place[start : start + step]
             rows = candidates[pair]
-            ids[pair] = self.vectors.ids(rows)
-            difference = self.vectors.read(rows) - queries[pair[0]]  # (pairs, d)
+            difference = read(rows)
+            difference -= queries[pair[0]]  # (pairs, d)
             distances[pair] = np.einsum("pd,pd->p", difference, difference)
         order = np.lexsort((ids, distances), axis=1)[:, :k]
         return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1))

@@ -76,7 +76,7 @@ def run(
     threads: ThreadsOption = None,
 ) -> None:
     """Train a checkpoint."""
-    from neardup.pipeline.embed.embedder import has_cuda
+    from neardup.pipeline.devices import has_cuda
     from neardup.pipeline.match.verify import read_verifier
     from neardup.pipeline.settings import load
     from neardup.pipeline.train.loop import train
