@@ -118,11 +118,11 @@ class Candidates:
 
 def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
     """Cut pairs that are sorted by query into those of each item, the query counted from its first frame."""
-    stops = np.cumsum(frames)
-    borders = np.searchsorted(pairs.query, [0, *stops])
+    firsts = [0, *np.cumsum(frames).tolist()]
+    borders = np.searchsorted(pairs.query, firsts).tolist()
     found = []
-    for first, start, stop in zip([0, *stops], borders[:-1], borders[1:], strict=False):
-        one = pairs.take(np.arange(start, stop))
+    for first, start, stop in zip(firsts, borders, borders[1:], strict=False):
+        one = pairs.take(slice(start, stop))
         found.append(replace(one, query=one.query - first))
     return found
 

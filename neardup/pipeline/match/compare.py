@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -94,14 +93,15 @@ class Comparer:
 
     def _by_head(self, pairs: Pairs) -> Iterator[tuple[Item, Pairs]]:
         """Yield the pairs of each head, the earliest first."""
-        numbers = self._tables.rows.item[pairs.reference]
-        order = np.argsort(numbers, kind="stable")
-        numbers = numbers[order]
-        starts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
-        for start, stop in pairwise(starts) if len(numbers) else ():
-            reference = self._tables.items.get(int(numbers[start]))
+        places: dict[int, list[int]] = {}
+        for place, number in enumerate(self._tables.rows.item[pairs.reference].tolist()):
+            places.setdefault(number, []).append(place)
+        for number in sorted(places):
+            reference = self._tables.items.get(number)
             if reference is not None and reference.is_head:
-                yield reference, pairs.take(order[start:stop])
+                first, *more = places[number]
+                # most pairs of images stand alone, and a slice costs less than an array of one
+                yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
 
     def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
         return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)

@@ -39,7 +39,7 @@ class Pairs:
     distance: Floats
     evidence: Floats
 
-    def take(self, where: Ids) -> Pairs:
+    def take(self, where: Ids | slice) -> Pairs:
         """Return the pairs at these places."""
         return Pairs(self.query[where], self.reference[where], self.distance[where], self.evidence[where])
 

@@ -392,7 +392,8 @@ class State:
         if item.kind is Kind.IMAGE:
             # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
             least = self._judge.thresholds(self._heads.chances).min_unsure
-            pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
+            if len(pairs.evidence) and float(pairs.evidence.min()) < least:
+                pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
         if item.kind is Kind.VIDEO:
             pairs = self._comparer.with_heads(pairs)
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
