@@ -10,8 +10,9 @@ cuts of training pictures (see `neardup/pipeline/train/distractors.py`). Those t
 neither way: `split/alike.csv`, `split/lookalikes.csv` (of the 71 most alike pairs of training pictures, by eye), and
 --lookalikes. --false FILE writes down the false matches, for somebody to judge.
 
-Measured precision weighs copies and strangers by the same prior; its own interval is a bootstrap by picture. --cuts
-bounds how many cuts are described; beyond them false matches are counted as so many times more.
+Measured precision weighs copies and strangers by the same prior; its own interval is a bootstrap by picture. Above the
+stated interval (`above`) are fewer false matches than expected, mostly none; `BELOW` are more. --cuts is how many are
+described at most; beyond them false matches are counted as so many times more.
 """
 
 from __future__ import annotations
