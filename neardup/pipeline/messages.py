@@ -224,7 +224,7 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag="replaced"):
 
 
 class RemovedEvent(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
-    """The item is gone from the state."""
+    """The item was taken down and is not in the state, whether or not it was before."""
 
     id: str
 

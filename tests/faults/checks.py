@@ -173,7 +173,6 @@ def _wrong_events(wanted: Expected, envelope: Envelope) -> str:
         "redelivered": {Redelivered: 1},
         "ignored": {Ignored: 1},
         "removed": {RemovedEvent: 1},
-        "nothing": {},
     }[wanted.what]
     for kind in (Verdict, Redelivered, Ignored, RemovedEvent, Replaced):
         number = wanted.replaces if kind is Replaced else main.get(kind, 0)

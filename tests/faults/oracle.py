@@ -21,7 +21,7 @@ from tests.faults.content import same_picture
 from tests.faults.observe import Observed, source
 from tests.pipeline.match.build import a_state
 
-What = Literal["verdict", "part", "redelivered", "ignored", "removed", "nothing"]
+What = Literal["verdict", "part", "redelivered", "ignored", "removed"]
 
 
 def by_state(log: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
@@ -91,7 +91,8 @@ class ByContent:
         if isinstance(record, Removed):
             self._removed.add(record.id)
             self._arriving.pop(record.id, None)
-            return Expected("removed" if self._live.pop(record.id, None) else "nothing", record.id)
+            self._live.pop(record.id, None)
+            return Expected("removed", record.id)
         assert isinstance(record, Described)
         return self._describe(entry.offset, record)
 

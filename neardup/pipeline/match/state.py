@@ -304,7 +304,7 @@ class State:
         known = self.items.named(record.id)
         if known is not None:
             yield from self._forget(known)
-            yield RemovedEvent(id=record.id)
+        yield RemovedEvent(id=record.id)  # also of what is not held: there may be files of it
 
     # -- described items, a batch at a time ----------------------------------------------------------------------
 

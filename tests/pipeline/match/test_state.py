@@ -30,7 +30,7 @@ def test_every_offset_gets_one_envelope_also_where_nothing_happened() -> None:
     ]
     envelopes = a_state().apply([Entry(7 + i, record) for i, record in enumerate(records)])
     assert [envelope.offset for envelope in envelopes] == list(range(7, 7 + len(records)))
-    assert [len(envelope.events) for envelope in envelopes] == [1, 1, 0, 0, 0, 0, 1, 1]
+    assert [len(envelope.events) for envelope in envelopes] == [1, 1, 1, 0, 0, 0, 1, 1]
 
 
 def test_no_records_give_no_envelopes() -> None:
@@ -235,12 +235,13 @@ def test_offsets_of_another_source_partition_are_not_compared() -> None:
     assert kinds(log.events(moved)) == [Replaced, Verdict]
 
 
-def test_takedown_is_told_once_and_only_of_what_is_held() -> None:
+def test_takedown_is_told_each_time_for_there_may_be_files_of_what_is_not_held() -> None:
     log = Log()
     log.add(picture("a", 0))
     assert log.events(Removed(id="a")) == [RemovedEvent(id="a")]
-    assert log.events(Removed(id="a")) == []
-    assert log.events(Removed(id="nobody")) == []
+    assert log.events(Removed(id="a")) == [RemovedEvent(id="a")]
+    assert log.events(Removed(id="nobody")) == [RemovedEvent(id="nobody")]
+    assert kinds(log.events(picture("nobody", 0))) == [Ignored]
 
 
 def test_removed_item_is_not_matched_any_more() -> None:
