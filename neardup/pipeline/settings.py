@@ -63,6 +63,18 @@ class Settings(BaseSettings):
     )
     snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
     snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
+    live_idle_seconds: float = Field(
+        300.0, gt=0, le=86_400, description="seconds of the log without a frame after which a live video has ended"
+    )
+    live_max_frames: int = Field(
+        50_000, ge=2000, description="newest frames of a running live video that items are compared with"
+    )
+    live_growth_seconds: float = Field(
+        10.0, gt=0, le=3600, description="seconds by which spans of a live video grow before its verdict is told anew"
+    )
+    live_unsure_seconds: float = Field(
+        30.0, ge=0, le=3600, description="seconds that an unsure match of a live video goes on before it is flagged"
+    )
     keep_distinct_days: float = Field(
         30.0, ge=0, le=36_500, description="days after which Redis forgets verdicts of `distinct`; 0 keeps them"
     )

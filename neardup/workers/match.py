@@ -27,6 +27,7 @@ from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
@@ -157,6 +158,12 @@ class MatchWorker:
                 except Exception:
                     logger.warning("connection not closed cleanly", exc_info=True)
         telemetry.MATCH_LEADS.set(0)
+
+    def _leave(self, seconds: float) -> None:
+        """Leave the group, so that another takes over at once."""
+        leaving = self._publisher, self._leadership
+        self._publisher = self._leadership = None
+        close_all(leaving, seconds)
 
     # -- who leads -----------------------------------------------------------------------------------------------
 
@@ -327,6 +334,12 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
 
 def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Settings, folder: Path) -> State:
     """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all."""
+    live = LiveRules(
+        settings.live_idle_seconds,
+        settings.live_max_frames,
+        settings.live_growth_seconds,
+        settings.live_unsure_seconds,
+    )
     make = partial(
         make_state, checkpoint, calibration, settings.precision, folder=folder, scann_from=settings.scann_from
     )

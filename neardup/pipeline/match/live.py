@@ -1,7 +1,7 @@
 """Live videos: their frames, and whether they run.
 
-A live video ends by its end marker, for good, or when the log's time says that no frame came for `IDLE_SECONDS`; a
-frame that comes after that has it go on. What a running one needs is bounded: seconds and row of `MAX_FRAMES` frames,
+A live video ends by its end marker, for good, or when the log's time says that no frame came for `idle_seconds`; a
+frame that comes after that has it go on. What a running one needs is bounded: seconds and row of `max_frames` frames,
 and what `watch` keeps, which is the votes of `VOTING` frames and `MAX_MATCHED` references.
 """
 
@@ -19,15 +19,29 @@ from neardup.pipeline.match.sighting import Sighting
 from neardup.pipeline.match.tables import Frames, Tables
 from neardup.pipeline.types import Kind
 
-IDLE_SECONDS = 300.0
-"""A live video ends when no frame of it came for so long."""
-MAX_FRAMES = 50_000
-"""Newest frames that later items are compared with."""
 DROPPED = 1000
 """Frames forgotten at a time."""
 STILL_DISTANCE = 0.01
 STILL_BITS = 8
 """A frame that differs from the one before by no more than both shows the same still picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRules:
+    """What may be chosen of live videos; all who apply one log should choose the same.
+
+    Attributes:
+        idle_seconds: a live video ends when no frame of it came for so long.
+        max_frames: newest frames that later items are compared with; more than DROPPED.
+        growth_seconds: an event tells that spans grew when they did by so much, and when what was shown is over.
+        unsure_seconds: an unsure match is flagged when what showed it is over, or has gone on for so long: it may yet
+            become sure.
+    """
+
+    idle_seconds: float = 300.0
+    max_frames: int = 50_000
+    growth_seconds: float = 10.0
+    unsure_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -59,7 +73,8 @@ class Live:
 class LiveVideos:
     """All live videos, those that have ended too, for a frame may come again."""
 
-    def __init__(self, tables: Tables, heads: Heads) -> None:
+    def __init__(self, tables: Tables, heads: Heads, rules: LiveRules) -> None:
+        self.rules = rules
         self._tables = tables
         self._heads = heads
         self._live: dict[str, Live] = {}
@@ -112,7 +127,7 @@ class LiveVideos:
 
     def idle(self, now_ms: int) -> list[Live]:
         """Return the running live videos that have had no frame for too long, at this time of the log."""
-        limit = now_ms - 1000 * IDLE_SECONDS
+        limit = now_ms - 1000 * self.rules.idle_seconds
         return sorted((live for live in self._running.values() if live.newest_ms < limit), key=lambda live: live.number)
 
     def resume(self, live: Live) -> None:
@@ -128,7 +143,9 @@ class LiveVideos:
     def expects(self, live: Live, pts: float, coming: int) -> bool:
         """Return whether a frame can simply be taken in, while up to so many others are on their way."""
         frames = self.frames(live)
-        return live.running and len(frames) + coming < MAX_FRAMES and pts >= live.oldest and pts not in frames
+        return (
+            live.running and len(frames) + coming < self.rules.max_frames and pts >= live.oldest and pts not in frames
+        )
 
     def pass_over_still(self, live: Live, row: int) -> None:
         """Leave a frame out of the index that is as good as the one put there last: it would crowd out others."""
@@ -146,7 +163,7 @@ class LiveVideos:
     def make_room(self, live: Live) -> None:
         """Forget the oldest frames if there are too many."""
         frames = self.frames(live)
-        if len(frames) >= MAX_FRAMES:
+        if len(frames) >= self.rules.max_frames:
             dropped = frames.drop_oldest(DROPPED)
             self._heads.drop(dropped)
             self._tables.rows.searched[dropped] = False

@@ -9,6 +9,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.calibrations import read_calibrations
 from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.state import State
 
 
@@ -23,6 +24,7 @@ def make_state(
     precision: float,
     *,
     stars: bool = True,
+    live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
     kind: Literal["auto", "exact", "scann"] = "auto",
     folder: Path | None = None,
     scann_from: int = 0,
@@ -39,4 +41,4 @@ def make_state(
     index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
     vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
     evidence = Evidence(checkpoint.background, calibration.hash_weight)
-    return State(index, vectors, evidence, calibration, precision, stars=stars)
+    return State(index, vectors, evidence, calibration, precision, stars=stars, live=live)

@@ -19,10 +19,6 @@ from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, fi
 from neardup.pipeline.messages import Matched
 from neardup.pipeline.types import Decision, Span
 
-GROWTH_SECONDS = 10.0
-"""An event tells that spans grew when they did by so much, and when what was shown is over."""
-UNSURE_SECONDS = 30.0
-"""An unsure match is flagged when what showed it is over, or has gone on for so long: it may yet become sure."""
 MAX_SPANS = 64
 """Spans of one reference that are kept, the newest."""
 MOST_WAIT = 10
@@ -66,19 +62,18 @@ class Sighting:
         spans = self.match.spans if self.match else ()
         return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
-    @property
-    def is_news(self) -> bool:
-        """Whether what is known differs, by what matters, from what was told."""
+    def is_news(self, growth_seconds: float) -> bool:
+        """Whether what is known differs, by what matters, from what was told; for the seconds see `LiveRules`."""
         if self.match is None:
             return False
         grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
-        return RANK[self.match.decision] > RANK[self.told] or grown >= (GROWTH_SECONDS if self.going_on else 0.01)
+        return RANK[self.match.decision] > RANK[self.told] or grown >= (growth_seconds if self.going_on else 0.01)
 
-    def is_to_be_flagged(self, newest: float) -> bool:
-        """Whether somebody should look at it now, given the seconds of the newest frame."""
+    def is_to_be_flagged(self, newest: float, unsure_seconds: float) -> bool:
+        """Whether somebody should look at it now, given the seconds of the newest frame; for others see `LiveRules`."""
         if self.match is None or RANK[self.match.decision] <= RANK[self.flagged]:
             return False
-        ripe = not self.going_on or newest - self.unsure_since >= UNSURE_SECONDS
+        ripe = not self.going_on or newest - self.unsure_since >= unsure_seconds
         return self.match.decision is Decision.DUPLICATE or ripe
 
     def tell(self) -> None:

@@ -22,7 +22,7 @@ from neardup.pipeline.match.decide import Judge, Pairs, Side
 from neardup.pipeline.match.evidence import Evidence, Pictures
 from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item, Items, Rows
-from neardup.pipeline.match.live import Live, LiveVideos
+from neardup.pipeline.match.live import Live, LiveRules, LiveVideos
 from neardup.pipeline.match.pending import Pending, UnderWay, is_older, source_of
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.stars import Stars
@@ -85,6 +85,7 @@ class State:
         calibration: gives thresholds.
         precision: wanted of `duplicate`, 0 to 1.
         stars: whether copies of an item join it as members; without, every item stays a reference of its own.
+        live: of live videos.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class State:
         calibration: Calibration,
         precision: float = 0.99,
         stars: bool = True,
+        live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
     ) -> None:
         self._evidence = evidence
         self._judge = Judge(calibration, precision)
@@ -105,7 +107,7 @@ class State:
         self._stars = Stars(self._tables, self._heads, self._comparer, stars)
         self._pending = UnderWay()
         self._removed: set[str] = set()
-        self._live = LiveVideos(self._tables, self._heads)
+        self._live = LiveVideos(self._tables, self._heads, live)
         self._watch = Watch(self._tables, self._heads, self._live, evidence, self._judge)
         self._published: Mapping[int, Envelope] = {}
 

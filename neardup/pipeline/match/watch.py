@@ -158,8 +158,9 @@ class Watch:
         """Return one event for each match to be flagged, or else one if anything else matters."""
         known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
         newest = self._lives.frames(live).pts[-1]
-        flagged = [sighting.match for sighting in known if sighting.is_to_be_flagged(newest)]
-        if not flagged and not any(sighting.is_news for sighting in known):
+        rules = self._lives.rules
+        flagged = [one.match for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds)]
+        if not flagged and not any(one.is_news(rules.growth_seconds) for one in known):
             return ()
         verdict = self._verdict(live)
         return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)

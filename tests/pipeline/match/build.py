@@ -17,6 +17,7 @@ from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import (
@@ -66,6 +67,7 @@ def a_state(
     background: Descriptors | None = None,
     stars: bool = True,
     dimension: int = D,
+    live: LiveRules | None = None,
 ) -> State:
     calibration = calibration or a_calibration()
     if background is None:
@@ -76,6 +78,7 @@ def a_state(
         Evidence(background, calibration.hash_weight),
         calibration,
         stars=stars,
+        live=live or LiveRules(),
     )
 
 

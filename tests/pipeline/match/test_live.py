@@ -17,7 +17,7 @@ from PIL import Image
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.evaluate.systems import tiles
-from neardup.pipeline.match.live import IDLE_SECONDS
+from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import Snapshots
 from neardup.pipeline.match.state import Entry, State
@@ -329,9 +329,9 @@ def test_end_of_an_unknown_live_video_is_ignored() -> None:
 def test_silence_ends_a_live_video_when_the_log_goes_on() -> None:
     log = a_log()
     log.add(a_broadcast(edited(FILM.at(times(20) + 40))))
-    log.now = IDLE_SECONDS
+    log.now = LiveRules().idle_seconds
     assert log.add(picture("a", 0))[0].events == (Verdict(id="a", decision=Decision.DISTINCT),)
-    log.now = IDLE_SECONDS + 1
+    log.now = LiveRules().idle_seconds + 1
     ended, verdict = log.add(picture("b", 90))[0].events
     assert isinstance(ended, Rolling)
     assert (ended.verdict.id, ended.verdict.running, ended.flagged) == ("live", False, None)
@@ -341,7 +341,7 @@ def test_silence_ends_a_live_video_when_the_log_goes_on() -> None:
 
 def test_each_frame_keeps_a_live_video_running_also_within_a_batch() -> None:
     frames = a_broadcast(FILM.at(times(5)))
-    entries = [Entry(n, frame, round(0.8 * n * IDLE_SECONDS * 1000)) for n, frame in enumerate(frames)]
+    entries = [Entry(n, frame, round(0.8 * n * LiveRules().idle_seconds * 1000)) for n, frame in enumerate(frames)]
     other = Entry(len(frames), picture("a", 0), entries[-1].timestamp_ms + 1000)
     state = a_state()
     assert rolling([event for envelope in state.apply([*entries, other]) for event in envelope.events]) == []
@@ -351,7 +351,7 @@ def test_each_frame_keeps_a_live_video_running_also_within_a_batch() -> None:
 def test_live_video_that_had_fallen_silent_goes_on_and_flags_nothing_again() -> None:
     log = a_log()
     log.add(a_broadcast(edited(FILM.at(times(20) + 40))))
-    log.now = IDLE_SECONDS + 1
+    log.now = LiveRules().idle_seconds + 1
     log.add(picture("a", 0))
     events = log.events(*a_broadcast(edited(FILM.at(times(20) + 61), 1), begin=21), live_end("live"))
     assert flagged(events) == []
@@ -391,13 +391,21 @@ def test_item_and_live_video_of_one_id_replace_each_other() -> None:
     assert item.kind is Kind.IMAGE
 
 
+def test_how_long_a_silence_ends_a_live_video_is_a_rule() -> None:
+    log = Log(a_state(live=LiveRules(idle_seconds=5.0)))
+    log.add(a_broadcast(FILM.at(times(4.0))))
+    log.now = 5.0
+    assert rolling(log.events(picture("a", 10))) == []
+    log.now = 5.1
+    assert [event.verdict.running for event in rolling(log.events(picture("b", 20)))] == [False]
+
+
 # -- bounds ------------------------------------------------------------------------------------------------------------
 
 
 def test_oldest_frames_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neardup.pipeline.match.live.MAX_FRAMES", 60)
     monkeypatch.setattr("neardup.pipeline.match.live.DROPPED", 20)
-    log = Log()
+    log = Log(a_state(live=LiveRules(max_frames=60)))
     frames = a_broadcast(FILM.at(times(49.5)))
     log.add(frames)
     assert len(log.state.parts().index) == 60
@@ -409,14 +417,14 @@ def test_oldest_frames_are_forgotten_when_there_are_too_many(monkeypatch: pytest
 def test_snapshot_without_an_index_knows_which_frames_were_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neardup.pipeline.match.live.MAX_FRAMES", 60)
     monkeypatch.setattr("neardup.pipeline.match.live.DROPPED", 20)
-    state = a_state_in(tmp_path)
+    rules = LiveRules(max_frames=60)
+    state = a_state_in(tmp_path, live=rules)
     state.apply([Entry(n, frame) for n, frame in enumerate(a_broadcast(FILM.at(times(49.5))))])
     held = len(state.parts().index)
     Snapshots(tmp_path).save(state, 99)
     state.close()
-    again = a_state_in(tmp_path)
+    again = a_state_in(tmp_path, live=rules)
     assert Snapshots(tmp_path).load(again) == 99
     assert len(again.parts().index) == held == 60
     assert len(Log(again).verdict(*video("new", FILM.at(times(15) + 30))).matches) == 1

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.snapshot import NOTHING, VECTORS, Snapshots
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Envelope, Record, Removed, Verdict
@@ -24,13 +25,14 @@ from tests.pipeline.match.test_batches import a_log as any_log
 from tests.pipeline.match.test_batches import assert_same
 
 
-def a_state_in(folder: Path, space: str = "s") -> State:
+def a_state_in(folder: Path, space: str = "s", live: LiveRules | None = None) -> State:
     calibration = a_calibration()
     return State(
         ExactIndex(D, space, device="cpu"),
         VectorFile(folder / VECTORS, D, space),
         Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight),
         calibration,
+        live=live or LiveRules(),
     )
 
 
