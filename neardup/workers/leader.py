@@ -75,7 +75,7 @@ class Leadership:
     def close(self) -> None:
         """Leave the group, so that another takes over at once."""
         self._leaving.set()
-        self._thread.join(5)
+        self._thread.join(3)
 
     def _take_part(self) -> None:
         try:
@@ -107,8 +107,14 @@ class Publisher:
             compression_type="lz4",
             batch_size=2**20,
             max_request_size=MAX_RECORD_BYTES,
+            max_block_ms=round(1000 * COMMIT_SECONDS),
+            metrics_enabled=False,
         )
-        self._producer.init_transactions()
+        try:
+            self._producer.init_transactions()
+        except BaseException:
+            self.close()
+            raise
 
     def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Return when all of them are committed.

@@ -35,6 +35,7 @@ from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Rolli
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers import points, saver
+from neardup.workers.closing import close_all
 from neardup.workers.index_metrics import IndexMetrics
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
@@ -44,6 +45,8 @@ from neardup.workers.topics import check_topics, open_admin, topic_names
 logger = logging.getLogger(__name__)
 BATCH_RECORDS = 256
 _WAIT_SECONDS = 0.25
+CLOSE_SECONDS = 2.0
+"""For leaving the group and disconnecting, altogether."""
 _MOST_FOLDERS = 16
 _SET_ASIDE_ROWS = 16_384
 
@@ -143,20 +146,19 @@ class MatchWorker:
         return self._leadership is not None
 
     def drain(self, seconds: float) -> None:
-        """Write down the state, so that the next start is quick; all of it is published."""
-        self._saver.finish(seconds / 2)
+        """Let another lead, then write down the state, so that the next start is quick; all of it is published."""
+        end = self._clock() + seconds
+        self._leave(min(seconds / 4, CLOSE_SECONDS))
+        self._saver.finish((end - self._clock()) / 2)
         if self._applied > self._saver.saved:
-            self._saver.save(self._applied)
+            self._saver.save_within(self._applied, end - self._clock())
 
     def close(self) -> None:
-        """Leave the group and disconnect."""
+        """Leave the group and disconnect, in a bounded time."""
         self._saver.finish(0)
-        for one in (self._publisher, self._leadership, self._connections.log, self._connections.verdicts, self._state):
-            if one is not None:
-                try:
-                    one.close()
-                except Exception:
-                    logger.warning("connection not closed cleanly", exc_info=True)
+        connections = self._connections.log, self._connections.verdicts
+        close_all((self._publisher, self._leadership, *connections), CLOSE_SECONDS)
+        self._state.close()
         telemetry.MATCH_LEADS.set(0)
 
     def _leave(self, seconds: float) -> None:
@@ -341,7 +343,13 @@ def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Setti
         settings.live_unsure_seconds,
     )
     make = partial(
-        make_state, checkpoint, calibration, settings.precision, folder=folder, scann_from=settings.scann_from
+        make_state,
+        checkpoint,
+        calibration,
+        settings.precision,
+        live=live,
+        folder=folder,
+        scann_from=settings.scann_from,
     )
     try:
         return make()

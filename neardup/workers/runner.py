@@ -33,7 +33,9 @@ from neardup.workers.reach import Watch, kafka_answers
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
-"""Out of the 10 s in which a worker has to be gone."""
+"""Out of the 10 s in which a worker has to be gone: for the step that is under way, and the drain after it."""
+LEAST_DRAIN_SECONDS = 1.0
+"""What a drain has in any case."""
 STEADY_SECONDS = 60.0
 """A worker that has lived so long ends a row of failures."""
 MAX_PAUSE_SECONDS = 15.0
@@ -137,14 +139,16 @@ def _run(
 
 def _live(make: Callable[[], Worker], health: Health, stopping: threading.Event) -> None:
     worker = make()
+    began = time.monotonic()
     try:
         while not stopping.is_set():
             health.beat()
+            began = time.monotonic()
             worker.step()
             health.ready = worker.ready()
         health.ready = False
         health.beat()
-        worker.drain(DRAIN_SECONDS)
+        worker.drain(max(began + DRAIN_SECONDS - time.monotonic(), LEAST_DRAIN_SECONDS))
     finally:
         worker.close()
 

@@ -102,12 +102,31 @@ class Saver:
         telemetry.STAGE_SECONDS.labels("snapshot").observe(self._clock() - started)
         self._reached("saved")
 
+    def save_within(self, applied: int, seconds: float) -> None:
+        """Write down the state, or give it up where that takes longer: the next start then applies more of the log."""
+        if not self.policy.background:
+            self.save(applied)
+            return
+        end = self._clock() + seconds
+        self._begun_at = self._clock()
+        self._syncing = threading.Thread(target=self._sync, name="snapshot-sync", daemon=True)
+        self._syncing.start()
+        self._syncing.join(max(seconds, 0.0))
+        if self._syncing.is_alive():
+            self._failed(applied, f"the disk needs more than {seconds:.1f} s")
+            return
+        self._syncing = None
+        self._fork(applied)
+        self.finish(end - self._clock())
+        self._reached("saved")
+
     def finish(self, seconds: float) -> None:
-        """Wait for the snapshot that is under way; if that takes longer, give it up."""
+        """Wait for the snapshot that is under way, syncing and writing together; if that takes longer, give it up."""
+        end = self._clock() + seconds
         if self._syncing is not None:
-            self._syncing.join(seconds)
+            self._syncing.join(max(seconds, 0.0))
         if self._writing is not None:
-            self._writing[1].wait(seconds)
+            self._writing[1].wait(end - self._clock())
             self._look_after()
 
     def _is_due(self, applied: int) -> bool:

@@ -190,7 +190,7 @@ def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path: Path) -> None
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path)
     run(worker, broker)
-    worker.drain(1)
+    worker.drain(20)
     worker.close()
     end = len(broker.log)
     broker.begin = end
@@ -206,7 +206,7 @@ def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path / "state")
     run(worker, broker)
-    worker.drain(1)
+    worker.drain(20)
     worker.close()
     broker.log = broker.log[:10]
     with pytest.raises(ConfigError, match="this is not the log that it was taken of"):
@@ -246,6 +246,37 @@ def test_a_snapshot_is_due_after_records_or_seconds(tmp_path: Path) -> None:
     assert seen.index("published") < seen.index("vectors-flushed")
     assert Snapshots(tmp_path).offsets() == [8, 3]
     worker.close()
+
+
+def test_a_drain_lets_another_lead_before_it_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, leadership, seen = Broker(), FakeLeadership(), list[str]()
+    worker = a_worker(broker, tmp_path, leadership=leadership, reached=seen.append)
+    monkeypatch.setattr(leadership, "close", lambda: seen.append("left"))
+    broker.append(*a_log(5, 30))
+    run(worker, broker)
+    worker.drain(20)
+    assert [name for name in seen if name in ("left", "saved")] == ["left", "saved"]
+    worker.close()
+
+
+def test_a_drain_gives_up_a_snapshot_that_takes_too_long(tmp_path: Path) -> None:
+    def reached(name: str) -> None:
+        while name == "snapshot-half-written":  # in the copy that writes, which is killed
+            time.sleep(0.01)
+
+    broker, log = Broker(), a_log(5, 30)
+    broker.append(*log)
+    worker = a_worker(broker, tmp_path, policy=SnapshotPolicy(), clock=time.monotonic, reached=reached)
+    run(worker, broker)
+    began = time.monotonic()
+    worker.drain(0.5)
+    worker.close()
+    assert time.monotonic() - began < 5.0
+    assert Snapshots(tmp_path).offsets() == []
+    again = a_worker(broker, tmp_path)
+    run(again, broker)
+    assert again.applied == len(log) - 1
+    again.close()
 
 
 def test_a_snapshot_that_fails_does_not_stop_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

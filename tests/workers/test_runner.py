@@ -4,6 +4,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable
+from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.workers.health import MAX_SILENCE_SECONDS, Health, HealthServer
-from neardup.workers.runner import run_worker
+from neardup.workers.runner import DRAIN_SECONDS, LEAST_DRAIN_SECONDS, run_worker
 
 
 class Fake:
@@ -60,6 +61,23 @@ def test_a_stopped_worker_is_drained_and_closed() -> None:
     stop, told = threading.Event(), list[str]()
     run_worker("fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop)
     assert told == ["made", "step", "drain", "close"]
+
+
+def test_a_step_that_takes_long_leaves_less_time_for_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, now, given = threading.Event(), [100.0], list[float]()
+    monkeypatch.setattr("neardup.workers.runner.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    for seconds in (0.0, 4.0, 30.0):
+        stop.clear()
+
+        def act(seconds: float = seconds) -> None:
+            now[0] += seconds
+            stop.set()
+
+        fake = Fake([], act)
+        monkeypatch.setattr(fake, "drain", given.append)
+        run_worker("fake", lambda made=fake: made, "127.0.0.1", 0, stop)  # type: ignore[misc]
+    assert given == [DRAIN_SECONDS, DRAIN_SECONDS - 4.0, LEAST_DRAIN_SECONDS]
 
 
 def test_a_failure_outside_costs_the_worker_and_a_new_one_goes_on() -> None:
