@@ -22,8 +22,10 @@ class Settings(BaseSettings):
 
     model: str = Field("default", description="checkpoint: a name that `neardup models` lists, or a path")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
-    threads: int = Field(0, ge=0, le=1024, description="decoding threads; 0 is one per core")
     calibration: str = Field("", description="file of `neardup calibrate` that takes the place of the checkpoint's own")
+    threads: int = Field(
+        0, ge=0, le=1024, description="decoding threads, as many for the network on a CPU; 0 is one per core"
+    )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
     regions: Literal["none", "boxes", "grid"] = Field(
         "boxes", description="which parts of an image are compared, too: pictures within it, fixed parts, or none"

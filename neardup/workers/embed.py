@@ -32,7 +32,7 @@ from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.messages import Removed
-from neardup.pipeline.settings import Settings
+from neardup.pipeline.settings import Settings, usable_cores
 from neardup.pipeline.telemetry import (
     DEAD_LETTERED,
     IN_FLIGHT_BYTES,
@@ -323,7 +323,9 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     Raises:
         ConfigError: an unusable checkpoint, or a device that is not there.
     """
-    embedder = make_embedder(load_checkpoint(settings.model), settings.device)
+    # As many as decode: several workers of one machine share its cores by that setting, see `up`.
+    threads = min(settings.worker_threads, usable_cores())
+    embedder = make_embedder(load_checkpoint(settings.model), settings.device, threads=threads)
     jpegs = None
     if "cuda" in embedder.engine:
         from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
