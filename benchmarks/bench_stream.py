@@ -30,7 +30,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import redis
-from kafka import KafkaProducer
 
 from benchmarks.bench_scan import decode_all, embed_all, timed
 from benchmarks.photographs import render_photographs
@@ -39,6 +38,7 @@ from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.messages import Verdict
 from neardup.pipeline.settings import Settings, load, usable_cores
+from neardup.workers.outbox import make_producer
 from neardup.workers.topics import create_topics, open_admin, topic_names
 
 WORKERS = ("embed", "match", "flag")
@@ -83,9 +83,7 @@ class Stream:
         self._topic = topic_names(settings.topic_prefix, space).media
         self._prefix = f"nd:{{{space}}}"
         self.redis: Any = redis.Redis.from_url(settings.redis.get_secret_value())
-        self.producer = KafkaProducer(
-            bootstrap_servers=settings.kafka, max_request_size=2**24, batch_size=2**18, acks="all", linger_ms=2
-        )
+        self.producer = make_producer(settings)  # that of `neardup ingest`
         self._unsent = threading.BoundedSemaphore(MOST_UNSENT)
 
     def produce(self, id: str, content: bytes) -> None:
@@ -105,7 +103,7 @@ class Stream:
         while self.applied() < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.applied()} of {count} verdicts after {PATIENCE_SECONDS:.0f} s")
-            time.sleep(0.01)
+            time.sleep(0.05)  # not oftener: it takes from what is measured
 
     def read_feed(self, seen: dict[str, float], count: int) -> None:
         """Note when a reader of the feed has each item, until `count` came; runs in a thread."""

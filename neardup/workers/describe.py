@@ -31,6 +31,10 @@ if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
 
 logger = logging.getLogger(__name__)
+_TICK_SECONDS = 0.005
+"""How often is looked for what came: a wake-up for each frame would cost more than the wait."""
+_DECODE, _STORE, _EMBED = (STAGE_SECONDS.labels(stage) for stage in ("decode", "store", "embed"))
+_DECODED, _EMBEDDED = FRAMES_OUT.labels("decode"), FRAMES_OUT.labels("embed")
 
 
 class Source(Protocol):
@@ -118,7 +122,8 @@ class Describer(Generic[S]):
         self._jpegs = jpegs
         self._regions = regions
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
-        self._pieces: queue.Queue[_Piece[S]] = queue.Queue(maxsize=4 * batch)
+        self._pieces: queue.SimpleQueue[_Piece[S]] = queue.SimpleQueue()
+        self._most_pieces = 4 * batch
         self._stopped = threading.Event()
         self._jobs: set[_Job[S]] = set()
         self._waiting: queue.SimpleQueue[_Job[S]] = queue.SimpleQueue()
@@ -170,9 +175,9 @@ class Describer(Generic[S]):
         frames = [(piece.job.description, piece.frame) for piece in pieces if piece.frame is not None]
         if frames:
             BATCH_FRAMES.observe(len(frames))
-            with STAGE_SECONDS.labels("embed").time():
+            with _EMBED.time():
                 embed_each(self._embedder, frames)
-            FRAMES_OUT.labels("embed").inc(len(frames))
+            _EMBEDDED.inc(len(frames))
         return [self._finish(piece.job, piece.end) for piece in pieces if piece.end is not None]
 
     def _collect(self, seconds: float) -> list[_Piece[S]]:
@@ -181,10 +186,15 @@ class Describer(Generic[S]):
         frames = ends = 0
         deadline = time.monotonic() + seconds
         while frames < self._batch and ends < len(self._jobs):
+            left = deadline - time.monotonic()
             try:
-                piece = self._pieces.get(timeout=max(deadline - time.monotonic(), 0.0))
+                if pieces and left > 0 and self._pieces.empty():
+                    time.sleep(min(left, _TICK_SECONDS))
+                piece = self._pieces.get(timeout=0.0 if pieces else max(left, 0.0))
             except queue.Empty:
-                break
+                if left <= 0 or not pieces:
+                    break
+                continue
             pieces.append(piece)
             ends += piece.end is not None
             if piece.frame is not None:
@@ -225,7 +235,7 @@ class Describer(Generic[S]):
 
     def _hand_over(self, job: _Job[S]) -> None:
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
-        with STAGE_SECONDS.labels("decode").time(), job.source.opened() as fetched:
+        with _DECODE.time(), job.source.opened() as fetched:
             media = open_media(
                 fetched.source,
                 self._embedder.size,
@@ -243,7 +253,7 @@ class Describer(Generic[S]):
                 last, count = frame, count + 1
         if last is None:
             raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
-        FRAMES_OUT.labels("decode").inc(count)
+        _DECODED.inc(count)
         jpeg = b"" if preview is None else preview.jpeg
         if self._unstored is None:
             self._put(_Piece(job, last, self._store(job, media, fetched.sha256, jpeg)))
@@ -261,17 +271,16 @@ class Describer(Generic[S]):
         if not jpeg:
             return _End(media, sha256)
         try:
-            with STAGE_SECONDS.labels("store").time():
+            with _STORE.time():
                 return _End(media, sha256, job.source.keep(jpeg, sha256))
         except PipelineError as error:
             return _End(error=error)
 
     def _put(self, piece: _Piece[S]) -> bool:
-        """Hand a piece over; return False where nobody wants it."""
-        while not self._stopped.is_set():
-            try:
-                self._pieces.put(piece, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+        """Hand a piece over; return False where nobody wants it. A long video waits until others have been taken."""
+        while self._pieces.qsize() >= self._most_pieces and not self._stopped.wait(2 * _TICK_SECONDS):
+            pass
+        if self._stopped.is_set():
+            return False
+        self._pieces.put(piece)
+        return True

@@ -51,6 +51,7 @@ class Leadership:
             heartbeat_interval_ms=SESSION_MS // 4,
             request_timeout_ms=REQUEST_MS,
             partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
+            metrics_enabled=False,
         )
         keep_joining(self._consumer).subscribe([names.log])
         self._clock = clock

@@ -25,6 +25,9 @@ NOTHING = -1
 """The offset before the first."""
 PARTITION = 0
 _FETCH_BYTES = 8 * 2**20
+_GATHERED_BYTES, _GATHER_MS = 2**16, 100
+"""The broker answers when so much is there, or after so long. Each answer becomes a transaction, or a call of Redis,
+and those cost several milliseconds however little they hold."""
 _PROBE_SECONDS = 0.3
 """Where nothing but markers follows, a reader waits so long to learn that."""
 encode = msgspec.msgpack.Encoder().encode
@@ -57,7 +60,9 @@ class Tail:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=500,
+            fetch_min_bytes=_GATHERED_BYTES,
+            fetch_max_wait_ms=_GATHER_MS,
+            metrics_enabled=False,
         )
         self._consumer.assign([self._partition])
         self.seek(0)

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 SESSION_SECONDS = 10.0
 """After so long a worker that died loses its partitions to the others."""
 _FETCH_BYTES = 16 * 2**20
+_GATHERED_BYTES, _GATHER_MS = 2**18, 50
+"""The broker answers when so much is there, or after so long: an answer for each picture would cost a fifth of it."""
 
 
 def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
@@ -38,7 +40,8 @@ def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
             session_timeout_ms=round(1000 * SESSION_SECONDS),
             heartbeat_interval_ms=round(200 * SESSION_SECONDS),
             fetch_max_bytes=_FETCH_BYTES,
-            fetch_max_wait_ms=100,
+            fetch_min_bytes=_GATHERED_BYTES,
+            fetch_max_wait_ms=_GATHER_MS,
             max_partition_fetch_bytes=_FETCH_BYTES // 4,
             allow_auto_create_topics=False,
             bootstrap_timeout_ms=5_000,
