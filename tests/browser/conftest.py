@@ -15,7 +15,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, no other test can run an event loop
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:

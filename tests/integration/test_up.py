@@ -150,7 +150,7 @@ def test_copies_are_in_the_feed_once_whichever_worker_is_killed(
         entries = [entry.verdict for entry in store.feed("", 1000)]
         assert [Path(one.id).name for one in entries] == [f"copy-{n}.png" for n in range(3)]
         assert [Path(one.matches[0].reference).name for one in entries] == [f"{n}.png" for n in range(3)]
-        assert store.applied() == 8
+        assert store.applied() >= 8  # what a killed embed worker had not committed comes again, and changes nothing
 
 
 def test_a_broker_is_known_by_its_answer(settings: Settings) -> None:
