@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from neardup.pipeline.embed.embedder import make_embedder
 from tests.pipeline.scan.build import a_picture, save
 from tests.workers.conftest import Command
 
@@ -52,6 +53,21 @@ def test_folder_without_media_is_no_error(neardup: Command, tmp_path: Path) -> N
     told = neardup("scan", "empty")
     assert (told.code, told.errors) == (0, "")
     assert "no images or videos in empty; 0 files skipped" in told.output
+
+
+def test_a_new_folder_is_scanned_without_torch_once_the_network_is_converted(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_embedder("default", "cpu", "openvino")
+    program = (
+        "import sys; from neardup.workers.app import run; "
+        f"code = run(['scan', {str(media)!r}, '--device', 'cpu', '--output', {str(tmp_path / 'out')!r}]); "
+        "print('torch' in sys.modules, code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "3 embedded" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False 0"
 
 
 def test_plan_lists_what_could_go_and_removes_nothing(neardup: Command, media: Path, tmp_path: Path) -> None:
