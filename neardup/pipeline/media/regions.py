@@ -7,8 +7,10 @@ a picture of its own, so finding one too many costs time and a little precision,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -44,6 +46,7 @@ _SAME = 0.5
 _BORDER = 0.05
 Floats = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 
 def cut_regions(tile: Pixels, rgb: Pixels, mode: Mode) -> Iterator[Frame]:
@@ -70,31 +73,30 @@ def find_regions(tile: Pixels) -> tuple[Box, ...]:
         tile: uint8 (s, s, 3), s a multiple of 8.
     """
     size = len(tile)
-    grey = (tile[..., 1] * np.uint16(2) + tile[..., 0] + tile[..., 2]).astype(np.int16)  # 0 to 1020
-    across = _edges(grey)
-    down = _edges(np.ascontiguousarray(grey.T))
+    grey = _grey(tile)
+    across, down = _edges(grey, 1), _edges(grey, size)
     if across.most + down.most < _MIN_SCORE:
         return ()
     x, y = _Spans(across.at, size), _Spans(down.at, size)
-    # (spans of x, spans of y): each pair is a rectangle
-    left, right = across.along(x.first, y), across.along(x.last, y)
-    top, bottom = down.along(y.first, x), down.along(y.last, x)
-    score = left.score + right.score + top.score.T + bottom.score.T
-    support = np.minimum(np.minimum(left.support, right.support), np.minimum(top.support, bottom.support).T)
-    length = x.inner[:, None] * y.length + y.inner * x.length[:, None]
-    area = x.length[:, None] * y.length / size**2
-    good = (score >= np.maximum(_MIN_SCORE, _MIN_MEAN * length)) & (area >= _MIN_AREA) & (area <= _MAX_AREA)
-    good &= support >= _SUPPORT[x.inner[:, None] + y.inner]
-    i, j = np.nonzero(good)
-    boxes = np.stack([x.start[i], y.start[j], x.stop[i], y.stop[j]], axis=1) / size
+    upright, level = across.pairs(x, y), down.pairs(y, x)
+    score = upright.score + level.score.T  # (spans of x, spans of y): each pair is a rectangle
+    support = np.minimum(upright.support, level.support.T)
+    i, j = np.nonzero((support >= _SUPPORT[x.inner[:, None] + y.inner]) & (score >= _MIN_SCORE))
+    if not len(i):
+        return ()
+    score, inner = score[i, j], (x.inner[i], y.inner[j])
+    area = x.length[i] * y.length[j] / size**2
+    long = score >= _MIN_MEAN * (inner[0] * y.length[j] + inner[1] * x.length[i])
+    good = np.flatnonzero(long & (area >= _MIN_AREA) & (area <= _MAX_AREA))
+    boxes = np.stack([x.start[i], y.start[j], x.stop[i], y.stop[j]], axis=1)[good] / size
     # Between a cell and the row of cells that it stands in, the cell: it has more sides of its own.
-    rank = score[i, j] * (0.7 + 0.1 * (x.inner[i] + y.inner[j]))
+    rank = (score * (0.7 + 0.1 * (inner[0] + inner[1])))[good]
     return tuple(map(_box, _complete(_distinct(boxes, rank))))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Sides of rectangles, (p, q): the score of each, and the share of its length that shows an edge."""
+    """Pairs of opposite sides of rectangles, (p, q): the score of both, the lower share that shows an edge."""
 
     score: Floats
     support: Floats
@@ -103,60 +105,115 @@ class _Sides:
 class _Spans:
     """All ways to begin at one edge, or the picture's border, and to end at a later one."""
 
-    def __init__(self, at: npt.NDArray[np.int64], size: int) -> None:
+    def __init__(self, at: Places, size: int) -> None:
         places = np.concatenate([[0], at, [size]])
-        first, last = np.triu_indices(len(places), 1)
-        wide = places[last] - places[first] >= _SIDE * size
-        self.first, self.last = first[wide], last[wide]
+        first, last = _pairs_of(len(places))
+        length = places[last] - places[first]
+        wide = np.flatnonzero(length >= _SIDE * size)
+        self.first, self.last, self.length = first[wide], last[wide], length[wide]
         self.start, self.stop = places[self.first], places[self.last]
-        self.length = self.stop - self.start
         self.inner = (self.first > 0).astype(np.int64) + (self.last < len(places) - 1)
         """How many of the two ends are not the picture's border."""
 
 
+@cache
+def _pairs_of(count: int) -> tuple[Places, Places]:
+    return np.triu_indices(count, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class _Edges:
     """The strongest straight edges in one direction.
 
     Attributes:
-        at: the pixel that begins behind each edge, rising.
+        at: the pixel that begins behind each of n edges, rising.
+        hits: float32 (n + 2, s + 1), how much of each shows before a pixel; first and last the picture's own borders,
+            which count neither way.
         most: what two sides on them can score together.
+        yes, no: what a pixel scores that shows an edge, or none.
     """
 
-    def __init__(
-        self, strong: npt.NDArray[np.bool_], at: npt.NDArray[np.int64], most: float, yes: float, no: float
-    ) -> None:
-        self.at, self.most = at + 1, most
-        # One more at each end: the picture's own borders, which count neither way.
-        self._hits = np.zeros((len(strong) + 1, len(at) + 2), dtype=np.float32)
-        np.cumsum(strong[:, at], axis=0, out=self._hits[1:, 1:-1])
-        self._yes, self._no = yes, no
+    at: Places
+    hits: Floats
+    most: float
+    yes: float
+    no: float
 
-    def along(self, edge: npt.NDArray[np.int64], spans: _Spans) -> _Sides:
-        """Return sides on p edges, over q spans of the other direction."""
-        hits = (self._hits[spans.stop] - self._hits[spans.start]).T  # (edges, q)
-        score = self._no * spans.length + (self._yes - self._no) * hits
-        support = hits / spans.length
+    def pairs(self, spans: _Spans, others: _Spans) -> _Sides:
+        """Return the two sides at the ends of p spans, over q spans of the other direction."""
+        hits = self.hits[:, others.stop] - self.hits[:, others.start]  # (n + 2, q)
+        length = others.length.astype(np.float32)
+        score = np.float32(self.yes - self.no) * hits + np.float32(self.no) * length
+        support = hits / length
         score[[0, -1]], support[[0, -1]] = 0.0, 1.0
-        return _Sides(score[edge], support[edge])
+        return _Sides(score[spans.first] + score[spans.last], np.minimum(support[spans.first], support[spans.last]))
 
 
-def _edges(grey: npt.NDArray[np.int16]) -> _Edges:
-    """Return the edges that run down a picture of 0 to 1020."""
-    steps = np.abs(np.diff(grey, axis=1))
-    # An edge is at one place all along: blurred ones spread over two, so neighbours may be up to twice as high.
-    strong = steps > 4 * _STEP
-    strong[:, 1:] &= 2 * steps[:, 1:] >= steps[:, :-1]
-    strong[:, :-1] &= 2 * steps[:, :-1] >= steps[:, 1:]
-    share = min(max(float(np.count_nonzero(strong)) / strong.size, 0.03), 0.45)
-    yes, no = float(np.log(0.8 / share)), float(np.log(0.2 / (1 - share)))
-    hits = np.add.reduce(strong.reshape(-1, _BLOCK, strong.shape[1]), axis=1, dtype=np.int16)
-    sums = np.cumsum(_BLOCK * no + (yes - no) * hits, axis=0)
-    lowest = np.minimum.accumulate(np.minimum(sums, 0.0), axis=0)
-    best = np.maximum(sums[0], (sums[1:] - lowest[:-1]).max(axis=0))  # of all stretches of the line
-    padded = np.pad(best, 1)
-    peaks = np.flatnonzero((best >= padded[:-2]) & (best >= padded[2:]) & (best > _MIN_LINE))
-    peaks = peaks[np.argsort(-best[peaks], kind="stable")[:_LINES]]
-    return _Edges(strong, np.sort(peaks), float(best[peaks[:2]].sum()), yes, no)
+def _grey(tile: Pixels) -> Pixels:
+    """Return (red + 2 green + blue) / 4, of colours rounded down: all at once, as taking every third byte is slow."""
+    flat = tile.reshape(-1)
+    quarter, grey = flat >> 2, flat[1:-1] >> 1
+    grey += quarter[:-2]
+    grey += quarter[2:]
+    return np.ascontiguousarray(grey[::3]).reshape(tile.shape[:2])
+
+
+def _edges(grey: Pixels, stride: int) -> _Edges:
+    """Return the edges between pixels that are `stride` apart in memory: they run down for 1, across for a row."""
+    size = len(grey)
+    strong = _strong(grey, stride)
+    hits = _hits(strong, stride)
+    share = min(max(int(np.add.reduce(hits, axis=None, dtype=np.int64)) / strong.size, 0.03), 0.45)
+    yes, no = math.log(0.8 / share), math.log(0.2 / (1 - share))
+    scores = np.float32(yes - no) * hits + np.float32(_BLOCK * no)
+    # No stretch of a line scores more than all its blocks that speak for an edge; few lines have enough of them.
+    possible = np.flatnonzero(np.add.reduce(np.maximum(scores, 0.0), axis=0) > _MIN_LINE)
+    if not len(possible):
+        return _Edges(possible, np.zeros((2, size + 1), dtype=np.float32), 0.0, yes, no)
+    best = np.zeros(size + 2, dtype=np.float32)
+    best[possible + 1] = _best_stretch(scores[:, possible])
+    here = best[possible + 1]
+    peaks = possible[(here > _MIN_LINE) & (here >= best[possible]) & (here >= best[possible + 2])]
+    peaks = peaks[np.argsort(-best[peaks + 1], kind="stable")[:_LINES]]
+    most = float(best[peaks[:2] + 1].sum())
+    peaks.sort()
+    along = np.zeros((len(peaks) + 2, size + 1), dtype=np.float32)
+    np.cumsum(strong[:, peaks].T if stride == 1 else strong[peaks], axis=1, out=along[1:-1, 1:])
+    return _Edges(peaks + 1, along, most, yes, no)
+
+
+def _hits(strong: npt.NDArray[np.bool_], stride: int) -> Pixels:
+    """Count the marks in blocks along the edges, uint8 (s / 8, s)."""
+    if stride == 1:
+        return np.add.reduce(strong.view(np.uint8).reshape(-1, _BLOCK, len(strong)), axis=1, dtype=np.uint8)
+    return np.bitwise_count(strong.view(np.uint64)).T  # eight pixels of a row are one word
+
+
+def _strong(grey: Pixels, stride: int) -> npt.NDArray[np.bool_]:
+    """Mark the pixels, (s, s), behind which there is a step.
+
+    An edge is at one place all along: blurred ones spread over two, so neighbours may be up to twice as high.
+    """
+    size, flat = len(grey), grey.reshape(-1)
+    steps = np.zeros(len(flat) + 2 * stride, dtype=np.uint8)  # with one more before and after
+    inside = steps[stride : -2 * stride]
+    np.maximum(flat[stride:], flat[:-stride], out=inside)
+    inside -= np.minimum(flat[stride:], flat[:-stride])
+    if stride == 1:
+        steps[size::size] = 0  # from the end of a row to the next
+    half = steps >> 1
+    middle = steps[stride:-stride]
+    strong = middle > _STEP
+    strong &= middle >= half[: -2 * stride]
+    strong &= middle >= half[2 * stride :]
+    return strong.reshape(size, size)
+
+
+def _best_stretch(scores: Floats) -> Floats:
+    """Return the highest sum of consecutive rows, (s,) of (blocks, s)."""
+    sums = np.cumsum(scores, axis=0)
+    lowest = np.minimum.accumulate(np.minimum(sums, 0), axis=0)
+    return np.asarray(np.maximum(sums[0], (sums[1:] - lowest[:-1]).max(axis=0)))
 
 
 def _distinct(boxes: Boxes, rank: Floats) -> list[Boxes]:
