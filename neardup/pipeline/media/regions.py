@@ -185,8 +185,8 @@ def _edges(grey: Pixels, stride: int) -> _Edges:
 def _hits(strong: npt.NDArray[np.bool_], stride: int) -> Pixels:
     """Count the marks in blocks along the edges, uint8 (s / 8, s)."""
     if stride == 1:
-        return np.add.reduce(strong.view(np.uint8).reshape(-1, _BLOCK, len(strong)), axis=1, dtype=np.uint8)
-    return np.bitwise_count(strong.view(np.uint64)).T  # eight pixels of a row are one word
+        return np.asarray(np.add.reduce(strong.view(np.uint8).reshape(-1, _BLOCK, len(strong)), axis=1, dtype=np.uint8))
+    return np.asarray(np.bitwise_count(strong.view(np.uint64)).T)  # eight pixels of a row are one word
 
 
 def _strong(grey: Pixels, stride: int) -> npt.NDArray[np.bool_]:
