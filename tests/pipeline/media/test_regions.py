@@ -47,6 +47,13 @@ def test_every_cell_of_a_collage_is_found() -> None:
     assert all(best(page, cell) > 0.85 for cell in cells)
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_an_edge_of_one_colour_is_an_edge(channel: int) -> None:
+    page = np.full((480, 640, 3), 128, dtype=np.uint8)
+    page[120:360, 160:480, channel] = 228
+    assert best(page, (0.25, 0.25, 0.75, 0.75)) > 0.9
+
+
 def test_what_is_between_bars_is_found() -> None:
     page = np.zeros((480, 640, 3), dtype=np.uint8)
     page[90:390] = cloudy(7, 640, 300) // 2 + 100
