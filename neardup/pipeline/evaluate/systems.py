@@ -16,8 +16,10 @@ from PIL import Image
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.evaluate.parts import best_evidence, describe_parts, differing
 from neardup.pipeline.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Pixels
 
@@ -25,27 +27,26 @@ Matrix = npt.NDArray[np.float32]
 System = Callable[[EvaluationSet], dict[str, Matrix]]
 Bits = npt.NDArray[np.uint8]
 """(n, b), each 0 or 1."""
-BLOCK = 512
 
 
-def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = None) -> System:
-    """Return a checkpoint of ours as it is used: evidence, and what it is made of."""
+def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = None, regions: Mode = "boxes") -> System:
+    """Return a checkpoint of ours as it is used, evidence of the best parts, and what that is made of."""
     embedder = engines.make_embedder(checkpoint, device, threads=threads)
     weight = float(checkpoint.calibration.get("hash_weight", 0.0))
     rule = Evidence(checkpoint.background, weight)
 
     def scores(given: EvaluationSet) -> dict[str, Matrix]:
-        queries = embedder.embed(tiles([query.pixels for query in given.queries], embedder.size))
-        references = embedder.embed(tiles(given.references, embedder.size))
-        similarity = (queries.vectors @ references.vectors.T).astype(np.float32)
-        background = rule.background(queries.vectors)[:, None]
-        bits = differing(np.unpackbits(queries.hashes, axis=1), np.unpackbits(references.hashes, axis=1))
-        evidence = rule.of(2 - 2 * similarity, bits, background)
+        queries = describe_parts([query.pixels for query in given.queries], embedder, regions)
+        references = describe_parts(given.references, embedder, regions)
         name = checkpoint.name
-        return {
-            f"{name}, evidence": evidence, f"{name}, normalised": similarity - background,
-            f"{name}, raw": similarity,
-        }  # fmt: skip
+        found = {f"{name}, evidence": best_evidence(rule, queries, references)}
+        queries, references = queries.take(queries.first), references.take(references.first)
+        if regions != "none":
+            found[f"{name}, evidence without regions"] = best_evidence(rule, queries, references)
+        vectors = queries.embedded.vectors
+        similarity = (vectors @ references.embedded.vectors.T).astype(np.float32)
+        background = rule.background(vectors)[:, None]
+        return {**found, f"{name}, normalised": similarity - background, f"{name}, raw": similarity}
 
     return scores
 
@@ -103,12 +104,6 @@ def tiles(pictures: Sequence[Pixels], size: int) -> Pixels:
     """Return pictures as the network sees them, uint8 (n, size, size, 3)."""
     # torch warns of arrays that cannot be written, as Pillow's are.
     return np.stack([squeeze(one if one.flags.writeable else one.copy(), size) for one in pictures])
-
-
-def differing(a: Bits, b: Bits) -> npt.NDArray[np.int64]:
-    """Return how many bits differ, (n, m), by a product of ±1: quicker than XOR where all pairs are wanted."""
-    left, right = a.astype(np.float32) * 2 - 1, b.astype(np.float32) * 2 - 1
-    return np.asarray(np.rint((a.shape[1] - left @ right.T) / 2), dtype=np.int64)
 
 
 def _by_hash(name: str, of_query: Callable[[Pixels], Bits], of_reference: Callable[[Pixels], Bits]) -> System:

@@ -20,6 +20,7 @@ from neardup.workers.commands.common import (
     Bar,
     DeviceOption,
     FpsOption,
+    RegionsOption,
     ThreadsOption,
     check_present,
     writable_folder,
@@ -58,6 +59,7 @@ def run(
         typer.Option(help="CSV of segments that videos beside it copy: query, reference, and start and end in each."),
     ] = None,
     sample_fps: FpsOption = None,
+    regions: RegionsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -65,7 +67,7 @@ def run(
     from neardup.pipeline.evaluate import report
     from neardup.pipeline.settings import load
 
-    settings = load(device=device, threads=threads, sample_fps=sample_fps)
+    settings = load(device=device, threads=threads, sample_fps=sample_fps, regions=regions)
     check_present(*pictures or (), only, alike, kinds, trunk, videos)
     if not pictures and videos is None:
         raise ConfigError("nothing to evaluate with; name folders of pictures, or --videos and a CSV")
@@ -104,7 +106,10 @@ def _evaluate_pictures(
     named = find_kinds(loaded, pictures, read_kinds(kinds) if kinds else {})
     given = build_set(loaded, named, edited, _read_memes(memes or []), settings.worker_threads)
     typer.echo(report.describe(given))
-    measured = [systems.ours(load_checkpoint(name), settings.device, settings.worker_threads) for name in models]
+    measured = [
+        systems.ours(load_checkpoint(name), settings.device, settings.worker_threads, settings.regions)
+        for name in models
+    ]
     if trunk:
         measured.append(systems.untrained(trunk))
     if peers:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from neardup.pipeline.evaluate.measure import Result, measure
 from neardup.pipeline.evaluate.queries import EvaluationSet, Query
 from neardup.pipeline.evaluate.ranking import Ranking
 from neardup.pipeline.evaluate.report import as_markdown, cut_tables, describe, figures, write_evaluation
-from neardup.pipeline.evaluate.systems import differing, ours, peers
+from neardup.pipeline.evaluate.systems import ours, peers
 from neardup.pipeline.types import Pixels
 
 
@@ -91,16 +92,26 @@ def test_a_curve_falls_from_the_top_of_the_ranking() -> None:
     assert Ranking(np.zeros(0), np.zeros(0, dtype=bool)).curve() == ([], [])
 
 
-def test_differing_bits_are_counted_for_all_pairs() -> None:
-    a, b = np.array([[0, 1, 1, 0]], np.uint8), np.array([[0, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 1]], np.uint8)
-    assert differing(a, b).tolist() == [[0, 2, 4]]
-
-
 def test_our_evidence_ranks_plain_copies_first(given: EvaluationSet) -> None:
     scores = ours(load_checkpoint("default"), "cpu", 1)(given)
-    assert list(scores) == ["default, evidence", "default, normalised", "default, raw"]
+    assert list(scores) == [
+        "default, evidence", "default, evidence without regions", "default, normalised", "default, raw",
+    ]  # fmt: skip
     assert scores["default, evidence"][0].argmax() == 0
     assert scores["default, raw"][1, 1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_pasted_copy_has_more_evidence_with_regions(given: EvaluationSet) -> None:
+    page = np.full((240, 320, 3), 255, dtype=np.uint8)
+    page[100:196, 150:278] = given.references[1]
+    pasted = replace(given, queries=[query(1, page)])
+    scores = ours(load_checkpoint("default"), "cpu", 1)(pasted)
+    found, whole = scores["default, evidence"][0], scores["default, evidence without regions"][0]
+    assert found.argmax() == 1
+    assert found[1] > whole[1] + 0.2
+    alone = ours(load_checkpoint("default"), "cpu", 1, "none")(pasted)
+    assert list(alone) == ["default, evidence", "default, normalised", "default, raw"]
+    np.testing.assert_allclose(alone["default, evidence"][0], whole, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["PDQ", "PDQ, 8 orientations", "pHash", "dHash"])
