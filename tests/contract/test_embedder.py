@@ -9,23 +9,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
 from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.convolutions import to_int8
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.errors import ConfigError, ShapeError
-from neardup.pipeline.train.ranges import measure_ranges
 from neardup.pipeline.types import Pixels
 
 ENGINES = ("torch", "openvino")
@@ -33,17 +28,9 @@ ENGINE_COSINE = {"float": 0.99, "int8": 0.995}
 BATCH_COSINE = 0.9999
 
 
-@pytest.fixture(scope="module", params=["float", "int8"])
+@pytest.fixture(scope="module", params=["faces", "default"], ids=["float", "int8"])
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
-    """In int8 at 96 pixels, with ranges measured on the tiles of the tests, and weights that never trained for it."""
-    default = load_checkpoint("default")
-    if request.param == "float":
-        return default
-    network = load_network(default)
-    to_int8(network.trunk)
-    measure_ranges(network, [make_tiles(96)], torch.device("cpu"))
-    weights = {key: value.detach().numpy().astype(np.float16) for key, value in network.state_dict().items()}
-    return replace(default, architecture=replace(default.architecture, size=96, precision="int8"), weights=weights)
+    return load_checkpoint(request.param)
 
 
 @pytest.fixture(scope="module")
