@@ -36,7 +36,7 @@ from neardup.pipeline.media.identify import JPEG, Format, identify
 from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
 from neardup.pipeline.media.preview import Preview
-from neardup.pipeline.media.regions import Mode, cut_regions
+from neardup.pipeline.media.regions import Cutter
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -64,7 +64,12 @@ _large = threading.Lock()
 
 
 def open_image(
-    data: bytes, format: Format, size: int, limits: Limits, preview: Preview | None = None, regions: Mode = "none"
+    data: bytes,
+    format: Format,
+    size: int,
+    limits: Limits,
+    preview: Preview | None = None,
+    regions: Cutter | None = None,
 ) -> Media:
     """Decode a picture; of several pages or frames, the first.
 
@@ -72,7 +77,7 @@ def open_image(
         data: the whole file. format: what `identify` says of it.
         size: side of the tile.
         preview: takes the picture.
-        regions: which parts of it become frames of their own.
+        regions: takes the picture, and adds its regions to the frames when it is told to `cut`.
     Raises:
         InvalidFrame: the content is broken, cut off or beyond the limits.
     """
@@ -87,7 +92,9 @@ def open_image(
     digest.update(b"%d %d %d %d" % (width, height, found.scale, turn))
     shrunk = found.scale * found.factor
     tile = upright(squeeze(found.rgb, size, (height / shrunk, width / shrunk)), turn)
-    frames = (Frame(pts=0.0, tile=tile), *cut_regions(tile, upright(found.rgb, turn), regions))
+    frames = [Frame(pts=0.0, tile=tile)]
+    if regions is not None:
+        regions.add(frames, upright(found.rgb, turn))
     if preview is not None:
         preview.take(upright(found.rgb, turn))
     if turn >= SIDEWAYS:

@@ -15,7 +15,7 @@ from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
 from neardup.pipeline.media.identify import GIF, HEAD_BYTES, JPEG, Format, identify
 from neardup.pipeline.media.preview import Preview
-from neardup.pipeline.media.regions import Mode
+from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.video import open_video, video_frame_at
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
 
@@ -32,7 +32,7 @@ def open_media(
     sample_fps: float = DEFAULT_SAMPLE_FPS,
     preview: Preview | None = None,
     jpegs: GpuJpegs | None = None,
-    regions: Mode = "none",
+    regions: Mode | Cutter = "none",
 ) -> Media:
     """Open an image or a video.
 
@@ -43,7 +43,8 @@ def open_media(
         sample_fps: frames per second of a video that are looked at, besides its first and last one.
         preview: takes a picture for people; has it when the last frame has been yielded.
         jpegs: where JPEGs are tried first.
-        regions: which parts of an image become frames of their own; a video has none.
+        regions: which parts of an image become frames of their own, or who adds them to the frames when told to
+            `cut`, those of several images at once; a video has none.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
     """
@@ -51,10 +52,16 @@ def open_media(
     if format.kind is Kind.VIDEO:
         return open_video(source, format, size, limits, sample_fps, preview)
     data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
-    if format == JPEG and jpegs is not None and (media := jpegs.open(data, size, limits, preview, regions)) is not None:
-        return media
+    cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
+    if format == JPEG and jpegs is not None:
+        media = jpegs.open(data, size, limits, preview, cutter.mode)
+        if media is not None:
+            return media
     if not is_animated(data, format, limits):
-        return image.open_image(data, format, size, limits, preview, regions)
+        media = image.open_image(data, format, size, limits, preview, cutter)
+        if cutter is not regions:
+            cutter.cut()
+        return media
     if format == GIF:
         return open_video(data, format, size, limits, sample_fps, preview)
     return open_webp(data, size, limits, sample_fps, preview)

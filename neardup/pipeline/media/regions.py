@@ -7,7 +7,6 @@ a picture of its own, so finding one too many costs time and a little precision,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -44,39 +43,87 @@ _MIN_SCORE, _MIN_MEAN, _RELATIVE = 120.0, 0.6, 0.4
 _SAME = 0.5
 """Overlap (intersection over union) from which two rectangles are one region."""
 _BORDER = 0.05
+_LARGE = 3 * 2**22
+"""Bytes of a picture that is not kept until others are there."""
 Floats = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 
-def cut_regions(tile: Pixels, rgb: Pixels, mode: Mode) -> Iterator[Frame]:
-    """Yield the regions of a picture as frames of their own.
+class Cutter:
+    """Adds the regions of pictures to their frames, of several pictures at once; for one thread.
+
+    Args:
+        mode: no regions, those that `find_regions` finds, or fixed ones.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self._waiting: list[tuple[list[Frame], Pixels]] = []
+
+    def add(self, frames: list[Frame], rgb: Pixels) -> None:
+        """Take a picture in, whose regions are there after `cut`; of a large one, at once.
+
+        Args:
+            frames: the whole picture, uint8 (s, s, 3); its regions are appended.
+            rgb: uint8 (h, w, 3), the picture as it was decoded.
+        """
+        if self.mode != "none":
+            self._waiting.append((frames, rgb))
+        if rgb.size > _LARGE:
+            self.cut()
+
+    def cut(self) -> None:
+        """Find the regions of all pictures that were added, and cut them out."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        tiles = [frames[0].tile for frames, _ in waiting]
+        found = [GRID] * len(tiles) if self.mode == "grid" else find_regions(np.stack(tiles))
+        for (frames, rgb), boxes in zip(waiting, found, strict=True):
+            frames.extend(_cut(rgb, boxes, len(frames[0].tile)))
+
+
+def cut_regions(tile: Pixels, rgb: Pixels, mode: Mode) -> list[Frame]:
+    """Return the regions of one picture as frames of their own.
 
     Args:
         tile: uint8 (s, s, 3), the whole picture squeezed. rgb: uint8 (h, w, 3), the picture as it was decoded.
-        mode: no regions, those that `find_regions` finds, or fixed ones.
     """
-    boxes = () if mode == "none" else GRID if mode == "grid" else find_regions(tile)
+    frames = [Frame(0.0, tile)]
+    cutter = Cutter(mode)
+    cutter.add(frames, rgb)
+    cutter.cut()
+    return frames[1:]
+
+
+def _cut(rgb: Pixels, boxes: tuple[Box, ...], size: int) -> Iterator[Frame]:
     height, width = rgb.shape[:2]
     for box in boxes:
         left, top, right, bottom = (round(share * side) for share, side in zip(box, (width, height) * 2, strict=True))
         if right > left and bottom > top:
-            yield Frame(0.0, squeeze(np.array(rgb[top:bottom, left:right]), len(tile)), box)
+            yield Frame(0.0, squeeze(np.array(rgb[top:bottom, left:right]), size), box)
 
 
-def find_regions(tile: Pixels) -> tuple[Box, ...]:
-    """Return at most MOST rectangles, the most certain first, as shares of the picture.
+def find_regions(tiles: Pixels) -> list[tuple[Box, ...]]:
+    """Return at most MOST rectangles of each picture, the most certain first, as shares of the picture.
 
     A side's score is its log-likelihood ratio of being an edge all along to being what the rest of the picture is.
+    Four of five photographs have no edges that could add up to a rectangle, which is seen of all tiles at once.
 
     Args:
-        tile: uint8 (s, s, 3), s a multiple of 8.
+        tiles: uint8 (n, s, s, 3), s a multiple of 8.
     """
-    size = len(tile)
-    grey = _grey(tile)
-    across, down = _edges(grey, 1), _edges(grey, size)
-    if across.most + down.most < _MIN_SCORE:
-        return ()
+    grey = _grey(tiles)
+    across, down = _Lines(grey, 1), _Lines(grey, tiles.shape[1])
+    found: list[tuple[Box, ...]] = [()] * len(tiles)
+    for i in np.flatnonzero(across.most() + down.most() >= _MIN_SCORE).tolist():
+        found[i] = _rectangles(across.edges(i), down.edges(i), tiles.shape[1])
+    return found
+
+
+def _rectangles(across: _Edges, down: _Edges, size: int) -> tuple[Box, ...]:
+    """Return the regions that edges enclose."""
     x, y = _Spans(across.at, size), _Spans(down.at, size)
     upright, level = across.pairs(x, y), down.pairs(y, x)
     score = upright.score + level.score.T  # (spans of x, spans of y): each pair is a rectangle
@@ -129,13 +176,11 @@ class _Edges:
         at: the pixel that begins behind each of n edges, rising.
         hits: float32 (n + 2, s + 1), how much of each shows before a pixel; first and last the picture's own borders,
             which count neither way.
-        most: what two sides on them can score together.
         yes, no: what a pixel scores that shows an edge, or none.
     """
 
     at: Places
     hits: Floats
-    most: float
     yes: float
     no: float
 
@@ -149,71 +194,91 @@ class _Edges:
         return _Sides(score[spans.first] + score[spans.last], np.minimum(support[spans.first], support[spans.last]))
 
 
-def _grey(tile: Pixels) -> Pixels:
+class _Lines:
+    """All straight lines of n pictures between pixels that are `stride` apart in memory: down for 1, across for a row.
+
+    Args:
+        grey: uint8 (n, s, s).
+    """
+
+    def __init__(self, grey: Pixels, stride: int) -> None:
+        self._stride = stride
+        self._strong = _strong(grey, stride)
+        hits = _hits(self._strong, stride)
+        size = grey.shape[1]
+        share = np.add.reduce(hits, axis=(1, 2), dtype=np.int64) / size**2
+        share = np.minimum(np.maximum(share, 0.03), 0.45)
+        yes, no = np.log(0.8 / share), np.log(0.2 / (1 - share))
+        self._yes, self._no = yes, no
+        scores = (yes - no).astype(np.float32)[:, None, None] * hits + (_BLOCK * no).astype(np.float32)[:, None, None]
+        # No stretch of a line scores more than all its blocks that speak for an edge; few lines have enough of them.
+        picture, line = np.nonzero(np.add.reduce(np.maximum(scores, 0.0), axis=1) > _MIN_LINE)
+        best = np.zeros((len(grey), size + 2), dtype=np.float32)
+        best[picture, line + 1] = _best_stretch(scores[picture, :, line])
+        here = best[:, 1:-1]
+        peak = (here > _MIN_LINE) & (here >= best[:, :-2]) & (here >= best[:, 2:])
+        self._peaks = np.where(peak, here, np.float32(0.0))
+
+    def most(self) -> Floats:
+        """Return what two sides of a rectangle can score together in each picture, (n,)."""
+        return np.asarray(np.partition(self._peaks, -2, axis=1)[:, -2:].sum(axis=1))
+
+    def edges(self, i: int) -> _Edges:
+        """Return the strongest edges of one picture."""
+        peaks, strong = self._peaks[i], self._strong[i]
+        at = np.flatnonzero(peaks)
+        at = np.sort(at[np.argsort(-peaks[at], kind="stable")[:_LINES]])
+        along = np.zeros((len(at) + 2, len(strong) + 1), dtype=np.float32)
+        np.cumsum(strong[:, at].T if self._stride == 1 else strong[at], axis=1, out=along[1:-1, 1:])
+        return _Edges(at + 1, along, float(self._yes[i]), float(self._no[i]))
+
+
+def _grey(tiles: Pixels) -> Pixels:
     """Return (red + 2 green + blue) / 4, of colours rounded down: all at once, as taking every third byte is slow."""
-    flat = tile.reshape(-1)
+    flat = tiles.reshape(-1)
     quarter, grey = flat >> 2, flat[1:-1] >> 1
     grey += quarter[:-2]
     grey += quarter[2:]
-    return np.ascontiguousarray(grey[::3]).reshape(tile.shape[:2])
-
-
-def _edges(grey: Pixels, stride: int) -> _Edges:
-    """Return the edges between pixels that are `stride` apart in memory: they run down for 1, across for a row."""
-    size = len(grey)
-    strong = _strong(grey, stride)
-    hits = _hits(strong, stride)
-    share = min(max(int(np.add.reduce(hits, axis=None, dtype=np.int64)) / strong.size, 0.03), 0.45)
-    yes, no = math.log(0.8 / share), math.log(0.2 / (1 - share))
-    scores = np.float32(yes - no) * hits + np.float32(_BLOCK * no)
-    # No stretch of a line scores more than all its blocks that speak for an edge; few lines have enough of them.
-    possible = np.flatnonzero(np.add.reduce(np.maximum(scores, 0.0), axis=0) > _MIN_LINE)
-    if not len(possible):
-        return _Edges(possible, np.zeros((2, size + 1), dtype=np.float32), 0.0, yes, no)
-    best = np.zeros(size + 2, dtype=np.float32)
-    best[possible + 1] = _best_stretch(scores[:, possible])
-    here = best[possible + 1]
-    peaks = possible[(here > _MIN_LINE) & (here >= best[possible]) & (here >= best[possible + 2])]
-    peaks = peaks[np.argsort(-best[peaks + 1], kind="stable")[:_LINES]]
-    most = float(best[peaks[:2] + 1].sum())
-    peaks.sort()
-    along = np.zeros((len(peaks) + 2, size + 1), dtype=np.float32)
-    np.cumsum(strong[:, peaks].T if stride == 1 else strong[peaks], axis=1, out=along[1:-1, 1:])
-    return _Edges(peaks + 1, along, most, yes, no)
+    return np.ascontiguousarray(grey[::3]).reshape(tiles.shape[:3])
 
 
 def _hits(strong: npt.NDArray[np.bool_], stride: int) -> Pixels:
-    """Count the marks in blocks along the edges, uint8 (s / 8, s)."""
-    if stride == 1:
-        return np.asarray(np.add.reduce(strong.view(np.uint8).reshape(-1, _BLOCK, len(strong)), axis=1, dtype=np.uint8))
-    return np.asarray(np.bitwise_count(strong.view(np.uint64)).T)  # eight pixels of a row are one word
+    """Count the marks in blocks along the lines, uint8 (n, s / 8, s)."""
+    words = strong.view(np.uint64)  # of eight pixels of a row
+    if stride > 1:
+        return np.asarray(np.bitwise_count(words).transpose(0, 2, 1))
+    count, size = strong.shape[:2]
+    return np.asarray(np.add.reduce(words.reshape(count, size // _BLOCK, _BLOCK, -1), axis=2)).view(np.uint8)
 
 
 def _strong(grey: Pixels, stride: int) -> npt.NDArray[np.bool_]:
-    """Mark the pixels, (s, s), behind which there is a step.
+    """Mark the pixels, (n, s, s), behind which there is a step.
 
     An edge is at one place all along: blurred ones spread over two, so neighbours may be up to twice as high.
     """
-    size, flat = len(grey), grey.reshape(-1)
+    flat = grey.reshape(-1)
     steps = np.zeros(len(flat) + 2 * stride, dtype=np.uint8)  # with one more before and after
-    inside = steps[stride : -2 * stride]
+    middle = steps[stride:-stride]
+    inside = middle[:-stride]
     np.maximum(flat[stride:], flat[:-stride], out=inside)
     inside -= np.minimum(flat[stride:], flat[:-stride])
+    ends = middle.reshape(grey.shape)
     if stride == 1:
-        steps[size::size] = 0  # from the end of a row to the next
+        ends[:, :, -1] = 0  # from the end of a row to the next
+    else:
+        ends[:, -1] = 0  # from a picture to the next
     half = steps >> 1
-    middle = steps[stride:-stride]
     strong = middle > _STEP
     strong &= middle >= half[: -2 * stride]
     strong &= middle >= half[2 * stride :]
-    return strong.reshape(size, size)
+    return strong.reshape(grey.shape)
 
 
 def _best_stretch(scores: Floats) -> Floats:
-    """Return the highest sum of consecutive rows, (s,) of (blocks, s)."""
-    sums = np.cumsum(scores, axis=0)
-    lowest = np.minimum.accumulate(np.minimum(sums, 0), axis=0)
-    return np.asarray(np.maximum(sums[0], (sums[1:] - lowest[:-1]).max(axis=0)))
+    """Return the highest sum of consecutive columns, (m,) of (m, blocks)."""
+    sums = np.cumsum(scores, axis=1)
+    lowest = np.minimum.accumulate(np.minimum(sums, 0), axis=1)
+    return np.asarray(np.maximum(sums[:, 0], (sums[:, 1:] - lowest[:, :-1]).max(axis=1)))
 
 
 def _distinct(boxes: Boxes, rank: Floats) -> list[Boxes]:

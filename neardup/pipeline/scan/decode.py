@@ -14,7 +14,7 @@ from pathlib import Path
 from neardup.pipeline.embed.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.media.regions import Mode
+from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Frame, Limits, Media
 
@@ -57,6 +57,13 @@ class Piece:
     end: End | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    job: Job
+    sha256: bytes
+    media: Media
+
+
 class Decoder:
     """What the decoding threads share.
 
@@ -95,10 +102,12 @@ class Decoder:
             self._taken.discard(sha256)
 
     def decode(self, jobs: Sequence[Job]) -> None:
-        """Read files and hand over their frames; each ends with exactly one `End`."""
+        """Read files and hand over their frames; each ends with exactly one `End`. Images are opened all at once."""
+        cutter = Cutter(self._regions)
+        opened = [self._open(job, cutter) for job in jobs]
         pieces: list[Piece] = []
-        for job in jobs:
-            for piece in self._pieces(job):
+        for one in opened:
+            for piece in self._pieces(one, cutter):
                 pieces.append(piece)
                 if len(pieces) == TOGETHER:
                     if not self._hand_over(pieces):
@@ -107,27 +116,27 @@ class Decoder:
         if pieces:
             self._hand_over(pieces)
 
-    def _pieces(self, job: Job) -> Iterator[Piece]:
+    def _open(self, job: Job, cutter: Cutter) -> Piece | _Opened:
+        sha256: bytes | None = None
         try:
             sha256, source = _read(job.file)
-        except InvalidFrame as error:
-            yield Piece(job, end=End(None, error=_plain(error)))
-            return
-        if not self._take(sha256):
-            yield Piece(job, end=End(sha256))
+            if not self._take(sha256):
+                return Piece(job, end=End(sha256))
+            return _Opened(job, sha256, open_media(source, self._size, self._limits, self._sample_fps, regions=cutter))
+        except Exception as error:
+            return Piece(job, end=End(sha256, error=_reason(job, error)))
+
+    def _pieces(self, opened: Piece | _Opened, cutter: Cutter) -> Iterator[Piece]:
+        if isinstance(opened, Piece):
+            yield opened
             return
         try:
-            yield from self._frames(job, sha256, source)
-        except InvalidFrame as error:
-            yield Piece(job, end=End(sha256, error=_plain(error)))
+            cutter.cut()
+            yield from self._frames(opened.job, opened.sha256, opened.media)
         except Exception as error:
-            # A fault of ours or of a decoder: it costs this file, not the scan.
-            logger.info("file could not be decoded path=%r", job.file.path, exc_info=True)
-            detail = f"{type(error).__name__}: {error}"
-            yield Piece(job, end=End(sha256, error=InvalidFrame(Reason.DECODE, detail)))
+            yield Piece(opened.job, end=End(opened.sha256, error=_reason(opened.job, error)))
 
-    def _frames(self, job: Job, sha256: bytes, source: bytes | Path) -> Iterator[Piece]:
-        media = open_media(source, self._size, self._limits, self._sample_fps, regions=self._regions)
+    def _frames(self, job: Job, sha256: bytes, media: Media) -> Iterator[Piece]:
         last: Frame | None = None
         for frame in media.frames:
             if last is not None:
@@ -155,9 +164,13 @@ class Decoder:
         return False
 
 
-def _plain(error: InvalidFrame) -> InvalidFrame:
+def _reason(job: Job, error: Exception) -> InvalidFrame:
     """Return the error without its traceback, which would keep the file's content in memory."""
-    return InvalidFrame(error.reason, error.detail)
+    if isinstance(error, InvalidFrame):
+        return InvalidFrame(error.reason, error.detail)
+    # A fault of ours or of a decoder: it costs this file, not the scan.
+    logger.info("file could not be decoded path=%r", job.file.path, exc_info=error)
+    return InvalidFrame(Reason.DECODE, f"{type(error).__name__}: {error}")
 
 
 def _read(file: Found) -> tuple[bytes, bytes | Path]:

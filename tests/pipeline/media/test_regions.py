@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.media.regions import GRID, MOST, Mode, cut_regions, find_regions, overlap
+from neardup.pipeline.media.regions import GRID, MOST, Cutter, Mode, cut_regions, find_regions, overlap
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Box, Frame, Pixels
 
@@ -28,7 +28,7 @@ def with_pasted(box: Box, seed: int = 0) -> Pixels:
 
 
 def best(page: Pixels, box: Box) -> float:
-    found = find_regions(squeeze(page, SIZE))
+    found = find_regions(squeeze(page, SIZE)[None])[0]
     return float(overlap(np.array(found), np.array(box)).max()) if found else 0.0
 
 
@@ -62,18 +62,40 @@ def test_what_is_between_bars_is_found() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_an_ordinary_picture_has_no_regions_and_one_frame(seed: int) -> None:
-    assert find_regions(squeeze(cloudy(seed), SIZE)) == ()
+    assert find_regions(squeeze(cloudy(seed), SIZE)[None])[0] == ()
     assert len(_frames(cloudy(seed), "boxes")) == 1
 
 
 def test_noise_and_blank_pages_have_no_regions() -> None:
-    assert find_regions(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)) == ()
-    assert find_regions(np.full((SIZE, SIZE, 3), 255, dtype=np.uint8)) == ()
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    assert find_regions(np.stack([noise, np.full_like(noise, 255)])) == [(), ()]
+
+
+def test_the_company_of_a_picture_changes_nothing() -> None:
+    pages = [with_pasted((0.25, 0.25, 0.75, 0.75)), cloudy(3), with_pasted((0.1, 0.4, 0.6, 0.9)), cloudy(4)]
+    tiles = np.stack([squeeze(page, SIZE) for page in pages])
+    together = find_regions(tiles)
+    assert together == [find_regions(tile[None])[0] for tile in tiles]
+    assert [len(boxes) for boxes in together] == [1, 0, 1, 0]
+
+
+def test_pictures_are_cut_together_and_large_ones_at_once() -> None:
+    cutter = Cutter("boxes")
+    small, large = with_pasted((0.25, 0.25, 0.75, 0.75)), np.zeros((2100, 2100, 3), dtype=np.uint8)
+    frames = [[Frame(0.0, squeeze(page, SIZE))] for page in (small, small, large)]
+    cutter.add(frames[0], small)
+    assert len(frames[0]) == 1
+    cutter.add(frames[2], large)
+    assert [len(own) for own in frames] == [2, 1, 1]
+    cutter.add(frames[1], small)
+    cutter.cut()
+    assert [len(own) for own in frames] == [2, 2, 1]
+    assert frames[0][1].box == frames[1][1].box
 
 
 def test_a_sheet_of_many_pictures_gives_the_most() -> None:
     page = np.concatenate([np.concatenate([cloudy(4 * y + x, 160, 120) for x in range(4)], 1) for y in range(4)])
-    assert len(find_regions(squeeze(page, SIZE))) == MOST
+    assert len(find_regions(squeeze(page, SIZE)[None])[0]) == MOST
 
 
 def test_a_region_is_cut_from_the_decoded_pixels() -> None:
