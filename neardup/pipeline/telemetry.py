@@ -21,6 +21,12 @@ WORKER_FAILURES = Counter(
     "neardup_worker_failures_total",
     "Times that something outside failed (Kafka, Redis, a disk) and the worker was to connect again.",
 )
+DISK_FREE_BYTES = Gauge(
+    "neardup_disk_free_bytes",
+    "Bytes that are free where a worker keeps state or blobs.",
+    ["holds"],
+)
+DISK_BYTES = Gauge("neardup_disk_bytes", "Bytes of that disk altogether.", ["holds"])
 
 # ---- embed -----------------------------------------------------------------------------------------------------------
 RECORDS_CONSUMED = Counter(
@@ -87,10 +93,18 @@ MATCH_DIFFERED = Counter(
     "neardup_match_differed_total",
     "Published envelopes that a follower found otherwise, as it meets them.",
 )
-SNAPSHOT_AGE = Gauge("neardup_snapshot_age_seconds", "Seconds since the state was written down, or tried to be.")
+SNAPSHOT_AGE = Gauge(
+    "neardup_snapshot_age_seconds",
+    "Seconds for which the state has held what no snapshot does; 0 while the newest one lacks nothing.",
+)
 SNAPSHOT_SECONDS = Gauge("neardup_snapshot_seconds", "Seconds that the last snapshot took until it was whole.")
 SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
 VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
+REVIEWS = Counter(
+    "neardup_reviews_total",
+    "Reviewers' decisions, counted when they are in Redis, by what had been decided of the pair.",
+    ["decision", "outcome"],
+)
 FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")
 FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost what it held and was filled again.")
 END_TO_END_SECONDS = Histogram(

@@ -43,6 +43,7 @@ from neardup.pipeline.telemetry import (
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
+from neardup.workers.disk import watch_disk
 from neardup.workers.gpu import watch_gpu
 from neardup.workers.group import keep_joining
 from neardup.workers.lag import Lag
@@ -332,6 +333,8 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
 
         watch_gpu()
         jpegs = open_gpu_jpegs()
+    if (folder := Blobs(settings.blobs_url).folder) is not None:
+        watch_disk("blobs", folder)
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     _warm_up(embedder)
     return partial(EmbedWorker, settings, embedder, jpegs)

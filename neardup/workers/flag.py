@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 
 from neardup.pipeline import telemetry
+from neardup.pipeline.changes import Reviewed
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.messages import Envelope, Event, RemovedEvent, Rolling, Verdict
+from neardup.pipeline.messages import Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.types import Decision
 from neardup.workers.erase import erase, gone
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
@@ -64,6 +66,7 @@ class FlagWorker:
         if envelopes:
             reached("polled")
             self._erase(gone(envelopes))
+        reviews = list(self._reviews(envelopes))  # before the store knows of them
         applied = self._store.apply(envelopes, self._after)
         if applied is None:
             logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
@@ -73,7 +76,12 @@ class FlagWorker:
             reached("flagged")
             telemetry.STAGE_SECONDS.labels("flag").observe(time.monotonic() - started)
             self._after = max(self._after, envelopes[-1].offset)
-            self._count(envelopes[len(envelopes) - applied :])
+            new = envelopes[len(envelopes) - applied :]
+            self._count(new)
+            for offset, decision, outcome in reviews:
+                if new and offset >= new[0].offset:
+                    telemetry.REVIEWS.labels(decision, outcome).inc()
+        telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
 
     def ready(self) -> bool:
         """Return whether it is connected, which it is from the start."""
@@ -99,9 +107,21 @@ class FlagWorker:
         self._caught_up_at = self._verdicts.end()
         self._verdicts.seek(locate(self._verdicts, self._after + 1))
 
+    def _reviews(self, envelopes: Sequence[Envelope]) -> Iterator[tuple[int, str, str]]:
+        """Yield offset, what had been decided of the pair, and the outcome of each review that took effect."""
+        said: dict[str, Verdict] = {}
+        for envelope in envelopes:
+            for event in envelope.events:
+                if isinstance(event, Verdict | Rolling):
+                    verdict = event if isinstance(event, Verdict) else event.verdict
+                    said[verdict.id] = verdict
+                elif isinstance(event, Changed) and isinstance(event.record, Reviewed) and not event.refused:
+                    review = event.record
+                    decision = _decided(said.get(review.item) or self._store.verdict(review.item), review)
+                    yield envelope.offset, decision.value, review.outcome.value
+
     def _count(self, new: Sequence[Envelope]) -> None:
         telemetry.FLAG_APPLIED.set(self._after)
-        telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
         for event in (event for envelope in new for event in envelope.events):
             if outcome := _outcome(event):
                 telemetry.ITEMS_OUT.labels("flag", outcome).inc()
@@ -112,6 +132,13 @@ class FlagWorker:
             since = envelope.produced_ms or envelope.timestamp_ms
             if since and any(isinstance(event, Verdict | Rolling) for event in envelope.events):
                 telemetry.END_TO_END_SECONDS.observe(max(0.0, now - since / 1000))
+
+
+def _decided(verdict: Verdict | None, review: Reviewed) -> Decision:
+    """Return what a verdict says of the pair that was reviewed."""
+    matches = verdict.matches if verdict is not None else ()
+    pair = (m.decision for m in matches if (m.bank, m.reference) == (review.bank, review.reference))
+    return next(pair, Decision.DISTINCT)
 
 
 def _outcome(event: Event) -> str:

@@ -25,12 +25,15 @@ class Lag:
         Args:
             offsets: by partition, the next offset to read once all before it is done.
         """
-        ours = self._consumer.assignment()
-        now = {
-            partition: max(end - offset, 0)
-            for partition, offset in offsets.items()
-            if partition in ours and (end := self._consumer.highwater(partition)) is not None
-        }
+        now = {}
+        for partition in self._consumer.assignment():
+            end = self._consumer.highwater(partition)
+            if end is None:
+                continue
+            # Of one that nothing was taken from yet, all that follows its position waits.
+            offset = offsets.get(partition, self._consumer.position(partition, timeout_ms=1))
+            if offset is not None:
+                now[partition] = max(end - offset, 0)
         for partition in self._told - now.keys():
             CONSUMER_LAG.remove(partition.topic, str(partition.partition))
         for partition, messages in now.items():

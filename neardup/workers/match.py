@@ -36,6 +36,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers import points, saver
 from neardup.workers.closing import close_all
+from neardup.workers.disk import watch_disk
 from neardup.workers.index_metrics import IndexMetrics
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
@@ -139,6 +140,8 @@ class MatchWorker:
         else:
             self._follow()
         self._saver.step(self._applied)
+        lag = self._connections.log.lag() + len(self._fetched)
+        telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
         self._spare_collector()
 
     def ready(self) -> bool:
@@ -283,8 +286,6 @@ class MatchWorker:
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
         self._index_metrics.tell(self._state.parts().index.status())
-        lag = self._connections.log.lag() + len(self._fetched)
-        telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
         return [
             Envelope(
                 offset=one.offset,
@@ -313,6 +314,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     calibration = read_calibration(checkpoint, settings.calibration)
     names = topic_names(settings.topic_prefix, checkpoint.space)
     folder = claim_folder(settings.state_path / names.log)
+    watch_disk("state", folder)
 
     def connect() -> MatchWorker:
         with open_admin(settings) as admin:

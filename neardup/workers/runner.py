@@ -30,6 +30,7 @@ from neardup.pipeline import telemetry
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.health import Health, HealthServer
 from neardup.workers.reach import Watch, kafka_answers
+from neardup.workers.zero import start_at_zero
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
@@ -82,6 +83,7 @@ def run_worker(
     """
     stopping = stop or threading.Event()
     health = Health()
+    start_at_zero(name)
     telemetry.WORKER_READY.set_function(lambda: float(health.not_ready is None))
     server = HealthServer(health, host, port)
     watch = Watch(kafka, health) if kafka else None

@@ -62,6 +62,7 @@ class Saver:
         self._reached = reached
         self._saved = snapshots.load(state)
         self._begun_at = clock()
+        self._lacks_since: float | None = None
         self._syncing: threading.Thread | None = None
         self._writing: tuple[int, Background] | None = None
 
@@ -72,8 +73,12 @@ class Saver:
 
     def step(self, applied: int) -> None:
         """Begin a snapshot that is due, or go on with the one under way; the state stands for `applied`."""
-        telemetry.SNAPSHOT_AGE.set(self._clock() - self._begun_at)
         self._look_after()
+        if applied <= self._saved:
+            self._lacks_since = None
+        elif self._lacks_since is None:
+            self._lacks_since = self._clock()
+        telemetry.SNAPSHOT_AGE.set(0.0 if self._lacks_since is None else self._clock() - self._lacks_since)
         if self._writing is not None:
             return
         if self._syncing is None:
@@ -167,6 +172,7 @@ class Saver:
 
     def _done(self, offset: int) -> None:
         self._saved = offset
+        self._lacks_since = self._begun_at  # if anything came since, then after this
         telemetry.SNAPSHOT_SECONDS.set(self._clock() - self._begun_at)
 
     def _failed(self, offset: int, error: object) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
+from neardup.pipeline.changes import Outcome, Reviewed
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.messages import (
+    Changed,
     Envelope,
     Event,
     Matched,
@@ -156,3 +158,32 @@ def test_items_are_counted_once_by_what_became_of_them() -> None:
     worker._verdicts.seek(0)
     worker.step()
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 2, 1]
+
+
+def reviewed(offset: int, outcome: Outcome, reference: str, refused: str = "") -> Envelope:
+    record = Reviewed(item="item", reference=reference, outcome=outcome, by="ann")
+    return Envelope(offset=offset, events=(Changed(record=record, refused=refused),))
+
+
+def test_reviews_count_once_by_what_had_been_decided_of_the_pair() -> None:
+    def counted(decision: str, outcome: str) -> float:
+        labels = {"decision": decision, "outcome": outcome}
+        return REGISTRY.get_sample_value("neardup_reviews_total", labels) or 0.0
+
+    kinds = [("duplicate", "not-a-match"), ("unsure", "match"), ("distinct", "match")]
+    before = [counted(*kind) for kind in kinds]
+    matches = tuple(
+        Matched(reference=name, bank="seen", decision=decision, distance=0.1, evidence=0.9, probability=0.9)
+        for name, decision in (("one", Decision.DUPLICATE), ("two", Decision.UNSURE))
+    )
+    broker, store = Broker(), Counted()
+    broker.publish(Envelope(offset=0, events=(Verdict(id="item", decision=Decision.DUPLICATE, matches=matches),)))
+    broker.publish(reviewed(1, Outcome.NOT_A_MATCH, "one"))  # in one batch with the verdict
+    worker = FlagWorker(verdicts(broker), store)
+    worker.step()
+    broker.publish(reviewed(2, Outcome.MATCH, "two"), reviewed(3, Outcome.MATCH, "two", refused="there is no item"))
+    broker.publish(reviewed(4, Outcome.MATCH, "three"))
+    worker.step()
+    store.clear()
+    worker.step()  # notices
+    assert [counted(*kind) - was for kind, was in zip(kinds, before, strict=True)] == [1, 1, 1]

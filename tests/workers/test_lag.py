@@ -13,12 +13,17 @@ class Consumer:
 
     def __init__(self, **ends: int | None) -> None:
         self.ends = {TopicPartition("lag-test", int(name[1:])): end for name, end in ends.items()}
+        self.positions: dict[TopicPartition, int] = {}
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.ends)
 
     def highwater(self, partition: TopicPartition) -> int | None:
         return self.ends[partition]
+
+    def position(self, partition: TopicPartition, timeout_ms: int) -> int | None:
+        assert timeout_ms <= 1  # it must not hold up the worker
+        return self.positions.get(partition)
 
 
 def told() -> list[float | None]:
@@ -36,3 +41,12 @@ def test_lag_is_what_is_not_done_of_each_partition_that_is_ours() -> None:
     assert told() == [None, 2, 0]
     Lag(consumer)
     assert told() == [None, None, None]
+
+
+def test_a_partition_that_nothing_was_taken_from_is_told_too() -> None:
+    consumer = Consumer(p0=100, p1=5, p2=7)
+    consumer.positions = {A: 20, B: 5}
+    lag = Lag(consumer)
+    lag.tell({})
+    assert told() == [80, 0, None]
+    Lag(consumer)

@@ -217,6 +217,10 @@ def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
     fresh.close()
 
 
+def age() -> float | None:
+    return REGISTRY.get_sample_value("neardup_snapshot_age_seconds")
+
+
 def test_a_snapshot_is_due_after_records_or_seconds(tmp_path: Path) -> None:
     broker, now, seen = Broker(), [0.0], list[str]()
     worker = a_worker(
@@ -234,12 +238,14 @@ def test_a_snapshot_is_due_after_records_or_seconds(tmp_path: Path) -> None:
     now[0] = 59.0
     worker.step()
     assert "saved" not in seen
+    assert age() == 59
     now[0] = 60.0
     worker.step()
     assert seen.count("saved") == 1
     now[0] = 200.0
     worker.step()
     assert seen.count("saved") == 1  # nothing is new
+    assert age() == 0
     broker.append(*log[4:9])
     worker.step()
     assert seen[-2:] == ["snapshot-named", "saved"]
@@ -283,12 +289,16 @@ def test_a_snapshot_that_fails_does_not_stop_the_worker(tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise DependencyError("no space left on device")
 
-    broker, log = Broker(), a_log(6, 40)
-    worker = a_worker(broker, tmp_path / "state", policy=SnapshotPolicy(records=1, background=False))
+    broker, log, now = Broker(), a_log(6, 40), [0.0]
+    policy = SnapshotPolicy(records=1, background=False)
+    worker = a_worker(broker, tmp_path / "state", policy=policy, clock=lambda: now[0])
     monkeypatch.setattr(Snapshots, "save", full)
     broker.append(*log)
     run(worker, broker)
     assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
+    now[0] = 30.0
+    worker.step()
+    assert age() == 30
     worker.close()
 
 

@@ -30,7 +30,7 @@ class Blobs:
     """The blob store below one URL; may be used by many threads.
 
     Attributes:
-        local: whether it is a folder of this machine, where writing a small file takes no time.
+        local: whether it is a folder of this machine, where writing a small file takes no time. folder: that one.
     Raises:
         ConfigError: the URL's scheme is not known, or what it needs is not installed.
     """
@@ -43,6 +43,7 @@ class Blobs:
         except (ValueError, ImportError) as error:
             raise ConfigError(f"blobs is {url!r}: {error}") from error
         self.local = isinstance(self._files, LocalFileSystem)
+        self.folder = Path(self._root) if self.local else None
 
     def put(self, id: str, file: Path, sha256: bytes) -> str:
         """Store the original of an item and return its URI.

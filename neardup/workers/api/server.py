@@ -38,6 +38,7 @@ from neardup.workers.api.follow import Follower, newest_folder
 from neardup.workers.api.gate import LOOPBACK
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
+from neardup.workers.disk import watch_disk
 from neardup.workers.log import Appender, Tail
 from neardup.workers.match import claim_folder, open_state
 from neardup.workers.outbox import Headers, make_producer
@@ -182,6 +183,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     uploads = Uploads(partial(_embedder, checkpoint, settings), settings)
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), uploads, Hub(store))
     folder = claim_folder(settings.state_path / names.log, "api")
+    watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port)
     logger.info("api listens host=%s port=%d tokens=%s", settings.api_host, server.port, tokens.required)
     loaded: list[tuple[View, Saver]] = []
