@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Filled(Snapshots):
         parts.index.wait()
         if parts.index.tail_rows:
             raise SystemExit("the build failed; see the log")
-        state.restore(items, rows, {}, set(), [])
+        state.restore(replace(parts, items=items, rows=rows))
         return self._size - 1
 
 

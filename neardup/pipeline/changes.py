@@ -42,6 +42,8 @@ class Outcome(str, Enum):
 class BankEdit(str, Enum):
     """What is done to a bank."""
 
+    CREATE = "create"
+    """Create it; refused where there is one of this name."""
     SET = "set"
     """Create it, or change what is given."""
     DELETE = "delete"
@@ -166,7 +168,7 @@ def fault_of(change: Change) -> str:
         return "bank 'seen' is the stream: its items come and go by `media` and takedowns"
     if not isinstance(change, BankChanged):
         return ""
-    if change.bank == SEEN and (change.edit is BankEdit.DELETE or change.action or change.enable_ratio is not None):
+    if change.bank == SEEN and (change.edit is not BankEdit.SET or change.action or change.enable_ratio is not None):
         return "bank 'seen' is the stream: only its precision, note and metadata can be set"
     if change.precision is not None and not 0.0 < change.precision < 1.0:
         return f"precision is {change.precision:g}; it must lie between 0 and 1, for instance 0.99"

@@ -126,7 +126,9 @@ def join_parts(parts: Sequence[Described]) -> Described:
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed", omit_defaults=True):
-    """An item was taken down, here and in every bank. Late or replayed records of it stay without effect.
+    """An upload was taken down. Late or replayed records of it stay without effect.
+
+    A reference of a curated bank that has the same id stays: to ban a picture is to add it to a bank and take it down.
 
     Attributes:
         by: who asked for it. why: in their words.
@@ -189,7 +191,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
         decision: the highest of the matches that are neither silenced nor of an allow-list.
         matches: of curated banks, then of `seen`; best first within a bank.
         running: a live video that goes on: matches may come and grow.
-        allowed: the allow-list that silenced a match; "" if none did.
+        allowed: the allow-list that it is a duplicate of, as a whole or in spans; "" if none.
+        head: the head of the cluster that it joined, "" if it stands alone; None in old logs, where it is the first
+            whole duplicate.
     """
 
     id: str
@@ -197,6 +201,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     matches: tuple[Matched, ...] = ()
     running: bool = False
     allowed: str = ""
+    head: str | None = None
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
@@ -246,7 +251,6 @@ class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
     """A curated bank has a new reference, or a new version of one; `RetroMatched` tells of earlier items like it.
 
     Attributes:
-        created: the bank was not known and was created, with all settings at their defaults.
         found: earlier items that match it. left_out: how many more were not told, for there were too many.
     """
 
@@ -255,7 +259,6 @@ class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
     kind: Kind = Kind.IMAGE
     sha256: bytes = b""
     thumbnail: str = ""
-    created: bool = False
     found: int = 0
     left_out: int = 0
 
@@ -283,10 +286,12 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag="changed"):
 
     Attributes:
         refused: why it was not; "" if it was.
+        waits: the reference is not there yet: what was said of it holds from its arrival on.
     """
 
     record: Change | Removed
     refused: str = ""
+    waits: bool = False
 
 
 class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 
@@ -12,17 +12,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neardup.pipeline.changes import (
+    Action,
+    BankChanged,
+    BankEdit,
+    Outcome,
+    ReferenceChanged,
+    ReferenceEdit,
+    Reviewed,
+)
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import (
+    Changed,
     Envelope,
     Event,
     Ignored,
     Matched,
     Redelivered,
+    Referenced,
     ReHeaded,
     RemovedEvent,
     Replaced,
+    RetroMatched,
     Rolling,
+    Unreferenced,
     Verdict,
 )
 from neardup.pipeline.store.interface import NOTHING_APPLIED, FlagStore
@@ -80,9 +93,11 @@ def rolling(item: str, *matches: Matched, flagged: int | None = None, running: b
     )
 
 
-def log(*events: Event | tuple[Event, ...]) -> list[Envelope]:
+def log(*events: Event | Sequence[Event]) -> list[Envelope]:
+    """Return one envelope for each argument."""
     return [
-        Envelope(offset=offset, events=one if isinstance(one, tuple) else (one,)) for offset, one in enumerate(events)
+        Envelope(offset=offset, events=tuple(one) if isinstance(one, Sequence) else (one,))
+        for offset, one in enumerate(events)
     ]
 
 
@@ -92,11 +107,16 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
         [store.verdict(item) for item in ids],
         [store.members(item) for item in ids],
         store.feed("", 10_000),
+        [store.head(item) for item in ids],
+        store.queue(0, 10_000),
+        store.audit("", 10_000),
+        store.banks(),
+        store.references("blocked", 0, 10_000),
     )
 
 
 def test_an_empty_store_knows_nothing(store: FlagStore) -> None:
-    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [])
+    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [], [""], [], [], [], [])
     assert store.apply([]) == 0
 
 
@@ -237,6 +257,21 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
             ids,
             st.sets(ids),
         ),
+        st.builds(says, ids, ids, st.sampled_from(Outcome), st.sampled_from(["seen", "blocked"])),
+        st.builds(lambda item, of: RetroMatched(id=item, match=blocked(of)), ids, ids),
+        st.builds(lambda item, of: RetroMatched(id=item, match=blocked(of, action=Action.ALLOW)), ids, ids),
+        st.builds(Referenced, id=ids, bank=st.just("blocked")),
+        st.builds(Unreferenced, id=ids, bank=st.just("blocked")),
+        st.builds(
+            lambda edit, ratio: Changed(record=BankChanged(bank="blocked", edit=edit, enable_ratio=ratio)),
+            st.sampled_from(BankEdit),
+            st.sampled_from([None, 0.5]),
+        ),
+        st.builds(
+            lambda item, until: Changed(record=ReferenceChanged(bank="blocked", id=item, disabled_until_ms=until)),
+            ids,
+            st.sampled_from([None, 0, 7]),
+        ),
     )
     return log(*draw(st.lists(st.lists(event, max_size=3).map(tuple), max_size=25)))
 
@@ -268,6 +303,7 @@ def keys(store: RedisStore) -> dict[bytes, object]:
         b"string": connection.get,
         b"hash": connection.hgetall,
         b"set": lambda key: frozenset(connection.smembers(key)),
+        b"zset": lambda key: connection.zrange(key, 0, -1, withscores=True),
         b"stream": connection.xrange,
     }
     return {key: read[connection.type(key)](key) for key in connection.keys("*")}
@@ -279,7 +315,7 @@ def test_clear_leaves_other_spaces_alone(redis: str) -> None:
     for store in (one, other):
         store.apply(log(new("a"), copy("b", "a")))
     one.clear()
-    assert (one.applied(), len(keys(one))) == (NOTHING_APPLIED, 5)
+    assert (one.applied(), len(keys(one))) == (NOTHING_APPLIED, 7)
     assert other.members("a") == {"b"}
     one.close()
     other.close()
@@ -369,3 +405,187 @@ def test_a_redis_that_is_away_is_a_dependency_error() -> None:
     with pytest.raises(DependencyError, match="Redis"):
         store.applied()
     store.close()
+
+
+# -- banks, reviews, the queue and the audit trail ------------------------------------------------------
+
+
+def blocked(reference: str, decision: Decision = Decision.DUPLICATE, **how: object) -> Matched:
+    return msgspec.structs.replace(matched(reference, decision), bank="blocked", **how)
+
+
+def says(item: str, reference: str, outcome: Outcome, bank: str = "seen", refused: str = "") -> Changed:
+    review = Reviewed(item=item, reference=reference, outcome=outcome, bank=bank, by="jo")
+    return Changed(record=review, refused=refused)
+
+
+def waiting(store: FlagStore) -> list[str]:
+    return [one.item for one in store.queue(0, 100)]
+
+
+def test_flagged_items_wait_for_review_in_order_of_arrival(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [new("x")], [copy("c", "a")], [unsure("aa", "a")]))
+    assert waiting(store) == ["b", "c", "aa"]
+    assert store.queued() == 3
+    (second,) = store.queue(1, 1)
+    assert (second.item, second.offset, second.open, second.claimed_by) == ("c", 2, {("seen", "a")}, "")
+    assert second.verdict == copy("c", "a")
+
+
+def test_what_is_confirmed_leaves_the_queue_and_is_a_duplicate(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [says("b", "a", Outcome.MATCH)]))
+    assert waiting(store) == []
+    verdict = store.verdict("b")
+    assert verdict is not None
+    assert verdict.decision is Decision.DUPLICATE
+
+
+def test_what_matches_nothing_any_more_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
+    both = Verdict(id="b", decision=Decision.DUPLICATE, matches=(blocked("r"), matched("a")))
+    store.apply(log([both], [says("b", "r", Outcome.NOT_A_MATCH, "blocked")]))
+    assert [one.open for one in store.queue(0, 9)] == [{("seen", "a")}]
+    assert [m.reference for m in store.queue(0, 9)[0].verdict.matches] == ["a"]
+    store.apply(log([both], [both], [says("b", "a", Outcome.NOT_A_MATCH)])[2:], after=1)
+    assert waiting(store) == []
+    verdict = store.verdict("b")
+    assert verdict is not None
+    assert (verdict.decision, verdict.matches) == (Decision.DISTINCT, ())
+
+
+@pytest.mark.parametrize("outcome", [Outcome.MATCH, Outcome.NOT_A_MATCH])
+def test_undone_reviews_put_an_item_back_where_it_was(store: FlagStore, outcome: Outcome) -> None:
+    store.apply(log([unsure("b", "a")], [unsure("c", "a")], [says("b", "a", outcome)]))
+    assert waiting(store) == ["c"]
+    store.apply(log([], [], [], [says("b", "a", Outcome.UNDO)]))
+    assert waiting(store) == ["b", "c"]
+    assert store.verdict("b") == unsure("b", "a")
+
+
+def test_refused_reviews_change_nothing_but_the_audit_trail(store: FlagStore) -> None:
+    refused = says("b", "a", Outcome.MATCH, refused="there is no item")
+    store.apply(log([unsure("b", "a")], [refused]))
+    assert waiting(store) == ["b"]
+    assert [entry.changed for entry in store.audit("", 9)] == [refused]
+
+
+def test_removed_items_leave_the_queue(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [unsure("c", "a")], [RemovedEvent(id="b")], [Replaced(id="c"), new("c")]))
+    assert waiting(store) == []
+
+
+def test_no_two_reviewers_get_the_same_item(store: FlagStore) -> None:
+    store.apply(log(*([unsure(f"i{n:03}", "a")] for n in range(250))))
+    mine = [one.item for one in store.claim("jo", 120, 60_000)]
+    theirs = [one.item for one in store.claim("al", 120, 60_000)]
+    assert mine == [f"i{n:03}" for n in range(120)]
+    assert theirs == [f"i{n:03}" for n in range(120, 240)]
+    assert [one.item for one in store.claim("jo", 1, 60_000)] == ["i000"]
+    assert [one.item for one in store.claim("jo", 2, 60_000, passed=["i000", "i001"])] == ["i002", "i003"]
+    store.release("al", "i000")
+    assert [one.item for one in store.claim("al", 1, 60_000, passed=theirs)] == ["i240"]
+    store.release("jo", "i000")
+    assert [one.item for one in store.claim("al", 1, 60_000, passed=theirs)] == ["i000"]
+    assert store.queue(0, 1)[0].claimed_by == "al"
+
+
+def test_a_claim_ends_by_itself(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")]))
+    assert [one.item for one in store.claim("jo", 1, 50)] == ["b"]
+    assert store.claim("al", 1, 50) == []
+    time.sleep(0.1)
+    assert [one.item for one in store.claim("al", 1, 50)] == ["b"]
+
+
+def test_a_later_match_joins_the_verdict_the_feed_and_the_queue(store: FlagStore) -> None:
+    store.apply(log([new("b")], [RetroMatched(id="b", match=blocked("r"))]))
+    verdict = store.verdict("b")
+    assert verdict is not None
+    assert (verdict.decision, [m.bank for m in verdict.matches]) == (Decision.DUPLICATE, ["blocked"])
+    assert [(entry.event, entry.verdict.id, entry.retro) for entry in store.feed("", 9)] == [("1.0", "b", True)]
+    assert waiting(store) == ["b"]
+
+
+def test_what_is_allowed_later_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
+    allowing = msgspec.structs.replace(blocked("logo", action=Action.ALLOW), bank="fine")
+    store.apply(log([copy("b", "a")], [RetroMatched(id="b", match=allowing)]))
+    assert waiting(store) == []
+    verdict = store.verdict("b")
+    assert verdict is not None
+    assert (verdict.decision, verdict.allowed) == (Decision.DISTINCT, "fine")
+    assert len(store.feed("", 9)) == 1
+
+
+def test_the_feed_is_filtered_by_bank_and_decision(store: FlagStore) -> None:
+    silenced = Verdict(id="s", decision=Decision.DUPLICATE, matches=(blocked("r", silenced=True), matched("a")))
+    banked = Verdict(id="d", decision=Decision.UNSURE, matches=(blocked("r", Decision.UNSURE), matched("a")))
+    store.apply(log([copy("b", "a")], [unsure("c", "a")], [banked], [silenced]))
+
+    def ids(**how: object) -> list[str]:
+        return [entry.verdict.id for entry in store.feed("", 9, **how)]  # type: ignore[arg-type]
+
+    assert ids(bank="blocked") == ["d"]
+    assert ids(decision=Decision.UNSURE) == ["c", "d"]
+    assert ids(bank="seen", decision=Decision.DUPLICATE) == ["b", "s"]
+
+
+def test_every_change_is_in_the_audit_trail_the_newest_first(store: FlagStore) -> None:
+    changes = [Changed(record=BankChanged(bank=f"b{n}", by="jo", why="test")) for n in range(5)]
+    store.apply(log(*([change] for change in changes)))
+    newest = store.audit("", 2)
+    assert [entry.changed for entry in newest] == changes[:2:-1]
+    assert [entry.changed for entry in store.audit(newest[-1].event, 9)] == changes[2::-1]
+
+
+def test_banks_are_as_the_log_left_them(store: FlagStore) -> None:
+    first = BankChanged(bank="blocked", precision=0.999, note="n", metadata={"a": "é"})
+    second = BankChanged(bank="blocked", action=Action.ALLOW, enable_ratio=0.25)
+    store.apply(log([Changed(record=first)], [Changed(record=second)], [Changed(record=BankChanged(bank="a"))]))
+    store.apply(log([], [], [], [Referenced(id="r", bank="blocked")]))
+    assert [(row.name, row.action, row.precision, row.enable_ratio) for row in store.banks()] == [
+        ("a", Action.FLAG, None, 1.0),
+        ("blocked", Action.ALLOW, 0.999, 0.25),
+    ]
+    assert [(row.note, dict(row.metadata), row.references) for row in store.banks()][1] == ("n", {"a": "é"}, 1)
+    store.apply(log([], [], [], [], [Changed(record=BankChanged(bank="blocked", edit=BankEdit.DELETE))]))
+    assert [row.name for row in store.banks()] == ["a"]
+    assert store.references("blocked", 0, 9) == []
+
+
+def test_references_are_as_the_log_left_them(store: FlagStore) -> None:
+    early = ReferenceChanged(bank="blocked", id="s", disabled_until_ms=5, note="waits")
+    store.apply(
+        log(
+            [Changed(record=early)],
+            [Referenced(id="r", bank="blocked", sha256=b"x", thumbnail="t")],
+            [Referenced(id="s", bank="blocked")],
+            [Changed(record=ReferenceChanged(bank="blocked", id="r", metadata={"k": "v"}))],
+        )
+    )
+    r, s = store.references("blocked", 0, 9)
+    assert (r.id, r.offset, r.sha256, r.thumbnail, dict(r.metadata), r.disabled_until_ms) == (
+        "r",
+        1,
+        "78",
+        "t",
+        {"k": "v"},
+        0,
+    )
+    assert (s.id, s.offset, s.note, s.disabled_until_ms) == ("s", 2, "waits", 5)
+    assert [row.id for row in store.references("blocked", 1, 9)] == ["s"]
+    remove = Changed(record=ReferenceChanged(bank="blocked", id="r", edit=ReferenceEdit.REMOVE))
+    store.apply(log([], [], [], [], [remove, Unreferenced(id="r", bank="blocked")]))
+    assert [row.id for row in store.references("blocked", 0, 9)] == ["s"]
+
+
+def test_a_live_video_that_was_judged_is_not_queued_for_the_same_match_again(store: FlagStore) -> None:
+    told = rolling("live", matched("a", whole=False), flagged=0)
+    store.apply(log([told], [says("live", "a", Outcome.NOT_A_MATCH)], [told]))
+    assert waiting(store) == []
+    both = rolling("live", matched("a", whole=False), matched("b", whole=False), flagged=1)
+    store.apply(log([], [], [], [both]))
+    assert [one.open for one in store.queue(0, 9)] == [{("seen", "b")}]
+
+
+def test_members_know_their_head(store: FlagStore) -> None:
+    store.apply(log([new("a")], [copy("b", "a")], [msgspec.structs.replace(copy("c", "a"), head="")]))
+    assert [store.head(item) for item in ("a", "b", "c", "zzz")] == ["", "a", "", ""]

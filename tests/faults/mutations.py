@@ -23,11 +23,11 @@ def no_watermark() -> None:
 
     def init(self: Any, *arguments: Any, **options: Any) -> None:
         original(self, *arguments, **options)
-        text = self._script.script
+        text = self._apply.script
         text = _replaced(text, "if applied < tonumber(ARGV[3]) then", "if false then")
         text = _replaced(text, "if offset > applied then", "if true then")
         text = _replaced(text, "string.format('%d-%d', offset, number + 1)", "'*'")
-        self._script = self._redis.register_script(text)
+        self._apply = self._redis.register_script(text)
 
     store.RedisStore.__init__ = init  # type: ignore[method-assign]
     flag.FlagWorker._find_place = _from_the_beginning  # type: ignore[method-assign]

@@ -58,6 +58,8 @@ def dump(url: str) -> dict[bytes, object]:
             kind = client.type(key)
             if kind == b"set":
                 content: object = frozenset(client.smembers(key))
+            elif kind == b"zset":
+                content = client.zrange(key, 0, -1, withscores=True)
             elif kind == b"stream":
                 content = client.xrange(key), client.xinfo_stream(key)["last-generated-id"]
             else:

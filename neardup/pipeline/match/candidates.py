@@ -33,11 +33,12 @@ class Candidates:
         self._evidence = evidence
         self._judge = judge
 
-    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> list[Pairs]:
+    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind], among_themselves: bool = True) -> list[Pairs]:
         """Return for each item of a batch its pairs with all that is earlier; the query is a frame of the item.
 
         Args:
             rows: of each item, in order of the log; not in the index yet.
+            among_themselves: whether earlier items of the batch count too.
         """
         if not rows:
             return []
@@ -48,7 +49,7 @@ class Candidates:
         pairs = self.search(pictures, speaks, CANDIDATES, floor)
         items = self._tables.rows.item
         pairs = pairs.take(np.flatnonzero(items[pairs.reference] != items[together[pairs.query]]))  # a live video's own
-        if len(rows) > 1:
+        if len(rows) > 1 and among_themselves:
             pairs = self._with_earlier_in_batch(pairs, together, pictures, speaks, floor)
         return split(pairs, frames)
 
@@ -62,7 +63,7 @@ class Candidates:
             self._search_some(pictures, asking[start : start + SEARCHED_AT_ONCE], min(k, len(index)), floor)
             for start in range(0, len(asking), SEARCHED_AT_ONCE)
         ]
-        return _join(parts)
+        return join_pairs(parts)
 
     def _floor(self, kind: Kind) -> float:
         """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct."""
@@ -86,7 +87,7 @@ class Candidates:
             pairs = self._nearest_of_each_item(pairs)
         if not crowded.any():
             return pairs
-        pairs = _join([pairs, self._search_some(pictures, asking[crowded], more, floor)])
+        pairs = join_pairs([pairs, self._search_some(pictures, asking[crowded], more, floor)])
         return pairs.take(np.argsort(pairs.query, kind="stable"))
 
     def _nearest_of_each_item(self, pairs: Pairs) -> Pairs:
@@ -131,7 +132,8 @@ _NO_ROWS = np.zeros(0, dtype=np.int64)
 _NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
 
 
-def _join(parts: Sequence[Pairs]) -> Pairs:
+def join_pairs(parts: Sequence[Pairs]) -> Pairs:
+    """Return pairs one after another."""
     return Pairs(
         np.concatenate([part.query for part in parts]),
         np.concatenate([part.reference for part in parts]),

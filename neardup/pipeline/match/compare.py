@@ -2,54 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.candidates import CANDIDATES
-from neardup.pipeline.match.decide import DISTINCT, RANK, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.decide import DISTINCT, Judge, Outcome, Pairs, Side, compare_items
 from neardup.pipeline.match.evidence import Evidence, near
 from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.tables import Tables
 from neardup.pipeline.messages import Described, Matched
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
+from neardup.pipeline.verdicts import RANK
 
 MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
 
 
 class Comparer:
-    """Turns pairs of similar descriptors into matches."""
+    """Turns pairs of similar descriptors into matches with the references of one bank."""
 
-    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge) -> None:
+    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge, bank: str = SEEN) -> None:
+        self._bank = bank
         self._tables = tables
         self._heads = heads
         self._evidence = evidence
         self._judge = judge
 
-    def matches(self, query: Described, side: Side, pairs: Pairs, item: Item | None = None) -> list[Matched]:
+    def matches(
+        self,
+        query: Described | Item,
+        side: Side,
+        pairs: Pairs,
+        item: Item | None = None,
+        usable: Callable[[Item], bool] = lambda _: True,
+    ) -> list[Matched]:
         """Compare a query with each reference that its pairs name and with its identical twin; best first.
 
         Args:
             item: what the query becomes in the state, so that its segments count for what frames are common.
+            usable: whether a reference may be matched.
         """
-        twin, exact = self._twin(query)
+        twin, exact = self._twin(query, usable)
         head = None if twin is None else self._tables.items.get(twin.head)
         matches = []
         for reference, mine in self._by_head(pairs):
-            if reference is head:
+            if reference is head or not usable(reference):
                 continue
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
             outcome = self._compare(side, self._tables.side(reference), mine, frames)
             if item is not None:
                 self._note_shared(item, reference, outcome)
-            matches.append(matched(reference, outcome))
+            matches.append(matched(reference, outcome, self._bank))
         matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
         if twin is not None and head is not None:
             outcome = self._itself(head) if twin is head else self.pair(twin, head)
-            matches.insert(0, _exactly(twin, head, exact, outcome))
+            matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
         return matches
 
     def pair(self, query: Item, reference: Item) -> Outcome:
@@ -67,6 +78,13 @@ class Comparer:
         outcome = self._compare(self._tables.side(query), self._tables.side(reference), pairs, (frame, other))
         # Two blank pages have a distance; that they are close says nothing.
         return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
+
+    def one(self, query: Item, reference: Item) -> Matched:
+        """Return how an item that is held, perhaps in another bank, matches a reference, whatever the decision."""
+        exact = identity(query, reference)
+        if exact is not Exact.NO:
+            return exactly(reference, reference, exact, self._itself(reference), self._bank)
+        return matched(reference, self.pair(query, reference), self._bank)
 
     def with_heads(self, pairs: Pairs) -> Pairs:
         """Leave out references that are no heads, or no more."""
@@ -106,12 +124,14 @@ class Comparer:
     def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
         return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)
 
-    def _twin(self, query: Described) -> tuple[Item | None, Exact]:
+    def _twin(self, query: Described | Item, usable: Callable[[Item], bool]) -> tuple[Item | None, Exact]:
         """Return the earliest item with identical bytes, else pixels."""
         same_bytes, same_pixels = self._tables.items.identical(query.sha256, query.pixels_digest)
-        if same_bytes is not None:
-            return same_bytes, Exact.BYTES
-        return same_pixels, Exact.PIXELS if same_pixels is not None else Exact.NO
+        for twins, exact in ((same_bytes, Exact.BYTES), (same_pixels, Exact.PIXELS)):
+            for twin in twins:
+                if usable(twin):
+                    return twin, exact
+        return None, Exact.NO
 
     def _itself(self, item: Item) -> Outcome:
         """Return how an item matches another with the same content."""
@@ -133,11 +153,18 @@ class Comparer:
         self._tables.share(item, reference, stretches)
 
 
-def matched(reference: Item, outcome: Outcome) -> Matched:
+def identity(a: Item, b: Item) -> Exact:
+    """Return whether two items are identical, and how."""
+    if a.sha256 and a.sha256 == b.sha256:
+        return Exact.BYTES
+    return Exact.PIXELS if a.pixels_digest and a.pixels_digest == b.pixels_digest else Exact.NO
+
+
+def matched(reference: Item, outcome: Outcome, bank: str = SEEN) -> Matched:
     """Return how a query matches a reference, as verdicts tell it."""
     return Matched(
         reference=reference.id,
-        bank="seen",
+        bank=bank,
         decision=outcome.judgement.decision,
         distance=outcome.distance,
         evidence=outcome.evidence,
@@ -149,11 +176,11 @@ def matched(reference: Item, outcome: Outcome) -> Matched:
     )
 
 
-def _exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome) -> Matched:
+def exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome, bank: str = SEEN) -> Matched:
     """Identical content is a copy whatever the descriptors say; those of the twin stand in for the query's."""
     return Matched(
         reference=head.id,
-        bank="seen",
+        bank=bank,
         decision=Decision.DUPLICATE,
         exact=exact,
         identical_to=twin.id,

@@ -21,13 +21,13 @@ from neardup.pipeline.match.evidence import Evidence, Floats
 from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.messages import FULL
 from neardup.pipeline.types import Box, Boxes, Decision, Ids, Kind, Span
+from neardup.pipeline.verdicts import RANK
 
 WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 WHOLE_AREA = 0.7
 """Share of a picture from which a part of it stands for the whole. Of two that match, one must: what two pictures have
 in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
-RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,17 @@ class Judge:
     """
 
     def __init__(self, calibration: Calibration, precision: float) -> None:
+        self.change(calibration, precision)
+
+    def change(self, calibration: Calibration, precision: float) -> None:
+        """Decide by other curves or at another precision from here on.
+
+        Raises:
+            ConfigError: an unusable precision.
+        """
         self.hash_weight = calibration.hash_weight
-        self._calibration = calibration
-        self._precision = precision
+        self.calibration = calibration
+        self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
         self._thresholds(1)  # an unusable precision is told at once
 
@@ -131,7 +139,7 @@ class Judge:
         """Decide on the best match of a query among m references."""
         rounded = _rounded(references)
         limits = self._thresholds(rounded)
-        probability = self._calibration.one_probability(evidence, rounded)
+        probability = self.calibration.one_probability(evidence, rounded)
         if evidence >= limits.min_duplicate:
             return Judgement(Decision.DUPLICATE, probability)
         return Judgement(Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT, probability)

@@ -85,14 +85,11 @@ class Items:
         number = self._by_id.get(item_id)
         return None if number is None else self._by_number[number]
 
-    def identical(self, sha256: bytes, pixels_digest: bytes) -> tuple[Item | None, Item | None]:
-        """Return the earliest items with the same bytes and with the same pixels."""
+    def identical(self, sha256: bytes, pixels_digest: bytes) -> tuple[Iterator[Item], Iterator[Item]]:
+        """Return the items with the same bytes and those with the same pixels, the earliest first."""
         same_bytes = self._by_content.get(sha256) if sha256 else None
         same_pixels = self._by_pixels.get(pixels_digest) if pixels_digest else None
-        return (
-            self._by_number[same_bytes[0]] if same_bytes else None,
-            self._by_number[same_pixels[0]] if same_pixels else None,
-        )
+        return map(self._by_number.__getitem__, same_bytes or ()), map(self._by_number.__getitem__, same_pixels or ())
 
     @property
     def numbers_given(self) -> int:

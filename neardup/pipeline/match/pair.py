@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from neardup.pipeline.match.decide import RANK
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Matched, join_parts
 from neardup.pipeline.types import Box, Decision, Exact, Span
+from neardup.pipeline.verdicts import RANK
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

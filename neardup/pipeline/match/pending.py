@@ -87,5 +87,10 @@ def is_older(record: Described, source: tuple[int, int]) -> bool:
     return record.source_partition == source[0] and record.source_offset < source[1]
 
 
+def is_no_newer(record: Described, source: tuple[int, int] | None) -> bool:
+    """Whether a record stands at this place of `media` or before it, told again or late."""
+    return source is not None and record.source_partition == source[0] >= 0 and record.source_offset <= source[1]
+
+
 def _is_given_up(pending: Pending, now_ms: int) -> bool:
     return now_ms - pending.newest_ms > 1000 * MAX_PENDING_SECONDS

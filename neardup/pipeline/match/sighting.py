@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from neardup.pipeline.match.decide import DISTINCT, RANK, Judge, Judgement, judge_segments, keep_rare, run_around
+from neardup.pipeline.match.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.match.shelf import Shelf
 from neardup.pipeline.messages import Matched
 from neardup.pipeline.types import Decision, Span
+from neardup.pipeline.verdicts import RANK
 
 MAX_SPANS = 64
 """Spans of one reference that are kept, the newest."""
@@ -94,14 +96,15 @@ class Sighting:
         self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), most)
         self.new = 0
 
-    def learn(self, sight: Sight, reference: str, window: float) -> None:
+    def learn(self, sight: Sight, reference: str, shelf: Shelf, window: float) -> None:
         """Join what was seen through the window, which begins at so many seconds, to what is known."""
         before = self.match
         if sight.judgement.decision is Decision.DISTINCT:
             return
         found = Matched(
             reference=reference,
-            bank="seen",
+            bank=shelf.name,
+            action=shelf.action,
             decision=sight.judgement.decision,
             distance=sight.distance,
             evidence=sight.evidence,

@@ -18,20 +18,24 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import ConfigError, PipelineError
 from neardup.pipeline.index.durable import fsync_folder, naming
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.banks import BankSettings, Kept
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.live import Live
 from neardup.pipeline.match.pending import Pending
+from neardup.pipeline.match.reviews import Judged
 from neardup.pipeline.match.state import Parts, State
 
 logger = logging.getLogger(__name__)
@@ -61,6 +65,10 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     pending: dict[str, Pending]
     removed: list[str]
     live: list[Live]
+    settings: BankSettings = msgspec.field(default_factory=lambda: BankSettings(SEEN))
+    banks: list[Kept] = []
+    deleted: list[str] = []
+    judged: list[Judged] = []
 
 
 class Snapshots:
@@ -109,6 +117,10 @@ class Snapshots:
             pending=parts.pending,
             removed=sorted(parts.removed),
             live=parts.live,
+            settings=parts.settings,
+            banks=parts.banks,
+            deleted=sorted(parts.deleted),
+            judged=parts.judged,
         )
 
         def fill(data: Path) -> None:
@@ -200,7 +212,20 @@ class Snapshots:
         items.restore(tables.items, tables.numbers_given)
         _fill(state.parts().index, data / _SEARCHER, items, rows, vectors)
         vectors.truncate(tables.vectors)
-        state.restore(items, rows, tables.pending, set(tables.removed), tables.live)
+        parts = state.parts()
+        restored = replace(
+            parts,
+            items=items,
+            rows=rows,
+            pending=tables.pending,
+            removed=set(tables.removed),
+            live=tables.live,
+            settings=tables.settings,
+            banks=tables.banks,
+            deleted=set(tables.deleted),
+            judged=tables.judged,
+        )
+        state.restore(restored)
 
 
 def _vector_file(state: State) -> VectorFile:
@@ -212,7 +237,8 @@ def _vector_file(state: State) -> VectorFile:
 
 def _in_use(parts: Parts) -> npt.NDArray[np.bool_]:
     """Return for each row whether an item that is held or under way needs it."""
-    numbers = [holder.number for holders in (parts.items, parts.pending.values()) for holder in holders]
+    of_banks = [holders for bank in parts.banks for holders in (bank.items, bank.pending.values())]
+    numbers = [h.number for holders in (parts.items, parts.pending.values(), *of_banks) for h in holders]
     in_use: npt.NDArray[np.bool_] = np.isin(parts.rows.item[: len(parts.rows)], np.array(numbers, dtype=np.int64))
     return in_use
 

@@ -8,23 +8,29 @@ is compared only with items of smaller offsets, and among those only with heads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
+from neardup.pipeline.changes import SEEN, BankChanged, fault_of
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.index.interface import Index
+from neardup.pipeline.match.banks import Bank, Banks, BankSettings, Kept
 from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.candidates import CANDIDATES, Candidates, split
-from neardup.pipeline.match.compare import MAX_MATCHES, Comparer, matched
+from neardup.pipeline.match.candidates import CANDIDATES, join_pairs, split
+from neardup.pipeline.match.compare import MAX_MATCHES, matched
 from neardup.pipeline.match.decide import Judge, Pairs, Side
+from neardup.pipeline.match.editor import Editor
 from neardup.pipeline.match.evidence import Evidence, Pictures
-from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item, Items, Rows
 from neardup.pipeline.match.live import Live, LiveRules, LiveVideos
-from neardup.pipeline.match.pending import Pending, UnderWay, is_older, source_of
+from neardup.pipeline.match.pending import Pending, UnderWay, is_no_newer, is_older, source_of
+from neardup.pipeline.match.retro import Retro
+from neardup.pipeline.match.reviews import HasContent, Judged, Reviews
 from neardup.pipeline.match.segments import Track
+from neardup.pipeline.match.shelf import Shelf, make_shelf
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
 from neardup.pipeline.match.watch import Watch
@@ -46,9 +52,11 @@ from neardup.pipeline.messages import (
     unpack_boxes,
 )
 from neardup.pipeline.types import Boxes, Decision, Embedded, Ids, Kind
+from neardup.pipeline.verdicts import combine, star_head
 
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
+CREATED_BY_REFERENCE = "a reference came for a bank that was not known"
 MAX_BATCH_ROWS = 1024
 """Descriptors after which a batch is closed: a batch compares all of its rows with each other."""
 
@@ -73,6 +81,10 @@ class Parts:
     live: list[Live]
     index: Index
     vectors: Vectors
+    settings: BankSettings
+    banks: list[Kept]
+    deleted: set[str]
+    judged: list[Judged]
 
 
 class State:
@@ -101,20 +113,28 @@ class State:
         self._evidence = evidence
         self._judge = Judge(calibration, precision)
         self._tables = Tables(vectors)
-        self._heads = Heads(index, self._tables)
-        self._candidates = Candidates(self._tables, self._heads, evidence, self._judge)
-        self._comparer = Comparer(self._tables, self._heads, evidence, self._judge)
-        self._stars = Stars(self._tables, self._heads, self._comparer, stars)
+        self._seen = make_shelf(SEEN, self._tables, index, evidence, self._judge)
+        self._heads, self._candidates, self._comparer = self._seen.heads, self._seen.candidates, self._seen.comparer
+        self._banks = Banks(self._seen, self._new_shelf)
+        self._reviews = Reviews()
+        self._stars = Stars(self._tables, self._heads, self._comparer, self._reviews, stars)
+        self._retro = Retro(self._seen, self._banks, self._reviews, evidence)
+        self._editor = Editor(self._seen, self._banks, self._stars, self._reviews, self._retro, self._copy)
         self._pending = UnderWay()
         self._removed: set[str] = set()
         self._live = LiveVideos(self._tables, self._heads, live)
-        self._watch = Watch(self._tables, self._heads, self._live, evidence, self._judge)
+        self._watch = Watch(self._seen, self._banks, self._live, self._reviews, evidence)
         self._published: Mapping[int, Envelope] = {}
 
     @property
     def items(self) -> Items:
         """The items that are held."""
         return self._tables.items
+
+    @property
+    def banks(self) -> Banks:
+        """The curated banks."""
+        return self._banks
 
     @property
     def rows(self) -> Rows:
@@ -139,7 +159,9 @@ class State:
         for entry in entries:
             record = entry.record
             idle = self._live.idle(entry.timestamp_ms)
-            plain = not idle and isinstance(record, Described) and self._is_new(entry, record, done)
+            plain = (
+                not idle and isinstance(record, Described) and record.bank == SEEN and self._is_new(entry, record, done)
+            )
             rows = self._rows_with(record) if isinstance(record, Described) else 0
             if not plain or size + rows > MAX_BATCH_ROWS:
                 envelopes += self._describe(run)
@@ -160,29 +182,51 @@ class State:
 
         Nothing is taken in. Parts of one item are joined first, see `messages.join_parts`.
         """
+        prepared = self._prepare(queries, k)
+        return [self._comparer.matches(query, side, pairs)[:k] for query, side, _, _, pairs in prepared]
+
+    def ask(self, query: Described, now_ms: int, k: int = MAX_MATCHES) -> Verdict:
+        """Return what would be said of a whole item at this time of the log, curated banks included.
+
+        Nothing is taken in; the verdict's head is unknown.
+        """
+        ((_, side, pictures, speaks, pairs),) = self._prepare([query], k)
+        found = self._comparer.matches(query, side, pairs)[:k]
+        matches = self._respected(query, self._seen, [m for m in found if m.decision is not Decision.DISTINCT])
+        for bank in self._banks.asked(query.id):
+            theirs = bank.shelf.candidates.search(pictures, speaks, CANDIDATES, np.full(len(speaks), -np.inf))
+            matches += self._respected(query, bank.shelf, bank.matches(query, side, theirs, now_ms))
+        return combine(query.id, matches)
+
+    def _prepare(
+        self, queries: Sequence[Described], k: int
+    ) -> list[tuple[Described, Side, Pictures, npt.NDArray[np.bool_], Pairs]]:
+        """Return each query as a comparison needs it, with its pairs among what was seen."""
         if not queries:
             return []
         embedded = _concatenate([query.embedded() for query in queries])
         pictures = Pictures(embedded.vectors, embedded.hashes, self._evidence.background(embedded.vectors))
         speaks = embedded.detail >= MIN_DETAIL
         pairs = self._candidates.search(pictures, speaks, max(CANDIDATES, 4 * k), np.full(len(speaks), -np.inf))
-        found = []
+        prepared = []
         start = 0
         for query, mine in zip(queries, split(pairs, [len(query.pts) for query in queries]), strict=True):
-            stop = start + len(query.pts)
+            here = slice(start, start + len(query.pts))
+            own = Pictures(embedded.vectors[here], embedded.hashes[here], pictures.background[here])
             track = Track(
                 pts=np.asarray(query.pts),
-                vectors=embedded.vectors[start:stop],
-                hashes=embedded.hashes[start:stop],
-                background=pictures.background[start:stop],
-                speaks=speaks[start:stop],
-                shared=self._comparer.sharers(mine, stop - start),
+                vectors=own.vectors,
+                hashes=own.hashes,
+                background=own.background,
+                speaks=speaks[here],
+                shared=self._comparer.sharers(mine, len(query.pts)),
                 seconds=query.seconds,
             )
-            side = Side(query.kind, partial(_same, track), boxes=boxes_of(query))
-            found.append(self._comparer.matches(query, side, mine)[:k])
-            start = stop
-        return found
+            prepared.append(
+                (query, Side(query.kind, partial(_same, track), boxes=boxes_of(query)), own, speaks[here], mine)
+            )
+            start = here.stop
+        return prepared
 
     def compare(self, query_id: str, reference_id: str) -> Matched:
         """Compare two items that are held, with all that is known by now.
@@ -198,25 +242,38 @@ class State:
     def parts(self) -> Parts:
         """Return what the state consists of, to be written down; not a copy."""
         tables = self._tables
-        live, index = list(self._live), self._heads.index
-        return Parts(tables.items, tables.rows, self._pending.by_id, self._removed, live, index, tables.vectors)
+        return Parts(
+            items=tables.items,
+            rows=tables.rows,
+            pending=self._pending.by_id,
+            removed=self._removed,
+            live=list(self._live),
+            index=self._heads.index,
+            vectors=tables.vectors,
+            settings=self._banks.settings,
+            banks=[bank.kept() for bank in self._banks],
+            deleted=self._banks.deleted,
+            judged=list(self._reviews),
+        )
 
     def rows_of(self, item: Item) -> Ids:
         """Return the rows of a held item's descriptors, int64 (n,), in order of time."""
         return self._tables.rows_of(item)
 
-    def restore(
-        self, items: Items, rows: Rows, pending: dict[str, Pending], removed: set[str], live: Sequence[Live]
-    ) -> None:
+    def restore(self, parts: Parts) -> None:
         """Take over what was written down; the index and the vectors hold what belongs to it already."""
-        self._tables.items, self._tables.rows = items, rows
-        self._pending, self._removed = UnderWay(pending), removed
-        self._live.restore(live)
+        self._tables.items, self._tables.rows = parts.items, parts.rows
+        self._pending, self._removed = UnderWay(parts.pending), parts.removed
+        self._live.restore(parts.live)
         self._heads.count_again()
+        self._reviews.restore(parts.judged)
+        self._banks.restore(parts.settings, parts.banks, parts.deleted)
 
     def close(self) -> None:
         """Let go of files, memory and processes; the state is of no use afterwards."""
         self._heads.index.close()
+        for bank in self._banks:
+            bank.shelf.heads.index.close()
         self._tables.vectors.close()
 
     # -- records one at a time -----------------------------------------------------------------------------------
@@ -239,8 +296,9 @@ class State:
         if isinstance(record, Removed):
             return Envelope(offset=entry.offset, events=tuple(self._take_down(record)))
         if not isinstance(record, Described):
-            refused = Changed(record=record, refused="this version of the match worker does not know how")
-            return Envelope(offset=entry.offset, events=(refused,))
+            return Envelope(offset=entry.offset, events=self._editor.apply(record, entry.timestamp_ms))
+        if record.bank != SEEN:
+            return self._apply_reference(entry, record)
         if record.live and (live := self._live.get(record.id)) is not None:
             return self._apply_live(entry, record, live)
         known, pending = self.items.named(record.id), self._pending.get(record.id)
@@ -301,12 +359,72 @@ class State:
         return events
 
     def _take_down(self, record: Removed) -> Iterator[Event]:
+        if record.by or record.why:
+            yield Changed(record=record)
         self._removed.add(record.id)
         self._pending.forget(record.id)
         known = self.items.named(record.id)
         if known is not None:
             yield from self._forget(known)
         yield RemovedEvent(id=record.id)  # also of what is not held: there may be files of it
+
+    # -- references of curated banks ---------------------------------------------------------------------------------
+
+    def _apply_reference(self, entry: Entry, record: Described) -> Envelope:
+        """Apply a part of a reference; one of a bank that is not known creates it."""
+        bank = self._banks.named(record.bank)
+        if record.live:
+            return _ignored(entry, record.id, "a live video can be no reference")
+        if bank is None and record.bank in self._banks.deleted:
+            return _ignored(entry, record.id, f"bank {record.bank} was deleted")
+        if fault := fault_of(BankChanged(bank=record.bank)):
+            return _ignored(entry, record.id, fault)
+        events: tuple[Event, ...] = ()
+        if bank is None:
+            bank = self._banks.create(record.bank)
+            events = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
+        known, pending = bank.shelf.tables.items.named(record.id), bank.pending.get(record.id)
+        if is_no_newer(record, bank.removed.get(record.id)):
+            return _ignored(entry, record.id, f"was removed from bank {record.bank}")
+        latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
+        if latest is not None and is_older(record, latest):
+            return _ignored(entry, record.id, "older than the version that is known")
+        if known is not None and record.sha256 == known.sha256:
+            known.source = source_of(record)
+            return Envelope(offset=entry.offset, events=(Redelivered(id=record.id),) if record.last else ())
+        if not bank.pending.continues(record, entry.timestamp_ms):
+            return _ignored(entry, record.id, "a part without the parts before it")
+        if record.part == 0:
+            bank.pending.begin(record, self.items.next_number(), entry.timestamp_ms)
+        holder = bank.pending.part(record, entry.timestamp_ms)
+        self._append([record], [holder])
+        if record.last:
+            if known is not None:
+                bank.remove(known)
+                bank.references[record.id].searched = False
+            item = _item_of(holder)
+            events += self._editor.take_in(bank, item, entry.timestamp_ms, holder.first.thumbnail)
+        return Envelope(offset=entry.offset, events=events)
+
+    def _copy(self, item: Item) -> Item:
+        """Return a new item, in no table yet, with the descriptors of one that is held."""
+        rows = self._tables.rows_of(item)
+        number = self.items.next_number()
+        columns = self.rows.columns()
+        values = {name: column[rows] for name, column in columns.items() if name not in ("item", "shared")}
+        copied = self.rows.append(len(rows), item=number, **values)
+        self._tables.vectors.append(copied, self._tables.vectors.read(rows))
+        ranges = ((int(copied[0]), int(copied[-1]) + 1),)
+        return replace(item, number=number, source=(-1, -1), ranges=ranges, head=-1, members=[], shares=())
+
+    def _new_shelf(self, name: str) -> Shelf:
+        from neardup.pipeline.index.exact import ExactIndex  # loads torch
+
+        tables = Tables(self._tables.vectors)
+        tables.rows, tables.live = self._tables.rows, self._tables.live
+        index = self._heads.index
+        judge = Judge(self._judge.calibration, self._judge.precision)
+        return make_shelf(name, tables, ExactIndex(index.dimension, index.space), self._evidence, judge)
 
     # -- described items, a batch at a time ----------------------------------------------------------------------
 
@@ -327,13 +445,21 @@ class State:
         ]
         kinds = [record.kind for record in records if record.last or record.live]
         found = iter(self._candidates.of_batch(compared, kinds))
+        of_banks = [
+            (bank, iter(bank.shelf.candidates.of_batch(compared, kinds, among_themselves=False)))
+            for bank in self._banks
+            if len(bank.shelf.tables.items)
+        ]
         envelopes = []
         for entry, record, holder, own in zip(entries, records, holders, rows, strict=True):
             events: tuple[Event, ...] = ()
-            if isinstance(holder, Live):
-                events = self._take_frame(entry, record, holder, own, next(found))
-            elif record.last:
-                events = (self._settle(holder, next(found), self._published.get(entry.offset)),)
+            if record.last or record.live:
+                pairs, banked = next(found), [(bank, next(theirs)) for bank, theirs in of_banks]
+                banked = [(bank, theirs) for bank, theirs in banked if bank.asks_about(record.id)]
+                if isinstance(holder, Live):
+                    events = self._take_frame(entry, record, holder, own, pairs, banked)
+                else:
+                    events = (self._settle(entry, holder, pairs, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
         self._heads.flush()
         return envelopes
@@ -371,26 +497,20 @@ class State:
                 holder.ranges.append((first, stop))
         return np.split(rows, np.cumsum(counts)[:-1])
 
-    def _take_frame(self, entry: Entry, record: Described, live: Live, row: Ids, pairs: Pairs) -> tuple[Rolling, ...]:
+    def _take_frame(
+        self, entry: Entry, record: Described, live: Live, row: Ids, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
+    ) -> tuple[Rolling, ...]:
         """Take in a frame of a live video."""
         pairs = self._comparer.with_heads(pairs)
         self.rows.shared[row] = self._comparer.sharers(pairs, 1)
+        pairs = join_pairs([*(bank.usable_pairs(theirs, entry.timestamp_ms) for bank, theirs in banked), pairs])
         told = self._told(entry, live, running=True)
         return self._watch.take(live, record.pts[0], int(row[0]), source_of(record), pairs, told)
 
-    def _settle(self, pending: Pending, pairs: Pairs, published: Envelope | None) -> Verdict:
+    def _settle(self, entry: Entry, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in."""
-        first = pending.first
-        item = Item(
-            number=pending.number,
-            id=first.id,
-            kind=first.kind,
-            sha256=first.sha256,
-            pixels_digest=first.pixels_digest,
-            source=source_of(first),
-            seconds=first.seconds,
-            ranges=tuple(pending.ranges),
-        )
+        first, item = pending.first, _item_of(pending)
+        published = self._published.get(entry.offset)
         if item.kind is Kind.IMAGE:
             # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
             least = self._judge.thresholds(self._heads.chances).min_unsure
@@ -399,16 +519,40 @@ class State:
         if item.kind is Kind.VIDEO:
             pairs = self._comparer.with_heads(pairs)
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
-        found = self._comparer.matches(first, self._tables.side(item), pairs, item)
+        side = self._tables.side(item)
+        found = self._respected(item, self._seen, self._comparer.matches(first, side, pairs, item))
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
+        for bank, theirs in banked:
+            matches += self._respected(item, bank.shelf, bank.matches(item, side, theirs, entry.timestamp_ms))
         said = next((event for event in published.events if isinstance(event, Verdict)), None) if published else None
-        if said is not None:
-            matches = list(said.matches)
-        self._stars.add(item, matches)
-        for match in matches:
-            self._live.note_copy(match.reference, item.number)
-        decision = matches[0].decision if matches else Decision.DISTINCT
-        return Verdict(id=item.id, decision=decision, matches=tuple(matches))
+        verdict = said or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+        self._stars.add(item, star_head(verdict) or "")
+        for match in verdict.matches:
+            if match.bank == SEEN:
+                self._live.note_copy(match.reference, item.number)
+        return verdict
+
+    def _respected(self, item: HasContent, shelf: Shelf, matches: Sequence[Matched]) -> list[Matched]:
+        """Return matches as reviewers left them."""
+        if not self._reviews:
+            return list(matches)
+        references = ((shelf.tables.items.named(match.reference), match) for match in matches)
+        found = (self._reviews.respected(item, one, match) for one, match in references if one is not None)
+        return [match for match in found if match is not None]
+
+
+def _item_of(pending: Pending) -> Item:
+    first = pending.first
+    return Item(
+        number=pending.number,
+        id=first.id,
+        kind=first.kind,
+        sha256=first.sha256,
+        pixels_digest=first.pixels_digest,
+        source=source_of(first),
+        seconds=first.seconds,
+        ranges=tuple(pending.ranges),
+    )
 
 
 def boxes_of(query: Described) -> Boxes | None:

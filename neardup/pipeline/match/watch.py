@@ -11,17 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neardup.pipeline.changes import SEEN, Action
+from neardup.pipeline.match.banks import Banks
 from neardup.pipeline.match.compare import MAX_MATCHES
-from neardup.pipeline.match.decide import RANK, Judge, Pairs
+from neardup.pipeline.match.decide import Pairs
 from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.match.heads import Heads
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.live import Live, LiveVideos
+from neardup.pipeline.match.reviews import Reviews
 from neardup.pipeline.match.segments import Track, Votes
+from neardup.pipeline.match.shelf import Shelf
 from neardup.pipeline.match.sighting import Sight, Sighting, see_image, see_video
-from neardup.pipeline.match.tables import Frames, Tables
+from neardup.pipeline.match.tables import Frames
 from neardup.pipeline.messages import Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.verdicts import RANK, combine, is_silenced
 
 WINDOW = 256
 """Newest frames that are looked at."""
@@ -36,14 +40,15 @@ REFERENCES_PER_FRAME = 32
 
 
 class Watch:
-    """Looks at live videos and tells what is new."""
+    """Looks at live videos and tells what is new of the stream and of the curated banks."""
 
-    def __init__(self, tables: Tables, heads: Heads, lives: LiveVideos, evidence: Evidence, judge: Judge) -> None:
-        self._tables = tables
-        self._heads = heads
+    def __init__(self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence) -> None:
+        self._seen = seen
+        self._tables = seen.tables
+        self._banks = banks
         self._lives = lives
+        self._reviews = reviews
         self._evidence = evidence
-        self._judge = judge
 
     def take(
         self, live: Live, pts: float, row: int, source: tuple[int, int], pairs: Pairs, told: Sequence[Rolling] | None
@@ -51,7 +56,7 @@ class Watch:
         """Take in a frame and return what is to be told.
 
         Args:
-            pairs: of the frame with earlier descriptors of heads.
+            pairs: of the frame with earlier descriptors of heads, and with references of curated banks.
             told: what was told already, if that is known; it takes the place of what is found now.
         """
         frames = self._lives.frames(live)
@@ -61,7 +66,7 @@ class Watch:
         assert item is not None
         item.seconds = frames.pts[-1]
         item.source = max(item.source, source) if item.source[0] == source[0] else source
-        self._heads.extend(np.array([row]))
+        self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
         self._look(live)
         return self._tell(live, self._news(live) if told is None else told)
@@ -73,8 +78,7 @@ class Watch:
         events = self._tell(
             live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
         )
-        item = self._tables.items.get(live.number)
-        assert item is not None
+        item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
         for sighting in live.sightings.values():
             sighting.votes.clear()
@@ -112,7 +116,7 @@ class Watch:
                 self._look_at(live, sighting, window)
             if sighting.last < begin:
                 sighting.votes.clear()
-            gone = self._tables.items.get(sighting.reference) is None
+            gone = self._find(sighting.reference) is None
             if gone or (sighting.match is None and sighting.last < begin):
                 del live.sightings[sighting.reference]
         matched = [one for one in live.sightings.values() if one.match is not None]
@@ -124,24 +128,39 @@ class Watch:
         return self._tables.track(rows, float(pts[0]), float(pts[-1]))
 
     def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
-        reference = self._tables.items.get(sighting.reference)
-        if reference is None or reference.number in live.copies or not sighting.votes:
+        found = self._find(sighting.reference)
+        if found is None or sighting.reference in live.copies or not sighting.votes:
             return
-        sight = self._see(live, sighting, window, reference)
-        if sight is not None:
-            sighting.learn(sight, reference.id, window.begin)
+        shelf, reference = found
+        sight = self._see(live, sighting, window, shelf, reference)
+        if sight is not None and not self._reviews.rejects(self._item(live), [reference]):
+            sighting.learn(sight, reference.id, shelf, window.begin)
 
-    def _see(self, live: Live, sighting: Sighting, window: Track, reference: Item) -> Sight | None:
+    def _find(self, number: int) -> tuple[Shelf, Item] | None:
+        """Return a reference of the stream or of a curated bank, with what judges it."""
+        item = self._tables.items.get(number)
+        if item is not None:
+            return self._seen, item
+        found = self._banks.find(number)
+        return None if found is None else (found[0].shelf, found[1])
+
+    def _item(self, live: Live) -> Item:
+        item = self._tables.items.get(live.number)
+        assert item is not None
+        return item
+
+    def _see(self, live: Live, sighting: Sighting, window: Track, shelf: Shelf, reference: Item) -> Sight | None:
+        judge, chances = shelf.judge, shelf.heads.chances
         pts, rows, evidence, distance = map(np.array, zip(*sighting.votes, strict=True))
         votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
         if reference.kind is Kind.IMAGE:
-            return see_image(window, votes, float(distance.min()), live.taken, self._judge, self._heads.chances)
+            return see_image(window, votes, float(distance.min()), live.taken, judge, chances)
         track = self._tables.side(reference).track()
         held = self._tables.rows.pts[rows] >= track.pts[0]  # a live video may have forgotten some since
         if not held.any():
             return None
         votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
-        return see_video(window, track, votes, live.taken, self._evidence, self._judge, self._heads.chances)
+        return see_video(window, track, votes, live.taken, self._evidence, judge, chances)
 
     def _count_shared(self, item: Item, sighting: Sighting) -> None:
         """Count, once, that a live video shows these frames of a reference."""
@@ -159,10 +178,12 @@ class Watch:
         known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
-        flagged = [one.match for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds)]
-        if not flagged and not any(one.is_news(rules.growth_seconds) for one in known):
+        ripe = [one.match for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds)]
+        if not ripe and not any(one.is_news(rules.growth_seconds) for one in known):
             return ()
         verdict = self._verdict(live)
+        allowing = [m for m in verdict.matches if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
+        flagged = [m for m in ripe if m is not None and m.action is Action.FLAG and not is_silenced(m, allowing)]
         return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
 
     def _tell(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
@@ -170,7 +191,8 @@ class Watch:
         for event in events:
             for match in event.verdict.matches:
                 self._adopt(live, match)
-                self._lives.note_copy(match.reference, live.number)
+                if match.bank == SEEN:
+                    self._lives.note_copy(match.reference, live.number)
             if event.flagged is not None and (sighting := self._adopt(live, event.flagged)) is not None:
                 sighting.flagged = event.flagged.decision
         if events:
@@ -179,8 +201,10 @@ class Watch:
         return tuple(events)
 
     def _adopt(self, live: Live, match: Matched) -> Sighting | None:
-        reference = self._tables.items.named(match.reference)
-        if reference is None:
+        bank = self._banks.named(match.bank)
+        tables = self._tables if bank is None else bank.shelf.tables
+        reference = tables.items.named(match.reference)
+        if reference is None or (bank is None and match.bank != SEEN):
             return None
         sighting = live.sightings.setdefault(reference.number, Sighting(reference.number))
         sighting.adopt(match)
@@ -188,6 +212,5 @@ class Watch:
 
     def _verdict(self, live: Live) -> Verdict:
         matches = [sighting.match for sighting in live.sightings.values() if sighting.match is not None]
-        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
-        decision = matches[0].decision if matches else Decision.DISTINCT
-        return Verdict(id=live.id, decision=decision, matches=tuple(matches[:MAX_MATCHES]), running=live.running)
+        matches.sort(key=lambda match: (match.bank == SEEN, -RANK[match.decision], -match.evidence))
+        return combine(live.id, matches[:MAX_MATCHES], running=live.running)

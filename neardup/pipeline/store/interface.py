@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.changes import Action
+from neardup.pipeline.messages import Changed, Envelope, Verdict
+from neardup.pipeline.types import Decision, Kind
 
 NOTHING_APPLIED = -1
 
@@ -18,18 +20,84 @@ class FeedEntry:
     Attributes:
         event: "offset.n", the id of the event in the log; rises along the feed.
         verdict: with the matches that it was flagged for.
+        at_ms: the log's time of the record that it was flagged for, in milliseconds since 1970.
+        retro: it was flagged because a bank got a reference, some time after it came.
     """
 
     event: str
     verdict: Verdict
+    at_ms: int = 0
+    retro: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An item that waits for a reviewer.
+
+    Attributes:
+        offset: of the record that it was first flagged for.
+        verdict: as of now.
+        open: bank and reference of the matches that nobody judged.
+        claimed_by: the reviewer who looks at it, "" if nobody does.
+    """
+
+    item: str
+    offset: int
+    verdict: Verdict
+    open: frozenset[tuple[str, str]]
+    claimed_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A change or a review decision, or one that was refused; `event` and `at_ms` as in the feed."""
+
+    event: str
+    changed: Changed
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BankRow:
+    """A bank as the log left it; see `changes.BankChanged`. A precision of None is the match worker's."""
+
+    name: str
+    action: Action = Action.FLAG
+    precision: float | None = None
+    enable_ratio: float = 1.0
+    note: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    references: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRow:
+    """A reference of a bank; see `changes.ReferenceChanged`.
+
+    Attributes:
+        offset: of the record that brought its present version.
+        thumbnail: where the blob store has a small JPEG; "" if there is none.
+    """
+
+    id: str
+    bank: str
+    offset: int
+    kind: Kind = Kind.IMAGE
+    sha256: str = ""
+    thumbnail: str = ""
+    disabled_until_ms: int = 0
+    note: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class FlagStore(Protocol):
-    """Verdicts by item, members by cluster head, and the feed of what was flagged.
+    """Verdicts by item, clusters, the feed, the review queue, the audit trail and the table of banks.
 
     Only a verdict of `duplicate` or `unsure` enters the feed, once. Of a live video each match does when it is flagged,
-    and what is shown is the latest verdict. An item that was removed or replaced is
-    forgotten, but stays in the feed: what was said was said.
+    and what is shown is the latest verdict. An earlier item enters it again when a new reference matches it. An item
+    that was removed or replaced is forgotten, but stays in the feed: what was said was said.
+
+    What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all.
     """
 
     def applied(self) -> int:
@@ -50,13 +118,55 @@ class FlagStore(Protocol):
         """
 
     def verdict(self, item: str) -> Verdict | None:
-        """Return what was said of an item; None if nothing, or if it was removed."""
+        """Return what is said of an item, with later matches and reviews; None if nothing, or if it was removed."""
 
     def members(self, head: str) -> frozenset[str]:
         """Return the ids of the items that copy this one as a whole."""
 
-    def feed(self, after: str, count: int) -> list[FeedEntry]:
-        """Return up to `count` entries after this event id, oldest first; "" starts at the beginning."""
+    def head(self, item: str) -> str:
+        """Return the id of the head that an item stands under, "" if it stands alone, is a head or is not known."""
+
+    def feed(self, after: str, count: int, bank: str = "", decision: Decision | None = None) -> list[FeedEntry]:
+        """Return up to `count` entries after this event id, oldest first; "" starts at the beginning.
+
+        Args:
+            bank: only those with a match in this bank that counts. decision: only those of this decision.
+        """
+
+    def queued(self) -> int:
+        """Return how many items wait for review."""
+
+    def queue(self, start: int, count: int) -> list[Queued]:
+        """Return items that wait for review, in order of arrival, from the one at this place on."""
+
+    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+        """Return the first items of the queue that no other reviewer looks at, and keep them from others for a time.
+
+        Those that the same reviewer claimed before are among them, their time renewed.
+
+        Args:
+            lease_ms: after which another may have them.
+            passed: ids of items to pass over, for the reviewer skipped them.
+        """
+
+    def release(self, reviewer: str, item: str) -> None:
+        """Let others have an item, if it is this reviewer who claimed it."""
+
+    def audit(self, before: str, count: int) -> list[AuditEntry]:
+        """Return up to `count` entries before this event id, the newest first; "" starts at the newest."""
+
+    def banks(self) -> list[BankRow]:
+        """Return all banks, `seen` among them if it was ever changed, by name."""
+
+    def references(self, bank: str, start: int, count: int) -> list[ReferenceRow]:
+        """Return references of a bank in order of arrival, from the one at this place on."""
 
     def clear(self) -> None:
         """Forget everything, to be rebuilt from the verdicts."""
+
+
+def counts_in(entry: FeedEntry, bank: str, decision: Decision | None) -> bool:
+    """Return whether a feed entry passes the filters of `FlagStore.feed`."""
+    if decision is not None and entry.verdict.decision is not decision:
+        return False
+    return not bank or any(match.bank == bank and not match.silenced for match in entry.verdict.matches)

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from neardup.pipeline.messages import Envelope, Event, Matched, ReHeaded, RemovedEvent, Replaced, Rolling, Verdict
-from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
+from neardup.pipeline.changes import BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.messages import (
+    Changed,
+    Envelope,
+    Event,
+    Matched,
+    Referenced,
+    ReHeaded,
+    RemovedEvent,
+    Replaced,
+    RetroMatched,
+    Rolling,
+    Unreferenced,
+    Verdict,
+)
+from neardup.pipeline.store.interface import (
+    NOTHING_APPLIED,
+    AuditEntry,
+    BankRow,
+    FeedEntry,
+    Queued,
+    ReferenceRow,
+    counts_in,
+)
 from neardup.pipeline.types import Decision
+from neardup.pipeline.verdicts import as_of_now, flagged_verdict, is_counted, lets_pass, star_head
+
+Key = tuple[str, str]
 
 
-def star_head(verdict: Verdict) -> str | None:
-    """Return the head whose star the item joined, None if it stands alone."""
-    first: Matched | None = next((m for m in verdict.matches if m.whole and m.decision is Decision.DUPLICATE), None)
-    return None if first is None else first.reference
+@dataclass(slots=True)
+class _Item:
+    """What is known of an item.
 
+    Attributes:
+        later: matches with references that came after it. outcomes: of reviews, by bank and reference.
+        open, done: matches that wait for a reviewer, and that were rejected. confirmed: the one that was not.
+        queued: offset at which it entered the queue first, -1 if it never did.
+    """
 
-def flagged_verdict(verdict: Verdict, flagged: Matched) -> Verdict:
-    """Return what the feed says of one match of a live video."""
-    return Verdict(id=verdict.id, decision=flagged.decision, matches=(flagged,), running=verdict.running)
+    verdict: Verdict | None = None
+    head: str = ""
+    later: dict[Key, Matched] = field(default_factory=dict)
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    open: set[Key] = field(default_factory=set)
+    done: set[Key] = field(default_factory=set)
+    confirmed: Key | None = None
+    queued: int = -1
 
 
 class MemoryStore:
-    """See `interface.FlagStore`."""
+    """See `interface.FlagStore`.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds, for claims.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._applied: int = NOTHING_APPLIED
         self.clear()
 
@@ -38,49 +80,203 @@ class MemoryStore:
         new = [envelope for envelope in envelopes if envelope.offset > self._applied]
         for envelope in new:
             for number, event in enumerate(envelope.events):
-                self._apply_event(event, envelope.offset, number)
+                self._apply_event(event, envelope, number)
             self._applied = envelope.offset
         return len(new)
 
     def verdict(self, item: str) -> Verdict | None:
         """See `FlagStore`."""
-        return self._verdicts.get(item)
+        known = self._items.get(item)
+        if known is None or (known.verdict is None and not known.later):
+            return None
+        verdict = known.verdict or Verdict(id=item, decision=Decision.DISTINCT)
+        if not known.later and not known.outcomes:
+            return verdict
+        return as_of_now(verdict, known.later.values(), known.outcomes)
 
     def members(self, head: str) -> frozenset[str]:
         """See `FlagStore`."""
-        return frozenset(item for item, its_head in self._heads.items() if its_head == head)
+        return frozenset(item for item, known in self._items.items() if known.head == head)
 
-    def feed(self, after: str, count: int) -> list[FeedEntry]:
+    def head(self, item: str) -> str:
         """See `FlagStore`."""
-        return [entry for entry in self._feed if not after or _order(entry.event) > _order(after)][:count]
+        return self._items[item].head if item in self._items else ""
+
+    def feed(self, after: str, count: int, bank: str = "", decision: Decision | None = None) -> list[FeedEntry]:
+        """See `FlagStore`."""
+        later = (entry for entry in self._feed if not after or _order(entry.event) > _order(after))
+        return [entry for entry in later if counts_in(entry, bank, decision)][:count]
+
+    def queued(self) -> int:
+        """See `FlagStore`."""
+        return len(self._queue)
+
+    def queue(self, start: int, count: int) -> list[Queued]:
+        """See `FlagStore`."""
+        return [self._queued(item) for item in self._in_order()[start : start + count]]
+
+    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+        """See `FlagStore`."""
+        free = (item for item in self._in_order() if item not in passed and self._claimer(item) in ("", reviewer))
+        found = [item for item, _ in zip(free, range(count), strict=False)]
+        for item in found:
+            self._claims[item] = (reviewer, self._clock() + lease_ms / 1000)
+        return [self._queued(item) for item in found]
+
+    def release(self, reviewer: str, item: str) -> None:
+        """See `FlagStore`."""
+        if self._claimer(item) == reviewer:
+            del self._claims[item]
+
+    def audit(self, before: str, count: int) -> list[AuditEntry]:
+        """See `FlagStore`."""
+        earlier = [entry for entry in self._audit if not before or _order(entry.event) < _order(before)]
+        return earlier[::-1][:count]
+
+    def banks(self) -> list[BankRow]:
+        """See `FlagStore`."""
+        counts = [sum(1 for bank, _ in self._references if bank == name) for name in sorted(self._banks)]
+        return [replace(self._banks[name], references=n) for name, n in zip(sorted(self._banks), counts, strict=True)]
+
+    def references(self, bank: str, start: int, count: int) -> list[ReferenceRow]:
+        """See `FlagStore`."""
+        found = sorted((offset, id) for (name, id), offset in self._references.items() if name == bank)
+        return [replace(self._settings[bank, id], offset=offset) for offset, id in found[start : start + count]]
 
     def clear(self) -> None:
         """See `FlagStore`."""
         self._applied = NOTHING_APPLIED
-        self._verdicts: dict[str, Verdict] = {}
-        self._heads: dict[str, str] = {}
+        self._items: dict[str, _Item] = {}
         self._feed: list[FeedEntry] = []
+        self._queue: set[str] = set()
+        self._claims: dict[str, tuple[str, float]] = {}
+        self._audit: list[AuditEntry] = []
+        self._banks: dict[str, BankRow] = {}
+        self._references: dict[Key, int] = {}
+        self._settings: dict[Key, ReferenceRow] = {}
 
-    def _apply_event(self, event: Event, offset: int, number: int) -> None:
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def _apply_event(self, event: Event, envelope: Envelope, number: int) -> None:
+        place = f"{envelope.offset}.{number}"
         if isinstance(event, Verdict):
-            self._verdicts[event.id] = event
-            self._heads.pop(event.id, None)
-            head = star_head(event)
-            if head is not None:
-                self._heads[event.id] = head
+            known = self._item(event.id)
+            known.verdict, known.head = event, star_head(event) or ""
             if event.decision is not Decision.DISTINCT:
-                self._feed.append(FeedEntry(f"{offset}.{number}", event))
+                self._feed.append(FeedEntry(place, event, envelope.timestamp_ms))
+                self._enqueue(event.id, envelope.offset, filter(is_counted, event.matches))
         elif isinstance(event, Rolling):
-            self._verdicts[event.verdict.id] = event.verdict
-            self._heads.pop(event.verdict.id, None)
+            known = self._item(event.verdict.id)
+            known.verdict, known.head = event.verdict, ""
             if event.flagged is not None:
-                self._feed.append(FeedEntry(f"{offset}.{number}", flagged_verdict(event.verdict, event.flagged)))
+                shown = flagged_verdict(event.verdict, event.flagged)
+                self._feed.append(FeedEntry(place, shown, envelope.timestamp_ms))
+                self._enqueue(event.verdict.id, envelope.offset, [event.flagged])
         elif isinstance(event, RemovedEvent | Replaced):
-            self._verdicts.pop(event.id, None)
-            self._heads.pop(event.id, None)
+            self._items.pop(event.id, None)
+            self._queue.discard(event.id)
+            self._claims.pop(event.id, None)
         elif isinstance(event, ReHeaded):
-            self._heads.pop(event.new, None)
-            self._heads.update(dict.fromkeys(event.members, event.new))
+            self._item(event.new).head = ""
+            for member in event.members:
+                self._item(member).head = event.new
+        elif isinstance(event, RetroMatched):
+            self._later(event, envelope, place)
+        elif isinstance(event, Referenced):
+            key = event.bank, event.id
+            settings = self._settings.get(key, ReferenceRow(event.id, event.bank, 0))
+            self._references[key] = envelope.offset
+            self._settings[key] = replace(
+                settings, kind=event.kind, sha256=event.sha256.hex(), thumbnail=event.thumbnail
+            )
+        elif isinstance(event, Unreferenced):
+            self._references.pop((event.bank, event.id), None)
+            self._settings.pop((event.bank, event.id), None)
+        elif isinstance(event, Changed):
+            self._audit.append(AuditEntry(place, event, envelope.timestamp_ms))
+            if not event.refused:
+                self._change(event)
+
+    def _item(self, item: str) -> _Item:
+        return self._items.setdefault(item, _Item())
+
+    def _later(self, event: RetroMatched, envelope: Envelope, place: str) -> None:
+        self._item(event.id).later[event.match.bank, event.match.reference] = event.match
+        if is_counted(event.match):
+            shown = flagged_verdict(Verdict(id=event.id, decision=event.match.decision), event.match)
+            self._feed.append(FeedEntry(place, shown, envelope.timestamp_ms, retro=True))
+            self._enqueue(event.id, envelope.offset, [event.match])
+        elif lets_pass(event.match):
+            self._queue.discard(event.id)
+
+    def _change(self, event: Changed) -> None:
+        record = event.record
+        if isinstance(record, BankChanged) and record.edit is BankEdit.DELETE:
+            self._banks.pop(record.bank, None)
+            for table in (self._references, self._settings):
+                for key in [key for key in table if key[0] == record.bank]:
+                    del table[key]
+        elif isinstance(record, BankChanged):
+            row = self._banks.get(record.bank, BankRow(record.bank))
+            given = _given(record, "action", "precision", "enable_ratio", "note", "metadata")
+            self._banks[record.bank] = replace(row, **given)
+        elif isinstance(record, ReferenceChanged) and record.edit is not ReferenceEdit.REMOVE:
+            settings = self._settings.get((record.bank, record.id), ReferenceRow(record.id, record.bank, 0))
+            self._settings[record.bank, record.id] = replace(
+                settings, **_given(record, "disabled_until_ms", "note", "metadata")
+            )
+        elif isinstance(record, Reviewed):
+            self._judge(record.item, (record.bank, record.reference), record.outcome)
+
+    # -- the queue -----------------------------------------------------------------------------------------------
+
+    def _enqueue(self, item: str, offset: int, matches: Iterable[Matched]) -> None:
+        known = self._item(item)
+        keys = {(m.bank, m.reference) for m in matches}
+        known.open |= keys - known.outcomes.keys()
+        if known.queued < 0:
+            known.queued = offset
+        self._queue_if_open(item)
+
+    def _queue_if_open(self, item: str) -> None:
+        known = self._item(item)
+        if known.open and known.confirmed is None and known.queued >= 0:
+            self._queue.add(item)
+        else:
+            self._queue.discard(item)
+
+    def _judge(self, item: str, key: Key, outcome: Outcome) -> None:
+        known = self._item(item)
+        known.outcomes.pop(key, None)
+        if known.confirmed == key:
+            known.confirmed = None
+        if key in known.done:
+            known.done.remove(key)
+            known.open.add(key)
+        if outcome is not Outcome.UNDO:
+            known.outcomes[key] = outcome
+        if outcome is Outcome.MATCH:
+            known.confirmed = key
+        if outcome is Outcome.NOT_A_MATCH and key in known.open:
+            known.open.remove(key)
+            known.done.add(key)
+        self._queue_if_open(item)
+
+    def _in_order(self) -> list[str]:
+        return sorted(self._queue, key=lambda item: (self._items[item].queued, item.encode()))
+
+    def _claimer(self, item: str) -> str:
+        reviewer, until = self._claims.get(item, ("", 0.0))
+        return reviewer if until > self._clock() else ""
+
+    def _queued(self, item: str) -> Queued:
+        known, verdict = self._items[item], self.verdict(item)
+        assert verdict is not None
+        return Queued(item, known.queued, verdict, frozenset(known.open), self._claimer(item))
+
+
+def _given(record: BankChanged | ReferenceChanged, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(record, name)) is not None}
 
 
 def _order(event: str) -> tuple[int, int]:

@@ -2,10 +2,20 @@
 
 Keys, all with the hash tag of the space so that one call may touch them:
 
-    nd:{space}:applied        offset of the last envelope
-    nd:{space}:v:<id>         hash: decision, head ("" if it stands alone), verdict (MessagePack)
-    nd:{space}:members:<id>   set of the items that copy this one as a whole
-    nd:{space}:feed           stream of flagged verdicts; the entry's id is the event's: offset-(n + 1)
+    nd:{space}:applied          offset of the last envelope
+    nd:{space}:v:<id>           hash: decision, as first given; head ("" if it stands alone); verdict (MessagePack);
+                                queued, offset of its first flag; for a match, told by bank, a line end and reference:
+                                "later <match>" (JSON) where it came later, "judged <match>", and confirmed
+    nd:{space}:members:<id>     set of the items that copy this one as a whole
+    nd:{space}:feed             stream of flagged verdicts, at (milliseconds), retro; the entry's id is the event's:
+                                offset-(n + 1)
+    nd:{space}:queue            sorted set of items to be reviewed, by the offset of their first flag
+    nd:{space}:open:<id>        set of its matches that nobody judged; nd:{space}:done:<id>, that were rejected
+    nd:{space}:claim:<id>       the reviewer who looks at it; ends by itself, and is in no log
+    nd:{space}:audit            stream of changes (JSON), with ids as in the feed
+    nd:{space}:banks            set of names; nd:{space}:bank:<name>, hash of settings
+    nd:{space}:references:<bank>  sorted set of ids, by the offset that brought them
+    nd:{space}:settings:<bank>  set of ids of which there is nd:{space}:reference:<bank>:<id>, hash of settings
 
 Most items are copies of nothing. What was said of those is forgotten some days after their record's time; as it is that
 time which counts and not the moment of writing, a replay leaves the same keys. The time to live is the only thing that
@@ -16,25 +26,39 @@ Needs Redis 7.0. The instance must not evict (`maxmemory-policy noeviction`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
 import msgspec
 import redis
 
+from neardup.pipeline.changes import Action, Outcome
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, ReHeaded, RemovedEvent, Replaced, Rolling, Verdict
-from neardup.pipeline.store.interface import NOTHING_APPLIED, FeedEntry
-from neardup.pipeline.store.memory import flagged_verdict, star_head
-from neardup.pipeline.types import Decision
+from neardup.pipeline.messages import Changed, Envelope, Matched, Verdict
+from neardup.pipeline.store.encode import Encoder, encode
+from neardup.pipeline.store.interface import (
+    NOTHING_APPLIED,
+    AuditEntry,
+    BankRow,
+    FeedEntry,
+    Queued,
+    ReferenceRow,
+    counts_in,
+)
+from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.verdicts import as_of_now
 
 FEED_ENTRIES = 1_000_000
 CLEAR_BATCH = 1000
+_FEED_AT_ONCE = 500
 _DAY_MS = 24 * 3600 * 1000
-_encode = msgspec.msgpack.Encoder().encode
 _decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
+_decode_match = msgspec.json.Decoder(Matched).decode
+_decode_changed = msgspec.json.Decoder(Changed).decode
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 T = TypeVar("T")
+Key = tuple[str, str]
 
 
 class RedisStore:
@@ -52,8 +76,8 @@ class RedisStore:
         self._prefix = prefix(space)
         self._feed_entries = feed_entries
         self._keep_distinct_ms = int(keep_distinct_days * _DAY_MS)
-        script = resources.files("neardup.pipeline.store").joinpath("flag.lua").read_text(encoding="utf-8")
-        self._script: Any = self._redis.register_script(script)
+        self._apply = self._script("flag.lua")
+        self._claim = self._script("claim.lua")
 
     def applied(self) -> int:
         """See `FlagStore`."""
@@ -62,32 +86,120 @@ class RedisStore:
 
     def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
         """See `FlagStore`."""
-        verdicts: list[bytes] = []
-        packed = _encode([(one.offset, _events(one, verdicts, self._keep_distinct_ms)) for one in envelopes])
-        arguments = [packed, self._feed_entries, after, *verdicts]
-        count = int(self._told(lambda: self._script(keys=[self._prefix], args=arguments)))
+        encoder = Encoder(self._keep_distinct_ms)
+        packed = encode([encoder.envelope(one) for one in envelopes])
+        arguments = [packed, self._feed_entries, after, *encoder.verdicts]
+        count = int(self._told(lambda: self._apply(keys=[self._prefix], args=arguments)))
         return None if count < 0 else count
 
     def verdict(self, item: str) -> Verdict | None:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.hget(f"{self._prefix}:v:{item}", "verdict"))
-        return None if found is None else _decode_verdict(found)
+        return _verdict(item, self._told(lambda: self._redis.hgetall(f"{self._prefix}:v:{item}")))
 
     def members(self, head: str) -> frozenset[str]:
         """See `FlagStore`."""
         found = self._told(lambda: self._redis.smembers(f"{self._prefix}:members:{head}"))
         return frozenset(member.decode() for member in found)
 
-    def feed(self, after: str, count: int) -> list[FeedEntry]:
+    def head(self, item: str) -> str:
         """See `FlagStore`."""
+        found = self._told(lambda: self._redis.hget(f"{self._prefix}:v:{item}", "head"))
+        return "" if found is None else str(found.decode())
+
+    def feed(self, after: str, count: int, bank: str = "", decision: Decision | None = None) -> list[FeedEntry]:
+        """See `FlagStore`."""
+        found: list[FeedEntry] = []
+        at_once = count if not bank and decision is None else max(count, _FEED_AT_ONCE)
+        while len(found) < count:
+            entries = self._entries(after, at_once)
+            found += [entry for entry in entries if counts_in(entry, bank, decision)]
+            if len(entries) < at_once:
+                break
+            after = entries[-1].event
+        return found[:count]
+
+    def _entries(self, after: str, count: int) -> list[FeedEntry]:
         least = "-" if not after else "({}-{}".format(*_place(after))
-        found = self._told(lambda: self._redis.xrange(f"{self._prefix}:feed", min=least, count=count))
-        return [FeedEntry(_event(entry.decode()), _decode_verdict(fields[b"verdict"])) for entry, fields in found]
+        entries = self._told(lambda: self._redis.xrange(f"{self._prefix}:feed", min=least, count=count))
+        return [
+            FeedEntry(
+                _event(entry.decode()),
+                _decode_verdict(fields[b"verdict"]),
+                int(fields.get(b"at", 0)),
+                bool(fields.get(b"retro")),
+            )
+            for entry, fields in entries
+        ]
+
+    def queued(self) -> int:
+        """See `FlagStore`."""
+        return int(self._told(lambda: self._redis.zcard(f"{self._prefix}:queue")))
+
+    def queue(self, start: int, count: int) -> list[Queued]:
+        """See `FlagStore`."""
+        if count <= 0:
+            return []
+        found = self._told(lambda: self._redis.zrange(f"{self._prefix}:queue", start, start + count - 1))
+        return self._queued([item.decode() for item in found])
+
+    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+        """See `FlagStore`."""
+        arguments = [reviewer, count, lease_ms, *passed]
+        found = self._told(lambda: self._claim(keys=[self._prefix], args=arguments))
+        return self._queued([item.decode() for item in found])
+
+    def release(self, reviewer: str, item: str) -> None:
+        """See `FlagStore`."""
+        key = f"{self._prefix}:claim:{item}"
+        if self._told(lambda: self._redis.get(key)) == reviewer.encode():
+            self._told(lambda: self._redis.delete(key))
+
+    def audit(self, before: str, count: int) -> list[AuditEntry]:
+        """See `FlagStore`."""
+        most = "+" if not before else "({}-{}".format(*_place(before))
+        found = self._told(lambda: self._redis.xrevrange(f"{self._prefix}:audit", max=most, count=count))
+        return [
+            AuditEntry(_event(entry.decode()), _decode_changed(fields[b"changed"]), int(fields[b"at"]))
+            for entry, fields in found
+        ]
+
+    def banks(self) -> list[BankRow]:
+        """See `FlagStore`."""
+        names = sorted(name.decode() for name in self._told(lambda: self._redis.smembers(f"{self._prefix}:banks")))
+
+        def read() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hgetall(f"{self._prefix}:bank:{name}")
+                    pipe.zcard(f"{self._prefix}:references:{name}")
+                return list(pipe.execute())
+
+        answers = self._told(read)
+        return [
+            _bank(name, fields, count) for name, fields, count in zip(names, answers[::2], answers[1::2], strict=True)
+        ]
+
+    def references(self, bank: str, start: int, count: int) -> list[ReferenceRow]:
+        """See `FlagStore`."""
+        if count <= 0:
+            return []
+        key = f"{self._prefix}:references:{bank}"
+        found = self._told(lambda: self._redis.zrange(key, start, start + count - 1, withscores=True))
+
+        def read() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for id, _ in found:
+                    pipe.hgetall(f"{self._prefix}:reference:{bank}:{id.decode()}")
+                return list(pipe.execute())
+
+        rows = zip(found, self._told(read), strict=True)
+        return [_reference(bank, id.decode(), int(offset), fields) for (id, offset), fields in rows]
 
     def clear(self) -> None:
         """See `FlagStore`."""
-        # Interrupted after this, the next start rebuilds; a feed that outlived the watermark would refuse its entries.
-        self._told(lambda: self._redis.delete(f"{self._prefix}:applied", f"{self._prefix}:feed"))
+        first = [f"{self._prefix}:{name}" for name in ("applied", "feed", "audit")]
+        # Interrupted after this, the next start rebuilds; a stream that outlived the watermark would refuse entries.
+        self._told(lambda: self._redis.delete(*first))
         pattern = self._prefix + ":*"
 
         def remove() -> None:
@@ -102,11 +214,35 @@ class RedisStore:
 
         self._told(remove)
         # A flag worker that went on meanwhile has written keys that were then removed: it is to begin again.
-        self._told(lambda: self._redis.delete(f"{self._prefix}:applied", f"{self._prefix}:feed"))
+        self._told(lambda: self._redis.delete(*first))
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+    def _script(self, name: str) -> Any:
+        script = resources.files("neardup.pipeline.store").joinpath(name).read_text(encoding="utf-8")
+        return self._redis.register_script(script)
+
+    def _queued(self, items: Sequence[str]) -> list[Queued]:
+        """Return what is known of these items, but for those that were removed meanwhile."""
+
+        def read() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for item in items:
+                    pipe.hgetall(f"{self._prefix}:v:{item}")
+                    pipe.smembers(f"{self._prefix}:open:{item}")
+                    pipe.get(f"{self._prefix}:claim:{item}")
+                return list(pipe.execute())
+
+        answers = self._told(read)
+        found = []
+        for item, fields, open_keys, claimer in zip(items, answers[::3], answers[1::3], answers[2::3], strict=True):
+            verdict = _verdict(item, fields)
+            if verdict is not None and b"queued" in fields:
+                keys = frozenset(_key(key.decode()) for key in open_keys)
+                found.append(Queued(item, int(fields[b"queued"]), verdict, keys, (claimer or b"").decode()))
+        return found
 
     def _told(self, call: Callable[[], T]) -> T:
         try:
@@ -120,34 +256,51 @@ def prefix(space: str) -> str:
     return f"nd:{{{space}}}"
 
 
-def _events(envelope: Envelope, verdicts: list[bytes], keep_distinct_ms: int) -> list[tuple[object, ...]]:
-    """Return events as the script takes them, appending verdicts to a list: Redis's MessagePack knows no bytes."""
+def _verdict(item: str, fields: Mapping[bytes, bytes]) -> Verdict | None:
+    """Return what a hash says of an item."""
+    later = [_decode_match(value) for name, value in fields.items() if name.startswith(b"later ")]
+    encoded = fields.get(b"verdict")
+    if encoded is None and not later:
+        return None
+    verdict = Verdict(id=item, decision=Decision.DISTINCT) if encoded is None else _decode_verdict(encoded)
+    judged = {
+        _key(name.removeprefix(b"judged ").decode()): Outcome(value.decode())
+        for name, value in fields.items()
+        if name.startswith(b"judged ")
+    }
+    return as_of_now(verdict, later, judged) if later or judged else verdict
 
-    def until(verdict: Verdict) -> int:
-        """Return the second at which it is forgotten; 0 is never."""
-        kept = not keep_distinct_ms or not envelope.timestamp_ms or verdict.decision is not Decision.DISTINCT
-        return 0 if kept else (envelope.timestamp_ms + keep_distinct_ms) // 1000
 
-    events: list[tuple[object, ...]] = []
-    for number, event in enumerate(envelope.events):
-        if isinstance(event, Verdict):
-            verdicts.append(_encode(event))
-            fed = len(verdicts) if event.decision is not Decision.DISTINCT else 0
-            head = star_head(event) or ""
-            events.append(("verdict", number, event.id, event.decision.value, head, len(verdicts), fed, until(event)))
-        elif isinstance(event, Rolling):
-            verdicts.append(_encode(event.verdict))
-            shown, fed = len(verdicts), 0
-            if event.flagged is not None:
-                verdicts.append(_encode(flagged_verdict(event.verdict, event.flagged)))
-                fed = len(verdicts)
-            told = event.verdict
-            events.append(("verdict", number, told.id, told.decision.value, "", shown, fed, until(told)))
-        elif isinstance(event, RemovedEvent | Replaced):
-            events.append(("gone", number, event.id))
-        elif isinstance(event, ReHeaded):
-            events.append(("re-headed", number, event.new, event.members))
-    return events
+def _bank(name: str, fields: Mapping[bytes, bytes], references: int) -> BankRow:
+    precision = fields.get(b"precision")
+    return BankRow(
+        name,
+        Action(fields.get(b"action", b"flag").decode()),
+        None if precision is None else float(precision),
+        float(fields.get(b"enable_ratio", b"1")),
+        fields.get(b"note", b"").decode(),
+        _decode_metadata(fields.get(b"metadata", b"{}")),
+        references,
+    )
+
+
+def _reference(bank: str, id: str, offset: int, fields: Mapping[bytes, bytes]) -> ReferenceRow:
+    return ReferenceRow(
+        id,
+        bank,
+        offset,
+        Kind(fields.get(b"kind", b"image").decode()),
+        fields.get(b"sha256", b"").decode(),
+        fields.get(b"thumbnail", b"").decode(),
+        int(fields.get(b"disabled_until_ms", b"0")),
+        fields.get(b"note", b"").decode(),
+        _decode_metadata(fields.get(b"metadata", b"{}")),
+    )
+
+
+def _key(text: str) -> Key:
+    bank, _, reference = text.partition("\n")
+    return bank, reference
 
 
 def _place(event: str) -> tuple[int, int]:

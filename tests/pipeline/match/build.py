@@ -25,7 +25,6 @@ from neardup.pipeline.messages import (
     Envelope,
     Event,
     Record,
-    Removed,
     Verdict,
     pack_hashes,
     pack_vectors,
@@ -235,14 +234,14 @@ class Log:
         """Apply records as one batch."""
         entries = []
         for one in records:
-            for record in [one] if isinstance(one, Described | Removed) else one:
+            for record in [one] if isinstance(one, msgspec.Struct) else one:
                 entries.append(Entry(self._offset, record, round(1000 * self.now)))
                 self._offset += 1
         return self.state.apply(entries)
 
     def events(self, *records: Record | Sequence[Record]) -> list[Event]:
         """Apply records one by one and return all that happened."""
-        flat = [r for one in records for r in ([one] if isinstance(one, Described | Removed) else one)]
+        flat = [r for one in records for r in ([one] if isinstance(one, msgspec.Struct) else one)]
         return [event for record in flat for envelope in self.add(record) for event in envelope.events]
 
     def verdict(self, *records: Record | Sequence[Record]) -> Verdict:

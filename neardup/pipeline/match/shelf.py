@@ -1,0 +1,38 @@
+"""One bank's references, with what searches, compares and judges them.
+
+The bank `seen` and each curated bank is one. They share the rows and the vectors; each has items, an index and
+thresholds of its own, so an id stands for different things in different banks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neardup.pipeline.changes import Action
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.match.candidates import Candidates
+from neardup.pipeline.match.compare import Comparer
+from neardup.pipeline.match.decide import Judge
+from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.match.heads import Heads
+from neardup.pipeline.match.tables import Tables
+
+
+@dataclass(slots=True)
+class Shelf:
+    """See above. `action` is what a match means."""
+
+    name: str
+    tables: Tables
+    heads: Heads
+    judge: Judge
+    candidates: Candidates
+    comparer: Comparer
+    action: Action = Action.FLAG
+
+
+def make_shelf(name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge) -> Shelf:
+    """Return an empty shelf."""
+    heads = Heads(index, tables)
+    candidates = Candidates(tables, heads, evidence, judge)
+    return Shelf(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))

@@ -1,0 +1,132 @@
+"""Events as `flag.lua` takes them. Redis's MessagePack knows no bytes, so verdicts are handed over beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from neardup.pipeline.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.messages import (
+    Changed,
+    Envelope,
+    Event,
+    Matched,
+    Referenced,
+    ReHeaded,
+    RemovedEvent,
+    Replaced,
+    RetroMatched,
+    Rolling,
+    Unreferenced,
+    Verdict,
+)
+from neardup.pipeline.types import Decision
+from neardup.pipeline.verdicts import flagged_verdict, is_counted, lets_pass, star_head
+
+encode = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+Packed = tuple[object, ...]
+
+
+class Encoder:
+    """Encodes envelopes and gathers their verdicts.
+
+    Args:
+        keep_distinct_ms: after which verdicts of `distinct` are forgotten; 0 keeps them.
+    """
+
+    def __init__(self, keep_distinct_ms: int = 0) -> None:
+        self.verdicts: list[bytes] = []
+        self._keep_distinct_ms = keep_distinct_ms
+
+    def envelope(self, envelope: Envelope) -> Packed:
+        """Return an envelope as the script takes it."""
+        events = [
+            packed
+            for number, event in enumerate(envelope.events)
+            for packed in self._event(event, number, envelope.timestamp_ms)
+        ]
+        return envelope.offset, envelope.timestamp_ms, events
+
+    def _event(self, event: Event, number: int, now_ms: int) -> list[Packed]:
+        if isinstance(event, Verdict):
+            shown = self._keep(event)
+            fed = shown if event.decision is not Decision.DISTINCT else 0
+            keys = [key_of(match) for match in event.matches if is_counted(match)]
+            until = self._until(event, now_ms)
+            head = star_head(event) or ""
+            return [("verdict", number, event.id, event.decision.value, head, shown, fed, until, keys)]
+        if isinstance(event, Rolling):
+            told, shown = event.verdict, self._keep(event.verdict)
+            fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
+            keys = [key_of(event.flagged)] if event.flagged is not None else []
+            return [("verdict", number, told.id, told.decision.value, "", shown, fed, self._until(told, now_ms), keys)]
+        if isinstance(event, RetroMatched):
+            return [self._later(event, number)]
+        if isinstance(event, RemovedEvent | Replaced):
+            return [("gone", number, event.id)]
+        if isinstance(event, ReHeaded):
+            return [("re-headed", number, event.new, event.members)]
+        if isinstance(event, Referenced):
+            fields = ["bank", event.bank, "kind", event.kind.value, "sha256", event.sha256.hex()]
+            fields += ["thumbnail", event.thumbnail]
+            return [("reference", number, event.bank, event.id, True, fields)]
+        if isinstance(event, Unreferenced):
+            return [("reference-gone", number, event.bank, event.id)]
+        if isinstance(event, Changed):
+            audited: Packed = ("changed", number, _json(event).decode())
+            return [audited, *([] if event.refused else _change(event, number))]
+        return []
+
+    def _later(self, event: RetroMatched, number: int) -> Packed:
+        fed = 0
+        if is_counted(event.match):
+            verdict = Verdict(id=event.id, decision=event.match.decision)
+            fed = self._keep(flagged_verdict(verdict, event.match))
+        match = _json(event.match).decode()
+        return "later", number, event.id, key_of(event.match), match, fed, lets_pass(event.match)
+
+    def _keep(self, verdict: Verdict) -> int:
+        """Keep a verdict and return its place, from 1 on."""
+        self.verdicts.append(encode(verdict))
+        return len(self.verdicts)
+
+    def _until(self, verdict: Verdict, now_ms: int) -> int:
+        """Return the second at which it is forgotten; 0 is never."""
+        kept = not self._keep_distinct_ms or not now_ms or verdict.decision is not Decision.DISTINCT
+        return 0 if kept else (now_ms + self._keep_distinct_ms) // 1000
+
+
+def key_of(match: Matched) -> str:
+    """Return what tells a match of an item from its others; a bank's name has no line end."""
+    return f"{match.bank}\n{match.reference}"
+
+
+def _change(event: Changed, number: int) -> list[Packed]:
+    record = event.record
+    if isinstance(record, BankChanged):
+        if record.edit is BankEdit.DELETE:
+            return [("bank-gone", number, record.bank)]
+        given: dict[str, str | None] = {
+            "name": record.bank,
+            "action": None if record.action is None else record.action.value,
+            "precision": None if record.precision is None else repr(record.precision),
+            "enable_ratio": None if record.enable_ratio is None else repr(record.enable_ratio),
+        }
+        return [("bank", number, record.bank, _fields(given, record.note, record.metadata))]
+    if isinstance(record, ReferenceChanged) and record.edit is not ReferenceEdit.REMOVE:
+        until = None if record.disabled_until_ms is None else str(record.disabled_until_ms)
+        given = {"bank": record.bank, "disabled_until_ms": until}
+        return [("reference", number, record.bank, record.id, False, _fields(given, record.note, record.metadata))]
+    if isinstance(record, Reviewed):
+        key = f"{record.bank}\n{record.reference}"
+        return [("reviewed", number, record.item, key, record.outcome.value)]
+    return []
+
+
+def _fields(given: Mapping[str, str | None], note: str | None, metadata: Mapping[str, str] | None) -> list[str]:
+    """Return names and values, one after another, of what is given."""
+    encoded = None if metadata is None else _json(metadata).decode()
+    pairs = {**given, "note": note, "metadata": encoded}
+    return [text for name, value in pairs.items() if value is not None for text in (name, value)]
