@@ -22,15 +22,17 @@ from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.media.regions import Mode
+from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.messages import Described
 from neardup.pipeline.telemetry import BATCH_FRAMES, FRAMES_OUT, STAGE_SECONDS
-from neardup.pipeline.types import Frame, Limits, Media
+from neardup.pipeline.types import Frame, Kind, Limits, Media
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
 
 logger = logging.getLogger(__name__)
+TOGETHER = 8
+"""Items that a thread begins with at once, if that many wait: searching images for regions together costs half."""
 _TICK_SECONDS = 0.005
 """How often is looked for what came: a wake-up for each frame would cost more than the wait."""
 _DECODE, _STORE, _EMBED = (STAGE_SECONDS.labels(stage) for stage in ("decode", "store", "embed"))
@@ -39,6 +41,10 @@ _DECODED, _EMBEDDED = FRAMES_OUT.labels("decode"), FRAMES_OUT.labels("embed")
 
 class Source(Protocol):
     """Where an item's content comes from and its thumbnail goes to; called in threads."""
+
+    @property
+    def small(self) -> bool:
+        """Whether the content is here, and soon decoded: then items that come after it may wait for it."""
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts; raises InvalidFrame where it cannot be had."""
@@ -88,6 +94,14 @@ class _Piece(Generic[S]):
     made: float = field(default_factory=time.monotonic)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened(Generic[S]):
+    job: _Job[S]
+    media: Media
+    sha256: bytes
+    preview: Preview | None
+
+
 class Describer(Generic[S]):
     """Owns the decoding threads until `close`. One thread calls its methods.
 
@@ -121,6 +135,8 @@ class Describer(Generic[S]):
         self._thumbnail_side = thumbnail_side
         self._jpegs = jpegs
         self._regions = regions
+        self._threads = threads
+        self._together = TOGETHER if jpegs is None else 1
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._pieces: queue.SimpleQueue[_Piece[S]] = queue.SimpleQueue()
         self._most_pieces = 4 * batch
@@ -219,46 +235,69 @@ class Describer(Generic[S]):
     def _decode_all(self) -> None:
         while not self._stopped.is_set():
             with suppress(queue.Empty):
-                self._decode(self._waiting.get(timeout=0.5))
+                self._decode_next(self._waiting.get(timeout=0.5))
 
-    def _decode(self, job: _Job[S]) -> None:
-        """Hand over the frames of one item and how it ended."""
-        try:
-            self._hand_over(job)
-        except PipelineError as error:
-            self._put(_Piece(job, end=_End(error=error)))
-        except Exception as error:
-            # A fault of ours or of a decoder: it costs this item, not its neighbours.
-            logger.warning("item could not be decoded", exc_info=True)
-            detail = f"{type(error).__name__}: {error}"
-            self._put(_Piece(job, end=_End(error=InvalidFrame(Reason.DECODE, detail))))
+    def _decode_next(self, job: _Job[S]) -> None:
+        """Decode an item, and with it small ones that wait, but none that another thread could begin with."""
+        jobs = [job]
+        with suppress(queue.Empty):
+            while jobs[-1].source.small and len(jobs) < min(self._together, self._waiting.qsize() // self._threads):
+                jobs.append(self._waiting.get_nowait())
+        if not jobs[-1].source.small:
+            *jobs, job = jobs
+            self._decode(jobs)
+            jobs = [job]
+        self._decode(jobs)
 
-    def _hand_over(self, job: _Job[S]) -> None:
+    def _decode(self, jobs: Sequence[_Job[S]]) -> None:
+        """Hand over the frames of items and how each ended; the regions of images are found all at once."""
+        cutter = Cutter(self._regions)
+        opened = [image for job in jobs if (image := self._open(job, cutter)) is not None]
+        for image in opened:
+            try:
+                cutter.cut()
+                self._hand_over(image)
+            except Exception as error:
+                self._put(_Piece(image.job, end=_End(error=_reason(error))))
+
+    def _open(self, job: _Job[S], cutter: Cutter) -> _Opened[S] | None:
+        """Open an item. A video is handed over at once: its content is there only until then."""
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
-        with _DECODE.time(), job.source.opened() as fetched:
-            media = open_media(
-                fetched.source,
-                self._embedder.size,
-                self._limits,
-                self._sample_fps,
-                preview,
-                self._jpegs,
-                self._regions,
-            )
-            job.source.check(media)
-            last, count = None, 0
-            for frame in media.frames:
-                if last is not None and not self._put(_Piece(job, last)):
-                    return
-                last, count = frame, count + 1
+        try:
+            with _DECODE.time(), job.source.opened() as fetched:
+                media = open_media(
+                    fetched.source,
+                    self._embedder.size,
+                    self._limits,
+                    self._sample_fps,
+                    preview,
+                    self._jpegs,
+                    cutter,
+                )
+                job.source.check(media)
+                opened = _Opened(job, media, fetched.sha256, preview)
+                if media.kind is Kind.IMAGE:
+                    return opened
+                self._hand_over(opened)
+        except Exception as error:
+            self._put(_Piece(job, end=_End(error=_reason(error))))
+        return None
+
+    def _hand_over(self, opened: _Opened[S]) -> None:
+        job, media, sha256 = opened.job, opened.media, opened.sha256
+        last, count = None, 0
+        for frame in media.frames:
+            if last is not None and not self._put(_Piece(job, last)):
+                return
+            last, count = frame, count + 1
         if last is None:
             raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
         _DECODED.inc(count)
-        jpeg = b"" if preview is None else preview.jpeg
+        jpeg = b"" if opened.preview is None else opened.preview.jpeg
         if self._unstored is None:
-            self._put(_Piece(job, last, self._store(job, media, fetched.sha256, jpeg)))
+            self._put(_Piece(job, last, self._store(job, media, sha256, jpeg)))
         elif self._put(_Piece(job, last)):
-            self._unstored.put(lambda: self._put(_Piece(job, end=self._store(job, media, fetched.sha256, jpeg))))
+            self._unstored.put(lambda: self._put(_Piece(job, end=self._store(job, media, sha256, jpeg))))
 
     def _store_all(self) -> None:
         assert self._unstored is not None
@@ -284,3 +323,11 @@ class Describer(Generic[S]):
             return False
         self._pieces.put(piece)
         return True
+
+
+def _reason(error: Exception) -> PipelineError:
+    if isinstance(error, PipelineError):
+        return error
+    # A fault of ours or of a decoder: it costs this item, not its neighbours.
+    logger.warning("item could not be decoded", exc_info=error)
+    return InvalidFrame(Reason.DECODE, f"{type(error).__name__}: {error}")

@@ -22,6 +22,7 @@ URI_LIST = "text/uri-list"
 MAX_LIVE_SECONDS = 1e9
 _SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _END = "end"
+_SMALL_BYTES = 2**20
 _BANK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 
 
@@ -60,6 +61,11 @@ class Item:
                 yield fetched
         else:
             yield Fetched(hashlib.sha256(self.content).digest(), self.content)
+
+
+def is_small(content: bytes | str) -> bool:
+    """Whether bytes, or what a URI leads to, are here and soon decoded."""
+    return isinstance(content, bytes) and len(content) <= _SMALL_BYTES
 
 
 def read_id(key: bytes | None) -> str:

@@ -15,7 +15,7 @@ from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.offsets import Ticket
-from neardup.workers.source import Item
+from neardup.workers.source import Item, is_small
 from neardup.workers.turns import Turn
 
 END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
@@ -39,6 +39,10 @@ class Describable(Taken):
     rules: Rules
     blobs: Blobs
     turn: Turn | None
+
+    @property
+    def small(self) -> bool:
+        return is_small(self.item.content)
 
     def opened(self) -> AbstractContextManager[Fetched]:
         return self.item.opened(self.rules)

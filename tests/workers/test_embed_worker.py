@@ -35,6 +35,7 @@ class Named:
     content: bytes = b""
     wait: threading.Event | None = field(default=None, compare=False)
     kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
+    small: bool = True
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
@@ -51,6 +52,12 @@ class Named:
             raise DependencyError("the store is away")
         self.kept.append((sha256.decode(), jpeg))
         return f"kept/{self.name}"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def picture(seed: int) -> bytes:
@@ -160,13 +167,45 @@ def test_what_has_not_begun_can_be_dropped(make: Callable[..., Describer[Named]]
     gate = threading.Event()
     describer = make(threads=1)
     for number in range(5):
-        describer.add(Named(str(number), picture(number), gate))
-    deadline = time.monotonic() + 5
-    while describer.waiting > 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
+        describer.add(Named(str(number), picture(number), gate, small=False))
+    until(lambda: describer.waiting <= 4)
     assert [one.name for one in describer.drop_waiting()] == ["1", "2", "3", "4"]
     gate.set()
     assert set(all_of(describer)) == {"0"}
+
+
+def test_small_items_are_decoded_together_and_do_not_wait_for_a_large_one(
+    make: Callable[..., Describer[Named]],
+) -> None:
+    first, large = threading.Event(), threading.Event()
+    describer = make(threads=1)
+    describer.add(Named("first", picture(0), first, small=False))
+    until(lambda: describer.waiting == 0)
+    for number in range(4):
+        describer.add(Named(str(number), picture(number)))
+    describer.add(Named("large", picture(5), large, small=False))
+    for number in range(5, 15):
+        describer.add(Named(str(number), picture(number)))
+    first.set()
+    done: list[str] = []
+    while len(done) < 5:
+        done += [one.source.name for one in describer.step(5.0)]
+    assert sorted(done) == ["0", "1", "2", "3", "first"]
+    large.set()
+    assert set(all_of(describer)) == {"large", *map(str, range(5, 15))}
+
+
+def test_of_items_decoded_together_one_that_is_broken_costs_no_other(make: Callable[..., Describer[Named]]) -> None:
+    first = threading.Event()
+    describer = make(threads=1)
+    describer.add(Named("first", picture(0), first, small=False))
+    until(lambda: describer.waiting == 0)
+    for number in range(8):
+        describer.add(Named(str(number), picture(number) if number != 3 else b"nothing", small=True))
+    first.set()
+    found = all_of(describer)
+    assert len(found) == 9
+    assert [name for name, done in found.items() if done.error] == ["3"]
 
 
 def test_a_failure_outside_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]]) -> None:

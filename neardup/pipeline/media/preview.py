@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import numpy as np
+import simplejpeg
 
-from PIL import Image
-
+from neardup.pipeline.media.tile import fit
 from neardup.pipeline.types import Pixels
 
 QUALITY = 70
@@ -35,8 +35,5 @@ class Preview:
 
     def take(self, rgb: Pixels) -> None:
         """Keep a picture: uint8 (h, w, 3), upright, of any size."""
-        picture = Image.fromarray(rgb)
-        picture.thumbnail((self.side, self.side))
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=QUALITY)
-        self.jpeg = file.getvalue()
+        small = np.ascontiguousarray(fit(rgb, self.side))
+        self.jpeg = simplejpeg.encode_jpeg(small, QUALITY, "RGB", "420")

@@ -21,6 +21,7 @@ from neardup.pipeline.messages import Described
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Media
 from neardup.workers.describe import Describer
+from neardup.workers.source import is_small
 
 logger = logging.getLogger(__name__)
 MOST_WAITING = 128
@@ -36,6 +37,11 @@ class Upload:
     content: bytes | str
     rules: Rules
     future: Future[Parts] = field(default_factory=Future)
+
+    @property
+    def small(self) -> bool:
+        """Whether others may wait for it."""
+        return is_small(self.content)
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts."""
