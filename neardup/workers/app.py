@@ -16,15 +16,18 @@ from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
 from neardup.workers.commands import (
+    bank,
     calibrate,
     compare,
     dead_letters,
     embed,
     evaluate,
+    export,
     ingest,
     match,
     models,
     rebuild,
+    review,
     scan,
     takedown,
     token,
@@ -57,9 +60,9 @@ def _reflowed(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
 
 
-for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, takedown, token):
+for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, review, takedown, token):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker, dead_letters, rebuild):
+for group in (topics, worker, bank, dead_letters, export, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 

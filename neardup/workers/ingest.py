@@ -63,6 +63,7 @@ class Ingest:
     Args:
         topic: the name of `media`.
         rate: items per second at most; 0 is no limit.
+        sent: told the id of each item that is sent.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Ingest:
         bank: str = "",
         id_prefix: str = "",
         rate: float = 0.0,
+        sent: Callable[[str], object] = lambda _id: None,
     ) -> None:
         self._outbox = outbox
         self._topic = topic
@@ -82,6 +84,7 @@ class Ingest:
         self._headers: Headers = [("bank", bank.encode())] if bank else []
         self._id_prefix = id_prefix
         self._interval = 1.0 / rate if rate > 0 else 0.0
+        self._told = sent
         self._next = 0.0
         self.count = Count()
 
@@ -144,6 +147,7 @@ class Ingest:
         self._wait(MAX_WAITING_BYTES)
         self._outbox.send([message], confirmed)
         self.count.sent += 1
+        self._told((message.key or b"").decode())
 
     def _wait(self, most_bytes: int) -> None:
         self._outbox.wait_below(most_bytes, MAX_WAIT_SECONDS)

@@ -44,6 +44,8 @@ class Decisions:
 def read_decisions(path: Path) -> Decisions:
     """Read a CSV with the columns evidence, relation (same or different) and, if it is there, references.
 
+    Rows where both are empty are passed over: identical contents say nothing of thresholds.
+
     Raises:
         ConfigError: other columns, or a row that cannot be understood, named by its line.
     """
@@ -53,6 +55,8 @@ def read_decisions(path: Path) -> Decisions:
         if not {"evidence", "relation"} <= set(reader.fieldnames or ()):
             raise ConfigError(f"decisions {path} has the columns {reader.fieldnames}, expected evidence, relation")
         for row in reader:
+            if row["evidence"] == row.get("references") == "":
+                continue
             try:
                 evidence, references = float(row["evidence"]), int(row.get("references") or REFERENCES)
                 if not np.isfinite(evidence) or references < 1:

@@ -6,8 +6,9 @@ Three sources, which add up:
 - `classes`: each folder directly below a given one is a class (a person, a writer, a product). Two pictures of a class
   are a genuine pair, pictures of two classes an impostor pair. What lies in a folder `forged` of a class imitates it:
   against genuine pictures of the class it is an impostor, against other forged ones of the class it counts neither way.
-- a CSV of pairs, such as a reviewer's decisions, which overrules both. Columns: `a` and `b`, a file's sha1 in hex or
-  its path, relative to the CSV; and `relation`: `same`, `different`, or `unknown` for a pair that counts neither way.
+- a CSV of pairs, such as a reviewer's decisions, which overrules both. Columns: `a` and `b`, a file's sha1 in hex, or
+  its path from the CSV or from a folder of pictures, as are ids of `neardup ingest`; and `relation`: `same`,
+  `different`, or `unknown` for a pair that counts neither way.
 
 Known look-alikes (`Pictures.similar`) count neither way.
 """
@@ -103,7 +104,7 @@ def find_relations(
         len(pictures.sha1) + numbers.setdefault(name[0], len(numbers)) if name else index
         for index, name in enumerate(names)
     ]
-    named = _read_pairs(pairs, pictures) if pairs else []
+    named = _read_pairs(pairs, pictures, folders) if pairs else []
     told = [*((a, b, "unknown") for a, b in pictures.similar), *named]
     exceptions = {relation: _both_ways((a, b) for a, b, what in told if what == relation) for relation in RELATIONS}
     relations = Relations(
@@ -124,12 +125,18 @@ def _find_class(path: Path | None, folders: Sequence[Path]) -> tuple[str, bool] 
     return None
 
 
-def _read_pairs(path: Path, pictures: Pictures) -> list[tuple[int, int, str]]:
+def _read_pairs(path: Path, pictures: Pictures, folders: Sequence[Path]) -> list[tuple[int, int, str]]:
     place = {sha1: index for index, sha1 in enumerate(pictures.sha1)}
     by_path = {file.resolve(): index for index, file in enumerate(pictures.paths)}
 
     def find(name: str) -> int | None:
-        return place.get(name.lower(), by_path.get((path.parent / name).resolve()))
+        """Return the picture of a sha1, of a path from the CSV, or of one below a folder where only one has it."""
+        if name.lower() in place:
+            return place[name.lower()]
+        if (beside := by_path.get((path.parent / name).resolve())) is not None:
+            return beside
+        below = {by_path[file] for folder in folders if (file := (folder / name).resolve()) in by_path}
+        return below.pop() if len(below) == 1 else None
 
     found, lost = [], 0
     with path.open(newline="", encoding="utf-8") as file:

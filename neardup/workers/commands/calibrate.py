@@ -8,7 +8,7 @@ a file for --calibration, anything else a checkpoint. Look-alikes that are not t
 
 Example: [bold]neardup calibrate ~/Pictures --model mine.safetensors --output mine.safetensors[/bold]
 
-With --decisions, reviewers' decisions correct the calibration that there is.
+With --decisions, reviewers' decisions correct the calibration that there is; `neardup export pairs` writes them.
 
 Example: [bold]neardup calibrate --decisions decisions.csv --output calibration.json[/bold]
 """

@@ -11,16 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.changes import SEEN, BankChanged, fault_of
+from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.commands.common import Bar, JsonOption, check_present
+from neardup.workers.commands.changing import answer_of, tell_matches
+from neardup.workers.commands.common import Bar, JsonOption, ModelOption, check_present
 
 if TYPE_CHECKING:
+    from neardup.workers.asking import Arrivals
     from neardup.workers.ingest import Count
 
 
@@ -31,6 +37,11 @@ def run(
     id_prefix: Annotated[str, typer.Option(help="What each id begins with, such as `shop/`.")] = "",
     journal: Annotated[Path | None, typer.Option(help="Where to note what was delivered; has a default.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Send also what was delivered before.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the verdicts too; with --bank, tell which earlier uploads match.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits for the next of them.")] = 60.0,
+    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send everything and wait until Kafka has it."""
@@ -41,25 +52,75 @@ def run(
     from neardup.workers.journal import Journal
     from neardup.workers.outbox import Outbox, make_producer
 
-    settings = load()
+    settings = load(model=model)
+    if fault := fault_of(BankChanged(bank=bank or SEEN)):
+        raise UsageError(fault)
     files, uris = split(paths)
     check_present(*files)
     topic, topic_id = _media(settings)
     place = journal or _default_journal(topic_id, files, bank, id_prefix)
     if again:
         place.unlink(missing_ok=True)
-    with Journal(place) as kept:
-        outbox = Outbox(make_producer(settings))
-        ingest = Ingest(outbox, topic, cache(lambda: Blobs(settings.blobs_url)), kept, bank, id_prefix, rate)
-        try:
-            with Bar("ingesting") as bar:
-                bar.start(_total(files) + len(uris))
-                for _ in ingest.run(files, uris):
-                    bar.advance(1)
-        finally:
-            outbox.wait(5.0)
-            outbox.close(1.0)
-    _tell(ingest.count, as_json)
+    with _arrivals(settings, wait, bank) as awaited:
+        with Journal(place) as kept:
+            outbox = Outbox(make_producer(settings))
+            blobs = cache(lambda: Blobs(settings.blobs_url))
+            noted = (lambda _id: None) if awaited is None else awaited.expected.add
+            ingest = Ingest(outbox, topic, blobs, kept, bank, id_prefix, rate, noted)
+            try:
+                with Bar("ingesting") as bar:
+                    bar.start(_total(files) + len(uris))
+                    for _ in ingest.run(files, uris):
+                        bar.advance(1)
+            finally:
+                outbox.wait(5.0)
+                outbox.close(1.0)
+        if not as_json:
+            _tell(ingest.count)
+        dealt = _await(awaited, timeout, as_json)
+    if as_json:
+        count = ingest.count
+        told = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
+        typer.echo(json.dumps(told | dealt))
+
+
+@contextmanager
+def _arrivals(settings: Settings, wait: bool, bank: str) -> Iterator[Arrivals | None]:
+    if not wait:
+        yield None
+        return
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.workers.asking import arrivals
+
+    with arrivals(settings, load_checkpoint(settings.model).space, bank) as awaited:
+        yield awaited
+
+
+def _await(awaited: Arrivals | None, seconds: float, as_json: bool) -> dict[str, object]:
+    """Wait for what was sent, tell of it, and return what JSON has of it."""
+    if awaited is None:
+        return {}
+    from neardup.pipeline.messages import Ignored, Redelivered, Referenced, Verdict
+
+    outcomes: Counter[str] = Counter()
+    earlier: list[dict[str, object]] = []
+    for envelope in awaited.wait(seconds):
+        answer = answer_of(envelope)
+        earlier += answer["earlier"]
+        if not as_json:
+            tell_matches(answer)
+        for event in envelope.events:
+            if isinstance(event, Verdict):
+                outcomes[event.decision.value] += 1
+            elif isinstance(event, Referenced):
+                outcomes["references"] += 1
+            elif isinstance(event, Redelivered):
+                outcomes["known before"] += 1
+            elif isinstance(event, Ignored):
+                outcomes["ignored"] += 1
+    if not as_json:
+        typer.echo(", ".join(f"{number:,} {name}" for name, number in outcomes.most_common()) or "nothing to wait for")
+    return {"outcomes": dict(outcomes), "earlier": earlier}
 
 
 def _media(settings: Settings) -> tuple[str, str]:
@@ -87,10 +148,7 @@ def _total(files: list[Path]) -> int:
     return sum(1 for file in files for _ in walk([file]))
 
 
-def _tell(count: Count, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}))
-        return
+def _tell(count: Count) -> None:
     typer.echo(f"{count.sent:,} sent")
     if count.before:
         typer.echo(f"{count.before:,} were delivered by an earlier run; --again sends them too")

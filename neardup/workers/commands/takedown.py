@@ -14,12 +14,11 @@ from typing import Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.report.names import visible
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import load
+from neardup.workers.commands.changing import check_ids
 from neardup.workers.commands.common import ModelOption
 
-MAX_ID_BYTES = 256
 _LOOK_SECONDS = 0.02
 
 
@@ -31,9 +30,7 @@ def run(
 ) -> None:
     """Write the takedowns to the log."""
     settings = load(model=model)
-    for one in ids:
-        if not _is_id(one):
-            raise ConfigError(f"id {visible(one)[:80]!r}: wanted 1 to {MAX_ID_BYTES} bytes of text")
+    check_ids(ids)
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.messages import Removed
@@ -59,10 +56,3 @@ def run(
                     raise DependencyError(f"Redis has not forgotten them after {timeout:g} s; do match and flag run?")
                 time.sleep(_LOOK_SECONDS)
         typer.echo(f"forgotten by Redis after {time.monotonic() - started:.2f} s")
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return 0 < len(text.encode()) <= MAX_ID_BYTES
-    except UnicodeEncodeError:
-        return False

@@ -2,7 +2,7 @@
 
 Without more, two edited copies of a picture are a pair. --classes: each folder below DIR is a class (a person, a
 product; a folder `forged` inside it holds imitations). --pairs: a CSV with the columns a, b (a file's sha1, or its path
-from the CSV's folder) and relation (same, different, unknown), such as reviewers' decisions.
+from the CSV's folder or from a DIR) and relation (same, different, unknown), as `neardup export pairs` writes it.
 
 --precision int8 turns a trained float checkpoint into one that a CPU runs about twice as fast: ranges are measured,
 then the weights learn to live with the rounding. Give it a low --learning-rate, such as 3e-5.

@@ -93,6 +93,15 @@ def test_a_csv_names_pairs_by_sha1_or_by_path(tmp_path: Path) -> None:
     assert joined.groups[0] == joined.groups[1] != joined.groups[2] == joined.groups[3]
 
 
+def test_a_csv_names_pairs_by_their_ids_below_a_folder_unless_two_folders_have_one(tmp_path: Path) -> None:
+    loaded = pictures(tmp_path, "one/a.png", "one/sub/b.png", "two/a.png", "two/c.png")
+    table = tmp_path / "elsewhere" / "pairs.csv"
+    table.parent.mkdir()
+    table.write_text("a,b,relation\nsub/b.png,c.png,same\na.png,c.png,same\n,c.png,same\n")
+    same, _ = masks(find_relations(loaded, [tmp_path / "one", tmp_path / "two"], pairs=table)[0], 4)
+    assert same == ["x...", ".x.x", "..x.", ".x.x"]
+
+
 def test_known_look_alikes_count_neither_way_unless_a_pair_says_more(tmp_path: Path) -> None:
     loaded = pictures(tmp_path, "a.png", "b.png", "c.png", similar=frozenset({(0, 1), (1, 2)}))
     table = tmp_path / "pairs.csv"

@@ -1,0 +1,108 @@
+"""The references of a bank: `neardup bank add`, `disable`, `enable` and `remove`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+
+from neardup.pipeline.changes import ReferenceChanged, ReferenceEdit
+from neardup.pipeline.settings import Settings, load
+from neardup.workers.commands.changing import (
+    ByOption,
+    MetadataOption,
+    NameArgument,
+    NoteOption,
+    TimeoutOption,
+    WhyOption,
+    change,
+    check_ids,
+    parse_date,
+    parse_metadata,
+    tell,
+    whoever,
+)
+from neardup.workers.commands.common import JsonOption, ModelOption
+
+IdsArgument = Annotated[list[str], typer.Argument(help="Ids of references.", metavar="ID...")]
+
+
+def add(
+    bank: NameArgument,
+    ids: Annotated[list[str], typer.Argument(help="Ids of uploads that are held.", metavar="ID...")],
+    note: NoteOption = None,
+    metadata: MetadataOption = None,
+    by: ByOption = "",
+    why: WhyOption = "",
+    timeout: TimeoutOption = 30.0,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make uploads references too, and tell which other earlier uploads match them."""
+    given = ReferenceChanged(
+        bank=bank,
+        id="",
+        edit=ReferenceEdit.ADD,
+        note=note,
+        metadata=parse_metadata(metadata),
+        by=by or whoever(),
+        why=why,
+    )
+    _change_references(load(model=model), given, ids, timeout, f"added to {bank}", as_json)
+
+
+def disable(
+    bank: NameArgument,
+    ids: IdsArgument,
+    until: Annotated[str, typer.Option(help="Date, or date and time; without, until it is enabled.")] = "",
+    by: ByOption = "",
+    why: WhyOption = "",
+    timeout: TimeoutOption = 30.0,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let references match nothing, at once."""
+    given = ReferenceChanged(bank=bank, id="", disabled_until_ms=parse_date(until), by=by or whoever(), why=why)
+    told = f"disabled in {bank}" + (f" until {until}" if until else "")
+    _change_references(load(model=model), given, ids, timeout, told, as_json)
+
+
+def enable(
+    bank: NameArgument,
+    ids: IdsArgument,
+    by: ByOption = "",
+    why: WhyOption = "",
+    timeout: TimeoutOption = 30.0,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let references match again."""
+    given = ReferenceChanged(bank=bank, id="", disabled_until_ms=0, by=by or whoever(), why=why)
+    _change_references(load(model=model), given, ids, timeout, f"enabled in {bank}", as_json)
+
+
+def remove(
+    bank: NameArgument,
+    ids: IdsArgument,
+    by: ByOption = "",
+    why: WhyOption = "",
+    timeout: TimeoutOption = 30.0,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take references out of a bank; uploads of the same ids stay."""
+    given = ReferenceChanged(bank=bank, id="", edit=ReferenceEdit.REMOVE, by=by or whoever(), why=why)
+    _change_references(load(model=model), given, ids, timeout, f"removed from {bank}", as_json)
+
+
+def _change_references(
+    settings: Settings, given: ReferenceChanged, ids: Sequence[str], seconds: float, done: str, as_json: bool
+) -> None:
+    check_ids(ids)
+    records = [msgspec.structs.replace(given, id=one) for one in ids]
+    tell(change(settings, records, seconds), f"{len(ids):,} {done}", as_json)
+
+
+COMMANDS = (add, disable, enable, remove)
