@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = README + "".join(
     (ROOT / name).read_text(encoding="utf-8") for name in sorted(set(re.findall(r"\((docs/[\w.-]+\.md)\)", README)))
 )
-OF_THE_STREAM = {"schema", "fetch", "forbidden", "model"}
+OF_THE_STREAM = {"schema", "fetch", "forbidden", "model", "webhook"}
 PROGRAM: Any = typer.main.get_command(app)
 
 

@@ -47,6 +47,8 @@ class Reason(str, Enum):
     """A URI leads where this process may not go."""
     MODEL = "model"
     """The network fails on this content, and not on others."""
+    WEBHOOK = "webhook"
+    """A webhook's receiver did not take an event for as long as it was tried."""
 
 
 class PipelineError(Exception):

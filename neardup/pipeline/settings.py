@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.types import Limits
+from neardup.pipeline.types import Decision, Limits
 
 PREFIX = "NEARDUP_"
 
@@ -98,6 +98,27 @@ class Settings(BaseSettings):
     api_origins: str = Field(
         "", description="sites whose pages may call the API, such as https://a.example, with commas"
     )
+
+    webhook_url: SecretStr = Field(
+        SecretStr(""), description="where the webhook worker sends what is flagged, such as https://example.org/hook"
+    )
+    webhook_secrets: SecretStr = Field(
+        SecretStr(""), description="what it signs with: whsec_ and 24 to 64 bytes in Base64; with commas, several"
+    )
+    webhook_bank: str = Field("", description="only what a match of this bank is flagged for")
+    webhook_decision: Literal["", "duplicate", "unsure"] = Field("", description="only what is flagged as this")
+    webhook_private: bool = Field(False, description="whether the receiver may have private addresses, and plain http")
+    webhook_seconds: float = Field(5.0, gt=0, le=60, description="longest wait for the receiver's answer")
+    webhook_retry_seconds: float = Field(
+        86_400.0,
+        ge=0,
+        description="seconds after it was flagged that an event which is not taken becomes a dead letter",
+    )
+
+    @property
+    def webhook_only(self) -> Decision | None:
+        """The decision that the webhook is about; None is all."""
+        return Decision(self.webhook_decision) if self.webhook_decision else None
 
     @property
     def limits(self) -> Limits:

@@ -113,6 +113,18 @@ END_TO_END_SECONDS = Histogram(
     buckets=(*_SECONDS, 300.0, 3600.0),
 )
 
+# ---- webhook ---------------------------------------------------------------------------------------------------------
+WEBHOOK_DELIVERIES = Counter(
+    "neardup_webhook_deliveries_total",
+    "Attempts to send an event to the webhook's receiver: taken, refused; and events that were dead-lettered.",
+    ["outcome"],
+)
+WEBHOOK_SECONDS = Histogram(
+    "neardup_webhook_seconds",
+    "Seconds from the record in the log that an item was flagged for to the receiver's answer that it has the event.",
+    buckets=(*_SECONDS, 300.0, 3600.0, 86_400.0),
+)
+
 # ---- API -------------------------------------------------------------------------------------------------------------
 API_REQUESTS = Counter(
     "neardup_api_requests_total", "Requests that were answered, streams when they end.", ["route", "status"]

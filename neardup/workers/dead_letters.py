@@ -5,11 +5,12 @@ A dead letter is never tried again by itself; `neardup dead-letters replay` send
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame
+from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
 from neardup.pipeline.settings import Settings
 from neardup.workers.outbox import Headers, Message, Outbox, make_producer
 from neardup.workers.source import attempts as tried_before
@@ -114,19 +115,38 @@ def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
 def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
     """Send the records to `media` once more, and return how many they were when Kafka has them.
 
+    Events that a webhook's receiver did not take are sent to it, as the settings name it now, not to `media`.
+
     Raises:
-        DependencyError: Kafka failed.
+        ConfigError: there are such events and no receiver.
+        DependencyError: Kafka failed, or the receiver does not take an event.
     """
+    from neardup.workers.hook import Delivery, Receiver, RefusedError, make_receiver
+
+    receiver: Receiver | None = None
     outbox = Outbox(make_producer(settings))
     media, sent = topic_names(settings.topic_prefix, "").media, 0
     try:
         for letter in letters:
+            if letter.reason == Reason.WEBHOOK.value:
+                receiver = receiver or make_receiver(settings)
+                delivery = Delivery((letter.key or b"").decode(errors="replace"), letter.value or b"")
+                try:
+                    receiver.send(delivery, time.time())
+                except RefusedError as error:
+                    raise DependencyError(
+                        f"{receiver.host} did not take event {delivery.id}, dead letter {letter.offset}: {error}"
+                    ) from error
+                sent += 1
+                continue
             outbox.wait_below(_REPLAY_BYTES, _REPLAY_SECONDS)
             headers = [*letter.original_headers, ("attempts", str(letter.attempts).encode())]
             outbox.send([Message(media, letter.key, letter.value, headers)], lambda: None)
             sent += 1
         outbox.wait_below(0, _REPLAY_SECONDS)
     finally:
+        if receiver is not None:
+            receiver.close()
         outbox.close(1.0)
     return sent
 

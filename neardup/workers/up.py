@@ -67,20 +67,21 @@ class Display(Protocol):
 def make_specs(
     settings: Settings, embed: int, match: int, port: int, verbose: bool = False, api: bool = False
 ) -> list[Spec]:
-    """Return the workers of one machine.
+    """Return the workers of one machine, with one for a webhook if the settings name a receiver.
 
     Args:
         embed, match: how many of each; flag is always one.
         port: of the first one's metrics, the next follow; 0 takes free ones.
         api: whether one that serves the API is among them.
     """
-    kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api
+    hook = bool(settings.webhook_url.get_secret_value())
+    kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api + ["webhook"] * hook
     ports: Iterator[int] = _free_ports() if port == 0 else iter(range(port, port + len(kinds)))
-    counts = {"embed": embed, "match": match, "flag": 1, "api": 1}
+    counts = {"embed": embed, "match": match}
     specs = []
     for place, kind in enumerate(kinds):
         number = kinds[: place + 1].count(kind)
-        name = kind if counts[kind] == 1 else f"{kind}-{number}"
+        name = kind if counts.get(kind, 1) == 1 else f"{kind}-{number}"
         own = next(ports)
         words = (*PROGRAM, *(("--verbose",) if verbose else ()), "worker", kind)
         command = (*words, "--port", str(own), "--end-with-stdin")

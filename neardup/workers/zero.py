@@ -20,7 +20,7 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
         (telemetry.ITEMS_OUT, product(["embed"], ["described", "removed", "dead-lettered", "dropped"])),
         (telemetry.FRAMES_OUT, [("decode",), ("embed",)]),
         (telemetry.STAGE_SECONDS, [("decode",), ("store",), ("embed",), ("produce",)]),
-        (telemetry.DEAD_LETTERED, [(reason.value,) for reason in Reason]),
+        (telemetry.DEAD_LETTERED, [(reason.value,) for reason in Reason if reason is not Reason.WEBHOOK]),
     ],
     "match": [
         (telemetry.VERDICTS, [(decision,) for decision in _DECISIONS]),
@@ -34,6 +34,9 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
         (telemetry.ITEMS_OUT, product(["flag"], [*_DECISIONS, "removed"])),
         (telemetry.STAGE_SECONDS, [("flag",)]),
         (telemetry.REVIEWS, product(_DECISIONS, [outcome.value for outcome in Outcome])),
+    ],
+    "webhook": [
+        (telemetry.WEBHOOK_DELIVERIES, [("taken",), ("refused",), ("dead-lettered",)]),
     ],
     "api": [
         (telemetry.STAGE_SECONDS, [("lookup",), ("snapshot",)]),

@@ -90,6 +90,13 @@ def test_workers_are_numbered_where_there_are_several_and_have_ports_in_a_row() 
     assert specs[2].command[-5:] == ("worker", "match", "--port", "9403", "--end-with-stdin")
 
 
+def test_a_webhook_is_among_them_where_a_receiver_is_named() -> None:
+    settings = Settings(webhook_url="https://example.org/hook")  # type: ignore[arg-type]
+    specs = make_specs(settings, embed=1, match=1, port=9401, api=True)
+    assert [(spec.name, spec.port) for spec in specs[-2:]] == [("api", 9404), ("webhook", 9405)]
+    assert specs[-1].command[-5:] == ("worker", "webhook", "--port", "9405", "--end-with-stdin")
+
+
 def test_ports_are_free_ones_where_none_is_named() -> None:
     ports = [spec.port for spec in make_specs(Settings(), embed=3, match=1, port=0)]
     assert len(set(ports)) == 5

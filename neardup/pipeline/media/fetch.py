@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import os
 import re
-import socket
-import ssl
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.media.hosts import begin, cut_after, open_connection, port_of
 
 IN_MEMORY_BYTES = 16 * 2**20
 """Content up to this size is handed on in memory, larger content as a file."""
@@ -98,17 +95,13 @@ def check(uri: str, rules: Rules) -> SplitResult:
 
 def _below(parts: SplitResult, port: int | None, path: str, prefix: str) -> bool:
     allowed = urlsplit(prefix)
-    same = (parts.scheme, parts.hostname, _port(parts.scheme, port)) == (
+    same = (parts.scheme, parts.hostname, port_of(parts.scheme, port)) == (
         allowed.scheme,
         allowed.hostname,
-        _port(allowed.scheme, allowed.port),
+        port_of(allowed.scheme, allowed.port),
     )
     root = unquote(allowed.path).rstrip("/")
     return same and (path == root or path.startswith(f"{root}/"))
-
-
-def _port(scheme: str, port: int | None) -> int | None:
-    return port if port is not None else {"http": 80, "https": 443}.get(scheme)
 
 
 @contextmanager
@@ -191,65 +184,30 @@ def _stored(uri: str) -> Iterator[_Readable]:
 def _answer(parts: SplitResult, rules: Rules) -> Iterator[http.client.HTTPResponse]:
     """Ask a host; what it does not send in time is cut off."""
     deadline = time.monotonic() + rules.seconds
-    host, port = parts.hostname or "", _port(parts.scheme, parts.port) or 0
-    secure = parts.scheme == "https"
-    connection = http.client.HTTPConnection(host, port, timeout=rules.seconds)
-    guard: threading.Timer | None = None
+    connection: http.client.HTTPConnection | None = None
     answer: http.client.HTTPResponse | None = None
     try:
-        address = _address(host, port, rules)
-        sock = socket.create_connection(address, timeout=rules.seconds)
-        connection.sock = sock
-        if secure:
-            context = ssl.create_default_context()
-            connection.sock = sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        guard = threading.Timer(max(deadline - time.monotonic(), 0.0), _cut, (sock,))
-        guard.daemon = True
-        guard.start()
-        if isinstance(sock, ssl.SSLSocket):
-            sock.do_handshake()
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "neardup"})
-        answer = connection.getresponse()
-        if 300 <= answer.status < 400:
-            raise InvalidFrame(Reason.FORBIDDEN, f"status {answer.status}: redirects are not followed")
-        if answer.status != 200:
-            raise InvalidFrame(Reason.FETCH, f"status {answer.status}")
-        if answer.length is not None and answer.length > rules.max_bytes:
-            raise InvalidFrame(Reason.TOO_LARGE, f"{answer.length} bytes, at most {rules.max_bytes} are read")
-        yield answer
-        if answer.length:
-            raise InvalidFrame(Reason.FETCH, f"the answer ended {answer.length} bytes early")
+        connection = open_connection(parts, rules.seconds, rules.private, "NEARDUP_FETCH_PRIVATE")
+        with cut_after(connection, deadline - time.monotonic()):
+            begin(connection)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "neardup"})
+            answer = connection.getresponse()
+            if 300 <= answer.status < 400:
+                raise InvalidFrame(Reason.FORBIDDEN, f"status {answer.status}: redirects are not followed")
+            if answer.status != 200:
+                raise InvalidFrame(Reason.FETCH, f"status {answer.status}")
+            if answer.length is not None and answer.length > rules.max_bytes:
+                raise InvalidFrame(Reason.TOO_LARGE, f"{answer.length} bytes, at most {rules.max_bytes} are read")
+            yield answer
+            if answer.length:
+                raise InvalidFrame(Reason.FETCH, f"the answer ended {answer.length} bytes early")
     except (OSError, http.client.HTTPException) as error:
         late = time.monotonic() >= deadline or isinstance(error, TimeoutError)
         detail = f"no answer within {rules.seconds:g} s" if late else f"{type(error).__name__}: {error}"
         raise InvalidFrame(Reason.FETCH, detail) from error
     finally:
-        if guard is not None:
-            guard.cancel()
         if answer is not None:
             answer.close()
-        connection.close()
-
-
-def _cut(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-def _address(host: str, port: int, rules: Rules) -> tuple[str, int]:
-    """Return the first address of a host; all of them must be allowed."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(one[4][0]) for one in found]
-    if not rules.private and not all(_is_public(address) for address in addresses):
-        raise InvalidFrame(Reason.FORBIDDEN, f"{host} has an address that is not public (NEARDUP_FETCH_PRIVATE)")
-    return addresses[0], port
-
-
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return _is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+        if connection is not None:
+            connection.close()

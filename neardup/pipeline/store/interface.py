@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from neardup.pipeline.changes import Action
-from neardup.pipeline.messages import Changed, Envelope, Verdict
+from neardup.pipeline.messages import Changed, Envelope, Event, RetroMatched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.verdicts import flagged_verdict, is_counted
 
 NOTHING_APPLIED = -1
 
@@ -163,6 +164,22 @@ class FlagStore(Protocol):
 
     def clear(self) -> None:
         """Forget everything, to be rebuilt from the verdicts."""
+
+
+def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
+    """Return what an event adds to the feed, None if nothing.
+
+    Args:
+        place: "offset.n". at_ms: time of the record, in milliseconds since 1970.
+    """
+    if isinstance(event, Verdict) and event.decision is not Decision.DISTINCT:
+        return FeedEntry(place, event, at_ms)
+    if isinstance(event, Rolling) and event.flagged is not None:
+        return FeedEntry(place, flagged_verdict(event.verdict, event.flagged), at_ms)
+    if isinstance(event, RetroMatched) and is_counted(event.match):
+        verdict = Verdict(id=event.id, decision=event.match.decision)
+        return FeedEntry(place, flagged_verdict(verdict, event.match), at_ms, retro=True)
+    return None
 
 
 def counts_in(entry: FeedEntry, bank: str, decision: Decision | None) -> bool:

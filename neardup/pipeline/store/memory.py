@@ -30,9 +30,10 @@ from neardup.pipeline.store.interface import (
     Queued,
     ReferenceRow,
     counts_in,
+    entry_of,
 )
 from neardup.pipeline.types import Decision
-from neardup.pipeline.verdicts import as_of_now, flagged_verdict, is_counted, lets_pass, star_head
+from neardup.pipeline.verdicts import as_of_now, is_counted, lets_pass, star_head
 
 Key = tuple[str, str]
 
@@ -159,18 +160,17 @@ class MemoryStore:
 
     def _apply_event(self, event: Event, envelope: Envelope, number: int) -> None:
         place = f"{envelope.offset}.{number}"
+        if (entry := entry_of(event, place, envelope.timestamp_ms)) is not None:
+            self._feed.append(entry)
         if isinstance(event, Verdict):
             known = self._item(event.id)
             known.verdict, known.head = event, star_head(event) or ""
             if event.decision is not Decision.DISTINCT:
-                self._feed.append(FeedEntry(place, event, envelope.timestamp_ms))
                 self._enqueue(event.id, envelope.offset, filter(is_counted, event.matches))
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)
             known.verdict, known.head = event.verdict, ""
             if event.flagged is not None:
-                shown = flagged_verdict(event.verdict, event.flagged)
-                self._feed.append(FeedEntry(place, shown, envelope.timestamp_ms))
                 self._enqueue(event.verdict.id, envelope.offset, [event.flagged])
         elif isinstance(event, RemovedEvent | Replaced):
             self._items.pop(event.id, None)
@@ -181,7 +181,7 @@ class MemoryStore:
             for member in event.members:
                 self._item(member).head = event.new
         elif isinstance(event, RetroMatched):
-            self._later(event, envelope, place)
+            self._later(event, envelope)
         elif isinstance(event, Referenced):
             key = event.bank, event.id
             settings = self._settings.get(key, ReferenceRow(event.id, event.bank, 0))
@@ -200,11 +200,9 @@ class MemoryStore:
     def _item(self, item: str) -> _Item:
         return self._items.setdefault(item, _Item())
 
-    def _later(self, event: RetroMatched, envelope: Envelope, place: str) -> None:
+    def _later(self, event: RetroMatched, envelope: Envelope) -> None:
         self._item(event.id).later[event.match.bank, event.match.reference] = event.match
         if is_counted(event.match):
-            shown = flagged_verdict(Verdict(id=event.id, decision=event.match.decision), event.match)
-            self._feed.append(FeedEntry(place, shown, envelope.timestamp_ms, retro=True))
             self._enqueue(event.id, envelope.offset, [event.match])
         elif lets_pass(event.match):
             self._queue.discard(event.id)

@@ -1,7 +1,7 @@
 """Look at what could not be used, and try it again.
 
-A dead letter is the record as it came, with the reason. `replay` sends it to `media` once more; it stays in the list
-until its time is over.
+A dead letter is the record as it came, with the reason. `replay` sends it to `media` once more, or an event that a
+webhook's receiver did not take (`webhook`) to the receiver; it stays in the list until its time is over.
 
 Example: [bold]neardup dead-letters replay --reason fetch[/bold]
 """
@@ -81,7 +81,7 @@ def replay(
     reason: ReasonOption = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
 ) -> None:
-    """Send dead letters to `media` once more."""
+    """Send dead letters to `media`, or to the webhook's receiver, once more."""
     from neardup.workers.dead_letters import read_letters, replay_letters
 
     settings = load()
@@ -93,7 +93,7 @@ def replay(
         for letter in ([_one(settings, offset) for offset in sorted(wanted)] if wanted else read_letters(settings))
         if reason is None or letter.reason == reason.value
     )
-    typer.echo(f"{replay_letters(settings, chosen):,} sent to media once more")
+    typer.echo(f"{replay_letters(settings, chosen):,} sent once more")
 
 
 def _one(settings: Settings, offset: int) -> Letter:

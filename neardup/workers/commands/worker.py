@@ -75,6 +75,17 @@ def flag(
 
 
 @app.command()
+def webhook(
+    model: ModelOption = None,
+    host: HostOption = None,
+    port: PortOption = 9405,
+    end_with_stdin: StdinOption = False,
+) -> None:
+    """Send what is flagged to a receiver over HTTP, signed; further ones of the same receiver stand by."""
+    _run("webhook", load(model=model, health_host=host), port, end_with_stdin)
+
+
+@app.command()
 def api(
     model: ModelOption = None,
     device: DeviceOption = None,
