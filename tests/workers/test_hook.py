@@ -80,6 +80,8 @@ def test_events_go_over_one_connection_signed(received: Received) -> None:
     with receiver(received.url) as sending:
         for number in range(5):
             sending.send(Delivery(f"s_{number}_0", DELIVERY.body), time.time())
+        assert sending._connection is not None
+        assert sending._connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # else 20 a second
     assert received.all == [f"s_{number}_0" for number in range(5)]
     assert len(received.taken) == 5
     assert received.connections == 1

@@ -36,6 +36,8 @@ def open_connection(parts: SplitResult, seconds: float, private: bool, setting: 
     host, port = parts.hostname or "", port_of(parts.scheme, parts.port) or 0
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
     connection.sock = sock = socket.create_connection(_address(host, port, private, setting), timeout=seconds)
+    # A request is two packets, head and body: without this the second waits 40 ms for the receipt of the first.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if parts.scheme == "https":
         try:
             context = ssl.create_default_context()
