@@ -12,6 +12,10 @@ from neardup.pipeline.types import Decision, Exact, Kind, Span
 
 ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 Distance = Annotated[float, Field(ge=0, le=4.001, description="squared Euclidean, 0 same, 4 opposite")]
+BoxBody = Annotated[
+    tuple[float, float, float, float] | None,
+    Field(description="left, top, right, bottom as shares of width and height"),
+]
 EXAMPLE_MATCH: dict[str, Any] = {
     "reference": "cat-1",
     "bank": "seen",
@@ -23,6 +27,8 @@ EXAMPLE_MATCH: dict[str, Any] = {
     "probability": 0.999,
     "whole": True,
     "spans": [],
+    "query_box": None,
+    "reference_box": None,
 }
 
 
@@ -54,6 +60,8 @@ class MatchBody(_Model):
     probability: float = Field(ge=0, le=1, description="that the two show the same picture")
     whole: bool = Field(description="both as a whole; otherwise only the spans match")
     spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
+    query_box: BoxBody = Field(None, description="the part of the item that matches, null is all of it")
+    reference_box: BoxBody = Field(None, description="the part of the reference that matches")
 
 
 class VerdictBody(_Model):
@@ -204,6 +212,8 @@ def match_body(match: Matched) -> MatchBody:
         probability=min(max(match.probability, 0.0), 1.0),
         whole=match.whole,
         spans=[span_body(span) for span in match.spans],
+        query_box=match.query_box,
+        reference_box=match.reference_box,
     )
 
 

@@ -141,7 +141,13 @@ class Uploads:
     def _describer(self) -> Describer[Upload]:
         settings = self._settings
         return Describer(
-            self._make(), settings.limits, settings.sample_fps, settings.worker_threads, _BATCH, wait_seconds=0.002
+            self._make(),
+            settings.limits,
+            settings.sample_fps,
+            settings.worker_threads,
+            _BATCH,
+            wait_seconds=0.002,
+            regions=settings.regions,
         )
 
 

@@ -1,0 +1,64 @@
+"""Uploads are described as the stream describes items, parts of a picture included; the network is a stand-in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Embedded, Pixels
+from neardup.workers.api.uploads import Uploads
+from tests.pipeline.media.test_regions import with_pasted
+from tests.pipeline.scan.build import SIZE, StandIn
+
+
+class LargeStandIn(StandIn):
+    """One whose tiles are large enough to find pictures in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 5 * SIZE
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        return super().embed(tiles[:, ::5, ::5])
+
+
+@contextmanager
+def uploads(**settings: object) -> Iterator[Uploads]:
+    opened = Uploads(LargeStandIn, Settings(**settings))  # type: ignore[arg-type]
+    yield opened
+    opened.close()
+
+
+def a_page() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(with_pasted((0.25, 0.25, 0.75, 0.75))).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_within_a_picture_is_described_too() -> None:
+    with uploads() as opened:
+        [part] = opened.describe(a_page()).result(20)
+    assert len(part.pts) > 1
+    assert part.boxes
+    with uploads(regions="none") as opened:
+        [part] = opened.describe(a_page()).result(20)
+    assert len(part.pts) == 1
+
+
+def test_what_is_no_picture_fails_alone() -> None:
+    with uploads() as opened:
+        wrong, right = opened.describe(b"nothing of the kind"), opened.describe(a_page())
+        with pytest.raises(InvalidFrame):
+            wrong.result(20)
+        assert right.result(20)[0].width == 640
+
+
+def test_a_uri_is_read_only_where_workers_may_read() -> None:
+    with uploads() as opened, pytest.raises(InvalidFrame, match="allowed"):
+        opened.describe("file:///etc/passwd").result(20)
