@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     api_origins: str = Field(
         "", description="sites whose pages may call the API, such as https://a.example, with commas"
     )
+    api_models: str = Field("", description="further checkpoints that comparisons may name: name=path, with commas")
 
     webhook_url: SecretStr = Field(
         SecretStr(""), description="where the webhook worker sends what is flagged, such as https://example.org/hook"

@@ -12,9 +12,9 @@ from neardup import __version__
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
 from neardup.workers.api.gate import Gate, Limits
-from neardup.workers.api.routes import feed, health, items, match, similar
+from neardup.workers.api.routes import compare, feed, health, items, match, similar
 
-ROUTERS = [match.router, similar.router, items.router, feed.router, health.router]
+ROUTERS = [match.router, compare.router, similar.router, items.router, feed.router, health.router]
 """Of the API; `items` after `similar`, since an id may hold slashes."""
 DESCRIPTION = """
 Near-duplicate images and videos: which earlier item is copied, where, and how sure.
@@ -47,11 +47,22 @@ def limits_of(context: Context) -> Limits:
     )
 
 
+def _own_problems(document: dict[str, Any]) -> None:
+    """Have values that are refused told as problems, where FastAPI says that it tells them its own way."""
+    for calls in document["paths"].values():
+        for call in calls.values():
+            if "application/json" in call["responses"].get("422", {}).get("content", {}):
+                call["responses"]["422"] = problems.responses("invalid")[422]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+
+
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION.strip(), routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         body = problems.ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas["ProblemBody"] = body
+        _own_problems(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 from fastapi import Request
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from neardup.workers.api.problems import Problem
@@ -68,8 +68,10 @@ async def read_content(request: Request, most: int, seconds: float) -> Content:
     if kind == JSON:
         return content_of(json_object(await read_body(request, MAX_JSON_BYTES, seconds)), ("uri",))
     if kind == FORM:
-        sides = await read_form(request, ("file",), most, seconds)
-        return sides["file"]
+        file = (await read_form(request, ("file",), most, seconds))["file"]
+        if file.data is None:
+            raise Problem("invalid", "field 'file' of the form is text, wanted a file")
+        return file
     if not kind.startswith(_MEDIA):
         raise Problem(
             "media-type", f"content-type is {kind[:100] or 'not given'}, wanted image/*, video/*, {FORM} or {JSON}"
@@ -113,19 +115,24 @@ async def read_form(
         form = await MultiPartParser(request.headers, stream(), max_files=4, max_fields=8).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise Problem("malformed", f"the form cannot be read: {getattr(error, 'message', error)}") from error
-    found: dict[str, Content] = {}
-    for name in (*names, *optional):
-        value = form.get(name)
-        if isinstance(value, UploadFile):
-            found[name] = Content(data=await value.read())
-        elif isinstance(value, str) and value:
-            found[name] = Content(id=value)
-        elif name in names:
-            raise Problem("invalid", f"field {name!r} of the form is missing")
-    await form.close()
-    if names == ("file",) and found["file"].data is None:
-        raise Problem("invalid", "field 'file' of the form is text, wanted a file")
-    return found
+    try:
+        return {
+            name: one for name in (*names, *optional) if (one := await _field(form, name, name in names)) is not None
+        }
+    finally:
+        await form.close()
+
+
+async def _field(form: FormData, name: str, needed: bool) -> Content | None:
+    """Return a field of a form: of a file the bytes, else the text as an id."""
+    value = form.get(name)
+    if isinstance(value, UploadFile):
+        return Content(data=await value.read())
+    if isinstance(value, str) and value:
+        return Content(id=value)
+    if needed:
+        raise Problem("invalid", f"field {name!r} of the form is missing")
+    return None
 
 
 def json_object(data: bytes) -> dict[str, Any]:

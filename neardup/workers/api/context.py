@@ -18,6 +18,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.workers.api.auth import Tokens
 from neardup.workers.api.feed import Hub
+from neardup.workers.api.networks import Networks
 from neardup.workers.api.problems import Problem
 from neardup.workers.api.view import Answer, View
 from neardup.workers.api.waiting import Waiting
@@ -25,6 +26,8 @@ from neardup.workers.outbox import Headers
 
 A = TypeVar("A")
 R = TypeVar("R")
+_COMPARISONS = 2
+"""At once: each holds a processor."""
 
 
 class Writes(Protocol):
@@ -35,13 +38,6 @@ class Writes(Protocol):
 
     def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
         """Send an item to `media`."""
-
-
-class Describes(Protocol):
-    """See `uploads.Uploads`."""
-
-    def describe(self, content: bytes | str) -> Future[list[Described]]:
-        """Have content described."""
 
 
 @dataclass(slots=True)
@@ -58,12 +54,13 @@ class Context:
     tokens: Tokens
     store: FlagStore
     writes: Writes
-    uploads: Describes
+    networks: Networks
     hub: Hub
     waiting: Waiting = field(default_factory=Waiting)
     view: View | None = None
     behind: Callable[[], int | None] = lambda: None
     unready: str = "starting"
+    comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMPARISONS))
     _blobs: Blobs | None = None
 
     @property
@@ -88,7 +85,11 @@ class Context:
 
     async def describe(self, content: bytes | str) -> list[Described]:
         """Describe an upload; raises InvalidFrame."""
-        return await _result(lambda: self.uploads.describe(content))
+        return await _result(lambda: self.networks.own.uploads.describe(content))
+
+    async def wait_for(self, begin: Callable[[], Future[R]]) -> R:
+        """Return what a future brings; that there is no room for it is told as such."""
+        return await _result(begin)
 
     async def append(self, *records: Record) -> list[int]:
         """Append records to the log."""

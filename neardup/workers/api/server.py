@@ -22,7 +22,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import read_calibration
@@ -36,6 +35,7 @@ from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.follow import Follower, newest_folder
 from neardup.workers.api.gate import LOOPBACK
+from neardup.workers.api.networks import Networks, embedder_of, load_network, own_network, read_places
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
 from neardup.workers.disk import watch_disk
@@ -180,8 +180,11 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     names = topic_names(settings.topic_prefix, checkpoint.space)
     tokens = open_tokens(settings)
     store = RedisStore(settings.redis.get_secret_value(), checkpoint.space)
-    uploads = Uploads(partial(_embedder, checkpoint, settings), settings)
-    context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), uploads, Hub(store))
+    places = read_places(settings.api_models)
+    uploads = Uploads(partial(embedder_of, checkpoint, settings), settings)
+    own = own_network(checkpoint, settings, uploads)
+    networks = Networks(own, places, partial(load_network, settings))
+    context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port)
@@ -262,12 +265,6 @@ def _take_newest(folder: Path) -> None:
     except OSError as error:  # it was dropped for a newer one meanwhile
         logger.warning("snapshot not copied from=%s error=%s", newest, error)
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _embedder(checkpoint: Checkpoint, settings: Settings) -> Embedder:
-    from neardup.pipeline.embed.embedder import make_embedder
-
-    return make_embedder(checkpoint, settings.device)
 
 
 def _told(call: Callable[[], R]) -> R:

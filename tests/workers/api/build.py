@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
 from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
 from neardup.pipeline.messages import Described, Envelope, Record
 from neardup.pipeline.settings import Settings
@@ -24,9 +27,10 @@ from neardup.workers.api.app import make_app
 from neardup.workers.api.auth import Tokens, line_of
 from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
+from neardup.workers.api.networks import Network, Networks
 from neardup.workers.api.view import View
 from neardup.workers.outbox import Headers
-from tests.pipeline.match.build import a_state, picture
+from tests.pipeline.match.build import D, a_state, picture
 
 TOKENS = {"ann": ("read", "nd_ann"), "bob": ("review", "nd_bob"), "eve": ("admin", "nd_eve")}
 
@@ -54,8 +58,20 @@ class StubUploads:
                 future.set_exception(InvalidFrame(Reason.DECODE, str(error)))
             else:
                 assert isinstance(pixel, tuple)
-                future.set_result([msgspec.structs.replace(picture("", pixel[0]), width=32, height=32)])
+                record = picture("", pixel[0], sha256=hashlib.sha256(content).digest())
+                future.set_result([msgspec.structs.replace(record, width=32, height=32)])
         return future
+
+
+def load_stub(name: str, place: str) -> Network:
+    if place == "nowhere":
+        raise ConfigError(f"{place}: no such file")
+    if place == "faces":
+        measured = {"threshold": 0.9, "slope": 10.0, "intercept": -9.0, "false_accept": 0.01, "false_reject": 0.02}
+        verifier = Verifier(**measured, equal_error=0.015, classes=5, genuine=50, impostors=50)  # type: ignore[arg-type]
+        nothing = np.zeros((0, D), dtype=np.float32)
+        return Network(name, "other", StubUploads(), a_state, lambda a, b: verify(verifier, a, b, nothing))
+    return Network(name, "other", StubUploads(), lambda: a_state(stars=False))
 
 
 @dataclass
@@ -85,8 +101,8 @@ class MemoryLog:
             raise DependencyError("Kafka: no broker answers")
         self.published.append((item_id, value, headers))
         assert self.context is not None
-        parts = self.context.uploads.describe(value).result()
-        self.append([msgspec.structs.replace(part, id=item_id, sha256=value[-32:]) for part in parts])
+        parts = self.context.networks.own.uploads.describe(value).result()
+        self.append([msgspec.structs.replace(part, id=item_id) for part in parts])
 
     def follow(self) -> None:
         """Have the view and the store take in all that was written."""
@@ -123,7 +139,9 @@ def an_api(folder: Path, records: Sequence[Record] = (), **settings: object) -> 
     made = Settings(blobs=str(folder / "blobs"), **settings)  # type: ignore[arg-type]
     store, log = MemoryStore(), MemoryLog()
     view = View(a_state(), -1)
-    context = Context(made, "s", Tokens(listed), store, log, StubUploads(), Hub(store), view=view, unready="")
+    own = Network("default", "s", StubUploads(), lambda: a_state(stars=False))
+    networks = Networks(own, {"signatures": "there", "faces": "faces", "broken": "nowhere"}, load_stub)
+    context = Context(made, "s", Tokens(listed), store, log, networks, Hub(store), view=view, unready="")
     log.context = context
     log.append(records)
     client = TestClient(make_app(context), headers={"Authorization": "Bearer nd_eve"}, raise_server_exceptions=False)

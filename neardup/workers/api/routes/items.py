@@ -151,12 +151,12 @@ async def item(context: Given, _: Reader, id: ItemId) -> ItemBody:
         **responses("not-ready", "unavailable", "invalid"),
     },
 )
-async def take_down(response: Response, context: Given, _: Admin, id: ItemId, wait: Wait = 2.0) -> TakenDown:
+async def take_down(response: Response, context: Given, caller: Admin, id: ItemId, wait: Wait = 2.0) -> TakenDown:
     """Take an item down: out of lookups, out of Redis, out of the blob store. Late records do not bring it back."""
     _check_id(id)
     began = time.monotonic()
     held = await context.look(lambda state: id in state.items)
-    [offset] = await context.append(Removed(id=id))
+    [offset] = await context.append(Removed(id=id, by=caller.name))
     # The flag worker erases what was known of it; an original that waits in `media` is known to its name alone.
     erased = asyncio.create_task(asyncio.to_thread(erase, context.blobs, [id]))
     left = [] if await context.waiting.reached(offset, wait) else ["lookups"]

@@ -1,0 +1,143 @@
+"""`POST /v1/compare`: the same picture or not, of two uploads or items, with any model that is known by name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from neardup.pipeline.errors import UsageError
+from neardup.pipeline.match.held import described_again
+from neardup.pipeline.match.pair import Comparison, compare_both_ways
+from neardup.pipeline.match.verify import Answer
+from neardup.pipeline.messages import Described, join_parts
+from neardup.pipeline.types import Decision, Descriptors, Exact
+from neardup.workers.api.auth import Reader
+from neardup.workers.api.body import FORM, JSON, Content, read_pair
+from neardup.workers.api.context import Context, Given
+from neardup.workers.api.models import BoxBody, Distance, SpanBody, span_body
+from neardup.workers.api.networks import Network
+from neardup.workers.api.problems import Problem, responses
+
+router = APIRouter(tags=["compare"])
+
+
+class CompareAnswer(BaseModel):
+    """Whether two show the same picture; what they have in common."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "decision": "duplicate",
+                "exact": "",
+                "distance": 0.12,
+                "evidence": 0.93,
+                "probability": 0.999,
+                "whole": True,
+                "spans": [],
+                "model": "default",
+                "space": "f00d",
+            }
+        }
+    )
+    decision: Decision
+    exact: Exact
+    distance: Distance
+    evidence: float
+    probability: float
+    whole: bool
+    spans: list[SpanBody] = Field(description="a is the query, b the reference")
+    query_box: BoxBody = None
+    reference_box: BoxBody = None
+    model: str
+    space: str
+    verified: bool = Field(
+        default=False, description="by a model trained on classes: duplicate means that both show the same one"
+    )
+
+
+_SIDE: dict[str, Any] = {
+    "description": "an item by its id, a URI that may be read, or the bytes in base64",
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {name: {"type": "string", "minLength": 1}},
+            "required": [name],
+            "additionalProperties": False,
+        }
+        for name in ("id", "uri", "data")
+    ],
+}
+_JSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": _SIDE, "b": _SIDE, "model": {"type": "string"}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+    "example": {"a": {"id": "cat-1"}, "b": {"id": "cat-2"}},
+}
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "a": {"type": "string", "format": "binary", "description": "a file, or the id of an item as text"},
+        "b": {"type": "string", "format": "binary"},
+        "model": {"type": "string"},
+    },
+    "required": ["a", "b"],
+}
+
+
+@router.post(
+    "/v1/compare",
+    response_model=CompareAnswer,
+    openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _JSON}, FORM: {"schema": _FORM}}}},
+    responses=responses("malformed", "not-found", "timeout", "too-large", "media-type", "bad-media", "not-ready"),
+)
+async def compare(request: Request, context: Given, _: Reader) -> CompareAnswer:
+    """Compare two uploads, or items; the model of the stream unless another is named, which wants two uploads."""
+    settings = context.settings
+    a, b, model = await read_pair(request, settings.api_max_bytes, settings.api_body_seconds)
+    network = await asyncio.to_thread(context.networks.get, model)
+    sides = [await _described(context, network, one) for one in (a, b)]
+    if network.verify is not None:
+        vectors = [join_parts(side).embedded().vectors for side in sides]
+        return _verified(await asyncio.to_thread(network.verify, vectors[0], vectors[1]), vectors, network)
+    async with context.comparing:
+        found = await asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state)
+    return _answer(found, network)
+
+
+async def _described(context: Context, network: Network, side: Content) -> list[Described]:
+    if side.id is None:
+        return await context.wait_for(lambda: network.uploads.describe(side.source))
+    if network is not context.networks.own:
+        raise Problem("invalid", f"items are held as the model {context.networks.own.name} sees them", "Send uploads.")
+    item_id = side.id
+    try:
+        return [await context.look(lambda state: described_again(state, item_id))]
+    except UsageError as error:
+        raise Problem("not-found", str(error)) from error
+
+
+def _verified(found: Answer, vectors: list[Descriptors], network: Network) -> CompareAnswer:
+    return CompareAnswer(
+        decision=Decision.DUPLICATE if found.same else Decision.DISTINCT,
+        exact=Exact.NO,
+        distance=float(np.clip(np.min(2.0 - 2.0 * (vectors[0] @ vectors[1].T)), 0.0, 4.0)),
+        evidence=found.score,
+        probability=found.probability,
+        whole=True,
+        spans=[],
+        model=network.name,
+        space=network.space,
+        verified=True,
+    )
+
+
+def _answer(found: Comparison, network: Network) -> CompareAnswer:
+    told = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "spans"}
+    spans = [span_body(span) for span in found.spans]
+    return CompareAnswer(**told, spans=spans, model=network.name, space=network.space)
