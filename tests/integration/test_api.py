@@ -1,0 +1,121 @@
+"""The API worker against a real Kafka and Redis, with match and flag workers beside it; the network is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.api.app import make_app
+from neardup.workers.api.auth import Tokens, line_of
+from neardup.workers.api.context import Context
+from neardup.workers.api.feed import Hub
+from neardup.workers.api.follow import Follower
+from neardup.workers.api.networks import Network, Networks
+from neardup.workers.api.server import ApiWorker, KafkaWrites, Server
+from neardup.workers.api.view import View
+from neardup.workers.flag import FlagWorker
+from neardup.workers.log import Tail
+from neardup.workers.topics import topic_names
+from tests.integration.stream import SPACE, a_match_worker, a_state_in, append, make_topics
+from tests.pipeline.match.build import D, a_state, picture
+from tests.workers.api.build import StubUploads, an_image
+
+pytestmark = pytest.mark.integration
+
+
+@contextmanager
+def stepping(worker: Any) -> Iterator[None]:
+    """Step a worker in a thread."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            worker.step()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        worker.close()
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextmanager
+def an_api_worker(settings: Settings, folder: Path) -> Iterator[httpx2.Client]:
+    """Run one API worker with its server, and return a client that has an admin's token."""
+    names = topic_names(settings.topic_prefix, SPACE)
+    store = RedisStore(settings.redis.get_secret_value(), SPACE)
+    networks = Networks(Network("default", SPACE, StubUploads(), lambda: a_state(stars=False)), {}, _none)
+    tokens = Tokens(line_of("eve", "admin", "nd_eve"))
+    context = Context(settings, SPACE, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
+    view = context.view = View(a_state_in(folder), -1)
+    follower = Follower(Tail(settings, names.log), Tail(settings, names.verdicts), view, D, context.told)
+    server = Server(make_app(context), "127.0.0.1", 0)
+    client = httpx2.Client(
+        base_url=f"http://127.0.0.1:{server.port}", headers={"Authorization": "Bearer nd_eve"}, timeout=30
+    )
+    with client, stepping(ApiWorker(context, view, None, follower)):
+        yield client
+        server.close()
+    view.close()
+
+
+def _none(name: str, place: str) -> Network:
+    raise AssertionError((name, place))
+
+
+def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Settings, tmp_path: Path) -> None:
+    settings = settings.model_copy(update={"blobs": str(tmp_path / "blobs")})
+    make_topics(settings)
+    append(settings, [picture("a", 0), picture("b", 60)])
+    with ExitStack() as stack:
+        stack.enter_context(stepping(a_match_worker(settings, tmp_path / "match")))
+        verdicts = Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)
+        flag = FlagWorker(verdicts, RedisStore(settings.redis.get_secret_value(), SPACE))
+        stack.enter_context(stepping(flag))
+        one, other = (stack.enter_context(an_api_worker(settings, tmp_path / f"api-{n}")) for n in range(2))
+        for client in (one, other):
+            until(lambda c=client: c.get("/readyz").json()["offset"] == 1, "the view catches up")  # type: ignore[misc]
+
+        told: Future[str] = Future()
+
+        def watch() -> None:
+            with one.stream("GET", "/v1/feed?limit=1") as answer:
+                told.set_result(answer.read().decode())
+
+        threading.Thread(target=watch, daemon=True).start()
+        time.sleep(0.5)
+        append(settings, [picture("copy", 3)])
+        event = told.result(30)
+        assert "event: duplicate" in event
+        assert json.loads(event.split("data: ")[1].split("\n")[0])["matches"][0]["reference"] == "a"
+
+        for client in (one, other):
+            until(lambda c=client: c.get("/v1/items/copy").status_code == 200, "the item is found")  # type: ignore[misc]
+            match = client.post("/v1/match", content=an_image(1), headers={"Content-Type": "image/png"}).json()
+            assert match["original"] == "a"
+        gone = one.delete("/v1/items/a").json()
+        assert (gone["gone"], gone["was_held"]) == (True, True)
+        assert gone["seconds"] < 2.0
+        until(lambda: other.get("/v1/items/a").status_code == 404, "gone elsewhere too", 2.0)
+        assert one.get("/v1/items/copy").json()["is_original"] is True
