@@ -56,6 +56,15 @@ class Blobs:
             self._write(place, lambda target: self._files.put_file(str(file), target))
         return f"{self.url}/{place}"
 
+    def original(self, id: str, sha256: bytes) -> str | None:
+        """Return the URI of what `put` stored, None if there is nothing.
+
+        Raises:
+            DependencyError: it could not be looked for.
+        """
+        place = _place(MEDIA, id, sha256.hex()[:_DIGITS])
+        return f"{self.url}/{place}" if self._exists(place) else None
+
     def put_thumbnail(self, id: str, jpeg: bytes, version: str) -> str:
         """Store a thumbnail of an item and return its place, below the store's URL.
 

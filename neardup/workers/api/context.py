@@ -13,12 +13,13 @@ from fastapi import Depends, Request
 from neardup.pipeline.errors import Backpressure
 from neardup.pipeline.match.state import State
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.messages import Described, Envelope, Record
+from neardup.pipeline.messages import Described, Envelope, Record, RemovedEvent
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.workers.api.auth import Tokens
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks
+from neardup.workers.api.originals import Originals
 from neardup.workers.api.problems import Problem
 from neardup.workers.api.view import Answer, View
 from neardup.workers.api.waiting import Waiting
@@ -46,6 +47,7 @@ class Context:
 
     Attributes:
         view: None until it has been loaded. behind: records that it lacks; None while that is not known.
+        originals: what makes pictures of them; None where only thumbnails are shown.
         space: of the model; unready: why the worker cannot answer yet, "" if it can.
     """
 
@@ -61,6 +63,7 @@ class Context:
     behind: Callable[[], int | None] = lambda: None
     unready: str = "starting"
     comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMPARISONS))
+    originals: Originals | None = None
     _blobs: Blobs | None = None
 
     @property
@@ -98,6 +101,11 @@ class Context:
     def told(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of what the view has applied; called by its thread."""
         self.waiting.told(envelopes)
+        if self.originals is not None:
+            for envelope in envelopes:
+                for event in envelope.events:
+                    if isinstance(event, RemovedEvent):
+                        self.originals.forget(event.id)
 
     def _view(self) -> View:
         if self.view is None:

@@ -36,6 +36,7 @@ from neardup.workers.api.feed import Hub
 from neardup.workers.api.follow import Follower, newest_folder
 from neardup.workers.api.gate import LOOPBACK
 from neardup.workers.api.networks import Networks, embedder_of, load_network, own_network, read_places
+from neardup.workers.api.originals import Originals
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
 from neardup.workers.disk import watch_disk
@@ -185,6 +186,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
+    context.originals = Originals(settings, names.media)
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from neardup.pipeline import telemetry
-from neardup.pipeline.errors import Backpressure, DependencyError, PipelineError
+from neardup.pipeline.errors import Backpressure, DependencyError
 from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Envelope
 
@@ -132,6 +132,6 @@ def _each(state: State, reads: Sequence[Callable[[State], Any]]) -> list[Any]:
     for read in reads:
         try:
             results.append(read(state))
-        except PipelineError as error:
+        except Exception as error:  # raised where it was asked, and nowhere else
             results.append(error)
     return results

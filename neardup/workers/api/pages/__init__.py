@@ -3,13 +3,13 @@
 A page is a module here with a `router` of its own, listed in ROUTERS, and a template that extends `base.html`. The
 content security policy allows no inline script or style: put them into files below `static/`. `render.render`
 gives a template `caller` (name and role, None before somebody logs in); a page that needs a role calls
-`render.needs_login` first.
+`render.needs_login` first, and is listed with it in `render.NAV`.
 """
 
 from __future__ import annotations
 
-from neardup.workers.api.pages import docs, login
+from neardup.workers.api.pages import docs, login, search
 from neardup.workers.api.pages.render import STATIC as STATIC
 
-ROUTERS = [login.router, docs.router]
+ROUTERS = [login.router, docs.router, search.router]
 """What `app` includes; a page adds its own."""

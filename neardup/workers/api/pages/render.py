@@ -13,12 +13,16 @@ from fastapi.templating import Jinja2Templates
 from neardup.workers.api.auth import Role, who
 
 STATIC = Path(__file__).with_name("static")
+NAV = (("/search", "Search", Role.READ), ("/review", "Review", Role.REVIEW), ("/docs", "API", None))
+"""Pages in the head of every page, and the role that each needs."""
 templates = Jinja2Templates(Path(__file__).with_name("templates"))
 
 
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:
-    """Return a page; the template also gets `caller`, None before somebody logs in."""
-    answer = templates.TemplateResponse(request, template, {"caller": who(request), **values})
+    """Return a page; the template also gets `caller`, None before somebody logs in, and `nav`, pages they may see."""
+    caller = who(request)
+    nav = [(path, name) for path, name, role in NAV if role is None or (caller is not None and caller.role >= role)]
+    answer = templates.TemplateResponse(request, template, {"caller": caller, "nav": nav, **values})
     assert isinstance(answer, HTMLResponse)
     return answer
 
@@ -28,4 +32,5 @@ def needs_login(request: Request, role: Role) -> Response | None:
     caller = who(request)
     if caller is not None and caller.role >= role:
         return None
-    return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(path)}", 303)

@@ -1,0 +1,182 @@
+"""Pictures of held items for people: of any size, and of any moment of a video, made from the original.
+
+The original of an item is in the blob store, or in its record of `media` for as long as that is kept, or behind the
+URI that the record holds. What was read is kept in memory for a while, for a reviewer looks at one item many times.
+Only bytes with the hash that the item has are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import simplejpeg
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.fetch import fetch
+from neardup.pipeline.media.reader import frame_at
+from neardup.pipeline.settings import Settings
+from neardup.workers.api.uploads import fetch_rules
+from neardup.workers.source import read_item
+
+logger = logging.getLogger(__name__)
+QUALITY = 85
+_THREADS = 2
+_KEPT_BYTES = 64 * 2**20
+_POLL_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which content is wanted. `sources`: partitions and offsets of `media` where it may be."""
+
+    id: str
+    sha256: bytes
+    sources: tuple[tuple[int, int], ...] = ()
+
+
+class Originals:
+    """Makes pictures of originals, in threads of its own; may be used by any thread.
+
+    Args:
+        topic: `media`.
+    """
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._blobs = Blobs(settings.blobs_url)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
+        self._consumer: KafkaConsumer | None = None
+        self._reading = threading.Lock()
+        self._keeping = threading.Lock()
+        self._kept: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+
+    def picture(self, place: Place, seconds: float, side: int) -> Future[bytes | None]:
+        """Return a JPEG of an item at a time, its longer side at most `side`; None if the original is not held."""
+        return self._pool.submit(self._make, place, seconds, side)
+
+    def forget(self, id: str) -> None:
+        """Keep nothing of an item any more."""
+        with self._keeping:
+            for key in [key for key in self._kept if key[0] == id]:
+                del self._kept[key]
+
+    def close(self) -> None:
+        """Make no more, and disconnect."""
+        self._pool.shutdown(cancel_futures=True)
+        self._disconnect()
+
+    def _make(self, place: Place, seconds: float, side: int) -> bytes | None:
+        with self._content(place) as content:
+            if content is None:
+                return None
+            try:
+                pixels = frame_at(content, seconds, side, self._settings.limits)
+            except InvalidFrame:  # it was readable once: the file goes away under us
+                return None
+        jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420")
+        return jpeg
+
+    @contextmanager
+    def _content(self, place: Place) -> Iterator[bytes | Path | None]:
+        with self._keeping:
+            kept = self._kept.get((place.id, place.sha256))
+        if kept is not None:
+            yield kept
+            return
+        uri = self._blobs.original(place.id, place.sha256)
+        if uri is not None and self._blobs.local:
+            yield Path(unquote(urlsplit(uri).path))
+            return
+        content = uri or self._of_media(place)
+        if isinstance(content, str):
+            with self._fetched(content, place) as fetched:
+                yield fetched
+            return
+        yield content
+
+    @contextmanager
+    def _fetched(self, uri: str, place: Place) -> Iterator[bytes | Path | None]:
+        try:
+            opened = fetch(uri, place.sha256, fetch_rules(self._settings))
+            fetched = opened.__enter__()
+        except InvalidFrame as error:
+            logger.info("original not fetched item=%s error=%s", place.id, error)
+            yield None
+            return
+        try:
+            if isinstance(fetched.source, bytes):
+                self._keep(place, fetched.source)
+            yield fetched.source
+        finally:
+            opened.__exit__(None, None, None)
+
+    def _of_media(self, place: Place) -> bytes | str | None:
+        """Return what the item's record holds."""
+        for partition, offset in place.sources:
+            if partition < 0 or offset < 0:
+                continue
+            record = self._record(partition, offset)
+            if record is None or record.key != place.id.encode():
+                continue
+            try:
+                content = read_item(record.key, record.value or b"", record.headers).content
+            except InvalidFrame:
+                continue
+            if isinstance(content, str):
+                return content
+            if hashlib.sha256(content).digest() == place.sha256:
+                self._keep(place, content)
+                return content
+        return None
+
+    def _record(self, partition: int, offset: int) -> Any:
+        with self._reading:
+            try:
+                return self._poll(TopicPartition(self._topic, partition), offset)
+            except KafkaError as error:
+                logger.info("original not read partition=%d offset=%d error=%s", partition, offset, error)
+                self._disconnect()
+                return None
+
+    def _poll(self, partition: TopicPartition, offset: int) -> Any:
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=self._settings.kafka.split(","),
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                max_partition_fetch_bytes=1,  # the batch that has it, and none after it
+                metrics_enabled=False,
+            )
+        self._consumer.assign([partition])
+        self._consumer.seek(partition, offset)
+        found = self._consumer.poll(timeout_ms=_POLL_MS, max_records=1)
+        self._consumer.assign([])
+        records = found.get(partition, ())
+        return records[0] if records and records[0].offset == offset else None
+
+    def _keep(self, place: Place, content: bytes) -> None:
+        with self._keeping:
+            self._kept[place.id, place.sha256] = content
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_BYTES:
+                self._kept.popitem(last=False)
+
+    def _disconnect(self) -> None:
+        if self._consumer is not None:
+            with suppress(Exception):
+                self._consumer.close(timeout_ms=1000)
+            self._consumer = None

@@ -1,0 +1,89 @@
+// What all pages share: elements, calls of the API, and words for numbers.
+
+export const byId = (id) => document.getElementById(id);
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// A problem that the API told, in its own words.
+export class Problem extends Error {
+  constructor(status, body) {
+    super([body.detail || body.title || `status ${status}`, body.remedy].filter(Boolean).join(". "));
+    this.status = status;
+  }
+}
+
+export async function call(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "The API worker does not answer", remedy: "Check that it runs, and try again." });
+  }
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  const body = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(answer.status, body || {});
+  return body;
+}
+
+export const send = (path, body, options = {}) =>
+  call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
+
+// An id may hold slashes, which stay.
+export const itemPath = (id, rest = "") => `/v1/items/${id.split("/").map(encodeURIComponent).join("/")}${rest}`;
+export const searchHref = (id) => `/search?${new URLSearchParams({ item: id })}`;
+export const clusterHref = (id) => `/clusters?${new URLSearchParams({ item: id })}`;
+export const pictureSrc = (id, { bank, at, side } = {}) =>
+  `/v1/pictures?${new URLSearchParams({ id, ...(bank && bank !== "seen" ? { bank } : {}), ...(at === undefined ? {} : { at: at.toFixed(2) }), ...(side ? { side } : {}) })}`;
+
+export const plural = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+export const percent = (share) => (share >= 0.9995 ? "99.9+ %" : share < 0.0005 ? "under 0.1 %" : `${(100 * share).toFixed(1)} %`);
+
+export function clock(seconds, exact = false) {
+  const tenths = Math.round(seconds * 10);
+  const whole = exact ? Math.floor(tenths / 10) : Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const rest = exact && tenths % 10 ? `.${tenths % 10}` : "";
+  return `${h ? `${h}:${String(m).padStart(2, "0")}` : m}:${String(s).padStart(2, "0")}${rest}`;
+}
+
+const EXACT = { bytes: "identical file", pixels: "identical picture" };
+export const isExact = (match) => match.exact in EXACT;
+export const badge = (match) =>
+  el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.decision);
+export const bankBadge = (bank) => (bank === "seen" ? null : el("span", { class: "badge bank" }, `bank ${bank}`));
+export const distance = (value) =>
+  el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${value.toFixed(3)}`);
+
+// A picture of an item; where there is none, that is said.
+export function picture(tag, src, alt, attributes = {}, ...extra) {
+  const image = el("img", { src, alt, decoding: "async" });
+  const box = el(tag, { ...attributes, class: "picture" }, image, ...extra);
+  image.addEventListener("error", () => {
+    box.classList.add("none");
+    image.replaceWith(el("span", {}, el("span", { class: "hidden" }, `${alt}: `), "no picture"));
+  });
+  return box;
+}
+export const film = (item) => (item.kind === "video" ? el("span", { class: "film" }, item.seconds ? `▶ ${clock(item.seconds)}` : "▶") : null);
+
+// Keys typed into a field, or with Ctrl, Alt or Meta, are not ours.
+export function isTyping(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
+  return Boolean(event.target.closest?.("input:not([type=range], [type=radio], [type=checkbox]), textarea, select, [contenteditable]"));
+}

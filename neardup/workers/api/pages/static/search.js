@@ -1,0 +1,183 @@
+// The search page: an upload or an item, what it copies, and a grid of what is most like it.
+
+import { badge, bankBadge, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref } from "/static/lib.js";
+
+const PAGE = 24;
+const MOST = 240;
+const state = { next: null, asking: null, shown: 0, upload: null };
+
+// --- Asking
+async function ask(show) {
+  state.asking?.abort();
+  const asking = (state.asking = new AbortController());
+  byId("problem").replaceChildren();
+  byId("status").textContent = "Searching …";
+  byId("found").classList.add("busy");
+  byId("asked").classList.add("busy");
+  try {
+    await show({ signal: asking.signal });
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    tell(error);
+  } finally {
+    if (state.asking === asking) for (const id of ["found", "asked"]) byId(id).classList.remove("busy");
+  }
+}
+
+function tell(error) {
+  byId("status").textContent = "";
+  for (const id of ["found", "asked"]) byId(id).hidden = true;
+  byId("problem").replaceChildren(el("p", { class: "notice alert" }, error.message));
+}
+
+const wanted = () => new URLSearchParams({ k: MOST, page: PAGE, grouped: byId("grouped").checked });
+
+function searchItem(id) {
+  state.upload = null;
+  byId("item").value = id;
+  return ask(async (options) => {
+    const [item, similar] = await Promise.all([call(itemPath(id), options), call(itemPath(id, `/similar?${wanted()}`), options)]);
+    const matches = item.verdict ? item.verdict.matches.filter((match) => match.decision !== "distinct") : [];
+    showAsked(picture("div", pictureSrc(id), `The item ${id}`, {}, film(item)), id, factsOf(item), matches, item);
+    showFirst(similar);
+  });
+}
+
+function searchUpload(file) {
+  state.upload = file;
+  byId("item").value = "";
+  return ask(async (options) => {
+    const how = { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" }, ...options };
+    const [match, similar] = await Promise.all([call("/v1/match", how), call(`/v1/search?${wanted()}`, how)]);
+    const { media } = match;
+    const what = media.kind === "video" ? `video, ${clock(media.seconds)}, ${plural(media.frames, "frame", "frames")} looked at` : "image";
+    showAsked(preview(file, media), file.name || "Pasted picture", `${media.width} × ${media.height}, ${what}; it was not taken in`, match.matches, null);
+    showFirst(similar);
+  });
+}
+
+function preview(file, media) {
+  const src = media.kind === "image" ? URL.createObjectURL(file) : "";
+  const box = picture("div", src, "What you asked for", {}, film(media));
+  box.querySelector("img")?.addEventListener("load", () => URL.revokeObjectURL(src));
+  return box;
+}
+
+function factsOf(item) {
+  const what = item.kind === "video" ? `video, ${clock(item.seconds)}` : "image";
+  const copies = item.members - 1;
+  const cluster = item.is_original ? (copies ? `the original of ${plural(copies, "copy", "copies")}` : "no copies") : `a copy of ${item.original}`;
+  return `${what}, ${cluster}`;
+}
+
+// --- What was asked for
+function showAsked(shown, name, facts, matches, item) {
+  const copies = matches.length
+    ? el("ul", { class: "copies", "aria-label": "What it copies" }, ...matches.map(copyRow))
+    : el("p", {}, item && !item.verdict ? "What was said of it is not kept." : "It copies nothing that is held.");
+  const links = item ? el("p", { class: "row" }, el("a", { class: "button small", href: clusterHref(item.id) }, `Cluster (${item.members})`)) : null;
+  byId("asked").replaceChildren(shown, el("div", {}, el("h2", {}, name), el("p", { class: "facts" }, facts), copies, links));
+  byId("asked").hidden = false;
+}
+
+function copyRow(match) {
+  const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, match.reference) : match.reference;
+  const where = match.spans.length ? el("span", { class: "distance" }, plural(match.spans.length, "stretch", "stretches")) : match.whole ? null : el("span", { class: "distance" }, "in part");
+  return el("li", {},
+    picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
+    el("div", {}, el("p", { class: "name" }, name),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), where)));
+}
+
+// --- Results
+function showFirst(answer) {
+  state.shown = 0;
+  byId("grid").replaceChildren();
+  byId("nothing").hidden = answer.results.length > 0;
+  byId("found").hidden = false;
+  showPage(answer);
+}
+
+function showPage(answer) {
+  state.next = answer.next;
+  state.shown += answer.results.length;
+  const cards = answer.results.map(card);
+  byId("grid").append(...cards);
+  byId("more").hidden = !answer.next;
+  byId("status").textContent = answer.results.length ? `${plural(state.shown, "result", "results")}, nearest first${answer.next ? "; there are more" : ""}` : "";
+  return cards;
+}
+
+function card(result) {
+  const copies = byId("grouped").checked ? result.members - 1 : 0;
+  const open = picture("a", pictureSrc(result.id), `Search from ${result.id}`, { href: searchHref(result.id), "data-item": result.id, title: "Search from this" }, film(result));
+  const cluster = result.members > 1 ? el("a", { href: clusterHref(result.id) }, copies ? `+${plural(copies, "copy", "copies")}` : `cluster of ${result.members}`) : null;
+  return el("li", {}, open,
+    el("p", { class: "verdict" }, distance(result.distance), cluster),
+    el("p", { class: "name" }, result.id),
+    result.original === result.id ? null : el("p", { class: "facts" }, `copy of ${result.original}`));
+}
+
+async function more() {
+  const button = byId("more");
+  button.disabled = true;
+  try {
+    const [first] = showPage(await call(`/v1/search?${new URLSearchParams({ cursor: state.next })}`));
+    first?.querySelector("a").focus();
+  } catch (error) {
+    byId("problem").replaceChildren(el("p", { class: "notice alert" }, error.message));
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// --- Where requests come from
+function fromAddress() {
+  const item = new URLSearchParams(location.search).get("item");
+  if (item) searchItem(item);
+  else for (const id of ["found", "asked"]) byId(id).hidden = true;
+}
+
+function goTo(id) {
+  history.pushState(null, "", searchHref(id));
+  scrollTo({ top: 0 });
+  searchItem(id);
+}
+
+function take(file) {
+  if (!file) return;
+  if (location.search) history.pushState(null, "", "/search");
+  searchUpload(file);
+}
+
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const id = byId("item").value.trim();
+  if (id) goTo(id);
+  else byId("item").focus();
+});
+byId("file").addEventListener("change", (event) => { take(event.target.files[0]); event.target.value = ""; });
+byId("grouped").addEventListener("change", () => (state.upload ? searchUpload(state.upload) : fromAddress()));
+byId("more").addEventListener("click", more);
+addEventListener("popstate", fromAddress);
+addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href^='/search?item=']");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  goTo(new URL(link.href).searchParams.get("item"));
+});
+addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((one) => /^(image|video)\//.test(one.type));
+  if (file) { event.preventDefault(); take(file); }
+});
+addEventListener("dragover", (event) => { event.preventDefault(); byId("drop").classList.add("over"); });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").classList.remove("over"); });
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  byId("drop").classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !isTyping(event)) { event.preventDefault(); byId("item").focus(); }
+});
+fromAddress();

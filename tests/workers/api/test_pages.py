@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from neardup.workers.api import pages
+from neardup.workers.api.auth import COOKIE
+from tests.workers.api.build import Api
+
+PAGES = ["/search"]
+SHELLS = ["/", "/docs", "/login", *PAGES]
+
+
+def anyone(api: Api, path: str, token: str = "") -> tuple[int, str]:
+    """Return status and location of a page as a browser with this token gets it."""
+    headers = {"Cookie": f"{COOKIE}={token}"} if token else {}
+    answer = api.client.get(path, headers={"Authorization": "", **headers}, follow_redirects=False)
+    return answer.status_code, answer.headers.get("location", "")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_leads_to_the_login_and_back(api: Api, path: str) -> None:
+    assert anyone(api, f"{path}?item=a%20b") == (303, f"/login?next={path}%3Fitem%3Da%2520b")
+    assert anyone(api, path, "nd_eve") == (200, "")
+
+
+@pytest.mark.parametrize("path", SHELLS)
+def test_a_page_has_no_inline_script_or_style_and_takes_nothing_from_elsewhere(api: Api, path: str) -> None:
+    html = api.client.get(path).text
+    assert "<style" not in html
+    assert not re.search(r"\s(style|on\w+)=", html)
+    for attributes, content in re.findall(r"<script([^>]*)>([^<]*)</script>", html):
+        assert "src=" in attributes or 'type="application/json"' in attributes
+        assert "src=" not in attributes or not content.strip()
+    for source in re.findall(r'(?:src|href|action)="([^"#]+)"', html):
+        assert source.startswith("/"), source
+        if source.startswith("/static/"):
+            assert api.client.get(source).status_code == 200
+
+
+def test_assets_name_nothing_from_elsewhere() -> None:
+    for path in Path(pages.STATIC).iterdir():
+        for found in re.findall(r"https?://[^\s\"'`)]+", path.read_text()):
+            assert found == "http://www.w3.org/2000/svg", f"{path.name}: {found}"
+
+
+def test_a_page_names_only_the_pages_that_its_reader_may_see(api: Api) -> None:
+    assert "/review" not in api.client.get("/search", headers=api.as_("ann")).text
+    assert "/review" in api.client.get("/search", headers=api.as_("bob")).text
+
+
+def test_who_may_not_see_a_page_is_told_so_where_they_log_in(api: Api) -> None:
+    told = api.client.get("/login?next=/review", headers=api.as_("ann")).text
+    assert "You are ann, who may read" in told
