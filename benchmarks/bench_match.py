@@ -338,7 +338,7 @@ def open_state(checkpoint: Checkpoint, rows: int, folder: Path) -> State:
     return State(
         ScannIndex(dimension, checkpoint.space, folder, "auto", Policy(min_rows=rows)),
         VectorFile(folder / VECTORS, dimension, checkpoint.space),
-        Evidence(checkpoint.background, calibration.hash_weight),
+        Evidence(checkpoint.background, *calibration.weights),
         calibration,
     )
 

@@ -147,12 +147,12 @@ def write_false(
     name: str,
     material: Material,
     background: Descriptors,
-    weight: float,
+    weights: tuple[float, float],
     floor: float,
     sha1: tuple[str, ...],
 ) -> None:
     """Append the pairs of whole pictures that would be false matches from this evidence up."""
-    rule = Evidence(background, weight)
+    rule = Evidence(background, *weights)
     query, reference, strength = measured_pairs(rule, material.queries.embedded, material.pictures.embedded, floor)
     apart = material.queries.group[query] != material.pictures.group[reference]
     apart &= (material.queries.source[query] == material.pictures.source[reference]) & (material.own[query] >= 0)
@@ -225,7 +225,7 @@ def main() -> None:
                lambda grid, mine=mine, weight=weight: measure(mine, background, weight, grid), options.precision)  # type: ignore[misc]  # fmt: skip
         if options.false:
             floor = calibration.min_evidence(options.precision, SIZES[0])
-            write_false(options.false, name, mine, background, weight, floor, pictures.sha1)
+            write_false(options.false, name, mine, background, calibration.weights, floor, pictures.sha1)
 
 
 if __name__ == "__main__":

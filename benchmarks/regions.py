@@ -21,7 +21,7 @@ from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.evaluate.parts import best_evidence, describe_parts
 from neardup.pipeline.evaluate.ranking import micro_average_precision, recall_at_precision
-from neardup.pipeline.match.evidence import Evidence
+from neardup.pipeline.evaluate.systems import part_cost, rule_of
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.train.edits import EDITS, Draw
 from neardup.pipeline.train.pictures import load_pictures, split_held_out
@@ -56,7 +56,7 @@ def main() -> None:
     correct = np.array(made_of)[:, None] == np.arange(len(shown))
     counted = correct | (group[made_of][:, None] != group)
     checkpoint = load_checkpoint(options.model)
-    rule = Evidence(checkpoint.background, float(checkpoint.calibration.get("hash_weight", 0.0)))
+    rule = rule_of(checkpoint)
     embedder = make_embedder(checkpoint, "cpu", threads=1)
     describe_parts(queries[:64], embedder, "none")  # what is done once
     print(f"{len(queries)} queries, {len(shown)} references\n")
@@ -67,7 +67,7 @@ def main() -> None:
         started = time.process_time()
         r = describe_parts([pictures.pixels[i] for i in shown], embedder, mode)
         seconds = time.process_time() - started
-        evidence = best_evidence(rule, q, r)
+        evidence = best_evidence(rule, q, r, part_cost(checkpoint, len(r.owner)))
         recall, threshold = recall_at_precision(evidence[counted], correct[counted])
         found: dict[str, list[bool]] = defaultdict(list)
         for name, own in zip(edits, evidence[correct], strict=True):

@@ -279,7 +279,7 @@ def snapshot_stands_for_the_log(observed: Observed, mode: Mode) -> Iterator[str]
             State(
                 ExactIndex(D, SPACE, device="cpu"),
                 VectorFile(folder / VECTORS, D, SPACE),
-                Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight),
+                Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
                 calibration,
             )
         ) as state:

@@ -67,7 +67,7 @@ def a_state_in(folder: Path) -> State:
     calibration = a_calibration()
     folder.mkdir(parents=True, exist_ok=True)
     vectors = VectorFile(folder / VECTORS, D, SPACE)
-    evidence = Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight)
+    evidence = Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights)
     return State(ExactIndex(D, SPACE, device="cpu"), vectors, evidence, calibration)
 
 

@@ -60,7 +60,7 @@ def a_worker(broker: Broker, folder: Path) -> MatchWorker:
     state = State(
         make_index(D, SPACE, "auto", folder, "cpu", scann_from=400),
         VectorFile(folder / VECTORS, D, SPACE),
-        Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight),
+        Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
         calibration,
     )
     return MatchWorker(

@@ -5,7 +5,7 @@ Of two parts one must show nearly all of its picture, and both must show somethi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +72,26 @@ def describe_parts(pictures: Sequence[Pixels], embedder: Embedder, mode: Mode) -
     return Parts(embedded, np.array(owner), np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
 
 
-def best_evidence(rule: Evidence, queries: Parts, references: Parts) -> Floats:
-    """Return the evidence of the best allowed pair of parts of each query and reference, float32 (q, r)."""
-    rows = [
-        _best_of_references(rule, queries.take(slice(start, start + BLOCK)), references)
-        for start in range(0, len(queries.owner), BLOCK)
-    ]
-    return np.asarray(np.maximum.reduceat(np.concatenate(rows), queries.first, axis=0))
+def best_evidence(
+    rule: Evidence, queries: Parts, references: Parts, cost: Callable[[int], float] | None = None
+) -> Floats:
+    """Return the evidence of the best allowed pair of parts of each query and reference, float32 (q, r).
+
+    Args:
+        cost: what a part of a query that has n counts less than the whole: n chances, as decisions count them.
+    """
+    rows = np.concatenate(
+        [
+            _best_of_references(rule, queries.take(slice(start, start + BLOCK)), references)
+            for start in range(0, len(queries.owner), BLOCK)
+        ]
+    )
+    if cost is not None:
+        first, count = queries.first, np.bincount(queries.owner)[queries.owner]
+        costs = np.array([cost(n) for n in range(count.max() + 1)], dtype=np.float32)[count]
+        costs[first] = 0.0
+        rows -= costs[:, None]
+    return np.asarray(np.maximum.reduceat(rows, queries.first, axis=0))
 
 
 def _best_of_references(rule: Evidence, queries: Parts, references: Parts) -> Floats:

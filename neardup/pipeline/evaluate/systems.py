@@ -18,6 +18,7 @@ from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.evaluate.parts import best_evidence, describe_parts, differing
 from neardup.pipeline.evaluate.queries import EvaluationSet
+from neardup.pipeline.match.calibration import parse_calibration
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.media.tile import squeeze
@@ -32,23 +33,41 @@ Bits = npt.NDArray[np.uint8]
 def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = None, regions: Mode = "boxes") -> System:
     """Return a checkpoint of ours as it is used, evidence of the best parts, and what that is made of."""
     embedder = engines.make_embedder(checkpoint, device, threads=threads)
-    weight = float(checkpoint.calibration.get("hash_weight", 0.0))
-    rule = Evidence(checkpoint.background, weight)
+    rule = rule_of(checkpoint)
 
     def scores(given: EvaluationSet) -> dict[str, Matrix]:
         queries = describe_parts([query.pixels for query in given.queries], embedder, regions)
         references = describe_parts(given.references, embedder, regions)
         name = checkpoint.name
-        found = {f"{name}, evidence": best_evidence(rule, queries, references)}
+        cost = part_cost(checkpoint, len(references.owner))
+        found = {f"{name}, evidence": best_evidence(rule, queries, references, cost)}
         queries, references = queries.take(queries.first), references.take(references.first)
         if regions != "none":
             found[f"{name}, evidence without regions"] = best_evidence(rule, queries, references)
         vectors = queries.embedded.vectors
         similarity = (vectors @ references.embedded.vectors.T).astype(np.float32)
-        background = rule.background(vectors)[:, None]
-        return {**found, f"{name}, normalised": similarity - background, f"{name}, raw": similarity}
+        shift = rule.background_weight * rule.background(vectors)[:, None]
+        return {**found, f"{name}, normalised": similarity - shift, f"{name}, raw": similarity}
 
     return scores
+
+
+def part_cost(checkpoint: Checkpoint, references: int) -> Callable[[int], float] | None:
+    """Return the evidence that n chances to match cost among m references, by the checkpoint's calibration."""
+    if not checkpoint.calibration:
+        return None
+    calibration = parse_calibration(checkpoint.calibration)
+    return lambda n: (calibration.shift(n * references) - calibration.shift(references)) / calibration.slope
+
+
+def rule_of(checkpoint: Checkpoint) -> Evidence:
+    """Return what makes evidence of a checkpoint's descriptors, with its own weights; without, of similarity alone."""
+    weights = checkpoint.calibration
+    return Evidence(
+        checkpoint.background,
+        float(weights.get("hash_weight", 0.0)),
+        float(weights.get("background_weight", 1.0)),
+    )
 
 
 def untrained(weights: Path) -> System:

@@ -44,7 +44,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         source: what it was measured on, for a person.
         space: of the vectors that it was measured on; "" if that was not written down.
         prior: share of queries that copy something, 0 to 1.
-        hash_weight: evidence = similarity − background + hash_weight · hash agreement; see `evidence.Evidence`.
+        hash_weight, background_weight: evidence = similarity − background_weight · background + hash_weight · agreement
+            of hashes; see `evidence.Evidence`.
         evidence: k knots of the curves, rising.
         levels: numbers of references m that G was measured at; the first is 1.
         log_false_matches: natural log of G at the levels and knots, falling along the knots.
@@ -60,6 +61,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     space: str = ""
     prior: float
     hash_weight: float
+    background_weight: float = 1.0
     evidence: tuple[float, ...]
     levels: tuple[int, ...] = (1,)
     log_false_matches: tuple[tuple[float, ...], ...]
@@ -70,6 +72,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     shifts: tuple[float, ...] = (0.0,)
     queries: int
     references: int
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of hash and background: what evidence is made with, and so the same for all calibrations of a state."""
+        return self.hash_weight, self.background_weight
 
     def __post_init__(self) -> None:
         fault = _fault(self)
@@ -178,7 +185,7 @@ def _fault(one: Calibration) -> str:
     if counts != {len(one.levels)} or one.levels[:1] != (1,):
         return f"levels {one.levels} do not begin with 1, or curves are given for other levels"
     numbers = (*one.evidence, *one.recall, *one.shifts, *(n for curve in tables for n in curve))
-    if not all(map(math.isfinite, (*numbers, one.intercept, one.hash_weight))):
+    if not all(map(math.isfinite, (*numbers, one.intercept, one.hash_weight, one.background_weight))):
         return "a number is not finite"
     if not (np.all(np.diff(one.evidence) > 0) and np.all(np.diff(one.levels) > 0)):
         return "the evidence knots or the levels do not rise"

@@ -41,10 +41,10 @@ class Calibrations(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, bank in self.banks.items():
             own = bank.calibration
-            if own is not None and own.hash_weight != self.calibration.hash_weight:
+            if own is not None and own.weights != self.calibration.weights:
                 raise ConfigError(
-                    f"calibration {own.version} of bank {name!r} has hash weight {own.hash_weight}, that of all has "
-                    f"{self.calibration.hash_weight}; measure it with `neardup calibrate --hash-weight`"
+                    f"calibration {own.version} of bank {name!r} weighs hash and background by {own.weights}, that of "
+                    f"all by {self.calibration.weights}; measure it again with the same checkpoint"
                 )
             if bank.precision is not None and not 0.0 < bank.precision < 1.0:
                 raise ConfigError(f"precision of bank {name!r} is {bank.precision}; it must lie between 0 and 1")

@@ -120,7 +120,6 @@ class Judge:
         Raises:
             ConfigError: an unusable precision.
         """
-        self.hash_weight = calibration.hash_weight
         self.calibration = calibration
         self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))

@@ -148,10 +148,10 @@ class Editor:
             calibration = decode_calibration(change.calibration)
         except (msgspec.MsgspecError, ConfigError) as error:
             raise RefusedError(f"no calibration: {error}") from None
-        weight = self._seen.judge.hash_weight
-        if calibration.hash_weight != weight:
+        weights = self._seen.judge.calibration.weights
+        if calibration.weights != weights:
             raise RefusedError(
-                f"the calibration weighs the hash by {calibration.hash_weight:g}, evidence is computed with {weight:g}"
+                f"the calibration weighs hash and background by {calibration.weights}, evidence is made with {weights}"
             )
         (bank.settings if bank else self._banks.settings).calibration = change.calibration
         self._banks.take_hold()

@@ -1,11 +1,12 @@
 """Evidence: the one number that decisions are taken on.
 
-    evidence = similarity − background + hash_weight · agreement
+    evidence = similarity − background_weight · background + hash_weight · agreement
 
 *Similarity* is the inner product of unit vectors. *Background* is the query's mean similarity to its three nearest
 pictures of a fixed background set: a picture that resembles everything (a white page, a logo) needs more to be a copy.
 It shifts each query as a whole, so the search under the plain distance stays right.
-Source: Pizzi et al. 2022, arXiv:2202.10261, section 4 (score normalisation), with β = 1 and neighbours 1 to 3.
+Source: Pizzi et al. 2022, arXiv:2202.10261, section 4 (score normalisation), with neighbours 1 to 3. Their β is 1; less
+of it bears that the background shows other kinds of pictures than are searched (`benchmarks/background.py`).
 *Agreement* comes from the DCT hash of the same pixels: 1 for equal hashes, 0 from `UNRELATED_BITS` differing bits on,
 which is what pictures that have nothing to do with each other show.
 """
@@ -37,10 +38,11 @@ Floats = npt.NDArray[np.float32]
 class Evidence:
     """Computes evidence for pairs of descriptors."""
 
-    def __init__(self, background: Descriptors, hash_weight: float) -> None:
-        """Take the background set, float32 (b, d) with unit rows, and the weight of the hash."""
+    def __init__(self, background: Descriptors, hash_weight: float, background_weight: float = 1.0) -> None:
+        """Take the background set, float32 (b, d) with unit rows, and both weights, see `calibration.Calibration`."""
         self._background = np.ascontiguousarray(background.T)  # (d, b)
         self.hash_weight = np.float32(hash_weight)
+        self.background_weight = np.float32(background_weight)
 
     def background(self, queries: Descriptors) -> Floats:
         """Return the mean similarity of each query, float32 (n, d), to its nearest background pictures: (n,)."""
@@ -61,7 +63,8 @@ class Evidence:
         """
         similarity = 1.0 - distances / 2.0
         agreement = np.clip(1.0 - bits / UNRELATED_BITS, 0.0, 1.0)
-        return np.asarray(similarity - background + self.hash_weight * agreement, dtype=np.float32)
+        shift = self.background_weight * background
+        return np.asarray(similarity - shift + self.hash_weight * agreement, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ def near(
         stop = start + BLOCK
         similarity = queries.vectors[start:stop] @ references.vectors.T  # (block, m)
         # The hash can add no more than its weight: most pairs are ruled out without looking at hashes.
-        bound = similarity - queries.background[start:stop, None] + (rule.hash_weight + SLACK)
+        shift = rule.background_weight * queries.background[start:stop, None]
+        bound = similarity - shift + (rule.hash_weight + SLACK)
         possible = bound >= least[start:stop, None]
         if most is not None and most < possible.shape[1]:
             possible &= _nearest(similarity, most)
@@ -125,7 +129,7 @@ def measured_pairs(
         for left in range(0, len(references.vectors), WIDTH):
             theirs = slice(left, left + WIDTH)
             similarity = queries.vectors[mine] @ references.vectors[theirs].T
-            bound = similarity - background[mine, None] + (rule.hash_weight + SLACK)
+            bound = similarity - rule.background_weight * background[mine, None] + (rule.hash_weight + SLACK)
             query, reference = np.nonzero(bound >= floor)
             distance = 2.0 - 2.0 * similarity[query, reference]
             bits = differing_bits(queries.hashes[mine][query], references.hashes[theirs][reference])

@@ -40,5 +40,5 @@ def make_state(
     dimension = checkpoint.architecture.dimension
     index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
     vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
-    evidence = Evidence(checkpoint.background, calibration.hash_weight)
+    evidence = Evidence(checkpoint.background, *calibration.weights)
     return State(index, vectors, evidence, calibration, precision, stars=stars, live=live)

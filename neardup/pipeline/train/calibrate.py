@@ -33,6 +33,8 @@ from neardup.pipeline.types import Descriptors, Embedded
 
 PRIOR = 0.1
 """Share of queries that copy something, unless told otherwise: one in ten uploads."""
+BACKGROUND_WEIGHT = 0.5
+"""Best where a kind of picture is not in the background, and as good as 1 where it is: `benchmarks/background.py`."""
 HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRANGERS_PER_KEPT = 1000
 MIN_STRANGERS = 8
@@ -85,12 +87,12 @@ def calibrate(
         raise UsageError(f"prior is {prior}; it must lie between 0 and 1, for instance 0.1")
     weight, grid = choose_weight(material, background)
     sample = measure(material, background, weight, grid)
-    return fit(sample, prior, weight, source, space)
+    return fit(sample, prior, (weight, BACKGROUND_WEIGHT), source, space)
 
 
 def measure(material: Material, background: Descriptors, hash_weight: float, grid: Curve) -> Sample:
     """Return what the queries find at this hash weight."""
-    rule = Evidence(background, hash_weight)
+    rule = Evidence(background, hash_weight, BACKGROUND_WEIGHT)
     return count_strangers(rule, material.queries, material.pictures, material.cuts, material.own, grid)
 
 
@@ -113,7 +115,7 @@ def choose_weight(material: Material, background: Descriptors) -> tuple[float, C
     whole = replace(material.take(every), cuts=material.cuts.where(slice(0, 0)))
     best = (-1.0, 0.0, np.zeros(0))
     for weight in HASH_WEIGHTS:
-        grid = _grid(whole, Evidence(background, weight))
+        grid = _grid(whole, Evidence(background, weight, BACKGROUND_WEIGHT))
         recall = recall_at(measure(whole, background, weight, grid), WANTED, PRIOR)
         if recall > best[0]:
             best = (recall, weight, grid)
@@ -158,7 +160,7 @@ def write_doubtful(
     Columns: sha1_a, sha1_b, relation (`similar`), evidence, path_a, path_b. Somebody looks at them, deletes the rows of
     pictures that are not the same, and gives the rest as `--lookalikes`.
     """
-    rule = Evidence(background, calibration.hash_weight)
+    rule = Evidence(background, *calibration.weights)
     whole = material.pictures
     floor = float(calibration.thresholds(0.5, 1).min_unsure)
     query, reference, strength = measured_pairs(rule, whole.embedded, whole.embedded, floor)

@@ -57,7 +57,7 @@ class Curves:
         return self.log_false - self.log_recall
 
 
-def fit(sample: Sample, prior: float, hash_weight: float, source: str, space: str = "") -> Calibration:
+def fit(sample: Sample, prior: float, weights: tuple[float, float], source: str, space: str = "") -> Calibration:
     """Return the calibration of what was counted.
 
     Raises:
@@ -73,7 +73,8 @@ def fit(sample: Sample, prior: float, hash_weight: float, source: str, space: st
     numbers = {
         "space": space,
         "prior": prior,
-        "hash_weight": hash_weight,
+        "hash_weight": weights[0],
+        "background_weight": weights[1],
         "evidence": _rounded(sample.grid[keep]),
         "levels": LEVELS,
         "log_false_matches": tuple(map(_rounded, log_false[:, keep])),

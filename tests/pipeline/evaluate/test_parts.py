@@ -36,6 +36,12 @@ def test_the_best_part_of_a_query_is_compared_with_whole_references() -> None:
     np.testing.assert_allclose(best_evidence(RULE, queries, references), [[1, 1], [0, 1]], atol=1e-6)
 
 
+def test_a_part_of_a_query_counts_less_by_the_number_of_its_parts_and_the_whole_does_not() -> None:
+    queries, references = given([90, 0, 90], [0, 0, 1], [1, 0.25, 1]), given([0, 90], [0, 1], [1, 1])
+    found = best_evidence(RULE, queries, references, lambda parts: 0.1 * parts)
+    np.testing.assert_allclose(found, [[0.8, 1], [0, 1]], atol=1e-6)
+
+
 def test_two_parts_are_no_pair_unless_one_is_nearly_all() -> None:
     queries = given([90, 0], [0, 0], [1, 0.25])
     small, large = (given([180, 0], [0, 0], [1, share]) for share in (0.5, 0.8))

@@ -74,7 +74,7 @@ def a_state(
     return State(
         ExactIndex(dimension, "s", device="cpu"),
         VectorFile(None, dimension, "s"),
-        Evidence(background, calibration.hash_weight),
+        Evidence(background, *calibration.weights),
         calibration,
         stars=stars,
         live=live or LiveRules(),

@@ -366,7 +366,10 @@ def test_a_reference_that_was_disabled_on_arrival_searches_when_it_is_enabled_an
         (ReferenceChanged(bank="blocked", id="a", edit=ReferenceEdit.REMOVE), "has no reference 'a'"),
         (ReferenceChanged(bank="blocked", id="zzz", edit=ReferenceEdit.ADD), "there is no item 'zzz'"),
         (Calibrated(calibration=b"nonsense"), "no calibration"),
-        (Calibrated(calibration=msgspec.msgpack.encode(a_calibration(hash_weight=0.5))), "weighs the hash by 0.5"),
+        (
+            Calibrated(calibration=msgspec.msgpack.encode(a_calibration(hash_weight=0.5))),
+            "weighs hash and background by",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing(change: Record, why: str) -> None:

@@ -43,6 +43,27 @@ def test_background_is_the_mean_of_the_three_nearest() -> None:
     assert Evidence(background, 0.0).background(at(30)) == pytest.approx([wanted], abs=1e-6)
 
 
+def test_less_of_the_background_is_taken_off_where_it_weighs_less() -> None:
+    whole, half = (Evidence(NOTHING, 0.0, weight) for weight in (1.0, 0.5))
+    given = np.array([0.2], np.float32), np.zeros(1, np.int64), np.array([0.4], np.float32)
+    assert (whole.of(*given)[0], half.of(*given)[0]) == pytest.approx((0.5, 0.7))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_no_pair_is_ruled_out_that_reaches_the_floor_at_any_weight(weight: float) -> None:
+    rule = Evidence(at(0, 90), 0.1, weight)
+    vectors = at(*range(0, 180, 7))
+    hashes = np.zeros((len(vectors), 32), np.uint8)
+    pictures = Pictures(vectors, hashes, rule.background(vectors))
+    wanted = np.array([[rule.of(np.float32(2 - 2 * a @ b), np.int64(0), pictures.background[i]) for b in vectors]
+                       for i, a in enumerate(vectors)])  # fmt: skip
+    query, reference, *_ = near(rule, pictures, pictures, 0.4)
+    found = np.zeros_like(wanted, dtype=bool)
+    found[query, reference] = True
+    clear = np.abs(wanted - 0.4) > 1e-4
+    np.testing.assert_array_equal(found[clear], (wanted >= 0.4)[clear])
+
+
 def test_background_of_fewer_than_three_pictures_is_the_mean_of_all() -> None:
     assert Evidence(at(0, 90), 0.0).background(at(0)) == pytest.approx([0.5], abs=1e-6)
 

@@ -30,7 +30,7 @@ def a_state_in(folder: Path, space: str = "s", live: LiveRules | None = None) ->
     return State(
         ExactIndex(D, space, device="cpu"),
         VectorFile(folder / VECTORS, D, space),
-        Evidence(np.zeros((0, D), dtype=np.float32), calibration.hash_weight),
+        Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
         calibration,
         live=live or LiveRules(),
     )
