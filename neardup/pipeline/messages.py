@@ -49,6 +49,9 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         vectors: float16 little-endian, n × d, row by row.
         hashes: n × 32 bytes. detail: n bytes.
         boxes: which part of the upright picture each descriptor shows, see `pack_boxes`; b"" if all show all of it.
+        similar: float16 little-endian, (s,), unit length: the mean over the whole pictures of all parts of what the
+            similar head says. With the last part only, not of a live video; b"" without such a head.
+        similar_space: of that vector; those of two spaces are never compared.
         thumbnail: where the blob store has a small JPEG of the item, below the store's own URL; "" if there is none.
             With part 0 only.
     """
@@ -73,6 +76,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     hashes: bytes = b""
     detail: bytes = b""
     boxes: bytes = b""
+    similar: bytes = b""
+    similar_space: str = ""
     thumbnail: str = ""
 
     def embedded(self) -> Embedded:
@@ -84,6 +89,14 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
             hashes=np.frombuffer(self.hashes, dtype=np.uint8).reshape(-1, 32),
             detail=np.frombuffer(self.detail, dtype=np.uint8),
         )
+
+    def similar_vector(self, space: str) -> Descriptors:
+        """Return the similar head's vector as a unit row, float32 (1, s); (0, 0) if there is none of this space."""
+        if not self.similar or self.similar_space != space:
+            return np.zeros((0, 0), np.float32)
+        vector = np.frombuffer(self.similar, dtype="<f2").astype(np.float32)[None]
+        unit: Descriptors = vector / np.linalg.norm(vector)
+        return unit
 
 
 def pack_vectors(vectors: Descriptors) -> bytes:
@@ -122,6 +135,8 @@ def join_parts(parts: Sequence[Described]) -> Described:
         hashes=b"".join(part.hashes for part in parts),
         detail=b"".join(part.detail for part in parts),
         boxes=b"".join(part.boxes for part in parts),
+        similar=parts[-1].similar,
+        similar_space=parts[-1].similar_space,
     )
 
 

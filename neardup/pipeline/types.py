@@ -101,11 +101,13 @@ class Embedded:
         vectors: float32 (n, d), unit rows.
         hashes: uint8 (n, 32), 256 packed bits each.
         detail: uint8 (n,), 0 (a blank page) to 100: how much there is to recognise.
+        similar: float32 (n, s), unit rows of the similar head; None without one.
     """
 
     vectors: Descriptors
     hashes: Hashes
     detail: npt.NDArray[np.uint8]
+    similar: Descriptors | None = None
 
 
 @dataclass(frozen=True, slots=True)

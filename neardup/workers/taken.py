@@ -67,6 +67,7 @@ class Describable(Taken):
         if self.item.pts is None:
             return described
         seconds = self.item.pts
+        frame = msgspec.structs.replace(described, similar=b"", similar_space="")
         return msgspec.structs.replace(
-            described, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
+            frame, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
         )

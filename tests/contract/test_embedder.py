@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from skimage import data
 
 from neardup.pipeline.devices import has_cuda
-from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.checkpoint import Checkpoint, SimilarHead, load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.errors import ConfigError, ShapeError
@@ -30,13 +31,25 @@ BATCH_COSINE = 0.9999
 
 @pytest.fixture(scope="module", params=["faces", "default"], ids=["float", "int8"])
 def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
-    return load_checkpoint(request.param)
+    return replace(load_checkpoint(request.param), similar=None)
 
 
 @pytest.fixture(scope="module")
 def engines(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Embedder]]:
+    yield from make_engines(checkpoint, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def two_headed(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Embedder]]:
+    """Engines of the same network with a second head, of numbers drawn once."""
+    weight = np.random.default_rng(0).standard_normal((24, 160 + 320)).astype(np.float16)
+    head = SimilarHead(taps=(16, 17), weight=weight, bias=np.ones(24, np.float16))
+    yield from make_engines(replace(checkpoint, similar=head), tmp_path_factory)
+
+
+def make_engines(checkpoint: Checkpoint, folders: pytest.TempPathFactory) -> Iterator[dict[str, Embedder]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(folders.mktemp("cache")))
         engines = {engine: make_embedder(checkpoint, device="cpu", engine=engine, threads=1) for engine in ENGINES}
         if has_cuda(certain=False):
             engines["cuda"] = make_embedder(checkpoint, device="cuda")
@@ -63,6 +76,41 @@ def embedder(request: pytest.FixtureRequest, engines: dict[str, Embedder]) -> Em
 def test_the_engines_agree(engines: dict[str, Embedder], checkpoint: Checkpoint, tiles: Pixels) -> None:
     one, other = (engines[name].embed(tiles).vectors for name in ENGINES)
     assert (one * other).sum(axis=1).min() >= ENGINE_COSINE[checkpoint.architecture.precision]
+
+
+def test_without_a_similar_head_nothing_is_said_of_it(embedder: Embedder, tiles: Pixels) -> None:
+    assert embedder.similar_space == ""
+    assert embedder.embed(tiles).similar is None
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_similar_head_leaves_the_descriptors_as_they_are(
+    engines: dict[str, Embedder], two_headed: dict[str, Embedder], engine: str, tiles: Pixels
+) -> None:
+    assert two_headed[engine].space == engines[engine].space
+    assert two_headed[engine].dimension == engines[engine].dimension
+    one, two = engines[engine].embed(tiles).vectors, two_headed[engine].embed(tiles).vectors
+    assert one.shape == two.shape
+    assert (one * two).sum(axis=1).min() >= BATCH_COSINE
+
+
+def test_the_engines_agree_on_what_is_similar(
+    two_headed: dict[str, Embedder], checkpoint: Checkpoint, tiles: Pixels
+) -> None:
+    said = [engine.embed(tiles).similar for engine in two_headed.values()]
+    rows = [one for one in said if one is not None]
+    assert [one.shape for one in rows] == [(len(tiles), 24)] * len(two_headed)
+    for one in rows:
+        np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-5)
+        assert (rows[0] * one).sum(axis=1).min() >= ENGINE_COSINE[checkpoint.architecture.precision]
+    assert len({engine.similar_space for engine in two_headed.values()}) == 1
+
+
+def test_similar_vectors_of_an_empty_batch_are_an_empty_array(two_headed: dict[str, Embedder], tiles: Pixels) -> None:
+    for engine in two_headed.values():
+        similar = engine.embed(tiles[:0]).similar
+        assert similar is not None
+        assert similar.shape == (0, 24)
 
 
 def test_the_engines_share_the_space_of_the_checkpoint(engines: dict[str, Embedder], checkpoint: Checkpoint) -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from tests.pipeline.scan.build import CELLS, save, save_clip
+from neardup.pipeline.embed import embedder
+from neardup.pipeline.embed.checkpoint import SimilarHead, save_checkpoint
+from tests.pipeline.scan.build import CELLS, StandIn, a_checkpoint, save, save_clip
 from tests.workers.conftest import Command
 
 
@@ -54,3 +58,27 @@ def test_folder_without_media_gives_empty_arrays(neardup: Command, tmp_path: Pat
     with np.load(tmp_path / "out.npz") as found:
         assert found["vectors"].shape == (0, CELLS * CELLS)
         assert found["names"].shape == found["pts"].shape == (0,)
+
+
+def test_similar_vectors_are_one_for_each_item(
+    neardup: Command, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = SimilarHead((1,), np.zeros((2, 3), np.float16), np.zeros(2, np.float16))
+    checkpoint = replace(a_checkpoint(), similar=head)
+    save_checkpoint(checkpoint, model)
+    monkeypatch.setattr(embedder, "make_embedder", lambda *_args, **_options: StandIn("s", checkpoint.similar_space))
+    save(tmp_path, "media/a.png", 1)
+    save_clip(tmp_path / "media" / "clip.mp4", [3, 4])
+    assert neardup("embed", "media", "--head", "similar", "--output", "out.npz").code == 0
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as found:
+        assert sorted(found) == ["names", "vectors"]
+        assert found["names"].tolist() == ["media/a.png", "media/clip.mp4"]
+        assert found["vectors"].shape == (2, 2)
+        np.testing.assert_allclose(np.linalg.norm(found["vectors"], axis=1), 1.0, atol=1e-5)
+
+
+def test_a_model_without_similar_head_is_told(neardup: Command, tmp_path: Path) -> None:
+    save(tmp_path, "media/a.png", 1)
+    told = neardup("embed", "media", "--head", "similar", "--output", "out.npz")
+    assert told.code != 0
+    assert "has no similar head" in told.errors

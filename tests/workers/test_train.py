@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, load_checkpoint, save_checkpoint
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead, load_checkpoint, save_checkpoint
 from neardup.pipeline.embed.network import Siamese
-from neardup.pipeline.train import loop
+from neardup.pipeline.train import loop, similar
 from neardup.pipeline.train.options import TrainSettings
+from neardup.pipeline.train.similar import SimilarProgress
 from tests.workers.conftest import Command
 
 
@@ -80,3 +82,38 @@ def test_a_folder_of_pictures_becomes_a_checkpoint_a_record_and_a_page(neardup: 
     assert told.output.startswith("held-out micro-AP 0.")
     assert load_checkpoint(tmp_path / "m.safetensors").architecture == architecture
     assert {path.name for path in tmp_path.glob("m.*")} == {"m.safetensors", "m.json", "m.html"}
+
+
+def test_options_reach_the_training_of_a_similar_head(
+    neardup: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "t.pth").touch()
+    found: list[TrainSettings] = []
+
+    def trained(settings: TrainSettings, tell: Callable[[SimilarProgress], object]) -> Checkpoint:
+        found.append(settings)
+        tell(SimilarProgress("head", 0.5, 60.0, 1.25))
+        head = SimilarHead((1,), np.zeros((2, 3), np.float16), np.zeros(2, np.float16), {"views": 9})
+        return replace(load_checkpoint("default"), similar=head)
+
+    monkeypatch.setattr(similar, "train_similar", trained)
+    told = neardup(
+        "train", "media", "--head", "similar", "--teacher", "t.pth", "--classes", "--held-out", "30", "--seed", "7",
+        "--init", "fast", "--licence", "MIT", "--output", "m.safetensors", "--device", "cpu",
+    )  # fmt: skip
+    (settings,) = found
+    assert (settings.teacher, settings.classes, settings.held_out, settings.seed) == (Path("t.pth"), True, 30, 7)
+    assert (settings.init, settings.licence, settings.output) == ("fast", "MIT", Path("m.safetensors"))
+    assert "head  50.0%  1.0 min  loss 1.250" in told.errors
+    assert "views: 9" in told.output
+
+
+def test_an_option_of_the_other_head_is_refused(neardup: Command, tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    (tmp_path / "t.pth").touch()
+    told = neardup("train", "media", "--head", "similar", "--teacher", "t.pth", "--learning-rate", "1e-4")
+    assert told.code != 0
+    assert "--learning-rate is not for --head similar" in told.errors
+    told = neardup("train", "media", "--teacher", "t.pth")
+    assert "--teacher is not for --head copy" in told.errors

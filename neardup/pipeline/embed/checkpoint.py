@@ -2,7 +2,7 @@
 
 Nothing here imports torch, and nothing is ever unpickled: `neardup scan` on an unchanged folder reads the space and the
 calibration without paying for the network. The background and the calibration may change without a new space,
-because neither changes a vector.
+because neither changes a vector. A head for similar items has a space of its own, so it may change as well.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Descriptors
 
 BACKGROUND = "background"
+SIMILAR_WEIGHT, SIMILAR_BIAS = "similar.weight", "similar.bias"
 FORMAT = "neardup-1"
 Arrays = dict[str, npt.NDArray[Any]]
 Precision = Literal["float", "int8"]
@@ -54,15 +55,37 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class SimilarHead:
+    """The second head: what it computes is close for pictures with like content, not only for copies.
+
+    Attributes:
+        taps: children of the trunk, rising, whose feature maps are averaged over the picture and put side by side.
+        weight: float (s, c), from these c averages to s dimensions. bias: float (s,).
+        training: the record of how it was trained.
+    """
+
+    taps: tuple[int, ...]
+    weight: npt.NDArray[Any]
+    bias: npt.NDArray[Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dimension(self) -> int:
+        """s."""
+        return len(self.bias)
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint in memory.
 
     Attributes:
         name: of the packaged checkpoint, or the path it was read from.
-        weights: float arrays by parameter name, without the background.
+        weights: float arrays by parameter name, without the background and the similar head.
         background: float32 (b, d), descriptors of pictures unrelated to any query, for score normalisation; b may be 0.
         licence: of the weights it started from.
         training: the training record. calibration: what `match` makes of distances; {} before calibration.
+        similar: the head for similar items; None without one.
     """
 
     name: str
@@ -72,6 +95,7 @@ class Checkpoint:
     licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    similar: SimilarHead | None = None
 
     @cached_property
     def space(self) -> str:
@@ -79,9 +103,23 @@ class Checkpoint:
         architecture = asdict(self.architecture)
         digest = hashlib.sha256(json.dumps([architecture.pop("precision"), architecture], sort_keys=True).encode())
         for key, array in sorted(self.weights.items()):
-            digest.update(f"{key}{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+            _add(digest, key, array)
         return digest.hexdigest()[:12]
+
+    @cached_property
+    def similar_space(self) -> str:
+        """As `space`, of the vectors of the similar head; "" without one."""
+        if self.similar is None:
+            return ""
+        digest = hashlib.sha256(f"{self.space} {self.similar.taps}".encode())
+        _add(digest, SIMILAR_WEIGHT, self.similar.weight)
+        _add(digest, SIMILAR_BIAS, self.similar.bias)
+        return digest.hexdigest()[:12]
+
+
+def _add(digest: hashlib._Hash, key: str, array: npt.NDArray[Any]) -> None:
+    digest.update(f"{key}{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
 
 
 def packaged_names() -> tuple[str, ...]:
@@ -128,6 +166,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     arrays = {key: np.ascontiguousarray(array) for key, array in checkpoint.weights.items()}
     arrays[BACKGROUND] = np.ascontiguousarray(checkpoint.background.astype(np.float16))
+    if (similar := checkpoint.similar) is not None:
+        metadata["similar"] = json.dumps({"taps": similar.taps, "training": similar.training})
+        arrays[SIMILAR_WEIGHT] = np.ascontiguousarray(similar.weight)
+        arrays[SIMILAR_BIAS] = np.ascontiguousarray(similar.bias)
     write_whole(path, save(arrays, metadata))
 
 
@@ -156,6 +198,7 @@ def _read(path: Path) -> Checkpoint:
     try:
         architecture = _parse_architecture(metadata["architecture"])
         background = arrays.pop(BACKGROUND).astype(np.float32)
+        similar = _parse_similar(metadata["similar"], arrays) if "similar" in metadata else None
         return Checkpoint(
             name=str(path),
             architecture=architecture,
@@ -164,9 +207,19 @@ def _read(path: Path) -> Checkpoint:
             licence=metadata["licence"],
             training=json.loads(metadata["training"]),
             calibration=json.loads(metadata["calibration"]),
+            similar=similar,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"model {path} lacks usable metadata: {type(error).__name__}: {error}") from error
+
+
+def _parse_similar(text: str, arrays: Arrays) -> SimilarHead:
+    """Return the similar head, its arrays taken out of the others."""
+    fields = json.loads(text)
+    weight, bias = arrays.pop(SIMILAR_WEIGHT), arrays.pop(SIMILAR_BIAS)
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise ValueError(f"the similar head has weight {weight.shape} and bias {bias.shape}")
+    return SimilarHead(tuple(fields["taps"]), weight, bias, fields["training"])
 
 
 def _parse_architecture(text: str) -> Architecture:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
@@ -22,6 +23,8 @@ class Description:
     """One item, growing with each frame that was embedded; of each frame the bytes that a `Described` carries.
 
     Attributes:
+        similar: sum of what the similar head says of the whole pictures, float32 (s,); None without that head.
+        similar_space: of it.
         error: MODEL, the network fails on one of the frames.
     """
 
@@ -30,6 +33,8 @@ class Description:
     hashes: list[bytes] = field(default_factory=list)
     detail: list[int] = field(default_factory=list)
     boxes: list[Box | None] = field(default_factory=list)
+    similar: npt.NDArray[np.float32] | None = None
+    similar_space: str = ""
     error: InvalidFrame | None = None
 
     def parts(self, media: Media, sha256: bytes, thumbnail: str = "") -> list[Described]:
@@ -37,10 +42,12 @@ class Description:
         parts: list[Described] = []
         for start in range(0, len(self.pts), MAX_DESCRIPTORS_PER_PART):
             part = slice(start, start + MAX_DESCRIPTORS_PER_PART)
+            last = start + MAX_DESCRIPTORS_PER_PART >= len(self.pts)
+            similar = self._mean_similar() if last else b""
             record = Described(
                 id="",
                 part=len(parts),
-                last=start + MAX_DESCRIPTORS_PER_PART >= len(self.pts),
+                last=last,
                 kind=media.kind,
                 sha256=sha256,
                 pixels_digest=media.pixels_digest,
@@ -53,10 +60,23 @@ class Description:
                 hashes=b"".join(self.hashes[part]),
                 detail=bytes(self.detail[part]),
                 boxes=pack_boxes(self.boxes[part]),
+                similar=similar,
+                similar_space=self.similar_space if similar else "",
                 thumbnail="" if parts else thumbnail,
             )
             parts.append(record)
         return parts
+
+    def add_similar(self, vector: npt.NDArray[np.float32], space: str) -> None:
+        """Take in what the similar head says of one more whole picture, float32 (s,)."""
+        self.similar = vector if self.similar is None else self.similar + vector
+        self.similar_space = space
+
+    def _mean_similar(self) -> bytes:
+        length = 0.0 if self.similar is None else float(np.linalg.norm(self.similar))
+        if self.similar is None or length == 0.0:  # frames that are opposite cancel each other
+            return b""
+        return pack_vectors(self.similar[None] / np.float32(length))
 
 
 Batch = Sequence[tuple[Description, Frame]]
@@ -76,6 +96,8 @@ def embed(embedder: Embedder, batch: Batch) -> None:
         item.hashes.append(hashes[row * bits : (row + 1) * bits])
         item.detail.append(detail)
         item.boxes.append(frame.box)
+        if embedded.similar is not None and frame.box is None:
+            item.add_similar(embedded.similar[row], embedder.similar_space)
 
 
 def embed_each(embedder: Embedder, batch: Batch) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, ShapeError
-from neardup.pipeline.types import Embedded, Pixels
+from neardup.pipeline.types import Descriptors, Embedded, Hashes, Pixels
 
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("auto", "torch", "openvino")
@@ -26,11 +27,13 @@ class Embedder(Protocol):
     """Turns tiles into descriptors. Safe to be called from any thread; the work itself runs without the GIL.
 
     Attributes:
-        space: of the checkpoint; vectors of two spaces are never compared.
+        space: of the checkpoint; vectors of two spaces are never compared. similar_space: of the vectors of its
+            similar head; "" without one.
         dimension: d of the vectors. size: height and width of the tiles. engine: what computes, for logs.
     """
 
     space: str
+    similar_space: str
     dimension: int
     size: int
     engine: str
@@ -41,8 +44,8 @@ class Embedder(Protocol):
         Args:
             tiles: uint8 (n, size, size, 3), RGB; any n ≥ 0.
         Returns:
-            Unit vectors, hashes and detail, in the order of the tiles. A tile's vector does not depend on the batch
-            that it came in, to a cosine of 0.9999.
+            Unit vectors of all heads, hashes and detail, in the order of the tiles. A tile's vector does not depend on
+            the batch that it came in, to a cosine of 0.9999.
         Raises:
             ShapeError: the tiles have another shape or dtype.
         """
@@ -96,6 +99,13 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def put_together(rows: Descriptors, dimension: int, hashes: Hashes, detail: npt.NDArray[np.uint8]) -> Embedded:
+    """Return what is said of n tiles; `rows` (n, d + s) are the network's, with `dimension` d."""
+    vectors = np.ascontiguousarray(rows[:, :dimension])
+    similar = np.ascontiguousarray(rows[:, dimension:]) if rows.shape[1] > dimension else None
+    return Embedded(vectors=vectors, hashes=hashes, detail=detail, similar=similar)
 
 
 def check_tiles(tiles: Pixels, size: int) -> None:

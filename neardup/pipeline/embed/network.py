@@ -1,6 +1,7 @@
 """The Siamese network: one trunk with shared weights; both pictures of a pair go through the same module.
 
-    tiles -> normalise -> trunk -> GeM pooling -> linear -> unit length
+    tiles -> normalise -> trunk -> GeM pooling -> linear -> unit length              the descriptor, for copies
+                            |---> averages of some blocks -> linear -> unit length   for similar items, if it has such
 
 Batch normalisation is folded into the convolutions: what is trained and what is shipped is the folded network, which
 needs no statistics of a batch and gives one picture the same descriptor in any company. In a network of precision int8
@@ -9,6 +10,7 @@ the convolutions of the trunk round (`convolutions.py`); pooling and head are of
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision import models
 
-from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead
 from neardup.pipeline.embed.convolutions import SameConv2d, to_int8
 from neardup.pipeline.embed.preprocess import Prepare
 from neardup.pipeline.errors import ConfigError
@@ -49,8 +51,26 @@ class GeM(nn.Module):
         return maps.clamp(min=self.floor).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
 
 
+class Similar(nn.Module):
+    """The head for similar items, in float32 whatever the trunk computes in."""
+
+    def __init__(self, head: SimilarHead) -> None:
+        super().__init__()
+        self.taps = frozenset(head.taps)
+        self.weight = nn.Parameter(torch.from_numpy(head.weight.astype("float32")))
+        self.bias = nn.Parameter(torch.from_numpy(head.bias.astype("float32")))
+
+    def forward(self, averages: Tensor) -> Tensor:
+        # (n, c) -> (n, s)
+        with torch.autocast(averages.device.type, enabled=False):
+            return F.normalize(F.linear(averages.float(), self.weight, self.bias), dim=1)
+
+
 class Siamese(nn.Module):
-    """The whole network: uint8 tiles (n, s, s, 3) in, float32 unit rows (n, d) out."""
+    """The whole network: uint8 tiles (n, s, s, 3) in, float32 unit rows (n, d) out.
+
+    With a similar head its unit rows (n, s) stand right of these: (n, d + s).
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         """Build the folded network with random weights.
@@ -65,6 +85,7 @@ class Siamese(nn.Module):
             to_int8(self.trunk)
         self.pool = GeM()
         self.head = nn.Linear(TRUNKS[architecture.trunk], architecture.dimension)
+        self.similar: Similar | None = None
 
     def features(self, tiles: Tensor) -> Tensor:
         """Return the pooled features (n, c) that the head projects."""
@@ -72,7 +93,25 @@ class Siamese(nn.Module):
         return pooled
 
     def forward(self, tiles: Tensor) -> Tensor:
-        return F.normalize(self.head(self.features(tiles)).float(), dim=1)
+        if self.similar is None:
+            return F.normalize(self.head(self.features(tiles)).float(), dim=1)
+        maps, averages = self.tapped(tiles, self.similar.taps)
+        copy = F.normalize(self.head(self.pool(maps)).float(), dim=1)
+        return torch.cat((copy, self.similar(torch.cat(averages, dim=1))), dim=1)
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The children of the trunk, which are applied one after the other."""
+        return list(self.trunk.children())
+
+    def tapped(self, tiles: Tensor, taps: Collection[int]) -> tuple[Tensor, list[Tensor]]:
+        """Return the trunk's last maps (n, c, h, w), and the averages (n, …) of the maps of each of its `taps`."""
+        maps, averages = self.prepare(tiles), []
+        for place, block in enumerate(self.blocks):
+            maps = block(maps)
+            if place in taps:
+                averages.append(maps.mean(dim=(2, 3)))
+        return maps, averages
 
 
 def build_trunk(name: str, padding: str, weights: dict[str, Tensor] | None = None) -> nn.Module:
@@ -145,4 +184,6 @@ def load_network(checkpoint: Checkpoint) -> Siamese:
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise ConfigError(f"model {checkpoint.name} does not fit its architecture: {error}") from error
+    if checkpoint.similar is not None:
+        network.similar = Similar(checkpoint.similar)
     return network.eval()

@@ -26,7 +26,7 @@ import numpy as np
 import openvino as ov
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
-from neardup.pipeline.embed.embedder import check_tiles
+from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
@@ -50,8 +50,9 @@ class OpenVinoEmbedder:
         Args:
             cache: folder for the converted network; the user's cache folder without it.
         """
-        self.space = checkpoint.space
+        self.space, self.similar_space = checkpoint.space, checkpoint.similar_space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
+        self._width = self.dimension + (checkpoint.similar.dimension if checkpoint.similar else 0)
         core = ov.Core()
         model = load_model(core, checkpoint, cache or default_cache())
         model.reshape([-1, self.size, self.size, 3])
@@ -69,7 +70,7 @@ class OpenVinoEmbedder:
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`."""
         check_tiles(tiles, self.size)
-        vectors = np.empty((len(tiles), self.dimension), np.float32)
+        vectors = np.empty((len(tiles), self._width), np.float32)
         starts = range(0, len(tiles), BATCH)
         lanes = len(self._requests)
         tiles = np.ascontiguousarray(tiles)
@@ -88,7 +89,7 @@ class OpenVinoEmbedder:
             finally:  # an interrupt leaves no request running on tiles that may go away
                 for request in self._requests:
                     request.wait()
-        return Embedded(vectors=vectors, hashes=hashes, detail=detail)
+        return put_together(vectors, self.dimension, hashes, detail)
 
 
 def default_cache() -> Path:
@@ -100,7 +101,8 @@ def default_cache() -> Path:
 def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
     """Return the converted network, not yet compiled; from the cache where it is there."""
     version = hashlib.sha256(f"{_CONVERSION} {ov.get_version()}".encode()).hexdigest()[:8]
-    path = cache / f"{checkpoint.space}-{version}.bin"
+    heads = f"{checkpoint.space}-{checkpoint.similar_space}" if checkpoint.similar else checkpoint.space
+    path = cache / f"{heads}-{version}.bin"
     model = _unpack(core, _read(path))
     if model is not None:
         return model

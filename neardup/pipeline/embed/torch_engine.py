@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.convolutions import settle
-from neardup.pipeline.embed.embedder import check_tiles
+from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.lanes import Lanes
 from neardup.pipeline.embed.network import Siamese, load_network
@@ -38,8 +38,9 @@ class TorchEmbedder:
         settle(network)
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._lock = threading.Lock()
-        self.space = checkpoint.space
+        self.space, self.similar_space = checkpoint.space, checkpoint.similar_space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
+        self._width = self.dimension + (checkpoint.similar.dimension if checkpoint.similar else 0)
         int8 = checkpoint.architecture.precision == "int8"
         name = "int8" if int8 else "bf16" if device == "cuda" else "f32"
         self.engine = f"torch {name} on {device}"
@@ -47,7 +48,7 @@ class TorchEmbedder:
         if device == "cuda":
             with torch.inference_mode():
                 half = in_16_bits(self._network, torch.float16 if int8 else torch.bfloat16)
-                self._lanes = Lanes(half, torch.device(device), self.size, self.dimension)
+                self._lanes = Lanes(half, torch.device(device), self.size, self._width)
 
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`.
@@ -64,10 +65,10 @@ class TorchEmbedder:
                     vectors, (hashes, detail) = self._lanes.run(tiles, partial(dct_hash, tiles))
                 except torch.AcceleratorError as error:
                     raise PipelineError(f"the GPU failed, a new process has to begin: {error}") from error
-        return Embedded(vectors=vectors, hashes=hashes, detail=detail)
+        return put_together(vectors, self.dimension, hashes, detail)
 
     def _on_cpu(self, tiles: Pixels) -> Descriptors:
-        vectors = np.empty((len(tiles), self.dimension), np.float32)
+        vectors = np.empty((len(tiles), self._width), np.float32)
         for start in range(0, len(tiles), CPU_STEP):
             batch = torch.from_numpy(np.array(tiles[start : start + CPU_STEP]))
             vectors[start : start + CPU_STEP] = self._network(batch).numpy()

@@ -38,6 +38,8 @@ class TrainSettings:
         held_out: pictures that are not trained on but measured with. background: descriptors kept in the checkpoint.
         evaluate_minutes: between measurements; a tenth of the budget without it, at least half a minute.
         bf16: whether to compute in bfloat16; where the processor does so itself without it.
+        teacher: of a similar head, see `train.similar`: the state dict of a whole torchvision classifier, with
+            the trunk of `architecture`. views: of each picture, for that head.
         short_side, only, alike, most: see `pictures.load_pictures`.
         seed: of batches and edits. threads: for edits and decoding, beside torch's own. device: of torch.
     """
@@ -72,6 +74,8 @@ class TrainSettings:
     evaluate_minutes: float | None = None
     save_minutes: float = 2.0
     bf16: bool | None = None
+    teacher: Path | None = None
+    views: int = 9
     only: Path | None = None
     alike: Path | None = None
     short_side: int = 200

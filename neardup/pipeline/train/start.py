@@ -58,15 +58,25 @@ def _read(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
     path = find_state_dict(settings)
     if path is None:
         checkpoint = load_checkpoint(settings.init or "default")
-        return load_network(checkpoint), checkpoint.architecture, checkpoint.licence
+        # A similar head was made for the trunk as it was: it is not taken along.
+        network = load_network(replace(checkpoint, similar=None))
+        return network, checkpoint.architecture, checkpoint.licence
+    return read_trunk(path, settings.architecture), settings.architecture, settings.licence
+
+
+def read_trunk(path: Path, architecture: Architecture) -> Siamese:
+    """Return a network with the trunk of a torchvision state dict, and a head that knows nothing.
+
+    Raises:
+        ConfigError: the file is no state dict, or not of this trunk.
+    """
     try:
         weights = torch.load(path, weights_only=True)
     except Exception as error:
-        raise ConfigError(f"init {path} is no state dict: {error}") from error
-    architecture = settings.architecture
+        raise ConfigError(f"weights {path} are no state dict: {error}") from error
     network = Siamese(architecture)
     network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))
-    return network.eval(), architecture, settings.licence
+    return network.eval()
 
 
 def freeze(network: Siamese, blocks: int) -> list[torch.nn.Parameter]:

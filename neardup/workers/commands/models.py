@@ -26,6 +26,13 @@ def run(as_json: JsonOption = False) -> None:
                 "dimension": one.architecture.dimension,
                 "size": one.architecture.size,
                 "licence": one.licence,
+                "similar": None
+                if one.similar is None
+                else {
+                    "space": one.similar_space,
+                    "dimension": one.similar.dimension,
+                    "training": dict(one.similar.training),
+                },
                 "quality": one.training.get("quality", {}),
                 "calibration": {"version": one.calibration.get("version"), "source": one.calibration.get("source")},
             }
@@ -37,6 +44,10 @@ def run(as_json: JsonOption = False) -> None:
         architecture = one.architecture
         typer.echo(f"{one.name}  space {one.space}")
         typer.echo(f"  {architecture.trunk}, {architecture.size} px, {architecture.dimension} dimensions")
+        if one.similar is None:
+            typer.echo("  similar items: no head for them")
+        else:
+            typer.echo(f"  similar items: {one.similar.dimension} dimensions, space {one.similar_space}")
         typer.echo(f"  licence: {one.licence}")
         for name, value in dict(one.training.get("quality", {})).items():
             typer.echo(f"  {name}: {value}")

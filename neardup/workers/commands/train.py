@@ -7,9 +7,15 @@ from the CSV's folder or from a DIR) and relation (same, different, unknown), as
 --precision int8 turns a trained float checkpoint into one that a CPU runs about twice as fast: ranges are measured,
 then the weights learn to live with the rounding. Give it a low --learning-rate, such as 3e-5.
 
+--head similar leaves the network as it is and adds a head that finds pictures with like content, not only copies. From
+--teacher, a classifier's state dict (a torchvision trunk), it learns which pictures are alike; from --classes, which
+are of one class. It takes minutes, and starts anew when killed. Of the options it takes --init, --only, --alike,
+--classes, --held-out, --seed, --licence, --device and --threads.
+
 Killed at any moment, the same command goes on from the last saved state. Afterwards run `neardup calibrate`.
 
 Example: [bold]neardup train ~/Pictures --minutes 15 --output mine.safetensors[/bold]
+[bold]neardup train ~/Pictures --head similar --teacher mobilenet_v2.pth --output mine.safetensors[/bold]
 """
 
 from __future__ import annotations
@@ -23,15 +29,32 @@ from neardup.workers.commands.common import DeviceOption, ThreadsOption, check_p
 
 if TYPE_CHECKING:
     from neardup.pipeline.train.loop import Progress
+    from neardup.pipeline.train.options import TrainSettings
+    from neardup.pipeline.train.similar import SimilarProgress
+
+
+_OF_COPIES = (
+    "precision", "size", "loss", "distance", "margin", "mining", "memory", "pairs", "edits", "minutes", "patience",
+    "batch", "learning_rate",
+)  # fmt: skip
+"""Options that a similar head does not take."""
 
 
 def run(
+    context: typer.Context,
     pictures: Annotated[list[Path], typer.Argument(help="Folders of pictures to train on.")],
     output: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("trained.safetensors"),
     init: Annotated[
         str,
         typer.Option(help="Start weights: a checkpoint, by name or path; or a torchvision trunk's state dict."),
     ] = "default",
+    head: Annotated[
+        Literal["copy", "similar"],
+        typer.Option(help="What is trained: the network, for copies; or a head of it for similar items."),
+    ] = "copy",
+    teacher: Annotated[
+        Path | None, typer.Option(help="For --head similar: a torchvision classifier's state dict to learn from.")
+    ] = None,
     precision: Annotated[
         Literal["float", "int8"] | None,
         typer.Option(help="int8 makes a network that rounds to 8-bit integers; default that of --init."),
@@ -77,6 +100,7 @@ def run(
 ) -> None:
     """Train a checkpoint."""
     from neardup.pipeline.devices import has_cuda
+    from neardup.pipeline.errors import ConfigError
     from neardup.pipeline.match.verify import read_verifier
     from neardup.pipeline.settings import load
     from neardup.pipeline.train.loop import train
@@ -84,9 +108,33 @@ def run(
     from neardup.pipeline.train.report import write_report
 
     settings = load(device=device, threads=threads)
-    check_present(*pictures, only, alike, pairs)
+    check_present(*pictures, only, alike, pairs, teacher)
     target = writable(output)
     where = ("cuda" if has_cuda(certain=False) else "cpu") if settings.device == "auto" else settings.device
+    others = _OF_COPIES if head == "similar" else ("teacher",)
+    for name in others:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name.replace('_', '-')} is not for --head {head}")
+    if head == "similar":
+        _train_similar(
+            TrainSettings(
+                pictures=tuple(pictures),
+                output=target,
+                state=target.with_suffix(".state"),
+                init=init,
+                licence=licence,
+                classes=classes,
+                held_out=held_out,
+                seed=seed,
+                only=only,
+                alike=alike,
+                teacher=teacher,
+                threads=settings.worker_threads,
+                device=where,
+            )
+        )
+        return
     trained = train(
         TrainSettings(
             pictures=tuple(pictures),
@@ -129,6 +177,20 @@ def run(
         typer.echo(f"{target}: see {page}; then neardup compare --model {target} A B")
         return
     typer.echo(f"{target}: see {page}; calibrate it next: neardup calibrate … --model {target} --output {target}")
+
+
+def _train_similar(settings: TrainSettings) -> None:
+    from neardup.pipeline.train.similar import train_similar
+
+    def tell(progress: SimilarProgress) -> None:
+        line = f"{progress.stage} {progress.done:6.1%}  {progress.seconds / 60:.1f} min"
+        typer.echo(line if progress.loss is None else f"{line}  loss {progress.loss:.3f}", err=True)
+
+    checkpoint = train_similar(settings, tell)
+    assert checkpoint.similar is not None
+    for name, value in checkpoint.similar.training.items():
+        typer.echo(f"{name}: {value}")
+    typer.echo(f"{settings.output}: descriptors of copies as before, similar items in space {checkpoint.similar_space}")
 
 
 def _tell(progress: Progress) -> None:

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from neardup.pipeline.embed.checkpoint import (
     Architecture,
     Checkpoint,
+    SimilarHead,
     load_checkpoint,
     packaged_names,
     save_checkpoint,
@@ -44,6 +45,43 @@ def test_a_saved_checkpoint_comes_back(checkpoint: Checkpoint, tmp_path: Path) -
     assert back.background.dtype == np.float32
     np.testing.assert_allclose(back.background, checkpoint.background, atol=1e-3)
     assert [item.name for item in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def similar_head(last: float = 4.0) -> SimilarHead:
+    return SimilarHead((3, 5), np.array([[1, 2, 3], [0, 0, last]], np.float16), np.zeros(2, np.float16), {"views": 9})
+
+
+def test_a_saved_similar_head_comes_back_apart_from_the_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    whole = replace(checkpoint, similar=similar_head())
+    save_checkpoint(whole, tmp_path / "m.safetensors")
+    back = load_checkpoint(tmp_path / "m.safetensors")
+    assert back.similar is not None
+    assert (back.similar.taps, back.similar.dimension, back.similar.training) == ((3, 5), 2, {"views": 9})
+    np.testing.assert_array_equal(back.similar.weight, similar_head().weight)
+    np.testing.assert_array_equal(back.similar.bias, similar_head().bias)
+    assert back.weights.keys() == checkpoint.weights.keys()
+    assert (back.space, back.similar_space) == (whole.space, whole.similar_space)
+
+
+def test_a_checkpoint_without_a_similar_head_has_no_space_of_it(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(checkpoint, tmp_path / "m.safetensors")
+    back = load_checkpoint(tmp_path / "m.safetensors")
+    assert (back.similar, back.similar_space) == (None, "")
+
+
+def test_the_similar_head_has_a_space_of_its_own(checkpoint: Checkpoint) -> None:
+    one, other = (replace(checkpoint, similar=similar_head(last)) for last in (4.0, 5.0))
+    assert one.space == other.space == checkpoint.space
+    assert len({one.similar_space, other.similar_space, checkpoint.space}) == 3
+    elsewhere = replace(one, weights={"head.weight": np.zeros((2, 2), np.float16), "head.bias": np.zeros(2)})
+    assert elsewhere.similar_space != one.similar_space
+
+
+def test_a_similar_head_of_odd_shape_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    odd = replace(similar_head(), bias=np.zeros(3, np.float16))
+    save_checkpoint(replace(checkpoint, similar=odd), tmp_path / "m.safetensors")
+    with pytest.raises(ConfigError, match=r"similar head has weight \(2, 3\) and bias \(3,\)"):
+        load_checkpoint(tmp_path / "m.safetensors")
 
 
 def test_calibration_and_background_do_not_change_the_space(checkpoint: Checkpoint) -> None:

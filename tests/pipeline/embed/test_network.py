@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torchvision import models
 
-from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead
 from neardup.pipeline.embed.network import (
     TRUNKS,
     GeM,
@@ -125,6 +127,25 @@ def test_a_network_comes_back_from_its_checkpoint() -> None:
     back = load_network(make_checkpoint(network, architecture))
     with torch.no_grad():
         torch.testing.assert_close(back(tiles(2, 64)), network(tiles(2, 64)))
+
+
+def test_a_similar_head_stands_right_of_the_descriptor_and_averages_the_blocks_it_taps() -> None:
+    architecture = Architecture(dimension=8, size=64)
+    network = Siamese(architecture).eval()
+    weight, bias = np.zeros((3, 24 + 320), np.float16), np.array([0, 0, 1], np.float16)
+    weight[0, 0], weight[1, 24] = 1, 1  # the first channel of either block
+    head = SimilarHead((3, 17), weight, bias)
+    both = load_network(replace(make_checkpoint(network, architecture), similar=head))
+    with torch.no_grad():
+        found, copy = both(tiles(2, 64)), network(tiles(2, 64))
+        maps = network.prepare(tiles(2, 64))
+        wanted = [torch.ones(2)]
+        for place, block in enumerate(network.blocks):
+            maps = block(maps)
+            if place in (17, 3):
+                wanted.insert(-1, maps[:, 0].mean(dim=(1, 2)))
+    torch.testing.assert_close(found[:, :8], copy)
+    torch.testing.assert_close(found[:, 8:], torch.nn.functional.normalize(torch.stack(wanted, dim=1), dim=1))
 
 
 def test_weights_that_are_missing_are_a_config_error() -> None:

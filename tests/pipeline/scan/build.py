@@ -30,10 +30,13 @@ SETTINGS = Settings(threads=2)
 
 
 class StandIn:
-    """Answers as an `Embedder`, and counts the tiles it was given."""
+    """Answers as an `Embedder`, and counts the tiles it was given.
 
-    def __init__(self, space: str = "s") -> None:
-        self.space = space
+    With a `similar_space` it has a similar head, which says how bright the upper and the lower half are.
+    """
+
+    def __init__(self, space: str = "s", similar_space: str = "") -> None:
+        self.space, self.similar_space = space, similar_space
         self.dimension, self.size, self.engine = CELLS * CELLS, SIZE, "stand-in"
         self.tiles = 0
 
@@ -43,7 +46,9 @@ class StandIn:
         means = tiles.reshape(len(tiles), CELLS, step, CELLS, step, 3).mean(axis=(2, 4, 5)).reshape(len(tiles), -1)
         around = means - means.mean(axis=1, keepdims=True) + 1e-3
         vectors = (around / np.linalg.norm(around, axis=1, keepdims=True)).astype(np.float32)
-        return Embedded(vectors, *dct_hash(tiles))
+        halves = tiles.reshape(len(tiles), 2, -1).mean(axis=2).astype(np.float32) + 1
+        similar = halves / np.linalg.norm(halves, axis=1, keepdims=True) if self.similar_space else None
+        return Embedded(vectors, *dct_hash(tiles), similar)
 
 
 def a_checkpoint(name: str = "stand-in", seed: int = 0) -> Checkpoint:
