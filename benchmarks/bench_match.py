@@ -224,9 +224,13 @@ class Bench:
         while not self.worker.leads:
             self.worker.step()
 
+    def records(self) -> list[Described]:
+        """Return the next batch of the stream."""
+        return self._stream.batch()
+
     def step(self) -> tuple[float, str]:
         """Return the seconds of one batch, and what else happened in it."""
-        self.log.offer(self._stream.batch())
+        self.log.offer(self.records())
         self._marks = []
         building, covered = self.index.is_building, len(self.index) - self.index.tail_rows
         started = time.perf_counter()

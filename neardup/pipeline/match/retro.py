@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from neardup.pipeline.changes import Action
+from neardup.pipeline.match.ahead import Ahead
 from neardup.pipeline.match.banks import Bank, Banks
 from neardup.pipeline.match.candidates import CANDIDATES
 from neardup.pipeline.match.evidence import Evidence, differing_bits
@@ -18,7 +19,7 @@ from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.reviews import Reviews
 from neardup.pipeline.match.shelf import Shelf
 from neardup.pipeline.messages import Matched, RetroMatched
-from neardup.pipeline.types import Decision, Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind, Neighbours
 from neardup.pipeline.verdicts import is_silenced
 
 MOST_FOUND = 10_000
@@ -29,13 +30,18 @@ _AT_ONCE = 64
 
 
 class Retro:
-    """Searches what was seen for a bank's references."""
+    """Searches what was seen for a bank's references.
 
-    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence) -> None:
+    Args:
+        ahead: may know the nearest already.
+    """
+
+    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence, ahead: Ahead) -> None:
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
         self._evidence = evidence
+        self._ahead = ahead
 
     def search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
         """Return the earlier items that match a reference, in order of arrival, and how many more there are."""
@@ -57,25 +63,35 @@ class Retro:
         numbers = {item.number for same in items.identical(reference.sha256, reference.pixels_digest) for item in same}
         rows = bank.shelf.tables.rows_of(reference)
         rows = rows[bank.shelf.tables.rows.searched[rows]]
+        known = self._ahead.take(bank.settings.name, reference, len(rows))
         for start in range(0, len(rows), _AT_ONCE):
-            for number in self._near(bank, reference.kind, rows[start : start + _AT_ONCE]):
+            here = slice(start, start + _AT_ONCE)
+            first = None if known is None else Neighbours(known.ids[here], known.distances[here])
+            for number in self._near(bank, reference.kind, rows[here], first):
                 head = items.get(number)
                 if head is not None:
                     numbers |= {number, *head.members}
         return [item for number in sorted(numbers) if (item := items.get(number)) is not None]
 
-    def _near(self, bank: Bank, kind: Kind, rows: Ids) -> Iterator[int]:
-        """Yield numbers of heads of which a descriptor resembles one of these."""
+    def _near(self, bank: Bank, kind: Kind, rows: Ids, first: Neighbours | None) -> Iterator[int]:
+        """Yield numbers of heads of which a descriptor resembles one of these.
+
+        Args:
+            first: the CANDIDATES nearest to each, if they are known.
+        """
         table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.shelf.judge
-        vectors, hashes = self._seen.tables.vectors.read(rows), table.hash[rows]
+        hashes = table.hash[rows]
         unsure = judge.thresholds(bank.shelf.heads.chances).min_unsure
+        # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be that.
+        matters = judge.min_vote if kind is Kind.VIDEO else max(judge.min_vote, unsure)
         k, most = CANDIDATES, min(MOST_CANDIDATES, len(index))
         while most:
-            found = index.search(vectors, min(k, most))
+            found = first or index.search(self._seen.tables.vectors.read(rows), min(k, most))
+            first = None
             bits = differing_bits(hashes[:, None], table.hash[found.ids])
             strength = self._evidence.of(found.distances, bits, table.background[found.ids])
             near = (strength >= judge.min_vote) & (found.ids >= 0)
-            if k >= most or not near[:, -1].any():
+            if k >= most or not (near[:, -1] & (strength[:, -1] >= matters)).any():
                 break
             k *= 4
         else:

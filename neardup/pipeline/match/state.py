@@ -17,6 +17,7 @@ import numpy.typing as npt
 from neardup.pipeline.changes import SEEN, BankChanged, fault_of
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.index.interface import Index
+from neardup.pipeline.match.ahead import Ahead
 from neardup.pipeline.match.banks import Bank, Banks, BankSettings, Kept
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.candidates import CANDIDATES, join_pairs, split
@@ -118,7 +119,8 @@ class State:
         self._banks = Banks(self._seen, self._new_shelf)
         self._reviews = Reviews()
         self._stars = Stars(self._tables, self._heads, self._comparer, self._reviews, stars)
-        self._retro = Retro(self._seen, self._banks, self._reviews, evidence)
+        self._ahead = Ahead(self._seen, MIN_DETAIL)
+        self._retro = Retro(self._seen, self._banks, self._reviews, evidence, self._ahead)
         self._editor = Editor(self._seen, self._banks, self._stars, self._reviews, self._retro, self._copy)
         self._pending = UnderWay()
         self._removed: set[str] = set()
@@ -152,11 +154,12 @@ class State:
                 search need not find the same again.
         """
         self._published = published or {}
+        self._ahead.forget()
         envelopes: list[Envelope] = []
         run: list[Entry] = []
         done: set[object] = set()
         size = 0
-        for entry in entries:
+        for place, entry in enumerate(entries):
             record = entry.record
             idle = self._live.idle(entry.timestamp_ms)
             plain = (
@@ -173,6 +176,9 @@ class State:
                 self._note_time(entry)
             else:
                 ended = [event for live in idle for event in self._watch.end(live, self._told(entry, live))]
+                if idle:
+                    self._ahead.forget()
+                self._ahead.look(entries, place)
                 envelope = self._apply_alone(entry)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *envelope.events)))
         return envelopes + self._describe(run)
