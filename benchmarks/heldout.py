@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,22 +92,24 @@ def main() -> None:
     if options.list:
         options.list.write_text("".join(f"{pictures.sha1[index]}\n" for index in held), encoding="ascii")
         return
-    held_out = build_held_out(pictures, relations, train, held, train[:BACKGROUND], Architecture().size)
-    systems: dict[str, Embed] = {"DCT hash": hashed}
+    at = cache(lambda size: build_held_out(pictures, relations, train, held, train[:BACKGROUND], size))
+    held_out = at(Architecture().size)
+    systems: dict[str, tuple[Embed, HeldOut]] = {"DCT hash": (hashed, held_out)}
     if options.start:
-        systems |= untrained(options.start, held_out.background)
+        systems |= {name: (embed, held_out) for name, embed in untrained(options.start, held_out.background).items()}
     for name in options.model:
         embedder = make_embedder(load_checkpoint(name), threads=1)
-        systems[f"{name}, {embedder.engine}"] = lambda tiles, embedder=embedder: embedder.embed(tiles).vectors  # type: ignore[misc]
+        described = lambda tiles, embedder=embedder: embedder.embed(tiles).vectors  # noqa: E731
+        systems[f"{name}, {embedder.engine}"] = described, at(embedder.size)
     copies = held_out.correct.any(axis=1)
     print(f"{copies.sum()} copies and {(~copies).sum()} strangers, "
           f"{len(held_out.references)} references")  # fmt: skip
     print("| system | micro-AP raw | micro-AP SN | recall at P90 | recall@1 |\n| --- | --- | --- | --- | --- |")
-    for name, embed in systems.items():
-        quality = measure(held_out, embed)
+    for name, (embed, tiles) in systems.items():
+        quality = measure(tiles, embed)
         print(f"| {name} | {quality.micro_ap_raw:.3f} | {quality.micro_ap:.3f} | {quality.recall_at_p90:.3f} "
               f"| {quality.recall_at_1:.3f} |", flush=True)  # fmt: skip
-    for name, recall, count in recall_by_edit(held_out, embed):
+    for name, recall, count in recall_by_edit(tiles, embed):
         print(f"{name} {recall:.2f} ({count})", end="; ")
     print()
 
