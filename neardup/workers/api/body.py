@@ -6,7 +6,6 @@ Read piece by piece, so that nobody who sends too much or too slowly takes memor
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -161,7 +160,7 @@ def content_of(told: dict[str, Any], allowed: tuple[str, ...]) -> Content:
     if name == "data":
         try:
             return Content(data=base64.b64decode(value, validate=True))
-        except binascii.Error as error:
+        except ValueError as error:
             raise Problem("invalid", f"data is no base64: {error}") from error
     if len(value) > _MAX_URI:
         raise Problem("invalid", f"{name} has {len(value)} characters, at most {_MAX_URI}")

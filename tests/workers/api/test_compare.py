@@ -55,6 +55,7 @@ def test_a_model_that_was_trained_on_classes_answers_yes_or_no(api: Api) -> None
         ({"a": data(0), "b": data(0), "model": "broken"}, 422, "cannot be used"),
         ({"a": data(0)}, 422, "b is missing"),
         ({"a": data(0), "b": {"data": "%%"}}, 422, "base64"),
+        ({"a": data(0), "b": {"data": "¥"}}, 422, "base64"),
         ({"a": data(0), "b": {"data": "aGFsbG8="}}, 415, "no format read here"),
         ({"a": data(0), "b": {"id": "a", "uri": "x:y"}}, 422, "one of id, uri, data"),
         ({"a": data(0), "b": data(0), "c": 1}, 422, "nothing else"),
