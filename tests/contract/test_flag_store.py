@@ -485,7 +485,8 @@ def test_no_two_reviewers_get_the_same_item(store: FlagStore) -> None:
     assert [one.item for one in store.claim("al", 1, 60_000, passed=theirs)] == ["i240"]
     store.release("jo", "i000")
     assert [one.item for one in store.claim("al", 1, 60_000, passed=theirs)] == ["i000"]
-    assert store.queue(0, 1)[0].claimed_by == "al"
+    assert store.queue(0, 1)[0].claimed_by == store.claimer("i000") == "al"
+    assert store.claimer("nobody") == ""
 
 
 def test_a_claim_ends_by_itself(store: FlagStore) -> None:

@@ -21,7 +21,7 @@ def described_again(state: State, item_id: str) -> Described:
     if item is None:
         raise UsageError(f"no item {item_id!r}")
     rows = state.rows_of(item)
-    vectors = state.parts().vectors.read(rows)
+    vectors = state.seen.tables.vectors.read(rows)
     detail = np.where(state.rows.speaks[rows], MIN_DETAIL, 0).astype(np.uint8)
     return Described(
         id=item.id,

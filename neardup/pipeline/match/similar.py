@@ -6,16 +6,18 @@ from the vector file. So every held item can be found, and a thousand copies of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.evidence import Floats
 from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.state import MIN_DETAIL, Parts, State
+from neardup.pipeline.match.shelf import Shelf
+from neardup.pipeline.match.state import MIN_DETAIL, State
 from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Descriptors, Ids
 
@@ -89,52 +91,89 @@ def vectors_of_item(state: State, item_id: str) -> Descriptors:
     if item is None:
         raise UsageError(f"no item {item_id!r}")
     rows = state.rows_of(item)
-    return query_vectors(state.parts().vectors.read(rows), state.rows.speaks[rows])
+    return query_vectors(state.seen.tables.vectors.read(rows), state.rows.speaks[rows])
 
 
-def similar(state: State, queries: Sequence[Query]) -> list[list[Similar]]:
+def least_distance(state: State, item: Item, other: Item) -> float:
+    """Return the least distance between descriptors of two held items, 0 to 4; 4 where one has none."""
+    read = state.seen.tables.vectors.read
+    mine = read(state.rows_of(item))
+    return _least(query_vectors(mine, np.ones(len(mine), dtype=np.bool_)), read(state.rows_of(other)))
+
+
+def similar(state: State, queries: Sequence[Query], bank: str = SEEN, now_ms: int = 0) -> list[list[Similar]]:
     """Return for each query what is most like it, nearest first; equal distances in order of arrival.
 
     Of stars, as many are fetched as it takes to have k results or all within the distance.
+
+    Args:
+        bank: which is searched. now_ms: references of a curated one that are disabled at this time are not found.
+    Raises:
+        UsageError: there is no such bank.
     """
-    parts = state.parts()
+    searched = _searched(state, bank, now_ms)
+    index = searched.shelf.heads.index
     wanted = [min(max(2 * query.k + 32, _LEAST_FETCHED), _MOST_FETCHED) for query in queries]
     results: list[list[Similar]] = [[] for _ in queries]
     open_ones = [number for number, query in enumerate(queries) if len(query.vectors)]
     while open_ones:
-        fetch = min(max(wanted[number] for number in open_ones), len(parts.index))
+        fetch = min(max(wanted[number] for number in open_ones), len(index))
         if fetch == 0:
             break
-        found = parts.index.search(np.concatenate([queries[number].vectors for number in open_ones]), fetch)
+        found = index.search(np.concatenate([queries[number].vectors for number in open_ones]), fetch)
         start, left = 0, []
         for number in open_ones:
             query = queries[number]
             stop = start + len(query.vectors)
             ids, distances = found.ids[start:stop], found.distances[start:stop]
             start = stop
-            results[number] = _results(state, parts, query, ids, distances)
+            results[number] = _results(searched, query, ids, distances)
             beyond = bool(np.all(distances[:, -1] > query.max_distance))
-            if len(results[number]) < query.k and not beyond and fetch < min(len(parts.index), _MOST_FETCHED):
+            if len(results[number]) < query.k and not beyond and fetch < min(len(index), _MOST_FETCHED):
                 wanted[number] = min(4 * fetch, _MOST_FETCHED)
                 left.append(number)
         open_ones = left
     return results
 
 
-def _results(state: State, parts: Parts, query: Query, ids: Ids, distances: Floats) -> list[Similar]:
-    own = state.items.named(query.item) if query.item else None
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """A bank's references; `usable` of them may be found, and `own` is whether the query may be one itself."""
+
+    shelf: Shelf
+    usable: Callable[[Item], bool]
+    own: bool
+
+    def item(self, number: int) -> Item | None:
+        return self.shelf.tables.items.get(number)
+
+    def vectors(self, item: Item) -> Descriptors:
+        return self.shelf.tables.vectors.read(self.shelf.tables.rows_of(item))
+
+
+def _searched(state: State, name: str, now_ms: int) -> _Searched:
+    if name == SEEN:
+        return _Searched(state.seen, lambda _: True, own=True)
+    bank = state.banks.named(name)
+    if bank is None:
+        raise UsageError(f"no bank {name!r}")
+    return _Searched(bank.shelf, bank.usable(now_ms), own=False)
+
+
+def _results(searched: _Searched, query: Query, ids: Ids, distances: Floats) -> list[Similar]:
+    own = searched.shelf.tables.items.named(query.item) if query.item and searched.own else None
     least: dict[int, float] = {}
     kept = ids >= 0
-    numbers = parts.rows.item[ids[kept]]
+    numbers = searched.shelf.tables.rows.item[ids[kept]]
     order = np.lexsort((numbers, distances[kept]))
     for number, distance in zip(numbers[order].tolist(), distances[kept][order].tolist(), strict=True):
         least.setdefault(number, distance)
     found: list[Similar] = []
     for number, distance in least.items():
-        head = state.items.get(number)
-        if head is None or not head.is_head:
+        head = searched.item(number)
+        if head is None or not head.is_head or not searched.usable(head):
             continue
-        star = _star(state, parts, query, head, distance)
+        star = _star(searched, query, head, distance)
         if query.grouped:
             if own is None or own.head != head.number:
                 (first, nearest), *others = star
@@ -142,26 +181,25 @@ def _results(state: State, parts: Parts, query: Query, ids: Ids, distances: Floa
         else:
             found += [Similar(one, head, d, 1 + len(head.members)) for one, d in star if one is not own]
     if own is not None and own.head not in least and not query.grouped:
-        head = state.items.get(own.head)
+        head = searched.item(own.head)
         if head is not None:  # far from what was fetched, as a clip of it may be
-            star = _star(state, parts, query, head, _distance(state, parts, query, head))
+            star = _star(searched, query, head, _least(query.vectors, searched.vectors(head)))
             found += [Similar(one, head, d, 1 + len(head.members)) for one, d in star if one is not own]
     found = [one for one in found if one.distance <= query.max_distance]
     found.sort(key=lambda one: (one.distance, one.item.number))
     return found[: query.k]
 
 
-def _star(state: State, parts: Parts, query: Query, head: Item, distance: float) -> list[tuple[Item, float]]:
+def _star(searched: _Searched, query: Query, head: Item, distance: float) -> list[tuple[Item, float]]:
     """Return the items of a star with their distances, nearest first."""
-    members = [state.items.get(number) for number in head.members[:MAX_MEMBERS]]
-    told = [(member, _distance(state, parts, query, member)) for member in members if member is not None]
+    members = [searched.item(number) for number in head.members[:MAX_MEMBERS]]
+    told = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
     return sorted([(head, distance), *told], key=lambda one: (one[1], one[0].number))
 
 
-def _distance(state: State, parts: Parts, query: Query, item: Item) -> float:
-    """Return the least distance between a query and an item's descriptors."""
-    vectors = parts.vectors.read(state.rows_of(item))
-    if not len(vectors):
+def _least(queries: Descriptors, vectors: Descriptors) -> float:
+    """Return the least distance between descriptors (n, d) and (m, d); 4 where there are none."""
+    if not len(queries) or not len(vectors):
         return 4.0
-    q, v = np.unravel_index(int(np.argmax(query.vectors @ vectors.T)), (len(query.vectors), len(vectors)))
-    return float(np.square(query.vectors[q] - vectors[v]).sum())  # by differences, as the index does it
+    q, v = np.unravel_index(int(np.argmax(queries @ vectors.T)), (len(queries), len(vectors)))
+    return float(np.square(queries[q] - vectors[v]).sum())  # by differences, as the index does it

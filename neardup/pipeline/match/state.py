@@ -139,6 +139,16 @@ class State:
         return self._banks
 
     @property
+    def seen(self) -> Shelf:
+        """What was seen, with what searches it."""
+        return self._seen
+
+    @property
+    def stars(self) -> Stars:
+        """Who stands under which head."""
+        return self._stars
+
+    @property
     def rows(self) -> Rows:
         """The columns of all descriptors."""
         return self._tables.rows
@@ -194,15 +204,22 @@ class State:
     def ask(self, query: Described, now_ms: int, k: int = MAX_MATCHES) -> Verdict:
         """Return what would be said of a whole item at this time of the log, curated banks included.
 
-        Nothing is taken in; the verdict's head is unknown.
+        Nothing is taken in; the verdict's head is unknown. A query without an id is asked about by its content where a
+        bank is asked about a share of the items.
         """
-        ((_, side, pictures, speaks, pairs),) = self._prepare([query], k)
-        found = self._comparer.matches(query, side, pairs)[:k]
-        matches = self._respected(query, self._seen, [m for m in found if m.decision is not Decision.DISTINCT])
-        for bank in self._banks.asked(query.id):
-            theirs = bank.shelf.candidates.search(pictures, speaks, CANDIDATES, np.full(len(speaks), -np.inf))
-            matches += self._respected(query, bank.shelf, bank.matches(query, side, theirs, now_ms))
-        return combine(query.id, matches)
+        return self.ask_all([query], now_ms, k)[0]
+
+    def ask_all(self, queries: Sequence[Described], now_ms: int, k: int = MAX_MATCHES) -> list[Verdict]:
+        """Return what `ask` would for each of these."""
+        verdicts = []
+        for query, side, pictures, speaks, pairs in self._prepare(queries, k):
+            found = self._comparer.matches(query, side, pairs)[:k]
+            matches = self._respected(query, self._seen, [m for m in found if m.decision is not Decision.DISTINCT])
+            for bank in self._banks.asked(query.id or query.sha256.hex()):
+                theirs = bank.shelf.candidates.search(pictures, speaks, CANDIDATES, np.full(len(speaks), -np.inf))
+                matches += self._respected(query, bank.shelf, bank.matches(query, side, theirs, now_ms))
+            verdicts.append(combine(query.id, matches))
+        return verdicts
 
     def _prepare(
         self, queries: Sequence[Described], k: int

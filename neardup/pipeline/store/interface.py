@@ -150,6 +150,9 @@ class FlagStore(Protocol):
             passed: ids of items to pass over, for the reviewer skipped them.
         """
 
+    def claimer(self, item: str) -> str:
+        """Return the reviewer who looks at an item, "" if nobody does."""
+
     def release(self, reviewer: str, item: str) -> None:
         """Let others have an item, if it is this reviewer who claimed it."""
 

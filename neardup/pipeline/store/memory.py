@@ -118,15 +118,20 @@ class MemoryStore:
 
     def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
         """See `FlagStore`."""
-        free = (item for item in self._in_order() if item not in passed and self._claimer(item) in ("", reviewer))
+        free = (item for item in self._in_order() if item not in passed and self.claimer(item) in ("", reviewer))
         found = [item for item, _ in zip(free, range(count), strict=False)]
         for item in found:
             self._claims[item] = (reviewer, self._clock() + lease_ms / 1000)
         return [self._queued(item) for item in found]
 
+    def claimer(self, item: str) -> str:
+        """See `FlagStore`."""
+        reviewer, until = self._claims.get(item, ("", 0.0))
+        return reviewer if until > self._clock() else ""
+
     def release(self, reviewer: str, item: str) -> None:
         """See `FlagStore`."""
-        if self._claimer(item) == reviewer:
+        if self.claimer(item) == reviewer:
             del self._claims[item]
 
     def audit(self, before: str, count: int) -> list[AuditEntry]:
@@ -263,14 +268,10 @@ class MemoryStore:
     def _in_order(self) -> list[str]:
         return sorted(self._queue, key=lambda item: (self._items[item].queued, item.encode()))
 
-    def _claimer(self, item: str) -> str:
-        reviewer, until = self._claims.get(item, ("", 0.0))
-        return reviewer if until > self._clock() else ""
-
     def _queued(self, item: str) -> Queued:
         known, verdict = self._items[item], self.verdict(item)
         assert verdict is not None
-        return Queued(item, known.queued, verdict, frozenset(known.open), self._claimer(item))
+        return Queued(item, known.queued, verdict, frozenset(known.open), self.claimer(item))
 
 
 def _given(record: BankChanged | ReferenceChanged, *names: str) -> dict[str, Any]:

@@ -148,11 +148,15 @@ class RedisStore:
         found = self._told(lambda: self._claim(keys=[self._prefix], args=arguments))
         return self._queued([item.decode() for item in found])
 
+    def claimer(self, item: str) -> str:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.get(f"{self._prefix}:claim:{item}"))
+        return "" if found is None else str(found.decode())
+
     def release(self, reviewer: str, item: str) -> None:
         """See `FlagStore`."""
-        key = f"{self._prefix}:claim:{item}"
-        if self._told(lambda: self._redis.get(key)) == reviewer.encode():
-            self._told(lambda: self._redis.delete(key))
+        if self.claimer(item) == reviewer:
+            self._told(lambda: self._redis.delete(f"{self._prefix}:claim:{item}"))
 
     def audit(self, before: str, count: int) -> list[AuditEntry]:
         """See `FlagStore`."""

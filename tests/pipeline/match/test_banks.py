@@ -411,3 +411,14 @@ def test_what_would_be_said_of_an_item_is_what_is_said_of_it() -> None:
         asked = log.state.ask(query, now_ms=0)
         said = log.verdict(query)
         assert (asked.decision, asked.allowed, matches(asked)) == (said.decision, said.allowed, matches(said))
+
+
+def test_what_is_asked_about_together_is_answered_as_alone_and_a_share_goes_by_content() -> None:
+    log = Log()
+    log.add(BLOCKED, reference("r", 20), picture("a", 0))
+    queries = [picture("", angle, sha256=bytes([angle])) for angle in (1, 40, 80)]
+    assert log.state.ask_all(queries, now_ms=0) == [log.state.ask(query, now_ms=0) for query in queries]
+    log.add(BankChanged(bank="blocked", enable_ratio=0.5))
+    many = [picture("", 20, sha256=bytes([n, n])) for n in range(64)]
+    asked = [verdict.matches[0].bank == "blocked" for verdict in log.state.ask_all(many, now_ms=0)]
+    assert 16 < sum(asked) < 48
