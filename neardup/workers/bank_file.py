@@ -54,6 +54,19 @@ class ReferenceLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         return not (self.disabled_until_ms is None and self.note is None and self.metadata is None)
 
 
+class LineError(Exception):
+    """A line cannot be understood.
+
+    Attributes:
+        number: of the line, from 1. why: in words.
+    """
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(f"line {number}: {why}")
+        self.number = number
+        self.why = why
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_bank = msgspec.json.Decoder(BankLine).decode
 _decode_reference = msgspec.json.Decoder(ReferenceLine).decode
@@ -83,22 +96,33 @@ def read_bank(path: Path) -> tuple[BankLine | None, list[ReferenceLine]]:
     Raises:
         ConfigError: a line cannot be understood, named by its number; or the file cannot be read.
     """
-    settings: BankLine | None = None
-    references = []
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    if number == 1 and _is_settings(line):
-                        settings = _decode_bank(line)
-                    else:
-                        references.append(_decode_reference(line))
-                except msgspec.MsgspecError as error:
-                    raise ConfigError(f"{visible(str(path))}, line {number}: {error}") from None
+            return read_lines(file)
+    except LineError as error:
+        raise ConfigError(f"{visible(str(path))}, {error}") from None
     except OSError as error:
         raise ConfigError(f"{visible(str(path))}: {error.strerror}; name a file of `neardup bank export`") from None
+
+
+def read_lines(lines: Iterable[bytes]) -> tuple[BankLine | None, list[ReferenceLine]]:
+    """Return the settings, if the first line has them, and the references.
+
+    Raises:
+        LineError: a line cannot be understood.
+    """
+    settings: BankLine | None = None
+    references = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            if number == 1 and _is_settings(line):
+                settings = _decode_bank(line)
+            else:
+                references.append(_decode_reference(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise LineError(number, str(error)) from None
     return settings, references
 
 

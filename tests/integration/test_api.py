@@ -61,12 +61,12 @@ def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
 
 
 @contextmanager
-def an_api_worker(settings: Settings, folder: Path) -> Iterator[httpx2.Client]:
-    """Run one API worker with its server, and return a client that has an admin's token."""
+def an_api_worker(settings: Settings, folder: Path, name: str = "eve") -> Iterator[httpx2.Client]:
+    """Run one API worker with its server, and return a client that has an admin's token of this name."""
     names = topic_names(settings.topic_prefix, SPACE)
     store = RedisStore(settings.redis.get_secret_value(), SPACE)
     networks = Networks(Network("default", SPACE, StubUploads(), lambda: a_state(stars=False)), {}, _none)
-    tokens = Tokens(line_of("eve", "admin", "nd_eve"))
+    tokens = Tokens(line_of(name, "admin", "nd_eve"))
     context = Context(settings, SPACE, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
     view = context.view = View(a_state_in(folder), -1)
     follower = Follower(Tail(settings, names.log), Tail(settings, names.verdicts), view, D, context.told)
@@ -80,6 +80,17 @@ def an_api_worker(settings: Settings, folder: Path) -> Iterator[httpx2.Client]:
     view.close()
 
 
+@contextmanager
+def workers(settings: Settings, folder: Path, *names: str) -> Iterator[list[httpx2.Client]]:
+    """Run match and flag workers and an API worker for each name."""
+    with ExitStack() as stack:
+        stack.enter_context(stepping(a_match_worker(settings, folder / "match")))
+        verdicts = Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)
+        flag = FlagWorker(verdicts, RedisStore(settings.redis.get_secret_value(), SPACE))
+        stack.enter_context(stepping(flag))
+        yield [stack.enter_context(an_api_worker(settings, folder / f"api-{n}", n)) for n in names]
+
+
 def _none(name: str, place: str) -> Network:
     raise AssertionError((name, place))
 
@@ -88,12 +99,7 @@ def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Se
     settings = settings.model_copy(update={"blobs": str(tmp_path / "blobs")})
     make_topics(settings)
     append(settings, [picture("a", 0), picture("b", 60)])
-    with ExitStack() as stack:
-        stack.enter_context(stepping(a_match_worker(settings, tmp_path / "match")))
-        verdicts = Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)
-        flag = FlagWorker(verdicts, RedisStore(settings.redis.get_secret_value(), SPACE))
-        stack.enter_context(stepping(flag))
-        one, other = (stack.enter_context(an_api_worker(settings, tmp_path / f"api-{n}")) for n in range(2))
+    with workers(settings, tmp_path, "eve", "bob") as (one, other):
         for client in (one, other):
             until(lambda c=client: c.get("/readyz").json()["offset"] == 1, "the view catches up")  # type: ignore[misc]
 
@@ -119,3 +125,34 @@ def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Se
         assert gone["seconds"] < 2.0
         until(lambda: other.get("/v1/items/a").status_code == 404, "gone elsewhere too", 2.0)
         assert one.get("/v1/items/copy").json()["is_original"] is True
+
+
+def test_banks_and_reviews_are_changed_at_one_api_worker_and_seen_at_the_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    make_topics(settings)
+    append(settings, [picture("a", 0), picture("a2", 5), picture("b", 60), picture("b2", 64)])
+    with workers(settings, tmp_path, "eve", "bob") as (eve, bob):
+        for client in (eve, bob):
+            until(lambda c=client: c.get("/readyz").json()["offset"] == 3, "the view catches up")  # type: ignore[misc]
+        assert eve.post("/v1/banks", json={"bank": "blocked", "why": "4711"}).status_code == 201
+        until(lambda: bob.get("/v1/banks/blocked").status_code == 200, "the bank at the other")
+        added = bob.post("/v1/banks/blocked/references", json={"item": "b"}).json()
+        assert (added["applied"], {one["item"] for one in added["earlier"]}) == (True, {"b", "b2"})
+        match = bob.post("/v1/match", content=an_image(61), headers={"Content-Type": "image/png"}).json()
+        assert (match["bank"], match["original"]) == ("blocked", "b")
+
+        claims = [one.post("/v1/reviews/claims", json={"count": 2}).json()["items"] for one in (eve, bob)]
+        taken = [[one["item"] for one in items] for items in claims]
+        assert taken == [["a2", "b2"], ["b"]]
+        body = {"item": "a2", "reference": "a", "outcome": "not-a-match"}
+        assert bob.post("/v1/reviews", json=body).status_code == 409
+        assert eve.post("/v1/reviews", json=body).json()["applied"] is True
+        assert [one["item"] for one in eve.post("/v1/reviews/claims", json={"count": 2}).json()["items"]] == ["b2"]
+        until(lambda: bob.get("/v1/clusters?item=a").json()["total"] == 0, "the cluster at the other")
+        told = [(one["kind"], one["about"], one["by"]) for one in bob.get("/v1/audit").json()["entries"]]
+        assert told == [
+            ("reviewed", "a2", "eve"),
+            ("reference-changed", "b", "bob"),
+            ("bank-changed", "blocked", "eve"),
+        ]

@@ -12,9 +12,37 @@ from neardup import __version__
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
 from neardup.workers.api.gate import Gate, Limits
-from neardup.workers.api.routes import compare, feed, health, items, match, pictures, similar
+from neardup.workers.api.routes import (
+    audit,
+    bank_files,
+    banks,
+    clusters,
+    compare,
+    feed,
+    health,
+    items,
+    match,
+    pictures,
+    references,
+    reviews,
+    similar,
+)
 
-ROUTERS = [match.router, compare.router, pictures.router, similar.router, items.router, feed.router, health.router]
+ROUTERS = [
+    match.router,
+    compare.router,
+    pictures.router,
+    similar.router,
+    items.router,
+    banks.router,
+    bank_files.router,
+    references.router,
+    reviews.router,
+    clusters.router,
+    audit.router,
+    feed.router,
+    health.router,
+]
 """Of the API; `items` after `similar`, since an id may hold slashes."""
 DESCRIPTION = """
 Near-duplicate images and videos: which earlier item is copied, where, and how sure.

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from neardup.pipeline.changes import Action
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.messages import Described, Matched, Verdict
 from neardup.pipeline.types import Decision, Exact, Kind, Span
@@ -29,6 +30,8 @@ EXAMPLE_MATCH: dict[str, Any] = {
     "spans": [],
     "query_box": None,
     "reference_box": None,
+    "action": "flag",
+    "silenced": False,
 }
 
 
@@ -62,6 +65,8 @@ class MatchBody(_Model):
     spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
     query_box: BoxBody = Field(None, description="the part of the item that matches, null is all of it")
     reference_box: BoxBody = Field(None, description="the part of the reference that matches")
+    action: Action = Field(Action.FLAG, description="of the bank: flag a match, or allow the item")
+    silenced: bool = Field(False, description="an allow-list covers it, so it counts for nothing")
 
 
 class VerdictBody(_Model):
@@ -70,13 +75,20 @@ class VerdictBody(_Model):
     model_config = ConfigDict(
         frozen=True,
         json_schema_extra={
-            "example": {"id": "cat-2", "decision": "duplicate", "running": False, "matches": [EXAMPLE_MATCH]}
+            "example": {
+                "id": "cat-2",
+                "decision": "duplicate",
+                "running": False,
+                "allowed": "",
+                "matches": [EXAMPLE_MATCH],
+            }
         },
     )
     id: str
     decision: Decision
     running: bool = Field(description="a live video that goes on: matches may come and grow")
-    matches: list[MatchBody]
+    allowed: str = Field(description="the allow-list that it is a duplicate of; empty if none")
+    matches: list[MatchBody] = Field(description="of curated banks, then of `seen`; best first within each")
 
 
 class MediaBody(_Model):
@@ -103,6 +115,7 @@ class MatchAnswer(_Model):
                 "exact": "",
                 "distance": 0.12,
                 "probability": 0.999,
+                "allowed": "",
                 "matches": [EXAMPLE_MATCH],
                 "media": {"kind": "image", "width": 640, "height": 480, "seconds": 0.0, "frames": 1, "sha256": "9f86…"},
                 "space": "f00d",
@@ -116,7 +129,10 @@ class MatchAnswer(_Model):
     exact: Exact
     distance: Distance | None = Field(description="of the best match")
     probability: float = Field(description="of the best match, 0 without any")
-    matches: list[MatchBody] = Field(description="best first; with `all`, also such as are distinct")
+    allowed: str = Field(description="the allow-list that it is a duplicate of, which silences; empty if none")
+    matches: list[MatchBody] = Field(
+        description="of curated banks, then of `seen`, best first within each; with `all`, also such as are distinct"
+    )
     media: MediaBody
     space: str = Field(description="the model and preprocessing that looked")
     offset: int = Field(description="of the log, up to which items were compared with")
@@ -138,6 +154,7 @@ class ItemBody(_Model):
                 "is_original": False,
                 "members": 2,
                 "thumbnail": "/v1/items/cat-2/thumbnail",
+                "banks": ["blocked"],
                 "verdict": None,
             }
         },
@@ -151,6 +168,7 @@ class ItemBody(_Model):
     is_original: bool
     members: int = Field(description="items of the cluster, the original included")
     thumbnail: str | None = Field(description="path of a small JPEG")
+    banks: list[str] = Field(description="curated banks that have a reference of this id")
     verdict: VerdictBody | None = Field(None, description="what was said of it, while Redis keeps that")
 
 
@@ -214,6 +232,8 @@ def match_body(match: Matched) -> MatchBody:
         spans=[span_body(span) for span in match.spans],
         query_box=match.query_box,
         reference_box=match.reference_box,
+        action=match.action,
+        silenced=match.silenced,
     )
 
 
@@ -234,6 +254,7 @@ def verdict_body(verdict: Verdict) -> VerdictBody:
         id=verdict.id,
         decision=verdict.decision,
         running=verdict.running,
+        allowed=verdict.allowed,
         matches=[match_body(match) for match in verdict.matches],
     )
 
@@ -250,7 +271,9 @@ def media_body(record: Described) -> MediaBody:
     )
 
 
-def item_body(item: Item, head: Item, frames: int, thumbnail: str | None, verdict: Verdict | None) -> ItemBody:
+def item_body(
+    item: Item, head: Item, frames: int, thumbnail: str | None, banks: list[str], verdict: Verdict | None
+) -> ItemBody:
     """Return an item as it is told."""
     return ItemBody(
         id=item.id,
@@ -262,6 +285,7 @@ def item_body(item: Item, head: Item, frames: int, thumbnail: str | None, verdic
         is_original=item is head,
         members=1 + len(head.members),
         thumbnail=thumbnail,
+        banks=banks,
         verdict=None if verdict is None else verdict_body(verdict),
     )
 

@@ -38,7 +38,9 @@ KINDS = {
         401, "A token is needed", "Send the header `Authorization: Bearer TOKEN`; `neardup token` makes one."
     ),
     "forbidden": Kind(403, "The token may not do this", "Use a token of the role that is named, see `neardup token`."),
-    "not-found": Kind(404, "There is no such thing", "Check the id; items appear once the match worker has seen them."),
+    "not-found": Kind(
+        404, "There is no such thing", "Check the id or name; items appear once the match worker has seen them."
+    ),
     "method-not-allowed": Kind(405, "The path knows no such method", "See the header Allow, and /docs."),
     "timeout": Kind(408, "The request came too slowly", "Send the whole body within the time that is named."),
     "conflict": Kind(409, "It is not in the state for that", "Read it again, and decide anew."),
@@ -69,7 +71,7 @@ class ProblemBody(BaseModel):
                 "title": "There is no such thing",
                 "status": 404,
                 "detail": "no item 'cat-1'",
-                "remedy": "Check the id; items appear once the match worker has seen them.",
+                "remedy": "Check the id or name; items appear once the match worker has seen them.",
             }
         }
     )

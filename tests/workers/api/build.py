@@ -102,7 +102,8 @@ class MemoryLog:
         self.published.append((item_id, value, headers))
         assert self.context is not None
         parts = self.context.networks.own.uploads.describe(value).result()
-        self.append([msgspec.structs.replace(part, id=item_id) for part in parts])
+        told = {"id": item_id, "bank": dict(headers)["bank"].decode(), "source_offset": len(self.records)}
+        self.append([msgspec.structs.replace(part, **told) for part in parts])
 
     def follow(self) -> None:
         """Have the view and the store take in all that was written."""
@@ -113,7 +114,9 @@ class MemoryLog:
         entries = [Entry(start + n, record, 1000 + start + n) for n, record in enumerate(self.records[start:])]
         if not entries:
             return
-        envelopes: list[Envelope] = view.apply(entries, {}, entries[-1].offset)
+        made: list[Envelope] = view.apply(entries, {}, entries[-1].offset)
+        times = {entry.offset: entry.timestamp_ms for entry in entries}
+        envelopes = [msgspec.structs.replace(one, timestamp_ms=times[one.offset]) for one in made]
         self.context.store.apply(envelopes)
         self.context.told(envelopes)
 

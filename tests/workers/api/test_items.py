@@ -64,7 +64,7 @@ def test_what_no_worker_could_read_is_not_sent(api: Api) -> None:
 
 
 def test_a_large_one_goes_by_way_of_the_blob_store(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neardup.workers.api.routes.items.MAX_INLINE_BYTES", 10)
+    monkeypatch.setattr("neardup.workers.api.sending.MAX_INLINE_BYTES", 10)
     monkeypatch.setattr(api.log, "publish", lambda *sent: api.log.published.append(sent))
     image = an_image(2)
     assert api.client.post("/v1/items?id=new", content=image, headers=PNG).status_code == 202

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from neardup.pipeline.messages import Verdict
+from neardup.pipeline.store.interface import FeedEntry, counts_in
 from neardup.pipeline.types import Decision
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Given
@@ -30,7 +30,8 @@ EVENT_ID = r"^([0-9]{1,15}\.[0-9]{1,9}|0)?$"
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Events: `id`, `event` (the decision), `data` (JSON: a verdict), for as long as you stay.",
+            "description": "Events: `id`, `event` (the decision), `data` (JSON: a verdict; `at_ms`, the log's time; "
+            "`retro`, whether it was flagged for a reference that came later), for as long as you stay.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **responses("invalid", "unavailable"),
@@ -43,7 +44,7 @@ async def feed(
     after: Annotated[
         str, Query(pattern=EVENT_ID, description="the same; 0 is the beginning, without it: from now on")
     ] = "",
-    bank: Annotated[str, Query(max_length=64, description="only where a match is of this bank")] = "",
+    bank: Annotated[str, Query(max_length=64, description="only where a match of this bank counts")] = "",
     decision: Annotated[Decision | None, Query(description="only these")] = None,
     limit: Annotated[int, Query(ge=0, le=100_000, description="end after so many; 0 does not end")] = 0,
     idle: Annotated[
@@ -62,8 +63,9 @@ async def feed(
         async for entry in context.hub.entries(begin, idle):
             if entry is None:
                 yield ": nothing new\n\n"
-            elif wanted(entry.verdict, bank, decision):
-                data = json.dumps(verdict_body(entry.verdict).model_dump(mode="json"), separators=(",", ":"))
+            elif counts_in(entry, bank, decision):
+                told_of = {**verdict_body(entry.verdict).model_dump(mode="json"), **_when(entry)}
+                data = json.dumps(told_of, separators=(",", ":"))
                 yield f"id: {entry.event}\nevent: {entry.verdict.decision.value}\ndata: {data}\n\n"
                 told += 1
                 if told == limit:
@@ -72,8 +74,5 @@ async def feed(
     return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def wanted(verdict: Verdict, bank: str, decision: Decision | None) -> bool:
-    """Return whether an entry is of a bank and a decision, "" and None standing for all."""
-    if decision is not None and verdict.decision is not decision:
-        return False
-    return not bank or any(match.bank == bank for match in verdict.matches)
+def _when(entry: FeedEntry) -> dict[str, Any]:
+    return {"at_ms": entry.at_ms, "retro": entry.retro}

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-import tempfile
 import time
-from pathlib import Path as FilePath
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.state import State
-from neardup.pipeline.media.fetch import check
-from neardup.pipeline.media.identify import HEAD_BYTES, identify
-from neardup.pipeline.messages import Event, Ignored, Redelivered, Removed, Rolling, Verdict
+from neardup.pipeline.messages import Envelope, Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.body import raw_body, read_content
-from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import ID_PATTERN, ItemBody, VerdictBody, item_body, verdict_body
+from neardup.workers.api.changes import EXAMPLE_EARLIER, MAX_WAIT_SECONDS, EarlierBody, WhyQuery, earlier_items
+from neardup.workers.api.context import Given
+from neardup.workers.api.models import ItemBody, VerdictBody, item_body, verdict_body
+from neardup.workers.api.names import BANK_PATTERN, ItemId, ItemQuery
 from neardup.workers.api.problems import Problem, responses
-from neardup.workers.api.uploads import fetch_rules
+from neardup.workers.api.sending import send
 from neardup.workers.erase import erase
-from neardup.workers.ingest import MAX_INLINE_BYTES
-from neardup.workers.source import MAX_ID_BYTES, URI_LIST
 
 router = APIRouter(tags=["items"])
-MAX_WAIT_SECONDS = 25.0
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _LOOK_SECONDS = 0.01
-ItemId = Annotated[str, Path(min_length=1, max_length=256, pattern=ID_PATTERN, description="as the key in `media`")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most")]
 
 
@@ -40,14 +33,25 @@ class Published(BaseModel):
     """What became of an item that was sent to the stream."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"id": "cat-2", "status": "accepted", "verdict": None, "detail": ""}}
+        json_schema_extra={
+            "example": {
+                "id": "cat-2",
+                "status": "referenced",
+                "verdict": None,
+                "detail": "",
+                "earlier": [EXAMPLE_EARLIER],
+                "left_out": 0,
+            }
+        }
     )
     id: str
-    status: str = Field(
-        description="accepted: in `media`; decided: see the verdict; redelivered: it was there; ignored"
+    status: Literal["accepted", "decided", "referenced", "redelivered", "ignored"] = Field(
+        description="in `media`, no answer yet; decided, see the verdict; a reference now; it was there; see `detail`"
     )
     verdict: VerdictBody | None = None
     detail: str = Field(default="", description="why it was ignored")
+    earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
+    left_out: int = Field(default=0, description="how many more earlier items there are")
 
 
 class TakenDown(BaseModel):
@@ -81,29 +85,18 @@ async def publish(
     response: Response,
     context: Given,
     _: Admin,
-    id: Annotated[str, Query(min_length=1, max_length=256, pattern=ID_PATTERN, description="the item's id")],
-    bank: Annotated[str, Query(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$", description="bank to add it to")] = "seen",
+    id: ItemQuery,
+    bank: Annotated[str, Query(pattern=BANK_PATTERN, description="bank to add it to")] = SEEN,
     wait: Wait = 0.0,
 ) -> Published:
-    """Send an item to the stream, and perhaps wait for what is said of it."""
+    """Send an item to the stream, and perhaps wait for what is said of it.
+
+    A bank that is not there is made. To add a reference with a note, and to have it in the audit trail who did, use
+    `PUT /v1/banks/{bank}/references/{id}`.
+    """
     settings = context.settings
-    _check_id(id)
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
-    headers = [("bank", bank.encode())]
-    traceparent = request.headers.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(traceparent):
-        headers.append(("traceparent", traceparent.encode()))
-    if content.uri is not None:
-        check(content.uri, fetch_rules(settings))
-        value = content.uri.encode()
-        headers.append(("content-type", URI_LIST.encode()))
-    else:
-        assert content.data is not None
-        value = await _inline(context, id, content.data, headers)
-    with context.waiting.expect(id) as answer:
-        await asyncio.to_thread(context.writes.publish, id, value, headers)
-        event = await answer(wait) if wait else None
-    told = _published(id, event)
+    told = published(id, bank, await send(context, content, id, bank, wait, request.headers.get("traceparent", "")))
     response.status_code = 202 if told.status == "accepted" else 200
     return told
 
@@ -134,13 +127,15 @@ async def thumbnail(context: Given, _: Reader, id: ItemId) -> Response:
 async def item(context: Given, _: Reader, id: ItemId) -> ItemBody:
     """Return what is known of an item."""
 
-    def read(state: State) -> tuple[Item, Item, int]:
-        found = _item(state, id)
-        return found, state.items.get(found.head) or found, len(state.rows_of(found))
-
-    found, head, frames = await context.look(read)
     verdict = await asyncio.to_thread(context.store.verdict, id)
-    return item_body(found, head, frames, f"/v1/items/{id}/thumbnail", verdict)
+
+    def read(state: State) -> ItemBody:
+        found = _item(state, id)
+        head, frames = state.stars.head_of(found), len(state.rows_of(found))
+        banks = [bank.settings.name for bank in state.banks if id in bank.shelf.tables.items]
+        return item_body(found, head, frames, f"/v1/items/{quote(id)}/thumbnail", banks, verdict)
+
+    return await context.look(read)
 
 
 @router.delete(
@@ -148,15 +143,16 @@ async def item(context: Given, _: Reader, id: ItemId) -> ItemBody:
     response_model=TakenDown,
     responses={
         202: {"model": TakenDown, "description": "It is in the log; not everyone has said yet that it is gone."},
-        **responses("not-ready", "unavailable", "invalid"),
+        **responses("not-found", "not-ready", "unavailable", "invalid"),
     },
 )
-async def take_down(response: Response, context: Given, caller: Admin, id: ItemId, wait: Wait = 2.0) -> TakenDown:
+async def take_down(
+    response: Response, context: Given, caller: Admin, id: ItemId, why: WhyQuery = "", wait: Wait = 2.0
+) -> TakenDown:
     """Take an item down: out of lookups, out of Redis, out of the blob store. Late records do not bring it back."""
-    _check_id(id)
     began = time.monotonic()
     held = await context.look(lambda state: id in state.items)
-    [offset] = await context.append(Removed(id=id, by=caller.name))
+    [offset] = await context.append(Removed(id=id, by=caller.name, why=why))
     # The flag worker erases what was known of it; an original that waits in `media` is known to its name alone.
     erased = asyncio.create_task(asyncio.to_thread(erase, context.blobs, [id]))
     left = [] if await context.waiting.reached(offset, wait) else ["lookups"]
@@ -179,38 +175,18 @@ def _item(state: State, id: str) -> Item:
     return found
 
 
-async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:
-    """Return what travels in the record: the content, or where it lies if it is large."""
-    if identify(data[:HEAD_BYTES]) is None:
-        begin = data[:8].hex(" ")
-        raise Problem("media-type", f"content begins with {begin}, which is no format read here", reason="format")
-    if len(data) <= MAX_INLINE_BYTES:
-        return data
-    sha256 = hashlib.sha256(data).digest()
-
-    def put() -> str:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            return context.blobs.put(id, FilePath(file.name), sha256)
-
-    uri = await asyncio.to_thread(put)
-    headers += [("content-type", URI_LIST.encode()), ("sha256", sha256)]
-    return uri.encode()
-
-
-def _published(id: str, event: Event | None) -> Published:
-    if isinstance(event, Verdict):
-        return Published(id=id, status="decided", verdict=verdict_body(event))
-    if isinstance(event, Rolling):
-        return Published(id=id, status="decided", verdict=verdict_body(event.verdict))
-    if isinstance(event, Redelivered):
-        return Published(id=id, status="redelivered")
-    if isinstance(event, Ignored):
-        return Published(id=id, status="ignored", detail=event.why)
+def published(id: str, bank: str, envelope: Envelope | None) -> Published:
+    """Return what became of an item, given what it was answered with; None if that took too long."""
+    for event in () if envelope is None else envelope.events:
+        if isinstance(event, Verdict) and event.id == id and bank == SEEN:
+            return Published(id=id, status="decided", verdict=verdict_body(event))
+        if isinstance(event, Rolling) and event.verdict.id == id and bank == SEEN:
+            return Published(id=id, status="decided", verdict=verdict_body(event.verdict))
+        if isinstance(event, Referenced) and (event.id, event.bank) == (id, bank):
+            earlier, left_out = earlier_items(envelope) if envelope else ([], 0)
+            return Published(id=id, status="referenced", earlier=earlier, left_out=left_out)
+        if isinstance(event, Redelivered) and event.id == id:
+            return Published(id=id, status="redelivered")
+        if isinstance(event, Ignored) and event.id == id:
+            return Published(id=id, status="ignored", detail=event.why)
     return Published(id=id, status="accepted")
-
-
-def _check_id(id: str) -> None:
-    if len(id.encode(errors="surrogatepass")) > MAX_ID_BYTES:
-        raise Problem("invalid", f"id has more than {MAX_ID_BYTES} bytes")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Query, Request
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Matched, join_parts
+from neardup.pipeline.messages import Described, Matched, Verdict, join_parts
 from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.verdicts import is_counted
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
 from neardup.workers.api.context import Given
@@ -33,27 +36,47 @@ async def match(
     _: Reader,
     all: Annotated[bool, Query(description="list the nearest references also where they are distinct")] = False,
 ) -> MatchAnswer:
-    """Say what an upload copies, where, and how sure that is."""
+    """Say what an upload copies, where, and how sure that is: in curated banks, and of all that was seen."""
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     query = msgspec.structs.replace(join_parts(await context.describe(content.source)), id="")
-    found = await context.ask(lookup, query)
-    matches = [one for one in found if all or one.decision is not Decision.DISTINCT]
-    best = matches[0] if matches and matches[0].decision is not Decision.DISTINCT else None
+    verdict = await context.ask(lookup, Asked(query, round(1000 * time.time()), all))
+    best = next((one for one in verdict.matches if is_counted(one)), None)
     return MatchAnswer(
-        decision=best.decision if best else Decision.DISTINCT,
+        decision=verdict.decision,
         original=best.reference if best else None,
         bank=best.bank if best else None,
         exact=best.exact if best else Exact.NO,
         distance=best.distance if best else None,
-        probability=best.probability if best else 0.0,
-        matches=[match_body(one) for one in matches],
+        probability=min(max(best.probability, 0.0), 1.0) if best else 0.0,
+        allowed=verdict.allowed,
+        matches=[match_body(one) for one in verdict.matches],
         media=media_body(query),
         space=context.space,
         offset=context.applied,
     )
 
 
-def lookup(state: State, queries: Sequence[Described]) -> list[list[Matched]]:
-    """Return the matches of each query, see `State.lookup`."""
-    return state.lookup(queries, MAX_MATCHES)
+class Asked(NamedTuple):
+    """An upload, when it is asked about, and whether to tell of what is distinct too."""
+
+    query: Described
+    now_ms: int
+    distinct: bool
+
+
+def lookup(state: State, asked: Sequence[Asked]) -> list[Verdict]:
+    """Return what would be said of each upload, see `State.ask_all`; of those that came together, at one moment."""
+    verdicts = state.ask_all([one.query for one in asked], max(one.now_ms for one in asked), MAX_MATCHES)
+    told = [one.query for one in asked if one.distinct]
+    nearest = iter(state.lookup(told, MAX_MATCHES))
+    return [
+        _with_distinct(verdict, next(nearest)) if one.distinct else verdict
+        for one, verdict in zip(asked, verdicts, strict=True)
+    ]
+
+
+def _with_distinct(verdict: Verdict, nearest: Sequence[Matched]) -> Verdict:
+    known = {match.reference for match in verdict.matches if match.bank == SEEN}
+    more = [match for match in nearest if match.reference not in known and match.decision is Decision.DISTINCT]
+    return msgspec.structs.replace(verdict, matches=(*verdict.matches, *more))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match import similar as ranking
 from neardup.pipeline.match.similar import MAX_FRAMES, MAX_K, Similar, similar, vectors_of_item, vectors_of_record
@@ -24,14 +26,14 @@ from neardup.pipeline.types import Descriptors
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
 from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import ID_PATTERN, OtherBody, SimilarAnswer, SimilarBody
+from neardup.workers.api.models import OtherBody, SimilarAnswer, SimilarBody
+from neardup.workers.api.names import ItemId, OfBank
 from neardup.workers.api.problems import Problem, responses
 
 router = APIRouter(tags=["similar items"])
 MAX_OTHERS = 20
 PAGE = 50
 MAX_CURSOR = 12_000
-ItemId = Annotated[str, Path(min_length=1, max_length=256, pattern=ID_PATTERN, description="as the key in `media`")]
 K = Annotated[int, Query(ge=1, le=MAX_K, description="results wanted, over all pages")]
 MaxDistance = Annotated[float, Query(ge=0, le=4, description="squared Euclidean distance up to which items count")]
 Grouped = Annotated[bool, Query(description="near-duplicates of one original are one result")]
@@ -48,6 +50,7 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     grouped: bool
     item: str = ""
     vectors: bytes = b""
+    bank: str = SEEN
 
 
 @router.get(
@@ -63,16 +66,20 @@ async def similar_to_item(
     max_distance: MaxDistance = 4.0,
     grouped: Grouped = True,
     page: PageSize = PAGE,
+    bank: OfBank = SEEN,
 ) -> SimilarAnswer:
-    """Return the items most like a held one; grouped, its own near-duplicates are left out."""
-    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id))
+    """Return the items most like a held one; grouped, its own near-duplicates are left out.
+
+    Of a curated bank, return the references that are most like it.
+    """
+    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id, bank=bank))
 
 
 @router.post(
     "/v1/search",
     response_model=SimilarAnswer,
     openapi_extra=raw_body(),
-    responses=responses("malformed", "timeout", "too-large", "media-type", "bad-media", "not-ready"),
+    responses=responses("malformed", "timeout", "too-large", "media-type", "bad-media", "not-found", "not-ready"),
 )
 async def search(
     request: Request,
@@ -82,12 +89,14 @@ async def search(
     max_distance: MaxDistance = 4.0,
     grouped: Grouped = True,
     page: PageSize = PAGE,
+    bank: OfBank = SEEN,
 ) -> SimilarAnswer:
-    """Return the items most like an upload."""
+    """Return the items most like an upload, or the references of a curated bank."""
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     vectors = vectors_of_record(join_parts(await context.describe(content.source)))
-    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, vectors=vectors.astype("<f2").tobytes()))
+    packed = vectors.astype("<f2").tobytes()
+    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, vectors=packed, bank=bank))
 
 
 @router.get("/v1/search", response_model=SimilarAnswer, responses=responses("not-found", "invalid", "not-ready"))
@@ -111,7 +120,8 @@ async def _answer(context: Context, asked: _Asked) -> SimilarAnswer:
     try:
         found: list[Similar] = await context.ask(_search, asked)
     except UsageError as error:
-        raise Problem("not-found" if asked.item else "invalid", str(error)) from error
+        missing = asked.item or asked.bank != SEEN
+        raise Problem("not-found" if missing else "invalid", str(error)) from error
     stop = asked.start + asked.page
     more = stop < len(found)
     after = msgspec.structs.replace(asked, start=stop)
@@ -127,7 +137,7 @@ async def _answer(context: Context, asked: _Asked) -> SimilarAnswer:
 def _search(state: State, asked: Sequence[_Asked]) -> list[Any]:
     """Answer searches, of about the same size together: a large one would make the small ones large."""
     results: list[Any] = [[] for _ in asked]
-    sizes: dict[int, list[tuple[int, ranking.Query]]] = {}
+    sizes: dict[tuple[str, int], list[tuple[int, ranking.Query]]] = {}
     for number, one in enumerate(asked):
         try:
             vectors = vectors_of_item(state, one.item) if one.item else _unpacked(state, one.vectors)
@@ -135,16 +145,21 @@ def _search(state: State, asked: Sequence[_Asked]) -> list[Any]:
             results[number] = error
             continue
         query = ranking.Query(vectors, one.k, one.max_distance, one.item, one.grouped)
-        sizes.setdefault(one.k.bit_length(), []).append((number, query))
-    for some in sizes.values():
-        found = similar(state, [query for _, query in some])
+        sizes.setdefault((one.bank, one.k.bit_length()), []).append((number, query))
+    now_ms = round(1000 * time.time())
+    for (bank, _), some in sizes.items():
+        found: Sequence[Any]
+        try:
+            found = similar(state, [query for _, query in some], bank, now_ms)
+        except UsageError as error:
+            found = [error] * len(some)
         for (number, _), result in zip(some, found, strict=True):
             results[number] = result
     return results
 
 
 def _unpacked(state: State, packed: bytes) -> Descriptors:
-    dimension = state.parts().index.dimension
+    dimension = state.seen.heads.index.dimension
     values = np.frombuffer(packed, "<f2") if len(packed) % 2 == 0 else np.zeros(1)
     if len(values) % dimension or len(values) > MAX_FRAMES * dimension:
         raise UsageError("the cursor is of another model")

@@ -1,0 +1,150 @@
+"""Changes that people ask for: checked, appended to the log, and confirmed by what was published of them.
+
+The record names who asked for it, so the log is the audit trail. What is refused is in it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from neardup.pipeline.changes import Change, fault_of
+from neardup.pipeline.messages import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
+from neardup.pipeline.types import Decision
+from neardup.workers.api.context import Context
+from neardup.workers.api.models import Distance
+from neardup.workers.api.problems import Problem
+
+MAX_WAIT_SECONDS = 25.0
+_LOOK_SECONDS = 0.01
+_MISSING = re.compile(r"there is no (bank|item) |bank \S+ has no reference ")
+"""What the state says of what is not there, see `match.editor`."""
+Why = Annotated[str, Field(max_length=1000, description="in your words; stands in the audit trail")]
+WhyQuery = Annotated[str, Query(max_length=1000, description="in your words; stands in the audit trail")]
+WaitQuery = Annotated[
+    float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most, until it is applied")
+]
+WAIT = 5.0
+
+
+class EarlierBody(BaseModel):
+    """An earlier item that matches a new reference."""
+
+    item: str
+    decision: Decision
+    probability: float = Field(ge=0, le=1, description="that the two show the same picture")
+    distance: Distance
+    silenced: bool = Field(description="an allow-list matches it too, so it is not flagged")
+
+
+EXAMPLE_EARLIER: dict[str, Any] = {
+    "item": "cat-2",
+    "decision": "duplicate",
+    "probability": 0.999,
+    "distance": 0.12,
+    "silenced": False,
+}
+
+
+class ChangeAnswer(BaseModel):
+    """What became of a change."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "event": "42.0",
+                "applied": True,
+                "by": "ann",
+                "waits": False,
+                "earlier": [EXAMPLE_EARLIER],
+                "left_out": 0,
+            }
+        }
+    )
+    event: str = Field(description="its id in the log and in the audit trail")
+    applied: bool = Field(description="whether this worker's view has applied it; false where that takes longer")
+    by: str = Field(description="who asked for it")
+    waits: bool = Field(default=False, description="of a reference that is not there yet: it holds from its arrival on")
+    earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
+    left_out: int = Field(default=0, description="how many more earlier items there are")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A change that was appended, and what it led to, as far as that is known."""
+
+    offset: int
+    events: tuple[Event, ...] | None
+
+
+async def change(context: Context, record: Change, wait: float = WAIT) -> Applied:
+    """Append a change and wait for what it leads to, and until the store of flags shows it, where it soon does.
+
+    Raises:
+        Problem: something is wrong with it in itself, or it was refused.
+    """
+    [applied] = await change_all(context, [record], wait)
+    if reason := refused(applied.events or ()):
+        raise Problem("not-found" if _MISSING.match(reason) else "conflict", reason)
+    return applied
+
+
+async def change_all(context: Context, records: Sequence[Change], wait: float = WAIT) -> list[Applied]:
+    """Append changes and wait for what each leads to; see `refused`.
+
+    Raises:
+        Problem: something is wrong with one in itself; none was appended.
+    """
+    for record in records:
+        if fault := fault_of(record):
+            raise Problem("invalid", fault)
+    began = time.monotonic()
+    offsets = await context.append(*records)
+    done = [await context.waiting.change(one, max(0.0, began + wait - time.monotonic())) for one in offsets]
+    while offsets and time.monotonic() < began + wait and await asyncio.to_thread(context.store.applied) < offsets[-1]:
+        await asyncio.sleep(_LOOK_SECONDS)
+    return [Applied(offset, None if one is None else one.events) for offset, one in zip(offsets, done, strict=True)]
+
+
+def refused(events: Sequence[Event]) -> str:
+    """Return why a change had no effect, "" if it had."""
+    for event in events:
+        if isinstance(event, Changed) and event.refused:
+            return event.refused
+        if isinstance(event, Ignored):
+            return event.why
+    return ""
+
+
+def answer(done: Applied, by: str, response: Response) -> ChangeAnswer:
+    """Return what is told of a change; 202 where it is not applied yet."""
+    if done.events is None:
+        response.status_code = 202
+        return ChangeAnswer(event=f"{done.offset}.0", applied=False, by=by)
+    earlier, left_out = earlier_items(Envelope(offset=done.offset, events=done.events))
+    waits = any(isinstance(event, Changed) and event.waits for event in done.events)
+    return ChangeAnswer(event=f"{done.offset}.0", applied=True, by=by, waits=waits, earlier=earlier, left_out=left_out)
+
+
+def earlier_items(envelope: Envelope) -> tuple[list[EarlierBody], int]:
+    """Return the earlier items that match a new reference, and how many more there are."""
+    matches = [(event.id, event.match) for event in envelope.events if isinstance(event, RetroMatched)]
+    left_out = sum(event.left_out for event in envelope.events if isinstance(event, Referenced))
+    return [_earlier(item, match) for item, match in matches], left_out
+
+
+def _earlier(item: str, match: Matched) -> EarlierBody:
+    return EarlierBody(
+        item=item,
+        decision=match.decision,
+        probability=min(max(match.probability, 0.0), 1.0),
+        distance=match.distance,
+        silenced=match.silenced,
+    )

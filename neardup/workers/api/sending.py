@@ -1,0 +1,64 @@
+"""Items sent to the stream, as uploads or as references of a bank, and the wait for what is said of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import tempfile
+from pathlib import Path
+
+from neardup.pipeline.media.fetch import check
+from neardup.pipeline.media.identify import HEAD_BYTES, identify
+from neardup.pipeline.messages import Envelope
+from neardup.workers.api.body import Content
+from neardup.workers.api.context import Context
+from neardup.workers.api.problems import Problem
+from neardup.workers.api.uploads import fetch_rules
+from neardup.workers.ingest import MAX_INLINE_BYTES
+from neardup.workers.source import URI_LIST
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+async def send(
+    context: Context, content: Content, id: str, bank: str, wait: float, traceparent: str = ""
+) -> Envelope | None:
+    """Send an item to `media`, and return what the match worker answers; None if not within the time.
+
+    Raises:
+        Problem: the content is no image or video. InvalidFrame: the URI may not be read.
+    """
+    headers = [("bank", bank.encode())]
+    if _TRACEPARENT.fullmatch(traceparent):
+        headers.append(("traceparent", traceparent.encode()))
+    if content.uri is not None:
+        check(content.uri, fetch_rules(context.settings))
+        value = content.uri.encode()
+        headers.append(("content-type", URI_LIST.encode()))
+    else:
+        assert content.data is not None
+        value = await _inline(context, id, content.data, headers)
+    with context.waiting.expect(id, bank) as answer:
+        await asyncio.to_thread(context.writes.publish, id, value, headers)
+        return await answer(wait) if wait else None
+
+
+async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:
+    """Return what travels in the record: the content, or where it lies if it is large."""
+    if identify(data[:HEAD_BYTES]) is None:
+        begin = data[:8].hex(" ")
+        raise Problem("media-type", f"content begins with {begin}, which is no format read here", reason="format")
+    if len(data) <= MAX_INLINE_BYTES:
+        return data
+    sha256 = hashlib.sha256(data).digest()
+
+    def put() -> str:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            return context.blobs.put(id, Path(file.name), sha256)
+
+    uri = await asyncio.to_thread(put)
+    headers += [("content-type", URI_LIST.encode()), ("sha256", sha256)]
+    return uri.encode()
