@@ -29,6 +29,8 @@ PREFIX = "whsec_"
 TYPE = "item.flagged"
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 """As the standard asks."""
+_NOT_TOLD = ("type", "head")
+"""Of a verdict: how it is told from other records, and a cluster that reviews may change."""
 _MOST_READ = 2**16
 _SETTING = "NEARDUP_WEBHOOK_PRIVATE"
 _encode = msgspec.json.Encoder().encode
@@ -57,7 +59,8 @@ class Delivery:
 def make_delivery(entry: FeedEntry, space: str) -> Delivery:
     """Return what is sent of an entry of the feed. An id has no full stop: that parts what is signed."""
     when = datetime.fromtimestamp(entry.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
-    data = {"event": entry.event, "space": space, "retro": entry.retro, **msgspec.to_builtins(entry.verdict)}
+    verdict = {name: value for name, value in msgspec.to_builtins(entry.verdict).items() if name not in _NOT_TOLD}
+    data = {"event": entry.event, "space": space, "retro": entry.retro, **verdict}
     body = _encode({"type": TYPE, "timestamp": when.replace("+00:00", "Z"), "data": data})
     return Delivery(f"{space}_{entry.event.replace('.', '_')}", body)
 

@@ -64,6 +64,7 @@ def test_an_entry_is_told_as_the_feed_tells_it_the_same_each_time() -> None:
     body = json.loads(delivery.body)
     assert (body["type"], body["timestamp"]) == ("item.flagged", "2023-11-14T22:13:20.123Z")
     data = body["data"]
+    assert sorted(data) == ["allowed", "decision", "event", "id", "matches", "retro", "running", "space"]
     assert (data["event"], data["space"], data["retro"]) == ("42.1", "f00d", True)
     assert (data["id"], data["decision"], data["running"]) == ("cat-2", "duplicate", False)
     (match,) = data["matches"]
