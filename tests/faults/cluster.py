@@ -21,13 +21,13 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.errors import KafkaError
 from redis import Redis
 
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.messages import Record, Removed, key_of
 from neardup.pipeline.settings import Settings
 from neardup.workers.log import Tail, encode, last_envelope
 from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.faults.content import READABLE, payload, row
 from tests.faults.lane import Lane
-from tests.faults.schedule import Action, Event, Put, Row, Schedule
+from tests.faults.schedule import Action, Edit, Event, Put, Row, Schedule
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
@@ -291,8 +291,12 @@ class Cluster:
         if isinstance(action, Put):
             value, headers = payload(action.content) if action.content else (None, [])
             return self._producer.send(self.names.media, value, action.key, headers)
-        record = row(action.content, action.item) if isinstance(action, Row) else Removed(id=action.item)
-        return self._producer.send(self.names.log, encode(record), record.id.encode(), partition=0)
+        record: Record
+        if isinstance(action, Edit):
+            record = action.change
+        else:
+            record = row(action.content, action.item) if isinstance(action, Row) else Removed(id=action.item)
+        return self._producer.send(self.names.log, encode(record), key_of(record).encode(), partition=0)
 
     def _restart(self, name: str, number: signal.Signals) -> None:
         process = self._lane.services.running[name]

@@ -12,7 +12,7 @@ from redis import Redis
 from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Described, Envelope, Verdict
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.store.interface import FeedEntry
+from neardup.pipeline.store.interface import AuditEntry, BankRow, FeedEntry, FlagStore, Queued, ReferenceRow
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.dead_letters import Letter, read_letters
 from neardup.workers.log import Fetched, Tail, read_entry, read_envelopes
@@ -27,6 +27,16 @@ _BEGINNINGS: Mapping[Event, int] = {"replayed": 1, "kafka-killed": 2, "kafka-sto
 
 
 @dataclass(frozen=True)
+class People:
+    """What people did, as a store shows it."""
+
+    banks: Sequence[BankRow] = ()
+    references: Sequence[ReferenceRow] = ()
+    audit: Sequence[AuditEntry] = ()
+    queue: Sequence[Queued] = ()
+
+
+@dataclass(frozen=True)
 class Flags:
     """What Redis holds.
 
@@ -38,6 +48,7 @@ class Flags:
     feed: Sequence[FeedEntry]
     verdicts: Mapping[str, Verdict]
     members: Mapping[str, frozenset[str]]
+    people: People = People()
 
 
 @dataclass(frozen=True)
@@ -114,4 +125,12 @@ def _read_flags(url: str) -> Flags:
             feed=store.feed("", _MANY),
             verdicts={item: verdict for item, verdict in verdicts.items() if verdict is not None},
             members={head: store.members(head) for head in heads},
+            people=of_people(store),
         )
+
+
+def of_people(store: FlagStore) -> People:
+    """Return what a store shows of banks, decisions and what waits for them."""
+    banks = store.banks()
+    references = [row for bank in banks for row in store.references(bank.name, 0, _MANY)]
+    return People(tuple(banks), tuple(references), tuple(store.audit("", _MANY)), tuple(store.queue(0, _MANY)))

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 
 from neardup.pipeline.match.state import Entry, State
-from neardup.pipeline.messages import Described, Envelope, Removed
+from neardup.pipeline.messages import Described, Envelope, Removed, key_of
 from neardup.pipeline.types import Descriptors
 from tests.faults.content import same_picture
 from tests.faults.observe import Observed, source
 from tests.pipeline.match.build import a_state
 
-What = Literal["verdict", "part", "redelivered", "ignored", "removed"]
+What = Literal["verdict", "part", "redelivered", "ignored", "removed", "changed"]
 
 
 def by_state(log: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
@@ -93,7 +93,8 @@ class ByContent:
             self._arriving.pop(record.id, None)
             self._live.pop(record.id, None)
             return Expected("removed", record.id)
-        assert isinstance(record, Described)
+        if not isinstance(record, Described):
+            return Expected("changed", key_of(record))
         return self._describe(entry.offset, record)
 
     def _describe(self, offset: int, record: Described) -> Expected:

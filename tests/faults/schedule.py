@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from neardup.pipeline.changes import (
+    FOREVER_MS,
+    SEEN,
+    BankChanged,
+    Outcome,
+    ReferenceChanged,
+    ReferenceEdit,
+    Reviewed,
+)
+from neardup.pipeline.changes import (
+    Action as Meaning,
+)
 from neardup.workers import points
 from tests.faults.content import BAD, EDITS
 
@@ -15,6 +28,8 @@ Mode = Literal["exact", "scann"]
 Event = Literal[
     "", "kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "replayed", "match-paused", "searcher-killed"
 ]
+EDITED_SHARE = 0.3
+"""Of schedules with the exact index: those in which people change banks and decide, too."""
 SCANN_ROWS = 2000
 """From so many rows on the index of mode "scann" is ScaNN's."""
 
@@ -42,7 +57,14 @@ class TakeDown:
     item: str
 
 
-Action = Put | Row | TakeDown
+@dataclass(frozen=True)
+class Edit:
+    """What a person changes or decides, written to the log at once."""
+
+    change: BankChanged | ReferenceChanged | Reviewed
+
+
+Action = Put | Row | TakeDown | Edit
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,8 @@ def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
         if random.uniform() < 0.3:
             number = int(random.integers(1, len(waves) - 1))
             waves[number] = replace(waves[number], event="searcher-killed")
+    elif np.random.default_rng([seed, 2]).uniform() < EDITED_SHARE:
+        waves = _edited(np.random.default_rng([seed, 3]), waves)
     return Schedule(
         seed,
         mode,
@@ -109,6 +133,40 @@ def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
         snapshot_records=int(random.choice([5, 15, 40])) if mode == "exact" else 500,
         batches=int(random.choice([1, 4, 8, 256])) if mode == "exact" else int(random.choice([64, 256])),
     )
+
+
+def _edited(random: np.random.Generator, waves: Sequence[Wave]) -> list[Wave]:
+    """Put changes of banks, references and decisions among the actions, on items of earlier waves; some are refused."""
+    edited = [replace(waves[0], actions=(*_banks(random), *waves[0].actions))]
+    items: list[str] = []
+    for before, wave in pairwise(waves):
+        puts = (one for one in before.actions if isinstance(one, Put))
+        items += [one.key.decode() for one in puts if one.content.startswith(("picture", "clip"))]
+        actions = list(wave.actions)
+        for _ in range(random.integers(8, 16) if items else 0):
+            actions.insert(int(random.integers(len(actions) + 1)), _edit(random, items))
+        edited.append(replace(wave, actions=tuple(actions)))
+    return edited
+
+
+def _banks(random: np.random.Generator) -> list[Edit]:
+    return [Edit(BankChanged(bank=bank, enable_ratio=float(random.choice([0.5, 1.0])))) for bank in ("blocked", "fine")]
+
+
+def _edit(random: np.random.Generator, items: Sequence[str]) -> Edit:
+    bank = str(random.choice(["blocked", "fine"]))
+    item, other = (str(one) for one in random.choice(items, 2))
+    chance = random.uniform()
+    if chance < 0.2:
+        meaning, ratio = Meaning(str(random.choice([one.value for one in Meaning]))), random.choice([0.5, 1.0])
+        return Edit(BankChanged(bank=bank, action=meaning, enable_ratio=float(ratio), by="ann"))
+    if chance < 0.6:
+        edit = ReferenceEdit(str(random.choice(["add", "add", "add", "set", "remove"])))
+        until = [None, 0, FOREVER_MS][int(random.integers(3))]
+        return Edit(ReferenceChanged(bank=bank, id=item, edit=edit, disabled_until_ms=until, by="ann"))
+    outcome = Outcome(str(random.choice([one.value for one in Outcome])))
+    where = str(random.choice([SEEN, SEEN, bank]))
+    return Edit(Reviewed(item=item, reference=other, outcome=outcome, bank=where, by="ann"))
 
 
 def _actions(random: np.random.Generator, count: int) -> list[Action]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from neardup.pipeline.changes import BankChanged, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
 from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Described, Envelope, Record, Removed, Verdict
 from neardup.pipeline.store.memory import MemoryStore
@@ -19,7 +20,7 @@ from neardup.workers.dead_letters import Letter
 from tests.faults.checks import Count, check
 from tests.faults.cluster import Sent
 from tests.faults.content import row
-from tests.faults.observe import Flags, Observed
+from tests.faults.observe import Flags, Observed, of_people
 from tests.faults.oracle import by_state
 from tests.faults.schedule import Put
 
@@ -63,6 +64,7 @@ def said(observed: Observed, envelopes: Sequence[Envelope], applied: Sequence[En
         store.feed("", 1000),
         {item: verdict for item, verdict in verdicts.items() if verdict is not None},
         {head: found for head, found in members.items() if found},
+        of_people(store),
     )
     return replace(observed, envelopes=envelopes, flags=flags)
 
@@ -75,6 +77,13 @@ def test_a_run_that_is_well(well: Observed) -> None:
     count = Count()
     assert check(well, "exact", count) == []
     assert (count.verdicts, count.copies, count.missed) == (4, 2, 0)
+
+
+def test_a_run_in_which_people_did_something(well: Observed) -> None:
+    run = edited(well)
+    assert wrong(run) == []
+    assert len(run.flags.people.audit) == 3
+    assert [row.references for row in run.flags.people.banks] == [1]
 
 
 def without(observed: Observed, offset: int) -> Observed:
@@ -96,6 +105,23 @@ def back(observed: Observed) -> Observed:
     log = entries([*(one.record for one in observed.log), described])
     envelopes = [*observed.envelopes, Envelope(offset=5, events=(Verdict(id="b", decision=Decision.DISTINCT),))]
     return said(replace(observed, log=log, times=[0] * 6), envelopes)
+
+
+def edited(observed: Observed) -> Observed:
+    """Have somebody make a bank with a reference, which an earlier item matches, and decide."""
+    changes: list[Record] = [
+        BankChanged(bank="blocked", by="ann"),
+        ReferenceChanged(bank="blocked", id="d", edit=ReferenceEdit.ADD),
+        Reviewed(item="c", reference="a", outcome=Outcome.NOT_A_MATCH, by="ann"),
+    ]
+    log = entries([*(one.record for one in observed.log), *changes])
+    run = replace(observed, log=log, times=[0] * len(log))
+    return said(run, by_state(log))
+
+
+def forgotten(run: Observed, **what: object) -> Observed:
+    run = edited(run)
+    return replace(run, flags=replace(run.flags, people=replace(run.flags.people, **what)))  # type: ignore[arg-type]
 
 
 DEFECTS: dict[str, tuple[Callable[[Observed], Observed], str]] = {
@@ -135,6 +161,10 @@ DEFECTS: dict[str, tuple[Callable[[Observed], Observed], str]] = {
         lambda run: replace(run, files=run.files | {f"{hashlib.sha256(b'b').hexdigest()[:32]}-0.jpg"}),
         "b was taken down and has files",
     ),
+    "a bank forgotten": (lambda run: forgotten(run, banks=()), r"Redis has the banks \(\), wanted .*blocked"),
+    "a reference forgotten": (lambda run: forgotten(run, references=()), "Redis has the references .*wanted .*'d'"),
+    "a decision forgotten": (lambda run: forgotten(run, audit=()), "Redis has the audit trail .*wanted .*ann"),
+    "nobody is asked": (lambda run: forgotten(run, queue=()), "Redis has the review queue .*wanted .*'d'"),
     "a worker that broke down": (lambda run: replace(run, wrong=["flag-0 ended by itself with 1"]), "flag-0 ended"),
 }
 

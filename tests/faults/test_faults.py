@@ -10,9 +10,11 @@ import pytest
 
 from tests.faults.lane import Lane
 from tests.faults.run import run_schedule
-from tests.faults.schedule import Fault, Put, Schedule, Wave, make_schedule
+from tests.faults.schedule import Edit, Fault, Put, Schedule, Wave, make_schedule
 
 pytestmark = pytest.mark.integration
+EDITED = 39
+"""A seed whose schedule changes banks and decides, kills every kind of worker and empties Redis."""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,14 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
 def test_nothing_is_lost_and_nothing_comes_twice_with_scann(lane: Lane, tmp_path: Path) -> None:
     result = run_schedule(lane, make_schedule(11, "scann"), tmp_path / "run")
     assert not result.wrong, ("python -m tests.faults --seed 11 --mode scann", *result.wrong)
+    assert result.died_at
+
+
+def test_banks_and_decisions_are_lost_as_little(lane: Lane, tmp_path: Path) -> None:
+    schedule = make_schedule(EDITED)
+    assert any(isinstance(one, Edit) for wave in schedule.waves for one in wave.actions)
+    result = run_schedule(lane, schedule, tmp_path / "run")
+    assert not result.wrong, (f"python -m tests.faults --seed {EDITED}", *result.wrong)
     assert result.died_at
 
 

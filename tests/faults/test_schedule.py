@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from neardup.pipeline.changes import BankChanged, ReferenceChanged, Reviewed
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.types import Descriptors
 from neardup.workers import points
 from tests.faults.content import BAD, EDITS, OTHERS, SHARPEST, payload, row
-from tests.faults.schedule import Put, make_schedule
+from tests.faults.schedule import Edit, Put, make_schedule
 from tests.pipeline.scan.build import SIZE, StandIn
 
 
@@ -28,8 +29,11 @@ def test_schedules_have_everything_that_can_happen() -> None:
     contents = {a.content for one in schedules for wave in one.waves for a in wave.actions if isinstance(a, Put)}
     assert {content.partition(":")[2] for content in contents if content.startswith("bad:")} == set(BAD)
     assert "" in contents
-    thrice = [one for one in schedules if len(one.waves[0].actions) == 3 * len(set(one.waves[0].actions))]
+    puts = [[a for a in one.waves[0].actions if not isinstance(a, Edit)] for one in schedules]
+    thrice = [some for some in puts if len(some) == 3 * len(set(some))]
     assert 10 < len(thrice) < 60
+    edits = [a.change for one in schedules for wave in one.waves for a in wave.actions if isinstance(a, Edit)]
+    assert {type(change) for change in edits} == {BankChanged, ReferenceChanged, Reviewed}
 
 
 def described(name: str) -> Descriptors:
