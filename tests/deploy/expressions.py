@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from neardup.pipeline import telemetry
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 _OF_PROMETHEUS = {"up"}
 _NAME = re.compile(r"\b(?:up|[a-z_]*:?neardup_[a-z0-9_:]+)\b")
 
@@ -46,6 +48,32 @@ def rules() -> tuple[Rule, ...]:
         for path in sorted((FOLDER / "rules").glob("*.yml"))
         for group in yaml.safe_load(path.read_text())["groups"]
         for one in group["rules"]
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """An expression of a panel; those of a dashboard that is tagged `gpu` need a GPU."""
+
+    dashboard: str
+    title: str
+    expression: str
+    gpu: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.dashboard}: {self.title}"
+
+
+@cache
+def targets() -> tuple[Target, ...]:
+    """Return the expressions of all panels."""
+    return tuple(
+        Target(path.stem, panel["title"], target["expr"], "gpu" in board["tags"])
+        for path in sorted(DASHBOARDS.glob("*.json"))
+        for board in [json.loads(path.read_text())]
+        for panel in board["panels"]
+        for target in panel["targets"]
     )
 
 

@@ -1,7 +1,7 @@
 """`neardup` as a process with the stand-in for a network: `python -m tests.integration.stand_in worker embed`.
 
 SLOW_SECONDS in the environment makes each batch take so long. With WHITE_KILLS a white picture ends the process, as a
-fault in a decoder's C code would.
+fault in a decoder's C code would. With CANARY_CHECKS_ALL every search is checked against all rows.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ class Slow(StandIn):
 
 def main() -> int:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    from neardup.pipeline.index import canary
     from neardup.workers import membership, up
     from neardup.workers.app import run
 
     up.PROGRAM = (sys.executable, "-m", "tests.integration.stand_in")
     membership.SESSION_SECONDS = 2.0
+    if "CANARY_CHECKS_ALL" in os.environ:
+        for name, value in (("one_in", 1), ("pause_seconds", 0.0), ("share", 1.0)):
+            object.__setattr__(canary.DEFAULT, name, value)
     return run(sys.argv[1:])
 
 

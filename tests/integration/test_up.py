@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -44,9 +44,9 @@ class Up:
         seen = look("127.0.0.1", self.ports()[name])
         return seen is not None and seen.ready
 
-    def await_ready(self) -> None:
-        until(lambda: set(self.ports()) == set(KINDS), "ports are told")
-        for name in KINDS:
+    def await_ready(self, kinds: Sequence[str] = KINDS) -> None:
+        until(lambda: set(self.ports()) == set(kinds), "ports are told")
+        for name in kinds:
             until(lambda name=name: self.ready(name), f"{name} is ready; it said {self.log()}")  # type: ignore[misc]
 
     def worker(self, kind: str) -> int:
@@ -94,9 +94,9 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(environment: dict[str, str], folder: Path) -> Iterator[Up]:
+def running(environment: dict[str, str], folder: Path, *options: str) -> Iterator[Up]:
     log = folder / "up.log"
-    command = [sys.executable, "-m", "tests.integration.stand_in", "up", "--port", "0"]
+    command = [sys.executable, "-m", "tests.integration.stand_in", "up", "--port", "0", *options]
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file, cwd=ROOT) as process:
         try:
             yield Up(process, log)

@@ -6,9 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from neardup import __version__
+from neardup.pipeline import telemetry
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
 from neardup.workers.api.gate import Gate, Limits
@@ -60,8 +62,17 @@ def make_app(context: Context) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.add_middleware(Gate, tokens=context.tokens, limits=limits_of(context))
+    _start_at_zero()
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _start_at_zero() -> None:
+    """Have the series of the API's own routes before their first request, see `workers.zero`."""
+    for path in (route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)):
+        telemetry.API_REQUESTS.labels(path, "200")
+        telemetry.API_REQUESTS.labels(path, "500")
+        telemetry.API_SECONDS.labels(path)
 
 
 def limits_of(context: Context) -> Limits:
