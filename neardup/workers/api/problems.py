@@ -53,6 +53,7 @@ KINDS = {
         422, "The content cannot be used", "See `reason`; send an image or a video that opens elsewhere."
     ),
     "too-many": Kind(429, "Too many requests", "Wait for the seconds of Retry-After; or have the limit raised."),
+    "head-too-large": Kind(431, "The headers are too large", "Send fewer or shorter ones, or a shorter path."),
     "failed": Kind(500, "Something failed here", "Try again; the log of the API worker has the details."),
     "busy": Kind(503, "Too much is under way", "Wait for the seconds of Retry-After."),
     "unavailable": Kind(503, "Something that this needs does not answer", "Wait for the seconds of Retry-After."),

@@ -37,6 +37,7 @@ from neardup.workers.api.follow import Follower, newest_folder
 from neardup.workers.api.gate import LOOPBACK
 from neardup.workers.api.networks import Networks, embedder_of, load_network, own_network, read_places
 from neardup.workers.api.originals import Originals
+from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
 from neardup.workers.disk import watch_disk
@@ -116,6 +117,7 @@ class Server:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Impatient,
                 lifespan="off",
                 ws="none",
                 log_config=None,

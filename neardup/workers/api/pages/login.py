@@ -8,11 +8,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from neardup.workers.api.auth import COOKIE
+from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.context import Given
 from neardup.workers.api.pages.render import render
 
 _DAYS = 30
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=BoundedRoute)
 
 
 @router.get("/login")

@@ -11,15 +11,16 @@ from neardup.pipeline.changes import Action, BankChanged, BankEdit
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.bank_rows import BankBody, Metadata
+from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, WhyQuery, answer, change
 from neardup.workers.api.context import Given
 from neardup.workers.api.names import BankField, BankName
 from neardup.workers.api.problems import responses
 
-router = APIRouter(tags=["banks"])
+router = APIRouter(tags=["banks"], route_class=BoundedRoute)
 CHANGED = {
     202: {"model": ChangeAnswer, "description": "It is in the log; this worker has not applied it yet."},
-    **responses("malformed", "invalid", "conflict", "not-found", "not-ready", "unavailable"),
+    **responses("malformed", "timeout", "too-large", "invalid", "conflict", "not-found", "not-ready", "unavailable"),
 }
 _EXAMPLE: dict[str, Any] = {
     "action": "flag",

@@ -14,6 +14,7 @@ from neardup.pipeline.match.similar import least_distance
 from neardup.pipeline.match.state import State
 from neardup.pipeline.types import Kind
 from neardup.workers.api.auth import Reader, Reviewer
+from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
 from neardup.workers.api.context import Given
 from neardup.workers.api.models import Distance
@@ -21,7 +22,7 @@ from neardup.workers.api.names import IdField, ItemQuery
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.routes.banks import CHANGED
 
-router = APIRouter(tags=["clusters"])
+router = APIRouter(tags=["clusters"], route_class=BoundedRoute)
 MOST_LISTED = 200
 _EXAMPLE_MEMBER: dict[str, Any] = {"id": "cat-2", "kind": "image", "seconds": 0.0, "sha256": "9f86…", "distance": 0.12}
 

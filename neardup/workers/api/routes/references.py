@@ -13,6 +13,7 @@ from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.bank_rows import Metadata, ReferenceBody
 from neardup.workers.api.body import raw_body, read_content
+from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import (
     EXAMPLE_EARLIER,
     WAIT,
@@ -31,7 +32,7 @@ from neardup.workers.api.routes.banks import CHANGED
 from neardup.workers.api.routes.items import published
 from neardup.workers.api.sending import send
 
-router = APIRouter(tags=["banks"])
+router = APIRouter(tags=["banks"], route_class=BoundedRoute)
 MOST_LISTED = 1000
 Start = Annotated[int, Query(ge=0, le=10**9, description="place of the first")]
 Count = Annotated[int, Query(ge=1, le=MOST_LISTED, description="how many at most")]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup.pipeline.changes import SEEN, Outcome, Reviewed
 from neardup.pipeline.store.interface import Queued
 from neardup.workers.api.auth import Caller, Reviewer
+from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import EXAMPLE_MATCH, VerdictBody, verdict_body
@@ -23,7 +24,7 @@ from neardup.workers.api.names import BankField, IdField, ItemQuery
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.routes.banks import CHANGED
 
-router = APIRouter(tags=["review"])
+router = APIRouter(tags=["review"], route_class=BoundedRoute)
 LEASE_SECONDS = 300.0
 _EXAMPLE_QUEUED: dict[str, Any] = {
     "item": "cat-2",
@@ -109,7 +110,11 @@ async def queue(
     return await _queue(context, lambda: context.store.queue(start, count))
 
 
-@router.post("/v1/reviews/claims", response_model=Queue, responses=responses("malformed", "invalid", "unavailable"))
+@router.post(
+    "/v1/reviews/claims",
+    response_model=Queue,
+    responses=responses("malformed", "timeout", "too-large", "invalid", "unavailable"),
+)
 async def claim(body: ClaimBody, context: Given, caller: Reviewer) -> Queue:
     """Get the first items that no other reviewer looks at; what you have is among them, its time renewed."""
     lease_ms = round(1000 * body.lease_seconds)
