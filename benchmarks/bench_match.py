@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Encodes:
     def __init__(self) -> None:
         self.decisions: dict[str, int] = defaultdict(int)
 
-    def publish(self, envelopes: Sequence[Envelope]) -> None:
+    def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None:  # noqa: ARG002
         for one in envelopes:
             encode(one)
             for event in one.events:

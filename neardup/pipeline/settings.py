@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     fetch_private: bool = Field(False, description="whether allowed hosts may have private addresses")
     fetch_max_bytes: int = Field(2**30, gt=0, description="most bytes read from a URI of http or https")
     fetch_seconds: float = Field(60.0, gt=0, le=3600, description="longest time for reading a URI of http or https")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="how workers log: `json` lines, `text`, or `auto`: JSON where standard error is no terminal"
+    )
     health_host: str = Field("127.0.0.1", min_length=1, description="where workers serve /healthz, /readyz, /metrics")
     max_batch_wait_seconds: float = Field(0.02, ge=0, le=10, description="longest wait of a frame for its batch")
     max_in_flight_bytes: int = Field(

@@ -15,6 +15,7 @@ import typer
 from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
+from neardup.workers import logs
 from neardup.workers.commands import (
     bank,
     calibrate,
@@ -37,6 +38,7 @@ from neardup.workers.commands import (
     worker,
 )
 
+logger = logging.getLogger(__name__)
 EXIT_CODES = (
     "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
     "in one line; 130 interrupted."
@@ -114,5 +116,8 @@ def _command(error: Any) -> str:
 
 def _fail(message: object, code: int) -> int:
     line = " ".join(str(message).split())
+    if logs.is_json():
+        logger.error("%s", readable(line))
+        return code
     typer.echo(f"neardup: {readable(line)}", err=True)
     return code

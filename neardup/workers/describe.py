@@ -26,6 +26,7 @@ from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.messages import Described
 from neardup.pipeline.telemetry import BATCH_FRAMES, FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Kind, Limits, Media
+from neardup.workers import tracing
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
@@ -41,6 +42,10 @@ _DECODED, _EMBEDDED = FRAMES_OUT.labels("decode"), FRAMES_OUT.labels("embed")
 
 class Source(Protocol):
     """Where an item's content comes from and its thumbnail goes to; called in threads."""
+
+    @property
+    def traceparent(self) -> str:
+        """Where the item has been, see `tracing`; "" if that is not known."""
 
     @property
     def small(self) -> bool:
@@ -191,7 +196,7 @@ class Describer(Generic[S]):
         frames = [(piece.job.description, piece.frame) for piece in pieces if piece.frame is not None]
         if frames:
             BATCH_FRAMES.observe(len(frames))
-            with _EMBED.time():
+            with _EMBED.time(), tracing.span("embed", (p.job.source.traceparent for p in pieces), frames=len(frames)):
                 embed_each(self._embedder, frames)
             _EMBEDDED.inc(len(frames))
         return [self._finish(piece.job, piece.end) for piece in pieces if piece.end is not None]

@@ -31,7 +31,7 @@ from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.messages import Record, Removed
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.pipeline.telemetry import (
     DEAD_LETTERED,
@@ -40,6 +40,7 @@ from neardup.pipeline.telemetry import (
     PAUSED,
     RECORDS_CONSUMED,
 )
+from neardup.workers import tracing
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
@@ -218,7 +219,7 @@ class EmbedWorker:
                 raise refused
             if record.value is None:
                 removed = Removed(id=read_id(record.key))
-                self._send(taken, [Message(self._names.log, record.key, _encode(removed), partition=0)], "removed")
+                self._send(taken, [self._of_log(taken, removed)], "removed")
                 return
             item = read_item(record.key, record.value, record.headers)
         except InvalidFrame as error:
@@ -247,16 +248,19 @@ class EmbedWorker:
             self._put_aside(taken, done.error)
             return
         self._dead_in_a_row = 0
-        records = [_encode(taken.finished(part)) for part in done.parts]
-        messages = [Message(self._names.log, taken.record.key, record, partition=0) for record in records]
+        messages = [self._of_log(taken, taken.finished(part)) for part in done.parts]
         reached("described")
         self._send(taken, messages, "described")
+
+    def _of_log(self, taken: Taken, record: Record) -> Message:
+        headers = tracing.headers_of(taken.traceparent)
+        return Message(self._names.log, taken.record.key, _encode(record), headers, partition=0)
 
     def _put_aside(self, taken: Taken, error: InvalidFrame) -> None:
         record = taken.record
         logger.warning(
-            "item dead-lettered reason=%s partition=%d offset=%d detail=%s",
-            error.reason.value, record.partition, record.offset, error.detail,
+            "item dead-lettered reason=%s partition=%d offset=%d trace_id=%s detail=%s",
+            error.reason.value, record.partition, record.offset, tracing.trace_id(taken.traceparent), error.detail,
         )  # fmt: skip
         self._dead_in_a_row += 1
         if self._dead_in_a_row > self._max_dead_letters:
@@ -276,6 +280,9 @@ class EmbedWorker:
             self._offsets.done(taken.ticket)
             self._held.add(-taken.size)
             ITEMS_OUT.labels("embed", outcome).inc()
+            if trace_id := tracing.trace_id(taken.traceparent):
+                place = taken.record.partition, taken.record.offset
+                logger.info("item left outcome=%s partition=%d offset=%d trace_id=%s", outcome, *place, trace_id)
             if also is not None:
                 also()
 

@@ -24,6 +24,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
+from neardup.workers import tracing
 from neardup.workers.erase import erase, gone
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
@@ -61,13 +62,18 @@ class FlagWorker:
 
     def step(self) -> None:
         """Write the next batch, or see whether Redis still holds the last."""
-        envelopes = read_envelopes(self._verdicts.poll(_WAIT_SECONDS, BATCH_ENVELOPES))
+        fetched = self._verdicts.poll(_WAIT_SECONDS, BATCH_ENVELOPES)
+        envelopes = read_envelopes(fetched)
         started = time.monotonic()
         if envelopes:
             reached("polled")
             self._erase(gone(envelopes))
         reviews = list(self._reviews(envelopes))  # before the store knows of them
-        applied = self._store.apply(envelopes, self._after)
+        if envelopes:
+            with tracing.span("flag", (one.traceparent for one in fetched), envelopes=len(envelopes)):
+                applied = self._store.apply(envelopes, self._after)
+        else:
+            applied = self._store.apply(envelopes, self._after)
         if applied is None:
             logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
             telemetry.FLAG_REPLAYS.inc()
@@ -81,6 +87,10 @@ class FlagWorker:
             for offset, decision, outcome in reviews:
                 if new and offset >= new[0].offset:
                     telemetry.REVIEWS.labels(decision, outcome).inc()
+            for one, envelope in zip(fetched, envelopes, strict=True):
+                if one.traceparent:
+                    trace_id = tracing.trace_id(one.traceparent)
+                    logger.info("item is in Redis offset=%d trace_id=%s", envelope.offset, trace_id)
         telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
 
     def ready(self) -> bool:

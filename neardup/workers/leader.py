@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -22,6 +22,7 @@ from neardup.workers.group import REQUEST_MS, keep_joining
 from neardup.workers.log import PARTITION, encode
 from neardup.workers.points import reached
 from neardup.workers.topics import MAX_RECORD_BYTES, TopicNames
+from neardup.workers.tracing import headers_of
 
 SESSION_MS = 6000
 """A killed leader is replaced after this; the least that brokers allow by default."""
@@ -117,9 +118,11 @@ class Publisher:
             self.close()
             raise
 
-    def publish(self, envelopes: Sequence[Envelope]) -> None:
+    def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str] | None = None) -> None:
         """Return when all of them are committed.
 
+        Args:
+            traces: the traceparent of each offset that has one, to be handed on.
         Raises:
             DependencyError: another one publishes, or the broker failed and what became of the batch is not known. This
                 publisher is of no more use, and a new one must look at what is committed first.
@@ -128,7 +131,7 @@ class Publisher:
 
         def commit() -> None:
             try:
-                self._commit(envelopes)
+                self._commit(envelopes, traces or {})
             except Exception as error:
                 failed.append(error)
             else:
@@ -145,9 +148,14 @@ class Publisher:
         if failed[0] is not None:
             raise DependencyError(f"verdicts could not be published: {failed[0]}") from failed[0]
 
-    def _commit(self, envelopes: Sequence[Envelope]) -> None:
+    def _commit(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None:
         self._producer.begin_transaction()
-        sent = [self._producer.send(self._topic, encode(one), partition=PARTITION) for one in envelopes]
+        sent = [
+            self._producer.send(
+                self._topic, encode(one), headers=headers_of(traces.get(one.offset, "")), partition=PARTITION
+            )
+            for one in envelopes
+        ]
         reached("in-transaction")
         self._producer.commit_transaction()
         for one in sent:

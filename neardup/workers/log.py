@@ -20,6 +20,7 @@ from neardup.pipeline.messages import Described, Envelope, Record, key_of
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import RECORDS_CONSUMED
 from neardup.workers.topics import MAX_RECORD_BYTES
+from neardup.workers.tracing import traceparent_of
 
 NOTHING = -1
 """The offset before the first."""
@@ -37,11 +38,16 @@ _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One record as the broker keeps it; the time is the broker's, in milliseconds since 1970."""
+    """One record as the broker keeps it; the time is the broker's, in milliseconds since 1970.
+
+    Attributes:
+        traceparent: what was handed on of where the item has been; "" for most.
+    """
 
     offset: int
     timestamp_ms: int
     value: bytes
+    traceparent: str = ""
 
 
 class Tail:
@@ -98,7 +104,10 @@ class Tail:
         found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
         (records,) = found.values() or [()]
         RECORDS_CONSUMED.labels(self.topic).inc(len(records))
-        return [Fetched(record.offset, record.timestamp, record.value or b"") for record in records]
+        return [
+            Fetched(record.offset, record.timestamp, record.value or b"", traceparent_of(record.headers))
+            for record in records
+        ]
 
     def close(self) -> None:
         """Disconnect."""

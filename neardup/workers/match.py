@@ -34,7 +34,7 @@ from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Rolling, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
-from neardup.workers import points, saver
+from neardup.workers import points, saver, tracing
 from neardup.workers.closing import close_all
 from neardup.workers.disk import watch_disk
 from neardup.workers.index_metrics import IndexMetrics
@@ -63,7 +63,7 @@ class Leads(Protocol):
 class Publishes(Protocol):
     """See `leader.Publisher`."""
 
-    def publish(self, envelopes: Sequence[Envelope]) -> None: ...
+    def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -248,11 +248,15 @@ class MatchWorker:
         envelopes = self._apply(batch, {})
         self._reached("applied")
         started = self._clock()
-        self._publisher.publish(envelopes)
+        traces = {one.offset: one.traceparent for one in batch if one.traceparent}
+        with tracing.span("publish", traces.values(), envelopes=len(envelopes)):
+            self._publisher.publish(envelopes, traces)
         telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
         for decision in (_decision(event) for one in envelopes for event in one.events):
             if decision is not None:
                 telemetry.VERDICTS.labels(decision.value).inc()
+        for offset, traceparent in traces.items():
+            logger.info("item decided offset=%d trace_id=%s", offset, tracing.trace_id(traceparent))
         self._reached("published")
 
     # -- both ----------------------------------------------------------------------------------------------------
@@ -279,7 +283,8 @@ class MatchWorker:
                 logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
                 events[one.offset] = (Ignored(id="", why=entry),)
         produced = {e.offset: e.record.produced_ms for e in entries if isinstance(e.record, Described)}
-        events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}
+        with tracing.span("match", (one.traceparent for one in batch), records=len(batch)):
+            events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}
         self._applied = batch[-1].offset
         telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
         telemetry.MATCH_APPLIED.set(self._applied)

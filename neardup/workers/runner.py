@@ -28,6 +28,7 @@ from typing import Protocol
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.errors import DependencyError
+from neardup.workers import tracing
 from neardup.workers.health import Health, HealthServer
 from neardup.workers.reach import Watch, kafka_answers
 from neardup.workers.zero import start_at_zero
@@ -84,6 +85,7 @@ def run_worker(
     stopping = stop or threading.Event()
     health = Health()
     start_at_zero(name)
+    tracing.start(name)
     telemetry.WORKER_READY.set_function(lambda: float(health.not_ready is None))
     server = HealthServer(health, host, port)
     watch = Watch(kafka, health) if kafka else None
@@ -93,6 +95,7 @@ def run_worker(
             _run(name, _after_asking(kafka, make), health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)
     finally:
+        tracing.stop()
         server.close()
         if watch is not None:
             watch.close()

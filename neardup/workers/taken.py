@@ -16,6 +16,7 @@ from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.offsets import Ticket
 from neardup.workers.source import Item, is_small
+from neardup.workers.tracing import traceparent_of
 from neardup.workers.turns import Turn
 
 END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
@@ -29,6 +30,11 @@ class Taken:
     record: Any
     ticket: Ticket[TopicPartition]
     size: int
+
+    @property
+    def traceparent(self) -> str:
+        """What the record says of where the item has been."""
+        return traceparent_of(self.record.headers)
 
 
 @dataclass(frozen=True, slots=True)

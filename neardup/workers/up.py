@@ -25,6 +25,7 @@ from typing import Protocol
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings, usable_cores
+from neardup.workers.logs import message_of
 from neardup.workers.status import History, Row, look, state
 
 PROGRAM = (sys.executable, "-m", "neardup.workers.cli")
@@ -95,6 +96,8 @@ def _threads(settings: Settings, kind: str, embed: int) -> dict[str, str]:
     wanted = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": share}
     if not settings.threads and kind == "embed":
         wanted["NEARDUP_THREADS"] = share
+    if settings.log_format == "auto":  # a person reads what `up` passes on
+        wanted["NEARDUP_LOG_FORMAT"] = "text"
     if kind == "api":
         return {name: os.environ.get(name, value) for name, value in wanted.items()} | {
             "NEARDUP_API_PORT": str(settings.api_port)
@@ -173,7 +176,7 @@ class Child:
         if code is None:
             return
         self._bury()
-        said = self._last_words.removeprefix("neardup: ")
+        said = message_of(self._last_words)
         if code == CONFIG_ERROR:
             raise ConfigError(f"{self.spec.name}: {said}")
         pause = self._backoff.after(self._clock() - self._started_at)

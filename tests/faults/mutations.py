@@ -72,9 +72,9 @@ def snapshot_before_published() -> None:
         publisher = self._publisher
 
         class Late:
-            def publish(self, envelopes: Any) -> None:
+            def publish(self, envelopes: Any, traces: Any) -> None:
                 worker._saver.save(worker._applied)
-                publisher.publish(envelopes)
+                publisher.publish(envelopes, traces)
 
         worker, self._publisher = self, Late()
         try:

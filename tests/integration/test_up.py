@@ -38,7 +38,7 @@ class Up:
         return self._log.read_text()
 
     def ports(self) -> dict[str, int]:
-        return {name: int(port) for name, port in re.findall(r"(\S+): http://127.0.0.1:(\d+)/metrics", self.log())}
+        return {name: int(port) for name, port in re.findall(r"([\w-]+): http://127.0.0.1:(\d+)/metrics", self.log())}
 
     def ready(self, name: str) -> bool:
         seen = look("127.0.0.1", self.ports()[name])
@@ -94,9 +94,10 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(environment: dict[str, str], folder: Path, *options: str) -> Iterator[Up]:
+def running(environment: dict[str, str], folder: Path, *options: str, verbose: bool = False) -> Iterator[Up]:
     log = folder / "up.log"
-    command = [sys.executable, "-m", "tests.integration.stand_in", "up", "--port", "0", *options]
+    command = [sys.executable, "-m", "tests.integration.stand_in"]
+    command += [*(("--verbose",) if verbose else ()), "up", "--port", "0", *options]
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file, cwd=ROOT) as process:
         try:
             yield Up(process, log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Envelope, Record
@@ -81,7 +81,8 @@ class FakePublisher:
         broker.epoch += 1
         self._epoch = broker.epoch
 
-    def publish(self, envelopes: Sequence[Envelope]) -> None:
+    def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None:
+        self.traces = dict(traces)
         if self._epoch != self._broker.epoch:
             raise DependencyError("another match worker has taken over")
         self._broker.publish(*envelopes)

@@ -36,6 +36,7 @@ class Named:
     wait: threading.Event | None = field(default=None, compare=False)
     kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
     small: bool = True
+    traceparent: str = ""
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:

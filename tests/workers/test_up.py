@@ -107,15 +107,24 @@ def test_threads_are_shared_and_what_the_user_has_set_stands(monkeypatch: pytest
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NEARDUP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     share = str(max(1, usable_cores() // 2))
-    first, _, match, flag = make_specs(Settings(), embed=2, match=1, port=9401)
+    first, _, match, flag = make_specs(Settings(log_format="json"), embed=2, match=1, port=9401)
     assert first.environment == {
         "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": share, "NEARDUP_THREADS": share
     }  # fmt: skip
     assert match.environment == flag.environment == {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert make_specs(Settings(threads=7), embed=2, match=1, port=9401)[0].environment == {
+    assert make_specs(Settings(threads=7, log_format="json"), embed=2, match=1, port=9401)[0].environment == {
         "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"
     }  # fmt: skip
+
+
+def test_workers_log_as_text_to_a_person_unless_the_setting_says_otherwise() -> None:
+    def told(**settings: str) -> set[str | None]:
+        specs = make_specs(Settings(**settings), embed=1, match=1, port=9401)  # type: ignore[arg-type]
+        return {spec.environment.get("NEARDUP_LOG_FORMAT") for spec in specs}
+
+    assert told() == {"text"}
+    assert told(log_format="json") == {None}  # they have it from the environment
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
+import logging
 import tempfile
 from pathlib import Path
 
 from neardup.pipeline.media.fetch import check
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.messages import Envelope
+from neardup.workers import tracing
 from neardup.workers.api.body import Content
 from neardup.workers.api.context import Context
 from neardup.workers.api.problems import Problem
@@ -18,7 +19,7 @@ from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.ingest import MAX_INLINE_BYTES
 from neardup.workers.source import URI_LIST
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+logger = logging.getLogger(__name__)
 
 
 async def send(
@@ -30,8 +31,8 @@ async def send(
         Problem: the content is no image or video. InvalidFrame: the URI may not be read.
     """
     headers = [("bank", bank.encode())]
-    if _TRACEPARENT.fullmatch(traceparent):
-        headers.append(("traceparent", traceparent.encode()))
+    traceparent = tracing.valid(traceparent)
+    headers += tracing.headers_of(traceparent)
     if content.uri is not None:
         check(content.uri, fetch_rules(context.settings))
         value = content.uri.encode()
@@ -41,6 +42,8 @@ async def send(
         value = await _inline(context, id, content.data, headers)
     with context.waiting.expect(id, bank) as answer:
         await asyncio.to_thread(context.writes.publish, id, value, headers)
+        if traceparent:
+            logger.info("item published id=%s trace_id=%s", id, tracing.trace_id(traceparent))
         return await answer(wait) if wait else None
 
 

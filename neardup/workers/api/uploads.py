@@ -37,6 +37,7 @@ class Upload:
     content: bytes | str
     rules: Rules
     future: Future[Parts] = field(default_factory=Future)
+    traceparent: str = ""
 
     @property
     def small(self) -> bool:

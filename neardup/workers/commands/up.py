@@ -7,11 +7,13 @@ Example: [bold]neardup up --embed 2[/bold]
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +55,7 @@ def run(
     verbose = logging.getLogger().level <= logging.INFO
     specs = make_specs(settings, embed, match, port, verbose, api)
     stopping = threading.Event()
-    display = Screen() if sys.stderr.isatty() else Lines()
+    display = JsonLines() if settings.log_format == "json" else Screen() if sys.stderr.isatty() else Lines()
     with until_told(stopping), display:
         for spec in specs:
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
@@ -93,6 +95,27 @@ class Lines:
             if everything or row.state != self._states.get(row.name):
                 self.say(row.line())
             self._states[row.name] = row.state
+
+
+class JsonLines(Lines):
+    """The same as JSON lines; those of workers, which are JSON already, as they are."""
+
+    def say(self, line: str) -> None:
+        """See `up.Display`."""
+        self._tell("up", line)
+
+    def relay(self, line: str) -> None:
+        """See `up.Display`."""
+        worker, _, said = line.partition(" | ")
+        if said.startswith("{"):
+            typer.echo(said, err=True)
+        else:
+            self._tell(worker, said)
+
+    def _tell(self, worker: str, message: str) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        told = {"time": now, "level": "info", "worker": worker, "logger": __name__, "message": visible(message)}
+        typer.echo(json.dumps(told, ensure_ascii=False, separators=(",", ":")), err=True)
 
 
 class Screen:

@@ -18,6 +18,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
+from neardup.workers import logs
 from neardup.workers.commands.common import CalibrationOption, DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 
 _LAST_SECONDS = 12.0
@@ -116,6 +117,7 @@ def api(
 
 def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None:
     """Run the worker of `neardup.workers.<name>`, whose `connector(settings)` returns what connects one."""
+    logs.configure(settings.log_format, name)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     try:

@@ -1,0 +1,86 @@
+"""A traceparent given at publication is in the log lines of every worker, and in the headers of all that follows."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.outbox import Message, Outbox, make_producer
+from neardup.workers.topics import topic_names
+from tests.integration.test_prometheus import free_port
+from tests.integration.test_up import CHECKPOINT, Up, environment, running, until
+from tests.pipeline.scan.build import a_picture
+
+pytestmark = pytest.mark.integration
+__all__ = ["environment"]  # a fixture
+BY_KAFKA, BY_HTTP = "1" * 32, "2" * 32
+
+
+def traceparent(trace_id: str) -> str:
+    return f"00-{trace_id}-00f067aa0ba902b7-01"
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    a_picture(seed).save(file, "PNG")
+    return file.getvalue()
+
+
+def told(up: Up) -> list[dict[str, object]]:
+    """Return the lines of the log, each of which is JSON."""
+    return [json.loads(line) for line in up.log().splitlines() if line.endswith("}")]
+
+
+def workers_that_told(up: Up, trace_id: str) -> set[object]:
+    return {line["worker"] for line in told(up) if line.get("trace_id") == trace_id}
+
+
+def handed_on(settings: Settings, topic: str) -> list[str]:
+    place = TopicPartition(topic, 0)
+    with closing(KafkaConsumer(bootstrap_servers=settings.kafka, isolation_level="read_committed")) as consumer:
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        found: list[str] = []
+        while polled := consumer.poll(timeout_ms=1000):
+            found += [dict(record.headers).get("traceparent", b"").decode() for record in polled[place]]
+        return found
+
+
+def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    environment["NEARDUP_LOG_FORMAT"] = "json"
+    names = topic_names(settings.topic_prefix, CHECKPOINT.space)
+    port = free_port()
+    with (
+        closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
+        running(environment, tmp_path, "--api", "--api-port", str(port), verbose=True) as up,
+    ):
+        up.await_ready(("embed", "match", "flag", "api"))
+        outbox = Outbox(make_producer(settings))
+        try:
+            headers = [("traceparent", traceparent(BY_KAFKA).encode())]
+            outbox.send([Message(names.media, b"by-kafka", png(1), headers)], lambda: None)
+            outbox.send([Message(names.media, b"untraced", png(3))], lambda: None)
+            assert outbox.wait(10)
+        finally:
+            outbox.close(1)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/items?id=by-http&wait=20",
+            png(2),
+            {"Content-Type": "image/png", "traceparent": traceparent(BY_HTTP)},
+        )
+        with urllib.request.urlopen(request, timeout=25) as answer:
+            assert answer.status == 200
+        until(lambda: store.applied() == 2, f"all are told; {up.log()}")
+        until(lambda: workers_that_told(up, BY_KAFKA) == {"embed", "match", "flag"}, up.log())
+        until(lambda: workers_that_told(up, BY_HTTP) == {"embed", "match", "flag", "api"}, up.log())
+        wanted = sorted(["", traceparent(BY_KAFKA), traceparent(BY_HTTP)])
+        assert sorted(handed_on(settings, names.log)) == sorted(handed_on(settings, names.verdicts)) == wanted
+        assert len(told(up)) == len(up.log().splitlines())
