@@ -95,7 +95,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         if not self.similar or self.similar_space != space:
             return np.zeros((0, 0), np.float32)
         vector = np.frombuffer(self.similar, dtype="<f2").astype(np.float32)[None]
-        unit: Descriptors = vector / np.linalg.norm(vector)
+        length = np.linalg.norm(vector)
+        unit: Descriptors = vector / length if 0 < length < np.inf else np.zeros((0, 0), np.float32)
         return unit
 
 

@@ -21,7 +21,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
@@ -341,8 +341,18 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     return connect
 
 
-def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Settings, folder: Path) -> State:
-    """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all."""
+def open_state(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    settings: Settings,
+    folder: Path,
+    similar: Literal["kept", "searched"] = "kept",
+) -> State:
+    """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all.
+
+    Args:
+        similar: see `make_state`.
+    """
     live = LiveRules(
         settings.live_idle_seconds,
         settings.live_max_frames,
@@ -357,6 +367,7 @@ def open_state(checkpoint: Checkpoint, calibration: Calibration, settings: Setti
         live=live,
         folder=folder,
         scann_from=settings.scann_from,
+        similar=similar,
     )
     try:
         return make()

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from neardup.pipeline.match.shards import Shards
 from neardup.pipeline.types import Boxes, Hashes, Ids, Kind
 
+NO_ROW = -1
+
 
 @dataclass(slots=True)
 class Item:
@@ -27,6 +29,7 @@ class Item:
         head: number of the head of its star, its own number if it is one.
         members: numbers of the items that copy it, in order of arrival, if it is a head.
         shares: stretches of others that it shows and counts for: number of the item, first and last second.
+        similar: row of its vector in `similars`; NO_ROW without one.
     """
 
     number: int
@@ -40,6 +43,7 @@ class Item:
     head: int = -1
     members: list[int] = field(default_factory=list)
     shares: tuple[tuple[int, float, float], ...] = ()
+    similar: int = NO_ROW
 
     @property
     def rows(self) -> Ids:

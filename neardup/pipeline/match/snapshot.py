@@ -1,9 +1,11 @@
 """Snapshots of a state, each good for one offset of the log.
 
     <folder>/vectors                      the append-only file of all descriptors, shared by the snapshots
+    <folder>/similar                      that of the similar head's vectors, see `similars`
     <folder>/snapshot-<offset>/           see `index.snapshot`: a manifest with the checksum of each file of
         tables.msgpack                    items, parts under way, live videos, removed ids, the CRC of vectors in use
         in-use.npy                        whether each row belongs to an item that is held, or under way
+        similar-in-use.npy                whether each row of the similar vectors belongs to an item that is held
         rows/<column>.npy                 the columns of `Rows`; what tells of a picture is blank where not in use
         searcher/                         of the index, if it has one; the rest of the index is made anew
 
@@ -46,7 +48,7 @@ NOTHING = -1
 _VERSION = 4
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
-_IN_USE = "in-use.npy"
+_IN_USE, _SIMILAR_IN_USE = "in-use.npy", "similar-in-use.npy"
 _SEARCHER = "searcher"
 _OF_PICTURES = ("hash", "background")
 """Columns of `Rows` that are computed from pixels."""
@@ -69,6 +71,9 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     banks: list[Kept] = []
     deleted: list[str] = []
     judged: list[Judged] = []
+    similar: int = 0
+    similar_crc32: int = 0
+    similar_space: str = ""
 
 
 class Snapshots:
@@ -89,6 +94,8 @@ class Snapshots:
             DependencyError: the disk is full or failed.
         """
         _vector_file(state).sync()
+        if state.similars is not None:
+            state.similars.vectors.sync()
 
     def flush(self, state: State) -> None:
         """Make the vectors durable, which `save` begins with.
@@ -97,6 +104,8 @@ class Snapshots:
             DependencyError: the disk is full or failed.
         """
         _vector_file(state).flush()
+        if state.similars is not None:
+            state.similars.vectors.flush()
         self._reached("vectors-flushed")
 
     def save(self, state: State, offset: int) -> None:
@@ -108,6 +117,8 @@ class Snapshots:
         parts, vectors = state.parts(), _vector_file(state)
         self.flush(state)
         in_use = _in_use(parts)
+        similars = state.similars
+        similar_in_use = np.zeros(0, np.bool_) if similars is None else similars.in_use(parts.items)
         tables = _Tables(
             offset=offset,
             vectors=len(vectors),
@@ -121,6 +132,9 @@ class Snapshots:
             banks=parts.banks,
             deleted=sorted(parts.deleted),
             judged=parts.judged,
+            similar=len(similar_in_use),
+            similar_crc32=0 if similars is None else similars.vectors.checksum(similar_in_use),
+            similar_space="" if similars is None else similars.space,
         )
 
         def fill(data: Path) -> None:
@@ -130,6 +144,7 @@ class Snapshots:
                 blank = name in _OF_PICTURES and not in_use.all()
                 np.save(data / "rows" / f"{name}.npy", _blanked(column, in_use) if blank else column)
             np.save(data / _IN_USE, in_use)
+            np.save(data / _SIMILAR_IN_USE, similar_in_use)
             self._reached("snapshot-half-written")
             parts.index.save_searcher(data / _SEARCHER)
             self._reached("snapshot-written")
@@ -142,7 +157,9 @@ class Snapshots:
         for path in self._folder.iterdir():
             if _NAME.fullmatch(path.name) and path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
-        self._erase(vectors, kept)
+        self._erase(vectors, kept, _IN_USE)
+        if similars is not None:
+            self._erase(similars.vectors, kept, _SIMILAR_IN_USE)
 
     def load(self, state: State) -> int:
         """Bring an empty state over this folder's vector file to the newest snapshot that is whole.
@@ -160,6 +177,8 @@ class Snapshots:
                 continue
             return offset
         vectors.truncate(0)
+        if state.similars is not None:
+            state.similars.vectors.truncate(0)
         return NOTHING
 
     def offsets(self) -> list[int]:
@@ -167,14 +186,14 @@ class Snapshots:
         found = [_NAME.fullmatch(path.parent.name) for path in self._folder.glob(f"*/{MANIFEST}")]
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
-    def _erase(self, vectors: VectorFile, kept: Sequence[Path]) -> None:
-        """Erase the vectors that none of the kept snapshots uses."""
+    def _erase(self, vectors: VectorFile, kept: Sequence[Path], name: str) -> None:
+        """Erase the vectors that none of the kept snapshots uses; `name` is of the file that says which one uses."""
         wanted = np.zeros(len(vectors), dtype=np.bool_)
         for path in kept:
-            (mask,) = path.glob(f"*/{_IN_USE}")
-            used = np.load(mask, allow_pickle=False)
-            wanted[: len(used)] |= used
-            wanted[len(used) :] = True
+            for mask in path.glob(f"*/{name}"):  # an older version wrote none of similar vectors, and used none
+                used = np.load(mask, allow_pickle=False)
+                wanted[: len(used)] |= used
+                wanted[len(used) :] = True
         rows = np.flatnonzero(~wanted).astype(np.int64)
         rows = rows[~vectors.is_erased(rows)]
         if len(rows):
@@ -226,6 +245,8 @@ class Snapshots:
             judged=tables.judged,
         )
         state.restore(restored)
+        if state.similars is not None:
+            state.similars.restore(items, tables.similar, tables.similar_crc32, tables.similar_space)
 
 
 def _vector_file(state: State) -> VectorFile:

@@ -25,13 +25,14 @@ from neardup.pipeline.match.compare import MAX_MATCHES, matched
 from neardup.pipeline.match.decide import Judge, Pairs, Side
 from neardup.pipeline.match.editor import Editor
 from neardup.pipeline.match.evidence import Evidence, Pictures
-from neardup.pipeline.match.items import Item, Items, Rows
+from neardup.pipeline.match.items import NO_ROW, Item, Items, Rows
 from neardup.pipeline.match.live import Live, LiveRules, LiveVideos
 from neardup.pipeline.match.pending import Pending, UnderWay, is_no_newer, is_older, source_of
 from neardup.pipeline.match.retro import Retro
 from neardup.pipeline.match.reviews import HasContent, Judged, Reviews
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.shelf import Shelf, make_shelf
+from neardup.pipeline.match.similars import Similars
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.match.tables import Tables, Vectors
 from neardup.pipeline.match.watch import Watch
@@ -99,6 +100,7 @@ class State:
         precision: wanted of `duplicate`, 0 to 1.
         stars: whether copies of an item join it as members; without, every item stays a reference of its own.
         live: of live videos.
+        similars: where vectors of the similar head are kept; None keeps none.
     """
 
     def __init__(
@@ -110,7 +112,9 @@ class State:
         precision: float = 0.99,
         stars: bool = True,
         live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
+        similars: Similars | None = None,
     ) -> None:
+        self.similars = similars
         self._evidence = evidence
         self._judge = Judge(calibration, precision)
         self._tables = Tables(vectors)
@@ -298,6 +302,8 @@ class State:
         for bank in self._banks:
             bank.shelf.heads.index.close()
         self._tables.vectors.close()
+        if self.similars is not None:
+            self.similars.close()
 
     # -- records one at a time -----------------------------------------------------------------------------------
 
@@ -379,6 +385,8 @@ class State:
         self._tables.unshare(item)
         events = self._stars.remove(item)
         self._live.forget(item)
+        if self.similars is not None:
+            self.similars.forget(item)
         return events
 
     def _take_down(self, record: Removed) -> Iterator[Event]:
@@ -438,7 +446,9 @@ class State:
         copied = self.rows.append(len(rows), item=number, **values)
         self._tables.vectors.append(copied, self._tables.vectors.read(rows))
         ranges = ((int(copied[0]), int(copied[-1]) + 1),)
-        return replace(item, number=number, source=(-1, -1), ranges=ranges, head=-1, members=[], shares=())
+        return replace(
+            item, number=number, source=(-1, -1), ranges=ranges, head=-1, members=[], shares=(), similar=NO_ROW
+        )
 
     def _new_shelf(self, name: str) -> Shelf:
         from neardup.pipeline.index.exact import ExactIndex  # loads torch
@@ -550,6 +560,8 @@ class State:
         said = next((event for event in published.events if isinstance(event, Verdict)), None) if published else None
         verdict = said or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
         self._stars.add(item, star_head(verdict) or "")
+        if self.similars is not None and isinstance(entry.record, Described):
+            self.similars.take(item, entry.record)
         for match in verdict.matches:
             if match.bank == SEEN:
                 self._live.note_copy(match.reference, item.number)

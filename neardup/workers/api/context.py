@@ -46,6 +46,7 @@ class Context:
     """The surroundings of an app.
 
     Attributes:
+        similar_space: of the model's similar head; "" without one.
         view: None until it has been loaded. behind: records that it lacks; None while that is not known.
         originals: what makes pictures of them; None where only thumbnails are shown.
         space: of the model; unready: why the worker cannot answer yet, "" if it can.
@@ -62,6 +63,7 @@ class Context:
     view: View | None = None
     behind: Callable[[], int | None] = lambda: None
     unready: str = "starting"
+    similar_space: str = ""
     comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMPARISONS))
     originals: Originals | None = None
     _blobs: Blobs | None = None

@@ -25,6 +25,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import read_calibration
+from neardup.pipeline.match.similars import SIMILAR
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.messages import Record
 from neardup.pipeline.settings import Settings
@@ -188,7 +189,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
-    context.originals = Originals(settings, names.media)
+    context.originals, context.similar_space = Originals(settings, names.media), checkpoint.similar_space
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port)
@@ -246,7 +247,7 @@ def open_tokens(settings: Settings) -> Tokens:
 def _load(checkpoint: Checkpoint, calibration: Calibration, settings: Settings, folder: Path) -> tuple[View, Saver]:
     """Return a view that stands for the newest snapshot, and what writes its own."""
     _take_newest(folder)
-    state = open_state(checkpoint, calibration, settings, folder)
+    state = open_state(checkpoint, calibration, settings, folder, similar="searched")
     policy = SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds)
     saver = Saver(state, Snapshots(folder), policy)
     logger.info("view loaded applied=%d items=%d", saver.saved, len(state.items))
@@ -263,9 +264,11 @@ def _take_newest(folder: Path) -> None:
     try:
         for old in folder.glob("snapshot-*"):
             shutil.rmtree(old)
-        # First the snapshot: the vector file, which only grows, then has all that it knows.
+        # First the snapshot: the vector files, which only grow, then have all that it knows.
         shutil.copytree(newest / name, folder / name)
-        shutil.copyfile(newest / VECTORS, folder / VECTORS)
+        for file in (VECTORS, SIMILAR):
+            if (newest / file).exists():
+                shutil.copyfile(newest / file, folder / file)
     except OSError as error:  # it was dropped for a newer one meanwhile
         logger.warning("snapshot not copied from=%s error=%s", newest, error)
         shutil.rmtree(folder / name, ignore_errors=True)

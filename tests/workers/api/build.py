@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.state import Entry, State
 from neardup.pipeline.match.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
 from neardup.pipeline.messages import Described, Envelope, Record
@@ -31,6 +31,7 @@ from neardup.workers.api.networks import Network, Networks
 from neardup.workers.api.view import View
 from neardup.workers.outbox import Headers
 from tests.pipeline.match.build import D, a_state, picture
+from tests.pipeline.match.test_content import shows
 
 TOKENS = {"ann": ("read", "nd_ann"), "bob": ("review", "nd_bob"), "eve": ("admin", "nd_eve")}
 
@@ -43,7 +44,13 @@ def an_image(colour: int, side: int = 32) -> bytes:
 
 
 class StubUploads:
-    """Describes a PNG by its red as an angle, and refuses what is none, as the embedder would."""
+    """Describes a PNG by its red as an angle, and refuses what is none, as the embedder would.
+
+    With a `similar_space` it says of the content, too: that it is at 120 degrees less.
+    """
+
+    def __init__(self, similar_space: str = "") -> None:
+        self.similar_space = similar_space
 
     def describe(self, content: bytes | str) -> Future[list[Described]]:
         future: Future[list[Described]] = Future()
@@ -59,6 +66,8 @@ class StubUploads:
             else:
                 assert isinstance(pixel, tuple)
                 record = picture("", pixel[0], sha256=hashlib.sha256(content).digest())
+                if self.similar_space:
+                    record = shows(record, pixel[0] - 120, self.similar_space)
                 future.set_result([msgspec.structs.replace(record, width=32, height=32)])
         return future
 
@@ -136,12 +145,14 @@ class Api:
 
 
 @contextmanager
-def an_api(folder: Path, records: Sequence[Record] = (), **settings: object) -> Iterator[Api]:
+def an_api(
+    folder: Path, records: Sequence[Record] = (), state: State | None = None, **settings: object
+) -> Iterator[Api]:
     """Run an app with tokens for ann (read), bob (review) and eve (admin)."""
     listed = ",".join(line_of(name, role, token) for name, (role, token) in TOKENS.items())
     made = Settings(blobs=str(folder / "blobs"), **settings)  # type: ignore[arg-type]
     store, log = MemoryStore(), MemoryLog()
-    view = View(a_state(), -1)
+    view = View(state or a_state(), -1)
     own = Network("default", "s", StubUploads(), lambda: a_state(stars=False))
     networks = Networks(own, {"signatures": "there", "faces": "faces", "broken": "nowhere"}, load_stub)
     context = Context(made, "s", Tokens(listed), store, log, networks, Hub(store), view=view, unready="")

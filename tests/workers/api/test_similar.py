@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from neardup.pipeline.messages import Record
 from tests.pipeline.match.build import picture
+from tests.pipeline.match.test_content import SPACE, a_state_with_contents, shows
 from tests.workers.api.build import Api, an_api, an_image
 
 PNG = {"Content-Type": "image/png"}
@@ -69,3 +71,55 @@ def test_what_is_out_of_range_is_refused(api: Api, query: str) -> None:
     answer = api.client.get(f"/v1/items/a/similar?{query}")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["in"].startswith("query.")
+
+
+@pytest.fixture
+def with_contents(tmp_path: Path) -> Iterator[Api]:
+    """Two cats, a dog, and what nothing was said of; the dog looks most like the first cat as copies go."""
+    records = [
+        shows(picture("cat", 0), -120),
+        shows(picture("other cat", 0, plane=1), -110),
+        shows(picture("dog", 50), -40),
+        picture("silent", 0, plane=2),
+    ]
+    with an_api(tmp_path, records, a_state_with_contents()) as running:
+        running.context.similar_space = SPACE
+        running.context.networks.own.uploads.similar_space = SPACE  # type: ignore[attr-defined]
+        yield running
+
+
+def test_what_is_similar_is_ranked_by_content_where_the_network_has_a_head_for_it(with_contents: Api) -> None:
+    for told in (
+        with_contents.client.get("/v1/items/cat/similar").json(),
+        with_contents.client.post("/v1/search?max_distance=3.9", content=an_image(0), headers=PNG).json(),
+    ):
+        assert ids(told)[-2:] == ["other cat", "dog"]
+        assert (told["head"], told["space"]) == ("similar", SPACE)
+
+
+def test_likely_copies_are_ranked_by_the_copy_head_if_that_is_asked_for(with_contents: Api) -> None:
+    told = with_contents.client.get("/v1/items/cat/similar?head=copy").json()
+    assert ids(told)[0] == "dog"
+    assert (told["head"], told["space"]) == ("copy", "s")
+    told = with_contents.client.post("/v1/search?head=copy", content=an_image(50), headers=PNG).json()
+    assert ids(told)[0] == "dog"
+    assert with_contents.client.get("/v1/items/cat/similar?head=x").status_code == 422
+
+
+def test_an_item_of_which_nothing_was_said_is_looked_up_by_its_descriptors(with_contents: Api) -> None:
+    told = with_contents.client.get("/v1/items/silent/similar").json()
+    assert told["head"] == "copy"
+    assert sorted(ids(told)) == ["cat", "dog", "other cat"]
+
+
+def test_pages_by_content_follow_each_other(with_contents: Api) -> None:
+    for first in (
+        with_contents.client.get("/v1/items/cat/similar?page=1"),
+        with_contents.client.post("/v1/search?page=1", content=an_image(0), headers=PNG),
+    ):
+        told, found = first.json(), ids(first.json())
+        while told["next"]:
+            told = with_contents.client.get("/v1/search", params={"cursor": told["next"]}).json()
+            assert told["head"] == "similar"
+            found += ids(told)
+        assert found[-2:] == ["other cat", "dog"]

@@ -1,7 +1,9 @@
 """The items most like one, or like an upload: `GET /v1/items/{id}/similar`, `POST /v1/search`, and their next pages.
 
-A cursor holds all that the search was asked for, an upload's descriptors too, so any worker can go on with it. Items
-that come in between may shift a page by as many.
+What was seen is searched by content, where the network has a head for that and said something of the query, unless
+`head=copy` asks for the descriptors of copies; curated banks are searched by these. A cursor holds all that the search
+was asked for, an upload's vectors too, so any worker can go on with it. Items that come in between may shift a page by
+as many.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import base64
 import binascii
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,9 +22,10 @@ from fastapi import APIRouter, Query, Request
 from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match import similar as ranking
+from neardup.pipeline.match.content import content_of_item, like_content
 from neardup.pipeline.match.similar import MAX_FRAMES, MAX_K, Similar, similar, vectors_of_item, vectors_of_record
 from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import join_parts
+from neardup.pipeline.messages import join_parts, pack_vectors
 from neardup.pipeline.types import Descriptors
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
@@ -36,6 +40,10 @@ PAGE = 50
 MAX_CURSOR = 12_000
 K = Annotated[int, Query(ge=1, le=MAX_K, description="results wanted, over all pages")]
 MaxDistance = Annotated[float, Query(ge=0, le=4, description="squared Euclidean distance up to which items count")]
+Head = Annotated[
+    Literal["similar", "copy"],
+    Query(description="`similar` finds like content, where the network has that head; `copy` finds likely copies"),
+]
 Grouped = Annotated[bool, Query(description="near-duplicates of one original are one result")]
 PageSize = Annotated[int, Query(ge=1, le=MAX_K, description="results of one page")]
 
@@ -51,6 +59,16 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     item: str = ""
     vectors: bytes = b""
     bank: str = SEEN
+    head: Literal["similar", "copy"] = "similar"
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found, and by which head."""
+
+    head: str
+    results: list[Similar]
 
 
 @router.get(
@@ -67,12 +85,13 @@ async def similar_to_item(
     grouped: Grouped = True,
     page: PageSize = PAGE,
     bank: OfBank = SEEN,
+    head: Head = "similar",
 ) -> SimilarAnswer:
     """Return the items most like a held one; grouped, its own near-duplicates are left out.
 
     Of a curated bank, return the references that are most like it.
     """
-    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id, bank=bank))
+    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id, bank=bank, head=head))
 
 
 @router.post(
@@ -90,13 +109,16 @@ async def search(
     grouped: Grouped = True,
     page: PageSize = PAGE,
     bank: OfBank = SEEN,
+    head: Head = "similar",
 ) -> SimilarAnswer:
     """Return the items most like an upload, or the references of a curated bank."""
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
-    vectors = vectors_of_record(join_parts(await context.describe(content.source)))
-    packed = vectors.astype("<f2").tobytes()
-    return await _answer(context, _Asked(k, page, 0, max_distance, grouped, vectors=packed, bank=bank))
+    record = join_parts(await context.describe(content.source))
+    packed = pack_vectors(vectors_of_record(record))
+    said = record.similar if packed and record.similar_space == context.similar_space else b""
+    asked = _Asked(k, page, 0, max_distance, grouped, vectors=packed, bank=bank, head=head, content=said)
+    return await _answer(context, asked)
 
 
 @router.get("/v1/search", response_model=SimilarAnswer, responses=responses("not-found", "invalid", "not-ready"))
@@ -118,39 +140,41 @@ async def search_on(
 
 async def _answer(context: Context, asked: _Asked) -> SimilarAnswer:
     try:
-        found: list[Similar] = await context.ask(_search, asked)
+        found: _Found = await context.ask(_search, asked)
     except UsageError as error:
         missing = asked.item or asked.bank != SEEN
         raise Problem("not-found" if missing else "invalid", str(error)) from error
     stop = asked.start + asked.page
-    more = stop < len(found)
+    more = stop < len(found.results)
     after = msgspec.structs.replace(asked, start=stop)
     return SimilarAnswer(
-        results=[_body(one) for one in found[asked.start : stop]],
+        results=[_body(one) for one in found.results[asked.start : stop]],
         next=base64.urlsafe_b64encode(msgspec.msgpack.encode(after)).decode() if more else None,
-        head="copy",
-        space=context.space,
+        head=found.head,
+        space=context.similar_space if found.head == "similar" else context.space,
         offset=context.applied,
     )
 
 
 def _search(state: State, asked: Sequence[_Asked]) -> list[Any]:
     """Answer searches, of about the same size together: a large one would make the small ones large."""
-    results: list[Any] = [[] for _ in asked]
-    sizes: dict[tuple[str, int], list[tuple[int, ranking.Query]]] = {}
+    results: list[Any] = [None] * len(asked)
+    together: dict[tuple[str, str, int], list[tuple[int, ranking.Query]]] = {}
     for number, one in enumerate(asked):
         try:
-            vectors = vectors_of_item(state, one.item) if one.item else _unpacked(state, one.vectors)
+            head, vectors = _vectors(state, one)
         except UsageError as error:
             results[number] = error
             continue
         query = ranking.Query(vectors, one.k, one.max_distance, one.item, one.grouped)
-        sizes.setdefault((one.bank, one.k.bit_length()), []).append((number, query))
+        together.setdefault((head, one.bank, one.k.bit_length()), []).append((number, query))
     now_ms = round(1000 * time.time())
-    for (bank, _), some in sizes.items():
+    for (head, bank, _), some in together.items():
+        queries = [query for _, query in some]
         found: Sequence[Any]
         try:
-            found = similar(state, [query for _, query in some], bank, now_ms)
+            lists = like_content(state, queries) if head == "similar" else similar(state, queries, bank, now_ms)
+            found = [_Found(head, one) for one in lists]
         except UsageError as error:
             found = [error] * len(some)
         for (number, _), result in zip(some, found, strict=True):
@@ -158,10 +182,21 @@ def _search(state: State, asked: Sequence[_Asked]) -> list[Any]:
     return results
 
 
-def _unpacked(state: State, packed: bytes) -> Descriptors:
+def _vectors(state: State, asked: _Asked) -> tuple[str, Descriptors]:
+    """Return which head a search is by, and what it is for."""
+    if asked.head == "similar" and asked.bank == SEEN and state.similars is not None:
+        dimension = state.similars.vectors.dimension
+        content = content_of_item(state, asked.item) if asked.item else _unpacked(asked.content, dimension, 1)
+        if len(content):
+            return "similar", content
     dimension = state.seen.heads.index.dimension
+    return "copy", vectors_of_item(state, asked.item) if asked.item else _unpacked(asked.vectors, dimension, MAX_FRAMES)
+
+
+def _unpacked(packed: bytes, dimension: int, most: int) -> Descriptors:
+    """Return the rows that a cursor holds."""
     values = np.frombuffer(packed, "<f2") if len(packed) % 2 == 0 else np.zeros(1)
-    if len(values) % dimension or len(values) > MAX_FRAMES * dimension:
+    if len(values) % dimension or len(values) > most * dimension:
         raise UsageError("the cursor is of another model")
     vectors = values.reshape(-1, dimension).astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
