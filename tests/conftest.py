@@ -1,12 +1,34 @@
-"""Tests marked `gpu` run wherever there is a CUDA device, and say so where there is none."""
+"""Tests marked `gpu` run wherever there is a CUDA device, and say so where there is none.
+
+Kafka and Redis are started once for all tests that ask for `services`.
+"""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from neardup.pipeline.devices import has_cuda
 
+if TYPE_CHECKING:
+    from tests.integration.conftest import Services
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not has_cuda(certain=False):
         pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    from tests.integration.conftest import Services, running_services
+
+    kafka, redis = os.environ.get("NEARDUP_KAFKA"), os.environ.get("NEARDUP_REDIS")
+    if kafka and redis:
+        yield Services(kafka, redis.rpartition("/")[0])
+        return
+    with running_services(tmp_path_factory.mktemp("services")) as started:
+        yield started

@@ -42,9 +42,9 @@ from neardup.pipeline.store.interface import NOTHING_APPLIED, FlagStore
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
-from tests.integration.conftest import redis, services
+from tests.integration.conftest import redis
 
-__all__ = ["redis", "services"]
+__all__ = ["redis"]
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.integration)])

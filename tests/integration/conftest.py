@@ -1,11 +1,10 @@
-"""A real Kafka and a real Redis, started once for all tests that ask, through `scripts/services`.
+"""A real Kafka and a real Redis, through `scripts/services`; the fixture `services` is in `tests/conftest.py`.
 
 With NEARDUP_KAFKA and NEARDUP_REDIS in the environment those are taken instead: `scripts/services run -- pytest …`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import uuid
@@ -48,16 +47,6 @@ def running_services(folder: Path) -> Iterator[Services]:
         yield Services(told[0], told[1].rpartition("/")[0])
         process.stdin.close()
         assert process.wait(timeout=40) == 0
-
-
-@pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    kafka, redis = os.environ.get("NEARDUP_KAFKA"), os.environ.get("NEARDUP_REDIS")
-    if kafka and redis:
-        yield Services(kafka, redis.rpartition("/")[0])
-        return
-    with running_services(tmp_path_factory.mktemp("services")) as started:
-        yield started
 
 
 @pytest.fixture(scope="session")
