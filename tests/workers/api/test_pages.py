@@ -9,7 +9,7 @@ from neardup.workers.api import pages
 from neardup.workers.api.auth import COOKIE
 from tests.workers.api.build import Api
 
-PAGES = ["/search"]
+PAGES = ["/search", "/review", "/clusters"]
 SHELLS = ["/", "/docs", "/login", *PAGES]
 
 

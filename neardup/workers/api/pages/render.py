@@ -11,11 +11,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from neardup.workers.api.auth import Role, who
+from neardup.workers.api.pages.words import clock, percent
 
 STATIC = Path(__file__).with_name("static")
 NAV = (("/search", "Search", Role.READ), ("/review", "Review", Role.REVIEW), ("/docs", "API", None))
 """Pages in the head of every page, and the role that each needs."""
 templates = Jinja2Templates(Path(__file__).with_name("templates"))
+templates.env.filters |= {"percent": percent, "clock": clock}
 
 
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:

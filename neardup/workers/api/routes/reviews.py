@@ -1,7 +1,7 @@
 """The queue of matches that wait for a person, claims on it, and what reviewers decide.
 
 A decision is a record of the log, remembered for ever. A claim is not: it lasts for minutes, and keeps two reviewers,
-which are two tokens, from getting the same item.
+which are two tokens, from getting the same item; and two seats of one reviewer, which are two open pages.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from neardup.workers.api.routes.banks import CHANGED
 
 router = APIRouter(tags=["review"], route_class=BoundedRoute)
 LEASE_SECONDS = 300.0
+SEAT_PATTERN = r"^[a-z0-9]{0,32}$"
 _EXAMPLE_QUEUED: dict[str, Any] = {
     "item": "cat-2",
     "offset": 41,
@@ -70,11 +71,13 @@ class ClaimBody(BaseModel):
     """A wish for something to review."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"]}}
+        extra="forbid",
+        json_schema_extra={"example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"], "seat": ""}},
     )
     count: int = Field(1, ge=1, le=100, description="items wanted, those that you have among them")
     lease_seconds: float = Field(LEASE_SECONDS, ge=1, le=3600, description="after which others may have them")
     passed: list[IdField] = Field(default=[], max_length=1000, description="items to pass over, as you skipped them")
+    seat: str = Field("", pattern=SEAT_PATTERN, description="one of several places of yours; each gets its own items")
 
 
 class Released(BaseModel):
@@ -118,13 +121,19 @@ async def queue(
 async def claim(body: ClaimBody, context: Given, caller: Reviewer) -> Queue:
     """Get the first items that no other reviewer looks at; what you have is among them, its time renewed."""
     lease_ms = round(1000 * body.lease_seconds)
-    return await _queue(context, lambda: context.store.claim(caller.name, body.count, lease_ms, body.passed))
+    seat = seat_of(caller, body.seat)
+    return await _queue(context, lambda: context.store.claim(seat, body.count, lease_ms, body.passed))
 
 
 @router.delete("/v1/reviews/claims", response_model=Released, responses=responses("invalid", "unavailable"))
-async def release(item: ItemQuery, context: Given, caller: Reviewer) -> Released:
+async def release(
+    item: ItemQuery,
+    context: Given,
+    caller: Reviewer,
+    seat: Annotated[str, Query(pattern=SEAT_PATTERN, description="as in the claim")] = "",
+) -> Released:
     """Let others have an item that you claimed; without effect if you did not."""
-    await asyncio.to_thread(context.store.release, caller.name, item)
+    await asyncio.to_thread(context.store.release, seat_of(caller, seat), item)
     return Released(item=item)
 
 
@@ -148,8 +157,18 @@ async def review(
     return answer(await change(context, record, wait), caller.name, response)
 
 
+def seat_of(caller: Caller, seat: str) -> str:
+    """Return what claims of a seat are under; the name of a token has no slash."""
+    return f"{caller.name}/{seat}" if seat else caller.name
+
+
+def reviewer_of(claimer: str) -> str:
+    """Return whose seat it is."""
+    return claimer.partition("/")[0]
+
+
 async def _check_claim(context: Context, caller: Caller, item: str) -> None:
-    claimer = await asyncio.to_thread(context.store.claimer, item)
+    claimer = reviewer_of(await asyncio.to_thread(context.store.claimer, item))
     if claimer not in ("", caller.name):
         raise Problem(
             "conflict", f"{claimer} has claimed {item!r}", "Go on with another, or wait until it is released."
@@ -166,7 +185,7 @@ def _bodies(found: Sequence[Queued]) -> list[QueuedBody]:
         QueuedBody(
             item=one.item,
             offset=one.offset,
-            claimed_by=one.claimed_by,
+            claimed_by=reviewer_of(one.claimed_by),
             verdict=verdict_body(one.verdict),
             open=[
                 OpenMatch(bank=match.bank, reference=match.reference)

@@ -87,3 +87,9 @@ export function isTyping(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
   return Boolean(event.target.closest?.("input:not([type=range], [type=radio], [type=checkbox]), textarea, select, [contenteditable]"));
 }
+
+// Single keys that act can be switched off: they get in the way of speech input.
+export const shortcuts = () => { try { return localStorage.getItem("keys") !== "off"; } catch { return true; } };
+export function setShortcuts(on) {
+  try { localStorage.setItem("keys", on ? "on" : "off"); } catch { /* it holds for this page only */ }
+}

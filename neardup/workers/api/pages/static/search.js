@@ -1,6 +1,6 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref } from "/static/lib.js";
+import { badge, bankBadge, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts } from "/static/lib.js";
 
 const PAGE = 24;
 const MOST = 240;
@@ -178,6 +178,6 @@ addEventListener("drop", (event) => {
   take(event.dataTransfer.files[0]);
 });
 addEventListener("keydown", (event) => {
-  if (event.key === "/" && !isTyping(event)) { event.preventDefault(); byId("item").focus(); }
+  if (event.key === "/" && !isTyping(event) && shortcuts()) { event.preventDefault(); byId("item").focus(); }
 });
 fromAddress();

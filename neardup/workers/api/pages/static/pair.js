@@ -1,0 +1,187 @@
+// An item and what it was matched with: side by side, one over the other, or their difference.
+
+import { badge, bankBadge, clock, clusterHref, distance, el, percent, pictureSrc, svg } from "/static/lib.js";
+import { Timeline, moments } from "/static/timeline.js";
+
+const LARGE = 960;
+const LARGEST = 2048;
+const VIEWS = { side: "Side by side", slider: "Slider", difference: "Difference" };
+const WHOLE = [0, 0, 1, 1];
+
+export class Pair {
+  constructor(place) {
+    this.place = place;
+    this.view = "side";
+    this.flipped = false;
+  }
+
+  show(task, match) {
+    this.task = task;
+    this.match = match;
+    this.flipped = false;
+    this.timeline = match.spans.length ? new Timeline(task, match, (moment) => this.jump(moment)) : null;
+    this.moment = this.timeline ? moments(match, 1)[0] : {};
+    this.stage = el("div", { class: "pictures" });
+    this.note = el("p", { class: "note", hidden: true });
+    this.place.replaceChildren(...this.head(), this.controls(), this.stage, this.note, ...(this.timeline ? [this.timeline.node] : []));
+    this.place.classList.toggle("timed", Boolean(this.timeline));
+    this.place.hidden = false;
+    this.draw();
+    this.timeline?.mark(this.moment);
+  }
+
+  head() {
+    const { task, match } = this;
+    const part = partText(match);
+    return [
+      el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), task.item.id, el("span", { class: "muted" }, " show the same as "), match.reference, el("span", { class: "muted" }, "?")),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), part ? el("span", { class: "distance" }, part) : null),
+    ];
+  }
+
+  controls() {
+    const options = Object.entries(VIEWS).map(([view, name], number) =>
+      el("label", {}, el("input", { type: "radio", name: "view", value: view, checked: view === this.view, onchange: () => this.setView(view) }), el("span", {}, `${name} `, el("kbd", { "aria-hidden": "true" }, String(number + 1)))));
+    this.flipBox = el("input", { type: "checkbox", checked: this.flipped, onchange: () => this.flip(this.flipBox.checked) });
+    return el("div", { class: "views" },
+      el("fieldset", { class: "segments" }, el("legend", { class: "hidden" }, "View"), ...options),
+      el("label", { class: "row" }, this.flipBox, el("span", {}, "Flip the copy ", el("kbd", { "aria-hidden": "true" }, "f"))));
+  }
+
+  setView(view) {
+    this.view = view;
+    this.place.querySelector(`input[name=view][value=${view}]`).checked = true;
+    this.draw();
+  }
+
+  flip(flipped = !this.flipped) {
+    this.flipped = flipped;
+    this.flipBox.checked = flipped;
+    for (const node of this.stage.querySelectorAll(".mirror")) node.classList.toggle("flipped", flipped);
+  }
+
+  jump(moment) {
+    this.moment = moment;
+    this.timeline.mark(moment);
+    this.note.hidden = true;
+    for (const side of ["query", "reference"]) {
+      const image = this.images[side];
+      const src = this.src(side);
+      if (image.getAttribute("src") !== src) image.src = src;
+      if (this.times?.[side]) this.times[side].textContent = this.timeText(side);
+    }
+  }
+
+  // Left and right: through a video, or the slider.
+  step(direction) {
+    if (this.slide) this.slideTo(Number(this.slide.value) + 5 * direction);
+    else this.timeline?.step(direction / 2);
+  }
+
+  // --- Pictures
+  src(side, size = LARGE) {
+    const at = this.timeline?.video[side] ? this.moment[side] : undefined;
+    const [id, bank] = side === "query" ? [this.task.item.id, "seen"] : [this.match.reference, this.match.bank];
+    return pictureSrc(id, { bank, at, side: size });
+  }
+
+  image(side, alt) {
+    const image = el("img", { src: this.src(side), alt, decoding: "async", draggable: "false" });
+    image.addEventListener("error", () => {
+      this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its original is not held any more" : ""}.`;
+      this.note.hidden = false;
+    });
+    this.images[side] = image;
+    return image;
+  }
+
+  timeText(side) {
+    return this.timeline?.video[side] ? `at ${clock(this.moment[side], true)}` : "";
+  }
+
+  draw() {
+    this.images = {};
+    this.times = null;
+    this.slide = null;
+    this.note.hidden = true;
+    this.stage.replaceChildren(...(this.view === "side" ? this.side() : this.over()));
+  }
+
+  side() {
+    this.times = { query: el("span", { class: "distance" }, this.timeText("query")), reference: el("span", { class: "distance" }, this.timeText("reference")) };
+    const figure = (side, title, id, box, href) => {
+      const image = this.image(side, `${title}: ${id}`);
+      const mirror = el("span", { class: `picture${side === "query" ? " mirror" : ""}${side === "query" && this.flipped ? " flipped" : ""}` }, image);
+      if (box) image.addEventListener("load", () => { mirror.querySelector("svg")?.remove(); mirror.append(boxOn(image, box)); });
+      const open = (event) => { event.currentTarget.href = this.src(side, LARGEST); };
+      const name = el("bdi", {}, id);
+      return el("figure", {},
+        el("figcaption", {}, el("span", { class: "label" }, title), href ? el("a", { href, target: "_blank", title: "Its cluster" }, name) : name, this.times[side]),
+        el("a", { href: this.src(side, LARGEST), target: "_blank", title: "Open large", onclick: open }, mirror));
+    };
+    const { task, match } = this;
+    return [el("div", { class: "sides" },
+      figure("reference", "Original", match.reference, match.reference_box, match.bank === "seen" ? clusterHref(match.reference) : null),
+      figure("query", "Copy", task.item.id, match.query_box, clusterHref(task.item.id)))];
+  }
+
+  over() {
+    const { match } = this;
+    const low = this.image("reference", `Original: ${match.reference}`);
+    const top = this.image("query", `Copy: ${this.task.item.id}`);
+    fill(low, match.reference_box || WHOLE);
+    fill(top, match.query_box || WHOLE);
+    const mirror = el("div", { class: `layer mirror${this.flipped ? " flipped" : ""}` }, top);
+    const cover = el("div", { class: "layer top" }, mirror);
+    const stage = el("div", { class: `stage ${this.view}` }, el("div", { class: "layer" }, low), cover);
+    low.addEventListener("load", () => shape(stage, low, match.reference_box || WHOLE));
+    if (this.view === "difference") return [stage, el("p", { class: "note" }, "Black is the same in both.")];
+    const cut = el("div", { class: "cut" });
+    stage.append(cut);
+    this.cut = (share) => {
+      cover.style.clipPath = `inset(0 0 0 ${share}%)`;
+      cut.style.left = `${share}%`;
+    };
+    this.slide = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Where the original ends and the copy begins", oninput: () => this.cut(this.slide.value) });
+    this.cut(50);
+    const drag = (event) => {
+      if (event.type === "pointermove" && !(event.buttons & 1)) return;
+      const box = stage.getBoundingClientRect();
+      this.slideTo((100 * (event.clientX - box.left)) / box.width);
+    };
+    stage.addEventListener("pointerdown", drag);
+    stage.addEventListener("pointermove", drag);
+    return [stage, el("div", { class: "slide" }, el("span", {}, "original"), this.slide, el("span", {}, "copy"))];
+  }
+
+  slideTo(share) {
+    this.slide.value = share;
+    this.cut(this.slide.value);
+  }
+}
+
+export function partText(match) {
+  if (match.spans.length && !match.whole) return "a stretch of it";
+  if (match.query_box && match.reference_box) return "parts of both pictures";
+  if (match.query_box) return "part of the copy";
+  return match.reference_box ? "part of the original" : match.whole ? null : "in part";
+}
+
+// A picture lies in its layer so that a part of it fills the layer.
+function fill(image, [left, top, right, bottom]) {
+  const [width, height] = [right - left, bottom - top];
+  Object.assign(image.style, {
+    width: `${100 / width}%`, height: `${100 / height}%`, left: `${(-100 * left) / width}%`, top: `${(-100 * top) / height}%`,
+  });
+}
+
+function shape(stage, image, [left, top, right, bottom]) {
+  const ratio = (image.naturalWidth * (right - left)) / (image.naturalHeight * (bottom - top));
+  Object.assign(stage.style, { aspectRatio: ratio, width: `min(100%, calc(min(52vh, 520px) * ${ratio}))`, height: "auto" });
+}
+
+function boxOn(image, [left, top, right, bottom]) {
+  const [w, h] = [image.naturalWidth, image.naturalHeight];
+  const place = { x: left * w, y: top * h, width: (right - left) * w, height: (bottom - top) * h };
+  return svg("svg", { class: "part", viewBox: `0 0 ${w} ${h}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", place));
+}
