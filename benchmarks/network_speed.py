@@ -37,8 +37,8 @@ Embed = Callable[[Pixels], Descriptors]
 
 
 def at_size(checkpoint: Checkpoint, size: int) -> Checkpoint:
-    """Return the checkpoint as one of another tile size."""
-    return replace(checkpoint, architecture=replace(checkpoint.architecture, size=size))
+    """Return the checkpoint as one of another tile size, without its similar head: its vectors are no descriptors."""
+    return replace(checkpoint, architecture=replace(checkpoint.architecture, size=size), similar=None)
 
 
 def in_int8(checkpoint: Checkpoint, tiles: Pixels) -> Checkpoint:

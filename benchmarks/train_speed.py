@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -33,7 +34,7 @@ WAYS = {
 
 def views_per_second(model: str, size: int, frozen: int, bf16: bool, own: bool) -> float:
     """Return views through a whole step in a second."""
-    network = load_network(load_checkpoint(model)).to(memory_format=torch.channels_last)
+    network = load_network(replace(load_checkpoint(model), similar=None)).to(memory_format=torch.channels_last)
     if own:
         use_own_depthwise(network)
     optimizer = torch.optim.AdamW(freeze(network, frozen), lr=1e-6, fused=True)
