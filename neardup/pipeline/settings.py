@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
     api_body_seconds: float = Field(20.0, gt=0, le=600, description="longest time for a request's body to arrive")
     api_request_seconds: float = Field(30.0, gt=0, le=600, description="longest time for a request of the API")
+    api_workers: str = Field(
+        "embed=127.0.0.1:9401,match=127.0.0.1:9402,flag=127.0.0.1:9403,api=127.0.0.1:9404",
+        description="workers whose metrics the page /ops shows, kind=host:port with commas between",
+    )
     api_origins: str = Field(
         "", description="sites whose pages may call the API, such as https://a.example, with commas"
     )

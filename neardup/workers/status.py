@@ -46,9 +46,9 @@ def look(host: str, port: int) -> Look | None:
     """Return how the worker at this port is, None if nothing answers there, or something else does."""
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"
     try:
-        alive, _ = _get(f"{address}/healthz")
-        ready, said = _get(f"{address}/readyz")
-        _, metrics = _get(f"{address}/metrics")
+        alive, _ = get(f"{address}/healthz")
+        ready, said = get(f"{address}/readyz")
+        _, metrics = get(f"{address}/metrics")
         return read_metrics(metrics, alive, ready, "" if ready else said.removeprefix("not ready: ").strip())
     except (OSError, HTTPException, ValueError):
         return None
@@ -69,9 +69,14 @@ def read_metrics(text: str, alive: bool = True, ready: bool = True, why: str = "
     return Look(alive, ready, why, lag, leads, counts)
 
 
-def _get(url: str) -> tuple[bool, str]:
+def get(url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> tuple[bool, str]:
+    """Return whether a worker's server answers 200, and what it says.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: nothing answers there, or something else does.
+    """
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
             return answer.status == HTTPStatus.OK, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from neardup.pipeline.errors import ConfigError, DependencyError
@@ -87,7 +87,9 @@ def make_specs(
         words = (*PROGRAM, *(("--verbose",) if verbose else ()), "worker", kind)
         command = (*words, "--port", str(own), "--end-with-stdin")
         specs.append(Spec(name, kind, own, command, _threads(settings, kind, embed)))
-    return specs
+    host = "127.0.0.1" if settings.health_host in ("0.0.0.0", "") else settings.health_host
+    workers = {"NEARDUP_API_WORKERS": ",".join(f"{spec.kind}={host}:{spec.port}" for spec in specs)}
+    return [replace(one, environment={**one.environment, **workers}) if one.kind == "api" else one for one in specs]
 
 
 def _threads(settings: Settings, kind: str, embed: int) -> dict[str, str]:

@@ -145,6 +145,7 @@ def test_every_expression_of_every_rule_and_panel_has_data(
             until(lambda: len(store.feed("", 100)) == COPIES, f"copies are flagged; {up.log()}")
             review(settings, store)
             look_up(api_port)
+            check_page(api_port)
             everything = [*rules(), *targets()]
             wanted = [one for one in everything if not one.gpu]
             deadline = time.monotonic() + LIMIT_SECONDS
@@ -166,6 +167,21 @@ def review(settings: Settings, store: RedisStore) -> None:
     record = Reviewed(item=verdict.id, reference=verdict.matches[0].reference, outcome=Outcome.NOT_A_MATCH, by="ann")
     with closing(Appender(settings, log)) as appender:
         appender.append([record])
+
+
+def check_page(port: int) -> None:
+    """Ask for what the page `/ops` shows of the same workers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ops/figures", timeout=20) as answer:
+        told = json.load(answer)
+    states = {one["kind"]: one["state"] for one in told["workers"]}
+    assert states == {"embed": "ready", "match": "leads", "flag": "ready", "api": "ready"}
+    assert told["items"] == ORIGINALS + COPIES
+    assert 0 < told["latency"]["p50"] <= told["latency"]["p99"]
+    assert told["verdicts"]["shares"]["duplicate"] > 0
+    assert [one["reason"] for one in told["dead_letters"]] == ["decode"]
+    assert {one["worker"] for one in told["lag"]} == {"embed", "match", "flag"}
+    assert told["descriptors"]["scann"] > 0
+    assert told["recall"]["share"] == 1.0
 
 
 def look_up(port: int) -> None:

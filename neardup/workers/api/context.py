@@ -19,6 +19,7 @@ from neardup.pipeline.store.interface import FlagStore
 from neardup.workers.api.auth import Tokens
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks
+from neardup.workers.api.ops import Operations, read_workers
 from neardup.workers.api.originals import Originals
 from neardup.workers.api.problems import Problem
 from neardup.workers.api.view import Answer, View
@@ -67,6 +68,7 @@ class Context:
     comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMPARISONS))
     originals: Originals | None = None
     _blobs: Blobs | None = None
+    _operations: Operations | None = None
 
     @property
     def applied(self) -> int:
@@ -79,6 +81,13 @@ class Context:
         if self._blobs is None:
             self._blobs = Blobs(self.settings.blobs_url)
         return self._blobs
+
+    @property
+    def operations(self) -> Operations:
+        """The workers as they are; raises ConfigError if the setting that names them is none."""
+        if self._operations is None:
+            self._operations = Operations(read_workers(self.settings.api_workers))
+        return self._operations
 
     async def ask(self, answer: Answer[A, R], request: A) -> R:
         """Have the view answer, see `View.ask`."""

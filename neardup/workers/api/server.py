@@ -190,6 +190,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
     context.originals, context.similar_space = Originals(settings, names.media), checkpoint.similar_space
+    context.operations  # noqa: B018 (a wrong setting is told now)
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port)

@@ -8,8 +8,8 @@ gives a template `caller` (name and role, None before somebody logs in); a page 
 
 from __future__ import annotations
 
-from neardup.workers.api.pages import clusters, docs, login, review, search
+from neardup.workers.api.pages import clusters, docs, login, ops, review, search
 from neardup.workers.api.pages.render import STATIC as STATIC
 
-ROUTERS = [login.router, docs.router, search.router, review.router, clusters.router]
+ROUTERS = [login.router, docs.router, search.router, review.router, clusters.router, ops.router]
 """What `app` includes; a page adds its own."""

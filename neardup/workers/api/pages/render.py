@@ -14,7 +14,12 @@ from neardup.workers.api.auth import Role, who
 from neardup.workers.api.pages.words import clock, percent
 
 STATIC = Path(__file__).with_name("static")
-NAV = (("/search", "Search", Role.READ), ("/review", "Review", Role.REVIEW), ("/docs", "API", None))
+NAV = (
+    ("/search", "Search", Role.READ),
+    ("/review", "Review", Role.REVIEW),
+    ("/ops", "Operations", Role.READ),
+    ("/docs", "API", None),
+)
 """Pages in the head of every page, and the role that each needs."""
 templates = Jinja2Templates(Path(__file__).with_name("templates"))
 templates.env.filters |= {"percent": percent, "clock": clock}
