@@ -169,17 +169,23 @@ def _results(searched: _Searched, query: Query, ids: Ids, distances: Floats) -> 
     for number, distance in zip(numbers[order].tolist(), distances[kept][order].tolist(), strict=True):
         least.setdefault(number, distance)
     found: list[Similar] = []
+    nearer, farthest = 0, 0.0
     for number, distance in least.items():
         head = searched.item(number)
         if head is None or not head.is_head or not searched.usable(head):
             continue
+        if nearer >= query.k and distance > farthest and not head.members:
+            continue  # k results are nearer than this one, which stands alone
         star = _star(searched, query, head, distance)
         if query.grouped:
-            if own is None or own.head != head.number:
-                (first, nearest), *others = star
-                found.append(Similar(first, head, nearest, 1 + len(head.members), tuple(others)))
+            if own is not None and own.head == head.number:
+                continue
+            (first, nearest), *others = star
+            found.append(Similar(first, head, nearest, 1 + len(head.members), tuple(others)))
         else:
             found += [Similar(one, head, d, 1 + len(head.members)) for one, d in star if one is not own]
+        if head is not own:
+            nearer, farthest = nearer + 1, distance  # none of them is farther than its head
     if own is not None and own.head not in least and not query.grouped:
         head = searched.item(own.head)
         if head is not None:  # far from what was fetched, as a clip of it may be
@@ -192,6 +198,8 @@ def _results(searched: _Searched, query: Query, ids: Ids, distances: Floats) -> 
 
 def _star(searched: _Searched, query: Query, head: Item, distance: float) -> list[tuple[Item, float]]:
     """Return the items of a star with their distances, nearest first."""
+    if not head.members:
+        return [(head, distance)]
     members = [searched.item(number) for number in head.members[:MAX_MEMBERS]]
     told = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
     return sorted([(head, distance), *told], key=lambda one: (one[1], one[0].number))

@@ -217,7 +217,7 @@ class State:
         """Return what `ask` would for each of these."""
         verdicts = []
         for query, side, pictures, speaks, pairs in self._prepare(queries, k):
-            found = self._comparer.matches(query, side, pairs)[:k]
+            found = self._comparer.matches(query, side, self._likely(query.kind, pairs))[:k]
             matches = self._respected(query, self._seen, [m for m in found if m.decision is not Decision.DISTINCT])
             for bank in self._banks.asked(query.id or query.sha256.hex()):
                 theirs = bank.shelf.candidates.search(pictures, speaks, CANDIDATES, np.full(len(speaks), -np.inf))
@@ -544,11 +544,7 @@ class State:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in."""
         first, item = pending.first, _item_of(pending)
         published = self._published.get(entry.offset)
-        if item.kind is Kind.IMAGE:
-            # Below this an image is distinct from anything; most candidates are, and comparing each costs time.
-            least = self._judge.thresholds(self._heads.chances).min_unsure
-            if len(pairs.evidence) and float(pairs.evidence.min()) < least:
-                pairs = pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
+        pairs = self._likely(item.kind, pairs)
         if item.kind is Kind.VIDEO:
             pairs = self._comparer.with_heads(pairs)
             self.rows.shared[item.rows] = self._comparer.sharers(pairs, pending.frames)
@@ -566,6 +562,15 @@ class State:
             if match.bank == SEEN:
                 self._live.note_copy(match.reference, item.number)
         return verdict
+
+    def _likely(self, kind: Kind, pairs: Pairs) -> Pairs:
+        """Leave out, of an image's pairs, those that make it distinct; most are, and comparing each costs time."""
+        if kind is not Kind.IMAGE or not len(pairs.evidence):
+            return pairs
+        least = self._judge.thresholds(self._heads.chances).min_unsure
+        if float(pairs.evidence.min()) >= least:
+            return pairs
+        return pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
 
     def _respected(self, item: HasContent, shelf: Shelf, matches: Sequence[Matched]) -> list[Matched]:
         """Return matches as reviewers left them."""

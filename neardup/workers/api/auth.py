@@ -16,7 +16,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -129,10 +129,10 @@ class Tokens:
             raise ConfigError(f"api_tokens_file: {file}: {error}; make it with `neardup token`") from error
 
 
-def needs(role: Role) -> Callable[..., Caller]:
-    """Return the dependency of a route that asks for a role."""
+def needs(role: Role) -> Callable[..., Awaitable[Caller]]:
+    """Return the dependency of a route that asks for a role; a plain function would go by a thread each time."""
 
-    def caller(request: Request, _scheme: Annotated[object, Security(_BEARER)]) -> Caller:
+    async def caller(request: Request, _scheme: Annotated[object, Security(_BEARER)]) -> Caller:
         found = who(request)
         if found is None:
             raise Problem("no-token", "no token, or one that is not known")

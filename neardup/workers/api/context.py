@@ -130,7 +130,11 @@ def context_of(request: Request) -> Context:
     return found
 
 
-Given = Annotated[Context, Depends(context_of)]
+async def _given(request: Request) -> Context:
+    return context_of(request)  # FastAPI would send a plain function to a thread, for each request
+
+
+Given = Annotated[Context, Depends(_given)]
 
 
 async def _result(ask: Callable[[], Future[R]]) -> R:
