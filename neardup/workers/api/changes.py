@@ -6,6 +6,7 @@ The record names who asked for it, so the log is the audit trail. What is refuse
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.changes import Change, fault_of
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
 from neardup.pipeline.types import Decision
 from neardup.workers.api.context import Context
 from neardup.workers.api.models import Distance
 from neardup.workers.api.problems import Problem
 
+logger = logging.getLogger(__name__)
 MAX_WAIT_SECONDS = 25.0
 _LOOK_SECONDS = 0.01
 _MISSING = re.compile(r"there is no (bank|item) |bank \S+ has no reference ")
@@ -108,9 +111,25 @@ async def change_all(context: Context, records: Sequence[Change], wait: float = 
     began = time.monotonic()
     offsets = await context.append(*records)
     done = [await context.waiting.change(one, max(0.0, began + wait - time.monotonic())) for one in offsets]
-    while offsets and time.monotonic() < began + wait and await asyncio.to_thread(context.store.applied) < offsets[-1]:
-        await asyncio.sleep(_LOOK_SECONDS)
+    if offsets:
+        await shown(context, offsets[-1], began + wait)
     return [Applied(offset, None if one is None else one.events) for offset, one in zip(offsets, done, strict=True)]
+
+
+async def shown(context: Context, offset: int, deadline: float) -> bool:
+    """Return whether the store of flags came to stand for an offset before a time of the monotonic clock.
+
+    That it cannot be asked is no failure of a change: that is in the log.
+    """
+    try:
+        while await asyncio.to_thread(context.store.applied) < offset:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+    except DependencyError as error:
+        logger.warning("whether a change is shown is not known offset=%d error=%s", offset, error)
+        return False
+    return True
 
 
 def refused(events: Sequence[Event]) -> str:

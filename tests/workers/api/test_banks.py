@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from neardup.pipeline.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
+from neardup.pipeline.errors import DependencyError
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api, an_image
 
@@ -219,6 +220,17 @@ def test_a_change_that_is_not_applied_yet_is_accepted(api: Api) -> None:
     api.log.held = True
     answer = api.client.post("/v1/banks?wait=0.05", json={"bank": "blocked"})
     assert (answer.status_code, answer.json()["applied"]) == (202, False)
+
+
+def test_without_redis_banks_are_read_and_changed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> int:
+        raise DependencyError("Redis: no answer")
+
+    monkeypatch.setattr(api.store, "applied", away)
+    assert api.client.post("/v1/banks", json={"bank": "blocked"}).json()["applied"] is True
+    assert api.client.get("/v1/banks/blocked").status_code == 200
+    gone = api.client.delete("/v1/items/c")
+    assert (gone.status_code, gone.json()["left_in"]) == (202, ["redis"])
 
 
 @pytest.mark.parametrize("name", ["ann", "bob"])

@@ -16,7 +16,7 @@ from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Envelope, Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.body import raw_body, read_content
-from neardup.workers.api.changes import EXAMPLE_EARLIER, MAX_WAIT_SECONDS, EarlierBody, WhyQuery, earlier_items
+from neardup.workers.api.changes import EXAMPLE_EARLIER, MAX_WAIT_SECONDS, EarlierBody, WhyQuery, earlier_items, shown
 from neardup.workers.api.context import Given
 from neardup.workers.api.models import ItemBody, VerdictBody, item_body, verdict_body
 from neardup.workers.api.names import BANK_PATTERN, ItemId, ItemQuery
@@ -25,7 +25,6 @@ from neardup.workers.api.sending import send
 from neardup.workers.erase import erase
 
 router = APIRouter(tags=["items"])
-_LOOK_SECONDS = 0.01
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most")]
 
 
@@ -156,11 +155,8 @@ async def take_down(
     # The flag worker erases what was known of it; an original that waits in `media` is known to its name alone.
     erased = asyncio.create_task(asyncio.to_thread(erase, context.blobs, [id]))
     left = [] if await context.waiting.reached(offset, wait) else ["lookups"]
-    while await asyncio.to_thread(context.store.applied) < offset:
-        if time.monotonic() - began > wait:
-            left.append("redis")
-            break
-        await asyncio.sleep(_LOOK_SECONDS)
+    if not await shown(context, offset, began + wait):
+        left.append("redis")
     await erased
     response.status_code = 202 if left else 200
     return TakenDown(
