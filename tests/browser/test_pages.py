@@ -341,7 +341,7 @@ def test_axe_finds_nothing_and_every_page_fits_its_window(stack: Stack, desks: D
 
 
 def look_at_all(desk: Desk) -> None:
-    for path in ("/", "/docs", "/login"):
+    for path in ("/", "/docs", "/login", "/ops"):
         assert complain(desk.open(path)) == [], path
     search = desk.open("/search?item=leaf-copy-1.png")
     expect(search.locator("#grid li").first).to_be_visible()

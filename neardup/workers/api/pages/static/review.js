@@ -5,6 +5,7 @@ import { Pair, partText } from "/static/pair.js";
 
 const IN_HAND = 2;
 const SHOWN_WAITING = 12;
+const MOST_WAITING = 100;
 const PASSED = 1000;
 const SETTLE_MS = 15_000;
 const LOOK_MS = 10_000;
@@ -94,16 +95,18 @@ function lookSoon(after = 250) {
 
 async function look() {
   try {
-    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count: SHOWN_WAITING })}`);
+    const count = Math.min(SHOWN_WAITING + state.skipped.length + state.settling.size, MOST_WAITING);
+    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count })}`);
     left(answer.waiting);
     allWell();
-    const shown = answer.results.filter((task) => !state.settling.has(task.item.id));
+    const over = new Set(passed());
+    const shown = answer.results.filter((task) => !over.has(task.item.id) || task.item.id === state.hand[0]?.item.id).slice(0, SHOWN_WAITING);
     byId("waiting").replaceChildren(...shown.map(waitingRow));
-    const rest = answer.waiting - answer.results.length;
+    const rest = answer.waiting - state.settling.size - shown.length;
     byId("next").querySelector(".more")?.remove();
     if (rest > 0) byId("next").append(el("p", { class: "more" }, `and ${rest.toLocaleString("en")} more`));
     byId("next").hidden = !shown.length;
-    const free = shown.some((task) => !task.claimed_by && !state.skipped.includes(task.item.id));
+    const free = shown.some((task) => !task.claimed_by);
     if (free && state.hand.length < IN_HAND) take();
     else if (!state.asking) showRest();
   } catch (error) {
@@ -114,7 +117,7 @@ async function look() {
 function waitingRow(task) {
   const here = state.hand[0]?.item.id === task.item.id;
   const best = task.matches[0];
-  const who = here ? el("span", { class: "here" }, "here") : task.mine ? "next" : task.claimed_by ? `with ${task.claimed_by}` : state.skipped.includes(task.item.id) ? "skipped" : null;
+  const who = here ? el("span", { class: "here" }, "here") : task.mine ? "next" : task.claimed_by ? `with ${task.claimed_by}` : null;
   return el("li", {}, picture("div", pictureSrc(task.item.id), "", {}, film(task.item)),
     el("div", {}, el("p", { class: "name" }, task.item.id), el("p", { class: "verdict" }, best ? badge(best) : null, best ? bankBadge(best.bank) : null, who)));
 }

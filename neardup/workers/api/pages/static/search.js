@@ -86,7 +86,8 @@ function copyRow(match) {
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
     el("div", {}, el("p", { class: "name" }, name),
-      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), where)));
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), where),
+      match.identical_to && match.identical_to !== match.reference ? el("p", { class: "facts" }, "identical to its copy ", el("a", { href: searchHref(match.identical_to) }, match.identical_to)) : null));
 }
 
 // --- Results
