@@ -45,7 +45,7 @@ def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
     """Return the sentence and the fields of a record; one that is put together otherwise is a sentence as a whole."""
     template, values = str(record.msg), record.args
     names = _FIELD.findall(template)
-    if not isinstance(values, tuple) or not (len(names) == len(values) == len(_ANY.findall(template))):
+    if not names or not isinstance(values, tuple) or not (len(names) == len(values) == len(_ANY.findall(template))):
         return record.getMessage(), {}
     plain = {name: v if isinstance(v, int | float) else str(v) for name, v in zip(names, values, strict=True)}
     return template[: template.index(f"{names[0]}=%")].rstrip(" ,;"), dict(plain)

@@ -71,7 +71,7 @@ def test_a_blob_store_that_fails_delays_items_and_loses_none(
     blobs = tmp_path / "blobs"
     blobs.write_text("a file where the folder should be")
     with embedding(environment, tmp_path) as worker:
-        until(lambda: "failures=2" in worker.log.read_text(), "tried twice")
+        until(lambda: '"failures":2' in worker.log.read_text(), "tried twice")
         assert sum(committed(settings, names).values()) == 0
         assert worker.get("/readyz")[0] == 503
         blobs.unlink()

@@ -32,6 +32,7 @@ def test_what_is_put_together_otherwise_is_a_message_as_a_whole() -> None:
     assert fields_of(a_record("%s of %s", 1, 2)) == ("1 of 2", {})
     assert fields_of(a_record("a=%s and %s", 1, 2)) == ("a=1 and 2", {})
     assert fields_of(a_record("100% sure")) == ("100% sure", {})
+    assert fields_of(a_record("workers drain")) == ("workers drain", {})
 
 
 def test_a_field_takes_no_members_place_and_a_traceback_is_on_the_same_line() -> None:
