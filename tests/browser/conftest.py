@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.browser.desk import Desks, Shop
+    from tests.browser.stack import Stack
+    from tests.integration.conftest import Services
 
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
@@ -24,6 +32,36 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def stack(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All workers, with the API; they start once for all modules here."""
+    from tests.browser.stack import Stack
+
+    folder = tmp_path_factory.mktemp("stack")
+    with closing(Stack(services, folder, f"pages-{uuid.uuid4().hex[:8]}")) as stack:
+        stack.start()
+        yield stack
+
+
+@pytest.fixture
+def desks(browser: Browser, stack: Stack) -> Iterator[Desks]:
+    """Return what makes desks; whatever goes wrong at them fails the test."""
+    from tests.browser.desk import Desks
+
+    made = Desks(browser, stack)
+    yield made
+    assert made.close() == []
+
+
+@pytest.fixture
+def shop(stack: Stack, tmp_path: Path) -> Iterator[Shop]:
+    """Return what publishes; nothing waits for a review afterwards."""
+    from tests.browser.desk import Shop
+
+    yield Shop(stack, tmp_path)
+    stack.clear_queue()
 
 
 @pytest.fixture

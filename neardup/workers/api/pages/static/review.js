@@ -188,7 +188,7 @@ function otherButton(match, number) {
 }
 
 async function showNear(task) {
-  task.near ??= call(itemPath(task.item.id, "/similar?k=8&grouped=false")).then((answer) => answer.results, () => []);
+  task.near ??= call(itemPath(task.item.id, "/similar?k=8&grouped=false&head=copy")).then((answer) => answer.results, () => []);
   const results = await task.near;
   if (state.hand[0] !== task) return;
   const shown = results.map((one) => el("li", {}, picture("a", pictureSrc(one.id), `Search from ${one.id}`, { href: searchHref(one.id), target: "_blank", title: one.id }), one.distance.toFixed(2)));

@@ -1,0 +1,66 @@
+"""The review page with a long queue in Redis."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+from redis import Redis
+
+from neardup.pipeline.messages import Envelope, Matched, Verdict
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.types import Decision
+from neardup.workers.api.app import make_app
+from neardup.workers.api.auth import Tokens
+from neardup.workers.api.context import Context
+from neardup.workers.api.feed import Hub
+from neardup.workers.api.networks import Network, Networks
+from neardup.workers.api.server import Server
+from neardup.workers.api.view import View
+from tests.integration.conftest import Services
+from tests.pipeline.match.build import a_state
+from tests.workers.api.build import MemoryLog, StubUploads, load_stub
+
+pytestmark = pytest.mark.integration
+DATABASE = 14
+
+
+def test_the_first_view_is_soon_there_with_ten_thousand_items_queued(
+    browser: Browser, services: Services, tmp_path: Path
+) -> None:
+    redis = f"{services.redis}/{DATABASE}"
+    with (
+        Redis.from_url(redis) as client,
+        closing(RedisStore(redis, "s")) as store,
+        closing(View(a_state(), -1)) as view,
+    ):
+        client.flushdb()
+        store.apply([a_flag(n) for n in range(10_000)])
+        uploads = StubUploads()
+        networks = Networks(Network("default", "s", uploads, a_state), {}, load_stub)
+        settings = Settings(blobs=str(tmp_path))
+        context = Context(settings, "s", Tokens(), store, MemoryLog(), networks, Hub(store), view=view, unready="")
+        server = Server(make_app(context), "127.0.0.1", 0)
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.port}/login")  # the browser has started what it starts once
+        began = time.monotonic()
+        page.goto(f"http://127.0.0.1:{server.port}/review")
+        page.locator("#pair-title").wait_for()
+        seconds = time.monotonic() - began
+        expect(page.locator("#left")).to_have_text("10,000 items left")
+        page.close()
+        server.close()
+        client.flushdb()
+    assert seconds < 1.0
+
+
+def a_flag(number: int) -> Envelope:
+    match = Matched(
+        reference="head", bank="seen", decision=Decision.UNSURE, distance=0.5, evidence=0.5, probability=0.6
+    )
+    verdict = Verdict(id=f"item-{number}", decision=Decision.UNSURE, matches=(match,), head="")
+    return Envelope(offset=number, events=(verdict,))

@@ -1,0 +1,117 @@
+"""The review page over a stream that runs: Kafka, Redis, and all workers as processes."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from neardup.pipeline.changes import Outcome, Reviewed
+from neardup.pipeline.types import Decision
+from tests.browser.desk import Desks, Shop, expected, title
+from tests.browser.stack import Stack, until
+from tests.pipeline.scan.build import save_clip
+
+pytestmark = pytest.mark.integration
+
+
+def test_what_is_published_is_queued_judged_by_keyboard_and_outlives_a_restart(
+    stack: Stack, desks: Desks, shop: Shop
+) -> None:
+    page = desks().open("/review")
+    expect(page.locator("#rest")).to_contain_text("Nothing waits for a decision")
+    page.evaluate("window.same = true")
+    shop.family("cat", 2)
+    expect(page.locator("#pair-title")).to_contain_text("cat-copy-0.png show the same as cat.png")
+    expect(page.locator("#left")).to_have_text("2 items left")
+
+    page.keyboard.press("n")
+    expect(page.locator("#pair-title")).to_contain_text("cat-copy-1.png")
+    until(lambda: said(stack, "cat-copy-0.png") is Decision.DISTINCT, "the rejection is in Redis")
+    page.keyboard.press("m")
+    expect(page.locator("#rest")).to_contain_text("Nothing waits for a decision")
+    page.keyboard.press("u")
+    expect(page.locator("#pair-title")).to_contain_text("cat-copy-1.png")
+    page.keyboard.press("m")
+    wanted = [
+        ("cat-copy-0.png", Outcome.NOT_A_MATCH, "ann"),
+        ("cat-copy-1.png", Outcome.MATCH, "ann"),
+        ("cat-copy-1.png", Outcome.UNDO, "ann"),
+        ("cat-copy-1.png", Outcome.MATCH, "ann"),
+    ]
+    until(lambda: audited(stack) == wanted, "the audit log has it all")
+    assert stack.store.queued() == 0
+    assert page.evaluate("window.same")
+    stack.stop()
+    expect(page.locator("#line")).to_contain_text("connection lost")
+    stack.start()
+    assert audited(stack) == wanted
+    assert said(stack, "cat-copy-0.png") is Decision.DISTINCT
+    shop.family("dog", 1)  # the page has found its way back by itself
+    expect(page.locator("#pair-title")).to_contain_text("dog-copy-0.png", timeout=15_000)
+    page.keyboard.press("m")
+    until(lambda: stack.store.queued() == 0, "all is decided on")
+    assert page.evaluate("window.same")
+    expect(page.locator("#problem")).to_be_empty()
+    expected(desks, "ERR_", "503")  # while nobody answered, and then while the view began
+
+
+def said(stack: Stack, item: str) -> Decision | None:
+    verdict = stack.store.verdict(item)
+    return None if verdict is None else verdict.decision
+
+
+def audited(stack: Stack) -> list[tuple[str, Outcome, str]]:
+    records = [entry.changed.record for entry in reversed(stack.store.audit("", 100))]
+    return [(one.item, one.outcome, one.by) for one in records if isinstance(one, Reviewed)]
+
+
+def test_no_two_seats_get_the_same_item_and_what_is_skipped_goes_to_another(
+    stack: Stack, desks: Desks, shop: Shop
+) -> None:
+    shop.family("seat", 6)
+    until(lambda: stack.store.queued() == 6, "all wait")
+    ann, bob = desks(), desks("bob")
+    pages = [ann.open("/review"), ann.open("/review"), bob.open("/review")]
+    assert len({title(page) for page in pages}) == 3
+    first = title(pages[0])
+    pages[0].keyboard.press("s")
+    expect(pages[0].locator("#pair-title")).not_to_have_text(first)
+    expect(pages[2].locator("#waiting")).to_contain_text("with ann")
+    while stack.store.queued():
+        pages[2].keyboard.press("m")
+        if pages[2].locator("#rest").is_visible():
+            for page in pages[:2]:
+                page.close()
+        pages[2].wait_for_timeout(150)
+    decided = [item for item, _, by in audited(stack) if by == "bob"]
+    assert sorted(decided) == [f"seat-copy-{n}.png" for n in range(6)]
+
+
+def test_a_video_is_compared_moment_by_moment(stack: Stack, desks: Desks, shop: Shop) -> None:
+    film = save_clip(shop.folder / "film.mp4", seeds := [next(Shop.seeds) for _ in range(10)])
+    stack.publish(film)
+    stack.publish(save_clip(shop.folder / "clip.mp4", seeds[4:8]))
+    page = desks().open("/review")
+    assert "clip.mp4 show the same as film.mp4" in title(page).replace("\n", " ")
+    images = page.locator(".sides .picture img")
+    expect(page.locator(".timeline svg")).to_be_visible()
+    moved = times(page)
+    assert moved[0] == pytest.approx(moved[1] + 4, abs=0.6)
+    page.keyboard.press("ArrowRight")
+    assert times(page) == pytest.approx([time + 0.5 for time in moved], abs=0.01)
+    box = page.locator(".timeline svg").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.45 * box["width"], box["y"] + 5)
+    assert times(page) == pytest.approx([4.5, 0.5], abs=0.3)
+    page.locator(".pairs button").last.click()
+    assert times(page)[1] > 2.5
+    until(lambda: all(one.evaluate("image => image.complete") for one in images.all()), "both are loaded")
+    assert [one.evaluate("image => image.naturalWidth") for one in images.all()] == [64, 64]
+    page.keyboard.press("m")
+    until(lambda: stack.store.queued() == 0, "it is decided on")
+
+
+def times(page: Page) -> list[float]:
+    """Return the seconds of the original and the copy that are shown."""
+    sources = [str(one.get_attribute("src")) for one in page.locator(".sides .picture img").all()]
+    return [float(source.partition("at=")[2].partition("&")[0]) for source in sources]
