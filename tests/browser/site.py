@@ -97,13 +97,15 @@ def site(folder: Path, port: int = 0) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(blobs=str(folder / "blobs"), api_rate_per_second=0)
     checkpoint = load_checkpoint("default")
-    state = open_state(checkpoint, read_calibration(checkpoint, ""), settings, fresh(folder / "state"))
+    calibration = read_calibration(checkpoint, "")
+    state = open_state(checkpoint, calibration, settings, fresh(folder / "state"), similar="searched")
     with closing(Uploads(lambda: make_embedder(checkpoint, "cpu"), settings)) as uploads:
         view, store, log = View(state, -1), MemoryStore(), MemoryLog()
         tokens = Tokens(line_of("ann", "admin", TOKEN))
         networks = Networks(own_network(checkpoint, settings, uploads), {}, partial(load_network, settings))
         context = Context(settings, "sample", tokens, store, log, networks, Hub(store), view=view, unready="")
         context.originals = Files(settings, media_in(folder))
+        context.similar_space = checkpoint.similar_space
         log.context = context
         for record in describe(folder, uploads):
             if record.part == 0:

@@ -56,7 +56,7 @@ class Stack:
             "NEARDUP_API_RATE_PER_SECOND": "0",
             "XDG_DATA_HOME": str(folder / "data"),
         }
-        self._names = topic_names(prefix, checkpoint.space)
+        self.names = topic_names(prefix, checkpoint.space)
         self._producer = KafkaProducer(bootstrap_servers=services.kafka)
         self.store = RedisStore(redis, checkpoint.space)
         self.settings = Settings(kafka=services.kafka, redis=redis, topic_prefix=prefix)  # type: ignore[arg-type]
@@ -85,13 +85,13 @@ class Stack:
     def publish(self, *paths: Path) -> None:
         """Send files to `media` as any Kafka client would, and wait until what is said of them is in Redis."""
         for path in paths:
-            self._producer.send(self._names.media, path.read_bytes(), key=path.name.encode()).get(10)
+            self._producer.send(self.names.media, path.read_bytes(), key=path.name.encode()).get(10)
         for path in paths:
             until(lambda id=path.name: self.store.verdict(id) is not None, f"{path.name} is decided on", self._log)  # type: ignore[misc]
 
     def clear_queue(self) -> None:
         """Take down what waits for a review."""
-        with closing(Appender(self.settings, self._names.log)) as log:
+        with closing(Appender(self.settings, self.names.log)) as log:
             log.append([Removed(id=one.item) for one in self.store.queue(0, 1000)])
         until(lambda: self.store.queued() == 0, "nothing waits", self._log)
 

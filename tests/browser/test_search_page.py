@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from playwright.sync_api import expect
 
+from neardup.pipeline.changes import BankChanged, ReferenceChanged, ReferenceEdit
+from neardup.workers.log import Appender
 from tests.browser.desk import Desks, Shop, expected
 from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save
@@ -54,3 +58,19 @@ def test_pages_of_results_follow_each_other(stack: Stack, desks: Desks, shop: Sh
     until(lambda: page.locator("#grid li").count() > 28, "more are shown")
     ids = page.locator("#grid .name").all_inner_texts()
     assert len(set(ids)) == len(ids)
+
+
+def test_a_bank_is_searched_too(stack: Stack, desks: Desks, shop: Shop) -> None:
+    shop.family("clock", 0)
+    with closing(Appender(stack.settings, stack.names.log)) as log:
+        added = ReferenceChanged(bank="blocked", id="clock.png", edit=ReferenceEdit.ADD)
+        log.append([BankChanged(bank="blocked"), added])
+    until(lambda: len(stack.store.references("blocked", 0, 9)) == 1, "the bank has a reference")
+    page = desks("eve").open("/search?item=clock.png")
+    expect(page.locator("#grid li").first).to_be_visible()
+    page.get_by_label("in bank").select_option("blocked")
+    expect(page.locator("#grid li")).to_have_count(1)
+    expect(page.locator("#grid .name")).to_have_text("clock.png")
+    expect(page.locator("#grid .badge")).to_have_text("bank blocked")
+    picture = page.locator("#grid img")
+    until(lambda: bool(picture.evaluate("image => image.naturalWidth")), "the reference has a picture")

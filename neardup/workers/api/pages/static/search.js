@@ -8,6 +8,7 @@ const state = { next: null, asking: null, shown: 0, upload: null };
 
 // --- Asking
 async function ask(show) {
+  if (byId("head")) byId("head").disabled = bank() !== "seen"; // curated banks are searched as copies are
   state.asking?.abort();
   const asking = (state.asking = new AbortController());
   byId("problem").replaceChildren();
@@ -30,7 +31,9 @@ function tell(error) {
   byId("problem").replaceChildren(el("p", { class: "notice alert" }, error.message));
 }
 
-const wanted = () => new URLSearchParams({ k: MOST, page: PAGE, grouped: byId("grouped").checked });
+const chosen = (id, otherwise) => byId(id)?.value || otherwise;
+const bank = () => chosen("bank", "seen");
+const wanted = () => new URLSearchParams({ k: MOST, page: PAGE, grouped: byId("grouped").checked, bank: bank(), head: chosen("head", "similar") });
 
 function searchItem(id) {
   state.upload = null;
@@ -110,11 +113,16 @@ function showPage(answer) {
 }
 
 function card(result) {
+  const from = bank();
+  const seen = from === "seen";
   const copies = byId("grouped").checked ? result.members - 1 : 0;
-  const open = picture("a", pictureSrc(result.id), `Search from ${result.id}`, { href: searchHref(result.id), "data-item": result.id, title: "Search from this" }, film(result));
-  const cluster = result.members > 1 ? el("a", { href: clusterHref(result.id) }, copies ? `+${plural(copies, "copy", "copies")}` : `cluster of ${result.members}`) : null;
+  const shown = pictureSrc(result.id, { bank: from });
+  const open = seen
+    ? picture("a", shown, `Search from ${result.id}`, { href: searchHref(result.id), "data-item": result.id, title: "Search from this" }, film(result))
+    : picture("div", shown, `The reference ${result.id}`, {}, film(result));
+  const cluster = seen && result.members > 1 ? el("a", { href: clusterHref(result.id) }, copies ? `+${plural(copies, "copy", "copies")}` : `cluster of ${result.members}`) : null;
   return el("li", {}, open,
-    el("p", { class: "verdict" }, distance(result.distance), cluster),
+    el("p", { class: "verdict" }, distance(result.distance), seen ? cluster : bankBadge(from)),
     el("p", { class: "name" }, result.id),
     result.original === result.id ? null : el("p", { class: "facts" }, `copy of ${result.original}`));
 }
@@ -158,7 +166,7 @@ byId("ask").addEventListener("submit", (event) => {
   else byId("item").focus();
 });
 byId("file").addEventListener("change", (event) => { take(event.target.files[0]); event.target.value = ""; });
-byId("grouped").addEventListener("change", () => (state.upload ? searchUpload(state.upload) : fromAddress()));
+for (const id of ["grouped", "bank", "head"]) byId(id)?.addEventListener("change", () => (state.upload ? searchUpload(state.upload) : fromAddress()));
 byId("more").addEventListener("click", more);
 addEventListener("popstate", fromAddress);
 addEventListener("click", (event) => {
