@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop test faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match clean
+.PHONY: help demo services services-stop test faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match bench-api clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -13,6 +13,7 @@ help:
 	@echo 'make bench-gpu    images/s that a GPU decodes, embeds, and does both (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
 	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
+	@echo 'make bench-api    lookups/s and times of the API at a million items with 32 clients, and the delay of the feed'
 	@echo 'make evaluate     quality beside its peers, on a mini-set or on DATA=DIR (MODEL=, TRUNK=, ONLY=, OUTPUT=)'
 	@echo 'make clean        remove the environment, the demo and caches'
 
@@ -59,6 +60,10 @@ bench-index:
 bench-match:
 	@scripts/environment demo,stream,bench
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_match
+
+bench-api:
+	@scripts/environment demo,stream,api,bench
+	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_api
 
 clean:
 	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
