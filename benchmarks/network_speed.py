@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 
 from benchmarks.heldout import BACKGROUND, HELD_OUT, SPLIT
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.convolutions import to_int8
 from neardup.pipeline.embed.network import load_network
+from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.openvino_engine import load_model
 from neardup.pipeline.train.heldout import HeldOut, build_held_out, measure
 from neardup.pipeline.train.pairs import find_relations
@@ -67,7 +67,7 @@ def with_torch(checkpoint: Checkpoint, bf16: bool) -> Embed:
 
 def with_openvino(checkpoint: Checkpoint, precision: str) -> Embed:
     """Return the converted network, between its 8-bit kernels at this precision, as a function of a batch."""
-    core, size = ov.Core(), checkpoint.architecture.size
+    core, size = get_core(), checkpoint.architecture.size
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(core, checkpoint, Path(folder))
         model.reshape([-1, size, size, 3])

@@ -28,6 +28,7 @@ import openvino as ov
 from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
 
@@ -53,7 +54,7 @@ class OpenVinoEmbedder:
         self.space, self.similar_space = checkpoint.space, checkpoint.similar_space
         self.dimension, self.size = checkpoint.architecture.dimension, checkpoint.architecture.size
         self._width = self.dimension + (checkpoint.similar.dimension if checkpoint.similar else 0)
-        core = ov.Core()
+        core = get_core()
         model = load_model(core, checkpoint, cache or default_cache())
         model.reshape([-1, self.size, self.size, 3])
         int8 = checkpoint.architecture.precision == "int8"

@@ -74,12 +74,14 @@ def make_runner(module: nn.Module, size: int, device: str, threads: int) -> Call
 def _in_openvino(module: nn.Module, size: int, threads: int) -> Callable[[Pixels], Averages]:
     import openvino as ov
 
+    from neardup.pipeline.embed.openvino_core import get_core
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses
         model: Any = ov.convert_model(module, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
     model.reshape([-1, size, size, 3])
     hints = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    waiting = ov.AsyncInferQueue(ov.Core().compile_model(model, "CPU", hints), 2 * threads)
+    waiting = ov.AsyncInferQueue(get_core().compile_model(model, "CPU", hints), 2 * threads)
 
     def run(tiles: Pixels) -> Averages:
         parts: list[Averages] = [np.zeros(0, np.float32)] * -(-len(tiles) // BATCH)

@@ -104,3 +104,21 @@ def test_an_interrupted_call_leaves_the_engine_usable(
         with pytest.raises(KeyboardInterrupt):
             embedder.embed(tiles)
     np.testing.assert_array_equal(embedder.embed(tiles).vectors, expected)
+
+
+def test_a_signal_after_engines_have_gone_is_handled(cache: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
+checkpoint = load_checkpoint("default")
+first = OpenVinoEmbedder(checkpoint, 1, Path({str(cache)!r}))
+second = OpenVinoEmbedder(checkpoint, 1, Path({str(cache)!r}))
+del first
+del second
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
