@@ -246,7 +246,7 @@ class State:
                 hashes=own.hashes,
                 background=own.background,
                 speaks=speaks[here],
-                shared=self._comparer.sharers(mine, len(query.pts)),
+                shared=self._sharers(query, mine),
                 seconds=query.seconds,
             )
             prepared.append(
@@ -254,6 +254,12 @@ class State:
             )
             start = here.stop
         return prepared
+
+    def _sharers(self, query: Described, pairs: Pairs) -> Ids:
+        """Return with how many items each frame is in common; an image is no intro, whoever has it too."""
+        if query.kind is Kind.IMAGE:
+            return np.zeros(len(query.pts), dtype=np.int64)
+        return self._comparer.sharers(pairs, len(query.pts))
 
     def compare(self, query_id: str, reference_id: str) -> Matched:
         """Compare two items that are held, with all that is known by now.
