@@ -53,7 +53,7 @@ class ExactIndex:
         """See `Index.remove`."""
         self._flat.remove(self._store.remove(ids))
 
-    def search(self, queries: Descriptors, k: int) -> Neighbours:
+    def search(self, queries: Descriptors, k: int, effort: int = 1) -> Neighbours:  # noqa: ARG002
         """See `Index.search`."""
         check_k(k)
         check_vectors(queries, self.dimension)

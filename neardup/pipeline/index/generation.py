@@ -54,7 +54,7 @@ class Generation:
         """
         self.folder, self.end, self.tree, self.live = folder, end, tree, len(rows)
         self._rows = rows
-        self._asked: tuple[Descriptors, int] = (np.empty((0, 0), np.float32), 0)
+        self._asked: tuple[Descriptors, int, int] = (np.empty((0, 0), np.float32), 0, 0)
         with naming(folder, "look at a searcher"):
             self.bytes = sum(path.stat().st_size for path in folder.iterdir())
         self._searcher = Searcher(folder)
@@ -73,19 +73,22 @@ class Generation:
         """Take note that rows, some of them older than `end`, were removed."""
         self.live -= int((rows < self.end).sum())
 
-    def ask(self, queries: Descriptors, k: int) -> None:
+    def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
         """Begin a search, float32 (n, d), n above 0, that `candidates` ends.
 
+        Args:
+            effort: see `Index.search`.
         Raises:
             DependencyError: the searcher is gone; also of `candidates`.
         """
-        self._asked = queries, k
-        self._send(queries, min(k + _SPARE, len(self)), self.tree.searched)
+        leaves = min(effort * self.tree.searched, self.tree.leaves)
+        self._asked = queries, k, leaves
+        self._send(queries, min(k + _SPARE, len(self)), leaves)
 
     def candidates(self, store: Store) -> RowNumbers:
         """Return rows (n, m), alive, that nearly always hold the k nearest of what was asked; -1 is padding."""
-        queries, k = self._asked
-        width, leaves = min(k + _SPARE, len(self)), self.tree.searched
+        queries, k, leaves = self._asked
+        width = min(k + _SPARE, len(self))
         result = self._receive(store)
         while width < len(self) or leaves < self.tree.leaves:
             short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))

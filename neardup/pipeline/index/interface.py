@@ -90,7 +90,7 @@ class Index(Protocol):
             UsageError: an id is there twice or is not held; then nothing was removed.
         """
 
-    def search(self, queries: Descriptors, k: int) -> Neighbours:
+    def search(self, queries: Descriptors, k: int, effort: int = 1) -> Neighbours:
         """Return the k references closest to each query, nearest first, padded with id -1 and distance inf.
 
         An empty index returns padding only: the first search of a stream is no error.
@@ -98,6 +98,8 @@ class Index(Protocol):
         Args:
             queries: float32 (n, d), rows of unit length; n may be 0.
             k: neighbours per query, 1 or more.
+            effort: how many times as much an approximate index looks at, 1 or more. 1 is enough for near-duplicates;
+                the nearest of strangers are spread wider.
         Raises:
             ShapeError: see `add`.
             UsageError: k is below 1.

@@ -145,12 +145,12 @@ class ScannIndex:
             self._plan_erasure(self._generation)
         self.poll()
 
-    def search(self, queries: Descriptors, k: int) -> Neighbours:
+    def search(self, queries: Descriptors, k: int, effort: int = 1) -> Neighbours:
         """See `Index.search`. Among many rows at equal distance, ScaNN may propose some that are not the lowest ids."""
         check_k(k)
         check_vectors(queries, self.dimension)
         self.poll()
-        candidates = self._candidates(queries, k)
+        candidates = self._candidates(queries, k, effort)
         # without a searcher the tail holds every row, as float32
         found = self._store.rank(queries, candidates, k, self._tail.read if self._generation is None else None)
         if self._generation is not None:
@@ -248,15 +248,15 @@ class ScannIndex:
         self._store.delete()
         self._scratch.close()
 
-    def _candidates(self, queries: Descriptors, k: int) -> RowNumbers:
+    def _candidates(self, queries: Descriptors, k: int, effort: int) -> RowNumbers:
         if self._generation is not None and len(queries):
             try:
-                return self._of_both(self._generation, queries, k)
+                return self._of_both(self._generation, queries, k, effort)
             except DependencyError as error:
                 logger.error("searcher lost, will start it again error=%s", error)
             try:
                 self._generation = self._generation.again(self._store)
-                return self._of_both(self._generation, queries, k)
+                return self._of_both(self._generation, queries, k, effort)
             except DependencyError as error:
                 logger.error("searcher lost, will build it again error=%s", error)
             self._generation.discard()
@@ -264,8 +264,8 @@ class ScannIndex:
             self._fill_tail()
         return self._tail.candidates(queries, k)
 
-    def _of_both(self, generation: Generation, queries: Descriptors, k: int) -> RowNumbers:
-        generation.ask(queries, k)
+    def _of_both(self, generation: Generation, queries: Descriptors, k: int, effort: int) -> RowNumbers:
+        generation.ask(queries, k, effort)
         newer = self._tail.candidates(queries, k)
         return np.concatenate([newer, generation.candidates(self._store)], axis=1)
 

