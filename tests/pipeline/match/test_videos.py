@@ -257,6 +257,17 @@ def test_clip_with_the_intro_is_still_found_by_what_is_its_own() -> None:
     assert span_of(matches["episode 3"]) == pytest.approx((6.5, 22, 16.5, 32), abs=1.5 * INTERVAL)
 
 
+def test_lookup_with_a_still_of_what_many_have_says_what_apply_then_says() -> None:
+    log = Log()
+    for n in range(4):
+        log.add(*video(f"episode {n}", episode(n)))
+    still = described("still", INTRO[5:6])
+    (looked_up,) = log.state.lookup([still], 5)
+    said = log.verdict(still).matches
+    assert [match for match in looked_up if match.decision is not Decision.DISTINCT] == list(said)
+    assert len(said) == 4
+
+
 def test_excerpt_that_went_round_is_still_a_copy() -> None:
     log = Log()
     log.add(*video("film", FILM.at(times(60))))
