@@ -119,6 +119,10 @@ WEBHOOK_DELIVERIES = Counter(
     "Attempts to send an event to the webhook's receiver: taken, refused; and events that were dead-lettered.",
     ["outcome"],
 )
+WEBHOOK_WAITING = Gauge(
+    "neardup_webhook_waiting_seconds",
+    "Seconds since the event was flagged that waits for the webhook's receiver; 0 while none does.",
+)
 WEBHOOK_SECONDS = Histogram(
     "neardup_webhook_seconds",
     "Seconds from the record in the log that an item was flagged for to the receiver's answer that it has the event.",

@@ -15,6 +15,7 @@ from neardup.pipeline.settings import Settings
 from neardup.workers.outbox import Headers, Message, Outbox, make_producer
 from neardup.workers.source import attempts as tried_before
 from neardup.workers.topics import topic_names
+from neardup.workers.tracing import traceparent_of
 
 OWN_HEADERS = ("reason", "detail", "source-topic", "source-partition", "source-offset", "attempts")
 MAX_DETAIL_BYTES = 2000
@@ -130,7 +131,8 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
         for letter in letters:
             if letter.reason == Reason.WEBHOOK.value:
                 receiver = receiver or make_receiver(settings)
-                delivery = Delivery((letter.key or b"").decode(errors="replace"), letter.value or b"")
+                trace = traceparent_of(letter.original_headers)
+                delivery = Delivery((letter.key or b"").decode(errors="replace"), letter.value or b"", trace)
                 try:
                     receiver.send(delivery, time.time())
                 except RefusedError as error:

@@ -24,6 +24,7 @@ from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.media.hosts import begin, cut_after, open_connection
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry
+from neardup.workers.tracing import HEADER
 
 PREFIX = "whsec_"
 TYPE = "item.flagged"
@@ -50,19 +51,24 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event as it is sent: the same bytes each time."""
+    """One event as it is sent: the same bytes each time.
+
+    Attributes:
+        traceparent: of the item, for those who trace on from here; not signed, "" for most.
+    """
 
     id: str
     body: bytes
+    traceparent: str = ""
 
 
-def make_delivery(entry: FeedEntry, space: str) -> Delivery:
+def make_delivery(entry: FeedEntry, space: str, traceparent: str = "") -> Delivery:
     """Return what is sent of an entry of the feed. An id has no full stop: that parts what is signed."""
     when = datetime.fromtimestamp(entry.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
     verdict = {name: value for name, value in msgspec.to_builtins(entry.verdict).items() if name not in _NOT_TOLD}
     data = {"event": entry.event, "space": space, "retro": entry.retro, **verdict}
     body = _encode({"type": TYPE, "timestamp": when.replace("+00:00", "Z"), "data": data})
-    return Delivery(f"{space}_{entry.event.replace('.', '_')}", body)
+    return Delivery(f"{space}_{entry.event.replace('.', '_')}", body, traceparent)
 
 
 def sign(delivery: Delivery, secrets: Sequence[bytes], now: float) -> dict[str, str]:
@@ -159,6 +165,8 @@ class Receiver:
         )
         target = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
         headers = {"Content-Type": "application/json", "User-Agent": "neardup", **sign(delivery, self._secrets, now)}
+        if delivery.traceparent:
+            headers[HEADER] = delivery.traceparent
         with cut_after(connection, self._seconds):
             if fresh:
                 begin(connection)

@@ -27,6 +27,7 @@ from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry, counts_in, entry_of
+from neardup.workers import tracing
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.group import REQUEST_MS, keep_joining
 from neardup.workers.hook import Delivery, RefusedError, make_delivery, make_receiver
@@ -86,6 +87,7 @@ class _Due:
 
     entry: FeedEntry
     offset: int
+    traceparent: str = ""
     attempts: int = 0
     at: float = 0.0
 
@@ -135,11 +137,13 @@ class WebhookWorker:
             for number, event in enumerate(envelope.events):
                 entry = entry_of(event, f"{envelope.offset}.{number}", envelope.timestamp_ms)
                 if entry is not None and self._wanted(entry):
-                    self._due.append(_Due(entry, one.offset))
+                    self._due.append(_Due(entry, one.offset, one.traceparent))
             self._read = one.offset + 1
         until = self._clock() + _STEP_SECONDS
         while self._due and self._due[0].at <= self._clock() < until:
             self._send(self._due[0])
+        waits = self._clock() - self._due[0].entry.at_ms / 1000 if self._due else 0.0
+        telemetry.WEBHOOK_WAITING.set(max(0.0, waits))
         if self._clock() - self._committed_at >= COMMIT_SECONDS:
             self._commit()
 
@@ -158,10 +162,11 @@ class WebhookWorker:
         self._place.close()
 
     def _send(self, due: _Due) -> None:
-        delivery = make_delivery(due.entry, self._space)
+        delivery = make_delivery(due.entry, self._space, due.traceparent)
         due.attempts += 1
         try:
-            self._receiver.send(delivery, self._clock())
+            with tracing.span("webhook", (due.traceparent,), attempt=due.attempts):
+                self._receiver.send(delivery, self._clock())
         except RefusedError as error:
             telemetry.WEBHOOK_DELIVERIES.labels("refused").inc()
             self._refused(due, delivery, error)
@@ -170,14 +175,18 @@ class WebhookWorker:
         self._parked = 0
         telemetry.WEBHOOK_DELIVERIES.labels("taken").inc()
         telemetry.WEBHOOK_SECONDS.observe(max(0.0, self._clock() - due.entry.at_ms / 1000))
+        if due.traceparent:
+            logger.info(
+                "webhook event taken event=%s trace_id=%s", due.entry.event, tracing.trace_id(due.traceparent)
+            )  # fmt: skip
 
     def _refused(self, due: _Due, delivery: Delivery, error: RefusedError) -> None:
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(due.attempts - 1, 20), MAX_PAUSE_SECONDS)
         pause = min(max(pause, error.pause_seconds), MAX_PAUSE_SECONDS)
         due.at = self._clock() + pause
         logger.warning(
-            "webhook event not taken event=%s host=%s attempts=%d pause=%.1f why=%s",
-            due.entry.event, self._receiver.host, due.attempts, pause, error,
+            "webhook event not taken event=%s host=%s attempts=%d pause=%.1f trace_id=%s why=%s",
+            due.entry.event, self._receiver.host, due.attempts, pause, tracing.trace_id(due.traceparent), error,
         )  # fmt: skip
         if due.attempts < LEAST_ATTEMPTS or self._clock() < due.entry.at_ms / 1000 + self._retry_seconds:
             return
@@ -237,7 +246,10 @@ class GroupPlace:
             lag = max(0, end - self._consumer.position(self._partition)) if end is not None else 0
             telemetry.CONSUMER_LAG.labels(self._partition.topic, str(PARTITION)).set(lag + len(records))
         telemetry.RECORDS_CONSUMED.labels(self._partition.topic).inc(len(records))
-        return [Fetched(record.offset, record.timestamp, record.value or b"") for record in records]
+        return [
+            Fetched(record.offset, record.timestamp, record.value or b"", tracing.traceparent_of(record.headers))
+            for record in records
+        ]
 
     def lost(self) -> bool:
         """See `Place`."""
@@ -293,7 +305,10 @@ class DeadLetters:
 
     def _message(self, delivery: Delivery, why: str, offset: int, attempts: int) -> Message:
         error, source = InvalidFrame(Reason.WEBHOOK, why), (self._names.verdicts, PARTITION, offset)
-        return dead_letter(self._names.dead_letters, delivery.id.encode(), delivery.body, [], source, error, attempts)
+        headers = tracing.headers_of(delivery.traceparent)
+        return dead_letter(
+            self._names.dead_letters, delivery.id.encode(), delivery.body, headers, source, error, attempts
+        )
 
 
 def group_of(settings: Settings, verdicts: str) -> str:

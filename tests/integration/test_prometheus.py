@@ -31,6 +31,7 @@ from neardup.workers.topics import topic_names
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
 from tests.pipeline.scan.build import a_picture, save
+from tests.workers.receiver import receiving
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment"]  # a fixture
@@ -70,8 +71,8 @@ def free_port() -> int:
 
 @contextmanager
 def prometheus(folder: Path, ports: dict[str, int]) -> Iterator[Prometheus]:
-    """Run one as `deploy/prometheus/local.yml` says, but quicker and at the ports of these workers."""
-    config = yaml.safe_load((FOLDER / "local.yml").read_text())
+    """Run one as `deploy/prometheus/local.yml` says with a webhook, but quicker and at these ports."""
+    config = yaml.safe_load((FOLDER / "local.yml").read_text().replace("# - {targets", "- {targets"))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
     [job] = config["scrape_configs"]
@@ -126,12 +127,13 @@ def test_every_expression_of_every_rule_and_panel_has_data(
 ) -> None:
     environment |= {"NEARDUP_SCANN_FROM": "256", "NEARDUP_SNAPSHOT_RECORDS": "100", "CANARY_CHECKS_ALL": "1"}
     with (
+        receiving(lambda number: 200 if number else 500) as received,
         closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
-        running(environment, tmp_path, "--api", "--api-port", str(api_port := free_port())) as up,
+        running(environment | received.settings, tmp_path, "--api", "--api-port", str(api_port := free_port())) as up,
     ):
-        up.await_ready(("embed", "match", "flag", "api"))
+        up.await_ready(("embed", "match", "flag", "api", "webhook"))
         with prometheus(tmp_path, up.ports()) as asked:
-            until(lambda: asked.values("sum(up)") == [4.0], "all are scraped before anything happens")
+            until(lambda: asked.values("sum(up)") == [5.0], "all are scraped before anything happens")
             for seed in range(ORIGINALS):
                 save(tmp_path / "originals", f"{seed}.png", seed)
             (tmp_path / "originals" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
@@ -141,6 +143,7 @@ def test_every_expression_of_every_rule_and_panel_has_data(
                 save(tmp_path / str(seed), f"copy-{seed}.png", seed, side=48)
                 ingest(environment, tmp_path / str(seed))
             until(lambda: len(store.feed("", 100)) == COPIES, f"copies are flagged; {up.log()}")
+            until(lambda: len(received.taken) == COPIES, f"the receiver is told of them; {up.log()}")
             review(settings, store)
             look_up(api_port)
             check_page(api_port)
@@ -172,12 +175,12 @@ def check_page(port: int) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/ops/figures", timeout=20) as answer:
         told = json.load(answer)
     states = {one["kind"]: one["state"] for one in told["workers"]}
-    assert states == {"embed": "ready", "match": "leads", "flag": "ready", "api": "ready"}
+    assert states == {"embed": "ready", "match": "leads", "flag": "ready", "api": "ready", "webhook": "ready"}
     assert told["items"] == ORIGINALS + COPIES
     assert 0 < told["latency"]["p50"] <= told["latency"]["p99"]
     assert told["verdicts"]["shares"]["duplicate"] > 0
     assert [one["reason"] for one in told["dead_letters"]] == ["truncated"]
-    assert {one["worker"] for one in told["lag"]} == {"embed", "match", "flag"}
+    assert {one["worker"] for one in told["lag"]} == {"embed", "match", "flag", "webhook"}
     assert told["descriptors"]["scann"] > 0
     assert told["recall"]["share"] == 1.0
 

@@ -1,4 +1,5 @@
-"""A traceparent given at publication is in the log lines of every worker, and in the headers of all that follows."""
+"""A traceparent given at publication is in the log lines of every worker, and in the headers of all that follows, up to
+what a webhook sends."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from neardup.workers.topics import topic_names
 from tests.integration.test_prometheus import free_port
 from tests.integration.test_up import CHECKPOINT, Up, environment, running, until
 from tests.pipeline.scan.build import a_picture
+from tests.workers.receiver import receiving
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment"]  # a fixture
@@ -29,9 +31,9 @@ def traceparent(trace_id: str) -> str:
     return f"00-{trace_id}-00f067aa0ba902b7-01"
 
 
-def png(seed: int) -> bytes:
+def png(seed: int, side: int = 64) -> bytes:
     file = io.BytesIO()
-    a_picture(seed).save(file, "PNG")
+    a_picture(seed, side).save(file, "PNG")
     return file.getvalue()
 
 
@@ -60,32 +62,37 @@ def handed_on(settings: Settings, topic: str, count: int) -> list[str]:
 
 
 def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    workers = {"embed", "match", "flag", "webhook"}
     environment["NEARDUP_LOG_FORMAT"] = "json"
     names = topic_names(settings.topic_prefix, CHECKPOINT.space)
     port = free_port()
     with (
+        receiving() as received,
         closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
-        running(environment, tmp_path, "--api", "--api-port", str(port), verbose=True) as up,
+        running(environment | received.settings, tmp_path, "--api", "--api-port", str(port), verbose=True) as up,
     ):
-        up.await_ready(("embed", "match", "flag", "api"))
+        up.await_ready((*workers, "api"))
+        until(lambda: "the webhook is this worker's now" in up.log(), "the webhook has a worker")
         outbox = Outbox(make_producer(settings))
         try:
             headers = [("traceparent", traceparent(BY_KAFKA).encode())]
-            outbox.send([Message(names.media, b"by-kafka", png(1), headers)], lambda: None)
-            outbox.send([Message(names.media, b"untraced", png(3))], lambda: None)
+            outbox.send([Message(names.media, b"untraced", png(1))], lambda: None)
+            until(lambda: store.applied() == 0, f"the original is told; {up.log()}")
+            outbox.send([Message(names.media, b"by-kafka", png(1, 48), headers)], lambda: None)
             assert outbox.wait(10)
         finally:
             outbox.close(1)
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/v1/items?id=by-http&wait=20",
-            png(2),
+            png(1, 96),
             {"Content-Type": "image/png", "traceparent": traceparent(BY_HTTP)},
         )
         with urllib.request.urlopen(request, timeout=25) as answer:
             assert answer.status == 200
         until(lambda: store.applied() == 2, f"all are told; {up.log()}")
-        until(lambda: workers_that_told(up, BY_KAFKA) == {"embed", "match", "flag"}, up.log())
-        until(lambda: workers_that_told(up, BY_HTTP) == {"embed", "match", "flag", "api"}, up.log())
+        until(lambda: workers_that_told(up, BY_KAFKA) == workers, up.log())
+        until(lambda: workers_that_told(up, BY_HTTP) == {*workers, "api"}, up.log())
         wanted = sorted(["", traceparent(BY_KAFKA), traceparent(BY_HTTP)])
         assert handed_on(settings, names.log, 3) == wanted
         assert handed_on(settings, names.verdicts, 3) == wanted
+        assert sorted(received.traceparents) == wanted[1:]

@@ -21,7 +21,7 @@ from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.integration.test_embed_worker import environment, until
 from tests.integration.test_ingest import Command, neardup
 from tests.pipeline.scan.build import a_checkpoint
-from tests.workers.receiver import SECRET, Received, receiving
+from tests.workers.receiver import Received, receiving
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment", "neardup"]  # fixtures
@@ -66,14 +66,7 @@ def verdicts(settings: Settings) -> Iterator[Verdicts]:
 def webhook(
     environment: dict[str, str], folder: Path, received: Received, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    hook = {
-        "NEARDUP_WEBHOOK_URL": received.url,
-        "NEARDUP_WEBHOOK_SECRETS": SECRET,
-        "NEARDUP_WEBHOOK_PRIVATE": "true",
-        "NEARDUP_WEBHOOK_SECONDS": "1",
-        **more,
-    }
-    environment.update(hook)
+    environment.update({**received.settings, "NEARDUP_WEBHOOK_SECONDS": "1", **more})
     command = [sys.executable, "-m", "neardup.workers.cli", "--verbose", "worker", "webhook", "--port", "0"]
     log = folder / f"webhook-{len(list(folder.glob('webhook-*')))}.log"
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file) as process:

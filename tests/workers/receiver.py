@@ -28,7 +28,17 @@ class Received:
     answer: Answer = lambda _number: 200
     all: list[str] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
     connections: int = 0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What names it in the environment of a worker."""
+        return {
+            "NEARDUP_WEBHOOK_URL": self.url,
+            "NEARDUP_WEBHOOK_SECRETS": SECRET,
+            "NEARDUP_WEBHOOK_PRIVATE": "true",
+        }
 
     @property
     def events(self) -> list[str]:
@@ -58,6 +68,7 @@ def receiving(answer: Answer = lambda _number: 200) -> Iterator[Received]:
             good = wanted in self.headers["webhook-signature"].split() and abs(time.time() - int(timestamp)) < 300
             said = received.answer(len(received.all)) if good else 401
             received.all.append(id)
+            received.traceparents.append(self.headers.get("traceparent", ""))
             if said == "reset":
                 self.close_connection = True
                 return

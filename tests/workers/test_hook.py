@@ -88,6 +88,15 @@ def test_events_go_over_one_connection_signed(received: Received) -> None:
     assert received.connections == 1
 
 
+def test_where_an_item_has_been_is_told_and_is_no_part_of_what_is_signed(received: Received) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with receiver(received.url) as sending:
+        sending.send(make_delivery(ENTRY, "f00d", trace), time.time())
+        sending.send(make_delivery(ENTRY, "f00d"), time.time())
+    assert received.traceparents == [trace, ""]
+    assert received.taken[0] == received.taken[1]
+
+
 def test_a_receiver_that_closed_the_connection_meanwhile_is_connected_to_again(received: Received) -> None:
     received.answer = lambda number: "reset" if number == 1 else 200
     with receiver(received.url) as sending:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
+from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.messages import Envelope, Event, Matched, RetroMatched, Rolling, Verdict
@@ -12,9 +13,11 @@ from neardup.pipeline.store.interface import FeedEntry, counts_in
 from neardup.pipeline.types import Decision
 from neardup.workers.hook import Delivery, RefusedError
 from neardup.workers.log import Fetched, encode
+from neardup.workers.logs import fields_of
 from neardup.workers.webhook import LEAST_ATTEMPTS, WebhookWorker, group_of
 
 DAY = 86_400.0
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Clock:
@@ -34,9 +37,10 @@ class Log:
         self.at = self.committed = 0
         self.was_lost = False
 
-    def add(self, *events: Event, at_ms: int = 1_000_000) -> None:
+    def add(self, *events: Event, at_ms: int = 1_000_000, traceparent: str = "") -> None:
         offset = len(self.records)
-        self.records.append(Fetched(offset, 0, encode(Envelope(offset=offset, events=events, timestamp_ms=at_ms))))
+        value = encode(Envelope(offset=offset, events=events, timestamp_ms=at_ms))
+        self.records.append(Fetched(offset, 0, value, traceparent))
 
     def poll(self, seconds: float, hold: bool) -> list[Fetched]:
         found = [] if hold else self.records[self.at :]
@@ -67,12 +71,14 @@ class Hook:
         self.refuses = refuses
         self.tried: list[tuple[str, float]] = []
         self.taken: list[str] = []
+        self.traceparents: list[str] = []
 
     def send(self, delivery: Delivery, now: float) -> None:
         self.tried.append((delivery.id, now))
         if refused := self.refuses(delivery.id):
             raise refused
         self.taken.append(delivery.id)
+        self.traceparents.append(delivery.traceparent)
 
     def pauses(self) -> list[float]:
         return [b - a for (_, a), (_, b) in pairwise(self.tried)]
@@ -209,6 +215,33 @@ def test_the_next_worker_goes_on_where_this_one_had_come_to() -> None:
     bench.worker = bench.another()
     bench.run(3)
     assert bench.hook.taken == ["s_0_0", "s_1_0", "s_1_0", "s_1_1"]  # once more, with the same id
+
+
+def test_how_long_the_first_event_has_waited_is_told() -> None:
+    def waiting() -> float | None:
+        return REGISTRY.get_sample_value("neardup_webhook_waiting_seconds")
+
+    bench = Bench()
+    bench.log.add(flagged("a"))
+    bench.hook.refuses = lambda _: RefusedError("status 500")
+    bench.run(20)
+    assert waiting() == pytest.approx(20, abs=1)
+    bench.hook.refuses = lambda _: None
+    bench.run(20)
+    assert waiting() == 0
+
+
+def test_a_trace_is_handed_on_and_in_the_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.log.add(flagged("a"), traceparent=TRACE)
+    bench.log.add(flagged("b"))
+    bench.hook.refuses = lambda _: RefusedError("status 500") if len(bench.hook.tried) < 2 else None
+    with caplog.at_level("INFO", "neardup.workers.webhook"):
+        bench.run(10)
+    assert bench.hook.traceparents == [TRACE, ""]
+    refused, taken = (fields_of(record) for record in caplog.records)
+    assert (refused[0], refused[1]["trace_id"]) == ("webhook event not taken", TRACE[3:35])
+    assert taken == ("webhook event taken", {"event": "0.0", "trace_id": TRACE[3:35]})
 
 
 def test_what_another_worker_took_over_is_not_sent() -> None:
