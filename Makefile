@@ -62,7 +62,7 @@ bench-match:
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_match
 
 bench-api:
-	@scripts/environment demo,stream,api,bench
+	@scripts/environment demo,dev,stream,api,bench
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_api
 
 clean:

@@ -1,4 +1,4 @@
-"""Measure the API: lookups per second and how long they take, by item and by upload, and the delay of the feed.
+"""Measure the API: lookups per second and how long they take, by item and by upload, and how late a flag is seen.
 
     python -m benchmarks.bench_api --rows 1000000 --clients 32
 
@@ -6,8 +6,9 @@ The app is the API worker's own behind its own server, over a view that holds so
 how it is filled, and `descriptors` for what they are. Clients are a process of their own on the same machine, each with
 one connection that it keeps, and ask again as soon as they are answered; so times hold the wait for other clients.
 An upload is a JPEG of 640 × 480 pixels, decoded and embedded on the same processors. The feed's delay is from the write
-of a flag into the store, in memory here, to the arrival of its event at a client. Recall is the share of the k nearest
-items, by exact distances, that a search for k finds.
+of a flag into the store, in memory here, to the arrival of its event at a client; and to the first frame in which an
+idle review page shows the pair, in a Chromium on the same machine, its pictures not waited for. Recall is the share of
+the k nearest items, by exact distances, that a search for k finds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import io
 import json
 import multiprocessing
+import shutil
 import tempfile
 import threading
 import time
@@ -33,7 +35,7 @@ from benchmarks.descriptors import Population
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.match.similar import Query, similar
 from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Envelope, Matched, Verdict
+from neardup.pipeline.messages import Envelope, Matched, RemovedEvent, Verdict
 from neardup.pipeline.settings import load
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision, Descriptors, Ids
@@ -48,6 +50,7 @@ from neardup.workers.api.view import View
 
 PICTURES = 64
 FLAGS = 100
+PAGES = 50
 QUERIES = 100
 RECALL_AT = (10, 100, 1000)
 CHUNK = 32_768
@@ -123,8 +126,33 @@ def pictures() -> list[bytes]:
     return made
 
 
-def feed_delays(port: int, store: MemoryStore) -> list[float]:
-    """Return the seconds from a flag's writing to its arrival, of flags written one by one."""
+class Flags:
+    """Writes flags into the store, one by one."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rng = np.random.default_rng(4)
+
+    def write(self) -> tuple[str, float]:
+        """Flag an item, after a moment, and return its id and the time, in seconds since 1970."""
+        time.sleep(float(self._rng.uniform(0, 0.1)))
+        match = Matched(
+            reference="r", bank="seen", decision=Decision.DUPLICATE, distance=0.1, evidence=1.0, probability=1.0
+        )
+        offset = self._store.applied() + 1
+        written = time.time()
+        verdict = Verdict(id=f"flag-{offset}", decision=Decision.DUPLICATE, matches=(match,))
+        self._store.apply([Envelope(offset=offset, events=(verdict,))])
+        return verdict.id, written
+
+    def remove_all(self) -> None:
+        """Have nothing wait for a review."""
+        events = tuple(RemovedEvent(id=one.item) for one in self._store.queue(0, FLAGS))
+        self._store.apply([Envelope(offset=self._store.applied() + 1, events=events)])
+
+
+def feed_delays(port: int, flags: Flags) -> list[float]:
+    """Return the seconds from a flag's writing to the arrival of its event."""
     arrived: Queue[tuple[str, float]] = Queue()
 
     async def watch() -> None:
@@ -133,25 +161,68 @@ def feed_delays(port: int, store: MemoryStore) -> list[float]:
         for _ in range(FLAGS):
             while not (line := await reader.readline()).startswith(b"data: "):
                 pass
-            arrived.put((json.loads(line[6:])["id"], time.perf_counter()))
+            arrived.put((json.loads(line[6:])["id"], time.time()))
         writer.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(watch()))
     thread.start()
     time.sleep(1)
-    rng, delays = np.random.default_rng(4), []
-    match = Matched(
-        reference="r", bank="seen", decision=Decision.DUPLICATE, distance=0.1, evidence=1.0, probability=1.0
-    )
-    for offset in range(FLAGS):
-        verdict = Verdict(id=f"i{offset}", decision=Decision.DUPLICATE, matches=(match,))
-        written = time.perf_counter()
-        store.apply([Envelope(offset=offset, events=(verdict,))])
-        _, at = arrived.get(timeout=30)
+    delays = []
+    for _ in range(FLAGS):
+        id, written = flags.write()
+        came, at = arrived.get(timeout=30)
+        assert came == id
         delays.append(at - written)
-        time.sleep(float(rng.uniform(0, 0.1)))
     thread.join()
     return delays
+
+
+WATCH = """() => {
+  const pair = document.getElementById("pair");
+  window.drawn = new Promise(done => new MutationObserver((_, observer) => {
+    if (pair.hidden) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => done(performance.timeOrigin + performance.now())));
+  }).observe(pair, {attributes: true}));
+}"""
+"""Has a page note the time after the first frame with a pair, in milliseconds since 1970."""
+
+
+def page_delays(port: int, flags: Flags) -> list[float]:
+    """Return the seconds from a flag's writing to the frame in which an idle review page shows it.
+
+    Raises:
+        LookupError: there is no browser.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError as error:
+        raise LookupError("playwright is missing: pip install 'neardup[dev]'") from error
+    path = shutil.which("chromium")
+    if path is None:
+        raise LookupError("there is no Chromium: apt-get install chromium")
+    delays = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        for _ in range(PAGES):
+            flags.remove_all()
+            page.goto(f"http://127.0.0.1:{port}/review")
+            page.get_by_text("Nothing waits for a decision.").first.wait_for()
+            page.get_by_text("live", exact=True).wait_for()
+            page.evaluate(WATCH)
+            id, written = flags.write()
+            drawn = page.evaluate("window.drawn")
+            assert id in page.locator("#pair-title").inner_text()
+            delays.append(drawn / 1000 - written)
+        browser.close()
+    return delays
+
+
+def tell(what: str, seconds: list[float]) -> None:
+    """Print how long something took."""
+    p50, p99 = np.percentile(np.array(seconds) * 1000, [50, 99])
+    print(f"{what}, {len(seconds)} times: p50 {p50:.0f} ms, p99 {p99:.0f} ms", flush=True)
 
 
 def recalls(view: View, rows: int) -> dict[int, float]:
@@ -222,9 +293,13 @@ def run(rows: int, clients: int, seconds: float, folder: Path) -> None:
     measure("match an upload", server.port, matched, seconds)
     measure("similar, k=1000, by id", server.port, large, seconds)
     measure("similar, k=10, by id, one client", server.port, by_id[:1], seconds)
-    delays = np.array(feed_delays(server.port, store)) * 1000
-    p50, p99 = np.percentile(delays, [50, 99])
-    print(f"\nfeed, from the flag in the store to the client, {FLAGS} times: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    flags = Flags(store)
+    print()
+    tell("feed, from the flag in the store to the client", feed_delays(server.port, flags))
+    try:
+        tell("and to the frame that shows it on an idle review page", page_delays(server.port, flags))
+    except LookupError as missing:
+        print(f"the review page is not measured: {missing}")
     told = ", ".join(f"{share:.4f} at {k}" for k, share in recalls(view, rows).items())
     print(f"recall of {QUERIES} items: {told}")
     server.close()

@@ -9,6 +9,7 @@ const MOST_WAITING = 100;
 const PASSED = 1000;
 const SETTLE_MS = 15_000;
 const LOOK_MS = 10_000;
+const PAUSE_MS = 250;
 const LEASE_MS = 1000 * Number(byId("review").dataset.lease);
 const pair = new Pair(byId("pair"));
 const state = {
@@ -87,10 +88,19 @@ function left(waiting) {
   document.title = `${waiting ? `(${waiting.toLocaleString("en")}) ` : ""}Review · neardup`;
 }
 
-let looking = 0;
-function lookSoon(after = 250) {
-  clearTimeout(looking);
-  looking = setTimeout(look, after);
+// At once, but one at a time and with a pause between, however quickly items come.
+let looking = false;
+let again = false;
+async function lookSoon() {
+  again = true;
+  if (looking) return;
+  looking = true;
+  while (again) {
+    again = false;
+    await look();
+    await new Promise((done) => { setTimeout(done, PAUSE_MS); });
+  }
+  looking = false;
 }
 
 async function look() {
@@ -293,14 +303,14 @@ addEventListener("pointerdown", () => { state.active = Date.now(); });
 // --- What comes by itself
 function listen() {
   const events = new EventSource("/v1/feed");
-  events.addEventListener("open", () => { byId("line").textContent = "live"; lookSoon(0); });
+  events.addEventListener("open", () => { byId("line").textContent = "live"; lookSoon(); });
   events.addEventListener("error", () => { byId("line").textContent = "connection lost, trying again"; });
   for (const decision of ["duplicate", "unsure"]) events.addEventListener(decision, () => lookSoon());
 }
 
 setInterval(() => {
   if (document.hidden) return;
-  lookSoon(0);
+  lookSoon();
   const here = Date.now() - state.active < LEASE_MS;
   if (here && Date.now() - state.taken > LEASE_MS / 4) take();
 }, LOOK_MS);
