@@ -24,7 +24,9 @@ class Desk:
         )
         self.context.add_cookies([{"name": COOKIE, "value": f"nd_{who}", "url": stack.url}])
         self.problems: list[str] = []
-        self.context.on("console", lambda message: self._heard(message.type, message.text))
+        self.context.on(
+            "console", lambda message: self._heard(message.type, f"{message.text} {message.location['url']}")
+        )
         self.context.on("weberror", lambda error: self.problems.append(str(error.error)))
         self.context.on("request", lambda request: self._check(request.url))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -36,8 +38,8 @@ def test_axe_finds_nothing_and_every_page_fits_its_window(stack: Stack, desks: D
     stack.publish(save_clip(shop.folder / "a long name of a film.mp4", seeds))
     stack.publish(save_clip(shop.folder / "a part of it.mp4", seeds[2:5]))
     shop.family("leaf", 3)
-    look_at_all(desks(scheme="light", width=1440))
-    look_at_all(desks(scheme="dark", width=390))
+    for scheme, width in product(("light", "dark"), (390, 1440)):
+        look_at_all(desks(scheme=scheme, width=width))
 
 
 def look_at_all(desk: Desk) -> None:

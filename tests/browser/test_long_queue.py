@@ -36,7 +36,7 @@ def test_the_first_view_is_soon_there_with_ten_thousand_items_queued(
     with (
         Redis.from_url(redis) as client,
         closing(RedisStore(redis, "s")) as store,
-        closing(View(a_state(), -1)) as view,
+        closing(View(a_state(), 9_999)) as view,
     ):
         client.flushdb()
         store.apply([a_flag(n) for n in range(10_000)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.changes import BankChanged
+from neardup.pipeline.messages import Envelope
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api
 
@@ -46,6 +48,21 @@ def test_a_task_has_all_that_is_shown(api: Api) -> None:
     assert by_bank["blocked"]["facts"] == {"id": "r", "kind": "image", "seconds": 0.0, "original": "r", "members": 1}
     assert by_bank["seen"]["reference"] == "a"
     assert all(match["open"] for match in task["matches"])
+
+
+def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(api: Api) -> None:
+    [known] = api.store.queue(0, 1)
+    api.log.held = True
+    api.log.append([picture("a4", 4)])
+    verdict = msgspec.structs.replace(known.verdict, id="a4")
+    api.store.apply([Envelope(offset=api.context.applied + 1, events=(verdict,))])
+    [unknown] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
+    assert unknown["item"]["kind"] is None  # shown all the same
+    timer = threading.Timer(0.1, api.log.follow)
+    timer.start()
+    [task] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
+    timer.join()
+    assert task["item"]["kind"] == "image"
 
 
 def test_two_seats_of_one_token_get_different_items(api: Api) -> None:
