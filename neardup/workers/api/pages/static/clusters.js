@@ -33,5 +33,5 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-// An edit made by key leaves the place: the next copy is where one goes on.
-if (byId("done") && members.length) members[0].querySelector("[data-compare]").focus({ preventScroll: true });
+// An edit made by key leaves the place: the next copy is where one goes on, unless one is somewhere already.
+if (byId("done") && members.length && document.activeElement === document.body) members[0].querySelector("[data-compare]").focus({ preventScroll: true });
