@@ -61,8 +61,12 @@ def test_killed_right_after_each_write(lane: Lane, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mutation", "told"),
-    [("no_watermark", "the feed holds item-"), ("no_last_envelope", "has 2 envelopes")],
+    [
+        # What is flagged once more comes twice, or, where a kill fell between, only out of its order.
+        ("no_watermark", ("the feed holds item-", "the feed is not in the order")),
+        ("no_last_envelope", ("has 2 envelopes",)),
+    ],
 )
-def test_a_watermark_switched_off_is_noticed(lane: Lane, tmp_path: Path, mutation: str, told: str) -> None:
+def test_a_watermark_switched_off_is_noticed(lane: Lane, tmp_path: Path, mutation: str, told: tuple[str, ...]) -> None:
     result = run_schedule(lane, killed_everywhere(), tmp_path / "run", mutation)
-    assert any(told in problem for problem in result.wrong), result.wrong
+    assert any(one in problem for one in told for problem in result.wrong), result.wrong
