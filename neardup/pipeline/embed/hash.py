@@ -54,9 +54,12 @@ def _average(tiles: Pixels) -> Floats:
     """Return luminance, 0 to 255, averaged to (n, 32, 32)."""
     n, size = tiles.shape[:2]
     block = size // SMALL
-    rows = tiles.reshape(n, SMALL, block, size * 3).astype(np.float32).sum(axis=2)
+    blocks = tiles.reshape(n, SMALL, block, size * 3)
+    rows = blocks[:, :, 0].astype(np.uint16)
+    for row in range(1, block):
+        rows += blocks[:, :, row]
     # (n * 32, s * 3) @ (s * 3, 32): luminance and the average along the row in one product
-    sums: Floats = rows.reshape(n * SMALL, size * 3) @ _columns(size)
+    sums: Floats = rows.reshape(n * SMALL, size * 3).astype(np.float32) @ _columns(size)
     sums /= np.float32(256 * block * block)
     return sums.reshape(n, SMALL, SMALL)
 

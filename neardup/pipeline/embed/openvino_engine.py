@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 BATCH = 8
 """Tiles in one request: more gains nothing and leaves the cache."""
 _PRECISE = re.compile(r"__module\.trunk\.[01][./]")
-_CONVERSION = 2
+_CONVERSION = 3
 """Goes up when `_convert` or `_pack` change what is computed, so that older caches are not used."""
 _DIGEST = 32
 _LENGTH = 8
@@ -122,9 +122,11 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
 def _convert(checkpoint: Checkpoint) -> Any:
     import torch
 
-    from neardup.pipeline.embed.network import load_network
+    from neardup.pipeline.embed.network import GeMByRoots, load_network
 
     network = load_network(checkpoint).requires_grad_(False)
+    if GeMByRoots.fits(network.pool):
+        network.pool = GeMByRoots(network.pool)
     size = checkpoint.architecture.size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses
