@@ -51,6 +51,8 @@ from neardup.workers.api.view import View
 PICTURES = 64
 FLAGS = 100
 PAGES = 50
+IDLE_MS = 500
+"""A page that has just looked pauses before it looks again."""
 QUERIES = 100
 RECALL_AT = (10, 100, 1000)
 CHUNK = 32_768
@@ -210,6 +212,7 @@ def page_delays(port: int, flags: Flags) -> list[float]:
             page.goto(f"http://127.0.0.1:{port}/review")
             page.get_by_text("Nothing waits for a decision.").first.wait_for()
             page.get_by_text("live", exact=True).wait_for()
+            page.wait_for_timeout(IDLE_MS)
             page.evaluate(WATCH)
             id, written = flags.write()
             drawn = page.evaluate("window.drawn")
