@@ -113,3 +113,12 @@ def test_blas_keeps_to_one_thread_unless_told_otherwise() -> None:
     for environment, threads in ((plain, "1"), ({**plain, "OPENBLAS_NUM_THREADS": "3"}, "3")):
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
         assert done.stdout.decode().splitlines()[-1] == threads
+
+
+def test_an_api_without_its_libraries_says_what_to_install(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "neardup.workers.api.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setenv("NEARDUP_LOG_FORMAT", "text")
+    told = neardup("worker", "api", "--port", "0")
+    assert told.code == 2
+    assert "neardup: workers need uvicorn: pip install 'neardup[api]'\n" in told.errors

@@ -123,11 +123,11 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
     try:
         from neardup.workers.runner import run_worker
 
-        module = importlib.import_module(f"neardup.workers.{name}")
+        connect = importlib.import_module(f"neardup.workers.{name}").connector(settings)
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
-    run_worker(name, module.connector(settings), settings.health_host, port, kafka=settings.kafka)
+    run_worker(name, connect, settings.health_host, port, kafka=settings.kafka)
 
 
 def _end_with_stdin() -> None:
