@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.lanes import Lanes
 from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.embed.torch_engine import TorchEmbedder, in_16_bits
 from neardup.pipeline.types import Pixels
+from tests.pipeline.embed.build import in_float
 
 CPU = torch.device("cpu")
 STEP, SIZE = 3, 2
@@ -109,7 +110,7 @@ def test_after_a_failure_the_lanes_serve_the_next_batch() -> None:
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     """One that is not int8: of such the GPU computes in float16, see `torch_engine`."""
-    return load_checkpoint("faces")
+    return in_float()
 
 
 def test_bfloat16_lanes_agree_with_float32(checkpoint: Checkpoint) -> None:
