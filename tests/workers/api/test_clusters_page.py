@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from neardup.workers.api.pages.words import clock, percent
+from neardup.workers.api.pages.words import breakable, clock, percent
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api
 
@@ -82,3 +82,7 @@ def test_an_edit_that_is_not_applied_yet_is_told_so(api: Api) -> None:
 def test_numbers_are_said_in_words() -> None:
     assert [percent(share) for share in (1.0, 0.98765, 0.0)] == ["99.9+ %", "98.8 %", "under 0.1 %"]
     assert [clock(seconds) for seconds in (0.4, 61, 3725)] == ["0:00", "1:01", "1:02:05"]
+
+
+def test_long_ids_break_after_a_mark_and_are_escaped() -> None:
+    assert breakable("a/<b>_2.gif") == "a/<wbr>&lt;b&gt;_<wbr>2.gif"

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from neardup.workers.api.auth import Role, who
-from neardup.workers.api.pages.words import clock, percent
+from neardup.workers.api.pages.words import breakable, clock, percent
 
 STATIC = Path(__file__).with_name("static")
 NAV = (
@@ -22,7 +22,7 @@ NAV = (
 )
 """Pages in the head of every page, and the role that each needs."""
 templates = Jinja2Templates(Path(__file__).with_name("templates"))
-templates.env.filters |= {"percent": percent, "clock": clock}
+templates.env.filters |= {"percent": percent, "clock": clock, "breakable": breakable}
 
 
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:

@@ -1,7 +1,12 @@
-"""How pages written on the server say numbers; `static/lib.js` says them the same way."""
+"""How pages written on the server say numbers and ids; `static/lib.js` says them the same way."""
 
 from __future__ import annotations
 
+import re
+
+from markupsafe import Markup
+
+_AFTER_A_MARK = re.compile(r"(?<=[/_-])")
 SURE, NEVER = 0.9995, 0.0005
 
 
@@ -17,3 +22,8 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def breakable(id: str) -> Markup:
+    """Return an id as HTML that breaks after a mark first, so that `rocket.gif` stays whole."""
+    return Markup("<wbr>").join(_AFTER_A_MARK.split(id))

@@ -1,6 +1,6 @@
 // An item and what it was matched with: side by side, one over the other, or their difference.
 
-import { badge, bankBadge, clock, clusterHref, distance, el, percent, pictureSrc, svg } from "/static/lib.js";
+import { badge, bankBadge, breakable, clock, clusterHref, distance, el, percent, pictureSrc, svg } from "/static/lib.js";
 import { Timeline, moments } from "/static/timeline.js";
 
 const LARGE = 960;
@@ -34,7 +34,7 @@ export class Pair {
     const { task, match } = this;
     const part = partText(match);
     return [
-      el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), task.item.id, el("span", { class: "muted" }, " show the same as "), match.reference, el("span", { class: "muted" }, "?")),
+      el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, " show the same as "), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
       el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), part ? el("span", { class: "distance" }, part) : null),
     ];
   }
@@ -114,7 +114,7 @@ export class Pair {
       const mirror = el("span", { class: `picture${side === "query" ? " mirror" : ""}${side === "query" && this.flipped ? " flipped" : ""}` }, image);
       if (box) image.addEventListener("load", () => { mirror.querySelector("svg")?.remove(); mirror.append(boxOn(image, box)); });
       const open = (event) => { event.currentTarget.href = this.src(side, LARGEST); };
-      const name = el("bdi", {}, id);
+      const name = el("bdi", {}, ...breakable(id));
       return el("figure", {},
         el("figcaption", {}, el("span", { class: "label" }, title), href ? el("a", { href, target: "_blank", title: "Its cluster" }, name) : name, this.times[side]),
         el("a", { href: this.src(side, LARGEST), target: "_blank", title: "Open large", onclick: open }, mirror));

@@ -1,6 +1,6 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
-import { badge, bankBadge, byId, call, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts } from "/static/lib.js";
 import { Pair, partText } from "/static/pair.js";
 
 const IN_HAND = 2;
@@ -129,7 +129,7 @@ function waitingRow(task) {
   const best = task.matches[0];
   const who = here ? el("span", { class: "here" }, "here") : task.mine ? "next" : task.claimed_by ? `with ${task.claimed_by}` : null;
   return el("li", {}, picture("div", pictureSrc(task.item.id), "", {}, film(task.item)),
-    el("div", {}, el("p", { class: "name" }, task.item.id), el("p", { class: "verdict" }, best ? badge(best) : null, best ? bankBadge(best.bank) : null, who)));
+    el("div", {}, el("p", { class: "name" }, ...breakable(task.item.id)), el("p", { class: "verdict" }, best ? badge(best) : null, best ? bankBadge(best.bank) : null, who)));
 }
 
 // --- One task

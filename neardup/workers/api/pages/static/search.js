@@ -1,6 +1,6 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts } from "/static/lib.js";
 
 const PAGE = 24;
 const MOST = 240;
@@ -84,7 +84,7 @@ function showAsked(shown, name, facts, matches, item) {
 }
 
 function copyRow(match) {
-  const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, match.reference) : match.reference;
+  const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, ...breakable(match.reference)) : match.reference;
   const where = match.spans.length ? el("span", { class: "distance" }, plural(match.spans.length, "stretch", "stretches")) : match.whole ? null : el("span", { class: "distance" }, "in part");
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
@@ -123,8 +123,8 @@ function card(result) {
   const cluster = seen && result.members > 1 ? el("a", { href: clusterHref(result.id) }, copies ? `+${plural(copies, "copy", "copies")}` : `cluster of ${result.members}`) : null;
   return el("li", {}, open,
     el("p", { class: "verdict" }, distance(result.distance), seen ? cluster : bankBadge(from)),
-    el("p", { class: "name" }, result.id),
-    result.original === result.id ? null : el("p", { class: "facts" }, `copy of ${result.original}`));
+    el("p", { class: "name" }, ...breakable(result.id)),
+    result.original === result.id ? null : el("p", { class: "facts" }, "copy of ", ...breakable(result.original)));
 }
 
 async function more() {
