@@ -3,11 +3,12 @@
     nice flock /tmp/neardup-bench.lock python -m benchmarks.precision DATA --cache FOLDER [--model default]
     python -m benchmarks.precision DATA --cache FOLDER --test       # the final measurement, on the test part
 
-DATA holds the pictures of `split/train.sha1` and `split/test.sha1`. Without --test each source of the training part is
-left out in turn, and only its held-out pictures are copied; with it all sources of the training part calibrate, and the
-sources that only the test part has are measured. References are the pictures of the query's own source, filled up with
-cuts of training pictures (see `neardup/pipeline/train/distractors.py`). Those that are known to look alike count
-neither way: `split/alike.csv`, `split/lookalikes.csv` (of the 71 most alike pairs of training pictures, by eye), and
+DATA holds the pictures of `split/train.sha1` and `split/test.sha1`, and a `manifest.csv` with the columns sha1 and
+label, which says what pictures show. Without --test each source of the training part is left out in turn, and only its
+held-out pictures are copied; with it all sources of the training part calibrate, and the sources that only the test
+part has are measured. References are the pictures of the query's own source, filled up with cuts of training pictures
+(see `neardup/pipeline/train/distractors.py`). Those that are known to look alike count neither way: `split/alike.csv`,
+`split/lookalikes.csv` (of the most alike pairs of training pictures those that show the same thing, by eye), and
 --lookalikes. --false FILE writes down the false matches, for somebody to judge.
 
 Measured precision weighs copies and strangers by the same prior; its own interval is a bootstrap by picture. Above the
@@ -41,7 +42,14 @@ from neardup.pipeline.train.calibrate import (
     measure,
 )
 from neardup.pipeline.train.copies import describe_copies, describe_pictures
-from neardup.pipeline.train.pictures import Pictures, load_pictures, source_of, split_held_out, with_lookalikes
+from neardup.pipeline.train.pictures import (
+    Pictures,
+    kinds_of,
+    load_pictures,
+    source_of,
+    split_held_out,
+    with_lookalikes,
+)
 from neardup.pipeline.train.strangers import Curve, Labelled, Sample
 from neardup.pipeline.types import Descriptors
 
@@ -138,8 +146,8 @@ def test_material(
     place = {index: row for row, index in enumerate(rows)}
     whole = describe_pictures(pictures, rows, embedder)
     own = np.array([place[i] for i in made_of])
-    queries = Labelled(edited, group[made_of], source[made_of])
-    return Material(queries, Labelled(whole, group[rows], source[rows]), cuts, own, rows), names
+    queries = Labelled(edited, group[made_of], source[made_of], source[made_of])
+    return Material(queries, Labelled(whole, group[rows], source[rows], source[rows]), cuts, own, rows), names
 
 
 def write_false(
@@ -188,7 +196,8 @@ def main() -> None:
     as_split, pictures = load(options.data, "train", options.lookalikes)
     others, held = split_held_out(as_split, HELD_OUT)
     sources = source_of(pictures, [options.data])
-    material = collect(embedder, pictures, held, others[SKIP:], sources, options.cuts, options.cache,
+    kinds = kinds_of(pictures, sources, options.data / "manifest.csv")
+    material = collect(embedder, pictures, held, others[SKIP:], sources, kinds, options.cuts, options.cache,
                        report=lambda _what, _done: None)  # fmt: skip
     names = sorted(set(sources))
     print(f"{len(held)} pictures copied, {len(material.pictures.group)} whole references, {options.cuts:,} cuts; "

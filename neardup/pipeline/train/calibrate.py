@@ -184,6 +184,7 @@ def collect(
     held: Sequence[int],
     others: Sequence[int],
     sources: Sequence[str],
+    kinds: Sequence[str],
     distractors: int = 0,
     cache: Path | None = None,
     copies: int = COPIES,
@@ -194,7 +195,7 @@ def collect(
     Args:
         held: pictures that the network was not trained on.
         others: further pictures, not in the background; all but the first ASIDE become references.
-        sources: of all pictures, where each comes from.
+        sources, kinds: of all pictures, where each comes from and what it is like; see `pictures.kinds_of`.
         distractors: cuts of the references besides, described into `cache`.
         copies: of each held-out picture, the edits in turn and every third a chain of edits.
         report: told of "copies" and "distractors", so many more that are done.
@@ -206,7 +207,7 @@ def collect(
     aside, others = others[:ASIDE], others[ASIDE:]
     references = [*held, *others]
     group = np.unique(pictures.groups, return_inverse=True)[1]
-    source = np.unique(sources, return_inverse=True)[1]
+    source, kind = (np.unique(names, return_inverse=True)[1] for names in (sources, kinds))
     made_of = np.repeat(np.asarray(held, dtype=np.int64), copies)
     whole = describe_pictures(pictures, references, embedder)
     edited = describe_copies(pictures, held, aside, copies, embedder, SEED, lambda done: report("copies", done))
@@ -218,9 +219,9 @@ def collect(
         cuts, cut_from = Embedded(found.vectors.astype(np.float32), found.hashes, found.detail), found.made_of
     made_of = np.concatenate([made_of, np.asarray(others, dtype=np.int64)])
     return Material(
-        queries=Labelled(joined([edited, _rows(whole, len(held))]), group[made_of], source[made_of]),
-        pictures=Labelled(whole, group[references], source[references]),
-        cuts=Labelled(cuts, group[cut_from], source[cut_from]),
+        queries=Labelled(joined([edited, _rows(whole, len(held))]), group[made_of], source[made_of], kind[made_of]),
+        pictures=Labelled(whole, group[references], source[references], kind[references]),
+        cuts=Labelled(cuts, group[cut_from], source[cut_from], kind[cut_from]),
         own=np.concatenate([np.repeat(np.arange(len(held)), copies), np.full(len(others), -1)]),
         references=references,
     )

@@ -3,11 +3,13 @@
 Beyond the evidence that hardly any query finds a stranger with, false matches are few and the curve is continued as an
 exponential whose rate is fitted to what exceeds it (peaks over a threshold; Pickands 1975, doi:10.1214/aos/1176343003,
 with shape 0: evidence is bounded, so the true tail ends sooner). Peaks are those of a query's strongest stranger, since
-the strangers of one query come together.
+the strangers of one query come together; among all references, where there are most, and for fewer the same rate.
 
-Two things make the spread: which pictures happened to be measured (bootstrap by picture, not by query), and that other
-sources differ from those measured by more than that (variance between sources, the excess over the bootstrap's). Few
-sources say little about the latter; `ASSUMED_SPREAD` stands for what is not known yet.
+Three things make the spread: which pictures happened to be measured (bootstrap by picture, not by query); that other
+sources differ from those measured by more than that (variance between sources, the excess over the bootstrap's); and
+that another source may be all of one kind. Look-alikes are of the query's own kind, so a catalogue of one kind has many
+times those of a mixed collection: how many times is measured, and is where the interval ends (SDS standard deviations).
+Few sources say little about how sources differ; `ASSUMED_SPREAD` stands for what is not known yet.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.calibration import SDS, Calibration
-from neardup.pipeline.train.strangers import Curve, Sample
+from neardup.pipeline.train.strangers import OF_ONE_KIND, Curve, Sample
 
 KNOTS = 48
-LEVELS = tuple(10**power for power in range(7))
+LEVELS = (1, 10, 100, 1000, OF_ONE_KIND, 10_000, 100_000, 1_000_000)
 TAIL_SHARE = 0.05
 """Of the queries, those whose strongest stranger lies in the fitted tail, ..."""
 MIN_PEAKS = 30
 """... and how many there must be at least."""
 BOOTSTRAPS = 200
 LEAST_RECALL = 1e-3
-MIN_SOURCE = 20
+MIN_SOURCE = 30
 """Pictures from which a source counts as one."""
 ASSUMED_SPREAD, ASSUMED_WEIGHT = 0.8, 3.0
 """Standard deviation of ln(false / true) between sources before any was seen, worth so many degrees of freedom."""
@@ -46,10 +48,12 @@ class Curves:
 
     Attributes:
         log_false: ln G, (levels, b, k). log_recall: ln R, (b, k).
+        tail: the grid point from which G is an exponential.
     """
 
     log_false: Curve
     log_recall: Curve
+    tail: int
 
     @property
     def log_odds(self) -> Curve:
@@ -66,7 +70,9 @@ def fit(sample: Sample, prior: float, weights: tuple[float, float], source: str,
     resampled = resample(sample, LEVELS)
     log_false, recall = resampled.log_false[:, 0], np.exp(resampled.log_recall[0])
     recall[recall < 1.1 * LEAST_RECALL] = 0.0
-    spread = np.sqrt(resampled.log_odds[:, 1:].std(axis=1) ** 2 + between_sources(sample, LEVELS, log_false) ** 2)
+    chance, sources = resampled.log_odds[:, 1:].std(axis=1), between_sources(sample, LEVELS, log_false)
+    denser = log_denser(sample, resampled, LEVELS) / SDS
+    spread = np.sqrt(chance**2 + sources**2 + denser**2)
     spread = _no_worse_with_fewer(log_false, spread)
     slope, intercept, shifts = fit_log_odds(sample.grid, log_false, recall, prior)
     keep = np.unique(np.linspace(0, len(sample.grid) - 1, KNOTS).round().astype(int))
@@ -111,6 +117,22 @@ def recall_at(sample: Sample, precision: float, prior: float) -> float:
     return float(np.exp(curves.log_recall[0, enough[0]])) if enough.size else 0.0
 
 
+def log_denser(sample: Sample, curves: Curves, levels: tuple[int, ...]) -> Curve:
+    """Return ln of how many times as many false matches there are among references of one kind, (levels, k), from 0.
+
+    How many times is measured as far as enough queries find a stranger, and taken to be the same in the tail. Beyond
+    OF_ONE_KIND references the further ones are mixed, so the false matches of one kind are no more than among so many.
+    """
+    log_false = curves.log_false[:, 0]
+    last = max(i for i, level in enumerate(levels) if level <= OF_ONE_KIND)
+    rates = [np.average(sample.false_rates_of_one_kind(m), axis=0, weights=sample.weight) for m in levels[: last + 1]]
+    of_one_kind = np.log(np.clip(rates, 1e-12, 1.0))
+    more = of_one_kind[:, curves.tail] - log_false[: last + 1, curves.tail]
+    of_one_kind[:, curves.tail :] = more[:, None] + log_false[: last + 1, curves.tail :]
+    among = np.minimum(np.arange(len(levels)), last)
+    return np.asarray(np.maximum(of_one_kind[among] - log_false, 0.0))
+
+
 def resample(sample: Sample, levels: tuple[int, ...], times: int = BOOTSTRAPS) -> Curves:
     """Return the curves of the sample, and of as many samples drawn from its pictures with replacement."""
     of_picture = np.unique(sample.picture, return_inverse=True)[1]
@@ -128,10 +150,12 @@ def resample(sample: Sample, levels: tuple[int, ...], times: int = BOOTSTRAPS) -
     everyone = np.ones(len(sample.copies), dtype=np.bool_)
     recall = mean((sample.copies[:, None] >= sample.grid).astype(np.float64), ~np.isnan(sample.copies))
     false = [np.minimum(mean(sample.false_rates(level), everyone), 1.0) for level in levels]
-    start = _tail_start(mean(sample.false_rates(sample.references), everyone)[0], len(sample.copies))
-    tailed = np.stack([_with_tail(one, sample.grid, start) for one in false])
+    among_all = mean(sample.false_rates(sample.references), everyone)
+    start = _tail_start(among_all[0], len(sample.copies))
+    excess = _mean_excess(among_all, sample.grid, start)
+    tailed = np.stack([_with_tail(one, sample.grid, start, excess) for one in false])
     log_false = np.maximum.accumulate(tailed, axis=0)  # more references, more false matches
-    return Curves(log_false, np.log(np.maximum(recall, LEAST_RECALL)))
+    return Curves(log_false, np.log(np.maximum(recall, LEAST_RECALL)), start)
 
 
 def _tail_start(false: Curve, queries: int) -> int:
@@ -143,13 +167,20 @@ def _tail_start(false: Curve, queries: int) -> int:
     return int(inside[0])
 
 
-def _with_tail(false: Curve, grid: Curve, start: int) -> Curve:
-    """Return ln of curves (b, k), from the start on an exponential with the mean excess of what lies beyond it."""
+def _mean_excess(false: Curve, grid: Curve, start: int) -> Curve:
+    """Return how far peaks beyond the start reach on average, by the curves (b, k): (b,).
+
+    It is the area under a curve beyond the start; half a step as peaks lie within a cell.
+    """
     step = grid[1] - grid[0]
     at = np.maximum(false[:, start], 1e-12)
-    # The mean excess of the peaks is the area under the curve beyond the start; half a step as peaks lie within a cell.
-    scale = np.maximum((false[:, start:].sum(axis=1) - false[:, start] / 2) * step / at, step)
-    tail = np.log(at)[:, None] - (grid[start:] - grid[start]) / scale[:, None]
+    return np.asarray(np.maximum((false[:, start:].sum(axis=1) - false[:, start] / 2) * step / at, step))
+
+
+def _with_tail(false: Curve, grid: Curve, start: int, excess: Curve) -> Curve:
+    """Return ln of curves (b, k), from the start on an exponential with this mean excess (b,)."""
+    at = np.maximum(false[:, start], 1e-12)
+    tail = np.log(at)[:, None] - (grid[start:] - grid[start]) / excess[:, None]
     body = np.log(np.maximum(false[:, :start], at[:, None]))
     return np.concatenate([body, tail], axis=1)
 

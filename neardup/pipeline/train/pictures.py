@@ -26,6 +26,8 @@ from neardup.pipeline.types import Pixels
 logger = logging.getLogger(__name__)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 SIMILAR = "similar"
+MIN_KIND = 10
+"""Pictures, strangers to each other, from which they make a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,26 @@ def source_of(pictures: Pictures, folders: Sequence[Path]) -> list[str]:
         inner = path.relative_to(home).parts
         found.append(str(home / inner[0]) if len(inner) > 1 else str(home))
     return found
+
+
+def kinds_of(pictures: Pictures, sources: Sequence[str], labels: Path | None = None) -> list[str]:
+    """Return the kind of each picture: its label, else the folder it lies in; its source where that has few strangers.
+
+    Args:
+        labels: CSV that says what pictures show, with the columns sha1, label.
+    """
+    label: dict[str, str] = {}
+    if labels:
+        with labels.open(newline="", encoding="utf-8") as file:
+            label = {row["sha1"]: row["label"] for row in csv.DictReader(file)}
+    found = [
+        f"{source}: {label[sha1]}" if label.get(sha1) else str(path.parent)
+        for source, sha1, path in zip(sources, pictures.sha1, pictures.paths, strict=True)
+    ]
+    groups: dict[str, set[str]] = {}
+    for name, group in zip(found, pictures.groups, strict=True):
+        groups.setdefault(name, set()).add(group)
+    return [name if len(groups[name]) >= MIN_KIND else source for name, source in zip(found, sources, strict=True)]
 
 
 def _read_alike(path: Path | None) -> list[tuple[str, str, str]]:

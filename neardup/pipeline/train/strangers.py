@@ -17,6 +17,8 @@ from neardup.pipeline.match.state import MIN_DETAIL
 from neardup.pipeline.types import Embedded
 
 CHUNK = 16384
+OF_ONE_KIND = 2000
+"""References that may all be of the query's kind, a catalogue or a series; further ones are taken to be mixed."""
 Curve = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
@@ -29,11 +31,13 @@ class Labelled:
         embedded: vectors, hashes, detail.
         group: int64 (n,), equal for what shows the same or belongs together: copies, look-alikes, one person.
         source: int64 (n,), equal for pictures that come from one place, as queries and references of one user do.
+        kind: int64 (n,), equal for pictures of one kind within a source: its class, or all of the source.
     """
 
     embedded: Embedded
     group: Places
     source: Places
+    kind: Places
 
     def where(self, chosen: npt.NDArray[np.bool_] | Places | slice) -> Labelled:
         """Return the chosen rows."""
@@ -42,6 +46,7 @@ class Labelled:
             Embedded(one.vectors[chosen], one.hashes[chosen], one.detail[chosen]),
             self.group[chosen],
             self.source[chosen],
+            self.kind[chosen],
         )
 
 
@@ -56,6 +61,7 @@ class Sample:
         near, near_of: how many of the whole pictures of the query's own source, strangers to it, reach each grid point,
             int32 (n, k), and how many there are, (n,).
         far, far_of: the same of all other references: cuts, and pictures of other sources.
+        kindred, kindred_of: the same of the whole pictures of the query's own kind, which `near` has among others.
         picture, source: (n,), what the query was made of and where that came from.
     """
 
@@ -65,6 +71,8 @@ class Sample:
     near_of: Places
     far: npt.NDArray[np.int32]
     far_of: Places
+    kindred: npt.NDArray[np.int32]
+    kindred_of: Places
     picture: Places
     source: Places
 
@@ -80,18 +88,27 @@ class Sample:
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Sample:
         """Return what some queries found."""
-        columns = ("copies", "near", "near_of", "far", "far_of", "picture", "source")
+        columns = ("copies", "near", "near_of", "far", "far_of", "kindred", "kindred_of", "picture", "source")
         return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
     def false_rates(self, references: int) -> Curve:
         """Return for each query how probably it finds a stranger at each grid point among m references, (n, k).
 
-        They are drawn from the query's own source as long as there are whole pictures left in it, then from the rest:
-        who holds 2,000 pictures holds 2,000 of a kind. More than there were are taken to be like those there were.
+        They are drawn from the query's own source as long as there are whole pictures left in it, then from the rest.
+        More than there were are taken to be like those there were.
         """
         own = np.where(self.far_of > 0, np.minimum(references, self.near_of), references)
         near = _found(own, self.near_of, self.near)
         return near + (1.0 - near) * _found(references - own, self.far_of, self.far)
+
+    def false_rates_of_one_kind(self, references: int) -> Curve:
+        """Return the same, (n, k), where the references are of the query's own kind, OF_ONE_KIND of them at most.
+
+        A bound, as with `false_rates`: a source of a hundred kinds has a hundredth of a query's look-alikes that a
+        catalogue of its kind has.
+        """
+        own = np.minimum(references, np.maximum(self.kindred_of, OF_ONE_KIND))
+        return _found(own, self.kindred_of, self.kindred)
 
 
 def _found(drawn: Places, of: Places, reaching: npt.NDArray[np.int32]) -> Curve:
@@ -116,8 +133,8 @@ def count_strangers(
         own: int64 (n,), the place in `pictures` of what each query copies; -1 for nothing.
     """
     n, k = len(queries.group), len(grid)
-    near, far = np.zeros((n, k), dtype=np.int32), np.zeros((n, k), dtype=np.int32)
-    near_of, far_of = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    near, far, kindred = (np.zeros((n, k), dtype=np.int32) for _ in range(3))
+    near_of, far_of, kindred_of = (np.zeros(n, dtype=np.int64) for _ in range(3))
     for source in np.unique(queries.source):
         rows = np.flatnonzero(queries.source == source)
         mine = queries.where(rows)
@@ -127,8 +144,12 @@ def count_strangers(
             found, number = _count(rule, mine, others, grid)
             far[rows] += found
             far_of[rows] += number
+    for kind in np.unique(queries.kind):
+        rows = np.flatnonzero(queries.kind == kind)
+        kindred[rows], kindred_of[rows] = _count(rule, queries.where(rows), pictures.where(pictures.kind == kind), grid)
+    copies = _copies(rule, queries, pictures, own)
     return Sample(
-        grid, _copies(rule, queries, pictures, own), near, near_of, far, far_of, queries.group, queries.source
+        grid, copies, near, near_of, far, far_of, kindred, kindred_of, picture=queries.group, source=queries.source
     )
 
 

@@ -65,6 +65,10 @@ def run(
         Path | None, typer.Option(help="CSV of pairs that look alike, as in training: sha1_a, sha1_b, relation.")
     ] = None,
     lookalikes: Annotated[Path | None, typer.Option(help="CSV of more such pairs, found later.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV of what pictures show: sha1, label. Else it is the folder they lie in."),
+    ] = None,
     doubtful: Annotated[Path | None, typer.Option(help="CSV to write: strangers that look most alike.")] = None,
     source: Annotated[str, typer.Option(help="What the pictures are, to be shown with the calibration.")] = "",
     model: ModelOption = None,
@@ -84,7 +88,7 @@ def run(
     if bool(pictures) == bool(decisions):
         raise ConfigError("calibrate wants folders of pictures, or --decisions FILE, and not both")
     settings = load(model=model, device=device, threads=threads, calibration=calibration, precision=threshold_precision)
-    check_present(*(pictures or ()), only, alike, lookalikes, decisions)
+    check_present(*(pictures or ()), only, alike, lookalikes, labels, decisions)
     target = writable(output)
     if bank and target.suffix != ".json":
         raise ConfigError(f"bank {bank!r} can be calibrated only in a file that ends in .json, not in {target.name}")
@@ -97,7 +101,7 @@ def run(
         measured = decided.update(own or before.calibration, given, source or words)
     else:
         from neardup.pipeline.embed.embedder import make_embedder
-        from neardup.pipeline.train.pictures import load_pictures, source_of, split_held_out, with_lookalikes
+        from neardup.pipeline.train.pictures import kinds_of, load_pictures, source_of, split_held_out, with_lookalikes
 
         folders = pictures or []
         embedder = make_embedder(checkpoint, settings.device)
@@ -109,7 +113,7 @@ def run(
         with Bar("calibrating") as bar:
             bar.start(len(held) + distractors)
             material = collect(
-                embedder, loaded, held, others[skip:], sources, distractors, cache,
+                embedder, loaded, held, others[skip:], sources, kinds_of(loaded, sources, labels), distractors, cache,
                 report=lambda _what, done: bar.advance(done),
             )  # fmt: skip
         words = f"{len(held)} pictures of {', '.join(map(str, folders))}"

@@ -55,13 +55,13 @@ def calibrate(
     background: Descriptors,
     source: str,
     prior: float = 0.1,
+    kinds: npt.NDArray[np.int64] | None = None,
 ) -> Calibration:
     one_source = np.zeros(len(groups), dtype=np.int64)
-    nothing = Labelled(
-        Embedded(references.vectors[:0], references.hashes[:0], references.detail[:0]), groups[:0], one_source[:0]
-    )
-    pictures = Labelled(references, groups, one_source)
-    asked = Labelled(queries, groups[truth], one_source[truth])
+    kinds = one_source if kinds is None else kinds
+    pictures = Labelled(references, groups, one_source, kinds)
+    nothing = pictures.where(slice(0, 0))
+    asked = Labelled(queries, groups[truth], one_source[truth], kinds[truth])
     return calibrate_material(Material(asked, pictures, nothing, truth), background, source, prior)
 
 
@@ -166,6 +166,33 @@ def test_false_match_curve_holds_where_some_pictures_have_many_strangers_that_re
     many = (copies_of(random, fresh) @ fresh.T)[~np.eye(2048, dtype=np.bool_)]
     for evidence in found.evidence[:12:3]:
         assert found.log_false_match_rate(evidence) == pytest.approx(np.log((many >= evidence).mean()), abs=0.3)
+
+
+def test_interval_holds_for_a_collection_of_one_kind() -> None:
+    # Measured: sixteen pictures of each of fifty kinds, close to each other. Then searched: 600 of one kind.
+    random = np.random.default_rng(11)
+    middles, kinds = 2.2 * unit(random.normal(size=(50, D))), np.repeat(np.arange(50), 16)
+    mixed = unit(random.normal(size=(N, D)) * 0.6 + middles[kinds])
+    known, copies = (embedded(one, random_hashes(random, N)) for one in (mixed, copies_of(random, mixed)))
+    told, untold = (
+        calibrate(copies, np.arange(N), known, np.arange(N), NO_BACKGROUND, "a test", 0.5, labels)
+        for labels in (kinds, None)
+    )
+    catalogue = unit(random.normal(size=(600, D)) * 0.6 + middles[0])
+    similarity = copies_of(random, catalogue) @ catalogue.T
+    own = similarity.diagonal().copy()
+    np.fill_diagonal(similarity, -1.0)
+
+    def precision(least: float) -> float:
+        true, false = (own >= least).mean(), (similarity.max(axis=1) >= least).mean()
+        return float(true / (true + false))
+
+    least = told.min_evidence(0.8, 600)
+    low, high = told.precision_interval(least, 600)
+    assert low <= precision(least) <= high
+    assert precision(untold.min_evidence(0.8, 600)) < 0.8 <= precision(least)
+    # What is expected of a mixed collection stays as it was.
+    assert told.precision(least, 600) == pytest.approx(untold.precision(least, 600))
 
 
 def test_hash_gets_a_weight_where_it_tells_copies_from_strangers(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.train.pictures import find_roots, load_pictures, split_held_out
+from neardup.pipeline.train.pictures import Pictures, find_roots, kinds_of, load_pictures, source_of, split_held_out
 
 
 def write(path: Path, colour: tuple[int, ...], size: tuple[int, int] = (40, 20)) -> str:
@@ -102,3 +102,22 @@ def test_of_too_many_files_the_same_sample_is_read(tmp_path: Path) -> None:
     first, again = (load_pictures([tmp_path], 50, most=4) for _ in range(2))
     assert len(first.sha1) == 4
     assert first.sha1 == again.sha1
+
+
+def test_kind_is_the_label_or_the_folder_and_where_it_is_small_the_source(tmp_path: Path) -> None:
+    places = ["a/cats"] * 10 + ["a/dogs"] * 9 + ["b"] * 12
+    pictures = Pictures(
+        sha1=tuple(map(str, range(31))),
+        pixels=(),
+        groups=("same", "same", *map(str, range(2, 31))),
+        similar=frozenset(),
+        paths=tuple(tmp_path / place / f"{i}.png" for i, place in enumerate(places)),
+    )
+    sources = source_of(pictures, [tmp_path])
+    # Ten cats, of which two show the same, and nine dogs: fewer than ten strangers each.
+    assert set(kinds_of(pictures, sources)) == {str(tmp_path / "a"), str(tmp_path / "b")}
+    labels = tmp_path / "labels.csv"
+    labels.write_text("sha1,label\n" + "".join(f"{i},{'shirt' if i < 29 else ''}\n" for i in range(19, 31)))
+    found = kinds_of(pictures, sources, labels)
+    assert set(found[19:29]) == {f"{tmp_path / 'b'}: shirt"}
+    assert found[29:] == sources[29:]

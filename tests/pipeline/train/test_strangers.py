@@ -4,19 +4,23 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.train.strangers import Labelled, Sample, count_strangers
+from neardup.pipeline.train.strangers import OF_ONE_KIND, Labelled, Sample, count_strangers
 from neardup.pipeline.types import Embedded
 
+COUNTS = ("copies", "near", "near_of", "far", "far_of", "kindred", "kindred_of")
 NO_BACKGROUND = np.zeros((0, 2), dtype=np.float32)
 
 
-def labelled(degrees: list[float], group: list[int], source: list[int], detail: int = 50) -> Labelled:
-    """Return unit vectors at these angles, whose hashes all differ by half from each other's."""
+def labelled(
+    degrees: list[float], group: list[int], source: list[int], detail: int = 50, kind: list[int] | None = None
+) -> Labelled:
+    """Return unit vectors at these angles, all of one hash; a source is one kind, unless told otherwise."""
     angles = np.radians(degrees)
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     hashes = np.zeros((len(degrees), 32), dtype=np.uint8)
     details = np.full(len(degrees), detail, dtype=np.uint8)
-    return Labelled(Embedded(vectors.reshape(-1, 2), hashes, details), np.array(group), np.array(source))
+    kinds = np.array(kind or source)
+    return Labelled(Embedded(vectors.reshape(-1, 2), hashes, details), np.array(group), np.array(source), kinds)
 
 
 def test_strangers_are_counted_by_home_and_kin_are_left_out() -> None:
@@ -31,6 +35,17 @@ def test_strangers_are_counted_by_home_and_kin_are_left_out() -> None:
     assert found.far.tolist() == [[2, 1]]
     assert found.far_of.tolist() == [2]
     assert found.copies.tolist() == pytest.approx([1.0], abs=1e-6)
+
+
+def test_strangers_of_the_querys_own_kind_are_counted_apart() -> None:
+    # At home: kin, one of its kind at 0.87, one of another kind at 0.87; cuts are of no kind.
+    queries = labelled([0], [7], [1], kind=[3])
+    pictures = labelled([30, 30, -30], [7, 2, 4], [1, 1, 1], kind=[3, 3, 8])
+    cuts = labelled([30], [5], [1], kind=[3])
+    found = count_strangers(Evidence(NO_BACKGROUND, 0.0), queries, pictures, cuts, np.array([0]), np.array([0.4, 0.8]))
+    assert found.near.tolist() == [[2, 2]]
+    assert found.kindred.tolist() == [[1, 1]]
+    assert found.kindred_of.tolist() == [1]
 
 
 def test_what_says_nothing_neither_finds_nor_is_found() -> None:
@@ -54,6 +69,8 @@ def a_sample(near: int, near_of: int, far: int, far_of: int) -> Sample:
         near_of=np.array([near_of]),
         far=np.array([[far]], dtype=np.int32),
         far_of=np.array([far_of]),
+        kindred=np.array([[near]], dtype=np.int32),
+        kindred_of=np.array([near_of]),
         picture=np.array([0]),
         source=np.array([0]),
     )
@@ -80,11 +97,19 @@ def test_beyond_what_was_counted_false_matches_grow_with_the_references() -> Non
     assert a_sample(1, 100, 0, 0).false_rates(50).item() == pytest.approx(0.5)
 
 
+def test_of_one_kind_there_may_be_many_more_than_were_counted_but_not_any_number() -> None:
+    one = a_sample(1, 20, 0, 1000)
+    assert one.false_rates_of_one_kind(10).item() == pytest.approx(0.5)
+    assert one.false_rates_of_one_kind(200).item() == pytest.approx(10.0)
+    assert one.false_rates_of_one_kind(10**6).item() == pytest.approx(OF_ONE_KIND / 20)
+    assert a_sample(1, 5000, 0, 0).false_rates_of_one_kind(10**6).item() == pytest.approx(1.0)  # all of them are
+
+
 def test_all_queries_of_a_picture_count_as_one() -> None:
     one = a_sample(0, 0, 1, 10)
     three = Sample(
         one.grid,
-        *(np.repeat(getattr(one, name), 3, axis=0) for name in ("copies", "near", "near_of", "far", "far_of")),
+        *(np.repeat(getattr(one, name), 3, axis=0) for name in COUNTS),
         picture=np.array([0, 0, 1]),
         source=np.zeros(3, dtype=np.int64),
     )
