@@ -7,6 +7,7 @@ so an envelope's place there is not the offset of the log that it stands for: `l
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _GATHERED_BYTES, _GATHER_MS = 2**16, 100
 and those cost several milliseconds however little they hold."""
 _PROBE_SECONDS = 0.3
 """Where nothing but markers follows, a reader waits so long to learn that."""
+_ANSWER_SECONDS = 5.0
+"""What is known to be there and does not come for so long is taken for an outage."""
 encode = msgspec.msgpack.Encoder().encode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
@@ -183,7 +186,11 @@ def _wrong(record: Described, dimension: int) -> str:
 
 
 def last_envelope(verdicts: Tail) -> int:
-    """Return the offset of the log of the last envelope that is committed, NOTHING if there is none."""
+    """Return the offset of the log of the last envelope that is committed, NOTHING if there is none.
+
+    Raises:
+        DependencyError: Kafka stopped answering meanwhile.
+    """
     begin, end, back = verdicts.begin(), verdicts.end(), 2
     while end > begin:
         last = _last_from(verdicts, max(begin, end - back), end)
@@ -218,10 +225,12 @@ def _first_from(verdicts: Tail, place: int) -> Envelope | None:
 
 def _last_from(verdicts: Tail, place: int, end: int) -> Envelope | None:
     verdicts.seek(place)
-    last = None
-    while verdicts.position() < end:
-        fetched = verdicts.poll(_PROBE_SECONDS, 1000)
-        if not fetched:
-            break
-        last = read_envelopes(fetched[-1:])[0]
+    last, at, deadline = None, place, time.monotonic() + _ANSWER_SECONDS
+    while at < end:
+        if fetched := verdicts.poll(_PROBE_SECONDS, 1000):
+            last = read_envelopes(fetched[-1:])[0]
+        if verdicts.position() > at:  # markers move it on, too
+            at, deadline = verdicts.position(), time.monotonic() + _ANSWER_SECONDS
+        elif time.monotonic() > deadline:  # silence is no sign that nothing is there
+            raise DependencyError(f"Kafka gives nothing of {verdicts.topic} from offset {at} on, which ends at {end}")
     return last

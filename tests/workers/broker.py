@@ -28,10 +28,15 @@ class Broker:
 
 
 class FakeTail:
-    """As `log.Tail`; records have the time 1000 + offset. Where only markers follow, the position stays before them."""
+    """As `log.Tail`; records have the time 1000 + offset. A poll that finds nothing moves on past markers, too.
+
+    Attributes:
+        silent: so many polls get no answer.
+    """
 
     def __init__(self, broker: Broker, topic: str) -> None:
         self.topic = topic
+        self.silent = 0
         self._broker = broker
         self._position = 0
         self.closed = False
@@ -56,6 +61,9 @@ class FakeTail:
         self._position = offset
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]:  # noqa: ARG002
+        if self.silent:
+            self.silent -= 1
+            return []
         found = []
         for offset in range(self._position, self.end()):
             value = self._records[offset]
@@ -65,8 +73,8 @@ class FakeTail:
                     break
         if found:
             self._position = found[-1].offset + 1
-            while self._position < self.end() and self._records[self._position] is None:
-                self._position += 1
+        while self._position < self.end() and self._records[self._position] is None:
+            self._position += 1
         return found
 
     def close(self) -> None:

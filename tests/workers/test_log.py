@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import msgspec
 import pytest
 
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.match.state import Entry
-from neardup.pipeline.messages import Described, Removed
+from neardup.pipeline.messages import Described, Envelope, Removed
 from neardup.pipeline.types import Kind
-from neardup.workers.log import Fetched, encode, read_entry
+from neardup.workers import log
+from neardup.workers.log import NOTHING, Fetched, Tail, encode, last_envelope, read_entry
 from tests.pipeline.match.build import D, at, described
+from tests.workers.broker import Broker, FakeTail
 
 FRAME = msgspec.structs.replace(described("cam", at(10), kind=Kind.VIDEO, pts=[4.5], last=False), live=True)
 END = Described(id="cam", kind=Kind.VIDEO, live=True)
@@ -38,3 +42,31 @@ def test_record_that_cannot_be_used_is_refused_with_the_reason(record: Described
     refused = read_entry(Fetched(7, 1234, encode(record)), D)
     assert isinstance(refused, str)
     assert why in refused
+
+
+def verdicts_of(*transactions: int) -> FakeTail:
+    """Return the end of `verdicts` after transactions of so many envelopes each."""
+    broker, offset = Broker(), 0
+    for size in transactions:
+        broker.publish(*(Envelope(offset=offset + n) for n in range(size)))
+        offset += size
+    return FakeTail(broker, "verdicts")
+
+
+@pytest.mark.parametrize(("transactions", "last"), [((), NOTHING), ((3,), 2), ((3, 2), 4), ((2, *[0] * 40), 1)])
+def test_the_last_envelope_stands_before_any_number_of_markers(transactions: tuple[int, ...], last: int) -> None:
+    assert last_envelope(cast(Tail, verdicts_of(*transactions))) == last
+
+
+def test_a_broker_that_is_silent_for_a_while_does_not_hide_the_last_envelope() -> None:
+    tail = verdicts_of(3)
+    tail.silent = 5
+    assert last_envelope(cast(Tail, tail)) == 2
+
+
+def test_a_broker_that_stays_silent_is_an_outage_and_no_empty_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_ANSWER_SECONDS", 0.05)
+    tail = verdicts_of(3)
+    tail.silent = 10**9
+    with pytest.raises(DependencyError, match="verdicts from offset 2 on, which ends at 4"):
+        last_envelope(cast(Tail, tail))
