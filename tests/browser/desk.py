@@ -50,21 +50,21 @@ class Desks:
     def __init__(self, browser: Browser, stack: Stack) -> None:
         self._browser, self._stack = browser, stack
         self._made: list[Desk] = []
+        self._expected: list[str] = []
 
     def __call__(self, who: str = "ann", **how: object) -> Desk:
         self._made.append(Desk(self._browser, self._stack, who, **how))  # type: ignore[arg-type]
         return self._made[-1]
 
+    def expect(self, *words: str) -> None:
+        """Pass over what the browser notes, now or later, of a refusal that the test brings about."""
+        self._expected += words
+
     def close(self) -> list[str]:
         for desk in self._made:
             desk.context.close()
-        return [problem for desk in self._made for problem in desk.problems]
-
-
-def expected(desks: Desks, *words: str) -> None:
-    """Pass over what the browser noted of a refusal that a test brought about."""
-    for desk in desks._made:
-        desk.problems = [one for one in desk.problems if not any(word in one for word in words)]
+        problems = [problem for desk in self._made for problem in desk.problems]
+        return [one for one in problems if not any(word in one for word in self._expected)]
 
 
 class Shop:

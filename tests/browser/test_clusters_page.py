@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from neardup.pipeline.changes import ClusterEdited
-from tests.browser.desk import Desks, Shop, expected
+from tests.browser.desk import Desks, Shop
 from tests.browser.stack import Stack, until
 
 pytestmark = pytest.mark.integration
@@ -36,4 +36,4 @@ def test_clusters_are_split_led_and_merged_by_keyboard_and_undone(stack: Stack, 
     expect(page.locator("[role=alert]")).to_contain_text("there is no item 'nosuch'")
     edits = [entry.changed.record for entry in stack.store.audit("", 100)]
     assert [one.by for one in edits if isinstance(one, ClusterEdited)] == ["ann"] * 5
-    expected(desks, "404")
+    desks.expect("404")

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from neardup.pipeline.changes import Outcome, Reviewed
 from neardup.pipeline.types import Decision
-from tests.browser.desk import Desks, Shop, expected, title
+from tests.browser.desk import Desks, Shop, title
 from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save_clip
 
@@ -52,7 +52,7 @@ def test_what_is_published_is_queued_judged_by_keyboard_and_outlives_a_restart(
     until(lambda: stack.store.queued() == 0, "all is decided on")
     assert page.evaluate("window.same")
     expect(page.locator("#problem")).to_be_empty()
-    expected(desks, "ERR_", "503")  # while nobody answered, and then while the view began
+    desks.expect("ERR_", "503")  # while nobody answered, and then while the view began
 
 
 def said(stack: Stack, item: str) -> Decision | None:

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from neardup.pipeline.changes import BankChanged, ReferenceChanged, ReferenceEdit
 from neardup.workers.log import Appender
-from tests.browser.desk import Desks, Shop, expected
+from tests.browser.desk import Desks, Shop
 from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save
 
@@ -40,7 +40,7 @@ def test_a_search_begins_with_an_upload_an_id_or_a_result(desks: Desks, shop: Sh
     page.locator("#item").fill("nosuch")
     page.keyboard.press("Enter")
     expect(page.locator("#problem")).to_contain_text("no item 'nosuch'")
-    expected(desks, "404")
+    desks.expect("404")
 
 
 PASTE = """bytes => {
