@@ -80,6 +80,17 @@ def together(scanned: Scanned) -> dict[frozenset[str], dict[str, Any]]:
     return found
 
 
+def test_summary_counts_files_as_the_page_does(scanned: Scanned) -> None:
+    sure = {path for _, matches in scanned.groups() for path, one in matches.items() if one["decision"] == "duplicate"}
+    copies = {path for _, matches in scanned.groups() for path in matches}
+    assert (
+        f"{len(sure)} duplicates and {len(copies) - len(sure)} unsure in {len(scanned.groups())} groups"
+        in scanned.output
+    )
+    page = (scanned.report / "report.html").read_text(encoding="utf-8")
+    assert f"<b>{len(sure)}</b> duplicates" in page
+
+
 def expected(truth: Truth) -> list[Copy]:
     return [copy for copy in truth.copies if not copy.hard and copy.copy not in MISSED]
 

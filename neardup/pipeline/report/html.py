@@ -249,7 +249,7 @@ def _summary(result: ScanResult) -> _Summary:
     """Count files, not matches: a file may copy parts of several others, and is still one file."""
     matches = [match for group in result.groups for match in group.matches]
     duplicates = [match for match in matches if match.decision is Decision.DUPLICATE]
-    copies, sure = _ids(matches), _ids(duplicates)
+    copies, sure = result.copies, result.duplicates
     whole = {match.file.id: match.file.bytes for match in duplicates if match.whole}
     return _Summary(
         copies=len(copies),

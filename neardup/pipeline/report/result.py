@@ -93,3 +93,15 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     space: str
     precision: float
+
+    @property
+    def copies(self) -> set[int]:
+        """Ids of the files that copy another; one that copies parts of several is still one file."""
+        return {match.file.id for group in self.groups for match in group.matches}
+
+    @property
+    def duplicates(self) -> set[int]:
+        """Ids of those copies that are sure."""
+        return {
+            match.file.id for group in self.groups for match in group.matches if match.decision is Decision.DUPLICATE
+        }

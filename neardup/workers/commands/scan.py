@@ -17,7 +17,6 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import visible
-from neardup.pipeline.types import Decision
 from neardup.workers.commands.common import (
     Bar,
     CalibrationOption,
@@ -120,8 +119,7 @@ def _write(result: ScanResult, output: Path, keep: Keep | None, thumbnails: Thum
 
 
 def _tell(result: ScanResult, output: Path) -> None:
-    matches = [match for group in result.groups for match in group.matches]
-    sure = sum(match.decision is Decision.DUPLICATE for match in matches)
+    copies, sure = result.copies, result.duplicates
     items = result.images + result.videos
     if items:
         rate = items / max(result.seconds, 1e-3)
@@ -130,7 +128,7 @@ def _tell(result: ScanResult, output: Path) -> None:
             f"{result.embedded:,} embedded with model {visible(result.model)}"
         )
         typer.echo(
-            f"{sure:,} duplicates and {len(matches) - sure:,} unsure in {len(result.groups):,} groups; "
+            f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
             f"{len(result.skipped):,} files skipped"
         )
     else:
