@@ -21,7 +21,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, Reason
 from neardup.workers.status import Look, get, read_metrics, state
 
 _WINDOW_SECONDS = 300.0
@@ -34,7 +34,7 @@ _WANTED = tuple(
     for name in (
         *("items_total", "verdicts_total", "items_dead_lettered_total", "end_to_end_seconds_bucket", "match_leads"),
         *("consumer_lag_messages", "match_items", "index_descriptors", "index_bytes", "snapshot_age_seconds"),
-        *("index_canary_searches_total", "index_canary_misses_total"),
+        *("index_canary_searches_total", "index_canary_misses_total", "webhook_deliveries_total"),
     )
 )
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -131,7 +131,7 @@ class Operations:
         recent = max(buckets.values(), default=0) > 0
         if not recent:
             buckets = _by(total, "end_to_end_seconds_bucket", "le")
-        put_aside, newly = (_by(samples, "items_dead_lettered_total", "reason") for samples in (total, lately))
+        put_aside, newly = _put_aside(total), _put_aside(lately)
         verdicts = _by(total, "verdicts_total", "decision")
         searches, misses = (
             _by(total, f"index_canary_{what}_total", "nearest").get("near") for what in ("searches", "misses")
@@ -232,6 +232,12 @@ def _by(samples: Samples, name: str, label: str) -> dict[str, float]:
         if one == name:
             found[dict(labels)[label]] += value
     return dict(found)
+
+
+def _put_aside(samples: Samples) -> dict[str, float]:
+    """Return dead letters by reason; those of `webhook` are events that its receiver did not take."""
+    given_up = _by(samples, "webhook_deliveries_total", "outcome").get("dead-lettered", 0.0)
+    return {**_by(samples, "items_dead_lettered_total", "reason"), Reason.WEBHOOK.value: given_up}
 
 
 def _rate(increase: Samples, seconds: float) -> float | None:

@@ -77,6 +77,14 @@ def test_the_first_look_tells_what_is_known_since_the_start(stream: Stream) -> N
     assert [one["state"] for one in told["workers"]] == ["ready", "leads", "stands by", "ready"]
 
 
+def test_events_that_a_webhook_gave_up_are_dead_letters(stream: Stream) -> None:
+    counts = 'neardup_webhook_deliveries_total{{outcome="{}"}} {}\n'
+    stream.metrics[FLAG] += counts.format("taken", 90) + counts.format("dead-lettered", 4)
+    told = stream.operations.figures()["dead_letters"]
+    assert told[1] == {"reason": "webhook", "count": 4, "lately": 0}
+    assert told[2]["reason"] == "fetch"
+
+
 def test_each_partition_is_told_once_in_order(stream: Stream) -> None:
     lag = [(one["topic"], one["partition"], one["messages"]) for one in stream.operations.figures()["lag"]]
     assert lag == [("log", 0, 9), ("media", 2, 1), ("media", 10, 5)]
