@@ -1,15 +1,15 @@
 """Whether the stated precision holds on another source: calibrate on some sources, measure on each other one.
 
-    nice flock /tmp/neardup-bench.lock python -m benchmarks.precision DATA --cache FOLDER [--model default]
+    python -m benchmarks.precision DATA --cache FOLDER [--model default]
     python -m benchmarks.precision DATA --cache FOLDER --test       # the final measurement, on the test part
 
 DATA holds the pictures of `split/train.sha1` and `split/test.sha1`, and a `manifest.csv` with the columns sha1 and
-label, which says what pictures show. Without --test each source of the training part is left out in turn, and only its
-held-out pictures are copied; with it all sources of the training part calibrate, and the sources that only the test
-part has are measured. References are the pictures of the query's own source, filled up with cuts of training pictures
-(see `neardup/pipeline/train/distractors.py`). Those that are known to look alike count neither way: `split/alike.csv`,
-`split/lookalikes.csv` (of the most alike pairs of training pictures those that show the same thing, by eye), and
---lookalikes. --false FILE writes down the false matches, for somebody to judge.
+label, which says what pictures show (--labels names another file). Without --test each source of the training part is
+left out in turn, and only its held-out pictures are copied; with it all sources of the training part calibrate, and the
+sources that only the test part has are measured. References are the pictures of the query's own source, filled up with
+cuts of training pictures (see `neardup/pipeline/train/distractors.py`). Those that are known to look alike count
+neither way: `split/alike.csv`, `split/lookalikes.csv` (of the most alike pairs of training pictures those that show the
+same thing, by eye), and --lookalikes. --false FILE writes down the false matches, for somebody to judge.
 
 Measured precision weighs copies and strangers by the same prior; its own interval is a bootstrap by picture. Above the
 stated interval (`above`) are fewer false matches than expected, mostly none; `BELOW` are more. --cuts is how many are
@@ -46,6 +46,7 @@ from neardup.pipeline.train.pictures import (
     Pictures,
     kinds_of,
     load_pictures,
+    read_labels,
     source_of,
     split_held_out,
     with_lookalikes,
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="measure on the test part")
     parser.add_argument("--queries", type=int, default=500, help="with --test: pictures copied, of each source")
     parser.add_argument("--lookalikes", type=Path, help="CSV of pairs that count neither way: sha1_a, sha1_b, relation")
+    parser.add_argument("--labels", type=Path, help="CSV of what pictures show: sha1, label")
     parser.add_argument("--false", type=Path, help="CSV to write: false matches among whole pictures")
     options = parser.parse_args()
     if options.false:
@@ -196,7 +198,7 @@ def main() -> None:
     as_split, pictures = load(options.data, "train", options.lookalikes)
     others, held = split_held_out(as_split, HELD_OUT)
     sources = source_of(pictures, [options.data])
-    kinds = kinds_of(pictures, sources, options.data / "manifest.csv")
+    kinds = kinds_of(pictures, sources, read_labels(options.labels or options.data / "manifest.csv"))
     material = collect(embedder, pictures, held, others[SKIP:], sources, kinds, options.cuts, options.cache,
                        report=lambda _what, _done: None)  # fmt: skip
     names = sorted(set(sources))

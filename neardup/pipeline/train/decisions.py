@@ -3,9 +3,10 @@
 Reviewers see what was flagged, which is a choice by evidence; given the evidence, their decisions are a fair sample of
 how often it is a copy. So the log-odds line is fitted again (logistic regression, maximum a posteriori with Laplace's
 approximation; MacKay 1992, doi:10.1162/neco.1992.4.5.720), as intercept and slope around the middle of what was
-decided. Its prior is the old line with the old spread. What the odds turn out higher or lower by, false matches are
-taken to be fewer or more by; the spread becomes that of the new line, narrower where decisions lie and as wide as it
-was where none do.
+decided. Its prior is the old line with the old spread, at most MOST_SPREAD: what a spread states beyond that allows
+for a worst case and is no belief about these pictures. What the odds turn out higher or lower by, false matches are
+taken to be fewer or more by; the spread shrinks by as much as the line has become surer, most where decisions lie and
+not at all where none do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ REFERENCES = 2000
 RELATIONS = {"same": True, "different": False}
 UNKNOWN_SPREAD = 1.0
 """Standard deviation of the log-odds for a calibration that states none."""
+MOST_SPREAD = 1.0
+"""The same at most, as a prior: with more, twenty decisions alone would move a threshold anywhere."""
 REACH = 0.15
 """Evidence over which the slope may change the log-odds by as much as the intercept may."""
 MIN_DECISIONS = 20
@@ -81,7 +84,8 @@ def update(calibration: Calibration, decisions: Decisions, source: str) -> Calib
     if count < MIN_DECISIONS:
         raise UsageError(f"{count} decisions are too few to correct a calibration; wanted {MIN_DECISIONS} at least")
     middle = float(decisions.evidence.mean())
-    prior_sd = _spread_around(calibration, middle)
+    assumed = _spread_around(calibration, middle)
+    prior_sd = min(assumed, MOST_SPREAD)
     offset, turn, covariance = _fit(calibration, decisions, middle, prior_sd)
     knots = np.asarray(calibration.evidence)
     away = knots - middle
@@ -91,7 +95,7 @@ def update(calibration: Calibration, decisions: Decisions, source: str) -> Calib
     tables = np.minimum.accumulate(tables, axis=1)  # false matches fall with evidence, whatever the correction
     before = np.asarray(calibration.spread) if calibration.spread else np.full_like(tables, UNKNOWN_SPREAD)
     # Where the line says less than was known before, what was known before holds.
-    spread = np.minimum(before, np.sqrt(told))
+    spread = np.minimum(before, assumed / prior_sd * np.sqrt(told))
     fields = {
         **msgspec.to_builtins(calibration),
         "source": source,
@@ -106,7 +110,7 @@ def update(calibration: Calibration, decisions: Decisions, source: str) -> Calib
 def _spread_around(calibration: Calibration, evidence: float) -> float:
     if not calibration.spread:
         return UNKNOWN_SPREAD
-    level = int(np.searchsorted(calibration.levels, REFERENCES)) - 1
+    level = max(int(np.searchsorted(calibration.levels, REFERENCES, side="right")) - 1, 0)
     return max(float(np.interp(evidence, calibration.evidence, calibration.spread[level])), 0.1)
 
 

@@ -3,12 +3,14 @@
 Beyond the evidence that hardly any query finds a stranger with, false matches are few and the curve is continued as an
 exponential whose rate is fitted to what exceeds it (peaks over a threshold; Pickands 1975, doi:10.1214/aos/1176343003,
 with shape 0: evidence is bounded, so the true tail ends sooner). Peaks are those of a query's strongest stranger, since
-the strangers of one query come together; among all references, where there are most, and for fewer the same rate.
+the strangers of one query come together. They are taken among all references, where there are most of them; among fewer
+references the tail falls at the same rate.
 
 Three things make the spread: which pictures happened to be measured (bootstrap by picture, not by query); that other
 sources differ from those measured by more than that (variance between sources, the excess over the bootstrap's); and
 that another source may be all of one kind. Look-alikes are of the query's own kind, so a catalogue of one kind has many
-times those of a mixed collection: how many times is measured, and is where the interval ends (SDS standard deviations).
+times those of a mixed collection: how many times is bounded by what each kind here shows, and is where the interval
+ends (SDS standard deviations), which is then no statement about chance alone but allows for that worst case.
 Few sources say little about how sources differ; `ASSUMED_SPREAD` stands for what is not known yet.
 """
 
@@ -23,7 +25,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.calibration import SDS, Calibration
-from neardup.pipeline.train.strangers import OF_ONE_KIND, Curve, Sample
+from neardup.pipeline.train.strangers import MIN_KIND, OF_ONE_KIND, Curve, Sample
 
 KNOTS = 48
 LEVELS = (1, 10, 100, 1000, OF_ONE_KIND, 10_000, 100_000, 1_000_000)
@@ -118,14 +120,19 @@ def recall_at(sample: Sample, precision: float, prior: float) -> float:
 
 
 def log_denser(sample: Sample, curves: Curves, levels: tuple[int, ...]) -> Curve:
-    """Return ln of how many times as many false matches there are among references of one kind, (levels, k), from 0.
+    """Return a bound of ln of how often as many false matches there are among references of one kind, (levels, k).
 
-    How many times is measured as far as enough queries find a stranger, and taken to be the same in the tail. Beyond
-    OF_ONE_KIND references the further ones are mixed, so the false matches of one kind are no more than among so many.
+    It is 0 at least, and where no kind has MIN_KIND pictures. How often is measured as far as enough queries find a
+    stranger, and taken to be the same in the tail; kinds are small, so the number is that of what was counted times as
+    many. Beyond OF_ONE_KIND references the further ones are mixed: the larger of the two parts is taken, which leaves
+    out a factor of two at most.
     """
     log_false = curves.log_false[:, 0]
+    told = sample.take(sample.kindred_of >= MIN_KIND)
+    if not len(told.copies):
+        return np.zeros_like(log_false)
     last = max(i for i, level in enumerate(levels) if level <= OF_ONE_KIND)
-    rates = [np.average(sample.false_rates_of_one_kind(m), axis=0, weights=sample.weight) for m in levels[: last + 1]]
+    rates = [np.average(told.false_rates_of_one_kind(m), axis=0, weights=told.weight) for m in levels[: last + 1]]
     of_one_kind = np.log(np.clip(rates, 1e-12, 1.0))
     more = of_one_kind[:, curves.tail] - log_false[: last + 1, curves.tail]
     of_one_kind[:, curves.tail :] = more[:, None] + log_false[: last + 1, curves.tail :]

@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +26,6 @@ from neardup.pipeline.types import Pixels
 logger = logging.getLogger(__name__)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 SIMILAR = "similar"
-MIN_KIND = 10
-"""Pictures, strangers to each other, from which they make a kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,24 +151,34 @@ def source_of(pictures: Pictures, folders: Sequence[Path]) -> list[str]:
     return found
 
 
-def kinds_of(pictures: Pictures, sources: Sequence[str], labels: Path | None = None) -> list[str]:
-    """Return the kind of each picture: its label, else the folder it lies in; its source where that has few strangers.
+def kinds_of(pictures: Pictures, sources: Sequence[str], labels: Mapping[str, str] | None = None) -> list[str]:
+    """Return the kind of each picture within its source: its label, else the folder it lies in.
 
     Args:
-        labels: CSV that says what pictures show, with the columns sha1, label.
+        labels: what pictures show, by sha1; see `read_labels`.
+    Raises:
+        ConfigError: labels of other pictures only.
     """
-    label: dict[str, str] = {}
-    if labels:
-        with labels.open(newline="", encoding="utf-8") as file:
-            label = {row["sha1"]: row["label"] for row in csv.DictReader(file)}
-    found = [
+    label = labels or {}
+    if label and not label.keys() & set(pictures.sha1):
+        raise ConfigError(f"none of the {len(label)} labels is of a picture here; wanted the sha1 of files")
+    return [
         f"{source}: {label[sha1]}" if label.get(sha1) else str(path.parent)
         for source, sha1, path in zip(sources, pictures.sha1, pictures.paths, strict=True)
     ]
-    groups: dict[str, set[str]] = {}
-    for name, group in zip(found, pictures.groups, strict=True):
-        groups.setdefault(name, set()).add(group)
-    return [name if len(groups[name]) >= MIN_KIND else source for name, source in zip(found, sources, strict=True)]
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Read a CSV that says what pictures show, with the columns sha1 and label; an empty label says nothing.
+
+    Raises:
+        ConfigError: other columns.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"sha1", "label"} <= set(reader.fieldnames or ()):
+            raise ConfigError(f"labels {path} has the columns {reader.fieldnames}, expected sha1, label")
+        return {row["sha1"].strip().lower(): row["label"] or "" for row in reader if row["sha1"]}
 
 
 def _read_alike(path: Path | None) -> list[tuple[str, str, str]]:

@@ -19,6 +19,8 @@ from neardup.pipeline.types import Embedded
 CHUNK = 16384
 OF_ONE_KIND = 2000
 """References that may all be of the query's kind, a catalogue or a series; further ones are taken to be mixed."""
+MIN_KIND = 10
+"""Strangers among the references from which on they tell of a kind; of a smaller one all of the source does."""
 Curve = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
@@ -31,7 +33,7 @@ class Labelled:
         embedded: vectors, hashes, detail.
         group: int64 (n,), equal for what shows the same or belongs together: copies, look-alikes, one person.
         source: int64 (n,), equal for pictures that come from one place, as queries and references of one user do.
-        kind: int64 (n,), equal for pictures of one kind within a source: its class, or all of the source.
+        kind: int64 (n,), equal for pictures of one kind within a source, of one class for instance.
     """
 
     embedded: Embedded
@@ -61,7 +63,8 @@ class Sample:
         near, near_of: how many of the whole pictures of the query's own source, strangers to it, reach each grid point,
             int32 (n, k), and how many there are, (n,).
         far, far_of: the same of all other references: cuts, and pictures of other sources.
-        kindred, kindred_of: the same of the whole pictures of the query's own kind, which `near` has among others.
+        kindred, kindred_of: the same of the whole pictures of the query's own kind, which `near` has among others;
+            those of its source, where there are fewer than MIN_KIND.
         picture, source: (n,), what the query was made of and where that came from.
     """
 
@@ -147,6 +150,8 @@ def count_strangers(
     for kind in np.unique(queries.kind):
         rows = np.flatnonzero(queries.kind == kind)
         kindred[rows], kindred_of[rows] = _count(rule, queries.where(rows), pictures.where(pictures.kind == kind), grid)
+    few = kindred_of < MIN_KIND
+    kindred[few], kindred_of[few] = near[few], near_of[few]
     copies = _copies(rule, queries, pictures, own)
     return Sample(
         grid, copies, near, near_of, far, far_of, kindred, kindred_of, picture=queries.group, source=queries.source

@@ -2,9 +2,10 @@
 
 Of the pictures --held-out are edited and searched for among all; they are chosen as `neardup train` chooses those that
 it does not train on, so calibrating with the training folders uses pictures that the network has not seen. Folders
-below those named count as sources: the interval of the precision allows for another one. --output ending in .json makes
-a file for --calibration, anything else a checkpoint. Look-alikes that are not told of count as false matches: have
---doubtful list the likeliest, look at them, and give those that are the same in --lookalikes.
+below those named count as sources, and folders below those, or --labels, as kinds of pictures: the interval of the
+precision allows for another source, and for references that are all of one kind, where look-alikes are many. --output
+ending in .json makes a file for --calibration, anything else a checkpoint. Look-alikes that are not told of count as
+false matches: have --doubtful list the likeliest, look at them, and give those that are the same in --lookalikes.
 
 Example: [bold]neardup calibrate ~/Pictures --model mine.safetensors --output mine.safetensors[/bold]
 
@@ -101,19 +102,28 @@ def run(
         measured = decided.update(own or before.calibration, given, source or words)
     else:
         from neardup.pipeline.embed.embedder import make_embedder
-        from neardup.pipeline.train.pictures import kinds_of, load_pictures, source_of, split_held_out, with_lookalikes
+        from neardup.pipeline.train.pictures import (
+            kinds_of,
+            load_pictures,
+            read_labels,
+            source_of,
+            split_held_out,
+            with_lookalikes,
+        )
 
         folders = pictures or []
+        labelled = read_labels(labels) if labels else None
         embedder = make_embedder(checkpoint, settings.device)
         checkpoint = with_pages(checkpoint, embedder, pages)
         loaded = load_pictures(folders, 256, only, alike, settings.worker_threads)
         others, held = split_held_out(loaded, held_out)
         loaded = with_lookalikes(loaded, lookalikes)
         sources = source_of(loaded, folders)
+        kinds = kinds_of(loaded, sources, labelled)
         with Bar("calibrating") as bar:
             bar.start(len(held) + distractors)
             material = collect(
-                embedder, loaded, held, others[skip:], sources, kinds_of(loaded, sources, labels), distractors, cache,
+                embedder, loaded, held, others[skip:], sources, kinds, distractors, cache,
                 report=lambda _what, done: bar.advance(done),
             )  # fmt: skip
         words = f"{len(held)} pictures of {', '.join(map(str, folders))}"

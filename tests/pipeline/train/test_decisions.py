@@ -8,8 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.calibrations import read_calibrations
 from neardup.pipeline.train.decisions import Decisions, read_decisions, update
 from tests.pipeline.match.build import a_calibration
 
@@ -62,6 +64,15 @@ def test_few_decisions_move_little() -> None:
     few, many = (update(PRIOR, decide(count, -2.0), "") for count in (20, 5000))
     moved = [log_odds(PRIOR, 0.45) - log_odds(one, 0.45) for one in (few, many)]
     assert 0 < moved[0] < moved[1]
+
+
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_few_decisions_move_the_threshold_that_ships_little(name: str) -> None:
+    shipped = read_calibrations(load_checkpoint(name)).calibration
+    evidence = np.linspace(0.5, 0.8, 20)
+    found = update(shipped, Decisions(evidence, np.ones(20, np.bool_), np.full(20, 2000)), "")
+    before, after = (one.min_evidence(0.99, 2000) for one in (shipped, found))
+    assert before - 0.1 < after < before
 
 
 def test_decisions_cannot_turn_evidence_round() -> None:

@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.train.pictures import Pictures, find_roots, kinds_of, load_pictures, source_of, split_held_out
+from neardup.pipeline.train.pictures import (
+    Pictures,
+    find_roots,
+    kinds_of,
+    load_pictures,
+    read_labels,
+    source_of,
+    split_held_out,
+)
 
 
 def write(path: Path, colour: tuple[int, ...], size: tuple[int, int] = (40, 20)) -> str:
@@ -104,20 +112,31 @@ def test_of_too_many_files_the_same_sample_is_read(tmp_path: Path) -> None:
     assert first.sha1 == again.sha1
 
 
-def test_kind_is_the_label_or_the_folder_and_where_it_is_small_the_source(tmp_path: Path) -> None:
-    places = ["a/cats"] * 10 + ["a/dogs"] * 9 + ["b"] * 12
-    pictures = Pictures(
-        sha1=tuple(map(str, range(31))),
-        pixels=(),
-        groups=("same", "same", *map(str, range(2, 31))),
-        similar=frozenset(),
-        paths=tuple(tmp_path / place / f"{i}.png" for i, place in enumerate(places)),
-    )
+def some_pictures(folder: Path, places: list[str]) -> Pictures:
+    names = tuple(map(str, range(len(places))))
+    paths = tuple(folder / place / f"{i}.png" for i, place in enumerate(places))
+    return Pictures(sha1=names, pixels=(), groups=names, similar=frozenset(), paths=paths)
+
+
+def test_kind_is_the_label_or_else_the_folder(tmp_path: Path) -> None:
+    pictures = some_pictures(tmp_path, ["a/cats", "a/dogs", "b", "b"])
     sources = source_of(pictures, [tmp_path])
-    # Ten cats, of which two show the same, and nine dogs: fewer than ten strangers each.
-    assert set(kinds_of(pictures, sources)) == {str(tmp_path / "a"), str(tmp_path / "b")}
+    assert kinds_of(pictures, sources) == [
+        str(tmp_path / "a/cats"),
+        str(tmp_path / "a/dogs"),
+        *[str(tmp_path / "b")] * 2,
+    ]
     labels = tmp_path / "labels.csv"
-    labels.write_text("sha1,label\n" + "".join(f"{i},{'shirt' if i < 29 else ''}\n" for i in range(19, 31)))
-    found = kinds_of(pictures, sources, labels)
-    assert set(found[19:29]) == {f"{tmp_path / 'b'}: shirt"}
-    assert found[29:] == sources[29:]
+    labels.write_text("sha1,label\n1,cats\n2,shirt\n3,\n")
+    found = kinds_of(pictures, sources, read_labels(labels))
+    assert found[1:] == [f"{tmp_path / 'a'}: cats", f"{tmp_path / 'b'}: shirt", str(tmp_path / "b")]
+
+
+def test_labels_that_are_of_no_use_are_refused(tmp_path: Path) -> None:
+    pictures = some_pictures(tmp_path, ["a"])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("name,label\n0,cat\n")
+    with pytest.raises(ConfigError, match="expected sha1, label"):
+        read_labels(labels)
+    with pytest.raises(ConfigError, match="none of the 1 labels"):
+        kinds_of(pictures, source_of(pictures, [tmp_path]), {"7": "cat"})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.train.strangers import OF_ONE_KIND, Labelled, Sample, count_strangers
+from neardup.pipeline.train.strangers import MIN_KIND, OF_ONE_KIND, Labelled, Sample, count_strangers
 from neardup.pipeline.types import Embedded
 
 COUNTS = ("copies", "near", "near_of", "far", "far_of", "kindred", "kindred_of")
@@ -38,14 +38,24 @@ def test_strangers_are_counted_by_home_and_kin_are_left_out() -> None:
 
 
 def test_strangers_of_the_querys_own_kind_are_counted_apart() -> None:
-    # At home: kin, one of its kind at 0.87, one of another kind at 0.87; cuts are of no kind.
+    # At home: kin, ten of its kind of which one is at 0.87, one of another kind at 0.87; cuts are of no kind.
     queries = labelled([0], [7], [1], kind=[3])
-    pictures = labelled([30, 30, -30], [7, 2, 4], [1, 1, 1], kind=[3, 3, 8])
+    pictures = labelled([30, 30, -30, *[90] * 9], [7, *range(20, 31)], [1] * 12, kind=[3, 3, 8, *[3] * 9])
     cuts = labelled([30], [5], [1], kind=[3])
     found = count_strangers(Evidence(NO_BACKGROUND, 0.0), queries, pictures, cuts, np.array([0]), np.array([0.4, 0.8]))
     assert found.near.tolist() == [[2, 2]]
     assert found.kindred.tolist() == [[1, 1]]
-    assert found.kindred_of.tolist() == [1]
+    assert found.kindred_of.tolist() == [MIN_KIND]
+
+
+def test_of_a_kind_with_few_strangers_all_of_the_source_tells() -> None:
+    queries = labelled([0], [7], [1], kind=[3])
+    pictures = labelled([30, -30, *[90] * 12], list(range(20, 34)), [1] * 14, kind=[3, 8, *[3] * 8, *[4] * 4])
+    found = count_strangers(
+        Evidence(NO_BACKGROUND, 0.0), queries, pictures, labelled([], [], []), np.array([-1]), np.array([0.4, 0.8])
+    )
+    assert found.kindred.tolist() == found.near.tolist() == [[2, 2]]
+    assert found.kindred_of.tolist() == found.near_of.tolist() == [14]
 
 
 def test_what_says_nothing_neither_finds_nor_is_found() -> None:
