@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -31,7 +31,8 @@ _GATHERED_BYTES, _GATHER_MS = 2**16, 100
 """The broker answers when so much is there, or after so long. Each answer becomes a transaction, or a call of Redis,
 and those cost several milliseconds however little they hold."""
 _PROBE_SECONDS = 0.3
-"""Where nothing but markers follows, a reader waits so long to learn that."""
+"""Where nothing but markers follows, a reader waits so long to learn that. An outage looks the same: `locate` then
+answers with an earlier place than need be, others have `Patience`."""
 _ANSWER_SECONDS = 5.0
 """What is known to be there and does not come for so long is taken for an outage."""
 encode = msgspec.msgpack.Encoder().encode
@@ -225,12 +226,34 @@ def _first_from(verdicts: Tail, place: int) -> Envelope | None:
 
 def _last_from(verdicts: Tail, place: int, end: int) -> Envelope | None:
     verdicts.seek(place)
-    last, at, deadline = None, place, time.monotonic() + _ANSWER_SECONDS
-    while at < end:
+    last, patience = None, Patience(verdicts)
+    while verdicts.position() < end:
         if fetched := verdicts.poll(_PROBE_SECONDS, 1000):
             last = read_envelopes(fetched[-1:])[0]
-        if verdicts.position() > at:  # markers move it on, too
-            at, deadline = verdicts.position(), time.monotonic() + _ANSWER_SECONDS
-        elif time.monotonic() > deadline:  # silence is no sign that nothing is there
-            raise DependencyError(f"Kafka gives nothing of {verdicts.topic} from offset {at} on, which ends at {end}")
+        patience.check()
     return last
+
+
+class Patience:
+    """For who reads up to a place that is known to be there: silence is no sign of the end, and not to last for ever.
+
+    Args:
+        tail: what is read, at its place.
+    """
+
+    def __init__(self, tail: Tail, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tail, self._clock = tail, clock
+        self._at, self._since = tail.position(), clock()
+
+    def check(self) -> None:
+        """To be called after each reading.
+
+        Raises:
+            DependencyError: for some seconds nothing came.
+        """
+        if self._tail.position() > self._at:  # markers move it on, too
+            self._at, self._since = self._tail.position(), self._clock()
+        elif self._clock() - self._since > _ANSWER_SECONDS:
+            raise DependencyError(
+                f"Kafka gives nothing of {self._tail.topic} from offset {self._at} on, but it goes on"
+            )

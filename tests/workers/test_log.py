@@ -13,7 +13,7 @@ from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Described, Envelope, Removed
 from neardup.pipeline.types import Kind
 from neardup.workers import log
-from neardup.workers.log import NOTHING, Fetched, Tail, encode, last_envelope, read_entry
+from neardup.workers.log import NOTHING, Fetched, Patience, Tail, encode, last_envelope, read_entry
 from tests.pipeline.match.build import D, at, described
 from tests.workers.broker import Broker, FakeTail
 
@@ -68,5 +68,19 @@ def test_a_broker_that_stays_silent_is_an_outage_and_no_empty_topic(monkeypatch:
     monkeypatch.setattr(log, "_ANSWER_SECONDS", 0.05)
     tail = verdicts_of(3)
     tail.silent = 10**9
-    with pytest.raises(DependencyError, match="verdicts from offset 2 on, which ends at 4"):
+    with pytest.raises(DependencyError, match="verdicts from offset 2 on, but it goes on"):
         last_envelope(cast(Tail, tail))
+
+
+def test_patience_ends_only_after_seconds_without_any_progress() -> None:
+    tail, times = verdicts_of(3, 2), [0.0]
+    patience = Patience(cast(Tail, tail), lambda: times[-1])
+    for seconds in (4.0, 8.0, 12.0):
+        times.append(seconds)
+        tail.poll(0.0, 1)
+        patience.check()
+    times.append(16.9)
+    patience.check()
+    times.append(17.1)
+    with pytest.raises(DependencyError, match="verdicts from offset 4 on"):
+        patience.check()

@@ -1,7 +1,7 @@
 """Compare two images or videos: same or not, how far apart, how sure.
 
-With --exit-code: 0 duplicate, 1 distinct, 3 unsure. A model that was trained on classes, such as `faces`, answers
-whether both show the same one: 0 yes, 1 no.
+With --exit-code: 0 duplicate, 3 unsure, 4 distinct; 1 and 2 are failures, as everywhere. A model that was trained on
+classes, such as `faces`, answers whether both show the same one: 0 yes, 4 no.
 
 Example: [bold]neardup compare original.jpg upload.jpg[/bold]
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from neardup.pipeline.match.pair import Comparison
     from neardup.pipeline.match.verify import Answer, Verifier
 
-EXIT_CODES = {Decision.DUPLICATE: 0, Decision.DISTINCT: 1, Decision.UNSURE: 3}
+EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
 
 
 def run(
@@ -86,7 +86,7 @@ def run(
         answer = verify(verifier, vectors[0], vectors[1], checkpoint.background)
         typer.echo(msgspec.json.encode(answer) if as_json else _answer(answer, verifier))
         if exit_code:
-            raise typer.Exit(0 if answer.same else 1)
+            raise typer.Exit(EXIT_CODES[Decision.DUPLICATE if answer.same else Decision.DISTINCT])
         return
     assert measured is not None
     found = compare_both_ways(

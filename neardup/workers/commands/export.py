@@ -55,7 +55,7 @@ def pairs(
 def _envelopes(settings: Settings) -> Iterator[Envelope]:
     """Yield all envelopes that are committed by now."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.workers.log import Tail, last_envelope, read_envelopes
+    from neardup.workers.log import Patience, Tail, last_envelope, read_envelopes
     from neardup.workers.topics import check_topics, open_admin, topic_names
 
     space = load_checkpoint(settings.model).space
@@ -64,7 +64,9 @@ def _envelopes(settings: Settings) -> Iterator[Envelope]:
     with closing(Tail(settings, topic_names(settings.topic_prefix, space).verdicts)) as verdicts:
         last, at = last_envelope(verdicts), -1
         verdicts.seek(verdicts.begin())
+        patience = Patience(verdicts)
         while at < last:
             for envelope in read_envelopes(verdicts.poll(0.5, 1000)):
                 at = envelope.offset
                 yield envelope
+            patience.check()

@@ -26,7 +26,7 @@ def flags(model: ModelOption = None) -> None:
     """Empty Redis, of this model's space only, and write all verdicts again; a flag worker may go on meanwhile."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.flag import FlagWorker, open_store
-    from neardup.workers.log import Tail, last_envelope
+    from neardup.workers.log import Patience, Tail, last_envelope
     from neardup.workers.topics import check_topics, open_admin, topic_names
 
     settings = load(model=model)
@@ -39,6 +39,8 @@ def flags(model: ModelOption = None) -> None:
         last = last_envelope(verdicts)
         store.clear()
         worker = FlagWorker(verdicts, store)
+        patience = Patience(verdicts)
         while store.applied() < last:
             worker.step()
+            patience.check()
     typer.echo(f"{last + 1} envelopes written to Redis in {time.monotonic() - started:.1f} s")

@@ -45,7 +45,8 @@ export const send = (path, body, options = {}) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
 
 // An id, as nodes: a long one breaks after a mark first, so that `rocket.gif` stays whole.
-export const breakable = (id) => id.split(/(?<=[/_-])/).flatMap((part, n) => (n ? [el("wbr"), part] : [part]));
+export const breakable = (id) =>
+  (id.match(/[^/_-]*[/_-]|[^/_-]+/g) || [id]).flatMap((part, n) => (n ? [el("wbr"), part] : [part]));
 
 // An id may hold slashes, which stay.
 export const itemPath = (id, rest = "") => `/v1/items/${id.split("/").map(encodeURIComponent).join("/")}${rest}`;
