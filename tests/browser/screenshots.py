@@ -3,12 +3,14 @@
     python -m tests.browser.screenshots [FOLDER]
 
 They go to `docs/images`; FOLDER keeps the media and their descriptions for another time. Small enough to be committed.
+The page of an evaluation is that of the last `make evaluate`, where there is one.
 """
 
 from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,8 +23,11 @@ from neardup.workers.api.auth import COOKIE
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.site import TOKEN, media_in, site
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+EVALUATION = ROOT / "demo" / "evaluation" / "evaluation.html"
 WIDTH, HEIGHT = 1280, 800
+TALL = 1080
 QUALITY = 85
 MAX_SKIPS = 100
 
@@ -50,6 +55,13 @@ def pair(item: str, *keys: str) -> Callable[[Page, Path], None]:
         page.locator("#near li").first.wait_for()
 
     return reach
+
+
+def scanned(folder: Path) -> Path:
+    """Return the report of a scan of the sample media."""
+    command = [sys.executable, "-m", "neardup.workers.cli", "scan", "media", "--output", "report"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "report" / "report.html"
 
 
 def nothing(_page: Page, _folder: Path) -> None:
@@ -84,6 +96,11 @@ def main() -> None:
             save(page.screenshot(), IMAGES / f"{name}.webp")
             page.goto(address)  # which lets go of what it had
             context.close()
+        for path in filter(Path.exists, (scanned(folder), EVALUATION)):
+            page = browser.new_page(viewport={"width": WIDTH, "height": TALL}, color_scheme="light")
+            page.goto(path.absolute().as_uri())
+            save(page.screenshot(), IMAGES / f"{path.stem}.webp")
+            page.close()
         browser.close()
     if given is None:
         shutil.rmtree(folder)
