@@ -16,7 +16,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.messages import Described, Envelope, Record, key_of
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.telemetry import RECORDS_CONSUMED

@@ -27,10 +27,11 @@ from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Rolling, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from neardup.pipeline.match import pending
-from neardup.pipeline.match import state as states
+from neardup.pipeline.match import pending, references, uploads
+from neardup.pipeline.match.removals import Removals
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Removed
 from neardup.pipeline.store import redis as store
 from neardup.workers import embed, flag, match
@@ -87,7 +88,7 @@ def snapshot_before_published() -> None:
 
 def no_dedupe() -> None:
     """The same id with the same bytes counts as a new version."""
-    original = states.State._apply_alone
+    original = State._apply_alone
 
     def apply_alone(self: Any, entry: Any) -> Any:
         record = entry.record
@@ -96,23 +97,23 @@ def no_dedupe() -> None:
             entry = replace(entry, record=msgspec.structs.replace(record, sha256=record.sha256 + b"'"))
         return original(self, entry)
 
-    states.State._apply_alone = apply_alone  # type: ignore[method-assign]
+    State._apply_alone = apply_alone  # type: ignore[method-assign]
 
 
 def takedown_forgotten() -> None:
     """What was taken down comes back with a later record."""
-    original = states.State._take_down
+    original = Removals.take_down
 
     def take_down(self: Any, record: Any) -> Any:
         yield from original(self, record)
-        self._removed.discard(record.id)
+        self.taken_down.discard(record.id)
 
-    states.State._take_down = take_down  # type: ignore[method-assign]
+    Removals.take_down = take_down  # type: ignore[method-assign]
 
 
 def late_version_taken() -> None:
     """A replayed record of an older version replaces the newer one."""
-    for module in (states, pending):
+    for module in (uploads, references, pending):
         assert hasattr(module, "is_older"), "the mutation no longer fits"
         module.is_older = lambda _record, _source: False  # type: ignore[attr-defined]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.messages import Described, Envelope, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import AuditEntry, BankRow, FeedEntry, FlagStore, Queued, ReferenceRow

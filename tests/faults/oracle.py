@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Envelope, Removed, key_of
 from neardup.pipeline.types import Descriptors
 from tests.faults.content import same_picture

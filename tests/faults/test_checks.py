@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.changes import BankChanged, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.messages import Described, Envelope, Record, Removed, Verdict
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision

@@ -23,9 +23,10 @@ import numpy as np
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Envelope, Record, Removed
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.leader import Leadership, Publisher

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.messages import Envelope, Record, Removed, RemovedEvent
 from neardup.pipeline.store.memory import MemoryStore

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.messages import Described, Envelope, Removed
 from neardup.pipeline.types import Kind
 from neardup.workers import log

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index.interface import Checked, Status
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.types import Decision
 from neardup.workers.index_metrics import IndexMetrics

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.snapshot import Snapshots
-from neardup.pipeline.match.state import Entry
 from neardup.workers.trim import needed_from
 from tests.integration.stream import a_state_in
 from tests.pipeline.match.build import picture

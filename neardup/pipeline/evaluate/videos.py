@@ -24,7 +24,9 @@ import numpy as np
 from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.evaluate.ranking import Ranking
 from neardup.pipeline.evaluate.segments import Boxes, Pair, SegmentQuality, measure_segments
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.lookup import lookup
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, join_parts
 from neardup.pipeline.types import Decision
 
@@ -127,7 +129,7 @@ def match_all(given: VideoSet, make: Callable[[], State]) -> dict[Pair, Matched]
     records = [msgspec.structs.replace(part, id=name) for name, parts in given.references.items() for part in parts]
     state.apply([Entry(offset, record) for offset, record in enumerate(records)])
     queries = [msgspec.structs.replace(join_parts(parts), id=name) for name, parts in given.queries.items()]
-    found = state.lookup(queries, len(given.references))
+    found = lookup(state, queries, len(given.references))
     return {
         (query.id, match.reference): match
         for query, matches in zip(queries, found, strict=True)

@@ -8,35 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Protocol
 
 import numpy as np
 
 from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.candidates import CANDIDATES, SEARCHED_AT_ONCE
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.pictures import MIN_DETAIL
 from neardup.pipeline.match.shelf import Shelf
-from neardup.pipeline.messages import Described, Record
+from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Neighbours
 
 
-class HasRecord(Protocol):
-    """An entry of the log."""
-
-    @property
-    def record(self) -> Record: ...
-
-
 class Ahead:
-    """Looks ahead in the log.
+    """Looks ahead in the log."""
 
-    Args:
-        min_detail: of a descriptor that is searched for.
-    """
-
-    def __init__(self, seen: Shelf, min_detail: int) -> None:
+    def __init__(self, seen: Shelf) -> None:
         self._seen = seen
-        self._min_detail = min_detail
         self._until = 0
         self._found: dict[tuple[str, str, bytes], Neighbours] = {}
 
@@ -45,7 +34,7 @@ class Ahead:
         self._until = 0
         self._found.clear()
 
-    def look(self, entries: Sequence[HasRecord], place: int) -> None:
+    def look(self, entries: Sequence[Entry], place: int) -> None:
         """Search for the references from this place of a batch on, unless that was done."""
         if place < self._until:
             return
@@ -69,7 +58,7 @@ class Ahead:
 
     def _search(self, references: Sequence[Described]) -> None:
         embedded = [one.embedded() for one in references]
-        vectors = [one.vectors[one.detail >= self._min_detail] for one in embedded]
+        vectors = [one.vectors[one.detail >= MIN_DETAIL] for one in embedded]
         together = np.concatenate(vectors)
         if not len(together):
             return
@@ -80,6 +69,6 @@ class Ahead:
             self._found[one.bank, one.id, one.sha256] = Neighbours(found.ids[start:stop], found.distances[start:stop])
 
 
-def _is_reference(entry: HasRecord) -> bool:
+def _is_reference(entry: Entry) -> bool:
     record = entry.record
     return isinstance(record, Described) and record.bank != SEEN

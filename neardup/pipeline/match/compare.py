@@ -86,6 +86,15 @@ class Comparer:
             return exactly(reference, reference, exact, self._itself(reference), self._bank)
         return matched(reference, self.pair(query, reference), self._bank)
 
+    def likely(self, kind: Kind, pairs: Pairs) -> Pairs:
+        """Leave out, of an image's pairs, those that make it distinct; most are, and comparing each costs time."""
+        if kind is not Kind.IMAGE or not len(pairs.evidence):
+            return pairs
+        least = self._least
+        if float(pairs.evidence.min()) >= least:
+            return pairs
+        return pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
+
     def with_heads(self, pairs: Pairs) -> Pairs:
         """Leave out references that are no heads, or no more."""
         if not len(pairs.reference):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.state import MIN_DETAIL, State
+from neardup.pipeline.match.pictures import MIN_DETAIL
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
 
 

@@ -130,6 +130,11 @@ class LiveVideos:
         limit = now_ms - 1000 * self.rules.idle_seconds
         return sorted((live for live in self._running.values() if live.newest_ms < limit), key=lambda live: live.number)
 
+    def note_time(self, item_id: str, now_ms: int) -> None:
+        """Remember that something came at this time of the log, if it is of a live video."""
+        if (live := self._live.get(item_id)) is not None:
+            live.newest_ms = max(live.newest_ms, now_ms)
+
     def resume(self, live: Live) -> None:
         """Go on with a live video that had fallen silent."""
         live.running = self.frames(live).running = True

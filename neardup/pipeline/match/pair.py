@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.lookup import lookup
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, join_parts
 from neardup.pipeline.types import Box, Decision, Exact, Span
 from neardup.pipeline.verdicts import RANK
@@ -62,5 +64,5 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
 def _one_way(query: Sequence[Described], reference: Sequence[Described], make: Callable[[], State]) -> Matched:
     state = make()
     state.apply([Entry(0, msgspec.structs.replace(part, id="reference")) for part in reference])
-    found = state.lookup([msgspec.structs.replace(join_parts(query), id="query")], 1)[0]
+    found = lookup(state, [msgspec.structs.replace(join_parts(query), id="query")], 1)[0]
     return found[0] if found else NOTHING

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from neardup.pipeline.match.items import Item, Items
 from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Ids
 
@@ -31,12 +32,30 @@ class Pending:
         """Rows of its descriptors so far, int64 (n,), in order of time."""
         return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
+    def item(self) -> Item:
+        """Return it as an item with the descriptors so far, in no table yet."""
+        first = self.first
+        return Item(
+            number=self.number,
+            id=first.id,
+            kind=first.kind,
+            sha256=first.sha256,
+            pixels_digest=first.pixels_digest,
+            source=source_of(first),
+            seconds=first.seconds,
+            ranges=tuple(self.ranges),
+        )
+
 
 class UnderWay:
     """All of them, by id."""
 
     def __init__(self, pending: Mapping[str, Pending] | None = None) -> None:
-        self.by_id: dict[str, Pending] = dict(pending or {})
+        self.restore(pending or {})
+
+    def restore(self, pending: Mapping[str, Pending]) -> None:
+        """Take over what was written down."""
+        self.by_id = dict(pending)
 
     def get(self, item_id: str) -> Pending | None:
         """Return the item of this id."""
@@ -56,21 +75,26 @@ class UnderWay:
         pending = self.by_id.get(record.id) if record.part > 0 else None
         return 0 if pending is None else pending.frames
 
-    def begin(self, record: Described, number: int, now_ms: int) -> None:
-        """Take in the first part of an item."""
-        if not record.last:  # it may have to wait: without its arrays, and not together with what never ends
-            record = msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"", boxes=b"")
-            self.by_id = {item_id: one for item_id, one in self.by_id.items() if not _is_given_up(one, now_ms)}
-        self.by_id[record.id] = Pending(record, number)
+    def take(self, record: Described, now_ms: int, items: Items) -> Pending:
+        """Return the item that a part belongs to, the part counted in; after its last part it is here no more.
 
-    def part(self, record: Described, now_ms: int) -> Pending:
-        """Return the item that a part belongs to, the part counted in; after its last part it is here no more."""
+        Args:
+            items: of the stream, which gives the first part a number.
+        """
+        if record.part == 0:
+            self._begin(record, items.next_number(), now_ms)
         pending = self.by_id[record.id]
         pending.newest_ms = now_ms
         pending.parts = record.part + 1
         if record.last:
             del self.by_id[record.id]
         return pending
+
+    def _begin(self, record: Described, number: int, now_ms: int) -> None:
+        if not record.last:  # it may have to wait: without its arrays, and not together with what never ends
+            record = msgspec.structs.replace(record, pts=(), vectors=b"", hashes=b"", detail=b"", boxes=b"")
+            self.by_id = {item_id: one for item_id, one in self.by_id.items() if not _is_given_up(one, now_ms)}
+        self.by_id[record.id] = Pending(record, number)
 
     def forget(self, item_id: str) -> None:
         """Give up an item."""

@@ -7,13 +7,14 @@ hash to, else the bytes. Of two items with one and the same content it is their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from neardup.pipeline.changes import Outcome
+from neardup.pipeline.match.items import Items
 from neardup.pipeline.messages import Matched
 from neardup.pipeline.types import Decision
 
@@ -104,6 +105,14 @@ class Reviews:
         if judged.outcome is Outcome.NOT_A_MATCH:
             return None
         return msgspec.structs.replace(match, decision=Decision.DUPLICATE, probability=1.0)
+
+    def respect(self, item: HasContent, matches: Sequence[Matched], references: Items) -> list[Matched]:
+        """Return an item's matches with references of one bank as reviewers left them."""
+        if not self._by_pair:
+            return list(matches)
+        named = ((references.named(match.reference), match) for match in matches)
+        found = (self.respected(item, reference, match) for reference, match in named if reference is not None)
+        return [match for match in found if match is not None]
 
     def _note(self, judged: Judged) -> None:
         if judged.outcome is Outcome.NOT_A_MATCH:

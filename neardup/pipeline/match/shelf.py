@@ -36,3 +36,13 @@ def make_shelf(name: str, tables: Tables, index: Index, evidence: Evidence, judg
     heads = Heads(index, tables)
     candidates = Candidates(tables, heads, evidence, judge)
     return Shelf(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
+
+
+def make_bank_shelf(seen: Shelf, evidence: Evidence, name: str) -> Shelf:
+    """Return an empty shelf beside that of the stream, for a bank, which is searched exactly."""
+    from neardup.pipeline.index.exact import ExactIndex  # loads torch
+
+    tables = Tables(seen.tables.vectors)
+    tables.rows, tables.live = seen.tables.rows, seen.tables.live
+    index = ExactIndex(seen.heads.index.dimension, seen.heads.index.space)
+    return make_shelf(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))

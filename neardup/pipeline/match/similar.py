@@ -16,8 +16,9 @@ from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.evidence import Floats
 from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.pictures import MIN_DETAIL
 from neardup.pipeline.match.shelf import Shelf
-from neardup.pipeline.match.state import MIN_DETAIL, State
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Descriptors, Ids
 

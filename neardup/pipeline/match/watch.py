@@ -23,6 +23,7 @@ from neardup.pipeline.match.segments import Track, Votes
 from neardup.pipeline.match.shelf import Shelf
 from neardup.pipeline.match.sighting import Sight, Sighting, see_image, see_video
 from neardup.pipeline.match.tables import Frames
+from neardup.pipeline.match.told import Told
 from neardup.pipeline.messages import Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Kind
 from neardup.pipeline.verdicts import RANK, combine, is_silenced
@@ -42,22 +43,25 @@ REFERENCES_PER_FRAME = 32
 class Watch:
     """Looks at live videos and tells what is new of the stream and of the curated banks."""
 
-    def __init__(self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence) -> None:
+    def __init__(
+        self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence, told: Told
+    ) -> None:
         self._seen = seen
         self._tables = seen.tables
         self._banks = banks
         self._lives = lives
         self._reviews = reviews
         self._evidence = evidence
+        self._told = told
 
     def take(
-        self, live: Live, pts: float, row: int, source: tuple[int, int], pairs: Pairs, told: Sequence[Rolling] | None
+        self, live: Live, offset: int, pts: float, row: int, source: tuple[int, int], pairs: Pairs
     ) -> tuple[Rolling, ...]:
         """Take in a frame and return what is to be told.
 
         Args:
+            offset: of its record; what was told of that already takes the place of what is found now.
             pairs: of the frame with earlier descriptors of heads, and with references of curated banks.
-            told: what was told already, if that is known; it takes the place of what is found now.
         """
         frames = self._lives.frames(live)
         frames.add(pts, row)
@@ -69,12 +73,14 @@ class Watch:
         self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
         self._look(live)
+        told = self._told.rolling(offset, live.id, running=True)
         return self._tell(live, self._news(live) if told is None else told)
 
-    def end(self, live: Live, told: Sequence[Rolling] | None) -> tuple[Rolling, ...]:
-        """Say what was seen in all, and let go of what only a running video needs."""
+    def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
+        """Say, with the record of this offset, what was seen in all, and let go of what only a running video needs."""
         self._look(live, at_end=True)
         self._lives.stop(live)
+        told = self._told.rolling(offset, live.id, running=False)
         events = self._tell(
             live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
         )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Verdict
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.plan import Plan

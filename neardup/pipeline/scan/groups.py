@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from neardup.pipeline.match.lookup import compare_held
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, Verdict
 from neardup.pipeline.report.result import File, Group, Match
@@ -50,7 +51,7 @@ def _worth_showing(verdict: Verdict, files: Mapping[int, File], state: State) ->
     """Return the best match as a whole and all partial ones; the unsure only where nothing is sure."""
     video = files[int(verdict.id)].kind is Kind.VIDEO
     rechecked = [
-        state.compare(verdict.id, matched.reference)
+        compare_held(state, verdict.id, matched.reference)
         if video and not matched.whole and files[int(matched.reference)].kind is Kind.VIDEO
         else matched
         for matched in verdict.matches

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.evidence import Evidence, differing_bits, measured_pairs
-from neardup.pipeline.match.state import MIN_DETAIL
+from neardup.pipeline.match.pictures import MIN_DETAIL
 from neardup.pipeline.types import Embedded
 
 CHUNK = 16384

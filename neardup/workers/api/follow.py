@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from neardup.pipeline import telemetry
-from neardup.pipeline.match.state import Entry
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.messages import Described, Envelope
 from neardup.workers.api.view import View
 from neardup.workers.log import Fetched, Tail, locate, read_entry, read_envelopes

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.errors import Backpressure, DependencyError
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Envelope
 
 A = TypeVar("A")

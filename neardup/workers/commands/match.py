@@ -59,8 +59,9 @@ def run(
 ) -> None:
     """Match queries against references."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.match.entry import Entry
+    from neardup.pipeline.match.lookup import lookup
     from neardup.pipeline.match.make import make_state, read_calibration
-    from neardup.pipeline.match.state import Entry
     from neardup.pipeline.messages import join_parts
     from neardup.pipeline.settings import load
 
@@ -90,7 +91,7 @@ def run(
                 rows.writerow(COLUMNS)
             for items in _batches(_items(reader.usable(queries, bar))):
                 merged = [join_parts(parts) for parts in items]
-                for query, matches in zip(merged, state.lookup(merged, top_k), strict=True):
+                for query, matches in zip(merged, lookup(state, merged, top_k), strict=True):
                     for row in _rows(query, matches):
                         if as_json:
                             file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")

@@ -16,10 +16,12 @@ import numpy.typing as npt
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.calibration import Calibration
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.segments import Track
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.similars import Similars
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import (
     Described,
     Envelope,
@@ -67,6 +69,7 @@ def a_state(
     stars: bool = True,
     dimension: int = D,
     live: LiveRules | None = None,
+    similars: Similars | None = None,
 ) -> State:
     calibration = calibration or a_calibration()
     if background is None:
@@ -78,6 +81,7 @@ def a_state(
         calibration,
         stars=stars,
         live=live or LiveRules(),
+        similars=similars,
     )
 
 

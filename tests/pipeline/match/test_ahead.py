@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from neardup.pipeline.changes import BankChanged
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Envelope, Record, Removed, RetroMatched
 from tests.pipeline.match.build import Film, a_state, picture, times, video
 

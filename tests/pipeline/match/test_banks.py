@@ -14,6 +14,7 @@ from neardup.pipeline.changes import (
     ReferenceEdit,
 )
 from neardup.pipeline.match.banks import share_of
+from neardup.pipeline.match.lookup import ask, ask_all
 from neardup.pipeline.messages import (
     Changed,
     Described,
@@ -408,7 +409,7 @@ def test_what_would_be_said_of_an_item_is_what_is_said_of_it() -> None:
     log = Log()
     log.add(BLOCKED, ALLOWED, reference("r", 20), picture("a", 0), reference("logo", 90, bank="fine"))
     for query in (picture("b", 1), picture("c", 91)):
-        asked = log.state.ask(query, now_ms=0)
+        asked = ask(log.state, query, now_ms=0)
         said = log.verdict(query)
         assert (asked.decision, asked.allowed, matches(asked)) == (said.decision, said.allowed, matches(said))
 
@@ -417,8 +418,8 @@ def test_what_is_asked_about_together_is_answered_as_alone_and_a_share_goes_by_c
     log = Log()
     log.add(BLOCKED, reference("r", 20), picture("a", 0))
     queries = [picture("", angle, sha256=bytes([angle])) for angle in (1, 40, 80)]
-    assert log.state.ask_all(queries, now_ms=0) == [log.state.ask(query, now_ms=0) for query in queries]
+    assert ask_all(log.state, queries, now_ms=0) == [ask(log.state, query, now_ms=0) for query in queries]
     log.add(BankChanged(bank="blocked", enable_ratio=0.5))
     many = [picture("", 20, sha256=bytes([n, n])) for n in range(64)]
-    asked = [verdict.matches[0].bank == "blocked" for verdict in log.state.ask_all(many, now_ms=0)]
+    asked = [verdict.matches[0].bank == "blocked" for verdict in ask_all(log.state, many, now_ms=0)]
     assert 16 < sum(asked) < 48

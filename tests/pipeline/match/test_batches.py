@@ -22,7 +22,8 @@ from neardup.pipeline.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Envelope, Record, Removed, RetroMatched, Rolling, Verdict
 from neardup.pipeline.verdicts import flagged_verdict
 from tests.pipeline.match.build import BLANK, D, Film, a_calibration, a_state, edited, picture, times, video

@@ -19,9 +19,7 @@ SPACE = "t"
 
 
 def a_state_with_contents() -> State:
-    state = a_state()
-    state.similars = Similars(VectorFile(None, 2, SPACE), ExactIndex(2, SPACE, device="cpu"))
-    return state
+    return a_state(similars=Similars(VectorFile(None, 2, SPACE), ExactIndex(2, SPACE, device="cpu")))
 
 
 def shows(record: Described, degrees: float, space: str = SPACE) -> Described:

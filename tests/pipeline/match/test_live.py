@@ -17,10 +17,11 @@ from PIL import Image
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.evaluate.systems import tiles
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import Snapshots
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import (
     Described,
     Envelope,

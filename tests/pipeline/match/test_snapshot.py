@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.evidence import Evidence
 from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.snapshot import NOTHING, VECTORS, Snapshots
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Envelope, Record, Removed, Verdict
 from neardup.pipeline.types import Decision
 from tests.pipeline.match.build import D, Film, a_calibration, at, edited, picture, times, video

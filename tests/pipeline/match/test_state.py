@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.lookup import compare_held, lookup
 from neardup.pipeline.match.pending import MAX_PENDING_SECONDS
-from neardup.pipeline.match.state import Entry
 from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict
 from neardup.pipeline.types import Decision, Exact
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
@@ -152,7 +153,7 @@ def test_blank_pages_are_distinct_however_alike() -> None:
     log = Log()
     log.add(picture("a", 0, detail=BLANK))
     assert log.verdict(picture("b", 0, detail=BLANK)).decision is Decision.DISTINCT
-    assert log.state.compare("b", "a").decision is Decision.DISTINCT
+    assert compare_held(log.state, "b", "a").decision is Decision.DISTINCT
 
 
 def test_blank_pages_of_one_batch_are_distinct() -> None:
@@ -249,7 +250,7 @@ def test_removed_item_is_not_matched_any_more() -> None:
     log.add(picture("a", 0, sha256=b"same"))
     log.add(Removed(id="a"))
     assert log.verdict(picture("b", 0, sha256=b"same")).decision is Decision.DISTINCT
-    assert log.state.lookup([picture("q", 0)], 5)[0][0].reference == "b"
+    assert lookup(log.state, [picture("q", 0)], 5)[0][0].reference == "b"
 
 
 def test_takedown_is_not_undone_by_a_late_or_a_new_record() -> None:
@@ -374,7 +375,7 @@ def test_item_without_any_descriptor_is_distinct_and_a_twin_of_it_exact() -> Non
     log = Log()
     assert log.verdict(described("a", SCENE[:0], sha256=b"same")).decision is Decision.DISTINCT
     assert log.verdict(described("b", SCENE[:0], sha256=b"same")).matches[0].exact is Exact.BYTES
-    assert log.state.lookup([described("q", SCENE[:0])], 3) == [[]]
+    assert lookup(log.state, [described("q", SCENE[:0])], 3) == [[]]
 
 
 # -- lookup and compare ------------------------------------------------------------------------------------------------
@@ -383,7 +384,7 @@ def test_item_without_any_descriptor_is_distinct_and_a_twin_of_it_exact() -> Non
 def test_lookup_returns_the_nearest_whatever_the_decision() -> None:
     log = Log()
     log.add(picture("a", 0), picture("b", 50), picture("c", 120))
-    (found,) = log.state.lookup([picture("q", 10)], 2)
+    (found,) = lookup(log.state, [picture("q", 10)], 2)
     assert [(match.reference, match.decision) for match in found] == [
         ("a", Decision.DUPLICATE),
         ("b", Decision.DISTINCT),
@@ -391,8 +392,8 @@ def test_lookup_returns_the_nearest_whatever_the_decision() -> None:
 
 
 def test_lookup_in_an_empty_state_finds_nothing() -> None:
-    assert a_state().lookup([picture("q", 0)], 3) == [[]]
-    assert a_state().lookup([], 3) == []
+    assert lookup(a_state(), [picture("q", 0)], 3) == [[]]
+    assert lookup(a_state(), [], 3) == []
 
 
 def test_lookup_changes_nothing() -> None:
@@ -401,8 +402,8 @@ def test_lookup_changes_nothing() -> None:
     for log in (untouched, asked):
         log.add(*scenes)
     queries = [picture("q", 5), *video("x", SCENE[3:12]), picture("a", 0)]
-    first = asked.state.lookup(queries, 5)
-    assert asked.state.lookup(queries, 5) == first
+    first = lookup(asked.state, queries, 5)
+    assert lookup(asked.state, queries, 5) == first
     late = [*video("late", SCENE[2:15]), picture("b", 10)]
     assert asked.add(*late) == untouched.add(*late)
 
@@ -411,7 +412,7 @@ def test_lookup_says_of_an_item_what_apply_then_says() -> None:
     log = Log()
     log.add(picture("a", 0), *video("v", SCENE))
     for query in (picture("q", 25), video("x", SCENE[4:14])[0], described("still", SCENE[6:7])):
-        (found,) = log.state.lookup([query], 5)
+        (found,) = lookup(log.state, [query], 5)
         said = log.verdict(query).matches
         assert [m for m in found if m.decision is not Decision.DISTINCT] == list(said)
 
@@ -420,23 +421,23 @@ def test_lookups_of_one_call_do_not_touch_each_other() -> None:
     log = Log()
     log.add(picture("a", 0), *video("v", SCENE))
     queries = [picture("q", 10), *video("x", SCENE[4:14]), described("still", SCENE[6:7])]
-    assert log.state.lookup(queries, 4) == [log.state.lookup([query], 4)[0] for query in queries]
+    assert lookup(log.state, queries, 4) == [lookup(log.state, [query], 4)[0] for query in queries]
 
 
 def test_compare_of_held_items_says_what_apply_said() -> None:
     log = Log()
     log.add(picture("a", 0))
     (match,) = log.verdict(picture("b", 20)).matches
-    assert log.state.compare("b", "a") == match
+    assert compare_held(log.state, "b", "a") == match
 
 
 def test_compare_with_an_unknown_item_is_the_caller_s_mistake() -> None:
     log = Log()
     log.add(picture("a", 0))
     with pytest.raises(UsageError, match="'b'"):
-        log.state.compare("b", "a")
+        compare_held(log.state, "b", "a")
     with pytest.raises(UsageError, match="'c'"):
-        log.state.compare("a", "c")
+        compare_held(log.state, "a", "c")
 
 
 # -- evidence beyond the descriptor ------------------------------------------------------------------------------------

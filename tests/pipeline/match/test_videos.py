@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from neardup.pipeline.match.lookup import compare_held, lookup
 from neardup.pipeline.match.pair import compare_both_ways
 from neardup.pipeline.messages import Described, Matched, Removed
 from neardup.pipeline.types import Decision, Descriptors, Exact, Span
@@ -143,7 +144,7 @@ def test_still_video_does_not_hide_what_else_is_alike(frames: int) -> None:
     log.add(*video("lecture", np.repeat(at(0), frames, axis=0)), picture("slide", 38))
     verdict = log.verdict(picture("q", 18))
     assert [match.reference for match in verdict.matches] == ["lecture", "slide"]
-    (found,) = log.state.lookup([picture("asked", 18)], 2)
+    (found,) = lookup(log.state, [picture("asked", 18)], 2)
     assert [match.reference for match in found] == ["lecture", "slide"]
 
 
@@ -152,7 +153,7 @@ def test_identical_long_still_scene_costs_no_square_of_its_frames() -> None:
     log = Log()
     log.add(*video("lecture", still, sha256=b"same"), *video("copy", still, sha256=b"same"))
     assert log.head_of("copy") == "lecture"
-    match = log.state.compare("copy", "lecture")
+    match = compare_held(log.state, "copy", "lecture")
     assert match.decision is Decision.DUPLICATE
 
 
@@ -238,7 +239,7 @@ def test_clips_that_share_an_intro_are_not_duplicates_by_it() -> None:
     said = [log.verdict(*video(f"episode {n}", episode(n))) for n in range(8)]
     assert [verdict.decision for verdict in said[3:]] == [Decision.DISTINCT] * 5
     # The first of them could not know yet; with what is known by now they are no duplicates either.
-    assert log.state.compare("episode 1", "episode 0").decision is Decision.DISTINCT
+    assert compare_held(log.state, "episode 1", "episode 0").decision is Decision.DISTINCT
 
 
 def test_intro_is_discounted_also_where_the_clips_come_in_one_batch() -> None:
@@ -262,7 +263,7 @@ def test_lookup_with_a_still_of_what_many_have_says_what_apply_then_says() -> No
     for n in range(4):
         log.add(*video(f"episode {n}", episode(n)))
     still = described("still", INTRO[5:6])
-    (looked_up,) = log.state.lookup([still], 5)
+    (looked_up,) = lookup(log.state, [still], 5)
     said = log.verdict(still).matches
     assert [match for match in looked_up if match.decision is not Decision.DISTINCT] == list(said)
     assert len(said) == 4

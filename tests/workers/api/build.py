@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
-from neardup.pipeline.match.state import Entry, State
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.state import State
 from neardup.pipeline.match.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
 from neardup.pipeline.messages import Described, Envelope, Record

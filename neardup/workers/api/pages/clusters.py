@@ -17,6 +17,7 @@ from neardup.pipeline.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.compare import identity
 from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.lookup import compare_held
 from neardup.pipeline.match.similar import Query as SimilarQuery
 from neardup.pipeline.match.similar import Similar, similar, vectors_of_item
 from neardup.pipeline.match.state import State
@@ -118,9 +119,8 @@ def _look(state: State, id: str, start: int) -> _Cluster:
 
 def _compared(state: State, one: Item, head: Item) -> dict[str, object]:
     """Return what is said of a copy and its original by now."""
-    return match_body(msgspec.structs.replace(state.compare(one.id, head.id), exact=identity(one, head))).model_dump(
-        mode="json"
-    )
+    match = msgspec.structs.replace(compare_held(state, one.id, head.id), exact=identity(one, head))
+    return match_body(match).model_dump(mode="json")
 
 
 def _data(found: _Cluster) -> dict[str, object]:

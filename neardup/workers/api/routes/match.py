@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 
 from neardup.pipeline.changes import SEEN
+from neardup.pipeline.match.lookup import ask_all, lookup
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, Verdict, join_parts
 from neardup.pipeline.types import Decision, Exact
@@ -40,7 +41,7 @@ async def match(
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     query = msgspec.structs.replace(join_parts(await context.describe(content.source)), id="")
-    verdict = await context.ask(lookup, Asked(query, round(1000 * time.time()), all))
+    verdict = await context.ask(answers, Asked(query, round(1000 * time.time()), all))
     best = next((one for one in verdict.matches if is_counted(one)), None)
     return MatchAnswer(
         decision=verdict.decision,
@@ -65,11 +66,11 @@ class Asked(NamedTuple):
     distinct: bool
 
 
-def lookup(state: State, asked: Sequence[Asked]) -> list[Verdict]:
-    """Return what would be said of each upload, see `State.ask_all`; of those that came together, at one moment."""
-    verdicts = state.ask_all([one.query for one in asked], max(one.now_ms for one in asked), MAX_MATCHES)
+def answers(state: State, asked: Sequence[Asked]) -> list[Verdict]:
+    """Return what would be said of each upload, see `ask_all`; of those that came together, at one moment."""
+    verdicts = ask_all(state, [one.query for one in asked], max(one.now_ms for one in asked), MAX_MATCHES)
     told = [one.query for one in asked if one.distinct]
-    nearest = iter(state.lookup(told, MAX_MATCHES))
+    nearest = iter(lookup(state, told, MAX_MATCHES))
     return [
         _with_distinct(verdict, next(nearest)) if one.distinct else verdict
         for one, verdict in zip(asked, verdicts, strict=True)

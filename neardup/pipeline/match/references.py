@@ -1,0 +1,62 @@
+"""References of curated banks, which are described as uploads are and name their bank."""
+
+from __future__ import annotations
+
+from neardup.pipeline.changes import BankChanged, fault_of
+from neardup.pipeline.match.banks import Bank, Banks
+from neardup.pipeline.match.editor import Editor
+from neardup.pipeline.match.entry import Entry
+from neardup.pipeline.match.items import Item
+from neardup.pipeline.match.keeper import Keeper
+from neardup.pipeline.match.pending import is_no_newer, is_older, source_of
+from neardup.pipeline.match.tables import Tables
+from neardup.pipeline.messages import Changed, Described, Event, Ignored, Redelivered
+
+CREATED_BY_REFERENCE = "a reference came for a bank that was not known"
+
+
+class References:
+    """Applies parts of references."""
+
+    def __init__(self, tables: Tables, banks: Banks, keeper: Keeper, editor: Editor) -> None:
+        self._tables = tables
+        self._banks = banks
+        self._keeper = keeper
+        self._editor = editor
+
+    def apply(self, entry: Entry, record: Described) -> tuple[Event, ...]:
+        """Apply a part of a reference; one of a bank that is not known creates it."""
+        bank = self._banks.named(record.bank)
+        if record.live:
+            return (Ignored(id=record.id, why="a live video can be no reference"),)
+        if bank is None and record.bank in self._banks.deleted:
+            return (Ignored(id=record.id, why=f"bank {record.bank} was deleted"),)
+        if fault := fault_of(BankChanged(bank=record.bank)):
+            return (Ignored(id=record.id, why=fault),)
+        created: tuple[Event, ...] = ()
+        if bank is None:
+            bank = self._banks.create(record.bank)
+            created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
+        known, pending = bank.shelf.tables.items.named(record.id), bank.pending.get(record.id)
+        if is_no_newer(record, bank.removed.get(record.id)):
+            return (Ignored(id=record.id, why=f"was removed from bank {record.bank}"),)
+        latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
+        if latest is not None and is_older(record, latest):
+            return (Ignored(id=record.id, why="older than the version that is known"),)
+        if known is not None and record.sha256 == known.sha256:
+            known.source = source_of(record)
+            return (Redelivered(id=record.id),) if record.last else ()
+        if not bank.pending.continues(record, entry.timestamp_ms):
+            return (Ignored(id=record.id, why="a part without the parts before it"),)
+        return (*created, *self._take(entry, record, bank, known))
+
+    def _take(self, entry: Entry, record: Described, bank: Bank, known: Item | None) -> tuple[Event, ...]:
+        """Take in a part; with the last one the reference takes the place of its version before, if one is known."""
+        holder = bank.pending.take(record, entry.timestamp_ms, self._tables.items)
+        self._keeper.append([record], [holder])
+        if not record.last:
+            return ()
+        if known is not None:
+            bank.remove(known)
+            bank.references[record.id].searched = False
+        return self._editor.take_in(bank, holder.item(), entry.timestamp_ms, holder.first.thumbnail)
