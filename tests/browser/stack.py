@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,10 +23,11 @@ from neardup.workers.log import Appender
 from neardup.workers.topics import topic_names
 from tests.integration.conftest import Services
 from tests.pipeline.scan.build import a_checkpoint
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DATABASE = 15
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 180.0
 TOKENS = {"ann": "review", "bob": "review", "eve": "read"}
 
 
@@ -74,7 +74,7 @@ class Stack:
         """Have all workers drain and end."""
         assert self._process is not None
         self._process.terminate()
-        assert self._process.wait(30) == 0, self._log.read_text()
+        assert self._process.wait(LIMIT_SECONDS) == 0, self._log.read_text()
 
     def close(self) -> None:
         self._producer.close()
@@ -85,7 +85,7 @@ class Stack:
     def publish(self, *paths: Path) -> None:
         """Send files to `media` as any Kafka client would, and wait until what is said of them is in Redis."""
         for path in paths:
-            self._producer.send(self.names.media, path.read_bytes(), key=path.name.encode()).get(10)
+            self._producer.send(self.names.media, path.read_bytes(), key=path.name.encode()).get(LIMIT_SECONDS)
         for path in paths:
             until(lambda id=path.name: self.store.verdict(id) is not None, f"{path.name} is decided on", self._log)  # type: ignore[misc]
 
@@ -108,9 +108,3 @@ def until(true: Callable[[], bool], what: str, log: Path | None = None) -> None:
     while not true():
         assert time.monotonic() < deadline, f"{what}; {log.read_text() if log else ''}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        return int(attempt.getsockname()[1])

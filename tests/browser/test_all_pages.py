@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.desk import Desk, Desks, Shop, title
-from tests.browser.stack import Stack
+from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save_clip
 
 pytestmark = pytest.mark.integration
@@ -40,6 +40,7 @@ def test_axe_finds_nothing_and_every_page_fits_its_window(stack: Stack, desks: D
     shop.family("leaf", 3)
     for scheme, width in product(("light", "dark"), (390, 1440)):
         look_at_all(desks(scheme=scheme, width=width))
+        until(lambda: not any(one.claimed_by for one in stack.store.queue(0, 100)), "the page let go of what it had")
 
 
 def look_at_all(desk: Desk) -> None:
@@ -61,7 +62,6 @@ def look_at_all(desk: Desk) -> None:
     review.keyboard.press("?")
     assert complain(review) == []
     review.goto(review.url.replace("/review", "/"))  # which lets go of what it had
-    review.wait_for_timeout(200)
 
 
 def complain(page: Page) -> list[str]:

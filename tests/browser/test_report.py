@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from neardup.pipeline.report.result import File, Group, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
 from tests.browser.conftest import OpenPage
 from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
+from tests.timing import soonest
 
 pytestmark = pytest.mark.integration
 
@@ -183,10 +183,14 @@ def test_ten_thousand_groups_stay_usable(tmp_path: Path, open_page: OpenPage) ->
     write_html(a_result(*groups), lambda _file, _seconds: jpeg, tmp_path / "report.html")
     page = open_page(tmp_path / "report.html")
     assert page.locator(".group").count() <= 100
-    start = time.monotonic()
-    page.locator("#text").fill("09999")
-    expect(page.locator("#shown")).to_have_text("1 of 10,000 groups")
-    assert time.monotonic() - start < 3
+
+    def search() -> None:
+        page.locator("#text").fill("")
+        expect(page.locator("#shown")).to_have_text("10,000 groups")
+        page.locator("#text").fill("09999")
+        expect(page.locator("#shown")).to_have_text("1 of 10,000 groups")
+
+    assert soonest(search, 3) < 3
     page.locator("#text").fill("")
     expect(page.locator("#shown")).to_have_text("10,000 groups")
     before = page.locator(".group").count()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from neardup.pipeline.changes import Outcome, Reviewed
 from neardup.pipeline.types import Decision
 from tests.browser.desk import Desks, Shop, title
-from tests.browser.stack import Stack, until
+from tests.browser.stack import LIMIT_SECONDS, Stack, until
 from tests.pipeline.scan.build import save_clip
 
 pytestmark = pytest.mark.integration
@@ -47,7 +49,7 @@ def test_what_is_published_is_queued_judged_by_keyboard_and_outlives_a_restart(
     assert audited(stack) == wanted
     assert said(stack, "cat-copy-0.png") is Decision.DISTINCT
     shop.family("dog", 1)  # the page has found its way back by itself
-    expect(page.locator("#pair-title")).to_contain_text("dog-copy-0.png", timeout=15_000)
+    expect(page.locator("#pair-title")).to_contain_text("dog-copy-0.png")
     page.keyboard.press("m")
     until(lambda: stack.store.queued() == 0, "all is decided on")
     assert page.evaluate("window.same")
@@ -77,7 +79,9 @@ def test_no_two_seats_get_the_same_item_and_what_is_skipped_goes_to_another(
     pages[0].keyboard.press("s")
     expect(pages[0].locator("#pair-title")).not_to_have_text(first)
     expect(pages[2].locator("#waiting")).to_contain_text("with ann")
+    deadline = time.monotonic() + LIMIT_SECONDS
     while stack.store.queued():
+        assert time.monotonic() < deadline, "items are left"
         pages[2].keyboard.press("m")
         if pages[2].locator("#rest").is_visible():
             for page in pages[:2]:

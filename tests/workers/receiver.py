@@ -73,7 +73,7 @@ def receiving(answer: Answer = lambda _number: 200) -> Iterator[Received]:
                 self.close_connection = True
                 return
             if said == "drip":
-                for _ in range(100):
+                for _ in range(400):
                     self.wfile.write(b"H")
                     self.wfile.flush()
                     time.sleep(0.05)

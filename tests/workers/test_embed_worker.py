@@ -41,7 +41,7 @@ class Named:
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
         if self.wait is not None:
-            self.wait.wait(10)
+            self.wait.wait(120)
         yield Fetched(self.name.encode(), self.content)
 
     def check(self, media: Media) -> None:
@@ -56,8 +56,9 @@ class Named:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -96,7 +97,7 @@ def make() -> Iterator[Callable[..., Describer[Named]]]:
 
 def all_of(describer: Describer[Named]) -> dict[str, Done[Named]]:
     found: dict[str, Done[Named]] = {}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while describer.working and time.monotonic() < deadline:
         found |= {done.source.name: done for done in describer.step(0.1)}
     assert not describer.working
@@ -157,9 +158,9 @@ def test_a_batch_closes_when_its_oldest_frame_has_waited(make: Callable[..., Des
     began = time.monotonic()
     done: list[Done[Named]] = []
     while not done:
-        done = describer.step(5.0)
+        done = describer.step(60.0)
     assert [one.source.name for one in done] == ["quick"]
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 30.0  # and not when its batch is full
     gate.set()
     assert set(all_of(describer)) == {"slow"}
 

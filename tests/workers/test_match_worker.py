@@ -190,7 +190,7 @@ def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path: Path) -> None
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path)
     run(worker, broker)
-    worker.drain(20)
+    worker.drain(60)
     worker.close()
     end = len(broker.log)
     broker.begin = end
@@ -206,7 +206,7 @@ def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path / "state")
     run(worker, broker)
-    worker.drain(20)
+    worker.drain(60)
     worker.close()
     broker.log = broker.log[:10]
     with pytest.raises(ConfigError, match="this is not the log that it was taken of"):
@@ -260,7 +260,7 @@ def test_a_drain_lets_another_lead_before_it_saves(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(leadership, "close", lambda: seen.append("left"))
     broker.append(*a_log(5, 30))
     run(worker, broker)
-    worker.drain(20)
+    worker.drain(60)
     assert [name for name in seen if name in ("left", "saved")] == ["left", "saved"]
     worker.close()
 
@@ -277,7 +277,7 @@ def test_a_drain_gives_up_a_snapshot_that_takes_too_long(tmp_path: Path) -> None
     began = time.monotonic()
     worker.drain(0.5)
     worker.close()
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0  # it never would be written
     assert Snapshots(tmp_path).offsets() == []
     again = a_worker(broker, tmp_path)
     run(again, broker)
@@ -316,7 +316,7 @@ def test_a_snapshot_is_written_while_the_worker_goes_on(tmp_path: Path) -> None:
     run(worker, broker)
     assert Snapshots(tmp_path / "state").offsets() == []  # not yet whole
     gate.touch()
-    worker.drain(20)
+    worker.drain(60)
     first = Snapshots(tmp_path / "state").offsets()[1]
     assert Snapshots(tmp_path / "state").offsets()[0] == len(log) - 1
     assert 19 <= first < len(log) - 1  # as late as the disk took
@@ -331,7 +331,7 @@ def test_a_snapshot_is_written_while_the_worker_goes_on(tmp_path: Path) -> None:
 
 def test_a_slow_disk_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, broker, log = threading.Event(), Broker(), a_log(8, 60)
-    monkeypatch.setattr(Snapshots, "sync", lambda *_: disk.wait(60))
+    monkeypatch.setattr(Snapshots, "sync", lambda *_: disk.wait(120))
     worker = a_worker(broker, tmp_path, policy=SnapshotPolicy(records=20))
     for start in range(0, len(log), 20):
         broker.append(*log[start : start + 20])
@@ -339,10 +339,10 @@ def test_a_slow_disk_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(broker.published()) == len(log)
     assert Snapshots(tmp_path).offsets() == []
     disk.set()
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while not Snapshots(tmp_path).offsets():
+        assert time.monotonic() < deadline
         worker.step()
-        if Snapshots(tmp_path).offsets():
-            break
         time.sleep(0.05)
     assert Snapshots(tmp_path).offsets() == [len(log) - 1]
     worker.close()
@@ -413,6 +413,7 @@ def run_with(crash: tuple[str, int], broker: Broker, folder: Path) -> None:
         worker.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 90), max_size=12), st.integers(0, 400))
 def test_the_place_of_an_envelope_is_found(transactions: list[int], wanted: int) -> None:
     broker, offset = Broker(), 0

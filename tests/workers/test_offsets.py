@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neardup.workers.offsets import Offsets, Ticket
@@ -60,6 +60,7 @@ def test_a_ticket_of_an_earlier_assignment_is_worth_nothing() -> None:
     assert offsets.due() == {"a": 5}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 3), min_size=1, max_size=30).flatmap(
         lambda steps: st.tuples(st.just(steps), st.permutations(range(len(steps))))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from prometheus_client import REGISTRY
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.workers.health import MAX_SILENCE_SECONDS, Health, HealthServer
 from neardup.workers.runner import DRAIN_SECONDS, LEAST_DRAIN_SECONDS, run_worker
+from tests.ports import free_port
 
 
 class Fake:
@@ -40,17 +40,11 @@ class Fake:
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
-
-
-def free_port() -> int:
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        return int(attempt.getsockname()[1])
 
 
 def failures() -> float:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neardup.pipeline.match.shards import _SHARDS, Shards
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["set", "delete", "default"]), st.text(max_size=2), st.integers())))
 def test_it_does_what_a_dict_does(steps: list[tuple[str, str, int]]) -> None:
     shards, plain = Shards[str, int](), dict[str, int]()

@@ -10,6 +10,7 @@ import pytest
 
 from neardup.pipeline.changes import BankChanged
 from neardup.pipeline.messages import Envelope
+from neardup.workers.api.pages import review
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api
 
@@ -50,7 +51,9 @@ def test_a_task_has_all_that_is_shown(api: Api) -> None:
     assert all(match["open"] for match in task["matches"])
 
 
-def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(api: Api) -> None:
+def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [known] = api.store.queue(0, 1)
     api.log.held = True
     api.log.append([picture("a4", 4)])
@@ -58,6 +61,7 @@ def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(api: 
     api.store.apply([Envelope(offset=api.context.applied + 1, events=(verdict,))])
     [unknown] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
     assert unknown["item"]["kind"] is None  # shown all the same
+    monkeypatch.setattr(review, "_CATCH_UP_SECONDS", 60.0)
     timer = threading.Timer(0.1, api.log.follow)
     timer.start()
     [task] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
