@@ -1,6 +1,6 @@
 """scripts/services start | stop | status [--data DIR] [--json]  or  run [--data DIR] -- COMMAND…
 
-start   start Kafka and Redis, wait until they answer, print their addresses for eval
+start   start Kafka and Redis, wait until they answer, print for eval where they are and where workers keep their files
 stop    end them; only what start began, by process id
 status  say what runs, where, and how much memory it holds; exits 3 if one of them does not run
 run     run the command with their addresses in its environment; start them before and stop them after, unless they
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _start(services: Services) -> int:
     services.start()
     for name, value in services.environment.items():
-        print(f"export {name}={value}")
+        print(f"export {name}={shlex.quote(value)}")
     return 0
 
 

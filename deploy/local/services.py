@@ -57,10 +57,15 @@ class Services:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the settings of neardup that lead to these services."""
+        """Return the settings of neardup that lead to these services, and to what workers keep beside their log."""
         ports = self.ports
         assert ports is not None
-        return {"NEARDUP_KAFKA": f"127.0.0.1:{ports.kafka}", "NEARDUP_REDIS": f"redis://127.0.0.1:{ports.redis}/0"}
+        return {
+            "NEARDUP_KAFKA": f"127.0.0.1:{ports.kafka}",
+            "NEARDUP_REDIS": f"redis://127.0.0.1:{ports.redis}/0",
+            "NEARDUP_BLOBS": str(self.data / "blobs"),
+            "NEARDUP_STATE_FOLDER": str(self.data / "state"),  # a state belongs to one log and is refused by others
+        }
 
     def start(self) -> None:
         """Start what does not run, and return when all of it answers.

@@ -202,7 +202,7 @@ class MatchWorker:
         if end < following:
             raise ConfigError(
                 f"topic {log.topic} ends before offset {end} and the newest snapshot before {following}: "
-                "this is not the log that it was taken of; name another state folder"
+                "this is not the log that it was taken of; name another folder in NEARDUP_STATE_FOLDER"
             )
 
     def _find_verdicts(self) -> None:

@@ -49,11 +49,13 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_start_prints_what_a_shell_can_take(own: Path) -> None:
     printed = services_command("start", data=own).stdout
     told = subprocess.run(
-        ["sh", "-c", f"{printed}\nprintenv NEARDUP_KAFKA NEARDUP_REDIS"], capture_output=True, text=True, check=True
-    )
+        ["sh", "-c", f"{printed}\nprintenv NEARDUP_KAFKA NEARDUP_REDIS NEARDUP_BLOBS NEARDUP_STATE_FOLDER"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     ports = Services(own).ports
     assert ports is not None
-    assert told.stdout.split() == [f"127.0.0.1:{ports.kafka}", f"redis://127.0.0.1:{ports.redis}/0"]
+    addresses = [f"127.0.0.1:{ports.kafka}", f"redis://127.0.0.1:{ports.redis}/0"]
+    assert told.stdout.splitlines() == [*addresses, str(own / "blobs"), str(own / "state")]
 
 
 def test_starting_what_runs_changes_nothing(own: Path) -> None:
