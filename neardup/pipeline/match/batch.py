@@ -29,6 +29,7 @@ class Batch:
         self._entries: list[Entry] = []
         self._identities: set[object] = set()
         self._rows = 0
+        self._latest_ms = 0
 
     def may_join(self, entry: Entry) -> bool:
         """Whether a record can be described together with those that are here."""
@@ -38,7 +39,9 @@ class Batch:
         if _identity(record) in self._identities or record.id in self._removals.taken_down:
             return False
         if not record.live:
-            return record.id not in self._tables.items and self._pending.continues(record, entry.timestamp_ms)
+            # The log's time may run backwards, and by one that is here the item may be given up before its turn comes.
+            moments = {entry.timestamp_ms, max(entry.timestamp_ms, self._latest_ms)}
+            return record.id not in self._tables.items and all(self._pending.continues(record, at) for at in moments)
         live = self._lives.get(record.id)
         return live is not None and not record.last and self._lives.expects(live, record.pts[0], len(self._identities))
 
@@ -53,10 +56,12 @@ class Batch:
         self._entries.append(entry)
         self._identities.add(_identity(record))
         self._rows += self._rows_with(record)
+        self._latest_ms = max(self._latest_ms, entry.timestamp_ms)
 
     def take(self) -> list[Entry]:
         """Return the entries in order; none is here any more."""
-        taken, self._entries, self._identities, self._rows = self._entries, [], set(), 0
+        taken, self._entries, self._identities = self._entries, [], set()
+        self._rows = self._latest_ms = 0
         return taken
 
     def _rows_with(self, record: Described) -> int:

@@ -13,6 +13,7 @@ from neardup.pipeline.match.tables import Tables
 from neardup.pipeline.messages import Changed, Described, Event, Ignored, Redelivered
 
 CREATED_BY_REFERENCE = "a reference came for a bank that was not known"
+NO_PARTS_BEFORE = "a part without the parts before it"
 
 
 class References:
@@ -34,6 +35,8 @@ class References:
         if fault := fault_of(BankChanged(bank=record.bank)):
             return (Ignored(id=record.id, why=fault),)
         created: tuple[Event, ...] = ()
+        if bank is None and record.part > 0:
+            return (Ignored(id=record.id, why=NO_PARTS_BEFORE),)
         if bank is None:
             bank = self._banks.create(record.bank)
             created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
@@ -47,7 +50,7 @@ class References:
             known.source = source_of(record)
             return (Redelivered(id=record.id),) if record.last else ()
         if not bank.pending.continues(record, entry.timestamp_ms):
-            return (Ignored(id=record.id, why="a part without the parts before it"),)
+            return (Ignored(id=record.id, why=NO_PARTS_BEFORE),)
         return (*created, *self._take(entry, record, bank, known))
 
     def _take(self, entry: Entry, record: Described, bank: Bank, known: Item | None) -> tuple[Event, ...]:

@@ -96,6 +96,13 @@ def test_a_reference_of_a_bank_that_is_not_known_creates_it_and_says_so() -> Non
     assert matches(log.verdict(picture("a", 0))) == [("new", "r", Decision.DUPLICATE)]
 
 
+def test_a_later_part_alone_creates_no_bank() -> None:
+    log = Log()
+    [ignored] = log.events(msgspec.structs.replace(reference("r", 0, bank="new"), part=1))
+    assert isinstance(ignored, Ignored)
+    assert log.state.banks.named("new") is None
+
+
 def test_a_bank_decides_with_a_precision_of_its_own() -> None:
     log = Log()
     log.add(BLOCKED, BankChanged(bank="strict", precision=0.999999999), reference("r", 0), reference("s", 0, "strict"))

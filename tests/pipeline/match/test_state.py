@@ -476,3 +476,16 @@ def test_item_of_which_no_part_comes_for_a_day_is_given_up() -> None:
     log.now += MAX_PENDING_SECONDS
     assert log.events(parts[2]) == [Ignored(id="slow", why="a part without the parts before it")]
     assert isinstance(log.events(*parts)[-1], Verdict)  # from the first part on it is taken again
+
+
+def test_time_that_runs_backwards_gives_nothing_up_twice() -> None:
+    late, other = video("late", SCENE, part_size=3), video("other", SCENE, part_size=3)
+    entries = [
+        Entry(0, late[0], 0),
+        Entry(1, other[0], round(1000 * MAX_PENDING_SECONDS) + 1),  # by which `late` is given up
+        Entry(2, late[1], 1000),
+    ]
+    together, alone = a_state(), a_state()
+    said = together.apply(entries[:1]) + together.apply(entries[1:])
+    assert said == [envelope for entry in entries for envelope in alone.apply([entry])]
+    assert said[2].events == (Ignored(id="late", why="a part without the parts before it"),)
