@@ -104,13 +104,15 @@ def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Se
             until(lambda c=client: c.get("/readyz").json()["offset"] == 1, "the view catches up")  # type: ignore[misc]
 
         told: Future[str] = Future()
+        begun = threading.Event()
 
         def watch() -> None:
             with one.stream("GET", "/v1/feed?limit=1") as answer:
+                begun.set()
                 told.set_result(answer.read().decode())
 
         threading.Thread(target=watch, daemon=True).start()
-        time.sleep(0.5)
+        assert begun.wait(30)
         append(settings, [picture("copy", 3)])
         event = told.result(30)
         assert "event: duplicate" in event
