@@ -7,7 +7,6 @@ same pictures give the same set.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.train.edits import EDITS, FAMILIES, Draw, chain, draw_steps
-from neardup.pipeline.train.pictures import Pictures
+from neardup.pipeline.train.pictures import Pictures, read_rows
 from neardup.pipeline.types import Pixels
 
 STRENGTHS = {"light": 0.2, "medium": 0.5, "hard": 0.8}
@@ -82,11 +81,7 @@ def read_kinds(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: other columns.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"folder", "kind"} <= set(reader.fieldnames or ()):
-            raise ConfigError(f"kinds {path} has the columns {reader.fieldnames}, expected folder, kind")
-        return {row["folder"]: row["kind"] for row in reader}
+    return {row["folder"]: row["kind"] for row in read_rows(path, "kinds", "folder", "kind")}
 
 
 def build_set(

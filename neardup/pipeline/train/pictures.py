@@ -79,8 +79,9 @@ def load_pictures(
             relation stay on one side of a split.
         most: of more files than this, a sample is read; a picture takes about 150 kB of memory at 200 pixels.
     Raises:
-        ConfigError: nothing there that can be decoded.
+        ConfigError: nothing there that can be decoded, or a CSV with other columns.
     """
+    named = _read_alike(alike)  # a mistake in it is told before all is decoded
     wanted = set(only.read_text(encoding="ascii").split()) if only else None
     paths = sorted(
         Path(root) / name
@@ -102,7 +103,7 @@ def load_pictures(
         raise ConfigError(f"no pictures that can be decoded in {', '.join(map(str, folders))}")
     names = tuple(sorted(found))
     place = {name: i for i, name in enumerate(names)}
-    pairs = [(a, b, relation) for a, b, relation in _read_alike(alike) if a in place and b in place]
+    pairs = [(a, b, relation) for a, b, relation in named if a in place and b in place]
     roots = find_roots(names, ((a, b) for a, b, _ in pairs))
     similar = frozenset((place[a], place[b]) for a, b, relation in pairs if relation == SIMILAR)
     return Pictures(
@@ -174,18 +175,27 @@ def read_labels(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: other columns.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"sha1", "label"} <= set(reader.fieldnames or ()):
-            raise ConfigError(f"labels {path} has the columns {reader.fieldnames}, expected sha1, label")
-        return {row["sha1"].strip().lower(): row["label"] or "" for row in reader if row["sha1"]}
+    return {row["sha1"].strip().lower(): row["label"] or "" for row in read_rows(path, "labels", "sha1", "label")}
 
 
 def _read_alike(path: Path | None) -> list[tuple[str, str, str]]:
     if path is None:
         return []
-    with path.open(newline="", encoding="ascii") as file:
-        return [(row["sha1_a"], row["sha1_b"], row["relation"]) for row in csv.DictReader(file)]
+    columns = ("sha1_a", "sha1_b", "relation")
+    return [(row["sha1_a"], row["sha1_b"], row["relation"]) for row in read_rows(path, "look-alikes", *columns)]
+
+
+def read_rows(path: Path, what: str, *columns: str) -> list[dict[str, str]]:
+    """Read a CSV, UTF-8, that has at least these columns.
+
+    Raises:
+        ConfigError: it has others; `what` says what it is for.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not set(columns) <= set(reader.fieldnames or ()):
+            raise ConfigError(f"{what} {path} has the columns {reader.fieldnames}, expected {', '.join(columns)}")
+        return list(reader)
 
 
 def _decode(path: Path, short_side: int, wanted: set[str] | None) -> tuple[str, Pixels] | None:

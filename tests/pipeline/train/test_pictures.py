@@ -140,3 +140,11 @@ def test_labels_that_are_of_no_use_are_refused(tmp_path: Path) -> None:
         read_labels(labels)
     with pytest.raises(ConfigError, match="none of the 1 labels"):
         kinds_of(pictures, source_of(pictures, [tmp_path]), {"7": "cat"})
+
+
+def test_look_alikes_with_other_columns_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", (1, 0, 0))
+    alike = tmp_path / "alike.csv"
+    alike.write_text("a,b\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"look-alikes .* expected sha1_a, sha1_b, relation"):
+        load_pictures([tmp_path], 50, alike=alike)
