@@ -43,7 +43,10 @@ _LENGTH = 8
 
 
 class OpenVinoEmbedder:
-    """See `embedder.Embedder`. Each thread is a stream of its own, which takes whole batches."""
+    """See `embedder.Embedder`. Each thread is a stream of its own, which takes whole batches.
+
+    Threads are tied to no core: several processes would tie theirs to the same ones, and decoders be in their way.
+    """
 
     def __init__(self, checkpoint: Checkpoint, threads: int, cache: Path | None = None) -> None:
         """Load the network, from the cache where it is there.
@@ -61,6 +64,7 @@ class OpenVinoEmbedder:
         precision = "f32" if int8 else choose_precision(core, model, self.size, cache or default_cache())
         settings = {
             "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision,
+            "ENABLE_CPU_PINNING": False,
         }  # fmt: skip
         compiled = core.compile_model(model, "CPU", settings)
         # Two for each stream, so that one which is done finds the next at hand while another is held up.

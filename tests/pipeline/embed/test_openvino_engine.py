@@ -90,6 +90,24 @@ print("torch" in sys.modules)
     assert [run.stderr for run in runs] == ["", ""]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux where threads may run")
+def test_threads_are_tied_to_no_core(cache: Path) -> None:
+    """Otherwise two processes tie theirs to the same cores, and others stay idle."""
+    code = f"""
+import os
+from pathlib import Path
+import numpy as np
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
+embedder = OpenVinoEmbedder(load_checkpoint("default"), 2, Path({str(cache)!r}))
+embedder.embed(np.zeros((32, embedder.size, embedder.size, 3), np.uint8))
+everywhere = os.sched_getaffinity(0)
+print(all(os.sched_getaffinity(int(task)) == everywhere for task in os.listdir("/proc/self/task")))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr
+
+
 def test_an_interrupted_call_leaves_the_engine_usable(
     checkpoint: Checkpoint, cache: Path, tiles: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
