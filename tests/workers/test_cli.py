@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_unknown_setting_in_the_environment_is_named(neardup: Command, monkeypat
     told = neardup("scan", ".")
     assert told.code == 2
     assert "NEARDUP_TREADS is no setting" in told.errors
+
+
+def test_models_say_who_calibrated_them_or_that_nobody_did(neardup: Command) -> None:
+    told = neardup("models").output
+    calibrations = {block.split()[0]: block.split("calibration: ")[1] for block in re.split(r"\n(?=\w)", told.strip())}
+    assert calibrations["faces"] == "none"
+    assert re.fullmatch(r"[0-9a-f]{8}, 400 held-out pictures .*", calibrations["default"])
 
 
 def test_failure_outside_is_exit_code_1(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:

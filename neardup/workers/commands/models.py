@@ -51,4 +51,5 @@ def run(as_json: JsonOption = False) -> None:
         typer.echo(f"  licence: {one.licence}")
         for name, value in dict(one.training.get("quality", {})).items():
             typer.echo(f"  {name}: {value}")
-        typer.echo(f"  calibration: {one.calibration.get('version', 'none')}, {one.calibration.get('source', '')}")
+        known = [one.calibration[key] for key in ("version", "source") if key in one.calibration]
+        typer.echo(f"  calibration: {', '.join(known) or 'none'}")
