@@ -3,10 +3,10 @@
     make bench-gpu            4,000 photographs of 500 × 400, rendered from bundled ones
     make bench-gpu MEDIA=DIR  pictures of your own
 
-Files lie in memory before anything is measured. *Decode* goes from bytes to tiles in the embed worker's threads: by
-nvJPEG, and by the CPU what is left to it; *embed* from tiles to vectors and hashes, in the worker's batches; *both* is
-the two at the same time. GPU busy is the mean of what the driver told meanwhile: the share of time in which any kernel
-ran, to which hardware decoding does not count. A row by the CPU alone stands beside.
+Files lie in memory before anything is measured. *Decode* goes from bytes to tiles in the embed worker's threads and
+batches: by nvJPEG, and by the CPU what is left to it; *embed* from tiles to vectors and hashes, in the worker's
+batches; *both* is the two at the same time. GPU busy is the mean of what the driver told meanwhile: the share of time
+in which any kernel ran, to which hardware decoding does not count. A row by the CPU alone stands beside.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
-from neardup.workers.embed import GPU_BATCH, GPU_DECODERS
+from neardup.workers.describe import GPU_TOGETHER, TOGETHER
+from neardup.workers.embed import GPU_BATCH
 from neardup.workers.gpu import utilization
 
 _NO_GPU = 2
@@ -86,17 +88,19 @@ def measure(name: str, count: int, work: Callable[[], object], runs: int) -> Row
     return Row(name, count / statistics.median(wall), statistics.median(cpu) / count, gpu)
 
 
-def decode(files: Iterable[bytes], jpegs: GpuJpegs | None, size: int, threads: int) -> Iterator[Pixels]:
+def decode(files: Sequence[bytes], jpegs: GpuJpegs | None, size: int, threads: int) -> Iterator[Pixels]:
     """Yield the tile of each picture that can be decoded."""
 
-    def tiles(data: bytes) -> list[Pixels]:
-        try:
-            return [frame.tile for frame in open_media(data, size, jpegs=jpegs).frames]
-        except InvalidFrame:
-            return []
+    def tiles(some: Sequence[bytes]) -> list[Pixels]:
+        pictures = [None] * len(some) if jpegs is None else jpegs.open(some, size, DEFAULT_LIMITS)
+        found: list[Pixels] = []
+        for data, picture in zip(some, pictures, strict=True):
+            with suppress(InvalidFrame):
+                found.extend(frame.tile for frame in open_media(data, size, decoded=picture).frames)
+        return found
 
     with ThreadPoolExecutor(threads) as pool:
-        for found in pool.map(tiles, files):
+        for found in pool.map(tiles, batched(files, TOGETHER if jpegs is None else GPU_TOGETHER)):
             yield from found
 
 
@@ -111,22 +115,27 @@ def embed(tiles: Iterable[Pixels], embedder: Embedder, batch: int) -> int:
     return count + len(embedder.embed(np.stack(waiting)).vectors) if waiting else count
 
 
+def batched(files: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
+    """Return the files so many at a time."""
+    return [files[start : start + count] for start in range(0, len(files), count)]
+
+
 def share_by_gpu(files: Sequence[bytes], jpegs: GpuJpegs, size: int, threads: int) -> float:
     """Return which share of the files is not left to the CPU."""
     with ThreadPoolExecutor(threads) as pool:
-        opened = pool.map(lambda data: jpegs.open(data, size, DEFAULT_LIMITS) is not None, files)
-        return sum(opened) / len(files)
+        opened = pool.map(lambda some: jpegs.open(some, size, DEFAULT_LIMITS), batched(files, GPU_TOGETHER))
+        return sum(picture is not None for pictures in opened for picture in pictures) / len(files)
 
 
 def measure_all(
     files: Sequence[bytes], jpegs: GpuJpegs | None, embedder: Embedder, threads: int, runs: int
 ) -> list[Row]:
     """Return the rows of the table."""
-    size, cores = embedder.size, usable_cores()
+    size = embedder.size
     tiles = list(decode(files, jpegs, size, threads))
     count = len(tiles)
     return [
-        measure("decode, CPU alone", count, lambda: list(decode(files, None, size, cores)), 1),
+        measure("decode, CPU alone", count, lambda: list(decode(files, None, size, threads)), 1),
         measure("decode", count, lambda: list(decode(files, jpegs, size, threads)), runs),
         measure("embed", count, lambda: embed(tiles, embedder, GPU_BATCH), runs),
         measure("both", count, lambda: embed(decode(files, jpegs, size, threads), embedder, GPU_BATCH), runs),
@@ -139,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=GPU_DECODERS, help="that open pictures")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="that open pictures")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("bench-gpu: torch finds no usable CUDA device here, so there is nothing to measure", file=sys.stderr)

@@ -3,11 +3,11 @@
     make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
     make bench-stream MEDIA=DIR  pictures of your own
 
-A broker, a Redis and one worker of each kind run on this machine, and so does the producer. First the *ideal* of
-`make bench-scan`: cores ÷ (CPU-seconds per image of the bare decode loop + of the bare embed loop). Then all pictures
-are produced as fast as Kafka takes them, and the rate counts from the first record produced to the last verdict in
-Redis. Then every picture is produced once more, with new ids and at half of that rate: each is a copy, and its delay
-runs from the call that produces it to the moment at which a reader of the feed has it.
+A broker, a Redis and one worker of each kind (or more that embed: --embed-workers) run on this machine, and so does the
+producer. First the *ideal* of `make bench-scan`: cores ÷ (CPU-seconds per image of the bare decode loop + of the bare
+embed loop). Then all pictures are produced as fast as Kafka takes them, and the rate counts from the first record
+produced to the last verdict in Redis. Then every picture is produced once more, with new ids and at half of that rate:
+each is a copy, and its delay runs from the call that produces it to the moment at which a reader of the feed has it.
 """
 
 from __future__ import annotations
@@ -162,8 +162,10 @@ def _delays(stream: Stream, contents: Sequence[bytes], rate: float) -> list[floa
 
 
 @contextmanager
-def running_stream(folder: Path) -> Iterator[Stream]:
+def running_stream(folder: Path, embed_workers: int = 1) -> Iterator[Stream]:
     """Start services and workers below a folder; all of it ends with the context."""
+    more = [f"embed-{number}" for number in range(2, embed_workers + 1)]
+    names = (*WORKERS, *more)
     services = Services(folder / "services")
     services.data.mkdir()
     with ExitStack() as ends:
@@ -176,9 +178,9 @@ def running_stream(folder: Path) -> Iterator[Stream]:
             create_topics(admin, load_checkpoint(settings.model).space, settings)
         pids = {name: process.pid for name, process in services.running.items()}
         port = services.choose_ports({}).redis + 1000
-        for number, name in enumerate(WORKERS):
+        for number, name in enumerate(names):
             pids[name] = ends.enter_context(_worker(name, port + number, folder / f"{name}.log"))
-        for number, name in enumerate(WORKERS):
+        for number, name in enumerate(names):
             _await_ready(name, port + number)
         stream = Stream(settings, pids)
         ends.callback(stream.producer.close, 1.0)
@@ -187,7 +189,8 @@ def running_stream(folder: Path) -> Iterator[Stream]:
 
 @contextmanager
 def _worker(name: str, port: int, log: Path) -> Iterator[int]:
-    command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", str(port), "--end-with-stdin"]
+    kind = name.partition("-")[0]
+    command = [sys.executable, "-m", "neardup.workers.cli", "worker", kind, "--port", str(port), "--end-with-stdin"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
     try:
@@ -222,6 +225,7 @@ def main() -> None:
     parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--runs", type=int, default=3, help="of the bare loops and of the stream")
+    parser.add_argument("--embed-workers", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.media:
         folder = Path(arguments.media).expanduser()
@@ -234,7 +238,7 @@ def main() -> None:
     ideals, runs = [], []
     for _ in range(arguments.runs):
         ideals.append(ideal_rate(paths, model, 1))
-        with tempfile.TemporaryDirectory() as scratch, running_stream(Path(scratch)) as stream:
+        with tempfile.TemporaryDirectory() as scratch, running_stream(Path(scratch), arguments.embed_workers) as stream:
             runs.append(measure(stream, contents))
         print(f"ideal {ideals[-1]:,.0f} images/s, stream {runs[-1].images_per_second:,.0f}", flush=True)
     _print(ideals, runs, len(contents))

@@ -44,8 +44,8 @@ BATCH_FRAMES = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "neardup_stage_duration_seconds",
-    "Seconds in a stage: fetch and decode of one item, store of a thumbnail, embed of one batch, produce until it is "
-    "acknowledged; match, publish and flag of one batch; what a snapshot holds them up.",
+    "Seconds in a stage: fetch of one item, decode of one item or of a GPU's batch, store of a thumbnail, embed of one "
+    "batch, produce until it is acknowledged; match, publish and flag of one batch; what a snapshot holds them up.",
     ["stage"],
     buckets=(*_STAGE_SECONDS, *_SECONDS),
 )

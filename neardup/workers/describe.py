@@ -12,8 +12,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from neardup.pipeline.embed.description import Description, embed_each
@@ -29,14 +30,18 @@ from neardup.pipeline.types import Frame, Kind, Limits, Media
 from neardup.workers import tracing
 
 if TYPE_CHECKING:  # it imports torch
-    from neardup.pipeline.media.nvjpeg import GpuJpegs
+    from neardup.pipeline.media.nvjpeg import GpuJpegs, GpuPicture
 
 logger = logging.getLogger(__name__)
-TOGETHER = 8
-"""Items that a thread begins with at once, if that many wait: searching images for regions together costs half."""
+TOGETHER, GPU_TOGETHER = 8, 64
+"""Items that a thread begins with at once, if that many wait: searching images for regions together costs half, and a
+GPU does many in the time of one."""
+GPU_THREADS = 2
+"""Threads that decode on a GPU, beside those that decode on the CPU: one prepares while the GPU works for the other,
+and more would only wait for each other at Python's lock."""
 _TICK_SECONDS = 0.005
 """How often is looked for what came: a wake-up for each frame would cost more than the wait."""
-_DECODE, _STORE, _EMBED = (STAGE_SECONDS.labels(stage) for stage in ("decode", "store", "embed"))
+_FETCH, _DECODE, _STORE, _EMBED = (STAGE_SECONDS.labels(stage) for stage in ("fetch", "decode", "store", "embed"))
 _DECODED, _EMBEDDED = FRAMES_OUT.labels("decode"), FRAMES_OUT.labels("embed")
 
 
@@ -100,6 +105,12 @@ class _Piece(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
+class _Fetched(Generic[S]):
+    job: _Job[S]
+    content: Fetched
+
+
+@dataclass(frozen=True, slots=True)
 class _Opened(Generic[S]):
     job: _Job[S]
     media: Media
@@ -115,7 +126,7 @@ class Describer(Generic[S]):
         wait_seconds: the longest that a frame waits for its batch.
         thumbnail_side: longest side of thumbnails, 0 for none.
         writers: threads that store thumbnails; 0 lets the decoding threads do it.
-        jpegs: a GPU's decoder, for which threads wait; so there should be many.
+        threads: which decode. jpegs: a GPU's decoder, which is asked first for what is in memory.
         regions: see `open_media`.
     """
 
@@ -141,16 +152,18 @@ class Describer(Generic[S]):
         self._jpegs = jpegs
         self._regions = regions
         self._threads = threads
-        self._together = TOGETHER if jpegs is None else 1
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._pieces: queue.SimpleQueue[_Piece[S]] = queue.SimpleQueue()
         self._most_pieces = 4 * batch
         self._stopped = threading.Event()
         self._jobs: set[_Job[S]] = set()
         self._waiting: queue.SimpleQueue[_Job[S]] = queue.SimpleQueue()
+        self._left = self._waiting if jpegs is None else queue.SimpleQueue[_Job[S]]()
         # Daemons: a decoder that is deep in a video must not keep a drained process from ending.
         for number in range(threads):
-            threading.Thread(target=self._decode_all, name=f"decode-{number}", daemon=True).start()
+            self._start(f"decode-{number}", self._left, self._decode_next)
+        for number in range(GPU_THREADS if jpegs is not None else 0):
+            self._start(f"decode-gpu-{number}", self._waiting, self._decode_next_on_gpu)
         for number in range(writers):
             threading.Thread(target=self._store_all, name=f"store-{number}", daemon=True).start()
 
@@ -162,7 +175,7 @@ class Describer(Generic[S]):
     @property
     def waiting(self) -> int:
         """Items whose decoding has not begun."""
-        return self._waiting.qsize()
+        return self._waiting.qsize() + (self._left.qsize() if self._left is not self._waiting else 0)
 
     def add(self, source: S) -> None:
         """Take an item in."""
@@ -173,11 +186,12 @@ class Describer(Generic[S]):
     def drop_waiting(self) -> list[S]:
         """Return the items whose decoding has not begun; they will not come out."""
         dropped: list[S] = []
-        with suppress(queue.Empty):
-            while True:
-                job = self._waiting.get_nowait()
-                self._jobs.discard(job)
-                dropped.append(job.source)
+        for waiting in (self._waiting, self._left):
+            with suppress(queue.Empty):
+                while True:
+                    job = waiting.get_nowait()
+                    self._jobs.discard(job)
+                    dropped.append(job.source)
         return dropped
 
     def close(self) -> None:
@@ -237,55 +251,102 @@ class Describer(Generic[S]):
 
     # -- in the threads ----------------------------------------------------------------------------------------------
 
-    def _decode_all(self) -> None:
+    def _start(self, name: str, jobs: queue.SimpleQueue[_Job[S]], begin: Callable[[_Job[S]], None]) -> None:
+        threading.Thread(target=self._work, args=(jobs, begin), name=name, daemon=True).start()
+
+    def _work(self, jobs: queue.SimpleQueue[_Job[S]], begin: Callable[[_Job[S]], None]) -> None:
         while not self._stopped.is_set():
-            with suppress(queue.Empty):
-                self._decode_next(self._waiting.get(timeout=0.5))
+            try:
+                begin(jobs.get(timeout=0.5))
+            except queue.Empty:
+                continue
+            except Exception:  # all that was begun with was handed over by then
+                logger.warning("content could not be put away", exc_info=True)
 
     def _decode_next(self, job: _Job[S]) -> None:
-        """Decode an item, and with it small ones that wait, but none that another thread could begin with."""
-        jobs = [job]
-        with suppress(queue.Empty):
-            while jobs[-1].source.small and len(jobs) < min(self._together, self._waiting.qsize() // self._threads):
-                jobs.append(self._waiting.get_nowait())
+        """Decode an item, and with it small ones that wait."""
+        jobs = _with_small(job, self._left, TOGETHER, self._threads)
         if not jobs[-1].source.small:
             *jobs, job = jobs
             self._decode(jobs)
             jobs = [job]
         self._decode(jobs)
 
+    def _decode_next_on_gpu(self, job: _Job[S]) -> None:
+        """Decode small items on the GPU; leave to the other threads what it leaves, and what is not small."""
+        jobs = _with_small(job, self._waiting, GPU_TOGETHER, GPU_THREADS)
+        if not jobs[-1].source.small:
+            self._left.put(jobs.pop())
+        with ExitStack() as contents:
+            fetched = self._fetch(jobs, contents)
+            decoded = list(zip(fetched, self._on_gpu(fetched), strict=True))
+            self._hand_over_all([(one, picture) for one, picture in decoded if picture is not None])
+            for one, picture in decoded:
+                if picture is None:
+                    self._left.put(one.job)
+
     def _decode(self, jobs: Sequence[_Job[S]]) -> None:
+        with ExitStack() as contents:
+            fetched = self._fetch(jobs, contents)
+            tried = self._jpegs is not None and all(job.source.small for job in jobs)
+            decoded = [None] * len(fetched) if tried else self._on_gpu(fetched)
+            self._hand_over_all(list(zip(fetched, decoded, strict=True)))
+
+    def _fetch(self, jobs: Sequence[_Job[S]], contents: ExitStack) -> list[_Fetched[S]]:
+        fetched = []
+        for job in jobs:
+            try:
+                with _FETCH.time():
+                    fetched.append(_Fetched(job, contents.enter_context(job.source.opened())))
+            except Exception as error:
+                self._fail(job, error)
+        return fetched
+
+    def _on_gpu(self, fetched: Sequence[_Fetched[S]]) -> Sequence[GpuPicture | PipelineError | None]:
+        """Return what a GPU made of each content; None is left to the CPU. An error is that of the GPU."""
+        if self._jpegs is None:
+            return [None] * len(fetched)
+        files = [b"" if isinstance(one.content.source, Path) else one.content.source for one in fetched]
+        try:
+            with _DECODE.time():
+                return self._jpegs.open(files, self._embedder.size, self._limits, self._thumbnail_side, self._regions)
+        except PipelineError as error:
+            return [error] * len(fetched)
+        except Exception:  # a fault of ours
+            logger.warning("GPU decoding failed, to be done by the CPU items=%d", len(fetched), exc_info=True)
+            return [None] * len(fetched)
+
+    def _hand_over_all(self, decoded: Sequence[tuple[_Fetched[S], GpuPicture | PipelineError | None]]) -> None:
         """Hand over the frames of items and how each ended; the regions of images are found all at once."""
         cutter = Cutter(self._regions)
-        opened = [image for job in jobs if (image := self._open(job, cutter)) is not None]
+        opened = [image for one, picture in decoded if (image := self._open(one, picture, cutter)) is not None]
         for image in opened:
             try:
                 cutter.cut()
                 self._hand_over(image)
             except Exception as error:
-                self._put(_Piece(image.job, end=_End(error=_reason(error))))
+                self._fail(image.job, error)
 
-    def _open(self, job: _Job[S], cutter: Cutter) -> _Opened[S] | None:
+    def _open(
+        self, fetched: _Fetched[S], picture: GpuPicture | PipelineError | None, cutter: Cutter
+    ) -> _Opened[S] | None:
         """Open an item. A video is handed over at once: its content is there only until then."""
+        job, content = fetched.job, fetched.content
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
         try:
-            with _DECODE.time(), job.source.opened() as fetched:
+            if isinstance(picture, PipelineError):
+                raise picture
+            with _DECODE.time():
                 media = open_media(
-                    fetched.source,
-                    self._embedder.size,
-                    self._limits,
-                    self._sample_fps,
-                    preview,
-                    self._jpegs,
-                    cutter,
+                    content.source, self._embedder.size, self._limits, self._sample_fps, preview, picture, cutter
                 )
                 job.source.check(media)
-                opened = _Opened(job, media, fetched.sha256, preview)
+                opened = _Opened(job, media, content.sha256, preview)
                 if media.kind is Kind.IMAGE:
                     return opened
                 self._hand_over(opened)
         except Exception as error:
-            self._put(_Piece(job, end=_End(error=_reason(error))))
+            self._fail(job, error)
         return None
 
     def _hand_over(self, opened: _Opened[S]) -> None:
@@ -303,6 +364,9 @@ class Describer(Generic[S]):
             self._put(_Piece(job, last, self._store(job, media, sha256, jpeg)))
         elif self._put(_Piece(job, last)):
             self._unstored.put(lambda: self._put(_Piece(job, end=self._store(job, media, sha256, jpeg))))
+
+    def _fail(self, job: _Job[S], error: Exception) -> None:
+        self._put(_Piece(job, end=_End(error=_reason(error))))
 
     def _store_all(self) -> None:
         assert self._unstored is not None
@@ -328,6 +392,15 @@ class Describer(Generic[S]):
             return False
         self._pieces.put(piece)
         return True
+
+
+def _with_small(job: _Job[S], waiting: queue.SimpleQueue[_Job[S]], most: int, threads: int) -> list[_Job[S]]:
+    """Return a job and those behind it up to one that is not small, but none that another thread could begin with."""
+    jobs = [job]
+    with suppress(queue.Empty):
+        while jobs[-1].source.small and len(jobs) < min(most, waiting.qsize() // threads):
+            jobs.append(waiting.get_nowait())
+    return jobs
 
 
 def _reason(error: Exception) -> PipelineError:

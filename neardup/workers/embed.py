@@ -62,8 +62,6 @@ if TYPE_CHECKING:  # it imports torch
 
 logger = logging.getLogger(__name__)
 CPU_BATCH, GPU_BATCH = 32, 256
-GPU_DECODERS = 32
-"""Threads that decode where a GPU does: most of them wait for it, and those that wait are its batch."""
 _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
@@ -100,7 +98,7 @@ class EmbedWorker:
             embedder,
             settings.limits,
             settings.sample_fps,
-            settings.worker_threads if jpegs is None else max(settings.worker_threads, GPU_DECODERS),
+            settings.worker_threads,
             batch,
             settings.max_batch_wait_seconds,
             settings.thumbnail_side,

@@ -19,7 +19,7 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
     "embed": [
         (telemetry.ITEMS_OUT, product(["embed"], ["described", "removed", "dead-lettered", "dropped"])),
         (telemetry.FRAMES_OUT, [("decode",), ("embed",)]),
-        (telemetry.STAGE_SECONDS, [("decode",), ("store",), ("embed",), ("produce",)]),
+        (telemetry.STAGE_SECONDS, [("fetch",), ("decode",), ("store",), ("embed",), ("produce",)]),
         (telemetry.DEAD_LETTERED, [(reason.value,) for reason in Reason if reason is not Reason.WEBHOOK]),
     ],
     "match": [

@@ -11,8 +11,8 @@ from PIL import Image
 from skimage import data as pictures
 
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.errors import InvalidFrame
-from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
+from neardup.pipeline.media.image import DEFAULT_LIMITS
+from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.types import Limits, Pixels
 
@@ -29,25 +29,32 @@ def jpeg(number: int) -> bytes:
     return file.getvalue()
 
 
-def tile(data: bytes, size: int, jpegs: GpuJpegs | None) -> Pixels:
-    return next(open_media(data, size, jpegs=jpegs).frames).tile
+def by_cpu(data: bytes, size: int) -> Pixels:
+    return next(open_media(data, size).frames).tile
 
 
 def test_descriptors_of_many_threads_are_those_of_the_cpu() -> None:
-    by_gpu, by_cpu = make_embedder("default", "cuda"), make_embedder("default", "cpu", "torch")
-    jpegs, size = open_gpu_jpegs(), by_gpu.size
+    on_gpu, on_cpu = make_embedder("default", "cuda"), make_embedder("default", "cpu", "torch")
+    jpegs, size = open_gpu_jpegs(), on_gpu.size
     assert jpegs is not None
-    files = [jpeg(number) for number in range(60)] * 10
-    found: list[np.ndarray] = []
-    waiting: list[Pixels] = []
-    with ThreadPoolExecutor(32) as pool:
-        for one in pool.map(lambda data: tile(data, size, jpegs), files):  # the network works while others decode
-            waiting.append(one)
-            if len(waiting) == 50:
-                found.append(by_gpu.embed(np.stack(waiting)).vectors)
-                waiting.clear()
-    expected = by_cpu.embed(np.stack([tile(data, size, None) for data in files[:60]])).vectors
-    assert (np.concatenate(found).reshape(10, 60, -1) * expected).sum(axis=2).min() >= 0.99
+    files = [jpeg(number) for number in range(60)]
+
+    def tiles(number: int) -> list[Pixels]:
+        """Return the tiles of all files, progressive ones decoded by the CPU; each time in another order."""
+        turned = files[number:] + files[:number]
+        pictures = jpegs.open(turned, size, DEFAULT_LIMITS)
+        assert [picture is None for picture in pictures] == [(number + i) % 5 == 4 for i in range(60)]
+        found = [
+            next(open_media(data, size, decoded=one).frames).tile for data, one in zip(turned, pictures, strict=True)
+        ]
+        return found[60 - number :] + found[: 60 - number]
+
+    found = []
+    with ThreadPoolExecutor(8) as pool:
+        for some in pool.map(tiles, range(40)):  # the network works while others decode
+            found.append(on_gpu.embed(np.stack(some)).vectors)
+    expected = on_cpu.embed(np.stack([by_cpu(data, size) for data in files])).vectors
+    assert (np.stack(found) * expected).sum(axis=2).min() >= 0.99
 
 
 def test_broken_files_cost_their_neighbours_nothing() -> None:
@@ -55,25 +62,19 @@ def test_broken_files_cost_their_neighbours_nothing() -> None:
     assert jpegs is not None
     whole = jpeg(0)
     huffman = whole.index(b"\xff\xc4")
-    files = [whole, whole[:huffman] + b"\xff\xc4\x00\x05\x00\xff\xff" + whole[huffman:], whole[:-500], whole] * 8
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda data: _tile_or_none(data, jpegs), files))
-    for number in range(0, len(files), 4):
-        for neighbour in (number, number + 3):
-            np.testing.assert_array_equal(answers[neighbour], answers[0])
-        assert answers[number + 1] is None
-        assert answers[number + 2] is None
-
-
-def _tile_or_none(data: bytes, jpegs: GpuJpegs) -> Pixels | None:
-    try:
-        return tile(data, 160, jpegs)
-    except InvalidFrame:
-        return None
+    files = [whole, whole[:huffman] + b"\xff\xc4\x00\x05\x00\xff\xff" + whole[huffman:], whole[:-500], whole]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: jpegs.open(files, 160, DEFAULT_LIMITS), range(16)))
+    first = answers[0][0]
+    assert first is not None
+    for one, broken, cut, other in answers:
+        assert (broken, cut) == (None, None)
+        for neighbour in (one, other):
+            assert neighbour is not None
+            np.testing.assert_array_equal(neighbour.frames[0].tile, first.frames[0].tile)
 
 
 def test_limits_hold_on_the_gpu() -> None:
     jpegs = open_gpu_jpegs()
     assert jpegs is not None
-    with pytest.raises(InvalidFrame):
-        open_media(jpeg(0), 160, Limits(max_pixels=1000), jpegs=jpegs)
+    assert jpegs.open([jpeg(0)], 160, Limits(max_pixels=1000)) == [None]

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from neardup.pipeline.embed.description import MAX_DESCRIPTORS_PER_PART
 from neardup.pipeline.embed.embedder import Embedder
@@ -18,6 +20,7 @@ from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.nvjpeg import GpuJpegs
+from neardup.pipeline.media.regions import GRID
 from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
 from neardup.workers.dead_letters import dead_letter, original_headers
 from neardup.workers.describe import Describer, Done
@@ -248,6 +251,36 @@ def test_plain_jpegs_go_to_the_gpu_and_all_else_to_the_cpu() -> None:
     assert len(found["png"].parts) == 1
     assert found["half"].error is not None
     assert found["half"].error.reason is Reason.TRUNCATED
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+def test_regions_and_thumbnails_come_from_the_gpu_too() -> None:
+    paper = Image.new("RGB", (640, 400), "white")
+    for seed, left in ((1, 0), (2, 320)):
+        paper.paste(a_picture(seed).resize((320, 400)), (left, 0))
+    whole, kept = io.BytesIO(), list[tuple[str, bytes]]()
+    paper.save(whole, "JPEG")
+    describer: Describer[Named] = Describer(
+        StandIn(), Limits(), 2.0, 1, 8, 0.05, thumbnail_side=64, jpegs=GpuJpegs("cpu"), regions="grid"
+    )
+    describer.add(Named("both", whole.getvalue(), kept=kept))
+    (part,) = all_of(describer)["both"].parts
+    describer.close()
+    assert len(part.pts) == 1 + len(GRID)
+    assert Image.open(io.BytesIO(kept[0][1])).size == (64, 40)
+
+
+def test_a_gpu_that_fails_while_it_decodes_ends_the_worker_and_costs_no_item() -> None:
+    def broken(_files: list[Tensor], _device: torch.device) -> list[Tensor]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    whole = io.BytesIO()
+    a_picture(1).resize((300, 300)).save(whole, "JPEG")
+    describer: Describer[Named] = Describer(StandIn(), Limits(), 2.0, 1, 8, 0.05, jpegs=GpuJpegs("cpu", broken))
+    describer.add(Named("a", whole.getvalue()))
+    with pytest.raises(PipelineError, match="illegal memory access"):
+        all_of(describer)
+    describer.close()
 
 
 @pytest.mark.parametrize("writers", [0, 2])

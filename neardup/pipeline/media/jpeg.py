@@ -8,8 +8,9 @@ Source: ITU-T T.81, annex B; colours as libjpeg infers them (jdapimin.c, default
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+
+from blake3 import blake3
 
 from neardup.pipeline.media.orientation import orientation
 
@@ -38,11 +39,11 @@ class PlainJpeg:
     @property
     def digest(self) -> bytes:
         """16 bytes of everything but metadata: equal files but for those decode to the same pixels."""
-        digest = hashlib.sha256()
+        digest = blake3()
         for part in self.parts:
             digest.update(part)
         digest.update(b"%d" % self.orientation)
-        return digest.digest()[:16]
+        return digest.digest(16)
 
 
 def read_plain_jpeg(data: bytes) -> PlainJpeg | None:

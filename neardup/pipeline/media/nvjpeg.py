@@ -1,8 +1,7 @@
-"""JPEGs decoded and squeezed to tiles on a GPU, as many at a time as there are waiting.
+"""JPEGs decoded and squeezed to tiles on a GPU, many at a time.
 
-Many threads call `GpuJpegs.open`, each with one picture; the one that finds a lane free takes along whatever waits. A
-picture that is not plain, too small or large, cut off, or that nvJPEG fails on gets no answer here: the caller decodes
-it on the CPU, which also has the words for what is wrong with it.
+A picture that is not plain, too small or large, cut off, or that nvJPEG fails on gets no answer here: the caller
+decodes it on the CPU, which also has the words for what is wrong with it.
 
 The tile is made in the steps of `image.open_image`, but for two: libjpeg shrinks while it decodes, here whole blocks of
 pixels are averaged; and nvJPEG, as torchvision calls it, repeats colours that were stored at half the resolution, where
@@ -15,16 +14,12 @@ from __future__ import annotations
 import io
 import logging
 import queue
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -32,41 +27,79 @@ from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import JPEG
 from neardup.pipeline.media.jpeg import PlainJpeg, read_plain_jpeg
-from neardup.pipeline.media.orientation import SIDEWAYS, upright
+from neardup.pipeline.media.orientation import SIDEWAYS
 from neardup.pipeline.media.preview import Preview
-from neardup.pipeline.media.regions import Mode, find_regions
+from neardup.pipeline.media.regions import GRID, Mode, find_regions
+from neardup.pipeline.media.shrink import Picture, Stack
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 Decode: TypeAlias = Callable[[list[Tensor], torch.device], list[Tensor]]
 """uint8 (bytes,) of each file, on the CPU, to uint8 (3, h, w) of each picture; RuntimeError if any fails."""
-BATCH = 256
+BATCH = 64
 _BATCH_PIXELS, _LARGE_PIXELS = 2**26, 2**25
-"""Pixels on the GPU at once in a lane, and those of a picture that is left to the CPU."""
+"""Pixels on the GPU at once in a lane, of six bytes, each picture given as much room as the largest; and those of a
+picture that is left to the CPU."""
 _LONG = 16
-"""Ratio of sides above which a picture is left to the CPU: such a filter outgrows the memory of a GPU's blocks."""
+"""Ratio of sides above which a picture is left to the CPU."""
 _SMALL = 1.5
 """Shorter side, in tiles, below which a picture is left to the CPU: there repeated colours show; it is quickly done."""
-_LANES = 2
+_LANES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """What comes back from the GPU, as it was stored: a tile, and a small picture if one was asked for."""
+class GpuPicture:
+    """A picture that was decoded on a GPU.
 
-    tile: Pixels
-    small: Pixels | None = None
+    Attributes:
+        frames: the whole of it, and its regions.
+        small: uint8 (h, w, 3), its longer side as was asked for at most; None if it was not.
+    """
+
+    header: PlainJpeg
+    frames: tuple[Frame, ...]
+    small: Pixels | None
+
+    def media(self, preview: Preview | None = None) -> Media:
+        """Return it as `image.open_image` does.
+
+        The digest of the pixels is another one than the CPU's: of the compressed picture without its metadata.
+        """
+        if preview is not None and self.small is not None:
+            preview.take(self.small)
+        height, width = upright_shape(self.header)
+        return Media(
+            kind=Kind.IMAGE,
+            format=JPEG.name,
+            width=width,
+            height=height,
+            seconds=0.0,
+            pixels_digest=self.header.digest,
+            frames=iter(self.frames),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """A picture that waits: `side` is that of the small picture, 0 for none."""
+class _File:
+    """A file that may be decoded here; `place` is its place among those that were given."""
 
+    place: int
     data: bytes
-    pixels: int
+    header: PlainJpeg
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return upright_shape(self.header)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be made of pictures: tiles of a size, small pictures of a side (0: none), and regions."""
+
     size: int
     side: int
-    answer: Future[_Picture | None] = field(default_factory=Future)
+    regions: Mode
 
 
 class GpuJpegs:
@@ -79,97 +112,95 @@ class GpuJpegs:
 
     def __init__(self, device: str = "cuda", decode: Decode | None = None, lanes: int = _LANES) -> None:
         self._device = torch.device(device)
-        self._api: Any = torch.cuda if self._device.type == "cuda" else torch.cpu
+        self._on_gpu = self._device.type == "cuda"
+        self._api: Any = torch.cuda if self._on_gpu else torch.cpu
         self._decode = decode or decode_by_torchvision
-        self._lock = threading.Lock()
-        self._waiting: deque[_Request] = deque()
         self._lanes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(lanes):
             self._lanes.put(self._api.Stream())
 
     def open(
-        self, data: bytes, size: int, limits: Limits, preview: Preview | None = None, regions: Mode = "none"
-    ) -> Media | None:
-        """Decode a picture as `image.open_image` does, or return None: then the CPU is to decode it.
+        self, files: Sequence[bytes], size: int, limits: Limits, side: int = 0, regions: Mode = "none"
+    ) -> list[GpuPicture | None]:
+        """Decode pictures; None stands for each that the CPU is to decode.
 
-        So it does where there are regions, which are cut from pixels that stay on the GPU.
-        The digest of the pixels is another one than the CPU's: of the compressed picture without its metadata.
-
+        Args:
+            files: whole files of any kind.
+            size: side of the tiles. side: longer side of the small pictures, 0 for none. regions: see `Cutter`.
         Raises:
             PipelineError: the GPU failed, and this process cannot use it any more.
         """
-        header = _admit(data, size, limits)
-        if header is None or regions == "grid":
-            return None
-        request = _Request(data, header.width * header.height, size, preview.side if preview else 0)
-        with self._lock:
-            self._waiting.append(request)
-        lane = self._lanes.get()
-        try:  # each that waits leads once and takes at least one: nobody is left behind
-            self._lead(lane)
-        finally:
-            self._lanes.put(lane)
-        picture = request.answer.result()
-        if picture is None:
-            return None
-        turn = header.orientation
-        tile = upright(picture.tile, turn)
-        if regions == "boxes" and any(find_regions(tile[None])):
-            return None
-        if preview is not None and picture.small is not None:
-            preview.take(upright(picture.small, turn))
-        sideways = turn >= SIDEWAYS
-        return Media(
-            kind=Kind.IMAGE,
-            format=JPEG.name,
-            width=header.height if sideways else header.width,
-            height=header.width if sideways else header.height,
-            seconds=0.0,
-            pixels_digest=header.digest,
-            frames=iter((Frame(pts=0.0, tile=tile),)),
-        )
+        admitted = [
+            _File(place, data, header)
+            for place, data in enumerate(files)
+            if (header := _admit(data, size, limits)) is not None
+        ]
+        pictures: list[GpuPicture | None] = [None] * len(files)
+        admitted.sort(key=lambda file: max(file.shape))
+        for batch in _batches(admitted, lambda file: file.shape):
+            for file, picture in zip(batch, self._open_batch(batch, _Wish(size, side, regions)), strict=True):
+                pictures[file.place] = picture
+        return pictures
 
-    def _lead(self, lane: Any) -> None:
-        """Answer a batch of those that wait, if there are any left."""
-        batch = self._take()
-        if not batch:
-            return
+    def _open_batch(self, batch: Sequence[_File], wish: _Wish) -> list[GpuPicture | None]:
+        lane = self._lanes.get()
         try:
             with torch.inference_mode(), self._api.stream(lane):
-                pictures = self._pictures(batch)
+                return self._pictures(batch, wish)
         except torch.AcceleratorError as error:
-            failed = PipelineError(f"the GPU failed, a new process has to begin: {error}")
-            for request in batch:
-                request.answer.set_exception(failed)
-            return
+            raise PipelineError(f"the GPU failed, a new process has to begin: {error}") from error
         except Exception:  # full memory, a fault of ours: it costs time and no picture
             logger.warning("GPU decoding failed, to be done by the CPU pictures=%d", len(batch), exc_info=True)
-            pictures = [None] * len(batch)
-        for request, picture in zip(batch, pictures, strict=True):
-            request.answer.set_result(picture)
-
-    def _take(self) -> list[_Request]:
-        batch: list[_Request] = []
-        room = _BATCH_PIXELS
-        with self._lock:
-            while self._waiting and len(batch) < BATCH and (not batch or self._waiting[0].pixels <= room):
-                batch.append(self._waiting.popleft())
-                room -= batch[-1].pixels
-        return batch
+            return [None] * len(batch)
+        finally:
+            self._lanes.put(lane)
 
     # -- on the stream of a lane -------------------------------------------------------------------------------------
 
-    def _pictures(self, batch: Sequence[_Request]) -> list[_Picture | None]:
-        files = [torch.frombuffer(bytearray(request.data), dtype=torch.uint8) for request in batch]
-        coming: list[tuple[Tensor, ...] | None] = []
-        for request, rgb in zip(batch, self._decode_each(files), strict=True):
-            coming.append(None if rgb is None else self._shrunk(rgb, request))
+    def _pictures(self, batch: Sequence[_File], wish: _Wish) -> list[GpuPicture | None]:
+        files = [torch.frombuffer(bytearray(file.data), dtype=torch.uint8) for file in batch]
+        found = [(file, rgb) for file, rgb in zip(batch, self._decode_each(files), strict=True) if rgb is not None]
+        if not found:
+            return [None] * len(batch)
+        whole = [_whole(upright(rgb, file.header.orientation), wish.size) for file, rgb in found]
+        stack = Stack(whole)
+        coming = self._to_host(stack.squeezed(wish.size))
+        smalls = self._smalls(stack, wish.side)
         self._wait()
-        return [None if shrunk is None else _Picture(*map(_array, shrunk)) for shrunk in coming]
+        tiles: Pixels = coming.numpy()
+        parts = zip(found, tiles, self._regions(whole, tiles, wish), smalls, strict=True)
+        made = {
+            file.place: GpuPicture(file.header, (Frame(0.0, tile), *regions), small)
+            for (file, _), tile, regions, small in parts
+        }
+        return [made.get(file.place) for file in batch]
 
-    def _shrunk(self, rgb: Tensor, request: _Request) -> tuple[Tensor, ...]:
-        """Return the tile, and the small picture if one was asked for, on their way to the host."""
-        return tuple(self._to_host(pixels) for pixels in shrink(rgb, request.size, request.side))
+    def _smalls(self, stack: Stack, side: int) -> Iterator[Pixels | None]:
+        """Begin to make small pictures; they can be taken out when the stream was waited for."""
+        if not side:
+            return repeat(None, len(stack))
+        coming, shapes = stack.fitted(side)
+        pairs = zip(self._to_host(coming).numpy(), shapes, strict=True)
+        return (small[:height, :width] for small, (height, width) in pairs)
+
+    def _regions(self, whole: Sequence[Picture], tiles: Pixels, wish: _Wish) -> list[list[Frame]]:
+        """Return the regions of each picture, cut from the pixels that are still on the GPU."""
+        frames: list[list[Frame]] = [[] for _ in whole]
+        if wish.regions == "none":
+            return frames
+        found = [GRID] * len(whole) if wish.regions == "grid" else find_regions(tiles)
+        cut = [
+            (place, box, part)
+            for place, boxes in enumerate(found)
+            for box in boxes
+            if (part := whole[place].cut(box)) is not None
+        ]
+        for some in _batches(cut, lambda one: one[2].rgb.shape[1:]):
+            coming = self._to_host(Stack([part for _, _, part in some]).squeezed(wish.size, whole_blocks=True))
+            self._wait()
+            for (place, box, _), tile in zip(some, coming.numpy(), strict=True):
+                frames[place].append(Frame(0.0, tile, box))
+        return frames
 
     def _decode_each(self, files: list[Tensor]) -> list[Tensor | None]:
         """Return the picture of each file; a batch that fails is halved until those that fail stand alone."""
@@ -188,15 +219,14 @@ class GpuJpegs:
         middle = len(files) // 2
         return self._decode_each(files[:middle]) + self._decode_each(files[middle:])
 
-    def _to_host(self, rgb: Tensor) -> Tensor:
-        """Begin to copy (3, h, w) to the host as (h, w, 3)."""
-        pixels = rgb.permute(1, 2, 0).contiguous()
-        here = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+    def _to_host(self, pixels: Tensor) -> Tensor:
+        """Begin to copy to the host. The memory is pinned, and free again when the last tile in it is forgotten."""
+        here = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=self._on_gpu)
         return here.copy_(pixels, non_blocking=True)
 
     def _wait(self) -> None:
-        """Wait for all that was begun on the lane's stream."""
-        event = self._api.Event()
+        """Wait, without keeping a core busy, for all that was begun on the lane's stream."""
+        event = self._api.Event(**({"blocking": True} if self._on_gpu else {}))
         event.record()
         event.synchronize()
 
@@ -223,48 +253,48 @@ def decode_by_torchvision(files: list[Tensor], device: torch.device) -> list[Ten
     return pictures
 
 
-def shrink(rgb: Tensor, size: int, side: int) -> tuple[Tensor, ...]:
-    """Return the tile of a picture, and if `side` is not 0 also the picture with its longer side `side` at most.
-
-    Args:
-        rgb: uint8 (3, h, w) on any device.
-    Returns:
-        uint8 (3, size, size) and uint8 (3, h', w').
-    """
-    height, width = rgb.shape[1:]
-    factor = reduction(height, width, size)
-    pixels = rgb[None].float()
-    if factor > 1:
-        pixels = F.avg_pool2d(pixels, factor, ceil_mode=True, count_include_pad=False)
-    # As `tile.squeeze`, but in floats: CUDA has no kernel for bytes.
-    scales = (size * factor / height * (1 + 1e-9), size * factor / width * (1 + 1e-9))
-    tile = F.interpolate(pixels, scale_factor=scales, mode="bilinear", antialias=True, recompute_scale_factor=False)
-    return (_bytes(tile), _fit(pixels, side)) if side else (_bytes(tile),)
-
-
 def reduction(height: int, width: int, size: int) -> int:
     """Return the whole factor by which `image.open_image` shrinks a JPEG before it squeezes it."""
     decoded = next((scale for scale in (8, 4, 2) if min(height, width) // scale >= size), 1)
     return decoded * max(1, -(-min(height, width) // decoded) // (2 * size))
 
 
-def _fit(pixels: Tensor, side: int) -> Tensor:
-    height, width = pixels.shape[2:]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return _bytes(pixels)
-    fitting = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return _bytes(F.interpolate(pixels, size=fitting, mode="bilinear", antialias=True))
+def upright_shape(header: PlainJpeg) -> tuple[int, int]:
+    """Return height and width of the upright picture."""
+    sideways = header.orientation >= SIDEWAYS
+    return (header.width, header.height) if sideways else (header.height, header.width)
 
 
-def _bytes(pixels: Tensor) -> Tensor:
-    # (1, 3, h, w) -> (3, h, w)
-    return pixels[0].round().to(torch.uint8)
+def upright(rgb: Tensor, orientation: int) -> Tensor:
+    """Return a picture (3, h, w) turned and mirrored as `orientation.upright` does."""
+    if orientation >= SIDEWAYS:
+        rgb = rgb.transpose(1, 2)
+    flipped = [2] * (orientation in (2, 3, 6, 7)) + [1] * (orientation in (3, 4, 7, 8))
+    return rgb.flip(flipped) if flipped else rgb.contiguous()
 
 
-def _array(pixels: Tensor) -> Pixels:
-    """Copy out of pinned memory, which is scarce."""
-    return np.array(pixels.numpy())
+def _whole(rgb: Tensor, size: int) -> Picture:
+    height, width = rgb.shape[1:]
+    return Picture(rgb, reduction(height, width, size))
+
+
+def _batches(items: Sequence[T], shape: Callable[[T], Sequence[int]]) -> Iterator[list[T]]:
+    """Yield as many items as fit beside each other, each given as much room as the largest.
+
+    Args:
+        shape: height and width of an item, in pixels.
+    """
+    batch: list[T] = []
+    height = width = 0
+    for item in items:
+        rows, columns = shape(item)
+        height, width = max(height, rows), max(width, columns)
+        if batch and (len(batch) == BATCH or (len(batch) + 1) * height * width > _BATCH_PIXELS):
+            yield batch
+            batch, height, width = [], rows, columns
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def _admit(data: bytes, size: int, limits: Limits) -> PlainJpeg | None:

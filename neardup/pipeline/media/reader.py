@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
-from neardup.pipeline.media.identify import GIF, HEAD_BYTES, JPEG, Format, identify
+from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.video import open_video, video_frame_at
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
 
 if TYPE_CHECKING:  # it imports torch
-    from neardup.pipeline.media.nvjpeg import GpuJpegs
+    from neardup.pipeline.media.nvjpeg import GpuPicture
 
 DEFAULT_SAMPLE_FPS = 2.0
 
@@ -31,7 +31,7 @@ def open_media(
     limits: Limits = image.DEFAULT_LIMITS,
     sample_fps: float = DEFAULT_SAMPLE_FPS,
     preview: Preview | None = None,
-    jpegs: GpuJpegs | None = None,
+    decoded: GpuPicture | None = None,
     regions: Mode | Cutter = "none",
 ) -> Media:
     """Open an image or a video.
@@ -42,21 +42,19 @@ def open_media(
         limits: what the content may ask for.
         sample_fps: frames per second of a video that are looked at, besides its first and last one.
         preview: takes a picture for people; has it when the last frame has been yielded.
-        jpegs: where JPEGs are tried first.
+        decoded: what a GPU made of this very content, with its regions; then nothing is left to do.
         regions: which parts of an image become frames of their own, or who adds them to the frames when told to
             `cut`, those of several images at once; a video has none.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
     """
+    if decoded is not None:
+        return decoded.media(preview)
     source, format = _admit(source, limits)
     if format.kind is Kind.VIDEO:
         return open_video(source, format, size, limits, sample_fps, preview)
     data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
     cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
-    if format == JPEG and jpegs is not None:
-        media = jpegs.open(data, size, limits, preview, cutter.mode)
-        if media is not None:
-            return media
     if not is_animated(data, format, limits):
         media = image.open_image(data, format, size, limits, preview, cutter)
         if cutter is not regions:

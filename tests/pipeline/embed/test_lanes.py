@@ -12,7 +12,7 @@ from torch import Tensor
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.lanes import Lanes
 from neardup.pipeline.embed.network import load_network
-from neardup.pipeline.embed.torch_engine import TorchEmbedder, in_16_bits
+from neardup.pipeline.embed.torch_engine import TorchEmbedder, in_float16
 from neardup.pipeline.types import Pixels
 from tests.pipeline.embed.build import in_float
 
@@ -113,14 +113,14 @@ def checkpoint() -> Checkpoint:
     return in_float()
 
 
-def test_bfloat16_lanes_agree_with_float32(checkpoint: Checkpoint) -> None:
+def test_float16_lanes_agree_with_float32(checkpoint: Checkpoint) -> None:
     """What a GPU runs, but for the kernels: half precision with weights that were rounded beforehand, padded steps."""
     size, dimension = checkpoint.architecture.size, checkpoint.architecture.dimension
     rough = np.random.default_rng(0).integers(0, 256, (3, size // 16, size // 16, 3), dtype=np.uint8)
     tiles = rough.repeat(16, axis=1).repeat(16, axis=2)
     exact = TorchEmbedder(checkpoint, "cpu", 1).embed(tiles).vectors
     network = load_network(checkpoint).requires_grad_(False)
-    vectors, _ = Lanes(in_16_bits(network, torch.bfloat16), CPU, size, dimension, 2, 2).run(tiles, lambda: None)
+    vectors, _ = Lanes(in_float16(network), CPU, size, dimension, 2, 2).run(tiles, lambda: None)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert (vectors * exact).sum(axis=1).min() >= 0.99
 
@@ -129,6 +129,6 @@ def test_weights_rounded_beforehand_change_nothing(checkpoint: Checkpoint) -> No
     size = checkpoint.architecture.size
     tiles = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8))
     network = load_network(checkpoint).requires_grad_(False)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.float16):
         expected = network(tiles)
-    torch.testing.assert_close(in_16_bits(network, torch.bfloat16)(tiles), expected)
+    torch.testing.assert_close(in_float16(network)(tiles), expected)

@@ -8,7 +8,6 @@ interpolated, as nvJPEG does.
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,10 +21,11 @@ from torch import Tensor
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.torch_engine import TorchEmbedder
-from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.media.nvjpeg import GpuJpegs, decode_by_torchvision, open_gpu_jpegs, reduction
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.types import Limits, Pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
@@ -48,10 +48,10 @@ def jpegs(request: pytest.FixtureRequest) -> GpuJpegs:
 
 
 def tile_by(jpegs: GpuJpegs, data: bytes, size: int = SIZE) -> Pixels:
-    media = jpegs.open(data, size, LIMITS)
-    assert media is not None
-    (frame,) = media.frames
-    assert frame.pts == 0.0
+    (picture,) = jpegs.open([data], size, LIMITS)
+    assert picture is not None
+    (frame,) = picture.media().frames
+    assert (frame.pts, frame.box) == (0.0, None)
     return frame.tile
 
 
@@ -92,8 +92,9 @@ def test_pictures_come_upright(jpegs: GpuJpegs, save: Save, orientation: int) ->
     exif[274] = orientation
     data = save(Image.fromarray(pictures.chelsea()), "JPEG", exif=exif.tobytes())
     assert apart(tile_by(jpegs, data), tile_by_cpu(data)).mean() <= MEAN_DIFFERENCE
-    media, expected = jpegs.open(data, SIZE, LIMITS), open_media(data, SIZE)
-    assert media is not None
+    (picture,), expected = jpegs.open([data], SIZE, LIMITS), open_media(data, SIZE)
+    assert picture is not None
+    media = picture.media()
     assert (media.width, media.height, media.format) == (expected.width, expected.height, expected.format)
 
 
@@ -103,7 +104,9 @@ def test_previews_are_those_of_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save
     exif[274] = 6
     data = save(photo(*size), "JPEG", exif=exif.tobytes())
     here, there = Preview(320), Preview(320)
-    jpegs.open(data, SIZE, LIMITS, here)
+    (picture,) = jpegs.open([data], SIZE, LIMITS, 320)
+    assert picture is not None
+    picture.media(here)
     open_media(data, SIZE, preview=there)
     one, other = (Image.open(io.BytesIO(preview.jpeg)) for preview in (here, there))
     assert one.size == other.size
@@ -128,21 +131,46 @@ def test_what_is_left_to_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save) -> N
         "very long": save(Image.new("RGB", (3841, 240)), "JPEG"),
         "large": save(Image.new("L", (8000, 4200)), "JPEG"),
     }
-    assert {name for name, data in left.items() if jpegs.open(data, SIZE, LIMITS) is not None} == set()
-    assert jpegs.open(whole, SIZE, Limits(max_pixels=300 * 240 - 1)) is None
-    assert jpegs.open(whole, SIZE, Limits(max_bytes=len(whole) - 1)) is None
-    assert jpegs.open(whole, SIZE, Limits(max_pixels=300 * 240, max_bytes=len(whole))) is not None
+    found = jpegs.open([*left.values(), whole], SIZE, LIMITS)
+    assert [name for name, picture in zip([*left, "whole"], found, strict=True) if picture is not None] == ["whole"]
+    assert jpegs.open([whole], SIZE, Limits(max_pixels=300 * 240 - 1)) == [None]
+    assert jpegs.open([whole], SIZE, Limits(max_bytes=len(whole) - 1)) == [None]
+    assert jpegs.open([whole], SIZE, Limits(max_pixels=300 * 240, max_bytes=len(whole))) != [None]
+    assert jpegs.open([], SIZE, LIMITS) == []
 
 
-def test_the_reader_asks_it_first_and_then_the_cpu(jpegs: GpuJpegs, photo: Photo, save: Save) -> None:
-    plain, progressive = (save(photo(300, 240), "JPEG", progressive=progressive) for progressive in (False, True))
-    by_gpu = jpegs.open(plain, SIZE, LIMITS)
-    assert by_gpu is not None
-    assert open_media(plain, SIZE, jpegs=jpegs).pixels_digest == by_gpu.pixels_digest
-    assert open_media(progressive, SIZE, jpegs=jpegs).pixels_digest == open_media(progressive, SIZE).pixels_digest
-    with pytest.raises(InvalidFrame) as caught:
-        open_media(plain[:-100], SIZE, jpegs=jpegs)
-    assert caught.value.reason is Reason.TRUNCATED
+def test_the_reader_takes_what_the_gpu_made(jpegs: GpuJpegs, photo: Photo, save: Save) -> None:
+    plain = save(photo(300, 240), "JPEG")
+    (picture,) = jpegs.open([plain], SIZE, LIMITS)
+    media = open_media(plain, SIZE, decoded=picture)
+    (frame,) = media.frames
+    np.testing.assert_array_equal(frame.tile, tile_by(jpegs, plain))
+    assert media.pixels_digest != open_media(plain, SIZE).pixels_digest
+
+
+def collage(first: str, second: str) -> Image.Image:
+    """Two photographs beside each other."""
+    paper = Image.new("RGB", (640, 400), "white")
+    for name, left in ((first, 0), (second, 320)):
+        paper.paste(Image.fromarray(getattr(pictures, name)()).resize((320, 400)), (left, 0))
+    return paper
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("mode", ["boxes", "grid"])
+def test_regions_are_those_of_the_cpu(jpegs: GpuJpegs, save: Save, mode: Mode, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    whole, plain = collage("astronaut", "coffee"), save(Image.fromarray(pictures.chelsea()), "JPEG")
+    for picture in (whole, whole.resize((1280, 800))):
+        data = save(picture, "JPEG", quality=92, exif=exif.tobytes())
+        expected = list(open_media(data, SIZE, regions=mode).frames)
+        assert len(expected) > 1
+        _, found, _ = jpegs.open([plain, data, plain], SIZE, LIMITS, regions=mode)
+        assert found is not None
+        assert [frame.box for frame in found.frames] == [frame.box for frame in expected]
+        for one, other in zip(found.frames, expected, strict=True):
+            assert apart(one.tile, other.tile).mean() <= 2 * MEAN_DIFFERENCE
 
 
 def repeat_colours(files: list[Tensor], device: torch.device) -> list[Tensor]:
@@ -177,91 +205,75 @@ def test_descriptors_are_those_of_the_cpu_with_repeated_colours_too(
 
 
 class Recorded:
-    """Decodes by libjpeg-turbo, and fails on some files; `gate` holds the first batch until it is opened."""
+    """Decodes by libjpeg-turbo, and fails on some files."""
 
     def __init__(self, bad: bytes | None = None) -> None:
         self.batches: list[int] = []
         self.bad = bad
-        self.gate, self.begun = threading.Event(), threading.Event()
-        self.gate.set()
 
     def __call__(self, files: list[Tensor], device: torch.device) -> list[Tensor]:
         self.batches.append(len(files))
-        self.begun.set()
-        assert self.gate.wait(10)
         if any(bytes(file.numpy()) == self.bad for file in files):
             raise RuntimeError("Error while decoding JPEG images")
         return decode_by_torchvision(files, device)
 
 
-def open_together(jpegs: GpuJpegs, decode: Recorded, files: list[bytes]) -> list[Pixels | None]:
-    """Open the first file, and while it is being decoded all others; return the tiles."""
-    decode.gate.clear()
-
-    def open_one(data: bytes) -> Pixels | None:
-        media = jpegs.open(data, TINY, LIMITS)
-        return None if media is None else next(media.frames).tile
-
-    with ThreadPoolExecutor(len(files)) as pool:
-        first = pool.submit(open_one, files[0])
-        assert decode.begun.wait(10)
-        others = [pool.submit(open_one, data) for data in files[1:]]
-        while len(jpegs._waiting) < len(others):
-            threading.Event().wait(0.001)
-        decode.gate.set()
-        return [future.result() for future in [first, *others]]
+def tiles_by(jpegs: GpuJpegs, files: list[bytes]) -> list[Pixels | None]:
+    return [None if one is None else one.frames[0].tile for one in jpegs.open(files, TINY, LIMITS)]
 
 
-def test_those_that_wait_are_decoded_together_and_each_gets_its_own(photo: Photo, save: Save) -> None:
-    files = [save(photo(60, 40, seed), "JPEG") for seed in range(9)]
+def test_pictures_of_many_sizes_are_decoded_together_and_keep_their_places(photo: Photo, save: Save) -> None:
+    files = [save(photo(60 + 37 * (seed * 5 % 9), 40 + 11 * seed, seed), "JPEG") for seed in range(9)]
     decode = Recorded()
-    tiles = open_together(GpuJpegs("cpu", decode, lanes=1), decode, files)
-    assert decode.batches == [1, 8]
+    tiles = tiles_by(GpuJpegs("cpu", decode), files)
+    assert decode.batches == [9]
     for tile, data in zip(tiles, files, strict=True):
         assert tile is not None
-        np.testing.assert_array_equal(tile, tile_by(GpuJpegs("cpu"), data, TINY))
+        assert apart(tile, tile_by(GpuJpegs("cpu"), data, TINY)).max() <= 1  # sums in another order
 
 
 def test_a_batch_holds_no_more_pixels_than_fit(photo: Photo, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neardup.pipeline.media.nvjpeg._BATCH_PIXELS", 5 * 60 * 40)
     files = [save(photo(60, 40, seed), "JPEG") for seed in range(9)]
     decode = Recorded()
-    open_together(GpuJpegs("cpu", decode, lanes=1), decode, files)
-    assert decode.batches == [1, 5, 3]
+    GpuJpegs("cpu", decode).open(files, TINY, LIMITS)
+    assert decode.batches == [5, 4]
+
+
+def test_pictures_of_one_batch_are_of_about_one_size(photo: Photo, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.pipeline.media.nvjpeg._BATCH_PIXELS", 3 * 100 * 40)
+    files = [save(photo(*size), "JPEG") for size in ((60, 40), (40, 400), (60, 40), (100, 40))]
+    decode = Recorded()
+    assert all(tile is not None for tile in tiles_by(GpuJpegs("cpu", decode), files))
+    assert decode.batches == [3, 1]
 
 
 def test_a_picture_that_fails_goes_to_the_cpu_and_its_neighbours_do_not(photo: Photo, save: Save) -> None:
     files = [save(photo(60, 40, seed), "JPEG") for seed in range(9)]
     decode = Recorded(bad=files[4])
-    tiles = open_together(GpuJpegs("cpu", decode, lanes=1), decode, files)
+    tiles = tiles_by(GpuJpegs("cpu", decode), files)
     assert [number for number, tile in enumerate(tiles) if tile is None] == [4]
-    assert decode.batches == [1, 8, 4, 2, 2, 1, 1, 4]
+    assert decode.batches == [9, 4, 5, 2, 1, 1, 3]
 
 
-def test_many_threads_and_two_lanes_leave_nobody_behind(photo: Photo, save: Save) -> None:
+def test_many_threads_and_few_lanes_leave_nobody_behind(photo: Photo, save: Save) -> None:
     files = [save(photo(60, 40, seed), "JPEG") for seed in range(4)]
     expected = [tile_by(GpuJpegs("cpu"), data, TINY) for data in files]
-    jpegs = GpuJpegs("cpu")
+    jpegs = GpuJpegs("cpu", lanes=2)
     with ThreadPoolExecutor(16) as pool:
         tiles = list(pool.map(lambda number: tile_by(jpegs, files[number % 4], TINY), range(200)))
     for number, tile in enumerate(tiles):
         np.testing.assert_array_equal(tile, expected[number % 4])
 
 
-def test_a_broken_gpu_is_told_to_all_that_wait_and_ends_the_process(photo: Photo, save: Save) -> None:
-    decode = Recorded()
-
-    def broken(files: list[Tensor], device: torch.device) -> list[Tensor]:
-        decode(files, device)
+def test_a_broken_gpu_ends_the_process(photo: Photo, save: Save) -> None:
+    def broken(_files: list[Tensor], _device: torch.device) -> list[Tensor]:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     jpegs = GpuJpegs("cpu", broken, lanes=1)
-    data = save(photo(60, 40), "JPEG")
     for _ in range(2):  # the lane came back
         with pytest.raises(PipelineError, match="illegal memory access"):
-            jpegs.open(data, TINY, LIMITS)
-    with pytest.raises(PipelineError, match="illegal memory access"):
-        open_together(jpegs, decode, [data] * 3)
+            jpegs.open([save(photo(60, 40), "JPEG")], TINY, LIMITS)
 
 
 def test_full_gpu_memory_sends_the_batch_to_the_cpu(
@@ -272,10 +284,10 @@ def test_full_gpu_memory_sends_the_batch_to_the_cpu(
 
     jpegs, data = GpuJpegs("cpu", lanes=1), save(photo(60, 40), "JPEG")
     with monkeypatch.context() as patch:
-        patch.setattr("neardup.pipeline.media.nvjpeg.shrink", full)
-        assert jpegs.open(data, TINY, LIMITS) is None
+        patch.setattr("neardup.pipeline.media.nvjpeg.Stack", full)
+        assert jpegs.open([data], TINY, LIMITS) == [None]
     assert "to be done by the CPU pictures=1" in caplog.text
-    assert jpegs.open(data, TINY, LIMITS) is not None
+    assert jpegs.open([data], TINY, LIMITS) != [None]
 
 
 def test_where_nvjpeg_does_not_work_there_is_no_decoder(caplog: pytest.LogCaptureFixture) -> None:
