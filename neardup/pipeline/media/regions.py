@@ -7,7 +7,7 @@ a picture of its own, so finding one too many costs time and a little precision,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
@@ -48,6 +48,7 @@ _LARGE = 3 * 2**22
 Floats = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Cutter:
@@ -79,7 +80,7 @@ class Cutter:
         if not waiting:
             return
         tiles = [frames[0].tile for frames, _ in waiting]
-        found = [GRID] * len(tiles) if self.mode == "grid" else find_regions(np.stack(tiles))
+        found = [GRID] * len(tiles) if self.mode == "grid" else find_regions(tiles)
         for (frames, rgb), boxes in zip(waiting, found, strict=True):
             frames.extend(_cut(rgb, boxes, len(frames[0].tile)))
 
@@ -105,27 +106,26 @@ def _cut(rgb: Pixels, boxes: tuple[Box, ...], size: int) -> Iterator[Frame]:
             yield Frame(0.0, squeeze(np.array(rgb[top:bottom, left:right]), size), box)
 
 
-def find_regions(tiles: Pixels) -> list[tuple[Box, ...]]:
+def find_regions(tiles: Sequence[Pixels] | Pixels) -> list[tuple[Box, ...]]:
     """Return at most MOST rectangles of each picture, the most certain first, as shares of the picture.
 
     A side's score is its log-likelihood ratio of being an edge all along to being what the rest of the picture is.
-    Four of five photographs have no edges that could add up to a rectangle, which is seen of all tiles at once.
+    Nine of ten photographs have no edges that could add up to a rectangle, which is seen of all tiles at once.
 
     Args:
-        tiles: uint8 (n, s, s, 3), s a multiple of 8.
+        tiles: n of uint8 (s, s, 3), s a multiple of 8.
     """
-    grey = _grey(tiles)
-    across, down = _Lines(grey, 1), _Lines(grey, tiles.shape[1])
+    lines = _Lines(_grey(tiles))
     found: list[tuple[Box, ...]] = [()] * len(tiles)
-    for i in np.flatnonzero(across.most() + down.most() >= _MIN_SCORE).tolist():
-        found[i] = _rectangles(across.edges(i), down.edges(i), tiles.shape[1])
+    for i in lines.possible().tolist():
+        found[i] = _rectangles(*lines.edges(i), len(tiles[i]))
     return found
 
 
-def _rectangles(across: _Edges, down: _Edges, size: int) -> tuple[Box, ...]:
+def _rectangles(down: _Edges, across: _Edges, size: int) -> tuple[Box, ...]:
     """Return the regions that edges enclose."""
-    x, y = _Spans(across.at, size), _Spans(down.at, size)
-    upright, level = across.pairs(x, y), down.pairs(y, x)
+    x, y = _Spans(down.at, size), _Spans(across.at, size)
+    upright, level = down.pairs(x, y), across.pairs(y, x)
     score = upright.score + level.score.T  # (spans of x, spans of y): each pair is a rectangle
     support = np.minimum(upright.support, level.support.T)
     i, j = np.nonzero((support >= _SUPPORT[x.inner[:, None] + y.inner]) & (score >= _MIN_SCORE))
@@ -195,63 +195,87 @@ class _Edges:
 
 
 class _Lines:
-    """All straight lines of n pictures between pixels that are `stride` apart in memory: down for 1, across for a row.
+    """All straight lines of n pictures between pixels: of both directions, which are looked at together, down first.
 
     Args:
         grey: uint8 (n, s, s).
     """
 
-    def __init__(self, grey: Pixels, stride: int) -> None:
-        self._stride = stride
-        self._strong = _strong(grey, stride)
-        hits = _hits(self._strong, stride)
-        size = grey.shape[1]
-        share = np.add.reduce(hits, axis=(1, 2), dtype=np.int64) / size**2
+    def __init__(self, grey: Pixels) -> None:
+        count, size = grey.shape[:2]
+        self._strong = _strong(grey, 1), _strong(grey, size)
+        hits = np.stack([_hits_down(self._strong[0]), _hits_across(self._strong[1])])  # (2, n, s / 8, s)
+        marks = np.min_scalar_type(size)  # holds those of a line
+        share = np.add.reduce(np.add.reduce(hits, axis=2, dtype=marks), axis=2, dtype=np.int64) / size**2
         share = np.minimum(np.maximum(share, 0.03), 0.45)
-        yes, no = np.log(0.8 / share), np.log(0.2 / (1 - share))
-        self._yes, self._no = yes, no
-        scores = (yes - no).astype(np.float32)[:, None, None] * hits + (_BLOCK * no).astype(np.float32)[:, None, None]
-        # No stretch of a line scores more than all its blocks that speak for an edge; few lines have enough of them.
-        picture, line = np.nonzero(np.add.reduce(np.maximum(scores, 0.0), axis=1) > _MIN_LINE)
-        best = np.zeros((len(grey), size + 2), dtype=np.float32)
-        best[picture, line + 1] = _best_stretch(scores[picture, :, line])
-        here = best[:, 1:-1]
-        peak = (here > _MIN_LINE) & (here >= best[:, :-2]) & (here >= best[:, 2:])
+        self._yes, self._no = yes, no = np.log(0.8 / share), np.log(0.2 / (1 - share))
+        slope, start = yes - no, _BLOCK * no  # a block of h marks scores slope · h + start
+        # No stretch of a line scores more than its marks beyond those that a block needs not to speak against an edge,
+        # here rounded down: few lines have enough of them.
+        needed = np.floor(-start / slope)
+        least = np.floor(needed * (size // _BLOCK) + _MIN_LINE / slope)
+        beyond = np.add.reduce(np.maximum(hits, needed.astype(marks)[..., None, None]), axis=2, dtype=marks)
+        way, picture, line = np.nonzero(beyond > least.astype(marks)[..., None])
+        slope, start = (some.astype(np.float32)[way, picture, None] for some in (slope, start))
+        best = np.zeros((2, count, size + 2), dtype=np.float32)
+        best[way, picture, line + 1] = _best_stretch(slope * hits[way, picture, :, line] + start)
+        here = best[..., 1:-1]
+        peak = (here > _MIN_LINE) & (here >= best[..., :-2]) & (here >= best[..., 2:])
         self._peaks = np.where(peak, here, np.float32(0.0))
 
-    def most(self) -> Floats:
-        """Return what two sides of a rectangle can score together in each picture, (n,)."""
-        return np.asarray(np.partition(self._peaks, -2, axis=1)[:, -2:].sum(axis=1))
+    def possible(self) -> Places:
+        """Return the pictures whose lines could be the sides of a rectangle, rising."""
+        two = np.partition(self._peaks, -2, axis=2)[..., -2:]  # the best of each direction
+        best, size = two[..., 1], self._peaks.shape[2]
+        shown = float(_SUPPORT[2]) - 0.01  # for rounding
+        # Where all inner sides have one direction they go from border to border.
+        crosses = best >= size * (shown * self._yes + (1 - shown) * self._no)
+        enough = two.sum(axis=2).sum(axis=0) >= _MIN_SCORE
+        return np.flatnonzero(enough & ((best > 0).all(axis=0) | crosses.any(axis=0)))
 
-    def edges(self, i: int) -> _Edges:
-        """Return the strongest edges of one picture."""
-        peaks, strong = self._peaks[i], self._strong[i]
+    def edges(self, i: int) -> tuple[_Edges, _Edges]:
+        """Return the strongest edges of one picture, down and across."""
+        down, across = self._strong[0][i].T, self._strong[1][i]
+        return self._edges(0, i, down), self._edges(1, i, across)
+
+    def _edges(self, way: int, i: int, strong: Bools) -> _Edges:
+        peaks = self._peaks[way, i]
         at = np.flatnonzero(peaks)
-        at = np.sort(at[np.argsort(-peaks[at], kind="stable")[:_LINES]])
+        if len(at) > _LINES:
+            at = np.sort(at[np.argsort(-peaks[at], kind="stable")[:_LINES]])
         along = np.zeros((len(at) + 2, len(strong) + 1), dtype=np.float32)
-        np.cumsum(strong[:, at].T if self._stride == 1 else strong[at], axis=1, out=along[1:-1, 1:])
-        return _Edges(at + 1, along, float(self._yes[i]), float(self._no[i]))
+        np.cumsum(strong[at], axis=1, out=along[1:-1, 1:])
+        return _Edges(at + 1, along, float(self._yes[way, i]), float(self._no[way, i]))
 
 
-def _grey(tiles: Pixels) -> Pixels:
-    """Return (red + 2 green + blue) / 4, of colours rounded down: all at once, as taking every third byte is slow."""
-    flat = tiles.reshape(-1)
-    quarter, grey = flat >> 2, flat[1:-1] >> 1
-    grey += quarter[:-2]
-    grey += quarter[2:]
-    return np.ascontiguousarray(grey[::3]).reshape(tiles.shape[:3])
+def _grey(tiles: Sequence[Pixels] | Pixels) -> Pixels:
+    """Return (red + 2 green + blue) / 4, of colours rounded down, (n, s, s).
+
+    Computed for all bytes and then taken of every third: operations on every third byte are slow.
+    """
+    grey = np.empty((len(tiles), *tiles[0].shape[:2]), dtype=np.uint8)
+    for tile, row in zip(tiles, grey.reshape(len(tiles), -1), strict=True):
+        flat = tile.reshape(-1)
+        quarter, sums = flat >> 2, flat[1:-1] >> 1
+        sums += quarter[:-2]
+        sums += quarter[2:]
+        row[:] = sums[::3]
+    return grey
 
 
-def _hits(strong: npt.NDArray[np.bool_], stride: int) -> Pixels:
-    """Count the marks in blocks along the lines, uint8 (n, s / 8, s)."""
-    words = strong.view(np.uint64)  # of eight pixels of a row
-    if stride > 1:
-        return np.asarray(np.bitwise_count(words).transpose(0, 2, 1))
+def _hits_down(strong: Bools) -> Pixels:
+    """Count the marks in blocks along the lines, uint8 (n, s / 8, s); eight pixels of a row are added at once."""
     count, size = strong.shape[:2]
-    return np.asarray(np.add.reduce(words.reshape(count, size // _BLOCK, _BLOCK, -1), axis=2)).view(np.uint8)
+    words = strong.view(np.uint64).reshape(count, size // _BLOCK, _BLOCK, -1)
+    return np.asarray(np.add.reduce(words, axis=2)).view(np.uint8)
 
 
-def _strong(grey: Pixels, stride: int) -> npt.NDArray[np.bool_]:
+def _hits_across(strong: Bools) -> Pixels:
+    """Count the marks in blocks along the lines, uint8 (n, s / 8, s)."""
+    return np.asarray(np.bitwise_count(strong.view(np.uint64)).transpose(0, 2, 1))
+
+
+def _strong(grey: Pixels, stride: int) -> Bools:
     """Mark the pixels, (n, s, s), behind which there is a step.
 
     An edge is at one place all along: blurred ones spread over two, so neighbours may be up to twice as high.
@@ -267,10 +291,10 @@ def _strong(grey: Pixels, stride: int) -> npt.NDArray[np.bool_]:
         ends[:, :, -1] = 0  # from the end of a row to the next
     else:
         ends[:, -1] = 0  # from a picture to the next
-    half = steps >> 1
+    least = np.maximum(steps[: -2 * stride], steps[2 * stride :])
+    least >>= 1
     strong = middle > _STEP
-    strong &= middle >= half[: -2 * stride]
-    strong &= middle >= half[2 * stride :]
+    strong &= middle >= least
     return strong.reshape(grey.shape)
 
 

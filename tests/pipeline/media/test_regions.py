@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.media.regions import GRID, MOST, Cutter, Mode, cut_regions, find_regions, overlap
+from neardup.pipeline.media.regions import GRID, MOST, Cutter, Mode, _Lines, cut_regions, find_regions, overlap
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Box, Frame, Pixels
 
@@ -77,6 +77,17 @@ def test_the_company_of_a_picture_changes_nothing() -> None:
     together = find_regions(tiles)
     assert together == [find_regions(tile[None])[0] for tile in tiles]
     assert [len(boxes) for boxes in together] == [1, 0, 1, 0]
+
+
+def test_what_is_ruled_out_at_once_has_no_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes: list[Box] = [(0, 0.3, 1, 1), (0.4, 0, 1, 1), (0, 0.2, 1, 0.8), (0.3, 0, 0.7, 1), (0, 0, 0.5, 0.6)]
+    pages = [with_pasted(box, seed) for box in boxes for seed in range(8)] + [cloudy(seed) for seed in range(8)]
+    noise = np.random.default_rng(0).integers(0, 40, (len(pages), SIZE, SIZE, 3), dtype=np.uint8)
+    tiles = [squeeze(page, SIZE) // 8 * 7 + grain for page, grain in zip(pages, noise, strict=True)]
+    found = find_regions(tiles)
+    assert 0 < sum(map(bool, found)) < len(found)
+    monkeypatch.setattr(_Lines, "possible", lambda _: np.arange(len(tiles)))
+    assert find_regions(tiles) == found
 
 
 def test_pictures_are_cut_together_and_large_ones_at_once() -> None:
