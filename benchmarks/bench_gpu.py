@@ -35,7 +35,7 @@ from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
-from neardup.workers.describe import GPU_TOGETHER, TOGETHER
+from neardup.workers.decode import GPU_TOGETHER, TOGETHER
 from neardup.workers.embed import GPU_BATCH
 from neardup.workers.gpu import utilization
 
