@@ -236,8 +236,8 @@ def main() -> None:
     contents = [path.read_bytes() for path in paths]
     model = load().model
     ideals, runs = [], []
-    # Nothing is deleted between runs: for each file that is made ext4 passes over the inodes that were freed in the last
-    # minutes, one by one, and a profile of the run that followed showed it.
+    # Nothing is deleted between runs: for each file that is made ext4 passes over the inodes that were freed in the
+    # last minutes, one by one, and a profile of the run that followed showed it.
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(arguments.runs):
             ideals.append(ideal_rate(paths, model, 1))
