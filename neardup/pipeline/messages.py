@@ -82,22 +82,27 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
 
     def embedded(self) -> Embedded:
         """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""
-        vectors = np.frombuffer(self.vectors, dtype="<f2").reshape(len(self.pts), self.dimension).astype(np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Embedded(
-            vectors=vectors / norms,
-            hashes=np.frombuffer(self.hashes, dtype=np.uint8).reshape(-1, 32),
-            detail=np.frombuffer(self.detail, dtype=np.uint8),
-        )
+        return unpack([self])
 
     def similar_vector(self, space: str) -> Descriptors:
         """Return the similar head's vector as a unit row, float32 (1, s); (0, 0) if there is none of this space."""
         if not self.similar or self.similar_space != space:
             return np.zeros((0, 0), np.float32)
-        vector = np.frombuffer(self.similar, dtype="<f2").astype(np.float32)[None]
-        length = np.linalg.norm(vector)
-        unit: Descriptors = vector / length if 0 < length < np.inf else np.zeros((0, 0), np.float32)
+        vector = np.frombuffer(self.similar, dtype="<f2").astype(np.float32)
+        length = np.sqrt(vector @ vector)
+        unit: Descriptors = (vector / length)[None] if 0 < length < np.inf else np.zeros((0, 0), np.float32)
         return unit
+
+
+def unpack(records: Sequence[Described]) -> Embedded:
+    """Return the descriptors of at least one record as `Described.embedded` does, one record's after another's."""
+    vectors = np.frombuffer(b"".join([one.vectors for one in records]), dtype="<f2").astype(np.float32)
+    vectors = vectors.reshape(sum(len(one.pts) for one in records), records[0].dimension)
+    return Embedded(
+        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        hashes=np.frombuffer(b"".join([one.hashes for one in records]), dtype=np.uint8).reshape(-1, 32),
+        detail=np.frombuffer(b"".join([one.detail for one in records]), dtype=np.uint8),
+    )
 
 
 def pack_vectors(vectors: Descriptors) -> bytes:

@@ -15,7 +15,7 @@ import gc
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -117,7 +117,7 @@ class MatchWorker:
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
         self._index_metrics = IndexMetrics()
-        self._set_aside = 0
+        self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
         self._check_log()
         self._connections.log.seek(self._applied + 1)
@@ -253,9 +253,10 @@ class MatchWorker:
         with tracing.span("publish", traces.values(), envelopes=len(envelopes)):
             self._publisher.publish(envelopes, traces)
         telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
-        for decision in (_decision(event) for one in envelopes for event in one.events):
+        decisions = Counter(_decision(event) for one in envelopes for event in one.events)
+        for decision, count in decisions.items():
             if decision is not None:
-                telemetry.VERDICTS.labels(decision.value).inc()
+                telemetry.VERDICTS.labels(decision.value).inc(count)
         for offset, traceparent in traces.items():
             logger.info("item decided offset=%d trace_id=%s", offset, tracing.trace_id(traceparent))
         self._reached("published")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +123,7 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
     found = []
     for first, start, stop in zip(firsts, borders, borders[1:], strict=False):
         one = pairs.take(slice(start, stop))
-        found.append(replace(one, query=one.query - first))
+        found.append(Pairs(one.query - first, one.reference, one.distance, one.evidence))
     return found
 
 

@@ -184,6 +184,10 @@ def _compare_images(
     query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], judge: Judge, references: int
 ) -> Outcome:
     """Compare two images: as wholes where that decides as much, else by the best part."""
+    if query.boxes is None and reference.boxes is None:  # most have no parts
+        best = int(np.argmax(pairs.evidence))
+        evidence = float(pairs.evidence[best])
+        return Outcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
     areas = query.areas(frames[0]), reference.areas(frames[1])
     whole = np.minimum(*areas) >= WHOLE_AREA
     outcomes = []

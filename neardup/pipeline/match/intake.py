@@ -69,7 +69,7 @@ class Intake:
                 else:
                     events = (self._settler.settle(entry, record, holder, pairs, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
-        self._seen.heads.flush()
+        self._settler.flush()
         return envelopes
 
     def _holder(self, entry: Entry, record: Described) -> Live | Pending:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.evidence import Evidence, Pictures
-from neardup.pipeline.messages import Described
+from neardup.pipeline.messages import Described, unpack
 
 MIN_DETAIL = 8
 """Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
@@ -16,8 +16,6 @@ MIN_DETAIL = 8
 
 def pictures_of(records: Sequence[Described], evidence: Evidence) -> tuple[Pictures, npt.NDArray[np.bool_]]:
     """Return the pictures of at least one record, one record's after another's, and which of them speak, (n,)."""
-    embedded = [record.embedded() for record in records]
-    vectors = np.concatenate([one.vectors for one in embedded])
-    hashes = np.concatenate([one.hashes for one in embedded])
-    detail = np.concatenate([one.detail for one in embedded])
-    return Pictures(vectors, hashes, evidence.background(vectors)), detail >= MIN_DETAIL
+    together = unpack(records)
+    background = evidence.background(together.vectors)
+    return Pictures(together.vectors, together.hashes, background), together.detail >= MIN_DETAIL

@@ -38,7 +38,7 @@ class Settler:
     def settle(
         self, entry: Entry, record: Described, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
     ) -> Verdict:
-        """Decide on an item whose descriptors are all known, unless that was done, and take it in.
+        """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
 
         Args:
             record: its last part, of this entry.
@@ -56,6 +56,12 @@ class Settler:
             if match.bank == SEEN:
                 self._lives.note_copy(match.reference, item.number)
         return verdict
+
+    def flush(self) -> None:
+        """Have all that was taken in be found."""
+        self._seen.heads.flush()
+        if self._similars is not None:
+            self._similars.flush()
 
     def _matches(
         self, entry: Entry, item: Item, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]

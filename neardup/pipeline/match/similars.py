@@ -37,6 +37,7 @@ class Similars:
     def __init__(self, vectors: VectorFile, index: Index | None = None) -> None:
         self.vectors = vectors
         self.index = index
+        self._taken: list[tuple[Item, Descriptors]] = []
 
     @property
     def space(self) -> str:
@@ -44,14 +45,22 @@ class Similars:
         return self.vectors.space
 
     def take(self, item: Item, record: Described) -> None:
-        """Keep what the last record of an item says, if it is of this space."""
+        """Keep, with the next `flush`, what the last record of an item says, if it is of this space."""
         vector = record.similar_vector(self.space)
-        if vector.shape[1] != self.vectors.dimension:
+        if vector.shape[1] == self.vectors.dimension:
+            self._taken.append((item, vector))
+
+    def flush(self) -> None:
+        """Keep what was taken, all at once."""
+        taken, self._taken = self._taken, []
+        if not taken:
             return
-        number = np.array([item.number], dtype=np.int64)
-        item.similar = self.vectors.append(number, vector)
+        numbers = np.array([item.number for item, _ in taken], dtype=np.int64)
+        first = self.vectors.append(numbers, np.concatenate([vector for _, vector in taken]))
+        for row, (item, _) in enumerate(taken, first):
+            item.similar = row
         if self.index is not None:
-            self.index.add(number, self.read(item))
+            self.index.add(numbers, self.vectors.read(slice(first, first + len(taken))))
 
     def forget(self, item: Item) -> None:
         """Find an item no more."""
