@@ -101,6 +101,11 @@ class Decoder:
         with self._lock:
             self._taken.discard(sha256)
 
+    def is_taken(self, sha256: bytes) -> bool:
+        """Return whether a file with this content was or is being decoded, and was not forgotten."""
+        with self._lock:
+            return sha256 in self._taken
+
     def decode(self, jobs: Sequence[Job]) -> None:
         """Read files and hand over their frames; each ends with exactly one `End`. Images are opened all at once."""
         cutter = Cutter(self._regions)

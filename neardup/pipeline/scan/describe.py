@@ -143,8 +143,10 @@ class Describer:
         elif end.media is None and error is None:
             if sha256 in self._settled:
                 yield _twin(job, sha256, self._settled[sha256])
-            else:
+            elif self._decoder.is_taken(sha256):
                 self._twins.setdefault(sha256, []).append(job)
+            else:  # the one that it would wait for has just failed
+                self._start([job])
         else:
             content = None if end.media is None else _content(job.description, end.media, sha256)
             yield Finished(job.file, sha256 if error is None else None, content, error)

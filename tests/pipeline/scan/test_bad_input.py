@@ -192,6 +192,27 @@ def test_twins_of_a_file_that_changed_are_read_themselves(folder: Path, monkeypa
     assert result.images == 4
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_twins_that_come_after_one_that_failed_are_read_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """All of one chunk, so that what becomes of the others is known only after the first has ended."""
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(encoded("PNG", 8))
+    real, met = decode._check_unchanged, list[str]()
+
+    def check(file: decode.Found) -> None:
+        met.append(file.path)
+        if len(met) <= failing:
+            raise InvalidFrame(Reason.CHANGED, "it changed")
+        real(file)
+
+    monkeypatch.setattr(decode, "_check_unchanged", check)
+    result = scan_folder(tmp_path)
+    assert list(reasons(result).values()) == ["changed"] * failing
+    assert result.images == 5 - failing
+
+
 def test_many_identical_bad_files_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, opened = decode.open_media, []
 
