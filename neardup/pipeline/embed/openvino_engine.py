@@ -23,12 +23,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import openvino as ov
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.openvino_core import get_core
+from neardup.pipeline.embed.openvino_core import get_core, ov
 from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from neardup.pipeline.embed.checkpoint import write_whole
+from neardup.pipeline.embed.openvino_core import ov
 
 logger = logging.getLogger(__name__)
 CHOICES = ("f32", "bf16")

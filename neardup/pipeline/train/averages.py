@@ -72,9 +72,7 @@ def make_runner(module: nn.Module, size: int, device: str, threads: int) -> Call
 
 
 def _in_openvino(module: nn.Module, size: int, threads: int) -> Callable[[Pixels], Averages]:
-    import openvino as ov
-
-    from neardup.pipeline.embed.openvino_core import get_core
+    from neardup.pipeline.embed.openvino_core import get_core, ov
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,24 @@ print("torch" in sys.modules)
             for _ in range(2)]  # fmt: skip
     assert [run.stdout.strip() for run in runs] == ["True", "False"]
     assert [run.stderr for run in runs] == ["", ""]
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    """Neither where it is imported nor where it converts a network."""
+    code = """
+import os, sys
+sys.addaudithook(lambda event, _: event in ("os.fork", "socket.connect") and print(event))
+from neardup.pipeline.embed.embedder import make_embedder
+make_embedder("fast", device="cpu", engine="openvino", threads=1)
+print([name for name in sys.modules if "telemetry" in name and name.startswith("openvino_")], os.listdir("."))
+"""
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home" / ".cache")}
+    environment = {**os.environ, **home, "PYTHONPATH": str(Path(__file__).parents[3])}
+    (tmp_path / "home").mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "home", env=environment, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (0, "[] ['.cache']\n"), ended.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux where threads may run")
