@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -208,8 +208,8 @@ class Decoders(Generic[S]):
     def _decode(self, jobs: Sequence[Job[S]]) -> None:
         with ExitStack() as contents:
             fetched = self._fetch(jobs, contents)
-            tried = self._jpegs is not None and all(job.source.small for job in jobs)
-            decoded = [None] * len(fetched) if tried else self._on_gpu(fetched)
+            small = all(job.source.small for job in jobs)  # which a GPU has left, if there is one
+            decoded = [None] * len(fetched) if small else self._on_gpu(fetched)
             self._hand_over_all(list(zip(fetched, decoded, strict=True)))
 
     def _fetch(self, jobs: Sequence[Job[S]], contents: ExitStack) -> list[_Fetched[S]]:
@@ -256,7 +256,7 @@ class Decoders(Generic[S]):
         try:
             if isinstance(picture, PipelineError):
                 raise picture
-            with _DECODE.time():
+            with _DECODE.time() if picture is None else nullcontext():
                 media = open_media(content.source, self._size, self._limits, self._sample_fps, preview, picture, cutter)
                 job.source.check(media)
                 opened = _Opened(job, media, content.sha256, preview)

@@ -236,13 +236,14 @@ def test_a_gpu_that_failed_ends_the_worker_and_costs_no_item(make: Callable[...,
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
-def test_plain_jpegs_go_to_the_gpu_and_all_else_to_the_cpu() -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_plain_jpegs_go_to_the_gpu_and_all_else_to_the_cpu(small: bool) -> None:
     whole = io.BytesIO()
     a_picture(1).resize((300, 300)).save(whole, "JPEG")
     describer: Describer[Named] = Describer(StandIn(), Limits(), 2.0, 4, 8, 0.05, jpegs=GpuJpegs("cpu"))
-    describer.add(Named("jpeg", whole.getvalue()))
-    describer.add(Named("png", picture(1)))
-    describer.add(Named("half", whole.getvalue()[:-200]))
+    describer.add(Named("jpeg", whole.getvalue(), small=small))
+    describer.add(Named("png", picture(1), small=small))
+    describer.add(Named("half", whole.getvalue()[:-200], small=small))
     found = all_of(describer)
     describer.close()
     header = read_plain_jpeg(whole.getvalue())

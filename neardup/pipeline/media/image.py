@@ -34,7 +34,7 @@ from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.identify import JPEG, Format, identify
 from neardup.pipeline.media.jpeg import read_plain_jpeg
-from neardup.pipeline.media.orientation import SIDEWAYS, orientation, upright
+from neardup.pipeline.media.orientation import orientation, upright, upright_shape
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter
 from neardup.pipeline.media.tile import squeeze
@@ -97,8 +97,7 @@ def open_image(
         regions.add(frames, upright(found.rgb, turn))
     if preview is not None:
         preview.take(upright(found.rgb, turn))
-    if turn >= SIDEWAYS:
-        width, height = height, width
+    height, width = upright_shape(height, width, turn)
     return Media(
         kind=Kind.IMAGE,
         format=format.name,

@@ -16,6 +16,7 @@ import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,7 +28,7 @@ from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import JPEG
 from neardup.pipeline.media.jpeg import PlainJpeg, read_plain_jpeg
-from neardup.pipeline.media.orientation import SIDEWAYS
+from neardup.pipeline.media.orientation import SIDEWAYS, upright_shape
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import GRID, Mode, find_regions
 from neardup.pipeline.media.shrink import Picture, Stack
@@ -68,7 +69,7 @@ class GpuPicture:
         """
         if preview is not None and self.small is not None:
             preview.take(self.small)
-        height, width = upright_shape(self.header)
+        height, width = upright_shape(self.header.height, self.header.width, self.header.orientation)
         return Media(
             kind=Kind.IMAGE,
             format=JPEG.name,
@@ -90,7 +91,7 @@ class _File:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return upright_shape(self.header)
+        return upright_shape(self.header.height, self.header.width, self.header.orientation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class GpuJpegs:
         self._device = torch.device(device)
         self._on_gpu = self._device.type == "cuda"
         self._api: Any = torch.cuda if self._on_gpu else torch.cpu
+        # One that is waited for without keeping a core busy.
+        self._event: Callable[[], Any] = partial(torch.cuda.Event, blocking=True) if self._on_gpu else torch.cpu.Event
         self._decode = decode or decode_by_torchvision
         self._lanes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(lanes):
@@ -225,8 +228,8 @@ class GpuJpegs:
         return here.copy_(pixels, non_blocking=True)
 
     def _wait(self) -> None:
-        """Wait, without keeping a core busy, for all that was begun on the lane's stream."""
-        event = self._api.Event(**({"blocking": True} if self._on_gpu else {}))
+        """Wait for all that was begun on the lane's stream."""
+        event = self._event()
         event.record()
         event.synchronize()
 
@@ -257,12 +260,6 @@ def reduction(height: int, width: int, size: int) -> int:
     """Return the whole factor by which `image.open_image` shrinks a JPEG before it squeezes it."""
     decoded = next((scale for scale in (8, 4, 2) if min(height, width) // scale >= size), 1)
     return decoded * max(1, -(-min(height, width) // decoded) // (2 * size))
-
-
-def upright_shape(header: PlainJpeg) -> tuple[int, int]:
-    """Return height and width of the upright picture."""
-    sideways = header.orientation >= SIDEWAYS
-    return (header.width, header.height) if sideways else (header.height, header.width)
 
 
 def upright(rgb: Tensor, orientation: int) -> Tensor:

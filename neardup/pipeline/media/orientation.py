@@ -35,6 +35,11 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
+def upright_shape(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return height and width of a picture that is turned as its orientation, 1 to 8, asks for."""
+    return (width, height) if orientation >= SIDEWAYS else (height, width)
+
+
 def upright(rgb: Pixels, orientation: int) -> Pixels:
     """Return a picture (h, w, 3) turned and mirrored as its orientation, 1 to 8, asks for."""
     if orientation >= SIDEWAYS:
