@@ -39,6 +39,8 @@ class Reason(str, Enum):
     """The file was there when listed and gone when opened."""
     CHANGED = "changed"
     """The file changed while it was being read."""
+    KILLED = "killed"
+    """The process that decoded the file died of it, or for want of memory."""
     SCHEMA = "schema"
     """A message is not formed as it should be: its key, a header, its URI."""
     FETCH = "fetch"
@@ -71,6 +73,9 @@ class InvalidFrame(PipelineError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[InvalidFrame], tuple[Reason, str]]:
+        return InvalidFrame, (self.reason, self.detail)  # what one process hands to another
 
 
 class Backpressure(PipelineError):

@@ -26,6 +26,12 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=1024, description="decoding threads, as many for the network on a CPU; 0 is one per core"
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="processes that describe many files on a CPU; 0 is one per core, 1 none of their own",
+    )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
     regions: Literal["none", "boxes", "grid"] = Field(
         "boxes", description="which parts of an image are compared, too: pictures within it, fixed parts, or none"

@@ -11,6 +11,7 @@ float32 descriptor.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -18,6 +19,9 @@ import re
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -32,8 +36,8 @@ from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
 
 logger = logging.getLogger(__name__)
-BATCH = 8
-"""Tiles in one request: more gains nothing and leaves the cache."""
+BATCH, LEAST = 16, 8
+"""Tiles in one request: about so many, as more gain nothing and leave the cache; fewer where threads would be idle."""
 _PRECISE = re.compile(r"__module\.trunk\.[01][./]")
 _CONVERSION = 3
 """Goes up when `_convert` or `_pack` change what is computed, so that older caches are not used."""
@@ -68,6 +72,7 @@ class OpenVinoEmbedder:
         compiled = core.compile_model(model, "CPU", settings)
         # Two for each stream, so that one which is done finds the next at hand while another is held up.
         self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]
+        self._threads = threads
         self._lock = threading.Lock()
         self.engine = f"openvino {'int8' if int8 else precision} on cpu"
 
@@ -75,25 +80,30 @@ class OpenVinoEmbedder:
         """See `embedder.Embedder.embed`."""
         check_tiles(tiles, self.size)
         vectors = np.empty((len(tiles), self._width), np.float32)
-        starts = range(0, len(tiles), BATCH)
+        parts = self._parts(len(tiles))
         lanes = len(self._requests)
         tiles = np.ascontiguousarray(tiles)
         with self._lock:
             try:
-                for lane, start in enumerate(starts[:lanes]):
-                    self._requests[lane].start_async({0: tiles[start : start + BATCH]}, share_inputs=True)
+                for lane, part in enumerate(parts[:lanes]):
+                    self._requests[lane].start_async({0: tiles[part]}, share_inputs=True)
                 hashes, detail = dct_hash(tiles)  # while the network runs
-                for i, start in enumerate(starts):
+                for i, part in enumerate(parts):
                     request = self._requests[i % lanes]
                     request.wait()
-                    vectors[start : start + BATCH] = request.get_output_tensor().data
-                    if i + lanes < len(starts):
-                        following = starts[i + lanes]
-                        request.start_async({0: tiles[following : following + BATCH]}, share_inputs=True)
+                    vectors[part] = request.get_output_tensor().data
+                    if i + lanes < len(parts):
+                        request.start_async({0: tiles[parts[i + lanes]]}, share_inputs=True)
             finally:  # an interrupt leaves no request running on tiles that may go away
                 for request in self._requests:
                     request.wait()
         return put_together(vectors, self.dimension, hashes, detail)
+
+    def _parts(self, count: int) -> list[slice]:
+        """Cut a batch into requests of nearly the same size."""
+        requests = max(round(count / BATCH), min(self._threads, count // LEAST), 1) if count else 0
+        borders = [count * i // requests for i in range(requests + 1)] if requests else []
+        return [slice(start, stop) for start, stop in pairwise(borders)]
 
 
 def default_cache() -> Path:
@@ -110,16 +120,30 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
     model = _unpack(core, _read(path))
     if model is not None:
         return model
-    # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
-    packed = _pack(_convert(checkpoint), checkpoint.architecture.precision == "float")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_whole(path, packed)
-    except OSError as error:
-        logger.info("converted network not cached path=%s error=%s", path, error)
+    with _alone(path):
+        model = _unpack(core, _read(path))  # another process may have made it meanwhile
+        if model is not None:
+            return model
+        # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
+        packed = _pack(_convert(checkpoint), checkpoint.architecture.precision == "float")
+        try:
+            write_whole(path, packed)
+        except OSError as error:
+            logger.info("converted network not cached path=%s error=%s", path, error)
     model = _unpack(core, packed)
     assert model is not None
     return model
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have processes that start together make a file one after the other, as far as its folder can be written to."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(path.with_suffix(".lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _convert(checkpoint: Checkpoint) -> Any:

@@ -43,8 +43,8 @@ _MIN_SCORE, _MIN_MEAN, _RELATIVE = 120.0, 0.6, 0.4
 _SAME = 0.5
 """Overlap (intersection over union) from which two rectangles are one region."""
 _BORDER = 0.05
-_LARGE = 3 * 2**22
-"""Bytes of a picture that is not kept until others are there."""
+_MOST_BYTES = 2**25
+"""Pictures that are kept until others are there have no more bytes together."""
 Floats = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -61,22 +61,25 @@ class Cutter:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self._waiting: list[tuple[list[Frame], Pixels]] = []
+        self._bytes = 0
 
     def add(self, frames: list[Frame], rgb: Pixels) -> None:
-        """Take a picture in, whose regions are there after `cut`; of a large one, at once.
+        """Take a picture in, whose regions are there after `cut`; or earlier, where pictures are large.
 
         Args:
             frames: the whole picture, uint8 (s, s, 3); its regions are appended.
             rgb: uint8 (h, w, 3), the picture as it was decoded.
         """
-        if self.mode != "none":
-            self._waiting.append((frames, rgb))
-        if rgb.size > _LARGE:
+        if self.mode == "none":
+            return
+        self._waiting.append((frames, rgb))
+        self._bytes += rgb.size
+        if self._bytes > _MOST_BYTES:
             self.cut()
 
     def cut(self) -> None:
         """Find the regions of all pictures that were added, and cut them out."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         if not waiting:
             return
         tiles = [frames[0].tile for frames, _ in waiting]

@@ -64,6 +64,24 @@ class Content:
     parts: list[Described]
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A content as the catalog keeps it, and as one process hands it to another."""
+
+    sha256: bytes
+    format: str
+    parts: bytes
+
+    def unpacked(self) -> Content:
+        """Return the content. Raises msgspec.DecodeError where the bytes are damaged."""
+        return Content(self.sha256, self.format, _decode_parts(self.parts))
+
+
+def pack(content: Content) -> Packed:
+    """Return a content as the catalog keeps it."""
+    return Packed(content.sha256, content.format, _encode(content.parts))
+
+
 class Catalog:
     """Opened with a folder, kept there; with None, in memory and gone afterwards."""
 
@@ -158,13 +176,13 @@ class Catalog:
         if row is None:
             raise KeyError(f"no content {sha256.hex()}")
         try:
-            return Content(sha256, row[0], _decode_parts(row[1]))
+            return Packed(sha256, row[0], row[1]).unpacked()
         except msgspec.DecodeError as error:
             raise self._damaged(error) from error
 
-    def put_contents(self, contents: Iterable[Content]) -> None:
+    def put_contents(self, contents: Iterable[Packed]) -> None:
         """Keep described contents."""
-        rows = [(self._space, c.sha256, c.format, _encode(c.parts)) for c in contents]
+        rows = [(self._space, c.sha256, c.format, c.parts) for c in contents]
         with self._told():
             self._db.executemany("INSERT OR REPLACE INTO described VALUES (?, ?, ?, ?)", rows)
 

@@ -1,13 +1,13 @@
-"""The decoding threads: one file at a time each, read, hashed and cut into frames."""
+"""Files read, hashed and cut into frames, a few at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import logging
-import queue
+import os
 import threading
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,6 @@ from neardup.pipeline.types import Frame, Limits, Media
 logger = logging.getLogger(__name__)
 READ_WHOLE_BYTES = 16 * 2**20
 """Files up to this size are read once, to be hashed and decoded; larger ones are read twice."""
-
-TOGETHER = 8
-"""Pieces handed over at once: each time threads wait for each other."""
 
 
 @dataclass(slots=True)
@@ -65,36 +62,24 @@ class _Opened:
 
 
 class Decoder:
-    """What the decoding threads share.
+    """Decodes each content once; safe to be used by several threads.
 
     Args:
         size: side of the tiles.
         known: hashes of contents that need no decoding.
-        handed: where pieces go, a few at a time.
         regions: see `open_media`.
     """
 
     def __init__(
-        self,
-        size: int,
-        known: Set[bytes],
-        limits: Limits,
-        sample_fps: float,
-        handed: queue.Queue[list[Piece]],
-        regions: Mode = "none",
+        self, size: int, known: Container[bytes], limits: Limits, sample_fps: float, regions: Mode = "none"
     ) -> None:
         self._size = size
+        self._known = known
         self._limits = limits
         self._sample_fps = sample_fps
-        self._handed = handed
         self._regions = regions
-        self._taken = set(known)
+        self._taken: set[bytes] = set()
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """Let the threads end; nobody waits for their pieces any more."""
-        self._stopped.set()
 
     def forget(self, sha256: bytes) -> None:
         """Let the next file with this content be decoded."""
@@ -106,20 +91,11 @@ class Decoder:
         with self._lock:
             return sha256 in self._taken
 
-    def decode(self, jobs: Sequence[Job]) -> None:
-        """Read files and hand over their frames; each ends with exactly one `End`. Images are opened all at once."""
+    def pieces(self, jobs: Sequence[Job]) -> Iterator[Piece]:
+        """Read files and yield their frames; each ends with exactly one `End`. Images are opened all at once."""
         cutter = Cutter(self._regions)
-        opened = [self._open(job, cutter) for job in jobs]
-        pieces: list[Piece] = []
-        for one in opened:
-            for piece in self._pieces(one, cutter):
-                pieces.append(piece)
-                if len(pieces) == TOGETHER:
-                    if not self._hand_over(pieces):
-                        return
-                    pieces = []
-        if pieces:
-            self._hand_over(pieces)
+        for opened in [self._open(job, cutter) for job in jobs]:
+            yield from self._pieces(opened, cutter)
 
     def _open(self, job: Job, cutter: Cutter) -> Piece | _Opened:
         sha256: bytes | None = None
@@ -153,20 +129,12 @@ class Decoder:
         yield Piece(job, last, End(sha256, media))
 
     def _take(self, sha256: bytes) -> bool:
+        if sha256 in self._known:
+            return False
         with self._lock:
             taken = sha256 in self._taken
             self._taken.add(sha256)
         return not taken
-
-    def _hand_over(self, pieces: list[Piece]) -> bool:
-        """Return False where nobody wants them any more."""
-        while not self._stopped.is_set():
-            try:
-                self._handed.put(pieces, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
 
 
 def _reason(job: Job, error: Exception) -> InvalidFrame:
@@ -180,11 +148,10 @@ def _reason(job: Job, error: Exception) -> InvalidFrame:
 
 def _read(file: Found) -> tuple[bytes, bytes | Path]:
     """Return the hash of a file, and its content or, if it is large, where it is."""
-    path = Path(file.path)
     try:
-        with path.open("rb", buffering=0) as opened:
+        with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123 (pathlib takes as long as the disk)
             if file.size > READ_WHOLE_BYTES:
-                return _digest(opened), path
+                return _digest(opened), Path(file.path)
             data = opened.read(file.size + 1)
     except FileNotFoundError as error:
         raise InvalidFrame(Reason.VANISHED, "the file was removed while scanning") from error
@@ -202,7 +169,7 @@ def _digest(opened: io.RawIOBase) -> bytes:
 
 def _check_unchanged(file: Found) -> None:
     try:
-        status = Path(file.path).stat()
+        status = os.stat(file.path)  # noqa: PTH116
     except OSError as error:
         raise InvalidFrame(Reason.VANISHED, "the file was removed while scanning") from error
     if (status.st_size, status.st_mtime_ns) != (file.size, file.modified):

@@ -8,38 +8,29 @@ identical bytes only one is decoded.
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Set
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-from neardup.pipeline.embed.description import Description, embed
+from neardup.pipeline.embed.description import embed
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.regions import Mode
-from neardup.pipeline.scan.catalog import Content
-from neardup.pipeline.scan.decode import TOGETHER, Decoder, End, Job, Piece
+from neardup.pipeline.scan.decode import Decoder, Job, Piece
+from neardup.pipeline.scan.finished import Describe, Finished
+from neardup.pipeline.scan.settle import Settler
 from neardup.pipeline.scan.walk import Found
-from neardup.pipeline.types import Limits, Media
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Limits
 
 BATCH = 64
 """Frames given to the network at once, or 8 for each thread if that is more."""
 MAX_BATCH_WAIT_SECONDS = 0.2
+TOGETHER = 8
+"""Files given to a thread at once, and pieces that it hands over at once: each time threads wait for each other."""
 CHUNK_BYTES = 2**20
-"""Files given to a thread at once are at most this large, or one."""
-PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED})
-"""Reasons that say something about the moment and not about the content of a file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A file that was dealt with: described, with a content that was known already (None), or unusable."""
-
-    file: Found
-    sha256: bytes | None = None
-    content: Content | None = None
-    error: InvalidFrame | None = None
+"""Files given to a thread at once are at most this large together, or one."""
 
 
 class Describer:
@@ -57,7 +48,7 @@ class Describer:
         self,
         make_embedder: Callable[[], Embedder],
         size: int,
-        known: Set[bytes],
+        known: Container[bytes],
         limits: Limits,
         sample_fps: float,
         threads: int,
@@ -70,10 +61,10 @@ class Describer:
         self._pieces: deque[Piece] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._decoder = Decoder(size, known, limits, sample_fps, self._handed, regions)
+        self._stopped = threading.Event()
+        self._decoder = Decoder(size, known, limits, sample_fps, regions)
+        self._settler = Settler(self._decoder, known, lambda job: self._start([job]))
         self._working = 0
-        self._settled: dict[bytes, InvalidFrame | None] = dict.fromkeys(known)
-        self._twins: dict[bytes, list[Job]] = {}
 
     def describe(self, files: Iterable[Found]) -> Generator[list[Finished]]:
         """Yield every file once, those together that were finished with one batch; some batches finish none.
@@ -95,13 +86,35 @@ class Describer:
                 elif running is None:
                     return
         finally:
-            self._decoder.stop()
+            self._stopped.set()
             self._pool.shutdown(cancel_futures=True)
             self._network.shutdown(cancel_futures=True)
 
     def _start(self, jobs: list[Job]) -> None:
-        self._pool.submit(self._decoder.decode, jobs)
+        self._pool.submit(self._decode, jobs)
         self._working += len(jobs)
+
+    def _decode(self, jobs: list[Job]) -> None:
+        """Hand over the pieces of some files, a few at a time, as threads wait for each other each time."""
+        pieces: list[Piece] = []
+        for piece in self._decoder.pieces(jobs):
+            pieces.append(piece)
+            if len(pieces) == TOGETHER:
+                if not self._hand_over(pieces):
+                    return
+                pieces = []
+        if pieces:
+            self._hand_over(pieces)
+
+    def _hand_over(self, pieces: list[Piece]) -> bool:
+        """Return False where nobody wants them any more."""
+        while not self._stopped.is_set():
+            try:
+                self._handed.put(pieces, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
 
     def _collect(self) -> list[Piece]:
         """Return pieces with a full batch of frames, or what came within the waiting time, or all that is left."""
@@ -133,32 +146,25 @@ class Describer:
     def _finish_all(self, pieces: list[Piece], embedded: Future[None]) -> list[Finished]:
         embedded.result()
         ended = [(piece.job, piece.end) for piece in pieces if piece.end is not None]
-        return [finished for job, end in ended for finished in self._finish(job, end)]
+        return [finished for job, end in ended for finished in self._settler.settle(job, end)]
 
-    def _finish(self, job: Job, end: End) -> Iterator[Finished]:
-        """Yield the file, and those that waited because their bytes are the same; or keep it waiting itself."""
-        sha256, error = end.sha256, end.error
-        if sha256 is None:
-            yield Finished(job.file, error=error)
-        elif end.media is None and error is None:
-            if sha256 in self._settled:
-                yield _twin(job, sha256, self._settled[sha256])
-            elif self._decoder.is_taken(sha256):
-                self._twins.setdefault(sha256, []).append(job)
-            else:  # the one that it would wait for has just failed
-                self._start([job])
-        else:
-            content = None if end.media is None else _content(job.description, end.media, sha256)
-            yield Finished(job.file, sha256 if error is None else None, content, error)
-            twins = self._twins.pop(sha256, [])
-            if error is not None and error.reason in PASSING:  # which says nothing of the twins
-                self._decoder.forget(sha256)
-                for twin in twins:
-                    self._start([twin])
-                return
-            self._settled[sha256] = error
-            for twin in twins:
-                yield _twin(twin, sha256, error)
+
+def in_threads(make_embedder: Callable[[], Embedder], size: int, settings: Settings) -> Describe:
+    """Return what describes files with threads of this process; arguments as of `Describer`."""
+
+    def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
+        describer = Describer(
+            make_embedder,
+            size,
+            known,
+            settings.limits,
+            settings.sample_fps,
+            settings.worker_threads,
+            settings.regions,
+        )
+        return describer.describe(files)
+
+    return describe
 
 
 def _chunks(files: Iterable[Found]) -> Iterator[list[Found]]:
@@ -173,11 +179,3 @@ def _chunks(files: Iterable[Found]) -> Iterator[list[Found]]:
         size += file.size
     if chunk:
         yield chunk
-
-
-def _twin(job: Job, sha256: bytes, error: InvalidFrame | None) -> Finished:
-    return Finished(job.file, sha256 if error is None else None, error=error)
-
-
-def _content(description: Description, media: Media, sha256: bytes) -> Content:
-    return Content(sha256, media.format, description.parts(media, sha256))

@@ -13,7 +13,7 @@ from neardup.pipeline.messages import Described, Verdict
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.plan import Plan
 
-APPLY_BATCH = 64
+APPLY_BATCH = 128
 """Records applied at once. Where a batch ends depends on the files alone, not on what was described when."""
 REPORT_FILES = 64
 

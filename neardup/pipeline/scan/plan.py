@@ -66,7 +66,7 @@ def _is_final(skipped: Known) -> bool:
     """Return whether a skipped file need not be tried again."""
     if skipped.reason == Reason.UNREADABLE.value:
         return not os.access(skipped.path, os.R_OK)
-    return skipped.reason not in (Reason.VANISHED.value, Reason.CHANGED.value)
+    return skipped.reason not in (Reason.VANISHED.value, Reason.CHANGED.value, Reason.KILLED.value)
 
 
 def _gone(roots: Sequence[Path], files: list[Found], put_aside: list[PutAside], known: dict[str, Known]) -> list[str]:

@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Sequence, Set
+from collections.abc import Generator, Sequence, Set
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -20,15 +20,12 @@ from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.report.names import readable
 from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
+from neardup.pipeline.scan.finished import Describe, Finished
 from neardup.pipeline.scan.follow import Follower
 from neardup.pipeline.scan.groups import make_file, make_groups
 from neardup.pipeline.scan.plan import Plan, make_plan
 from neardup.pipeline.scan.walk import Identity
 from neardup.pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from neardup.pipeline.embed.embedder import Embedder
-    from neardup.pipeline.scan.describe import Finished
 
 COMMIT_SECONDS = 1.0
 
@@ -48,7 +45,7 @@ def scan(
     catalog: Catalog,
     checkpoint: Checkpoint,
     settings: Settings,
-    make_embedder: Callable[[], Embedder],
+    describe: Describe,
     progress: Progress,
     ours: Set[Identity] = frozenset(),
 ) -> ScanResult:
@@ -57,7 +54,7 @@ def scan(
     Interrupted at any point, the catalog holds what was described so far, and the next run goes on from there.
 
     Args:
-        make_embedder: called only if there is something new to embed.
+        describe: called only if there is something new to describe.
         ours: files to leave out, such as an earlier report.
     Raises:
         ConfigError: a root does not exist, or the checkpoint was never calibrated.
@@ -71,7 +68,7 @@ def scan(
     fingerprint = _fingerprint(plan, roots, checkpoint, calibration, settings)
     result = _stored(catalog, fingerprint) if not plan.todo and not plan.gone else None
     if result is None:
-        result = _compare(plan, roots, catalog, checkpoint, calibration, settings, make_embedder, progress)
+        result = _compare(plan, roots, catalog, checkpoint, calibration, settings, describe, progress)
         catalog.forget(plan.gone)
         catalog.set_meta("conditions", conditions)
         catalog.set_meta("fingerprint", fingerprint)
@@ -89,12 +86,12 @@ def _compare(
     checkpoint: Checkpoint,
     calibration: Calibration,
     settings: Settings,
-    make_embedder: Callable[[], Embedder],
+    describe: Describe,
     progress: Progress,
 ) -> ScanResult:
     with closing(make_state(checkpoint, calibration, settings.precision)) as state:
         follower = Follower(state, plan, catalog, progress.advance)
-        embedded = _follow(follower, plan, catalog, checkpoint, settings, make_embedder, progress)
+        embedded = _follow(follower, plan, catalog, describe, progress)
         return _sum_up(follower, plan, roots, checkpoint, settings, embedded)
 
 
@@ -102,28 +99,15 @@ def _follow(
     follower: Follower,
     plan: Plan,
     catalog: Catalog,
-    checkpoint: Checkpoint,
-    settings: Settings,
-    make_embedder: Callable[[], Embedder],
+    describe: Describe,
     progress: Progress,
 ) -> int:
     """Describe what there is to describe, apply everything, and return how many files were embedded."""
     embedded = 0
     follower.advance()
     if plan.todo:
-        from neardup.pipeline.scan.describe import Describer  # and with it every decoder
-
-        describer = Describer(
-            make_embedder,
-            checkpoint.architecture.size,
-            plan.contents,
-            settings.limits,
-            settings.sample_fps,
-            settings.worker_threads,
-            settings.regions,
-        )
         todo = [file for file in plan.files if file.absolute in plan.todo]
-        with closing(_kept(describer.describe(todo), catalog, plan.known)) as batches:
+        with closing(_kept(describe(todo, plan.contents), catalog, plan.known)) as batches:
             for batch in batches:
                 embedded += sum(finished.content is not None for finished in batch)
                 progress.advance(len(batch))

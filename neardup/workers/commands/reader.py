@@ -50,7 +50,7 @@ class Reader:
         What is no file comes before them all.
         """
         from neardup.pipeline.scan.catalog import Catalog
-        from neardup.pipeline.scan.describe import Describer
+        from neardup.pipeline.scan.describing import describing
         from neardup.pipeline.scan.walk import Found, walk
 
         files: list[Found] = []
@@ -60,19 +60,14 @@ class Reader:
             else:
                 yield one.path, InvalidFrame(one.reason, one.detail)
         files.sort(key=lambda file: file.path)
-        describer = Describer(
-            self._embedder,
-            self._checkpoint.architecture.size,
-            frozenset(),
-            self._settings.limits,
-            self._settings.sample_fps,
-            self._settings.worker_threads,
-            self._settings.regions,
-        )
+        describe = describing(self._checkpoint, self._settings, self._embedder)
         bar.start(len(files))
         done: dict[str, bytes | InvalidFrame] = {}
         position = 0
-        with closing(Catalog(None, self._checkpoint.space)) as catalog, closing(describer.describe(files)) as batches:
+        with (
+            closing(Catalog(None, self._checkpoint.space)) as catalog,
+            closing(describe(files, frozenset())) as batches,
+        ):
             for batch in batches:
                 catalog.put_contents(finished.content for finished in batch if finished.content is not None)
                 for finished in batch:

@@ -60,6 +60,7 @@ def run(
     """Scan folders and write the report."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.scan.catalog import Catalog
+    from neardup.pipeline.scan.describing import describing
     from neardup.pipeline.scan.run import scan
     from neardup.pipeline.scan.thumbnails import Thumbnailer
     from neardup.pipeline.scan.walk import identities
@@ -84,8 +85,9 @@ def run(
     ) as catalog:
         ours = identities([output / name for name in FILES])
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
+        describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
-            result = scan(paths, catalog, checkpoint, settings, lazy_embedder(checkpoint, settings), bar, ours)
+            result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
         _write(result, output, keep, Thumbnailer(catalog, settings.limits, settings.worker_threads))
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)

@@ -4,7 +4,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from skimage import data
 
 from neardup.pipeline.embed import openvino_engine
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder, default_cache
+from neardup.pipeline.embed.openvino_core import get_core
+from neardup.pipeline.embed.openvino_engine import BATCH, LEAST, OpenVinoEmbedder, default_cache
 from neardup.pipeline.types import Pixels
 
 
@@ -59,6 +62,23 @@ def test_a_torn_cache_is_made_anew(checkpoint: Checkpoint, cache: Path, tmp_path
     assert hashlib.sha256(made[32:]).digest() == made[:32]
 
 
+def test_those_that_start_together_convert_once(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[Checkpoint] = []
+    convert = openvino_engine._convert
+
+    def count(one: Checkpoint) -> Any:
+        converted.append(one)
+        return convert(one)
+
+    monkeypatch.setattr(openvino_engine, "_convert", count)
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda _: openvino_engine.load_model(get_core(), checkpoint, tmp_path), range(3)))
+    assert len(made) == 3
+    assert len(converted) == 1
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(checkpoint: Checkpoint, tiles: Pixels, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
@@ -70,6 +90,18 @@ def test_several_streams_keep_the_order(checkpoint: Checkpoint, cache: Path, til
     three = OpenVinoEmbedder(checkpoint, 3, cache).embed(tiles).vectors
     np.testing.assert_allclose(three, one, atol=1e-3)
     assert ((one @ one.T).argmax(axis=1) == np.arange(45)).all()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_requests_are_even_and_leave_no_thread_idle(cache: Path, checkpoint: Checkpoint, threads: int) -> None:
+    embedder = OpenVinoEmbedder(checkpoint, threads, cache)
+    for count in (0, 1, 7, 20, 33, 64, 1000):
+        parts = embedder._parts(count)
+        lengths = [part.stop - part.start for part in parts]
+        assert [row for part in parts for row in range(part.start, part.stop)] == list(range(count))
+        assert all(length <= 1.5 * BATCH for length in lengths)
+        assert max(lengths, default=0) - min(lengths, default=0) <= 1
+        assert len(parts) >= min(threads, count // LEAST)
 
 
 def test_the_cache_folder_follows_the_users_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

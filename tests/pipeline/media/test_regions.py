@@ -92,7 +92,7 @@ def test_what_is_ruled_out_at_once_has_no_regions(monkeypatch: pytest.MonkeyPatc
 
 def test_pictures_are_cut_together_and_large_ones_at_once() -> None:
     cutter = Cutter("boxes")
-    small, large = with_pasted((0.25, 0.25, 0.75, 0.75)), np.zeros((2100, 2100, 3), dtype=np.uint8)
+    small, large = with_pasted((0.25, 0.25, 0.75, 0.75)), np.zeros((3400, 3400, 3), dtype=np.uint8)
     frames = [[Frame(0.0, squeeze(page, SIZE))] for page in (small, small, large)]
     cutter.add(frames[0], small)
     assert len(frames[0]) == 1

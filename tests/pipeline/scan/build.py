@@ -19,6 +19,7 @@ from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.describe import in_threads
 from neardup.pipeline.scan.run import Progress, scan
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Embedded, Pixels
@@ -113,8 +114,9 @@ def scan_folder(
     """Scan with the stand-in."""
     used = checkpoint or a_checkpoint()
     catalog = Catalog(index, used.space)
+    describe = in_threads(make or (lambda: embedder or StandIn()), SIZE, settings)
     try:
-        return scan([folder], catalog, used, settings, make or (lambda: embedder or StandIn()), progress or Silent())
+        return scan([folder], catalog, used, settings, describe, progress or Silent())
     finally:
         catalog.close()
 

@@ -9,7 +9,7 @@ import struct
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -119,14 +119,14 @@ def test_unreadable_file_is_skipped_and_not_tried_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(folder, "secret.png", 5)
-    real_open, real_access = Path.open, os.access
+    real_access = os.access
 
-    def refuse(self: Path, *arguments: object, **options: object) -> object:
-        if self.name == "secret.png":
+    def refuse(path: str, *arguments: Any, **options: Any) -> IO[Any]:
+        if path.endswith("secret.png"):
             raise PermissionError(13, "Permission denied")
-        return real_open(self, *arguments, **options)  # type: ignore[call-overload]
+        return open(path, *arguments, **options)  # noqa: PTH123
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(decode, "open", refuse, raising=False)
     monkeypatch.setattr(os, "access", lambda path, mode: "secret" not in str(path) and real_access(path, mode))
     index = tmp_path / "index"
     assert reasons(scan_folder(folder, index)) == {"secret.png": "unreadable"}
@@ -160,14 +160,13 @@ def test_file_that_goes_or_changes_while_scanning_is_skipped(
 
 def test_file_that_is_gone_when_its_turn_comes_is_skipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(folder, "gone.png", 6)
-    real = Path.open
 
-    def vanish(self: Path, *arguments: object, **options: object) -> object:
-        if self.name == "gone.png":
-            self.unlink()
-        return real(self, *arguments, **options)  # type: ignore[call-overload]
+    def vanish(path: str, *arguments: Any, **options: Any) -> IO[Any]:
+        if path.endswith("gone.png"):
+            Path(path).unlink()
+        return open(path, *arguments, **options)  # noqa: PTH123
 
-    monkeypatch.setattr(Path, "open", vanish)
+    monkeypatch.setattr(decode, "open", vanish, raising=False)
     assert reasons(scan_folder(folder)) == {"gone.png": "vanished"}
 
 

@@ -76,7 +76,7 @@ def test_long_video_is_cut_into_parts(clip: list[Found], monkeypatch: pytest.Mon
     monkeypatch.setattr(decode, "open_media", lambda *_arguments, **_options: film(600, []))
     [finished] = all_of(clip, StandIn())
     assert finished.content is not None
-    parts = finished.content.parts
+    parts = finished.content.unpacked().parts
     assert [(part.part, part.last, len(part.pts)) for part in parts] == [
         (0, False, 256),
         (1, False, 256),

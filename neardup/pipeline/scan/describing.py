@@ -1,0 +1,55 @@
+"""How files are described: by threads of this process, or by processes where there is enough to do for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence, Set
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from neardup.pipeline.devices import has_cuda
+from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.scan.finished import Describe, Finished
+from neardup.pipeline.scan.processes import Processes, Setup
+from neardup.pipeline.scan.walk import Found
+from neardup.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from neardup.pipeline.embed.embedder import Embedder
+
+LEAST_FILES = 500
+"""Files for which starting processes is worth it."""
+MOST_PROCESSES = 12
+"""Beyond them the one that matches is full."""
+
+
+def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callable[[], Embedder]) -> Describe:
+    """Return what describes files; nothing is loaded or started before it is called.
+
+    Args:
+        make_embedder: returns the network of this process, where it is needed.
+    """
+
+    def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
+        count = choose_processes(settings, len(files))
+        if count > 1:
+            setup = Setup(checkpoint, settings.limits, settings.sample_fps, settings.regions)
+            with closing(Processes(count, setup)) as processes:
+                yield from processes.describe(files, known)
+        else:
+            from neardup.pipeline.scan.describe import in_threads  # and with it every decoder
+
+            yield from in_threads(make_embedder, checkpoint.architecture.size, settings)(files, known)
+
+    return describe
+
+
+def choose_processes(settings: Settings, files: int) -> int:
+    """Return how many processes describe so many files; 1 is this one. A GPU is served by this one."""
+    if os.name != "posix" or settings.device == "cuda":
+        return 1
+    if settings.processes:
+        return settings.processes
+    if files < LEAST_FILES or (settings.device == "auto" and has_cuda(certain=False)):
+        return 1
+    return min(settings.worker_threads, MOST_PROCESSES)

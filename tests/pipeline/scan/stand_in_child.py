@@ -1,0 +1,56 @@
+"""A process of a scan with a stand-in for its network, and files that do it harm: they begin with what they do.
+
+The checkpoint's name says what is wrong with the process itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from neardup.pipeline.embed import embedder
+from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.scan import child, decode
+from neardup.pipeline.types import Embedded, Media, Pixels
+from tests.pipeline.scan.build import StandIn
+
+KILL, KILL_ONCE, SLEEP = b"kill", b"once ", b"sleep"
+_open_media = decode.open_media
+
+
+class Broken(StandIn):
+    def embed(self, tiles: Pixels) -> Embedded:
+        raise RuntimeError(f"no memory for {len(tiles)} tiles")
+
+
+def make_embedder(checkpoint: Checkpoint, device: str, threads: int) -> StandIn:
+    assert (device, threads) == ("cpu", 1)
+    if checkpoint.name == "stillborn":
+        os._exit(7)
+    if checkpoint.name == "unusable":
+        raise ConfigError("the model is unusable")
+    return Broken() if checkpoint.name == "broken" else StandIn(checkpoint.space)
+
+
+def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
+    content = source if isinstance(source, bytes) else b""
+    if content.startswith(KILL):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content.startswith(KILL_ONCE):
+        mark = Path(os.fsdecode(content[len(KILL_ONCE) :]))
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if content.startswith(SLEEP):
+        time.sleep(600)
+    return _open_media(source, *arguments, **options)
+
+
+if __name__ == "__main__":
+    embedder.make_embedder = make_embedder  # type: ignore[assignment]
+    decode.open_media = open_media
+    child.main()
