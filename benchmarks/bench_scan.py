@@ -9,6 +9,7 @@ bare loops run on all cores, as the scan does: two threads of one physical core 
 whole scan counts from listing the files to the groups, with the network loaded; what starting the command costs on top
 is in a row of its own. Where other work shares the machine it takes time from the scan and none from the ideal; the
 rate of the two bare loops one after the other suffers as the scan does, and the ratio of CPU-seconds not at all.
+The scan's processes have started before, as the network of its threads is loaded; their CPU-seconds are the scan's.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from benchmarks.photographs import render_photographs
@@ -37,6 +40,10 @@ from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.describe import in_threads
+from neardup.pipeline.scan.describing import choose_processes
+from neardup.pipeline.scan.finished import Describe
+from neardup.pipeline.scan.processes import Processes, Setup
 from neardup.pipeline.scan.run import scan
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
@@ -73,8 +80,12 @@ def timed(name: str, count: int, work: Callable[[], object], runs: int, note: st
 
 
 def _cpu_seconds() -> float:
+    """Return those of this process and of its children, ended or not."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    running = sum(
+        float(child.user + child.system) for child in [one.cpu_times() for one in psutil.Process().children()]
+    )
+    return times.user + times.system + times.children_user + times.children_system + running
 
 
 def decode_all(paths: Sequence[Path], threads: int, size: int, regions: Mode = "none") -> list[Pixels]:
@@ -96,15 +107,28 @@ def embed_all(embedder: Embedder, tiles: Pixels) -> None:
         embedder.embed(tiles[start : start + BATCH])
 
 
-def scan_once(folder: Path, embedder: Embedder, known: Catalog | None = None) -> None:
-    """Scan a folder with a loaded network and nothing remembered; or with all descriptors known, which matches only."""
+def scan_once(folder: Path, describe: Describe, known: Catalog | None = None) -> None:
+    """Scan a folder with nothing remembered; or with all descriptors known, which matches only."""
     settings = load()
     checkpoint = load_checkpoint(settings.model)
     catalog = known or Catalog(None, checkpoint.space)
     catalog.set_meta("fingerprint", b"")  # of the last result, which would be told again
-    scan([folder], catalog, checkpoint, settings, lambda: embedder, _Silent())
+    scan([folder], catalog, checkpoint, settings, describe, _Silent())
     if known is None:
         catalog.close()
+
+
+@contextmanager
+def started(files: int) -> Iterator[Describe | None]:
+    """Yield the processes that would describe so many files; None where there would be none."""
+    settings = load()
+    count = choose_processes(settings, files)
+    if count == 1:
+        yield None
+        return
+    setup = Setup(load_checkpoint(settings.model), settings.limits, settings.sample_fps, settings.regions)
+    with closing(Processes(count, setup)) as processes:
+        yield processes.describe
 
 
 def command_once(folder: Path) -> None:
@@ -178,17 +202,21 @@ def main() -> None:
     embedder = make_embedder(model)
     tiles = np.stack(decode_all(paths, cores, embedder.size))
     embed_all(embedder, tiles[:BATCH])
-    scan_once(folder, embedder)  # what is loaded once is loaded now
+    threads = in_threads(lambda: embedder, embedder.size, load())
+    described = Catalog(None, load_checkpoint(model).space)
+    scan_once(folder, threads, described)  # what is loaded once is loaded now
     decode = timed("decode alone", count, lambda: decode_all(paths, cores, embedder.size), runs)
     embed = timed("embed alone", len(tiles), lambda: embed_all(embedder, tiles), runs, embedder.engine)
     ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
-    whole = timed("whole scan", count, lambda: scan_once(folder, embedder), runs)
+    in_one = whole = timed("whole scan, threads of one process", count, lambda: scan_once(folder, threads), runs)
+    with started(count) as processes:
+        if processes is not None:
+            scan_once(folder, processes)
+            whole = timed("whole scan", count, lambda: scan_once(folder, processes), runs)
     regions = timed(
         "decode, and find regions", count, lambda: decode_all(paths, cores, embedder.size, load().regions), runs
     )
-    described = Catalog(None, load_checkpoint(model).space)
-    scan_once(folder, embedder, described)
-    match = timed("match what is described, one thread", count, lambda: scan_once(folder, embedder, described), runs)
+    match = timed("match what is described, one thread", count, lambda: scan_once(folder, threads, described), runs)
     command = timed("the command, with its start", count, lambda: command_once(folder), 1)
     pdq = timed("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths), 1)
     peer = imagededup_row("imagededup CNN, as it comes", folder, count, {}, "random weights")
@@ -197,7 +225,7 @@ def main() -> None:
     print(f"{count} images of {folder}, {cores} cores, medians of {runs}\n")
     print("| | CPU-seconds per 1,000 images | images/s | |")
     print("|---|---|---|---|")
-    for row in (decode, regions, embed, match, whole, command, pdq, peer, calm):
+    for row in dict.fromkeys((decode, regions, embed, match, whole, in_one, command, pdq, peer, calm)):
         print(f"| {row.name} | {1000 * row.cpu_seconds:.2f} | {row.images_per_second:,.0f} | {row.note} |")
     print(f"\nideal {ideal:,.0f} images/s; the whole scan reaches {whole.images_per_second / ideal:.2f} of it")
     apart = 1 / (1 / decode.images_per_second + 1 / embed.images_per_second)

@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.describe import BATCH
+from neardup.pipeline.scan.processes import CHUNK_FILES
 from neardup.pipeline.scan.run import COMMIT_SECONDS
 from neardup.workers.commands.interrupt import Interrupt
 from tests.pipeline.scan.build import pairs, save, scan_folder
+from tests.pipeline.scan.stand_in_child import SLEEP
+from tests.pipeline.scan.test_processes import is_running, wait_until
 from tests.workers.conftest import Command
 
 FILES = 240
@@ -39,6 +42,8 @@ class Slow(StandIn):
         return found
 
 embedder.make_embedder = lambda *arguments, **options: Slow()
+from neardup.pipeline.scan import processes
+processes.CHILD = "tests.pipeline.scan.stand_in_child"
 from neardup.workers.cli import main
 print("ready", flush=True)
 main()
@@ -54,13 +59,14 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
-def start(model: Path, folder: Path) -> subprocess.Popen[str]:
-    """Start a slow scan and return when the command begins."""
+def start(model: Path, folder: Path, processes: int = 0) -> subprocess.Popen[str]:
+    """Start a scan, a slow one unless it has processes, and return when the command begins."""
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", _SLOW, "scan", "media", "--index", "index"],
         cwd=folder,
-        env={**os.environ, "NEARDUP_MODEL": str(model), "PYTHONPATH": root},
+        env={**os.environ, "NEARDUP_MODEL": str(model), "NEARDUP_PROCESSES": str(processes), "PYTHONPATH": root},
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,6 +131,37 @@ def test_killed_scan_goes_on_from_its_last_commit(media: Path, model: Path, tmp_
     assert (process.returncode, errors) == (0, "")
     assert embedded(tmp_path) == FILES + lost
     assert reported(tmp_path) == pairs(scan_folder(media))
+
+
+def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: Path, tmp_path: Path) -> None:
+    """A terminal sends it to all of them; here it comes while one of them is at a long video."""
+    begun, video = tmp_path / "begun", media / "long.mp4"
+    video.write_bytes(SLEEP + os.fsencode(begun))
+    process = start(model, tmp_path, processes=2)
+    wait_until(begun.exists)
+    pids = children(process.pid)
+    time.sleep(1.0)  # the other one finishes what it has
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "neardup: interrupted\n")
+    assert len(pids) == 2
+    wait_until(lambda: not any(map(is_running, pids)))
+    video.unlink()
+    process = start(model, tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert embedded(tmp_path) <= CHUNK_FILES
+    assert reported(tmp_path) == pairs(scan_folder(media))
+
+
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if path.read_text().rsplit(")", 1)[1].split()[1] == str(parent):
+                found.append(int(path.parent.name))
+    return found
 
 
 def press_twice() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -44,7 +43,6 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None]) -> None:
 
 def main() -> None:
     """Serve through the socket that the only argument numbers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     connection = Connection(int(sys.argv[1]))
     heard: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, heard), daemon=True).start()

@@ -181,6 +181,7 @@ class Processes:
                     [sys.executable, "-m", CHILD, str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # away from Ctrl-C
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 )
             except OSError as error:

@@ -46,6 +46,7 @@ def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
     if content.startswith(SLEEP):
+        Path(os.fsdecode(content[len(SLEEP) :])).touch()
         time.sleep(600)
     return _open_media(source, *arguments, **options)
 

@@ -87,6 +87,13 @@ def children(one: Processes) -> list[int]:
     return [child.process.pid for child in one._children]
 
 
+def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def is_running(pid: int) -> bool:
     """Return whether a process, of which we may not be the parent, has not ended."""
     try:
@@ -172,18 +179,18 @@ def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_closing_ends_them_in_the_midst_of_work(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "long.mp4").write_bytes(SLEEP)
+    (tmp_path / "long.mp4").write_bytes(SLEEP + os.fsencode(tmp_path / "begun"))
     one = start()
     pids = children(one)
     batches = one.describe(found(tmp_path), frozenset())
-    while next(batches):
-        pass  # an empty one comes where nothing is heard for a while, so that an interrupt can be seen
+    while not (tmp_path / "begun").exists():
+        assert next(batches) == []  # so that an interrupt can be seen while nothing is heard
     batches.close()
     assert not any(map(is_running, pids))
 
 
 def test_they_end_with_a_scan_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "long.mp4").write_bytes(SLEEP)
+    (tmp_path / "long.mp4").write_bytes(SLEEP + os.fsencode(tmp_path / "begun"))
     script = (
         "import sys; from pathlib import Path; from neardup.pipeline.scan import processes; "
         "from tests.pipeline.scan.test_processes import *; "
@@ -194,14 +201,11 @@ def test_they_end_with_a_scan_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        time.sleep(1.0)  # so that one of them is at work
+        wait_until((tmp_path / "begun").exists)
         assert all(map(is_running, pids))
         parent.kill()
-    deadline = time.monotonic() + 20
-    while any(map(is_running, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
     assert len(pids) == 2
-    assert not any(map(is_running, pids))
+    wait_until(lambda: not any(map(is_running, pids)))
 
 
 def test_the_real_network_answers_alike(tmp_path: Path) -> None:
