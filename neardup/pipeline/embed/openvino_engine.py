@@ -31,7 +31,7 @@ import numpy as np
 from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.openvino_core import get_core, ov
+from neardup.pipeline.embed.openvino_core import get_converter, get_core, ov
 from neardup.pipeline.embed.precision import choose_precision
 from neardup.pipeline.types import Embedded, Pixels
 
@@ -151,13 +151,14 @@ def _convert(checkpoint: Checkpoint) -> Any:
 
     from neardup.pipeline.embed.network import GeMByRoots, load_network
 
+    convert = get_converter()
     network = load_network(checkpoint).requires_grad_(False)
     if GeMByRoots.fits(network.pool):
         network.pool = GeMByRoots(network.pool)
     size = checkpoint.architecture.size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses
-        return ov.convert_model(network, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        return convert(network, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
 
 
 def _pack(model: Any, in_float16: bool) -> bytes:

@@ -72,11 +72,11 @@ def make_runner(module: nn.Module, size: int, device: str, threads: int) -> Call
 
 
 def _in_openvino(module: nn.Module, size: int, threads: int) -> Callable[[Pixels], Averages]:
-    from neardup.pipeline.embed.openvino_core import get_core, ov
+    from neardup.pipeline.embed.openvino_core import get_converter, get_core, ov
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and what the converter uses
-        model: Any = ov.convert_model(module, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        model: Any = get_converter()(module, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
     model.reshape([-1, size, size, 3])
     hints = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     waiting = ov.AsyncInferQueue(get_core().compile_model(model, "CPU", hints), 2 * threads)
