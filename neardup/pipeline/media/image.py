@@ -37,7 +37,7 @@ from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.orientation import orientation, upright, upright_shape
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter
-from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.media.tile import fit, squeeze
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
@@ -121,10 +121,9 @@ def thumbnail(data: bytes, max_side: int, limits: Limits = DEFAULT_LIMITS) -> Pi
     if format is None or format.kind is not Kind.IMAGE:
         raise InvalidFrame(Reason.FORMAT, "no image format that is read here")
     with decoding(format, lambda: ends_early(format, io.BytesIO(data))):
-        found = _decode(data, format, max_side, limits, lambda _strip: None)
-    small = Image.fromarray(found.rgb)
-    small.thumbnail((max_side, max_side))
-    return upright(np.asarray(small), found.orientation)
+        found = _decode_plain(data, max_side, limits) if format == JPEG else None
+        found = found or _decode(data, format, max_side, limits, lambda _strip: None)
+    return upright(fit(found.rgb, max_side), found.orientation)
 
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:

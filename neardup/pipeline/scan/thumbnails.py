@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,6 @@ from neardup.pipeline.scan.run import Progress
 from neardup.pipeline.types import Limits
 
 MAX_SIDE = 320
-QUALITY = 72
 
 
 class Thumbnailer:
@@ -54,15 +52,10 @@ class Thumbnailer:
         return self._catalog.hash_of(os.path.abspath(file.path))  # noqa: PTH100 (links are left as they are)
 
     def _make(self, file: File, seconds: float) -> bytes:
-        import numpy as np
-        from PIL import Image
-
+        from neardup.pipeline.media.preview import to_jpeg  # and with it every decoder
         from neardup.pipeline.media.reader import frame_at
 
         try:
-            pixels = frame_at(Path(file.path), seconds, MAX_SIDE, self._limits)
+            return to_jpeg(frame_at(Path(file.path), seconds, MAX_SIDE, self._limits))
         except InvalidFrame:
             return b""  # the file went away since it was scanned: the report shows a gap
-        jpeg = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(jpeg, "JPEG", quality=QUALITY, optimize=True)
-        return jpeg.getvalue()
