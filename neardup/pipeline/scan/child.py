@@ -1,16 +1,14 @@
 """One of the processes of a scan: files in, described contents out, all by one thread.
 
-    python -m neardup.pipeline.scan.child FD     `processes.Processes` starts it, and speaks through the socket FD
-
-It is told how to describe (`Setup`), what is known when a scan begins (`Hashes`), and then lists of files, each of
-which it answers. None says that it is ready, an error that it cannot go on. It ends when nobody holds the other end.
+`processes.Processes` starts it, and speaks to it through a socket. It is told how to describe (`Setup`), what is known
+when a scan begins (`Hashes`), and then lists of files, each of which it answers. None says that it is ready, an error
+that it cannot go on. It ends when nobody holds the other end.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -41,9 +39,9 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None]) -> None:
             say(describer.describe(asked))
 
 
-def main() -> None:
-    """Serve through the socket that the only argument numbers."""
-    connection = Connection(int(sys.argv[1]))
+def main(descriptor: int) -> None:
+    """Serve through a socket, by its file descriptor."""
+    connection = Connection(descriptor)
     heard: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, heard), daemon=True).start()
     try:
@@ -62,7 +60,3 @@ def _listen(connection: Connection, heard: SimpleQueue[Any]) -> None:
             heard.put(connection.recv())
     except (EOFError, OSError):
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,6 @@ however it ends, and Ctrl-C reaches this one alone.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from collections.abc import Generator, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # it imports what decodes
 
 logger = logging.getLogger(__name__)
 CHILD = "neardup.pipeline.scan.child"
+_RUN = "import importlib, sys; sys.path[:] = sys.argv[3:]; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]))"
+"""Imports from where this process does, and never from the folder that a user happens to stand in, as `-m` would."""
 AHEAD = 2
 """Chunks that a process has been asked for: the one that it works on, and the next."""
 CHUNK_FILES, CHUNK_BYTES = 32, 4 * 2**20
@@ -175,14 +177,14 @@ class Processes:
 
     def _start(self) -> _Child:
         ours, theirs = socket.socketpair()
+        path = [entry or str(Path.cwd()) for entry in sys.path]
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", CHILD, str(theirs.fileno())],
+                    [sys.executable, "-I", "-c", _RUN, CHILD, str(theirs.fileno()), *path],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # away from Ctrl-C
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 )
             except OSError as error:
                 ours.close()

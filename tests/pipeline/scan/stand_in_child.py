@@ -51,7 +51,7 @@ def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
     return _open_media(source, *arguments, **options)
 
 
-if __name__ == "__main__":
+def main(descriptor: int) -> None:
     embedder.make_embedder = make_embedder  # type: ignore[assignment]
     decode.open_media = open_media
-    child.main()
+    child.main(descriptor)

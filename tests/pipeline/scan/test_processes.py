@@ -147,6 +147,17 @@ def test_a_process_that_dies_by_chance_costs_no_file(start: Start, tmp_path: Pat
     assert (tmp_path / "mark").exists()
 
 
+def test_nothing_is_imported_from_the_folder_that_the_user_stands_in(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "a.png", 1)
+    for name in ("queue.py", "numpy.py", "neardup.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    [finished] = all_of(start(1), found(Path("a.png")))
+    assert finished.error is None
+
+
 def test_an_idle_process_that_died_is_replaced(media: Path, start: Start) -> None:
     one = start()
     before = all_of(one, found(media))
