@@ -9,6 +9,7 @@ import pytest
 
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.scan import processes
 from neardup.workers.app import run
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
@@ -35,13 +36,14 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def neardup(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Return the command, run in this process with the stand-in for a network; the folder is a temporary one."""
+    """Return the command, run with the stand-in for a network, as its processes; the folder is a temporary one."""
     for name in list(os.environ):
         if name.startswith("NEARDUP_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NEARDUP_MODEL", str(model))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(embedder, "make_embedder", lambda *_args, **_options: StandIn())
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.scan.stand_in_child")
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str | Path) -> Told:
