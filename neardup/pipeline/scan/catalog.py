@@ -64,8 +64,7 @@ class Content:
     parts: list[Described]
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(msgspec.Struct, frozen=True):
     """A content as the catalog keeps it, and as one process hands it to another."""
 
     sha256: bytes

