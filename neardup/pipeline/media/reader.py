@@ -1,6 +1,7 @@
 """Open any image or video: the one way into this stage.
 
-Safe to call from many threads at once; decoding releases the interpreter lock.
+Safe to call from many threads at once; decoding releases the interpreter lock. FFmpeg is loaded with the first video:
+stills do without, in every process that reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_
 from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter, Mode
-from neardup.pipeline.media.video import open_video, video_frame_at
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
 
 if TYPE_CHECKING:  # it imports torch
@@ -51,18 +51,19 @@ def open_media(
     if decoded is not None:
         return decoded.media(preview)
     source, format = _admit(source, limits)
-    if format.kind is Kind.VIDEO:
-        return open_video(source, format, size, limits, sample_fps, preview)
-    data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
-    cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
-    if not is_animated(data, format, limits):
-        media = image.open_image(data, format, size, limits, preview, cutter)
-        if cutter is not regions:
-            cutter.cut()
-        return media
-    if format == GIF:
-        return open_video(data, format, size, limits, sample_fps, preview)
-    return open_webp(data, size, limits, sample_fps, preview)
+    if format.kind is Kind.IMAGE:
+        source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+        if not is_animated(source, format, limits):
+            cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
+            media = image.open_image(source, format, size, limits, preview, cutter)
+            if cutter is not regions:
+                cutter.cut()
+            return media
+        if format != GIF:
+            return open_webp(source, size, limits, sample_fps, preview)
+    from neardup.pipeline.media.video import open_video
+
+    return open_video(source, format, size, limits, sample_fps, preview)
 
 
 def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits = image.DEFAULT_LIMITS) -> Pixels:
@@ -77,14 +78,15 @@ def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits
         InvalidFrame: as `open_media`.
     """
     source, format = _admit(source, limits)
-    if format.kind is Kind.VIDEO:
-        return video_frame_at(source, format, seconds, max_side, limits)
-    data = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
-    if not is_animated(data, format, limits):
-        return image.thumbnail(data, max_side, limits)
-    if format == GIF:
-        return video_frame_at(data, format, seconds, max_side, limits)
-    return webp_frame_at(data, seconds, max_side, limits)
+    if format.kind is Kind.IMAGE:
+        source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+        if not is_animated(source, format, limits):
+            return image.thumbnail(source, max_side, limits)
+        if format != GIF:
+            return webp_frame_at(source, seconds, max_side, limits)
+    from neardup.pipeline.media.video import video_frame_at
+
+    return video_frame_at(source, format, seconds, max_side, limits)
 
 
 def _admit(source: bytes | Path, limits: Limits) -> tuple[bytes | Path, Format]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -139,3 +141,25 @@ def test_broken_content_gives_frames_or_invalid_frame(
 
 def test_frame_at_of_an_image_is_its_thumbnail(save: Save) -> None:
     assert frame_at(save(Image.new("RGB", (100, 50), "red"), "PNG"), 3.0, 20).tolist() == [[[255, 0, 0]] * 20] * 10
+
+
+def test_ffmpeg_is_loaded_for_what_moves_and_not_for_stills(every_format: dict[str, bytes], tmp_path: Path) -> None:
+    stills = [name for name in every_format if name in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")]
+    for name in (*stills, "animated webp", "mp4"):
+        (tmp_path / name).write_bytes(every_format[name])
+    code = """
+import sys
+from pathlib import Path
+from neardup.pipeline.media.reader import frame_at, open_media
+for file in map(Path, sys.argv[1:]):
+    list(open_media(file, 16).frames)
+    frame_at(file, 0.0, 16)
+print("av" in sys.modules)
+"""
+
+    def loads_ffmpeg(*names: str) -> str:
+        files = [str(tmp_path / name) for name in names]
+        return subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True).stdout
+
+    assert loads_ffmpeg(*stills, "animated webp") == "False\n"
+    assert loads_ffmpeg("mp4") == "True\n"
