@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neardup.pipeline.media.preview import Preview
-from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.preview import Preview, to_jpeg
+from neardup.pipeline.media.reader import frame_at, open_media
 
 Photo = Callable[..., Image.Image]
 Save = Callable[..., bytes]
@@ -68,3 +68,18 @@ def test_a_picture_costs_no_second_decode(photo: Photo, save: Save, tmp_path: Pa
     file.unlink()
     list(media.frames)
     assert Image.open(io.BytesIO(preview.jpeg)).size == (320, 240)
+
+
+def test_a_picture_of_every_format_at_a_moment_becomes_a_jpeg(every_format: dict[str, bytes]) -> None:
+    for name, content in every_format.items():
+        pixels = frame_at(content, 0.0, 120)
+        picture = Image.open(io.BytesIO(to_jpeg(pixels)))
+        assert picture.format == "JPEG", name
+        assert difference(picture, Image.fromarray(pixels)) < 8, name
+
+
+def test_what_is_turned_or_a_pixel_wide_becomes_a_jpeg(photo: Photo) -> None:
+    pixels = np.asarray(photo())
+    for shown in (np.rot90(pixels), pixels[:, ::-1], pixels[:1], pixels[:, :1]):
+        picture = Image.open(io.BytesIO(to_jpeg(shown)))
+        assert difference(picture, Image.fromarray(np.ascontiguousarray(shown))) < 8
