@@ -67,16 +67,32 @@ class Row:
     note: str = ""
 
 
-def timed(name: str, count: int, work: Callable[[], object], runs: int, note: str = "") -> Row:
-    """Run something several times over `count` images and take the medians."""
-    cpu, wall = [], []
+@dataclass(frozen=True)
+class Work:
+    """Something done to `count` images."""
+
+    name: str
+    count: int
+    do: Callable[[], object]
+    note: str = ""
+
+
+def timed(works: Sequence[Work], runs: int) -> list[Row]:
+    """Do everything several times and take the medians: in turn, so that a machine that slows down slows all of it."""
+    measured: list[list[tuple[float, float]]] = [[] for _ in works]
     for _ in range(runs):
-        gc.collect()
-        before, began = _cpu_seconds(), time.perf_counter()
-        work()
-        wall.append(time.perf_counter() - began)
-        cpu.append(_cpu_seconds() - before)
-    return Row(name, statistics.median(cpu) / count, count / statistics.median(wall), note)
+        for work, seconds in zip(works, measured, strict=True):
+            gc.collect()
+            before, began = _cpu_seconds(), time.perf_counter()
+            work.do()
+            seconds.append((_cpu_seconds() - before, time.perf_counter() - began))
+    medians = [
+        (statistics.median(cpu), statistics.median(wall)) for cpu, wall in (zip(*one, strict=True) for one in measured)
+    ]
+    return [
+        Row(work.name, cpu / work.count, work.count / wall, work.note)
+        for work, (cpu, wall) in zip(works, medians, strict=True)
+    ]
 
 
 def _cpu_seconds() -> float:
@@ -143,8 +159,8 @@ def imagededup_row(name: str, folder: Path, count: int, environment: Mapping[str
     names = ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
     clean = {name: value for name, value in os.environ.items() if name not in names}
     script = (
-        "import imagededup.methods, torchvision; from benchmarks.bench_scan import imagededup, timed; "
-        f"row = timed('', {count}, lambda: imagededup({str(folder)!r}), 1); "
+        "import imagededup.methods, torchvision; from benchmarks.bench_scan import Work, imagededup, timed; "
+        f"[row] = timed([Work('', {count}, lambda: imagededup({str(folder)!r}))], 1); "
         "print(row.cpu_seconds, row.images_per_second)"
     )
     command = [sys.executable, "-c", script]
@@ -189,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, default=os.environ.get("MEDIA"))
     parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.media:
         folder = Path(arguments.media).expanduser()
@@ -205,27 +221,34 @@ def main() -> None:
     threads = in_threads(lambda: embedder, embedder.size, load())
     described = Catalog(None, load_checkpoint(model).space)
     scan_once(folder, threads, described)  # what is loaded once is loaded now
-    decode = timed("decode alone", count, lambda: decode_all(paths, cores, embedder.size), runs)
-    embed = timed("embed alone", len(tiles), lambda: embed_all(embedder, tiles), runs, embedder.engine)
-    ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
-    in_one = whole = timed("whole scan, threads of one process", count, lambda: scan_once(folder, threads), runs)
+    works = [
+        Work("decode alone", count, lambda: decode_all(paths, cores, embedder.size)),
+        Work("embed alone", len(tiles), lambda: embed_all(embedder, tiles), embedder.engine),
+        Work("decode, and find regions", count, lambda: decode_all(paths, cores, embedder.size, load().regions)),
+        Work("match what is described, one thread", count, lambda: scan_once(folder, threads, described)),
+        Work("whole scan, threads of one process", count, lambda: scan_once(folder, threads)),
+    ]
     with started(count) as processes:
         if processes is not None:
             scan_once(folder, processes)
-            whole = timed("whole scan", count, lambda: scan_once(folder, processes), runs)
-    regions = timed(
-        "decode, and find regions", count, lambda: decode_all(paths, cores, embedder.size, load().regions), runs
+            works.append(Work("whole scan", count, lambda: scan_once(folder, processes)))
+        rows = timed(works, runs)
+    decode, embed, whole = rows[0], rows[1], rows[-1]
+    ideal = cores / (decode.cpu_seconds + embed.cpu_seconds)
+    rows += timed(
+        [
+            Work("the command, with its start", count, lambda: command_once(folder)),
+            Work("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths)),
+        ],
+        1,
     )
-    match = timed("match what is described, one thread", count, lambda: scan_once(folder, threads, described), runs)
-    command = timed("the command, with its start", count, lambda: command_once(folder), 1)
-    pdq = timed("PDQ (pdqhash, Pillow), one thread", count, lambda: pdq_once(paths), 1)
     peer = imagededup_row("imagededup CNN, as it comes", folder, count, {}, "random weights")
     ours = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     calm = imagededup_row("the same, its threads waiting as ours", folder, count, ours)
     print(f"{count} images of {folder}, {cores} cores, medians of {runs}\n")
     print("| | CPU-seconds per 1,000 images | images/s | |")
     print("|---|---|---|---|")
-    for row in dict.fromkeys((decode, regions, embed, match, whole, in_one, command, pdq, peer, calm)):
+    for row in (*rows, peer, calm):
         print(f"| {row.name} | {1000 * row.cpu_seconds:.2f} | {row.images_per_second:,.0f} | {row.note} |")
     print(f"\nideal {ideal:,.0f} images/s; the whole scan reaches {whole.images_per_second / ideal:.2f} of it")
     apart = 1 / (1 / decode.images_per_second + 1 / embed.images_per_second)

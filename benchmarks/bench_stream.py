@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 import redis
 
-from benchmarks.bench_scan import decode_all, embed_all, timed
+from benchmarks.bench_scan import Work, decode_all, embed_all, timed
 from benchmarks.photographs import render_photographs
 from deploy.local.services import Services
 from neardup.pipeline.embed.checkpoint import load_checkpoint
@@ -68,8 +68,8 @@ def ideal_rate(paths: Sequence[Path], model: str, runs: int) -> float:
     embedder = make_embedder(load_checkpoint(model))
     tiles = np.stack(decode_all(paths, usable_cores(), embedder.size))
     embed_all(embedder, tiles[:64])
-    decode = timed("decode", len(paths), lambda: decode_all(paths, usable_cores(), embedder.size), runs)
-    embed = timed("embed", len(paths), lambda: embed_all(embedder, tiles), runs)
+    decode_work = Work("decode", len(paths), lambda: decode_all(paths, usable_cores(), embedder.size))
+    decode, embed = timed([decode_work, Work("embed", len(paths), lambda: embed_all(embedder, tiles))], runs)
     print(f"decode alone {1000 * decode.cpu_seconds:.2f}, embed alone {1000 * embed.cpu_seconds:.2f} CPU-ms per image")
     return usable_cores() / (decode.cpu_seconds + embed.cpu_seconds)
 

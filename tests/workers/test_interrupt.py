@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """End what a test that failed has left behind."""
+    yield
+    while _started:
+        with _started.pop() as process:
+            process.kill()
+
+
 def start(model: Path, folder: Path, processes: int = 0) -> subprocess.Popen[str]:
     """Start a scan, a slow one unless it has processes, and return when the command begins."""
     root = str(Path(__file__).parents[2])
@@ -71,6 +84,7 @@ def start(model: Path, folder: Path, processes: int = 0) -> subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
