@@ -7,7 +7,7 @@ not match never join one star by themselves.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.compare import Comparer, identity
@@ -59,10 +59,11 @@ class Stars:
         self._heads.flush()
         return events
 
-    def star_of(self, item: Item) -> list[Item]:
-        """Return the head of an item's star and all of its members."""
+    def star_of(self, item: Item) -> Iterator[Item]:
+        """Yield the head of an item's star and all of its members, of which a picture that goes round has many."""
         head = self.head_of(item)
-        return [head, *self._members(head)]
+        yield head
+        yield from self._members(head)
 
     def head_of(self, item: Item) -> Item:
         """Return the head that an item stands under, itself if it is one."""
@@ -80,7 +81,7 @@ class Stars:
             self._heads.add(item)
             events = [ReHeaded(old=head.id, new=item.id)]
         else:
-            orphans = self._members(item)
+            orphans = list(self._members(item))
             item.members.clear()
             events = self._regroup(item.id, orphans)
         self._heads.flush()
@@ -101,7 +102,7 @@ class Stars:
         old, head = self.head_of(item), self.head_of(other)
         if old is head:
             return []
-        moved = [old, *self._members(old)]
+        moved = list(self.star_of(old))
         old.members.clear()
         for one in moved:
             self._put_under(one, head)
@@ -112,7 +113,7 @@ class Stars:
         old = self.head_of(item)
         if old is item:
             return []
-        others = [one for one in (old, *self._members(old)) if one is not item]
+        others = [one for one in self.star_of(old) if one is not item]
         old.members.clear()
         self._heads.add(item)
         for one in sorted(others, key=lambda one: one.number):
@@ -128,9 +129,9 @@ class Stars:
         item.head = head.number
         insort(head.members, item.number)
 
-    def _members(self, head: Item) -> list[Item]:
+    def _members(self, head: Item) -> Iterator[Item]:
         found = (self._tables.items.get(number) for number in head.members)
-        return [item for item in found if item is not None]
+        return (item for item in found if item is not None)
 
     # -- without a head ------------------------------------------------------------------------------------------
 

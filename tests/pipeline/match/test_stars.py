@@ -31,6 +31,25 @@ def test_item_joins_the_nearest_head() -> None:
     assert log.head_of("c") == "b"
 
 
+def test_one_more_copy_asks_for_none_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that goes round has very many."""
+    log = Log()
+    log.add(picture("head", 0))
+    log.add(*(picture(f"copy {number}", 10) for number in range(200)))
+    asked: list[int] = []
+    get = Items.get
+
+    def count(self: Items, number: int) -> object:
+        asked.append(number)
+        return get(self, number)
+
+    monkeypatch.setattr(Items, "get", count)
+    log.add(picture("one more", 10))
+    assert len(asked) < 20
+    monkeypatch.undo()
+    assert log.head_of("one more") == "head"
+
+
 def test_unsure_match_joins_no_star() -> None:
     log = Log()
     log.add(picture("a", 0))
