@@ -39,6 +39,6 @@ class Preview:
 
 
 def to_jpeg(rgb: Pixels) -> bytes:
-    """Return a small picture, uint8 (h, w, 3), as JPEG. Pillow takes twice as long for it."""
+    """Return a small picture, uint8 (h, w, 3), as JPEG."""
     jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), QUALITY, "RGB", "420")
     return jpeg

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neardup.pipeline.embed.embedder import Embedder
 
 LEAST_FILES = 2000
-"""Files from which starting processes is worth its half a second; with two cores it takes about twice as many."""
+"""Files from which starting processes is worth its time."""
 MOST_PROCESSES = 12
 """Beyond them the one that matches is full."""
 
@@ -46,10 +46,8 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
 
 def choose_processes(settings: Settings, files: int) -> int:
     """Return how many processes describe so many files; 1 is this one. A GPU is served by this one."""
-    if os.name != "posix" or settings.device == "cuda":
+    few = files < LEAST_FILES and not settings.processes
+    on_gpu = settings.device == "cuda" or (settings.device == "auto" and has_cuda(certain=False))
+    if few or on_gpu or os.name != "posix":
         return 1
-    if settings.processes:
-        return settings.processes
-    if files < LEAST_FILES or (settings.device == "auto" and has_cuda(certain=False)):
-        return 1
-    return min(settings.worker_threads, MOST_PROCESSES)
+    return settings.processes or min(settings.worker_threads, MOST_PROCESSES)

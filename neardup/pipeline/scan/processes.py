@@ -1,7 +1,7 @@
 """Files described by several processes, each of which decodes and embeds in turn (`child.py`).
 
 Threads of one process take turns at Python's lock; processes do not, and a decoder that crashes costs one file and not
-the scan. What they cost is their start, about a second, and memory for a network each. They end with this process,
+the scan. What they cost is their start, and memory for a network each. They end with this process,
 however it ends, and Ctrl-C reaches this one alone.
 """
 
@@ -36,7 +36,7 @@ CHILD = "neardup.pipeline.scan.child"
 _RUN = "import importlib, sys; sys.path[:] = sys.argv[3:]; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]))"
 """Imports from where this process does, and never from the folder that a user happens to stand in, as `-m` would."""
 _TUNABLES = "glibc.malloc.hugetlb=1"
-"""Has the system asked for large pages, with which decoding and the network take 2 % less."""
+"""Has the system asked for large pages, with which decoding and the network take a little less."""
 AHEAD = 2
 """Chunks that a process has been asked for: the one that it works on, and the next."""
 CHUNK_FILES, CHUNK_BYTES = 32, 4 * 2**20

@@ -32,5 +32,6 @@ def test_the_setting_says_how_many() -> None:
 def test_a_gpu_is_served_by_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(describing, "has_cuda", lambda **_: True)
     assert choose_processes(Settings(threads=4), MANY) == 1
+    assert choose_processes(Settings(threads=4, processes=3), MANY) == 1
     assert choose_processes(Settings(threads=4, device="cpu"), MANY) == 4
     assert choose_processes(Settings(threads=4, device="cuda", processes=3), MANY) == 1
