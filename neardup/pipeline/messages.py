@@ -23,7 +23,19 @@ from neardup.pipeline.changes import (
     ReferenceChanged,
     Reviewed,
 )
-from neardup.pipeline.types import Box, Boxes, Decision, Descriptors, Embedded, Exact, Hashes, Kind, Span
+from neardup.pipeline.types import (
+    PLAIN,
+    Box,
+    Boxes,
+    Decision,
+    Descriptors,
+    Embedded,
+    Exact,
+    Extras,
+    Hashes,
+    Kind,
+    Span,
+)
 
 FULL = 65535
 """A whole side of a picture in `Described.boxes`."""
@@ -54,6 +66,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         similar_space: of that vector; those of two spaces are never compared.
         thumbnail: where the blob store has a small JPEG of the item, below the store's own URL; "" if there is none.
             With part 0 only.
+        extras: what else the file holds, the same with every part.
     """
 
     id: str
@@ -79,6 +92,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     similar: bytes = b""
     similar_space: str = ""
     thumbnail: str = ""
+    extras: Extras = PLAIN
 
     def embedded(self) -> Embedded:
         """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""

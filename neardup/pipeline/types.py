@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -54,6 +55,48 @@ class Exact(str, Enum):
     NO = ""
 
 
+class Attachment(str, Enum):
+    """What a file may hold beside the picture that is compared."""
+
+    ALPHA = "alpha"
+    """Transparency: some pixel is not opaque."""
+    GAIN_MAP = "gain-map"
+    """A second picture that widens the range of brightness (Ultra HDR, HDR gain map)."""
+    FILM = "film"
+    """A short video behind a still (motion photo)."""
+    VIEWS = "views"
+    """Further pictures of the scene: an MPO's second view, depth and portrait mattes."""
+    SOUND = "sound"
+    """A video's sound."""
+
+
+class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a file holds beyond the picture or film that is compared; the richer of two copies has more of it.
+
+    Attributes:
+        attachments: each kind once, in the order of `Attachment`.
+        pages: pictures of equal rank in the file, of which an image shows the first: pages of a TIFF, pictures of a
+            HEIC; 1 for a video.
+        bits: per channel, 8 for most.
+        grey: no colour in any pixel.
+        raw: sensor data (DNG, NEF, CR2 …) of which an embedded preview is compared.
+        complete: the whole file was decoded; False for a truncated one, which is compared by what it has.
+        sound: digest of the decoded sound, equal for re-encodings of one sound as far as it is coarse; b"" without.
+    """
+
+    attachments: tuple[Attachment, ...] = ()
+    pages: int = 1
+    bits: int = 8
+    grey: bool = False
+    raw: bool = False
+    complete: bool = True
+    sound: bytes = b""
+
+
+PLAIN = Extras()
+"""A single opaque picture of 8 bits per channel, or a silent film."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture, ready for the network.
@@ -82,6 +125,7 @@ class Media:
             Large JPEGs are decoded at a reduced scale, and the scale is part of the digest.
         frames: yields each frame once, in order of pts, lazily: memory does not grow with length. Raises InvalidFrame
             where the content breaks.
+        extras: what else the file holds.
     """
 
     kind: Kind
@@ -91,6 +135,7 @@ class Media:
     seconds: float
     pixels_digest: bytes
     frames: Iterator[Frame]
+    extras: Extras = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Description:
                 similar=similar,
                 similar_space=self.similar_space if similar else "",
                 thumbnail="" if parts else thumbnail,
+                extras=media.extras,
             )
             parts.append(record)
         return parts
