@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     max_seconds: float = Field(Limits().max_seconds, gt=0, description="longest video, in seconds")
     max_frames: int = Field(Limits().max_frames, gt=0, description="most sampled frames of a video")
 
+    max_decoded_bytes: int = Field(
+        Limits().max_decoded_bytes, gt=0, description="most memory for decoding one picture, in bytes"
+    )
+
     kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis as a URL; may hold a password")
     topic_prefix: str = Field(
@@ -134,7 +138,14 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """What an item may ask of us."""
-        return Limits(self.max_bytes, self.max_video_bytes, self.max_pixels, self.max_seconds, self.max_frames)
+        return Limits(
+            max_bytes=self.max_bytes,
+            max_video_bytes=self.max_video_bytes,
+            max_pixels=self.max_pixels,
+            max_seconds=self.max_seconds,
+            max_frames=self.max_frames,
+            max_decoded_bytes=self.max_decoded_bytes,
+        )
 
     @property
     def blobs_url(self) -> str:

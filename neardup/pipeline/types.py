@@ -31,7 +31,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 
 class Kind(str, Enum):
-    """What an item is. An animated GIF or WebP is a video."""
+    """What an item is. A picture that moves is a video, and so is a file of several pages, a page each second."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -121,8 +121,8 @@ class Media:
         format: short lower-case name of the container or image format ("jpeg", "mp4", "gif").
         width, height: pixels of the upright picture as a person sees it (after EXIF orientation and rotation flag).
         seconds: duration of a video as far as the container knows it, else 0.0; always 0.0 for an image.
-        pixels_digest: 16 bytes, equal for two images only if they decode to the same pixels; b"" for a video.
-            Large JPEGs are decoded at a reduced scale, and the scale is part of the digest.
+        pixels_digest: 16 bytes, equal for two images only if they hold the same, see `media/digest.py`: all pixels at
+            full depth with alpha, upright, and all that hangs on them; b"" where that is not known, and for a video.
         frames: yields each frame once, in order of pts, lazily: memory does not grow with length. Raises InvalidFrame
             where the content breaks.
         extras: what else the file holds.
@@ -177,7 +177,10 @@ class Limits:
         max_bytes: size of an image file (videos are streamed; for them see max_video_bytes).
         max_pixels: width × height of an image or of one video frame.
         max_seconds: duration of a video.
-        max_frames: sampled frames per video.
+        max_frames: sampled frames per video, pages per file.
+        max_decoded_bytes: memory that decoding one picture takes at its peak, as its header, the format and what was
+            measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 13 of a WebP, 4 of a PNG or TIFF of
+            8 bits. A plain JPEG is decoded at a reduced scale and takes little.
     """
 
     max_bytes: int = 256 * 2**20
@@ -185,6 +188,7 @@ class Limits:
     max_pixels: int = 200_000_000
     max_seconds: float = 6 * 3600.0
     max_frames: int = 50_000
+    max_decoded_bytes: int = 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Animated GIF and WebP: count frames without decoding them, and sample those of a WebP.
+"""Pictures that move, GIF, PNG, WebP, AVIF and HEIC: count frames without decoding them, and sample those of a WebP.
 
-FFmpeg decodes an animated GIF as any video; an animated WebP only Pillow does.
+FFmpeg decodes the others as any video; an animated WebP only Pillow does.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.attached import top_boxes
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
-from neardup.pipeline.media.identify import GIF, WEBP, Format
-from neardup.pipeline.media.image import open_plugin, to_rgb
+from neardup.pipeline.media.ground import to_rgb
+from neardup.pipeline.media.identify import AVIF, GIF, HEIC, PNG, WEBP, Format
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.still import open_plugin
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
-_MAX_PICTURES = 100
+MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
 _HASTY_MS, _HASTY_MEANS_MS = 10, 100
 """Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""
 
 
 def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
-    """Return whether a GIF or WebP has more than one frame.
+    """Return whether a picture has more than one frame.
 
     Raises:
         InvalidFrame: BOMB, more frames, or more pixels in all of them, than the limits allow.
@@ -41,11 +43,14 @@ def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
     elif format == WEBP and data[12:16] == b"VP8X":
         frames = len(_webp_durations(data, limits.max_frames + 1))
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif format == PNG:
+        frames = _png_frames(data)
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     else:
-        return False
+        return format in (AVIF, HEIC) and b"moov" in top_boxes(data)
     if frames > limits.max_frames:
         raise InvalidFrame(Reason.BOMB, f"more than {limits.max_frames} frames in a {format.name}")
-    if frames * width * height > _MAX_PICTURES * limits.max_pixels:
+    if frames * width * height > MAX_PICTURES * limits.max_pixels:
         raise InvalidFrame(Reason.BOMB, f"{frames} frames of {width} × {height} pixels in a {format.name}")
     return frames > 1
 
@@ -103,6 +108,16 @@ def _starts(data: bytes, limits: Limits) -> list[float]:
     """Return when each frame starts, and when the last one ends, in seconds."""
     durations = _webp_durations(data, limits.max_frames + 1)
     return [ms / 1000 for ms in accumulate(durations, initial=0)]
+
+
+def _png_frames(data: bytes) -> int:
+    """Return how many frames a PNG announces, in a chunk acTL before its picture (PNG third edition, 11.3.6.1)."""
+    at = 8
+    while at + 12 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
+        if name == b"acTL":
+            return int.from_bytes(data[at + 8 : at + 12], "big")
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return 1
 
 
 def _gif_frames(data: bytes, enough: int) -> int:

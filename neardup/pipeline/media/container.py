@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import Format
-from neardup.pipeline.types import Limits
+from neardup.pipeline.types import Kind, Limits
 
 _DEMUXERS = {
     "mp4": "mov",
@@ -32,6 +32,9 @@ _DEMUXERS = {
     "avi": "avi",
     "ts": "mpegts",
     "gif": "gif",
+    "png": "apng",
+    "avif": "mov",
+    "heic": "mov",
 }
 # In these codecs a frame that no other refers to is marked, and can be left out without a trace in the others.
 _SKIPPING_CODECS = {"h264", "mpeg2video", "mpeg4"}
@@ -71,7 +74,8 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
         container.close()
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
         raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
-    stream = streams[0]
+    # A film in a picture's file stands beside a still of it.
+    stream = max(streams, key=lambda one: one.frames) if format.kind is Kind.IMAGE else streams[0]
     # For frames that grow midway; loose, since the decoder counts rows rounded up to its alignment.
     stream.codec_context.options = {"max_pixels": str(2 * limits.max_pixels + 2**16)}
     stream.codec_context.thread_count = threads

@@ -29,6 +29,12 @@ AVIF = Format("avif", Kind.IMAGE)
 HEIC = Format("heic", Kind.IMAGE)
 BMP = Format("bmp", Kind.IMAGE)
 TIFF = Format("tiff", Kind.IMAGE)
+JPEG2000 = Format("jpeg2000", Kind.IMAGE)
+JXL = Format("jxl", Kind.IMAGE)
+PNM = Format("pnm", Kind.IMAGE)
+TGA = Format("tga", Kind.IMAGE)
+ICO = Format("ico", Kind.IMAGE)
+PCX = Format("pcx", Kind.IMAGE)
 MP4 = Format("mp4", Kind.VIDEO)
 MOV = Format("mov", Kind.VIDEO)
 MKV = Format("mkv", Kind.VIDEO)
@@ -45,6 +51,11 @@ _MAGIC = {
     b"MM\x00*": TIFF,
     b"II+\x00": TIFF,  # BigTIFF
     b"MM\x00+": TIFF,
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n": JPEG2000,
+    b"\xff\x4f\xff\x51": JPEG2000,
+    b"\xff\x0a": JXL,
+    b"\x00\x00\x00\x0cJXL \r\n\x87\n": JXL,
+    b"\x00\x00\x01\x00": ICO,
 }
 _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -69,9 +80,27 @@ def identify(head: bytes) -> Format | None:
         return WEBM if b"\x42\x82\x84webm" in head else MKV  # EBML element DocType
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return BMP
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return PNM
+    if head[:1] == b"\x0a" and head[1:2] in b"\x00\x02\x03\x04\x05" and head[2:3] == b"\x01" and head[64:65] == b"\x00":
+        return PCX
+    if _is_tga(head):
+        return TGA
     if any(head[start : start + 2 * step + 1 : step] == b"GGG" for start, step in _TS_SYNC):
         return TS
     return None
+
+
+def _is_tga(head: bytes) -> bool:
+    """Return whether all fields of a Targa's header (version 2.0, 1991) make sense together: it has no mark of its own."""
+    if len(head) < 18:
+        return False
+    mapped, kind, bits = head[1], head[2], head[16]
+    if mapped > 1 or kind not in ((1, 9) if mapped else (2, 3, 10, 11)) or head[17] & 0xC0:
+        return False
+    good = head[7] in (15, 16, 24, 32) and bits == 8 if mapped else not any(head[3:8])
+    sizes = head[12:14] != b"\x00\x00" != head[14:16]
+    return good and sizes and bits in ((8, 16) if kind in (3, 11) else (8, 15, 16, 24, 32))
 
 
 def _iso(head: bytes) -> Format:

@@ -6,7 +6,7 @@ decodes it on the CPU, which also has the words for what is wrong with it.
 The tile is made in the steps of `image.open_image`, but for two: libjpeg shrinks while it decodes, here whole blocks of
 pixels are averaged; and nvJPEG, as torchvision calls it, repeats colours that were stored at half the resolution, where
 libjpeg interpolates them. The first costs 0.5 of 255 on average, the second shows in small pictures only, so those are
-left to the CPU; the descriptors agree to a cosine of 0.995 (`tests/pipeline/media/test_nvjpeg.py`).
+left to the CPU (`still.SMALL`); the descriptors agree to a cosine of 0.995 (`tests/pipeline/media/test_nvjpeg.py`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from torch import Tensor
 from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import JPEG
-from neardup.pipeline.media.jpeg import PlainJpeg, read_plain_jpeg
+from neardup.pipeline.media.jpeg import JpegHeader, read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, upright_shape
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import GRID, Mode, find_regions
 from neardup.pipeline.media.shrink import Picture, Stack
-from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+from neardup.pipeline.media.still import SMALL, jpeg_extras
+from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,8 +45,6 @@ _BATCH_PIXELS, _LARGE_PIXELS = 2**26, 2**25
 picture that is left to the CPU."""
 _LONG = 16
 """Ratio of sides above which a picture is left to the CPU."""
-_SMALL = 1.5
-"""Shorter side, in tiles, below which a picture is left to the CPU: there repeated colours show; it is quickly done."""
 _LANES = 3
 
 
@@ -56,17 +55,16 @@ class GpuPicture:
     Attributes:
         frames: the whole of it, and its regions.
         small: uint8 (h, w, 3), its longer side as was asked for at most; None if it was not.
+        extras: what else the file holds.
     """
 
-    header: PlainJpeg
+    header: JpegHeader
     frames: tuple[Frame, ...]
     small: Pixels | None
+    extras: Extras
 
     def media(self, preview: Preview | None = None) -> Media:
-        """Return it as `image.open_image` does.
-
-        The digest of the pixels is another one than the CPU's: of the compressed picture without its metadata.
-        """
+        """Return it as `image.open_image` does."""
         if preview is not None and self.small is not None:
             preview.take(self.small)
         height, width = upright_shape(self.header.height, self.header.width, self.header.orientation)
@@ -78,6 +76,7 @@ class GpuPicture:
             seconds=0.0,
             pixels_digest=self.header.digest,
             frames=iter(self.frames),
+            extras=self.extras,
         )
 
 
@@ -87,7 +86,7 @@ class _File:
 
     place: int
     data: bytes
-    header: PlainJpeg
+    header: JpegHeader
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -173,7 +172,9 @@ class GpuJpegs:
         tiles: Pixels = coming.numpy()
         parts = zip(found, tiles, self._regions(whole, tiles, wish), smalls, strict=True)
         made = {
-            file.place: GpuPicture(file.header, (Frame(0.0, tile), *regions), small)
+            file.place: GpuPicture(
+                file.header, (Frame(0.0, tile), *regions), small, jpeg_extras(file.data, file.header, tile)
+            )
             for (file, _), tile, regions, small in parts
         }
         return [made.get(file.place) for file in batch]
@@ -294,11 +295,11 @@ def _batches(items: Sequence[T], shape: Callable[[T], Sequence[int]]) -> Iterato
         yield batch
 
 
-def _admit(data: bytes, size: int, limits: Limits) -> PlainJpeg | None:
+def _admit(data: bytes, size: int, limits: Limits) -> JpegHeader | None:
     """Return the header of a picture that may be decoded here."""
     if len(data) > limits.max_bytes or (header := read_plain_jpeg(data)) is None:
         return None
     short, long = sorted((header.width, header.height))
-    if short < _SMALL * size or long > _LONG * short or short * long > min(limits.max_pixels, _LARGE_PIXELS):
+    if short < SMALL * size or long > _LONG * short or short * long > min(limits.max_pixels, _LARGE_PIXELS):
         return None
     return None if ends_early(JPEG, io.BytesIO(data)) else header

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
-from neardup.pipeline.media.identify import GIF, HEAD_BYTES, Format, identify
+from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
+from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter, Mode
+from neardup.pipeline.media.unread import unread
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
 
 if TYPE_CHECKING:  # it imports torch
@@ -54,12 +56,14 @@ def open_media(
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
         if not is_animated(source, format, limits):
+            if (pages := open_pages(source, format, size, limits, preview)) is not None:
+                return pages
             cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
             media = image.open_image(source, format, size, limits, preview, cutter)
             if cutter is not regions:
                 cutter.cut()
             return media
-        if format != GIF:
+        if format == WEBP:
             return open_webp(source, size, limits, sample_fps, preview)
     from neardup.pipeline.media.video import open_video
 
@@ -81,8 +85,9 @@ def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
         if not is_animated(source, format, limits):
-            return image.thumbnail(source, max_side, limits)
-        if format != GIF:
+            page = page_at(source, format, seconds, max_side, limits)
+            return image.thumbnail(source, max_side, limits) if page is None else page
+        if format == WEBP:
             return webp_frame_at(source, seconds, max_side, limits)
     from neardup.pipeline.media.video import video_frame_at
 
@@ -99,7 +104,7 @@ def _admit(source: bytes | Path, limits: Limits) -> tuple[bytes | Path, Format]:
         raise InvalidFrame(Reason.EMPTY, "no bytes")
     format = identify(head)
     if format is None:
-        raise InvalidFrame(Reason.FORMAT, f"content begins with {head[:8].hex(' ')}, which is no format read here")
+        raise InvalidFrame(Reason.FORMAT, unread(head))
     most = limits.max_bytes if format.kind is Kind.IMAGE else limits.max_video_bytes
     if length > most:
         raise InvalidFrame(Reason.TOO_LARGE, f"{length} bytes of {format.name}, at most {most} are read")

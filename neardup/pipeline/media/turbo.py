@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import simplejpeg
 
-from neardup.pipeline.media.jpeg import PlainJpeg
+from neardup.pipeline.media.jpeg import JpegHeader
 from neardup.pipeline.types import Pixels
 
 
-def decode_plain(data: bytes, header: PlainJpeg, scale: int) -> Pixels | None:
+def decode_plain(data: bytes, header: JpegHeader, scale: int) -> Pixels | None:
     """Return the pixels at 1, 1/2, 1/4 or 1/8 scale, as they are stored; None if something about the file is wrong.
 
     Args:

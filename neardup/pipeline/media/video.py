@@ -16,10 +16,11 @@ from PIL import Image
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.container import Clock, Opened, open_container, source_ends_early, timed_frames
 from neardup.pipeline.media.faults import decoding
+from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import Format
-from neardup.pipeline.media.image import check_pixels, to_rgb
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.still import check_pixels
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 

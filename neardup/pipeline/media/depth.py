@@ -1,0 +1,56 @@
+"""Numbers of more than 8 bits, as the network can see them.
+
+A photograph of 16 bits uses most of their range, and its upper 8 bits are what a rendition in 8 bits shows. A label mask, a
+12-bit slice of a scan, a depth map in millimetres use little of it, and would be black: those are stretched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.types import Pixels
+
+Numbers = npt.NDArray[Any]
+"""uint8, uint16, int32 or float32, (h, w) or (h, w, c)."""
+_LITTLE = 0.25
+"""Share of the range below which a picture uses little of it."""
+_SAMPLE = 2**20
+_OUTSIDE = 0.001
+"""Share of values, on either side, that may be hot pixels or a mark of missing ones."""
+
+
+def eight_bits(values: Numbers) -> Pixels:
+    """Return numbers as 0 to 255: as they are in a rendition of 8 bits, or stretched where they use little of the range.
+
+    The range of whole numbers is that of their type up to 16 bits, that of floating point 0 to 1; numbers beyond are
+    always stretched. What is not finite counts as the least.
+    """
+    if values.dtype == np.uint8:
+        return np.asarray(values, dtype=np.uint8)
+    low, high = _used(values)
+    most = 65535.0 if values.dtype.kind in "iu" else 1.0
+    if values.dtype == np.uint16 and (high >= _LITTLE * most or high <= low):
+        return np.asarray(values >> 8, dtype=np.uint8)
+    if low >= 0 and _LITTLE * most <= high <= most:
+        low, high = 0.0, most
+    scaled = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+    scaled -= np.float32(low)
+    scaled *= np.float32(255 / max(high - low, 1e-12))
+    return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
+
+
+def _used(values: Numbers) -> tuple[float, float]:
+    """Return the range that the values use: from the least to the greatest, but for a few that stand far off."""
+    flat = values.reshape(-1)
+    if values.dtype.kind == "f":
+        flat = flat[np.isfinite(flat)]
+    if not flat.size:
+        return 0.0, 0.0
+    low, high = float(flat.min()), float(flat.max())
+    inner = np.quantile(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), (_OUTSIDE, 1 - _OUTSIDE))
+    lower, upper = float(inner[0]), float(inner[1])
+    # A mask of one small thing is nothing but a few values that stand far off.
+    return (lower, upper) if 0 < upper - lower < _LITTLE * (high - low) else (low, high)
