@@ -1,7 +1,7 @@
 """What decoder libraries raise becomes `InvalidFrame`, here and nowhere else.
 
 Broken content makes them raise nearly anything (OSError, SyntaxError, ValueError, struct.error, …), so that this is
-the one place that catches broadly.
+the one place that catches broadly. Their words ("decoder error -2") go to the log; people read what it means.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from PIL.Image import DecompressionBombError
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.types import Kind
 
+logger = logging.getLogger(__name__)
+_CUT_OFF = ("truncated", "need_more_input", "input stream too small")
 # Pillow warns of odd metadata and of big pictures; we decide on both ourselves. A filter for its modules, since
 # `warnings.catch_warnings` is not safe among threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
@@ -50,9 +53,22 @@ def decoding(format: Format, ends_early: Callable[[], bool]) -> Iterator[None]:
         raise
     except Exception as error:
         reason = _reason(error, ends_early)
-        # FFmpeg's errors are OSErrors, whose str() begins with a number and ends with a name of its own.
-        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise InvalidFrame(reason, f"{format.name}: {detail}") from error
+        logger.debug("decoder failed format=%s reason=%s error=%r", format.name, reason.value, error)
+        raise InvalidFrame(reason, f"{format.name}: {_words(reason, format)}") from error
+
+
+def _words(reason: Reason, format: Format) -> str:
+    what = "video" if format.kind is Kind.VIDEO else "picture"
+    match reason:
+        case Reason.TRUNCATED:
+            return f"the file ends before the {what} does; copy or download it again"
+        case Reason.BOMB:
+            return f"the {what} takes more memory than there is"
+        case Reason.VANISHED:
+            return "the file was removed while it was read"
+        case Reason.UNREADABLE:
+            return "the system refused to read the file"
+    return f"the {what} is damaged, or coded in a way that is not read; save it anew with the program that shows it"
 
 
 def _reason(error: Exception, ends_early: Callable[[], bool]) -> Reason:
@@ -62,4 +78,5 @@ def _reason(error: Exception, ends_early: Callable[[], bool]) -> Reason:
         return Reason.VANISHED
     if isinstance(error, PermissionError):
         return Reason.UNREADABLE
-    return Reason.TRUNCATED if "truncated" in str(error).lower() or ends_early() else Reason.DECODE
+    words = str(error).lower()
+    return Reason.TRUNCATED if any(sign in words for sign in _CUT_OFF) or ends_early() else Reason.DECODE

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import link, visible
 from neardup.pipeline.report.result import File, Group, Match, ScanResult
+from neardup.pipeline.report.tables import unused
 from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
 
 MAX_THUMBNAIL_BYTES = 48 * 2**20
@@ -222,8 +223,8 @@ def write_html(
         result=result,
         summary=_summary(result),
         roots=roots,
-        skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in result.skipped[:MAX_SKIPPED]],
-        more_skipped=max(0, len(result.skipped) - MAX_SKIPPED),
+        skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in unused(result)[:MAX_SKIPPED]],
+        more_skipped=max(0, len(unused(result)) - MAX_SKIPPED),
         thumbnails_spent=builder.left <= 0,
         style=Markup(style),
         style_hash=_hash(style),

@@ -61,7 +61,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that could not be used; `reason` is one of `errors.Reason`."""
+    """A file that could not be used, or not in full; `reason` is one of `errors.Reason`."""
 
     path: str
     reason: str
@@ -75,6 +75,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
         roots: the paths that were scanned.
         groups: largest first.
         images, videos: files compared. skipped: files put aside.
+        partial: files that are cut off, and were compared by what is there of them.
         unchanged: files whose descriptors came from the index folder. embedded: files that were embedded by this run.
         seconds: how long the scan took. created: Unix seconds.
         model: name of the checkpoint. space: its id. precision: the wanted precision of `duplicate`.
@@ -93,6 +94,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     space: str
     precision: float
+    partial: tuple[Skipped, ...] = ()
 
     @property
     def copies(self) -> set[int]:

@@ -84,6 +84,7 @@ class _Report(msgspec.Struct, kw_only=True):
     unchanged: int
     groups: list[_Group]
     skipped: list[_Skipped]
+    partial: list[_Skipped]
 
 
 def write_json(result: ScanResult, path: Path) -> None:
@@ -113,6 +114,7 @@ def to_json(result: ScanResult) -> bytes:
         unchanged=result.unchanged,
         groups=[_group(group) for group in result.groups],
         skipped=[_skipped(skipped) for skipped in result.skipped],
+        partial=[_skipped(partial) for partial in result.partial],
     )
     return msgspec.json.encode(report)
 
@@ -127,13 +129,18 @@ def write_csv(result: ScanResult, path: Path) -> None:
 
 
 def write_skipped(result: ScanResult, path: Path) -> None:
-    """Write skipped.csv: one row for each file that could not be used.
+    """Write skipped.csv: one row for each file that could not be used, or not in full.
 
     Raises:
         DependencyError: the file cannot be written.
     """
-    rows = ([_path_cell(item.path), item.reason, _text_cell(item.detail)] for item in result.skipped)
+    rows = ([_path_cell(item.path), item.reason, _text_cell(item.detail)] for item in unused(result))
     _write_rows(path, ("file", "reason", "detail"), rows)
+
+
+def unused(result: ScanResult) -> list[Skipped]:
+    """Return the files that could not be used, then those that could not be used in full."""
+    return [*result.skipped, *result.partial]
 
 
 def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from neardup import __version__
 from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.errors import Reason
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.report.names import readable
@@ -28,6 +29,7 @@ from neardup.pipeline.scan.walk import Identity
 from neardup.pipeline.settings import Settings
 
 COMMIT_SECONDS = 1.0
+_PARTIAL = "the file ends before the picture does; it was compared by what is there, copy or download it again"
 
 
 class Progress(Protocol):
@@ -187,6 +189,11 @@ def _sum_up(
         if number not in files:
             known = plan.known[found.absolute]
             skipped.append(Skipped(path=found.path, reason=known.reason, detail=known.detail))
+    partial = [
+        Skipped(path=plan.files[number].path, reason=Reason.TRUNCATED.value, detail=_PARTIAL)
+        for number, one in follower.compared.items()
+        if not one.record.extras.complete
+    ]
     return ScanResult(
         roots=tuple(str(root) for root in roots),
         groups=make_groups(follower.verdicts, files, follower.state),
@@ -201,4 +208,5 @@ def _sum_up(
         model=checkpoint.name,
         space=checkpoint.space,
         precision=settings.precision,
+        partial=tuple(sorted(partial, key=lambda one: one.path)),
     )
