@@ -162,15 +162,16 @@ class KafkaWrites:
             appender = self._appender = self._appender or _told(lambda: Appender(self._settings, self._names.log))
         return _told(lambda: appender.append(records))
 
-    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
         """See `context.Writes`."""
         with self._lock:
             producer = self._producer = self._producer or make_producer(self._settings)
 
-        def send() -> None:
-            producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
+        def send() -> tuple[int, int]:
+            sent = producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
+            return int(sent.partition), int(sent.offset)
 
-        _told(send)
+        return _told(send)
 
 
 def connector(settings: Settings) -> Callable[[], ApiWorker]:
