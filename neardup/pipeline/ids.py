@@ -18,7 +18,7 @@ from neardup.pipeline.report.names import raw
 MAX_ID_BYTES = 256
 BANK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 BANK_NAME_RULE = "1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit"
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?=[^/])")
+_SCHEME = re.compile(r"(?:^|(?<=/))[a-zA-Z][a-zA-Z0-9+.-]*://(?=[^/])")
 _SEPARATOR = re.compile(r"[/\\?#]")
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffd")
 """Letters and marks that show nothing, and the sign that stands for what could not be decoded."""
@@ -30,7 +30,7 @@ def fault_of_id(id: str) -> str:
 
     An id is 1 to 256 bytes of UTF-8, in Unicode's form NFC, of characters that are printable as `str.isprintable` has
     it: no control, format, private or unassigned character, no space but " ", and that neither first nor last. Between
-    slashes is always something, and that is not "." or "..", however it is encoded. An id may begin as a URI does.
+    slashes is always something, and that is not "." or "..", however it is encoded; a URI may be an id, or end one.
     """
     if fault := fault_of_key(id):
         return fault

@@ -128,7 +128,7 @@ def read_lines(lines: Iterable[bytes]) -> tuple[BankLine | None, list[ReferenceL
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise LineError(number, str(error)) from None
         if fault:
-            raise LineError(number, f"{visible(name)[:80]!r}: {fault}", read=True)
+            raise LineError(number, f"'{visible(name)[:80]}': {fault}", read=True)
     return settings, references
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories of what shows nothing, breaks a line or reorders text: a name "gpj.exe" can pose as "exe.jpg"."""
+_JOINERS = "\u200c\u200d"
 
 
 def raw(path: str) -> bytes:
@@ -39,9 +40,13 @@ def visible(path: str) -> str:
     text = readable(path)
     if text.isprintable():
         return text
-    return "".join(
-        one.encode("unicode_escape").decode("ascii") if unicodedata.category(one) in _UNSHOWN else one for one in text
-    )
+    before = ["", *text]
+    return "".join(_shown(one, last) for last, one in zip(before, text, strict=False))
+
+
+def _shown(one: str, last: str) -> str:
+    joins = one in _JOINERS and last > "\x7f"  # emoji and some scripts need them
+    return one if joins or unicodedata.category(one) not in _UNSHOWN else one.encode("unicode_escape").decode("ascii")
 
 
 def absolute(path: str) -> bytes:

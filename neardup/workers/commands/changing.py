@@ -209,5 +209,5 @@ def read_ids(texts: Sequence[str], encoded: bool = False) -> list[str]:
     for id in ids:
         if fault := fault_of(id):
             more = "" if encoded or fault_of_key(id) else "; an id from before that rule is named by --encoded"
-            raise UsageError(f"id {visible(id)[:80]!r}: {fault}{more}")
+            raise UsageError(f"id '{visible(id)[:80]}': {fault}{more}")
     return ids

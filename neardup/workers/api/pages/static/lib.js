@@ -44,12 +44,14 @@ export async function call(path, options = {}) {
 export const send = (path, body, options = {}) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
 
-// An id with what nobody can see written out, as older ones may have it: \\t, \\u202e.
+// An id with what nobody can see written out, as older ones may have it: \\t, \\u202e; joiners within emoji stay.
 const SHORT = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+const UNSHOWN = /(?!(?<=[^\x00-\x7f])[\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+const escaped = (code) => (code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8]);
 export const visible = (id) =>
-  id.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, (one) => {
-    const code = one.codePointAt(0), hex = code.toString(16);
-    return SHORT[one] ?? (code < 0x100 ? `\\x${hex.padStart(2, "0")}` : code < 0x10000 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`);
+  id.replace(UNSHOWN, (one) => {
+    const code = one.codePointAt(0), [letter, digits] = escaped(code);
+    return SHORT[one] ?? `\\${letter}${code.toString(16).padStart(digits, "0")}`;
   });
 
 // An id, as nodes: a long one breaks after a mark first, so that `rocket.gif` stays whole.
