@@ -66,7 +66,7 @@ class NoWrites:
     def append(self, records: Any) -> list[int]:
         raise NotImplementedError(records)
 
-    def publish(self, item_id: str, value: bytes, headers: Any) -> None:
+    def publish(self, item_id: str, value: bytes, headers: Any) -> tuple[int, int]:
         raise NotImplementedError((item_id, value, headers))
 
 

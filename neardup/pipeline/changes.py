@@ -7,18 +7,18 @@ follows them, and a rebuild repeats them. Each says who asked for it and why, wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
+from neardup.pipeline.ids import fault_of_bank
+
 SEEN = "seen"
 """The bank that is the stream itself: every upload that came before."""
 FOREVER_MS = 2**53 - 1
 """A date that does not come; the highest whole number that every reader of JSON knows."""
-BANK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 
 
 class Action(str, Enum):
@@ -75,7 +75,7 @@ class BankChanged(msgspec.Struct, frozen=True, kw_only=True, tag="bank-changed",
     """A bank is created, changed or deleted. None leaves a setting as it is, or at its default in a new bank.
 
     Attributes:
-        bank: its name, `BANK_NAME`. Of `seen` only the precision can be set.
+        bank: its name, see `ids.fault_of_bank`. Of `seen` only the precision can be set.
         action: default "flag".
         precision: wanted of `duplicate`, between 0 and 1; default that of the match worker.
         enable_ratio: share of items that the bank is asked about, 0 to 1, chosen by a hash of the id; default 1. One
@@ -162,8 +162,8 @@ Change: TypeAlias = BankChanged | ReferenceChanged | Reviewed | ClusterEdited | 
 
 def fault_of(change: Change) -> str:
     """Return what is wrong with a change in itself, whatever the state; "" if nothing is."""
-    if not isinstance(change, ClusterEdited) and not BANK_NAME.fullmatch(change.bank):
-        return f"bank {change.bank[:80]!r}: wanted 1 to 64 letters, digits, dots, dashes or underscores"
+    if not isinstance(change, ClusterEdited) and (fault := fault_of_bank(change.bank)):
+        return f"bank {change.bank[:80]!r}: {fault}"
     if isinstance(change, ReferenceChanged) and change.bank == SEEN:
         return "bank 'seen' is the stream: its items come and go by `media` and takedowns"
     if not isinstance(change, BankChanged):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
@@ -100,6 +101,20 @@ class Settings(BaseSettings):
         "", description="file of tokens, a line name:role:sha256 each, as `neardup token` adds them"
     )
     api_tokens: SecretStr = Field(SecretStr(""), description="such lines themselves, with commas between")
+    api_session_secret: SecretStr = Field(
+        SecretStr(""),
+        description="at least 32 random bytes, the same for all API workers, that sign the cookies of pages; "
+        "by default in the state folder",
+    )
+    api_wrong_tokens_per_minute: float = Field(
+        30.0, ge=0, description="unknown tokens that one address may present per minute; 0 is no limit"
+    )
+    api_trusted_proxies: str = Field(
+        "", description="addresses or networks whose X-Forwarded-Proto and X-Forwarded-For are believed, with commas"
+    )
+    api_metrics: Literal["token", "open", "off"] = Field(
+        "token", description="/metrics on the API's port: with a token, for anyone, or only on the worker's own port"
+    )
     api_rate_per_second: float = Field(100.0, ge=0, description="requests of one token per second; 0 is no limit")
     api_max_requests: int = Field(256, gt=0, description="requests under way in one API worker")
     api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
@@ -146,6 +161,17 @@ class Settings(BaseSettings):
             max_frames=self.max_frames,
             max_decoded_bytes=self.max_decoded_bytes,
         )
+
+    @property
+    def trusted_proxies(self) -> list[str]:
+        """Addresses and networks of proxies before the API; raises ConfigError for what is none."""
+        found = [one.strip() for one in self.api_trusted_proxies.split(",") if one.strip()]
+        for one in found:
+            try:
+                ipaddress.ip_network(one)
+            except ValueError as error:
+                raise ConfigError(f"api_trusted_proxies: {one!r}: {error}; wanted such as 10.0.0.0/8") from None
+        return found
 
     @property
     def blobs_url(self) -> str:

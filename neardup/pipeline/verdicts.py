@@ -48,6 +48,15 @@ def is_silenced(match: Matched, allowing: Iterable[Matched]) -> bool:
     )
 
 
+def as_judged(match: Matched, outcome: Outcome | None) -> Matched | None:
+    """Return a match as a reviewer left it, None if it is no match; an outcome of None is that nobody judged it."""
+    if outcome is Outcome.NOT_A_MATCH:
+        return None
+    if outcome is Outcome.MATCH:
+        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, probability=1.0)
+    return match
+
+
 def as_of_now(
     verdict: Verdict, later: Iterable[Matched] = (), outcomes: Mapping[tuple[str, str], Outcome] | None = None
 ) -> Verdict:
@@ -55,18 +64,12 @@ def as_of_now(
 
     Args:
         later: matches with references that were added since.
-        outcomes: what reviewers said, by bank and reference: "not a match" leaves the match out, "match" makes it a
-            duplicate.
+        outcomes: what reviewers said, by bank and reference; see `as_judged`.
     """
     added = sorted(later, key=lambda m: (m.bank, m.reference))  # however they were kept: equals stay in one order
     by_reference = {(m.bank, m.reference): m for m in (*verdict.matches, *added)}
-    matches = []
-    for key, match in by_reference.items():
-        outcome = (outcomes or {}).get(key)
-        if outcome is Outcome.MATCH:
-            matches.append(msgspec.structs.replace(match, decision=Decision.DUPLICATE))
-        elif outcome is not Outcome.NOT_A_MATCH:
-            matches.append(match)
+    left = (as_judged(match, (outcomes or {}).get(key)) for key, match in by_reference.items())
+    matches = [match for match in left if match is not None]
     return combine(verdict.id, matches, verdict.head, verdict.running)
 
 

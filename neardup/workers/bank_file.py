@@ -16,6 +16,7 @@ import msgspec
 
 from neardup.pipeline.changes import Action, BankChanged, ReferenceChanged
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.ids import fault_of_bank, fault_of_id
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.pipeline.types import Kind
@@ -55,16 +56,17 @@ class ReferenceLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class LineError(Exception):
-    """A line cannot be understood.
+    """A line cannot be used.
 
     Attributes:
-        number: of the line, from 1. why: in words.
+        number: of the line, from 1. why: in words. read: it was understood, and names what cannot be named so.
     """
 
-    def __init__(self, number: int, why: str) -> None:
+    def __init__(self, number: int, why: str, read: bool = False) -> None:
         super().__init__(f"line {number}: {why}")
         self.number = number
         self.why = why
+        self.read = read
 
 
 _encode = msgspec.json.Encoder().encode
@@ -119,10 +121,14 @@ def read_lines(lines: Iterable[bytes]) -> tuple[BankLine | None, list[ReferenceL
         try:
             if number == 1 and _is_settings(line):
                 settings = _decode_bank(line)
+                name, fault = settings.bank, fault_of_bank(settings.bank)
             else:
                 references.append(_decode_reference(line))
+                name, fault = references[-1].id, fault_of_id(references[-1].id)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise LineError(number, str(error)) from None
+        if fault:
+            raise LineError(number, f"'{visible(name)[:80]}': {fault}", read=True)
     return settings, references
 
 

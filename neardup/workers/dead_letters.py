@@ -6,12 +6,15 @@ A dead letter is never tried again by itself; `neardup dead-letters replay` send
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
+from neardup.pipeline.ids import fault_of_bank
 from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import DEAD_LETTER_DAYS, DeadLetter, FlagStore
 from neardup.workers.outbox import Headers, Message, Outbox, make_producer
 from neardup.workers.source import attempts as tried_before
 from neardup.workers.topics import topic_names
@@ -19,6 +22,7 @@ from neardup.workers.tracing import traceparent_of
 
 OWN_HEADERS = ("reason", "detail", "source-topic", "source-partition", "source-offset", "attempts")
 MAX_DETAIL_BYTES = 2000
+_NOTE_MS, _NOTED_AT_ONCE = 10, 64
 _REPLAY_BYTES = 64 * 2**20
 _REPLAY_SECONDS = 90.0
 
@@ -111,6 +115,81 @@ def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
         raise DependencyError(f"Kafka failed: {error}") from error
     finally:
         consumer.close(autocommit=False, timeout_ms=1000)
+
+
+class Noting:
+    """Notes in the store of flags which items became dead letters, for those who wait for a verdict.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+
+    def __init__(self, settings: Settings, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
+        from kafka import KafkaConsumer, TopicPartition
+
+        names = topic_names(settings.topic_prefix, "")
+        self._media = names.media
+        self._store = store
+        self._place = TopicPartition(names.dead_letters, 0)
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([self._place])
+        self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Go on where the store is, or with what it would not have forgotten by now."""
+        start = self._store.dead_letters_at()
+        if start is None:
+            since = round(1000 * (self._clock() - DEAD_LETTER_DAYS * 86_400))
+            found = self._consumer.offsets_for_times({self._place: since})[self._place]
+            start = self._consumer.end_offsets([self._place])[self._place] if found is None else found.offset
+        self._consumer.seek(self._place, start)
+
+    def step(self) -> None:
+        """Note what came since.
+
+        Raises:
+            DependencyError: the store did not answer; it is noted with a later step.
+        """
+        polled = self._consumer.poll(timeout_ms=_NOTE_MS, max_records=_NOTED_AT_ONCE)
+        for records in polled.values():
+            letters = [letter for record in records if (letter := self._read(record)) is not None]
+            try:
+                self._store.note_dead_letters(letters, records[-1].offset + 1)
+            except DependencyError:
+                self._consumer.seek(self._place, records[0].offset)
+                raise
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _read(self, record: Any) -> DeadLetter | None:
+        """Return what is to be noted of a dead letter; None where it is none of an item."""
+        told = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        places = told.get("source-partition", ""), told.get("source-offset", "")
+        if told.get("source-topic") != self._media or not all(place.isascii() and place.isdigit() for place in places):
+            return None
+        try:
+            item = (record.key or b"").decode()
+        except UnicodeDecodeError:
+            return None
+        bank = told.get("bank", SEEN)
+        return DeadLetter(
+            item,
+            SEEN if fault_of_bank(bank) else bank,
+            told.get("reason", "?"),
+            told.get("detail", ""),
+            int(places[0]),
+            int(places[1]),
+            max(record.timestamp, 0),
+        )
 
 
 def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:

@@ -52,7 +52,7 @@ from neardup.workers.membership import Listener, make_consumer, to_commit
 from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
-from neardup.workers.source import attempts, read_id, read_item
+from neardup.workers.source import PRODUCER, attempts, read_item, read_key
 from neardup.workers.taken import END, Describable, Taken
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
 from neardup.workers.turns import Turns
@@ -216,7 +216,8 @@ class EmbedWorker:
             if refused is not None:
                 raise refused
             if record.value is None:
-                removed = Removed(id=read_id(record.key))
+                why = f"a record without a value, {record.topic}/{record.partition}/{record.offset}"
+                removed = Removed(id=read_key(record.key), by=PRODUCER, why=why)
                 self._send(taken, [self._of_log(taken, removed)], "removed")
                 return
             item = read_item(record.key, record.value, record.headers)

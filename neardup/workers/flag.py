@@ -1,4 +1,4 @@
-"""The flag worker: writes verdicts to Redis, and has the files of what was taken down erased.
+"""The flag worker: writes verdicts and dead letters to Redis, and has the files of what was taken down erased.
 
     neardup worker flag
 
@@ -25,6 +25,7 @@ from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
 from neardup.workers import tracing
+from neardup.workers.dead_letters import Noting
 from neardup.workers.erase import erase, gone
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
@@ -32,7 +33,7 @@ from neardup.workers.topics import check_topics, open_admin, topic_names
 
 logger = logging.getLogger(__name__)
 BATCH_ENVELOPES = 256
-_WAIT_SECONDS = 0.5
+_WAIT_SECONDS = 0.2
 
 
 class FlagWorker:
@@ -41,6 +42,7 @@ class FlagWorker:
     Args:
         erase: removes the files of items that were taken down; called before the store notes it, maybe repeatedly.
         clock: seconds since 1970.
+        letters: what notes dead letters, once what waited at the start is written: takedowns are among that.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -51,8 +53,10 @@ class FlagWorker:
         store: FlagStore,
         erase: Callable[[set[str]], object] = lambda _ids: None,
         clock: Callable[[], float] = time.time,
+        letters: Noting | None = None,
     ) -> None:
         self._verdicts = verdicts
+        self._letters = letters
         self._store = store
         self._erase = erase
         self._clock = clock
@@ -78,6 +82,8 @@ class FlagWorker:
             logger.warning("the store lost what it held, it is filled again; was at offset=%d", self._after)
             telemetry.FLAG_REPLAYS.inc()
             self._find_place()
+            if self._letters is not None:
+                self._letters.begin()
         elif envelopes:
             reached("flagged")
             telemetry.STAGE_SECONDS.labels("flag").observe(time.monotonic() - started)
@@ -91,6 +97,8 @@ class FlagWorker:
                 if one.traceparent:
                     trace_id = tracing.trace_id(one.traceparent)
                     logger.info("item is in Redis offset=%d trace_id=%s", envelope.offset, trace_id)
+        if self._letters is not None and self._verdicts.position() >= self._caught_up_at:
+            self._letters.step()
         telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
 
     def ready(self) -> bool:
@@ -103,6 +111,8 @@ class FlagWorker:
     def close(self) -> None:
         """Disconnect."""
         self._verdicts.close()
+        if self._letters is not None:
+            self._letters.close()
         if isinstance(self._store, RedisStore):
             self._store.close()
 
@@ -181,7 +191,8 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
         with ExitStack() as undo:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
-            worker = FlagWorker(verdicts, store, partial(erase, blobs))
+            letters = undo.enter_context(closing(Noting(settings, store)))
+            worker = FlagWorker(verdicts, store, partial(erase, blobs), letters=letters)
             undo.pop_all()
             return worker
 

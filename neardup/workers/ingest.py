@@ -1,7 +1,8 @@
 """Files and URIs into `media`, a bounded number of bytes at a time.
 
-An item's id is its path below the folder that was named. Files up to MAX_INLINE_BYTES travel in the record; larger ones
-go to the blob store, and their URI and SHA-256 travel. What the journal has as delivered is not sent again.
+An item's id is its path below the folder that was named; `ids.make_id` makes one of a path that cannot be an id. Files
+up to MAX_INLINE_BYTES travel in the record; larger ones go to the blob store, and their URI and SHA-256 travel. What
+the journal has as delivered is not sent again.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import logging
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.ids import make_id
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
-from neardup.pipeline.report.names import readable, visible
+from neardup.pipeline.report.names import visible
 from neardup.pipeline.scan.walk import Found, PutAside, walk
 from neardup.workers.journal import Journal
 from neardup.workers.outbox import Headers, Message, Outbox
-from neardup.workers.source import MAX_ID_BYTES, URI_LIST
+from neardup.workers.source import URI_LIST
 
 logger = logging.getLogger(__name__)
 MAX_INLINE_BYTES = 15 * 2**20
@@ -102,7 +105,7 @@ class Ingest:
                 yield
         for uri in uris:
             self._pace()
-            message = Message(self._topic, make_id(self._id_prefix + uri), uri.encode(), self._uri_headers())
+            message = Message(self._topic, make_id(self._id_prefix + uri).encode(), uri.encode(), self._uri_headers())
             self._send(message, lambda: None)
             yield
         self._wait(0)
@@ -112,8 +115,8 @@ class Ingest:
             logger.info("file skipped path=%s", visible(found.path))
             self.count.skipped += 1
             return
-        key = make_id(prefix + _below(found.path, root))
-        id = key.decode()
+        id = make_id(prefix + _below(found.path, root))
+        key = id.encode()
         if self._journal.has(id, found.size, found.modified):
             self.count.before += 1
             return
@@ -159,15 +162,6 @@ class Ingest:
             time.sleep(max(self._next - now, 0.0))
 
 
-def make_id(name: str) -> bytes:
-    """Return the id of a name: itself, or of a long one the end, behind a hash of the whole."""
-    id = readable(name).encode()
-    if len(id) <= MAX_ID_BYTES:
-        return id
-    tail = id[-200:].decode(errors="ignore").encode()
-    return hashlib.sha256(id).hexdigest()[:32].encode() + b"~" + tail
-
-
 def _is_media(found: Found) -> bool:
     try:
         with Path(found.path).open("rb", buffering=0) as file:
@@ -177,7 +171,17 @@ def _is_media(found: Found) -> bool:
 
 
 def _below(path: str, root: Path) -> str:
-    return os.path.relpath(path, root) if root.is_dir() else Path(path).name
+    """Return the name of a file below a folder: in Unicode's form NFC, as ids are, unless that names another file."""
+    name = os.path.relpath(path, root) if root.is_dir() else Path(path).name
+    composed = unicodedata.normalize("NFC", path)
+    return name if composed != path and _is_another(composed, path) else unicodedata.normalize("NFC", name)
+
+
+def _is_another(path: str, than: str) -> bool:
+    try:
+        return not os.path.samestat(os.lstat(path), os.lstat(than))
+    except OSError:  # there is none of this name
+        return False
 
 
 def _root_name(path: Path) -> str:

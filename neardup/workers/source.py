@@ -15,15 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.ids import fault_of_bank, fault_of_id, fault_of_key
 from neardup.pipeline.media.fetch import Fetched, Rules, fetch
 
-MAX_ID_BYTES = 256
 URI_LIST = "text/uri-list"
+PRODUCER = "producer"
+"""Who asks for a takedown that is a record of `media`, as the audit trail has it."""
 MAX_LIVE_SECONDS = 1e9
 _SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _END = "end"
 _SMALL_BYTES = 2**20
-_BANK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,30 @@ def is_small(content: bytes | str) -> bool:
     return isinstance(content, bytes) and len(content) <= _SMALL_BYTES
 
 
-def read_id(key: bytes | None) -> str:
-    """Return the item's id.
+def read_key(key: bytes | None) -> str:
+    """Return the id of an item that may be known already, from before there were rules for ids.
 
     Raises:
         InvalidFrame: SCHEMA, it cannot be one.
     """
     if not key:
         raise InvalidFrame(Reason.SCHEMA, "no key; it is the item's id")
-    if len(key) > MAX_ID_BYTES:
-        raise InvalidFrame(Reason.SCHEMA, f"the key has {len(key)} bytes, an id at most {MAX_ID_BYTES}")
-    return _text(key, "the key")
+    id = _text(key, "the key")
+    if fault := fault_of_key(id):
+        raise InvalidFrame(Reason.SCHEMA, f"the key can be no id: {fault}")
+    return id
+
+
+def read_id(key: bytes | None) -> str:
+    """Return the id of an item that is new, see `ids.fault_of_id`.
+
+    Raises:
+        InvalidFrame: SCHEMA, it cannot be one.
+    """
+    id = read_key(key)
+    if fault := fault_of_id(id):
+        raise InvalidFrame(Reason.SCHEMA, f"the key can be no id: {fault}")
+    return id
 
 
 def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> Item:
@@ -89,8 +103,8 @@ def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, byte
     """
     id, named = read_id(key), dict(headers)
     bank = _text(named.get("bank", b"seen"), "header bank")
-    if not _BANK.fullmatch(bank):
-        raise InvalidFrame(Reason.SCHEMA, f"header bank is {bank[:80]!r}, wanted up to 64 of a-z A-Z 0-9 . _ -")
+    if fault := fault_of_bank(bank):
+        raise InvalidFrame(Reason.SCHEMA, f"header bank is {bank[:80]!r}: {fault}")
     pts = _text(named["pts"], "header pts") if "pts" in named else None
     if pts == _END:
         if value:

@@ -19,7 +19,6 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from neardup.workers.api.auth import COOKIE
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.site import TOKEN, media_in, site
 
@@ -88,7 +87,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         for name, (path, prepare) in SHOTS.items():
             context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
-            context.add_cookies([{"name": COOKIE, "value": TOKEN, "url": address}])
+            context.request.post(f"{address}/login", form={"token": TOKEN}, max_redirects=0)
             page = context.new_page()
             page.goto(address + path)
             prepare(page, folder)

@@ -11,7 +11,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from neardup.workers.api.app import make_app
-from neardup.workers.api.auth import COOKIE
 from neardup.workers.api.server import Server
 from tests.workers.api.build import an_api
 from tests.workers.api.test_ops import EMBED, Stream, stream
@@ -30,7 +29,7 @@ def address(stream: Stream, tmp_path: Path) -> Iterator[str]:
 
 def opened(browser: Browser, address: str, width: int = 1280, scheme: str = "light") -> Page:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    page.context.add_cookies([{"name": COOKIE, "value": "nd_ann", "url": address}])
+    page.context.request.post(f"{address}/login", form={"token": "nd_ann"}, max_redirects=0)
     page.goto(f"{address}/ops")
     expect(page.locator("#figures")).to_be_visible()
     return page

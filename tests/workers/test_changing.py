@@ -9,7 +9,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.messages import Changed, Envelope, Matched, Referenced, RetroMatched
 from neardup.pipeline.types import Decision
 from neardup.workers.app import run
-from neardup.workers.commands.changing import check_ids, date_of, parse_date, parse_metadata, tell
+from neardup.workers.commands.changing import date_of, parse_date, parse_metadata, read_ids, tell
 
 MATCH = Matched(reference="r", bank="b", decision=Decision.DUPLICATE, distance=0.1, evidence=0.9, probability=0.99)
 
@@ -47,8 +47,17 @@ def test_metadata_without_a_name_or_a_sign_is_a_mistake(pair: str) -> None:
 
 @pytest.mark.parametrize("id", ["", "x" * 257, "é" * 129, "\udc80"])
 def test_what_can_be_no_id_is_a_mistake(id: str) -> None:
-    with pytest.raises(UsageError, match="wanted 1 to 256 bytes"):
-        check_ids(["fine", id])
+    for encoded in (False, True):
+        with pytest.raises(UsageError, match=r"wanted 1 to 256 bytes|not valid Unicode"):
+            read_ids(["fine", id], encoded)
+
+
+def test_ids_of_before_there_were_rules_are_named_encoded() -> None:
+    assert read_ids(["a%09b", "%2e%2e/x", "100%25", "nul%00"], encoded=True) == ["a\tb", "../x", "100%", "nul\0"]
+    assert read_ids(["a%09b"]) == ["a%09b"]
+    for id in ("a\tb", "../x", "%2e%2e/x"):
+        with pytest.raises(UsageError, match="--encoded"):
+            read_ids([id])
 
 
 def test_earlier_items_are_told_with_what_they_match(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +91,11 @@ def test_what_was_refused_is_a_mistake_and_the_rest_is_told(capsys: pytest.Captu
         (["bank", "set", "b"], "nothing to set"),
         (["bank", "disable", "b", "r", "--until", "soon"], "wanted a date such as"),
         (["bank", "import", "b", "/nosuch.jsonl"], "does not exist"),
+        (["bank", "remove", "b", "../victim"], "a part of it is . or .."),
+        (["takedown", "../banks/victim"], "a part of it is . or .."),
+        (["takedown", "a\tb"], "a\\tb"),
+        (["review", "a", "b\n", "match"], "cannot be seen"),
+        (["ingest", ".", "--id-prefix", "../"], "a part of it is . or .."),
         (["review", "a"], "wanted ITEM REFERENCE"),
         (["review", "a", "b", "maybe"], "maybe"),
         (["ingest", ".", "--bank", "no spaces"], "wanted 1 to 64 letters"),

@@ -24,9 +24,9 @@ from neardup.pipeline.media.regions import GRID
 from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
 from neardup.workers.dead_letters import dead_letter, original_headers
 from neardup.workers.describe import Describer, Done
-from neardup.workers.ingest import make_id, split
+from neardup.workers.ingest import split
 from neardup.workers.outbox import Message, Outbox
-from neardup.workers.source import attempts, read_item
+from neardup.workers.source import attempts, read_item, read_key
 from tests.pipeline.scan.build import StandIn, a_picture
 
 
@@ -376,6 +376,10 @@ def test_the_key_and_the_headers_are_not_believed() -> None:
         (b"", b"v", []),
         (b"k" * 257, b"v", []),
         (b"\xff", b"v", []),
+        (b"../banks/victim", b"v", []),
+        (b"a\tb", b"v", []),
+        ("e\u0301".encode(), b"v", []),
+        (b"k", b"v", [("bank", b"..")]),
         (b"k", b"v", [("bank", b"")]),
         (b"k", b"v", [("bank", b"\xff")]),
         (b"k", b"v", [("content-type", b"\xff")]),
@@ -431,11 +435,13 @@ def test_a_dead_letter_keeps_the_record_and_counts_attempts() -> None:
     assert attempts([("attempts", b"-1")]) == 0
 
 
-def test_ids_are_paths_and_long_ones_stay_apart() -> None:
-    assert make_id("a/b.jpg") == b"a/b.jpg"
-    long = [make_id(f"{start}{'é' * 300}.jpg") for start in "ab"]
-    assert long[0] != long[1]
-    assert all(len(id) <= 256 and id.decode().endswith("é.jpg") for id in long)
-    assert make_id("a\udcff.jpg") == b"a\\xff.jpg"
+def test_a_takedown_names_also_what_can_be_no_new_id() -> None:
+    assert read_key(b"a\tb") == "a\tb"
+    for key in (None, b"", b"k" * 257, b"\xff"):
+        with pytest.raises(InvalidFrame):
+            read_key(key)
+
+
+def test_arguments_are_paths_or_uris() -> None:
     paths, uris = split(["pictures", "HTTPS://h/a.jpg", "b/clips"])
     assert ([str(path) for path in paths], uris) == (["pictures", "b/clips"], ["HTTPS://h/a.jpg"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.ids import fault_of_id
 from neardup.pipeline.media.blobs import Blobs
 from neardup.workers import ingest as module
 from neardup.workers.commands.ingest import _total
@@ -100,6 +102,22 @@ def test_progress_is_told_once_for_each_file_and_uri(make: Callable[..., Ingest]
         *(f"shop/p{number}.png".encode() for number in range(5)),
         b"shop/https://h/a.jpg",
     }
+
+
+def test_a_name_that_can_be_no_id_gets_one_of_its_own(make: Callable[..., Ingest], tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    for number, name in enumerate(
+        ("a\tb.png", "cafe\u0301.png", "re\u0301.png", "r\u00e9.png", os.fsdecode(b"\xff.png"))
+    ):
+        save(folder, name, number)
+    outbox = FakeOutbox()
+    list(make(outbox).run([folder], ["s3://bucket/a/../b"]))
+    ids = sorted((message.key or b"").decode().rpartition("~")[2] for message in outbox.sent)
+    assert ids == ["%FF.png", "a%09b.png", "caf\u00e9.png", "r\u00e9.png", "r\u00e9.png", "s3:/bucket/a/b"]
+    whole = {(message.key or b"").decode() for message in outbox.sent}
+    assert len(whole) == 6
+    assert {"caf\u00e9.png", "r\u00e9.png"} <= whole  # one form, but where another file has that name
+    assert not any(map(fault_of_id, whole))
 
 
 def test_reading_waits_for_kafka(make: Callable[..., Ingest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,8 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
     Raises:
         PipelineError: not a frame failed but something outside, the GPU for one.
     """
+    if not batch:
+        return
     try:
         embed(embedder, batch)
     except PipelineError:

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from neardup.pipeline.changes import Outcome
 from neardup.pipeline.match.items import Items
 from neardup.pipeline.messages import Matched
-from neardup.pipeline.types import Decision
+from neardup.pipeline.verdicts import as_judged
 
 
 class HasContent(Protocol):
@@ -99,12 +97,8 @@ class Reviews:
 
     def respected(self, item: HasContent, reference: HasContent, match: Matched) -> Matched | None:
         """Return a match as reviewers left it: None if it is none."""
-        judged = self.of(item, reference)
-        if judged is None:
-            return match
-        if judged.outcome is Outcome.NOT_A_MATCH:
-            return None
-        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, probability=1.0)
+        known = self.of(item, reference)
+        return as_judged(match, None if known is None else known.outcome)
 
     def respect(self, item: HasContent, matches: Sequence[Matched], references: Items) -> list[Matched]:
         """Return an item's matches with references of one bank as reviewers left them."""

@@ -9,7 +9,7 @@ What becomes of a record stands in `uploads`, `intake` and `settler`, `reference
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -165,6 +165,16 @@ class State:
         if record.bank != SEEN:
             return self._references.apply(entry, record)
         return self._uploads.apply(entry, record)
+
+    @property
+    def taken_down(self) -> Set[str]:
+        """Ids of items that do not come back with a later record."""
+        return self._removals.taken_down
+
+    def knows(self, item_id: str) -> bool:
+        """Return whether an item or a reference of this id is there, or one was taken down."""
+        held = item_id in self._tables.items or item_id in self.taken_down
+        return held or any(item_id in bank.shelf.tables.items for bank in self.banks)
 
     def parts(self) -> Parts:
         """Return what the state consists of, to be written down; not a copy."""

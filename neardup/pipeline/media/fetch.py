@@ -20,7 +20,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
-from neardup.pipeline.media.hosts import begin, cut_after, open_connection, port_of
+from neardup.pipeline.media.hosts import begin, cut_after, open_connection, port_of, target_of
 
 IN_MEMORY_BYTES = 16 * 2**20
 """Content up to this size is handed on in memory, larger content as a file."""
@@ -76,13 +76,13 @@ def check(uri: str, rules: Rules) -> SplitResult:
     Raises:
         InvalidFrame: SCHEMA where it is no URI, FORBIDDEN where it is not allowed.
     """
-    if len(uri.encode(errors="replace")) > MAX_URI_BYTES:
-        raise InvalidFrame(Reason.SCHEMA, f"a URI of more than {MAX_URI_BYTES} bytes")
     try:
+        if len(uri.encode()) > MAX_URI_BYTES:
+            raise InvalidFrame(Reason.SCHEMA, f"a URI of more than {MAX_URI_BYTES} bytes")
         parts = urlsplit(uri)
         port = parts.port
     except ValueError as error:
-        raise InvalidFrame(Reason.SCHEMA, f"{uri!r} is no URI: {error}") from error
+        raise InvalidFrame(Reason.SCHEMA, f"{uri[:200]!r} is no URI: {error}") from error
     if not parts.scheme:
         raise InvalidFrame(Reason.SCHEMA, f"{uri[:100]!r} is no URI")
     path = unquote(parts.path)
@@ -122,9 +122,9 @@ def _file(parts: SplitResult, rules: Rules) -> Fetched:
     roots = [unquote(urlsplit(prefix).path) for prefix in rules.prefixes if prefix.startswith("file:")]
     if not any(path.is_relative_to(os.path.realpath(root)) for root in roots):
         raise InvalidFrame(Reason.FORBIDDEN, "a link that leads out of the allowed folders")
-    if not path.is_file():  # a pipe would keep us waiting
-        raise InvalidFrame(Reason.FETCH, "no such file")
     try:
+        if not path.is_file():  # a pipe would keep us waiting
+            raise InvalidFrame(Reason.FETCH, "no such file")
         if path.stat().st_size <= IN_MEMORY_BYTES:
             data = path.read_bytes()
             return Fetched(hashlib.sha256(data).digest(), data)
@@ -188,10 +188,11 @@ def _answer(parts: SplitResult, rules: Rules) -> Iterator[http.client.HTTPRespon
     answer: http.client.HTTPResponse | None = None
     try:
         connection = open_connection(parts, rules.seconds, rules.private, "NEARDUP_FETCH_PRIVATE")
-        with cut_after(connection, deadline - time.monotonic()):
+        with cut_after(connection, deadline - time.monotonic()) as cut:
             begin(connection)
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "neardup"})
+            connection.request(
+                "GET", target_of(parts), headers={"Accept-Encoding": "identity", "User-Agent": "neardup"}
+            )
             answer = connection.getresponse()
             if 300 <= answer.status < 400:
                 raise InvalidFrame(Reason.FORBIDDEN, f"status {answer.status}: redirects are not followed")
@@ -200,6 +201,8 @@ def _answer(parts: SplitResult, rules: Rules) -> Iterator[http.client.HTTPRespon
             if answer.length is not None and answer.length > rules.max_bytes:
                 raise InvalidFrame(Reason.TOO_LARGE, f"{answer.length} bytes, at most {rules.max_bytes} are read")
             yield answer
+            if cut.passed:  # an answer that does not say how long it is seems to end there
+                raise TimeoutError
             if answer.length:
                 raise InvalidFrame(Reason.FETCH, f"the answer ended {answer.length} bytes early")
     except (OSError, http.client.HTTPException) as error:

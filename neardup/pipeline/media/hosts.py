@@ -13,9 +13,26 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, quote
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+
+_AS_IS = "%/:?@!$&'()*+,;=~-._[]|^{}`"
+"""Characters of a URI that are left as they are: what is encoded already, too."""
+_RELAYS = ipaddress.ip_network("192.88.99.0/24")
+"""6to4 relays, RFC 7526."""
+_NOT_PUBLIC = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "::/96",  # IPv4-compatible, RFC 4291
+        "::ffff:0:0/96",  # IPv4-mapped, RFC 4291
+        "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765
+        "64:ff9b::/96",  # NAT64, RFC 6052
+        "64:ff9b:1::/48",  # NAT64 of a site's own, RFC 8215
+        "fec0::/10",  # site-local, RFC 3879
+    )
+)
+"""Whatever Python's own tables of a version say."""
 
 
 def port_of(scheme: str, port: int | None) -> int | None:
@@ -30,10 +47,10 @@ def open_connection(parts: SplitResult, seconds: float, private: bool, setting: 
         seconds: longest wait for any one step.
         private: whether the host may have addresses that are not public. setting: which allows that.
     Raises:
-        InvalidFrame: FORBIDDEN, an address is not allowed.
+        InvalidFrame: FORBIDDEN, an address is not allowed; SCHEMA, the host's name cannot be one.
         OSError: it cannot be connected to.
     """
-    host, port = parts.hostname or "", port_of(parts.scheme, parts.port) or 0
+    host, port = ascii_host(parts), port_of(parts.scheme, parts.port) or 0
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
     connection.sock = sock = socket.create_connection(_address(host, port, private, setting), timeout=seconds)
     # A request is two packets, head and body: without this the second waits 40 ms for the receipt of the first.
@@ -48,6 +65,25 @@ def open_connection(parts: SplitResult, seconds: float, private: bool, setting: 
     return connection
 
 
+def ascii_host(parts: SplitResult) -> str:
+    """Return the host of a URI as DNS has it.
+
+    Raises:
+        InvalidFrame: SCHEMA, it cannot be one.
+    """
+    host = parts.hostname or ""
+    try:
+        return host if ":" in host else host.encode("idna").decode()  # IPv6 stays as it is
+    except UnicodeError as error:
+        raise InvalidFrame(Reason.SCHEMA, f"host {host[:80]!r} cannot be one") from error
+
+
+def target_of(parts: SplitResult) -> str:
+    """Return path and query as a request has them; what is no ASCII is percent-encoded UTF-8, RFC 3987, section 3.1."""
+    path = quote(parts.path or "/", safe=_AS_IS)
+    return path + (f"?{quote(parts.query, safe=_AS_IS)}" if parts.query else "")
+
+
 def begin(connection: http.client.HTTPConnection) -> None:
     """Begin TLS, if there is any.
 
@@ -58,21 +94,35 @@ def begin(connection: http.client.HTTPConnection) -> None:
         connection.sock.do_handshake()
 
 
+class Deadline:
+    """What cuts a connection off after a time.
+
+    Attributes:
+        passed: it did. What was read to its end then need not be whole.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.passed = False
+        self._sock = sock
+
+    def cut(self) -> None:
+        """Have whoever reads find the end."""
+        self.passed = True
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+
 @contextmanager
-def cut_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+def cut_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[Deadline]:
     """Cut a connection off when it has taken so long altogether: a host may send a byte now and then."""
-    guard = threading.Timer(max(seconds, 0.0), _cut, (connection.sock,))
+    deadline = Deadline(connection.sock)
+    guard = threading.Timer(max(seconds, 0.0), deadline.cut)
     guard.daemon = True
     guard.start()
     try:
-        yield
+        yield deadline
     finally:
         guard.cancel()
-
-
-def _cut(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _address(host: str, port: int, private: bool, setting: str) -> tuple[str, int]:
@@ -85,9 +135,20 @@ def _address(host: str, port: int, private: bool, setting: str) -> tuple[str, in
 
 
 def _is_public(address: str) -> bool:
+    """Return whether an address, and any that it carries within, is one of the public Internet.
+
+    What stands for an IPv4 address or leads to one by a translator is not: nobody knows what a translator reaches.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return _is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast and ip not in _RELAYS
+    inside = [ip.sixtofour, *(ip.teredo or ()), _isatap(ip)]
+    if any(inner is not None and not _is_public(str(inner)) for inner in inside):
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
+
+
+def _isatap(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an ISATAP interface has in its own, RFC 5214, section 6.1."""
+    low = int(ip) & (2**64 - 1)
+    return ipaddress.IPv4Address(low & 0xFFFFFFFF) if low >> 32 in (0x5EFE, 0x0200_5EFE) else None

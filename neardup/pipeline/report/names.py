@@ -8,13 +8,13 @@ turn the reading direction.
 from __future__ import annotations
 
 import os
-import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import quote
 
-# Control characters, line and paragraph separators, and the marks that reorder text: a name "gpj.exe" can pose as
-# "exe.jpg" with them.
-_DECEPTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories of what shows nothing, breaks a line or reorders text: a name "gpj.exe" can pose as "exe.jpg"."""
+_JOINERS = "\u200c\u200d"
 
 
 def raw(path: str) -> bytes:
@@ -37,7 +37,16 @@ def is_utf8(path: str) -> bool:
 
 def visible(path: str) -> str:
     """Return the path as one line that shows every character: newlines and the like as `\\n`, `\\u202e`."""
-    return _DECEPTIVE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), readable(path))
+    text = readable(path)
+    if text.isprintable():
+        return text
+    before = ["", *text]
+    return "".join(_shown(one, last) for last, one in zip(before, text, strict=False))
+
+
+def _shown(one: str, last: str) -> str:
+    joins = one in _JOINERS and last > "\x7f"  # emoji and some scripts need them
+    return one if joins or unicodedata.category(one) not in _UNSHOWN else one.encode("unicode_escape").decode("ascii")
 
 
 def absolute(path: str) -> bytes:

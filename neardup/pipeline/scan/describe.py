@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from neardup.pipeline.embed.description import embed
+from neardup.pipeline.embed.description import embed_each
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
@@ -141,7 +141,7 @@ class Describer:
             return
         if self._embedder is None:
             self._embedder = self._make_embedder()
-        embed(self._embedder, shown)
+        embed_each(self._embedder, shown)
 
     def _finish_all(self, pieces: list[Piece], embedded: Future[None]) -> list[Finished]:
         embedded.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 
-from neardup.pipeline.embed.description import embed
+from neardup.pipeline.embed.description import embed_each
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
 from neardup.pipeline.scan.finished import Finished
@@ -27,12 +27,12 @@ class InTurn:
         self._settler = Settler(self._decoder, known, self._again.append)
 
     def describe(self, files: Sequence[Found]) -> list[Finished]:
-        """Return every file, in the order in which they ended. Raises whatever the network fails with."""
+        """Return every file, in the order in which they ended; a frame that the network fails on costs its file."""
         finished: list[Finished] = []
         jobs = [Job(file) for file in files]
         while jobs:
             for pieces in self._batches(jobs):
-                embed(self._embedder, [(piece.job.description, piece.frame) for piece in pieces if piece.frame])
+                embed_each(self._embedder, [(piece.job.description, piece.frame) for piece in pieces if piece.frame])
                 for piece in pieces:
                     if piece.end is not None:
                         finished.extend(self._settler.settle(piece.job, piece.end))

@@ -33,7 +33,7 @@ class Settler:
 
     def settle(self, job: Job, end: End) -> Iterator[Finished]:
         """Yield the file, and those that waited because their bytes are the same; or keep it waiting itself."""
-        sha256, error = end.sha256, end.error
+        sha256, error = end.sha256, end.error or job.description.error
         if sha256 is None:
             yield Finished(job.file, error=error)
         elif end.media is None and error is None:
@@ -44,7 +44,7 @@ class Settler:
             else:  # the one that it would wait for has just failed
                 self._again(job)
         else:
-            content = None if end.media is None else _content(job.description, end.media, sha256)
+            content = None if end.media is None or error is not None else _content(job.description, end.media, sha256)
             yield Finished(job.file, sha256 if error is None else None, content, error)
             twins = self._twins.pop(sha256, [])
             if error is not None and error.reason in PASSING:  # which says nothing of the twins

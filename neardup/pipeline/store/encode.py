@@ -21,6 +21,7 @@ from neardup.pipeline.messages import (
     Unreferenced,
     Verdict,
 )
+from neardup.pipeline.store.interface import DEAD_LETTER_DAYS
 from neardup.pipeline.types import Decision
 from neardup.pipeline.verdicts import flagged_verdict, is_counted, lets_pass, star_head
 
@@ -64,8 +65,10 @@ class Encoder:
             return [("verdict", number, told.id, told.decision.value, "", shown, fed, self._until(told, now_ms), keys)]
         if isinstance(event, RetroMatched):
             return [self._later(event, number)]
-        if isinstance(event, RemovedEvent | Replaced):
-            return [("gone", number, event.id)]
+        if isinstance(event, RemovedEvent):
+            return [("gone", number, event.id, now_ms // 1000 + round(DEAD_LETTER_DAYS * 86_400))]
+        if isinstance(event, Replaced):
+            return [("gone", number, event.id, 0)]
         if isinstance(event, ReHeaded):
             return [("re-headed", number, event.new, event.members)]
         if isinstance(event, Referenced):

@@ -7,7 +7,7 @@
 --            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
 --            it is forgotten at this second since 1970, never if 0
 --          {"later", number, id, key, match as JSON, m, key to be reviewed or "", whether it lets the item pass}
---          {"gone", number, id}
+--          {"gone", number, id, until}; dead letters of one taken down are kept out up to this second since 1970
 --          {"re-headed", number, new head, list of members}
 --          {"reviewed", number, id, key, outcome}
 --          {"changed", number, event as JSON}, for the audit trail
@@ -132,6 +132,9 @@ end
 
 apply['gone'] = function(_, _, event)
   forget(event[3])
+  if event[4] > 0 then
+    call('SET', prefix .. ':dead:seen:' .. event[3], '', 'EXAT', event[4])
+  end
 end
 
 apply['re-headed'] = function(_, _, event)

@@ -6,12 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from neardup.pipeline.changes import Action
+import msgspec
+
+from neardup.pipeline.changes import SEEN, Action
 from neardup.pipeline.messages import Changed, Envelope, Event, RetroMatched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Kind
 from neardup.pipeline.verdicts import flagged_verdict, is_counted
 
 NOTHING_APPLIED = -1
+DEAD_LETTER_DAYS = 7.0
+"""After which the store forgets a dead letter; its topic keeps it for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,24 @@ class ReferenceRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class DeadLetter(msgspec.Struct, frozen=True):
+    """The newest record of an item, or of a reference of a bank, that could not be used.
+
+    Attributes:
+        reason: see `errors.Reason`. detail: in words.
+        partition, offset: of that record in `media`.
+        at_ms: when it was put aside, in milliseconds since 1970.
+    """
+
+    item: str
+    bank: str
+    reason: str
+    detail: str
+    partition: int
+    offset: int
+    at_ms: int
+
+
 class FlagStore(Protocol):
     """Verdicts by item, clusters, the feed, the review queue, the audit trail and the table of banks.
 
@@ -165,8 +187,20 @@ class FlagStore(Protocol):
     def references(self, bank: str, start: int, count: int) -> list[ReferenceRow]:
         """Return references of a bank in order of arrival, from the one at this place on."""
 
+    def dead_letter(self, item: str, bank: str = SEEN) -> DeadLetter | None:
+        """Return the newest dead letter of an item, or of a reference of a bank, None if there is none.
+
+        One is forgotten after DEAD_LETTER_DAYS, and with the item's takedown; none that is older comes back after that.
+        """
+
+    def dead_letters_at(self) -> int | None:
+        """Return the place in the topic of dead letters from which on they are to be noted; None at the start."""
+
+    def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
+        """Take in dead letters, the oldest first, and the place in their topic after them."""
+
     def clear(self) -> None:
-        """Forget everything, to be rebuilt from the verdicts."""
+        """Forget everything, to be rebuilt from the verdicts and the dead letters."""
 
 
 def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
@@ -183,6 +217,16 @@ def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
         verdict = Verdict(id=event.id, decision=event.match.decision)
         return FeedEntry(place, flagged_verdict(verdict, event.match), at_ms, retro=True)
     return None
+
+
+def seat_of(reviewer: str, seat: str) -> str:
+    """Return what claims of a reviewer's seat are under; a reviewer's name has no slash."""
+    return f"{reviewer}/{seat}" if seat else reviewer
+
+
+def reviewer_of(claimer: str) -> str:
+    """Return whose seat it is."""
+    return claimer.partition("/")[0]
 
 
 def counts_in(entry: FeedEntry, bank: str, decision: Decision | None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from neardup.pipeline.changes import BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.changes import SEEN, BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
 from neardup.pipeline.messages import (
     Changed,
     Envelope,
@@ -23,9 +23,11 @@ from neardup.pipeline.messages import (
     Verdict,
 )
 from neardup.pipeline.store.interface import (
+    DEAD_LETTER_DAYS,
     NOTHING_APPLIED,
     AuditEntry,
     BankRow,
+    DeadLetter,
     FeedEntry,
     Queued,
     ReferenceRow,
@@ -36,6 +38,7 @@ from neardup.pipeline.types import Decision
 from neardup.pipeline.verdicts import as_of_now, is_counted, lets_pass, star_head
 
 Key = tuple[str, str]
+_DEAD_SECONDS = DEAD_LETTER_DAYS * 86_400
 
 
 @dataclass(slots=True)
@@ -62,12 +65,13 @@ class MemoryStore:
     """See `interface.FlagStore`.
 
     Args:
-        clock: seconds, for claims.
+        clock: seconds since 1970, for claims and what is forgotten after a time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._applied: int = NOTHING_APPLIED
+        self._dead_at: int | None = None
         self.clear()
 
     def applied(self) -> int:
@@ -149,8 +153,27 @@ class MemoryStore:
         found = sorted((offset, id) for (name, id), offset in self._references.items() if name == bank)
         return [replace(self._settings[bank, id], offset=offset) for offset, id in found[start : start + count]]
 
+    def dead_letter(self, item: str, bank: str = SEEN) -> DeadLetter | None:
+        """See `FlagStore`."""
+        letter, until = self._dead.get((bank, item), (None, 0.0))
+        return letter if until > self._clock() else None
+
+    def dead_letters_at(self) -> int | None:
+        """See `FlagStore`."""
+        return self._dead_at
+
+    def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
+        """See `FlagStore`."""
+        for letter in letters:
+            kept, until = self._dead.get((letter.bank, letter.item), (letter, 0.0))
+            if kept is not None or until <= self._clock():
+                self._dead[letter.bank, letter.item] = (letter, letter.at_ms / 1000 + _DEAD_SECONDS)
+        self._dead_at = place
+
     def clear(self) -> None:
         """See `FlagStore`."""
+        self._dead: dict[Key, tuple[DeadLetter | None, float]] = {}
+        self._dead_at = None
         self._applied = NOTHING_APPLIED
         self._items: dict[str, _Item] = {}
         self._feed: list[FeedEntry] = []
@@ -181,6 +204,8 @@ class MemoryStore:
             self._items.pop(event.id, None)
             self._queue.discard(event.id)
             self._claims.pop(event.id, None)
+            if isinstance(event, RemovedEvent):
+                self._dead[SEEN, event.id] = (None, envelope.timestamp_ms / 1000 + _DEAD_SECONDS)
         elif isinstance(event, ReHeaded):
             self._item(event.new).head = ""
             for member in event.members:

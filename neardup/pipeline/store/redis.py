@@ -16,6 +16,8 @@ Keys, all with the hash tag of the space so that one call may touch them:
     nd:{space}:banks            set of names; nd:{space}:bank:<name>, hash of settings
     nd:{space}:references:<bank>  sorted set of ids, by the offset that brought them
     nd:{space}:settings:<bank>  set of ids of which there is nd:{space}:reference:<bank>:<id>, hash of settings
+    nd:{space}:dead:<bank>:<id> the newest dead letter (JSON); of an item that was taken down ""; ends by itself
+    nd:{space}:dead-letters     place in the topic of dead letters
 
 Most items are copies of nothing. What was said of those is forgotten some days after their record's time; as it is that
 time which counts and not the moment of writing, a replay leaves the same keys. The time to live is the only thing that
@@ -33,14 +35,16 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from neardup.pipeline.changes import Action, Outcome
+from neardup.pipeline.changes import SEEN, Action, Outcome
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Changed, Envelope, Matched, Verdict
 from neardup.pipeline.store.encode import Encoder, encode
 from neardup.pipeline.store.interface import (
+    DEAD_LETTER_DAYS,
     NOTHING_APPLIED,
     AuditEntry,
     BankRow,
+    DeadLetter,
     FeedEntry,
     Queued,
     ReferenceRow,
@@ -57,6 +61,8 @@ _decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
 _decode_match = msgspec.json.Decoder(Matched).decode
 _decode_changed = msgspec.json.Decoder(Changed).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_letter = msgspec.json.Decoder(DeadLetter).decode
+_json = msgspec.json.Encoder().encode
 T = TypeVar("T")
 Key = tuple[str, str]
 
@@ -199,9 +205,37 @@ class RedisStore:
         rows = zip(found, self._told(read), strict=True)
         return [_reference(bank, id.decode(), int(offset), fields) for (id, offset), fields in rows]
 
+    def dead_letter(self, item: str, bank: str = SEEN) -> DeadLetter | None:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.get(self._dead_key(bank, item)))
+        return _decode_letter(found) if found else None
+
+    def dead_letters_at(self) -> int | None:
+        """See `FlagStore`."""
+        found = self._told(lambda: self._redis.get(f"{self._prefix}:dead-letters"))
+        return None if found is None else int(found)
+
+    def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
+        """See `FlagStore`."""
+        keys = [self._dead_key(letter.bank, letter.item) for letter in letters]
+
+        def note() -> None:
+            kept = self._redis.mget(keys) if keys else []
+            with self._redis.pipeline() as pipe:
+                for letter, key, known in zip(letters, keys, kept, strict=True):
+                    if known != b"":  # it was taken down since, as this may be read again
+                        pipe.set(key, _json(letter), exat=letter.at_ms // 1000 + round(DEAD_LETTER_DAYS * 86_400))
+                pipe.set(f"{self._prefix}:dead-letters", place)
+                pipe.execute()
+
+        self._told(note)
+
+    def _dead_key(self, bank: str, item: str) -> str:
+        return f"{self._prefix}:dead:{bank}:{item}"
+
     def clear(self) -> None:
         """See `FlagStore`."""
-        first = [f"{self._prefix}:{name}" for name in ("applied", "feed", "audit")]
+        first = [f"{self._prefix}:{name}" for name in ("applied", "feed", "audit", "dead-letters")]
         # Interrupted after this, the next start rebuilds; a stream that outlived the watermark would refuse entries.
         self._told(lambda: self._redis.delete(*first))
         pattern = self._prefix + ":*"

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from neardup import __version__
 from neardup.pipeline import telemetry
@@ -62,6 +63,8 @@ def make_app(context: Context) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.add_middleware(Gate, tokens=context.tokens, limits=limits_of(context))
+    if proxies := context.settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     _start_at_zero()
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -4,7 +4,7 @@ A line for each token, `name:role:sha256`, in a file or, with commas between, in
 so a plain hash is safe: there is nothing to guess. The file is read again when it changes; so a line that is removed
 is a token that was withdrawn.
 
-Pages send the token as a cookie: a browser's event stream can send no header. Without any token everyone may do
+Pages send a cookie, see `sessions`: a browser's event stream can send no header. Without any token everyone may do
 everything, and the server listens on this machine only.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import math
 import re
 import secrets
 import time
@@ -26,10 +27,12 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from neardup.pipeline.errors import ConfigError
+from neardup.workers.api.attempts import Attempts
 from neardup.workers.api.problems import Problem
+from neardup.workers.api.sessions import Sessions
 
 logger = logging.getLogger(__name__)
-COOKIE = "neardup_token"
+COOKIE = "neardup_session"
 PREFIX = "nd_"
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._@-]{0,63}):(read|review|admin):([0-9a-f]{64})")
 _LOOK_SECONDS = 1.0
@@ -82,13 +85,22 @@ class Tokens:
 
     Args:
         listed: lines with commas between. file: holds one line for each, with # before remarks.
+        attempts: limits wrong tokens; by default nothing does.
     Attributes:
         required: whether there is a place that names tokens, be it empty by now.
     Raises:
         ConfigError: a line is none, or the file cannot be read.
     """
 
-    def __init__(self, listed: str = "", file: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        listed: str = "",
+        file: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        attempts: Attempts | None = None,
+    ) -> None:
+        self._sessions = Sessions(secrets.token_bytes(32))
+        self._attempts = attempts or Attempts(0.0)
         self.required = bool(listed.strip()) or file is not None
         self._own = _read(listed.split(","), "api_tokens")
         self._file = file
@@ -105,6 +117,37 @@ class Tokens:
         digest, found = _hash(token), None
         for known, caller in (*self._own.items(), *self._of_file.items()):
             if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+    def admit(self, token: str, address: str) -> Caller | None:
+        """Return whose token it is that an address presents.
+
+        Raises:
+            Problem: it has presented too many that are not known.
+        """
+        digest = _hash(token)
+        if (seconds := self._attempts.wait(address, digest)) > 0:
+            after = {"Retry-After": str(math.ceil(seconds))}
+            raise Problem("too-many", "too many wrong tokens from this address", headers=after)
+        found = self.find(token)
+        self._attempts.note(address, digest, found is not None)
+        return found
+
+    def keep_sessions(self, sessions: Sessions) -> None:
+        """Know sessions that do not end with this process."""
+        self._sessions = sessions
+
+    def make_session(self, token: str) -> str:
+        """Return a cookie for whom the token is of."""
+        return self._sessions.make(_hash(token))
+
+    def find_session(self, cookie: str) -> Caller | None:
+        """Return whose cookie it is; it ends with the token that it was made for."""
+        self._look()
+        found = None
+        for known, caller in (*self._own.items(), *self._of_file.items()):
+            if self._sessions.is_of(cookie, known):
                 found = caller
         return found
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup.pipeline.changes import SEEN, Action
 from neardup.pipeline.match.banks import Bank, BankSettings, ReferenceSettings
 from neardup.pipeline.match.state import State
-from neardup.pipeline.store.interface import BankRow, ReferenceRow
+from neardup.pipeline.store.interface import BankRow, DeadLetter, ReferenceRow
 from neardup.pipeline.types import Kind
+from neardup.workers.api.models import DeadLetterBody, dead_letter_body
 from neardup.workers.api.problems import Problem
 
 Metadata = Annotated[
@@ -62,6 +63,7 @@ class ReferenceBody(BaseModel):
                 "disabled_until_ms": 0,
                 "note": "ticket 4711",
                 "metadata": {"case": "17"},
+                "dead_letter": None,
             }
         }
     )
@@ -75,6 +77,7 @@ class ReferenceBody(BaseModel):
     )
     note: str = Field(description="for people")
     metadata: Metadata
+    dead_letter: DeadLetterBody | None = Field(None, description="a newer version of it that could not be used")
 
 
 def bank_of(state: State, name: str) -> Bank:
@@ -123,18 +126,20 @@ def reference_bodies(bank: Bank, start: int, count: int) -> list[ReferenceBody]:
     return [_reference_body(row, here=True) for row in reference_rows(bank, start, count)]
 
 
-def reference_body(bank: Bank, id: str) -> ReferenceBody:
-    """Return a reference, or what was said of one that is on its way.
+def reference_body(bank: Bank, id: str, letter: DeadLetter | None = None) -> ReferenceBody:
+    """Return a reference, or what was said of one that is on its way or became a dead letter.
 
     Raises:
         Problem: there is none of this id.
     """
     item = bank.shelf.tables.items.named(id)
+    if item is None and id not in bank.references and letter is not None:
+        raise Problem("dead-letter", f"{id!r}: {letter.detail}", reason=letter.reason)
     if item is None and id not in bank.references:
         raise Problem("not-found", f"bank {bank.settings.name} has no reference {id!r}")
     if item is None:
-        return _reference_body(_reference_row(bank, id, Kind.IMAGE, b""), here=False)
-    return _reference_body(_reference_row(bank, id, item.kind, item.sha256), here=True)
+        return _reference_body(_reference_row(bank, id, Kind.IMAGE, b""), here=False, letter=letter)
+    return _reference_body(_reference_row(bank, id, item.kind, item.sha256), here=True, letter=letter)
 
 
 def _reference_row(bank: Bank, id: str, kind: Kind, sha256: bytes) -> ReferenceRow:
@@ -151,7 +156,7 @@ def _reference_row(bank: Bank, id: str, kind: Kind, sha256: bytes) -> ReferenceR
     )
 
 
-def _reference_body(row: ReferenceRow, here: bool) -> ReferenceBody:
+def _reference_body(row: ReferenceRow, here: bool, letter: DeadLetter | None = None) -> ReferenceBody:
     return ReferenceBody(
         id=row.id,
         bank=row.bank,
@@ -161,6 +166,7 @@ def _reference_body(row: ReferenceRow, here: bool) -> ReferenceBody:
         disabled_until_ms=row.disabled_until_ms,
         note=row.note,
         metadata=dict(row.metadata),
+        dead_letter=None if letter is None else dead_letter_body(letter),
     )
 
 

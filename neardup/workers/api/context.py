@@ -38,8 +38,8 @@ class Writes(Protocol):
     def append(self, records: Sequence[Record]) -> list[int]:
         """Append records to the log and return their offsets."""
 
-    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
-        """Send an item to `media`."""
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
+        """Send an item to `media`, and return its partition and offset there."""
 
 
 @dataclass(slots=True)

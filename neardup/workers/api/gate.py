@@ -133,10 +133,10 @@ class Gate:
             await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send)
             return
         if scope["path"].startswith(_OPEN):
-            scope["neardup.caller"] = self._caller(headers)
+            scope["neardup.caller"] = self._caller(scope, headers)
             await self._app(scope, receive, send)
             return
-        caller = scope["neardup.caller"] = self._caller(headers)
+        caller = scope["neardup.caller"] = self._caller(scope, headers)
         seconds = self._rates.wait(caller.name) if caller is not None else 0.0
         if seconds:
             after = {"Retry-After": str(math.ceil(seconds))}
@@ -157,14 +157,14 @@ class Gate:
         if limit.cancelled_caught and not status[0]:
             raise Problem("busy", f"not done within {self._limits.seconds:g} s (NEARDUP_API_REQUEST_SECONDS)")
 
-    def _caller(self, headers: Headers) -> Caller | None:
+    def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
         if not self._tokens.required:
             return ANYONE
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme:
-            return self._tokens.find(token.strip()) if scheme.lower() == "bearer" else None
+            return self._tokens.admit(token.strip(), address_of(scope)) if scheme.lower() == "bearer" else None
         cookie = _cookie(headers)
-        return self._tokens.find(cookie) if cookie else None
+        return self._tokens.find_session(cookie) if cookie else None
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
         """Refuse what another site's page has a browser send: it would bring our cookie, or need none."""
@@ -186,6 +186,12 @@ class Gate:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
             headers.add_vary_header("Origin")
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address that a request comes from; behind a trusted proxy, the one that it names."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _is_stream(scope: Scope) -> bool:

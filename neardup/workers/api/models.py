@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup.pipeline.changes import Action
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.messages import Described, Matched, Verdict
+from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.types import Decision, Exact, Kind, Span
 
-ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 Distance = Annotated[float, Field(ge=0, le=4.001, description="squared Euclidean, 0 same, 4 opposite")]
 BoxBody = Annotated[
     tuple[float, float, float, float] | None,
@@ -32,6 +32,11 @@ EXAMPLE_MATCH: dict[str, Any] = {
     "reference_box": None,
     "action": "flag",
     "silenced": False,
+}
+EXAMPLE_DEAD_LETTER: dict[str, Any] = {
+    "reason": "decode",
+    "detail": "the file ends early",
+    "at_ms": 1798761600000,
 }
 
 
@@ -138,6 +143,15 @@ class MatchAnswer(_Model):
     offset: int = Field(description="of the log, up to which items were compared with")
 
 
+class DeadLetterBody(_Model):
+    """The newest record of an item that could not be used, where nothing newer is known."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE_DEAD_LETTER})
+    reason: str = Field(description="as `neardup dead-letters list` has it")
+    detail: str = Field(description="in words")
+    at_ms: int = Field(description="when it was put aside, milliseconds since 1970")
+
+
 class ItemBody(_Model):
     """What is known of an item."""
 
@@ -153,9 +167,10 @@ class ItemBody(_Model):
                 "original": "cat-1",
                 "is_original": False,
                 "members": 2,
-                "thumbnail": "/v1/items/cat-2/thumbnail",
+                "thumbnail": "/v1/thumbnails?id=cat-2",
                 "banks": ["blocked"],
                 "verdict": None,
+                "dead_letter": None,
             }
         },
     )
@@ -170,6 +185,7 @@ class ItemBody(_Model):
     thumbnail: str | None = Field(description="path of a small JPEG")
     banks: list[str] = Field(description="curated banks that have a reference of this id")
     verdict: VerdictBody | None = Field(None, description="what was said of it, while Redis keeps that")
+    dead_letter: DeadLetterBody | None = Field(None, description="a newer version of it that could not be used")
 
 
 class SimilarBody(_Model):
@@ -271,8 +287,19 @@ def media_body(record: Described) -> MediaBody:
     )
 
 
+def dead_letter_body(letter: DeadLetter) -> DeadLetterBody:
+    """Return a dead letter as it is told."""
+    return DeadLetterBody(reason=letter.reason, detail=letter.detail, at_ms=letter.at_ms)
+
+
 def item_body(
-    item: Item, head: Item, frames: int, thumbnail: str | None, banks: list[str], verdict: Verdict | None
+    item: Item,
+    head: Item,
+    frames: int,
+    thumbnail: str | None,
+    banks: list[str],
+    verdict: Verdict | None,
+    letter: DeadLetter | None = None,
 ) -> ItemBody:
     """Return an item as it is told."""
     return ItemBody(
@@ -287,6 +314,7 @@ def item_body(
         thumbnail=thumbnail,
         banks=banks,
         verdict=None if verdict is None else verdict_body(verdict),
+        dead_letter=None if letter is None else dead_letter_body(letter),
     )
 
 

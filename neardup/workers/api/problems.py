@@ -41,6 +41,11 @@ KINDS = {
     "not-found": Kind(
         404, "There is no such thing", "Check the id or name; items appear once the match worker has seen them."
     ),
+    "dead-letter": Kind(
+        404,
+        "It could not be used, and nothing is known by this id",
+        "See `reason` and `detail`; send it again once that is mended, or `neardup dead-letters replay` does.",
+    ),
     "method-not-allowed": Kind(405, "The path knows no such method", "See the header Allow, and /docs."),
     "timeout": Kind(408, "The request came too slowly", "Send the whole body within the time that is named."),
     "conflict": Kind(409, "It is not in the state for that", "Read it again, and decide anew."),

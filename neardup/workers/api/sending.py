@@ -6,11 +6,15 @@ import asyncio
 import hashlib
 import logging
 import tempfile
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.media.fetch import check
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.messages import Envelope
+from neardup.pipeline.store.interface import DeadLetter
 from neardup.workers import tracing
 from neardup.workers.api.body import Content
 from neardup.workers.api.context import Context
@@ -20,12 +24,16 @@ from neardup.workers.ingest import MAX_INLINE_BYTES
 from neardup.workers.source import URI_LIST
 
 logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.1
+"""Between looks whether what was sent became a dead letter."""
 
 
 async def send(
     context: Context, content: Content, id: str, bank: str, wait: float, traceparent: str = ""
-) -> Envelope | None:
-    """Send an item to `media`, and return what the match worker answers; None if not within the time.
+) -> Envelope | DeadLetter | None:
+    """Send an item to `media`, and return what the match worker answers, or that it became a dead letter.
+
+    None if neither came within the time.
 
     Raises:
         Problem: the content is no image or video. InvalidFrame: the URI may not be read.
@@ -41,10 +49,33 @@ async def send(
         assert content.data is not None
         value = await _inline(context, id, content.data, headers)
     with context.waiting.expect(id, bank) as answer:
-        await asyncio.to_thread(context.writes.publish, id, value, headers)
+        place = await asyncio.to_thread(context.writes.publish, id, value, headers)
         if traceparent:
             logger.info("item published id=%s trace_id=%s", id, tracing.trace_id(traceparent))
-        return await answer(wait) if wait else None
+        return await _answered(context, answer, id, bank, place, wait)
+
+
+async def _answered(
+    context: Context,
+    answer: Callable[[float], Awaitable[Envelope | None]],
+    id: str,
+    bank: str,
+    place: tuple[int, int],
+    wait: float,
+) -> Envelope | DeadLetter | None:
+    """Wait for whatever comes first; that Redis does not answer is no failure of what was sent."""
+    deadline = time.monotonic() + wait
+    while (left := deadline - time.monotonic()) > 0:
+        if (envelope := await answer(min(left, _LOOK_SECONDS))) is not None:
+            return envelope
+        try:
+            letter = await asyncio.to_thread(context.store.dead_letter, id, bank)
+        except DependencyError as error:
+            logger.warning("whether an item is a dead letter is not known id=%s error=%s", id, error)
+            continue
+        if letter is not None and (letter.partition, letter.offset) == place:
+            return letter
+    return None
 
 
 async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:

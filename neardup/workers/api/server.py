@@ -31,6 +31,7 @@ from neardup.pipeline.messages import Record
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.api.app import make_app
+from neardup.workers.api.attempts import Attempts
 from neardup.workers.api.auth import Tokens
 from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
@@ -39,6 +40,7 @@ from neardup.workers.api.gate import LOOPBACK
 from neardup.workers.api.networks import Networks, embedder_of, load_network, own_network, read_places
 from neardup.workers.api.originals import Originals
 from neardup.workers.api.protocol import Impatient
+from neardup.workers.api.sessions import open_sessions
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
 from neardup.workers.disk import watch_disk
@@ -162,15 +164,16 @@ class KafkaWrites:
             appender = self._appender = self._appender or _told(lambda: Appender(self._settings, self._names.log))
         return _told(lambda: appender.append(records))
 
-    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
         """See `context.Writes`."""
         with self._lock:
             producer = self._producer = self._producer or make_producer(self._settings)
 
-        def send() -> None:
-            producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
+        def send() -> tuple[int, int]:
+            sent = producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
+            return int(sent.partition), int(sent.offset)
 
-        _told(send)
+        return _told(send)
 
 
 def connector(settings: Settings) -> Callable[[], ApiWorker]:
@@ -236,7 +239,10 @@ def open_tokens(settings: Settings) -> Tokens:
         ConfigError: they cannot be read; or there are none, and others than this machine could call.
     """
     file = Path(settings.api_tokens_file).expanduser() if settings.api_tokens_file else None
-    tokens = Tokens(settings.api_tokens.get_secret_value(), file)
+    attempts = Attempts(settings.api_wrong_tokens_per_minute)
+    tokens = Tokens(settings.api_tokens.get_secret_value(), file, attempts=attempts)
+    if tokens.required:
+        tokens.keep_sessions(open_sessions(settings))
     if not tokens.required and settings.api_host not in LOOPBACK:
         raise ConfigError(
             f"api_host is {settings.api_host!r} and there are no tokens: anyone could take items down; make one with "

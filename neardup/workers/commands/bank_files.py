@@ -18,7 +18,6 @@ from neardup.workers.commands.changing import (
     TimeoutOption,
     WhyOption,
     change,
-    check_ids,
     find_bank,
     open_rows,
     references_of,
@@ -68,7 +67,6 @@ def import_(
     check_present(file)
     settings = load(model=model)
     told, references = read_bank(file)
-    check_ids([line.id for line in references])
     records = changes(bank, told, references, by or whoever(), why)
     answers = change(settings, records, timeout)
     sent = _send(settings, bank, [line for line in references if line.uri])

@@ -12,15 +12,16 @@ from neardup.pipeline.changes import ReferenceChanged, ReferenceEdit
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.commands.changing import (
     ByOption,
+    EncodedOption,
     MetadataOption,
     NameArgument,
     NoteOption,
     TimeoutOption,
     WhyOption,
     change,
-    check_ids,
     parse_date,
     parse_metadata,
+    read_ids,
     tell,
     whoever,
 )
@@ -37,6 +38,7 @@ def add(
     by: ByOption = "",
     why: WhyOption = "",
     timeout: TimeoutOption = 30.0,
+    encoded: EncodedOption = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +52,7 @@ def add(
         by=by or whoever(),
         why=why,
     )
-    _change_references(load(model=model), given, ids, timeout, f"added to {bank}", as_json)
+    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, f"added to {bank}", as_json)
 
 
 def disable(
@@ -60,13 +62,14 @@ def disable(
     by: ByOption = "",
     why: WhyOption = "",
     timeout: TimeoutOption = 30.0,
+    encoded: EncodedOption = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let references match nothing, at once."""
     given = ReferenceChanged(bank=bank, id="", disabled_until_ms=parse_date(until), by=by or whoever(), why=why)
     told = f"disabled in {bank}" + (f" until {until}" if until else "")
-    _change_references(load(model=model), given, ids, timeout, told, as_json)
+    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, told, as_json)
 
 
 def enable(
@@ -75,12 +78,13 @@ def enable(
     by: ByOption = "",
     why: WhyOption = "",
     timeout: TimeoutOption = 30.0,
+    encoded: EncodedOption = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let references match again."""
     given = ReferenceChanged(bank=bank, id="", disabled_until_ms=0, by=by or whoever(), why=why)
-    _change_references(load(model=model), given, ids, timeout, f"enabled in {bank}", as_json)
+    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, f"enabled in {bank}", as_json)
 
 
 def remove(
@@ -89,18 +93,18 @@ def remove(
     by: ByOption = "",
     why: WhyOption = "",
     timeout: TimeoutOption = 30.0,
+    encoded: EncodedOption = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take references out of a bank; uploads of the same ids stay."""
     given = ReferenceChanged(bank=bank, id="", edit=ReferenceEdit.REMOVE, by=by or whoever(), why=why)
-    _change_references(load(model=model), given, ids, timeout, f"removed from {bank}", as_json)
+    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, f"removed from {bank}", as_json)
 
 
 def _change_references(
     settings: Settings, given: ReferenceChanged, ids: Sequence[str], seconds: float, done: str, as_json: bool
 ) -> None:
-    check_ids(ids)
     records = [msgspec.structs.replace(given, id=one) for one in ids]
     tell(change(settings, records, seconds), f"{len(ids):,} {done}", as_json)
 

@@ -7,11 +7,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
 from neardup.pipeline.changes import FOREVER_MS, fault_of
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.ids import fault_of_id, fault_of_key
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings
 
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from neardup.pipeline.store.interface import BankRow, FlagStore, ReferenceRow
     from neardup.pipeline.store.redis import RedisStore
 
-MAX_ID_BYTES = 256
 _PAGE = 1000
 NameArgument = Annotated[str, typer.Argument(help="The bank's name.", metavar="BANK")]
 ByOption = Annotated[str, typer.Option("--by", help="Who asks, for the audit trail; default the user's name.")]
 WhyOption = Annotated[str, typer.Option("--why", help="In your words, for the audit trail.")]
+EncodedOption = Annotated[
+    bool, typer.Option("--encoded", help="The ids are percent-encoded: a%09b is a, a tabulator, b.")
+]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0, help="Seconds that the answer may take.")]
 NoteOption = Annotated[str | None, typer.Option("--note", help="A note, for people.")]
 MetadataOption = Annotated[
@@ -192,16 +196,18 @@ def references_of(store: FlagStore, bank: str) -> Iterator[ReferenceRow]:
         start += len(page)
 
 
-def check_ids(ids: Sequence[str]) -> None:
-    """Raise UsageError for the first that can be no id of an item."""
-    for one in ids:
-        if not is_id(one):
-            raise UsageError(f"id {visible(one)[:80]!r}: wanted 1 to {MAX_ID_BYTES} bytes of text")
+def read_ids(texts: Sequence[str], encoded: bool = False) -> list[str]:
+    """Return the ids of items that are named.
 
-
-def is_id(text: str) -> bool:
-    """Return whether a text can be the id of an item."""
-    try:
-        return 0 < len(text.encode()) <= MAX_ID_BYTES
-    except UnicodeEncodeError:
-        return False
+    Args:
+        encoded: they are percent-encoded, so that those of before there were rules for ids can be named, too.
+    Raises:
+        UsageError: one can be no id.
+    """
+    fault_of = fault_of_key if encoded else fault_of_id
+    ids = [unquote(text, errors="surrogateescape") for text in texts] if encoded else list(texts)
+    for id in ids:
+        if fault := fault_of(id):
+            more = "" if encoded or fault_of_key(id) else "; an id from before that rule is named by --encoded"
+            raise UsageError(f"id '{visible(id)[:80]}': {fault}{more}")
+    return ids

@@ -1,7 +1,8 @@
 """Send images and videos to the stream: files, everything below folders, and URIs.
 
-An item's id is its path below the folder that is named. Files up to 15 MB travel inside the record, larger ones by way
-of the blob store. An interrupted run goes on where it stopped: a journal holds what Kafka has acknowledged.
+An item's id is its path below the folder that is named; a hash stands before a path that cannot be an id as it is.
+Files up to 15 MB travel inside the record, larger ones by way of the blob store. An interrupted run goes on where it
+stopped: a journal holds what Kafka has acknowledged.
 
 Example: [bold]neardup ingest ~/Pictures --bank licensed --rate 100[/bold]
 """
@@ -21,6 +22,7 @@ import typer
 
 from neardup.pipeline.changes import SEEN, BankChanged, fault_of
 from neardup.pipeline.errors import ConfigError, UsageError
+from neardup.pipeline.ids import fault_of_id
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.commands.changing import answer_of, tell_matches
 from neardup.workers.commands.common import Bar, JsonOption, ModelOption, check_present
@@ -55,6 +57,8 @@ def run(
     settings = load(model=model)
     if fault := fault_of(BankChanged(bank=bank or SEEN)):
         raise UsageError(fault)
+    if fault := fault_of_id(f"{id_prefix}x"):
+        raise UsageError(f"--id-prefix {id_prefix[:80]!r}: {fault}")
     files, uris = split(paths)
     check_present(*files)
     topic, topic_id = _media(settings)

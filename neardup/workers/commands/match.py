@@ -1,7 +1,9 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
-Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end. The score is the evidence, where
-higher is more alike; times are seconds, one row for each matched stretch of a video, empty between images.
+Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end, query_box, reference_box.
+The score is the evidence, where higher is more alike. Times are seconds, one row for each matched stretch of a video,
+empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width
+and height, with spaces between.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """
@@ -21,7 +23,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import readable, visible
-from neardup.pipeline.types import Kind
+from neardup.pipeline.types import Box, Kind
 from neardup.workers.commands.common import (
     Bar,
     CalibrationOption,
@@ -39,7 +41,19 @@ from neardup.workers.commands.reader import Reader
 if TYPE_CHECKING:
     from neardup.pipeline.messages import Described, Matched
 
-COLUMNS = ("query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end")
+COLUMNS = (
+    "query",
+    "reference",
+    "score",
+    "decision",
+    "query_start",
+    "query_end",
+    "ref_start",
+    "ref_end",
+    "query_box",
+    "reference_box",
+)
+Cell = str | float | list[float] | None
 BATCH = 64
 
 
@@ -96,18 +110,23 @@ def run(
                         if as_json:
                             file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
                         else:
-                            rows.writerow(row)
+                            rows.writerow([" ".join(map(str, one)) if isinstance(one, list) else one for one in row])
 
 
-def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[str | float | None, ...]]:
+def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[Cell, ...]]:
     for match in matches:
         names = (readable(query.id), readable(match.reference), round(match.evidence, 6), match.decision.value)
+        boxes = [None if box is None else [round(share, 4) for share in box] for box in _boxes(match)]
         if not match.spans:
-            yield (*names, None, None, None, None)
+            yield (*names, None, None, None, None, *boxes)
         for span in match.spans:
             own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
             other = (span.reference_start, span.reference_end)
-            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)))
+            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)), *boxes)
+
+
+def _boxes(match: Matched) -> tuple[Box | None, Box | None]:
+    return match.query_box, match.reference_box
 
 
 def _items(described: Iterator[tuple[str, list[Described]]]) -> Iterator[list[Described]]:

@@ -1,7 +1,7 @@
 """Decide whether an upload and what it was matched with show the same; without arguments, list what waits for it.
 
 It is remembered for ever, of the two contents: `not-a-match` is respected by every later verdict, `match` makes the
-upload a duplicate, `undo` takes back what was said.
+upload a duplicate, `undo` takes back what was said. Refused while another reviewer has claimed the upload.
 
 Example: [bold]neardup review cat-7 cat-1 not-a-match --why "another cat"[/bold]
 """
@@ -20,11 +20,12 @@ from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.commands.changing import (
     ByOption,
+    EncodedOption,
     TimeoutOption,
     WhyOption,
     change,
-    check_ids,
     open_rows,
+    read_ids,
     tell,
     whoever,
 )
@@ -42,6 +43,7 @@ def run(
     limit: Annotated[int, typer.Option(min=1, help="List so many that wait.")] = 20,
     by: ByOption = "",
     why: WhyOption = "",
+    encoded: EncodedOption = False,
     timeout: TimeoutOption = 30.0,
     model: ModelOption = None,
     as_json: JsonOption = False,
@@ -53,10 +55,24 @@ def run(
         return
     if not reference or outcome is None:
         raise UsageError("wanted ITEM REFERENCE and match, not-a-match or undo; without any, what waits is listed")
-    check_ids([item, reference])
-    record = Reviewed(item=item, reference=reference, outcome=outcome, bank=bank, by=by or whoever(), why=why)
+    item, reference = read_ids([item, reference], encoded)
+    by = by or whoever()
+    _check_claim(settings, item, by)
+    record = Reviewed(item=item, reference=reference, outcome=outcome, bank=bank, by=by, why=why)
     told = {Outcome.MATCH: "are a match", Outcome.NOT_A_MATCH: "are no match", Outcome.UNDO: "are undecided again"}
     tell(change(settings, [record], timeout), f"{visible(item)} and {visible(reference)} {told[outcome]}", as_json)
+
+
+def _check_claim(settings: Settings, item: str, by: str) -> None:
+    """Refuse while another reviewer looks at the item, as the API does."""
+    from neardup.pipeline.store.interface import reviewer_of
+
+    with closing(open_rows(settings)) as store:
+        claimer = reviewer_of(store.claimer(item))
+    if claimer not in ("", by):
+        raise UsageError(
+            f"{visible(claimer)} has claimed {visible(item)}; go on with another, or wait until it is free"
+        )
 
 
 def _list(settings: Settings, limit: int, as_json: bool) -> None:

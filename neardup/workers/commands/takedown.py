@@ -1,7 +1,7 @@
 """Take items down: out of the state, so that nothing is compared with them, out of Redis and out of the blob store.
 
-It goes straight to the log, past whatever waits in `media`. A late or repeated record of the item does not bring it
-back. Taking down what is not there does no harm.
+It goes straight to the log, past whatever waits in `media`, and into the audit trail. A late or repeated record of the
+item does not bring it back. Taking down what is not there does no harm.
 
 Example: [bold]neardup takedown cat-1 cat-2 --wait[/bold]
 """
@@ -16,7 +16,7 @@ import typer
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import load
-from neardup.workers.commands.changing import check_ids
+from neardup.workers.commands.changing import ByOption, EncodedOption, WhyOption, read_ids, whoever
 from neardup.workers.commands.common import ModelOption
 
 _LOOK_SECONDS = 0.02
@@ -26,11 +26,14 @@ def run(
     ids: Annotated[list[str], typer.Argument(help="Ids of the items, as they were the keys in `media`.")],
     wait: Annotated[bool, typer.Option("--wait", help="Return when Redis has forgotten them.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 60.0,
+    by: ByOption = "",
+    why: WhyOption = "",
+    encoded: EncodedOption = False,
     model: ModelOption = None,
 ) -> None:
     """Write the takedowns to the log."""
     settings = load(model=model)
-    check_ids(ids)
+    ids = read_ids(ids, encoded)
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.messages import Removed
@@ -44,7 +47,7 @@ def run(
         check_topics(admin, space, settings)
     with closing(Appender(settings, topic_names(settings.topic_prefix, space).log)) as appender:
         started = time.monotonic()
-        last = appender.append([Removed(id=one) for one in ids])[-1]
+        last = appender.append([Removed(id=one, by=by or whoever() or "unknown", why=why) for one in ids])[-1]
     typer.echo(f"{len(ids)} taken down, in the log after {time.monotonic() - started:.2f} s")
     # The flag worker erases what was known of an item; an original that waits in `media` is known to its name alone.
     erased = erase(Blobs(settings.blobs_url), ids)

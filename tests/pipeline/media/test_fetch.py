@@ -29,6 +29,22 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.path == "/media/missing":
             self.send_error(404)
             return
+        if self.path.startswith("/media/stra"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+            return
+        if self.path.startswith(
+            "/media/endless"
+        ):  # a part of the content, and nothing more until the other side leaves
+            chunks = self.path.endswith("chunks")
+            self.send_response(200)
+            if chunks:
+                self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"7\r\npicture\r\n" if chunks else b"picture")
+            self.rfile.read(1)
+            return
         body = BIG if self.path == "/media/big" else b"picture"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body) + (5 if self.path == "/media/short" else 0)))
@@ -107,6 +123,77 @@ def test_what_is_no_uri_is_told_apart(uri: str) -> None:
 )
 def test_private_addresses_are_forbidden_also_on_allowed_hosts(host: str) -> None:
     assert refused(f"http://{host}/a", Rules((f"http://{host}",), seconds=5)) is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+        "64:ff9b::808:808",  # of 8.8.8.8: where a translator leads is not known
+        "64:ff9b:1::a00:1",
+        "::7f00:1",  # IPv4-compatible
+        "::808:808",
+        "::ffff:127.0.0.1",
+        "::ffff:8.8.8.8",
+        "::ffff:0:127.0.0.1",  # IPv4-translated
+        "2002:7f00:1::1",  # 6to4 of 127.0.0.1
+        "2001:0:7f00:1:0:0:f7f7:f7f7",  # Teredo by the server 127.0.0.1
+        "2a00:1450::5efe:a00:1",  # ISATAP of 10.0.0.1
+        "fec0::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff0e::1",
+        "::",
+        "0.0.0.0",
+        "100.64.0.1",
+        "192.88.99.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+def test_addresses_that_lead_elsewhere_are_not_public(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 80))])
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("connected"))
+    assert refused("http://a.example/x", Rules(("http://a.example",), seconds=5)) is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"])
+def test_public_addresses_are_connected_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    def connect(*_: object, **__: object) -> socket.socket:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 80))])
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert refused("http://a.example/x", Rules(("http://a.example",), seconds=5)) is Reason.FETCH
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1", "localhost.", "１２７.０.０.１"])
+def test_other_spellings_of_a_private_address_are_forbidden(host: str) -> None:
+    assert refused(f"http://{host}/a", Rules((f"http://{host}",), seconds=5)) in (Reason.FORBIDDEN, Reason.FETCH)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "ä" * 80])
+def test_a_host_that_can_be_none_is_told(host: str) -> None:
+    assert refused(f"http://{host}/a", Rules((f"http://{host}",), seconds=5)) is Reason.SCHEMA
+
+
+def test_a_lone_surrogate_is_no_uri() -> None:
+    assert refused("http://h/\ud800", Rules(("http://h",))) is Reason.SCHEMA
+
+
+def test_a_path_that_is_no_ascii_is_asked_for_as_utf_8(site: str) -> None:
+    rules = Rules((site,), private=True, seconds=10)
+    with fetch(f"{site}/media/straße %41?ü=1", None, rules) as fetched:
+        assert fetched.source == b"/media/stra%C3%9Fe%20%41?%C3%BC=1"
+
+
+@pytest.mark.parametrize("path", ["endless", "endless-chunks"])
+def test_an_answer_that_the_time_limit_cuts_off_is_no_file(site: str, path: str) -> None:
+    assert refused(f"{site}/media/{path}", Rules((site,), private=True, seconds=0.3)) is Reason.FETCH
+
+
+def test_a_file_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    assert refused(f"{tmp_path.as_uri()}/{'x' * 300}", Rules((tmp_path.as_uri(),))) is Reason.FETCH
 
 
 def test_a_host_is_connected_to_at_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from neardup.pipeline.match.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
 from neardup.pipeline.messages import Described, Envelope, Record
 from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.workers.api.app import make_app
 from neardup.workers.api.auth import Tokens, line_of
@@ -105,15 +107,23 @@ class MemoryLog:
                 self.follow()
         return list(range(first, first + len(records)))
 
-    def publish(self, item_id: str, value: bytes, headers: Headers) -> None:
-        """Describe what is published, as an embed worker would."""
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
+        """Describe what is published, as an embed worker would; what cannot be is a dead letter."""
         if self.away:
             raise DependencyError("Kafka: no broker answers")
         self.published.append((item_id, value, headers))
         assert self.context is not None
-        parts = self.context.networks.own.uploads.describe(value).result()
-        told = {"id": item_id, "bank": dict(headers)["bank"].decode(), "source_offset": len(self.records)}
+        bank, place = dict(headers)["bank"].decode(), (0, len(self.published))
+        try:
+            parts = self.context.networks.own.uploads.describe(value).result()
+        except InvalidFrame as error:
+            now_ms = round(1000 * time.time())
+            letter = DeadLetter(item_id, bank, error.reason.value, error.detail, *place, now_ms)
+            self.context.store.note_dead_letters([letter], len(self.published))
+            return place
+        told = {"id": item_id, "bank": bank, "source_partition": place[0], "source_offset": place[1]}
         self.append([msgspec.structs.replace(part, **told) for part in parts])
+        return place
 
     def follow(self) -> None:
         """Have the view and the store take in all that was written."""

@@ -15,7 +15,7 @@ SHELLS = ["/", "/docs", "/login", *PAGES]
 
 def anyone(api: Api, path: str, token: str = "") -> tuple[int, str]:
     """Return status and location of a page as a browser with this token gets it."""
-    headers = {"Cookie": f"{COOKIE}={token}"} if token else {}
+    headers = {"Cookie": f"{COOKIE}={api.context.tokens.make_session(token)}"} if token else {}
     answer = api.client.get(path, headers={"Authorization": "", **headers}, follow_redirects=False)
     return answer.status_code, answer.headers.get("location", "")
 

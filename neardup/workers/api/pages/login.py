@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from neardup.workers.api.auth import COOKIE
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.context import Given
+from neardup.workers.api.gate import address_of
 from neardup.workers.api.pages.render import render
+from neardup.workers.api.sessions import SESSION_SECONDS
 
-_DAYS = 30
 router = APIRouter(include_in_schema=False, route_class=BoundedRoute)
 
 
@@ -26,14 +27,17 @@ async def login(request: Request, next: str = "/") -> HTMLResponse:
 async def log_in(
     request: Request, context: Given, token: Annotated[str, Form()] = "", next: Annotated[str, Form()] = "/"
 ) -> Response:
-    """Keep the token as a cookie that scripts cannot read and other sites cannot use."""
-    if context.tokens.required and context.tokens.find(token.strip()) is None:
+    """Set a cookie that scripts cannot read and other sites cannot use; the token is not in it."""
+    answer = RedirectResponse(_own(next), 303)
+    if not context.tokens.required:
+        return answer
+    if context.tokens.admit(token.strip(), address_of(request.scope)) is None:
         page = render(request, "login.html", next=_own(next), wrong=True)
         page.status_code = 401
         return page
-    answer = RedirectResponse(_own(next), 303)
     secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, token.strip(), max_age=_DAYS * 86400, httponly=True, samesite="strict", secure=secure)
+    session = context.tokens.make_session(token.strip())
+    answer.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
     return answer
 
 

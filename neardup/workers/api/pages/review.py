@@ -19,14 +19,14 @@ from neardup.pipeline.changes import SEEN
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Matched
-from neardup.pipeline.store.interface import FlagStore, Queued
+from neardup.pipeline.store.interface import FlagStore, Queued, reviewer_of, seat_of
 from neardup.pipeline.types import Decision, Kind
 from neardup.pipeline.verdicts import is_counted
 from neardup.workers.api.auth import Reviewer, Role
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import MatchBody, match_body
 from neardup.workers.api.pages.render import needs_login, render
-from neardup.workers.api.routes.reviews import LEASE_SECONDS, reviewer_of, seat_of
+from neardup.workers.api.routes.reviews import LEASE_SECONDS
 
 router = APIRouter(include_in_schema=False)
 MAX_TASKS = 8
@@ -94,7 +94,7 @@ async def review(request: Request) -> Response:
 @router.post("/review/tasks")
 async def take(ask: Ask, context: Given, caller: Reviewer) -> Tasks:
     """Give a seat the next items that no other has."""
-    seat = seat_of(caller, ask.seat)
+    seat = seat_of(caller.name, ask.seat)
 
     def claim(store: FlagStore) -> list[Queued]:
         return store.claim(seat, ask.count, round(LEASE_SECONDS * 1000), ask.passed)
@@ -106,7 +106,7 @@ async def take(ask: Ask, context: Given, caller: Reviewer) -> Tasks:
 async def release(given: Release, context: Given, caller: Reviewer) -> None:
     """Take back what a seat lets go of."""
 
-    seat = seat_of(caller, given.seat)
+    seat = seat_of(caller.name, given.seat)
 
     def let_go() -> None:
         for item in given.items:
@@ -124,7 +124,7 @@ async def waiting(
 ) -> Tasks:
     """Tell what comes next, whoever has it."""
     queued = await asyncio.to_thread(context.store.queue, 0, count)
-    return await _tasks(context, seat_of(caller, seat), queued)
+    return await _tasks(context, seat_of(caller.name, seat), queued)
 
 
 async def _tasks(context: Context, seat: str, queued: Sequence[Queued]) -> Tasks:

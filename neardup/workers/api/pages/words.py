@@ -6,6 +6,8 @@ import re
 
 from markupsafe import Markup
 
+from neardup.pipeline.report.names import visible
+
 _AFTER_A_MARK = re.compile(r"(?<=[/_-])")
 SURE, NEVER = 0.9995, 0.0005
 
@@ -25,5 +27,5 @@ def clock(seconds: float) -> str:
 
 
 def breakable(id: str) -> Markup:
-    """Return an id as HTML that breaks after a mark first, so that `rocket.gif` stays whole."""
-    return Markup("<wbr>").join(_AFTER_A_MARK.split(id))
+    """Return an id, all of it to be seen, as HTML that breaks after a mark first, so that `rocket.gif` stays whole."""
+    return Markup("<wbr>").join(_AFTER_A_MARK.split(visible(id)))

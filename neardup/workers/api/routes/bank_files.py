@@ -24,7 +24,7 @@ from neardup.workers.api.names import BankName
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.bank_file import LineError, ReferenceLine, changes, lines_of, read_lines
-from neardup.workers.source import MAX_ID_BYTES, URI_LIST
+from neardup.workers.source import URI_LIST
 
 router = APIRouter(tags=["banks"])
 NDJSON = "application/x-ndjson"
@@ -141,7 +141,8 @@ async def _read(request: Request, context: Context, bank: str) -> tuple[Any, lis
     try:
         settings, references = read_lines(data.splitlines())
     except LineError as error:
-        raise Problem("malformed", str(error), errors=[{"in": f"line {error.number}", "error": error.why}]) from None
+        kind = "invalid" if error.read else "malformed"
+        raise Problem(kind, str(error), errors=[{"in": f"line {error.number}", "error": error.why}]) from None
     uris = [line for line in references if line.uri]
     if len(references) > MAX_LINES or len(uris) > MAX_URIS:
         raise Problem(
@@ -158,8 +159,6 @@ async def _read(request: Request, context: Context, bank: str) -> tuple[Any, lis
 def _fault(line: ReferenceLine, context: Context) -> dict[str, str] | None:
     """Return what is wrong with a line that can be read."""
     try:
-        if not 0 < len(line.id.encode()) <= MAX_ID_BYTES:
-            return {"in": line.id[:80], "error": f"wanted an id of 1 to {MAX_ID_BYTES} bytes"}
         if line.uri and len(bytes.fromhex(line.sha256)) not in (0, 32):
             raise ValueError
         if line.uri:
@@ -167,7 +166,7 @@ def _fault(line: ReferenceLine, context: Context) -> dict[str, str] | None:
     except InvalidFrame as error:
         return {"in": line.id[:80], "error": error.detail}
     except ValueError:
-        return {"in": line.id[:80], "error": "wanted an id of text, and sha256 as 64 hexadecimal digits"}
+        return {"in": line.id[:80], "error": "wanted sha256 as 64 hexadecimal digits"}
     return None
 
 

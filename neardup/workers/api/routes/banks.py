@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.changes import Action, BankChanged, BankEdit
@@ -14,7 +14,7 @@ from neardup.workers.api.bank_rows import BankBody, Metadata
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, WhyQuery, answer, change
 from neardup.workers.api.context import Given
-from neardup.workers.api.names import BankField, BankName
+from neardup.workers.api.names import BANK_PATTERN, BankField, BankName, BankQuery
 from neardup.workers.api.problems import responses
 
 router = APIRouter(tags=["banks"], route_class=BoundedRoute)
@@ -70,9 +70,15 @@ class NewBank(BankSettings):
     bank: BankField = Field(description="its name: letters, digits, dots, dashes, underscores")
 
 
-@router.get("/v1/banks", response_model=Banks, responses=responses("not-ready"))
-async def list_banks(context: Given, _: Reader) -> Banks:
-    """Return all banks, the stream's own first."""
+@router.get("/v1/banks", response_model=Banks, responses=responses("not-found", "invalid", "not-ready"))
+async def list_banks(
+    context: Given,
+    _: Reader,
+    bank: Annotated[str | None, Query(pattern=BANK_PATTERN, description="only this one")] = None,
+) -> Banks:
+    """Return all banks, the stream's own first, or the one that is named."""
+    if bank is not None:
+        return Banks(banks=[await context.look(lambda state: bank_rows.bank_body(state, bank))])
     return Banks(banks=await context.look(bank_rows.banks))
 
 
@@ -91,9 +97,9 @@ async def get_bank(bank: BankName, context: Given, _: Reader) -> BankBody:
     return await context.look(lambda state: bank_rows.bank_body(state, bank))
 
 
-@router.patch("/v1/banks/{bank}", response_model=ChangeAnswer, responses=CHANGED)
+@router.patch("/v1/banks", response_model=ChangeAnswer, responses=CHANGED)
 async def set_bank(
-    bank: BankName, body: BankSettings, response: Response, context: Given, caller: Admin, wait: WaitQuery = WAIT
+    bank: BankQuery, body: BankSettings, response: Response, context: Given, caller: Admin, wait: WaitQuery = WAIT
 ) -> ChangeAnswer:
     """Change what is given of a bank; of `seen` its precision, note and metadata. It holds from this record on."""
     await context.look(lambda state: bank_rows.bank_body(state, bank))
@@ -101,10 +107,26 @@ async def set_bank(
     return answer(done, caller.name, response)
 
 
-@router.delete("/v1/banks/{bank}", response_model=ChangeAnswer, responses=CHANGED)
+@router.patch("/v1/banks/{bank}", response_model=ChangeAnswer, responses=CHANGED)
+async def set_bank_by_path(
+    bank: BankName, body: BankSettings, response: Response, context: Given, caller: Admin, wait: WaitQuery = WAIT
+) -> ChangeAnswer:
+    """Change what is given of a bank; as `PATCH /v1/banks?bank=`."""
+    return await set_bank(bank, body, response, context, caller, wait)
+
+
+@router.delete("/v1/banks", response_model=ChangeAnswer, responses=CHANGED)
 async def delete_bank(
-    bank: BankName, response: Response, context: Given, caller: Admin, why: WhyQuery = "", wait: WaitQuery = WAIT
+    bank: BankQuery, response: Response, context: Given, caller: Admin, why: WhyQuery = "", wait: WaitQuery = WAIT
 ) -> ChangeAnswer:
     """Remove a bank with all of its references. What comes late for it does not bring it back."""
     done = await change(context, BankChanged(bank=bank, edit=BankEdit.DELETE, by=caller.name, why=why), wait)
     return answer(done, caller.name, response)
+
+
+@router.delete("/v1/banks/{bank}", response_model=ChangeAnswer, responses=CHANGED)
+async def delete_bank_by_path(
+    bank: BankName, response: Response, context: Given, caller: Admin, why: WhyQuery = "", wait: WaitQuery = WAIT
+) -> ChangeAnswer:
+    """Remove a bank with all of its references; as `DELETE /v1/banks?bank=`."""
+    return await delete_bank(bank, response, context, caller, why, wait)

@@ -18,7 +18,7 @@ from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
 from neardup.workers.api.context import Given
 from neardup.workers.api.models import Distance
-from neardup.workers.api.names import IdField, ItemQuery
+from neardup.workers.api.names import IdField, ItemQuery, check_known
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.routes.banks import CHANGED
 
@@ -80,6 +80,7 @@ async def cluster(
     count: Annotated[int, Query(ge=1, le=MOST_LISTED, description="how many copies at most")] = 100,
 ) -> ClusterBody:
     """Return the cluster that an item stands in, alone or not."""
+    await check_known(context, item)
 
     def read(state: State) -> ClusterBody:
         found = state.items.named(item)
@@ -105,6 +106,7 @@ async def edit_cluster(
     """Split an item off its cluster, merge two clusters, or choose the original."""
     if (body.into is None) == (body.edit is ClusterEdit.MERGE):
         raise Problem("invalid", "`into` goes with merge, and merge with `into`")
+    await check_known(context, body.item, *([] if body.into is None else [body.into]))
     record = ClusterEdited(item=body.item, edit=body.edit, into=body.into or "", by=caller.name, why=body.why)
     return answer(await change(context, record, wait), caller.name, response)
 

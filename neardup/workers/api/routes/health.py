@@ -64,8 +64,13 @@ async def readyz(context: Given) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, include_in_schema=False)
-async def metrics() -> Response:
-    """Tell the metrics of this process."""
+async def metrics(request: Request, context: Given) -> Response:
+    """Return the metrics of this process, as NEARDUP_API_METRICS lets."""
+    allowed = context.settings.api_metrics
+    if allowed == "off":
+        raise Problem("not-found", "no metrics here", "Each worker serves them at its own port, see --port.")
+    if allowed == "token" and who(request) is None:
+        raise Problem("no-token", "metrics are for those with a token (NEARDUP_API_METRICS)")
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

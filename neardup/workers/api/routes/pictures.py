@@ -16,7 +16,7 @@ from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.state import State
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import ID_PATTERN
+from neardup.workers.api.names import ItemQuery, OfBank, check_known
 from neardup.workers.api.originals import Place
 from neardup.workers.api.problems import Problem, responses
 
@@ -42,12 +42,13 @@ class _Found:
 async def picture(
     context: Given,
     _: Reader,
-    id: Annotated[str, Query(min_length=1, max_length=256, pattern=ID_PATTERN, description="the item's id")],
-    bank: Annotated[str, Query(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$", description="that it is of")] = SEEN,
+    id: ItemQuery,
+    bank: OfBank = SEEN,
     side: Annotated[int, Query(ge=16, le=MAX_SIDE, description="longer side at most, in pixels")] = 320,
     at: Annotated[float | None, Query(ge=0, le=1e6, description="second of a video")] = None,
 ) -> Response:
     """Return a JPEG of an item: of the original while it is held, else its thumbnail."""
+    await check_known(context, id)
     found = await context.look(lambda state: find(state, bank, id))
     jpeg = None
     if at is None and (found.live or side <= context.settings.thumbnail_side):

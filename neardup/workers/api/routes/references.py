@@ -1,13 +1,18 @@
-"""References of curated banks: added from an upload or from what is held, disabled for a time, removed."""
+"""References of curated banks: added from an upload or from what is held, disabled for a time, removed.
+
+Each call has two forms, as those of `items`: `/v1/references?bank=&id=`, and for short the two in the path.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.changes import FOREVER_MS, ReferenceChanged, ReferenceEdit
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.match.state import State
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
@@ -26,13 +31,15 @@ from neardup.workers.api.changes import (
     change,
 )
 from neardup.workers.api.context import Given
-from neardup.workers.api.names import BankName, IdField, ItemId
+from neardup.workers.api.names import BankName, BankQuery, IdField, ItemId, ItemQuery, NewQuery, check_known
 from neardup.workers.api.problems import responses
 from neardup.workers.api.routes.banks import CHANGED
-from neardup.workers.api.routes.items import published
+from neardup.workers.api.routes.items import dead_letter, published
 from neardup.workers.api.sending import send
 
 router = APIRouter(tags=["banks"], route_class=BoundedRoute)
+FOUND = responses("not-found", "invalid", "not-ready", "unavailable")
+NoteQuery = Annotated[str | None, Query(max_length=2000, description="for people")]
 MOST_LISTED = 1000
 Start = Annotated[int, Query(ge=0, le=10**9, description="place of the first")]
 Count = Annotated[int, Query(ge=1, le=MOST_LISTED, description="how many at most")]
@@ -90,6 +97,7 @@ class ReferenceAnswer(BaseModel):
                 "bank": "blocked",
                 "event": "42.0",
                 "status": "referenced",
+                "reason": "",
                 "detail": "",
                 "earlier": [EXAMPLE_EARLIER],
                 "left_out": 0,
@@ -99,10 +107,12 @@ class ReferenceAnswer(BaseModel):
     id: str
     bank: str
     event: str = Field(description="of the change in the log and in the audit trail")
-    status: Literal["accepted", "referenced", "redelivered", "ignored"] = Field(
-        description="on its way; a reference now; one with these bytes before; see `detail`"
+    status: Literal["accepted", "referenced", "redelivered", "ignored", "dead-letter"] = Field(
+        description="on its way; a reference now; one with these bytes before; see `detail`; it could not be used, see "
+        "`reason` and `detail`"
     )
-    detail: str = Field(default="", description="why it was ignored")
+    reason: str = Field(default="", description="of a dead letter")
+    detail: str = Field(default="", description="why it was ignored or could not be used, in words")
     earlier: list[EarlierBody] = Field(description="earlier items that match it; they are in the feed too")
     left_out: int = Field(description="how many more earlier items there are")
 
@@ -130,6 +140,7 @@ async def add_item(
     bank: BankName, body: NewReference, response: Response, context: Given, caller: Admin, wait: WaitQuery = WAIT
 ) -> ChangeAnswer:
     """Make a held item a reference too, and tell which other earlier items match it. It stays what it was."""
+    await check_known(context, body.item)
     record = ReferenceChanged(
         bank=bank,
         id=body.item,
@@ -142,34 +153,43 @@ async def add_item(
     return answer(await change(context, record, wait), caller.name, response)
 
 
-@router.get(
-    "/v1/banks/{bank}/references/{id:path}",
-    response_model=ReferenceBody,
-    responses=responses("not-found", "invalid", "not-ready"),
-)
-async def get_reference(bank: BankName, id: ItemId, context: Given, _: Reader) -> ReferenceBody:
-    """Return a reference, or what was said of one that is on its way."""
-    return await context.look(lambda state: bank_rows.reference_body(bank_rows.bank_of(state, bank), id))
+SENT: dict[int | str, dict[str, Any]] = {
+    200: {"model": ReferenceAnswer, "description": "It was dealt with: `status` says how."},
+    **responses("malformed", "timeout", "too-large", "media-type", "bad-media", "invalid", "conflict", "not-found"),
+}
+
+
+@router.get("/v1/references", response_model=ReferenceBody, responses=FOUND)
+async def get_reference(bank: BankQuery, id: ItemQuery, context: Given, _: Reader) -> ReferenceBody:
+    """Return a reference, or what was said of one that is on its way or could not be used."""
+    await check_known(context, id)
+    letter = None
+    with suppress(DependencyError):  # banks are read while Redis is away, too
+        letter = await dead_letter(context, id, bank)
+    return await context.look(lambda state: bank_rows.reference_body(bank_rows.bank_of(state, bank), id, letter))
+
+
+@router.get("/v1/banks/{bank}/references/{id:path}", response_model=ReferenceBody, responses=FOUND)
+async def get_reference_by_path(bank: BankName, id: ItemId, context: Given, reader: Reader) -> ReferenceBody:
+    """Return a reference; `GET /v1/references?bank=&id=` for any id."""
+    return await get_reference(bank, id, context, reader)
 
 
 @router.put(
-    "/v1/banks/{bank}/references/{id:path}",
+    "/v1/references",
     response_model=ReferenceAnswer,
     status_code=202,
     openapi_extra=raw_body(with_form=False),
-    responses={
-        200: {"model": ReferenceAnswer, "description": "It is a reference, or it was one before."},
-        **responses("malformed", "timeout", "too-large", "media-type", "bad-media", "invalid", "conflict", "not-found"),
-    },
+    responses=SENT,
 )
 async def upload_reference(
-    bank: BankName,
-    id: ItemId,
+    bank: BankQuery,
+    id: NewQuery,
     request: Request,
     response: Response,
     context: Given,
     caller: Admin,
-    note: Annotated[str | None, Query(max_length=2000, description="for people")] = None,
+    note: NoteQuery = None,
     why: WhyQuery = "",
     wait: WaitQuery = WAIT,
 ) -> ReferenceAnswer:
@@ -191,16 +211,39 @@ async def upload_reference(
         bank=bank,
         event=f"{done.offset}.0",
         status=told.status,
+        reason=told.reason,
         detail=told.detail,
         earlier=told.earlier,
         left_out=told.left_out,
     )
 
 
-@router.patch("/v1/banks/{bank}/references/{id:path}", response_model=ChangeAnswer, responses=CHANGED)
-async def set_reference(
+@router.put(
+    "/v1/banks/{bank}/references/{id:path}",
+    response_model=ReferenceAnswer,
+    status_code=202,
+    openapi_extra=raw_body(with_form=False),
+    responses=SENT,
+)
+async def upload_reference_by_path(
     bank: BankName,
     id: ItemId,
+    request: Request,
+    response: Response,
+    context: Given,
+    caller: Admin,
+    note: NoteQuery = None,
+    why: WhyQuery = "",
+    wait: WaitQuery = WAIT,
+) -> ReferenceAnswer:
+    """Add an upload to a bank; as `PUT /v1/references?bank=&id=`."""
+    return await upload_reference(bank, id, request, response, context, caller, note, why, wait)
+
+
+@router.patch("/v1/references", response_model=ChangeAnswer, responses=CHANGED)
+async def set_reference(
+    bank: BankQuery,
+    id: ItemQuery,
     body: ReferenceSettings,
     response: Response,
     context: Given,
@@ -211,6 +254,7 @@ async def set_reference(
 
     Of a reference that is on its way it holds from its arrival on; `waits` says so.
     """
+    await check_known(context, id)
     record = ReferenceChanged(
         bank=bank,
         id=id,
@@ -223,8 +267,38 @@ async def set_reference(
     return answer(await change(context, record, wait), caller.name, response)
 
 
-@router.delete("/v1/banks/{bank}/references/{id:path}", response_model=ChangeAnswer, responses=CHANGED)
+@router.patch("/v1/banks/{bank}/references/{id:path}", response_model=ChangeAnswer, responses=CHANGED)
+async def set_reference_by_path(
+    bank: BankName,
+    id: ItemId,
+    body: ReferenceSettings,
+    response: Response,
+    context: Given,
+    caller: Admin,
+    wait: WaitQuery = WAIT,
+) -> ChangeAnswer:
+    """Change what is given of a reference; `PATCH /v1/references?bank=&id=` for any id."""
+    return await set_reference(bank, id, body, response, context, caller, wait)
+
+
+@router.delete("/v1/references", response_model=ChangeAnswer, responses=CHANGED)
 async def remove_reference(
+    bank: BankQuery,
+    id: ItemQuery,
+    response: Response,
+    context: Given,
+    caller: Admin,
+    why: WhyQuery = "",
+    wait: WaitQuery = WAIT,
+) -> ChangeAnswer:
+    """Take a reference out of a bank; an upload of the same id stays."""
+    await check_known(context, id)
+    record = ReferenceChanged(bank=bank, id=id, edit=ReferenceEdit.REMOVE, by=caller.name, why=why)
+    return answer(await change(context, record, wait), caller.name, response)
+
+
+@router.delete("/v1/banks/{bank}/references/{id:path}", response_model=ChangeAnswer, responses=CHANGED)
+async def remove_reference_by_path(
     bank: BankName,
     id: ItemId,
     response: Response,
@@ -233,6 +307,5 @@ async def remove_reference(
     why: WhyQuery = "",
     wait: WaitQuery = WAIT,
 ) -> ChangeAnswer:
-    """Take a reference out of a bank; an upload of the same id stays."""
-    record = ReferenceChanged(bank=bank, id=id, edit=ReferenceEdit.REMOVE, by=caller.name, why=why)
-    return answer(await change(context, record, wait), caller.name, response)
+    """Take a reference out of a bank; use `DELETE /v1/references?bank=&id=` where others chose the id."""
+    return await remove_reference(bank, id, response, context, caller, why, wait)

@@ -14,13 +14,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.changes import SEEN, Outcome, Reviewed
-from neardup.pipeline.store.interface import Queued
+from neardup.pipeline.store.interface import Queued, reviewer_of, seat_of
 from neardup.workers.api.auth import Caller, Reviewer
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import EXAMPLE_MATCH, VerdictBody, verdict_body
-from neardup.workers.api.names import BankField, IdField, ItemQuery
+from neardup.workers.api.names import BankField, IdField, ItemQuery, check_known
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.routes.banks import CHANGED
 
@@ -121,7 +121,7 @@ async def queue(
 async def claim(body: ClaimBody, context: Given, caller: Reviewer) -> Queue:
     """Get the first items that no other reviewer looks at; what you have is among them, its time renewed."""
     lease_ms = round(1000 * body.lease_seconds)
-    seat = seat_of(caller, body.seat)
+    seat = seat_of(caller.name, body.seat)
     return await _queue(context, lambda: context.store.claim(seat, body.count, lease_ms, body.passed))
 
 
@@ -133,7 +133,7 @@ async def release(
     seat: Annotated[str, Query(pattern=SEAT_PATTERN, description="as in the claim")] = "",
 ) -> Released:
     """Let others have an item that you claimed; without effect if you did not."""
-    await asyncio.to_thread(context.store.release, seat_of(caller, seat), item)
+    await asyncio.to_thread(context.store.release, seat_of(caller.name, seat), item)
     return Released(item=item)
 
 
@@ -145,6 +145,7 @@ async def review(
 
     Refused while another reviewer has claimed the item.
     """
+    await check_known(context, body.item, body.reference)
     await _check_claim(context, caller, body.item)
     record = Reviewed(
         item=body.item,
@@ -155,16 +156,6 @@ async def review(
         why=body.why,
     )
     return answer(await change(context, record, wait), caller.name, response)
-
-
-def seat_of(caller: Caller, seat: str) -> str:
-    """Return what claims of a seat are under; the name of a token has no slash."""
-    return f"{caller.name}/{seat}" if seat else caller.name
-
-
-def reviewer_of(claimer: str) -> str:
-    """Return whose seat it is."""
-    return claimer.partition("/")[0]
 
 
 async def _check_claim(context: Context, caller: Caller, item: str) -> None:

@@ -1,4 +1,4 @@
-"""The items most like one, or like an upload: `GET /v1/items/{id}/similar`, `POST /v1/search`, and their next pages.
+"""The items most like one, or like an upload: `GET /v1/similar`, `POST /v1/search`, and their next pages.
 
 What was seen is searched by content, where the network has a head for that and said something of the query, unless
 `head=copy` asks for the descriptors of copies; curated banks are searched by these. A cursor holds all that the search
@@ -31,7 +31,7 @@ from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import OtherBody, SimilarAnswer, SimilarBody
-from neardup.workers.api.names import ItemId, OfBank
+from neardup.workers.api.names import ItemId, ItemQuery, OfBank, check_known
 from neardup.workers.api.problems import Problem, responses
 
 router = APIRouter(tags=["similar items"])
@@ -71,15 +71,11 @@ class _Found:
     results: list[Similar]
 
 
-@router.get(
-    "/v1/items/{id:path}/similar",
-    response_model=SimilarAnswer,
-    responses=responses("not-found", "invalid", "not-ready"),
-)
+@router.get("/v1/similar", response_model=SimilarAnswer, responses=responses("not-found", "invalid", "not-ready"))
 async def similar_to_item(
     context: Given,
     _: Reader,
-    id: ItemId,
+    id: ItemQuery,
     k: K = 10,
     max_distance: MaxDistance = 4.0,
     grouped: Grouped = True,
@@ -91,7 +87,28 @@ async def similar_to_item(
 
     Of a curated bank, return the references that are most like it.
     """
+    await check_known(context, id)
     return await _answer(context, _Asked(k, page, 0, max_distance, grouped, item=id, bank=bank, head=head))
+
+
+@router.get(
+    "/v1/items/{id:path}/similar",
+    response_model=SimilarAnswer,
+    responses=responses("not-found", "invalid", "not-ready"),
+)
+async def similar_by_path(
+    context: Given,
+    reader: Reader,
+    id: ItemId,
+    k: K = 10,
+    max_distance: MaxDistance = 4.0,
+    grouped: Grouped = True,
+    page: PageSize = PAGE,
+    bank: OfBank = SEEN,
+    head: Head = "similar",
+) -> SimilarAnswer:
+    """Return the items most like a held one; `GET /v1/similar?id=` for any id."""
+    return await similar_to_item(context, reader, id, k, max_distance, grouped, page, bank, head)
 
 
 @router.post(

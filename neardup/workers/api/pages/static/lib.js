@@ -44,12 +44,24 @@ export async function call(path, options = {}) {
 export const send = (path, body, options = {}) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
 
+// An id with what nobody can see written out, as older ones may have it: \\t, \\u202e; joiners within emoji stay.
+const SHORT = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+const UNSHOWN = /(?!(?<=[^\x00-\x7f])[\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+const escaped = (code) => (code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8]);
+export const visible = (id) =>
+  id.replace(UNSHOWN, (one) => {
+    const code = one.codePointAt(0), [letter, digits] = escaped(code);
+    return SHORT[one] ?? `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+  });
+
 // An id, as nodes: a long one breaks after a mark first, so that `rocket.gif` stays whole.
-export const breakable = (id) =>
+export const breakable = (shown) => parts(visible(shown));
+const parts = (id) =>
   (id.match(/[^/_-]*[/_-]|[^/_-]+/g) || [id]).flatMap((part, n) => (n ? [el("wbr"), part] : [part]));
 
-// An id may hold slashes, which stay.
-export const itemPath = (id, rest = "") => `/v1/items/${id.split("/").map(encodeURIComponent).join("/")}${rest}`;
+// An id travels as a parameter: in a path, others would rewrite it.
+export const itemPath = (id) => `/v1/items?${new URLSearchParams({ id })}`;
+export const similarPath = (id, rest) => `/v1/similar?${new URLSearchParams({ id })}&${rest}`;
 export const searchHref = (id) => `/search?${new URLSearchParams({ item: id })}`;
 export const clusterHref = (id) => `/clusters?${new URLSearchParams({ item: id })}`;
 export const pictureSrc = (id, { bank, at, side } = {}) =>

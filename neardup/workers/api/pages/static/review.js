@@ -1,6 +1,6 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
-import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
 import { Pair, partText } from "/static/pair.js";
 
 const IN_HAND = 2;
@@ -198,7 +198,7 @@ function otherButton(match, number) {
 }
 
 async function showNear(task) {
-  task.near ??= call(itemPath(task.item.id, "/similar?k=8&grouped=false&head=copy")).then((answer) => answer.results, () => []);
+  task.near ??= call(similarPath(task.item.id, "k=8&grouped=false&head=copy")).then((answer) => answer.results, () => []);
   const results = await task.near;
   if (state.hand[0] !== task) return;
   const shown = results.map((one) => el("li", {}, picture("a", pictureSrc(one.id), `Search from ${one.id}`, { href: searchHref(one.id), target: "_blank", title: one.id }), one.distance.toFixed(2)));

@@ -1,6 +1,6 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
 
 const PAGE = 24;
 const MOST = 240;
@@ -39,7 +39,7 @@ function searchItem(id) {
   state.upload = null;
   byId("item").value = id;
   return ask(async (options) => {
-    const [item, similar] = await Promise.all([call(itemPath(id), options), call(itemPath(id, `/similar?${wanted()}`), options)]);
+    const [item, similar] = await Promise.all([call(itemPath(id), options), call(similarPath(id, wanted()), options)]);
     const matches = item.verdict ? item.verdict.matches.filter((match) => match.decision !== "distinct") : [];
     showAsked(picture("div", pictureSrc(id), `The item ${id}`, {}, film(item)), id, factsOf(item), matches, item);
     showFirst(similar);
