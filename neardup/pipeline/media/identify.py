@@ -29,6 +29,10 @@ AVIF = Format("avif", Kind.IMAGE)
 HEIC = Format("heic", Kind.IMAGE)
 BMP = Format("bmp", Kind.IMAGE)
 TIFF = Format("tiff", Kind.IMAGE)
+CR3 = Format("cr3", Kind.IMAGE)
+RAF = Format("raf", Kind.IMAGE)
+RW2 = Format("rw2", Kind.IMAGE)
+ORF = Format("orf", Kind.IMAGE)
 MP4 = Format("mp4", Kind.VIDEO)
 MOV = Format("mov", Kind.VIDEO)
 MKV = Format("mkv", Kind.VIDEO)
@@ -45,6 +49,11 @@ _MAGIC = {
     b"MM\x00*": TIFF,
     b"II+\x00": TIFF,  # BigTIFF
     b"MM\x00+": TIFF,
+    b"FUJIFILMCCD-RAW": RAF,
+    b"IIU\x00": RW2,
+    b"IIRO": ORF,
+    b"IIRS": ORF,
+    b"MMOR": ORF,
 }
 _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -82,4 +91,6 @@ def _iso(head: bytes) -> Format:
         return AVIF
     if major in _HEIC_BRANDS:
         return HEIC
+    if major == b"crx ":
+        return CR3
     return MOV if major == b"qt  " else MP4
