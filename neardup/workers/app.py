@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return the exit code; Ctrl-C is the caller's."""
     try:
         # Without standalone mode typer tells us of mistakes instead of drawing them as boxes.
-        code = app(arguments or ["--help"], prog_name="neardup", standalone_mode=False)
+        code = app(scan.spelled_out(arguments) or ["--help"], prog_name="neardup", standalone_mode=False)
     except _MISTAKE as error:
         return _fail(f"{error.format_message().rstrip('.')}; see {_command(error)} --help", 2)
     except (ConfigError, UsageError) as error:

@@ -35,6 +35,10 @@ PNM = Format("pnm", Kind.IMAGE)
 TGA = Format("tga", Kind.IMAGE)
 ICO = Format("ico", Kind.IMAGE)
 PCX = Format("pcx", Kind.IMAGE)
+CR3 = Format("cr3", Kind.IMAGE)
+RAF = Format("raf", Kind.IMAGE)
+RW2 = Format("rw2", Kind.IMAGE)
+ORF = Format("orf", Kind.IMAGE)
 MP4 = Format("mp4", Kind.VIDEO)
 MOV = Format("mov", Kind.VIDEO)
 MKV = Format("mkv", Kind.VIDEO)
@@ -56,6 +60,11 @@ _MAGIC = {
     b"\xff\x0a": JXL,
     b"\x00\x00\x00\x0cJXL \r\n\x87\n": JXL,
     b"\x00\x00\x01\x00": ICO,
+    b"FUJIFILMCCD-RAW": RAF,
+    b"IIU\x00": RW2,
+    b"IIRO": ORF,
+    b"IIRS": ORF,
+    b"MMOR": ORF,
 }
 _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -111,4 +120,6 @@ def _iso(head: bytes) -> Format:
         return AVIF
     if major in _HEIC_BRANDS:
         return HEIC
+    if major == b"crx ":
+        return CR3
     return MOV if major == b"qt  " else MP4

@@ -17,6 +17,7 @@ from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_
 from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.raw import read_raw
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.unread import unread
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
@@ -55,14 +56,16 @@ def open_media(
     source, format = _admit(source, limits)
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
-        if not is_animated(source, format, limits):
-            if (pages := open_pages(source, format, size, limits, preview)) is not None:
+        raw = read_raw(source, format)
+        if raw is not None or not is_animated(source, format, limits):
+            if raw is None and (pages := open_pages(source, format, size, limits, preview)) is not None:
                 return pages
             cutter = regions if isinstance(regions, Cutter) else Cutter(regions)
-            media = image.open_image(source, format, size, limits, preview, cutter)
+            shown = (source, format) if raw is None else (raw.preview, raw.format)
+            media = image.open_image(*shown, size, limits, preview, cutter)
             if cutter is not regions:
                 cutter.cut()
-            return media
+            return media if raw is None else raw.described(media)
         if format == WEBP:
             return open_webp(source, size, limits, sample_fps, preview)
     from neardup.pipeline.media.video import open_video
@@ -84,6 +87,8 @@ def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits
     source, format = _admit(source, limits)
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
+        if (raw := read_raw(source, format)) is not None:
+            return image.thumbnail(raw.preview, max_side, limits)
         if not is_animated(source, format, limits):
             page = page_at(source, format, seconds, max_side, limits)
             return image.thumbnail(source, max_side, limits) if page is None else page

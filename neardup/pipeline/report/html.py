@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import jinja2
 import msgspec
 from markupsafe import Markup
 
+from neardup.pipeline.cleanup.plan import WORDS, Note
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import link, visible
-from neardup.pipeline.report.result import File, Group, Match, ScanResult
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
 from neardup.pipeline.report.tables import unused
 from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
 
@@ -55,6 +57,10 @@ class _File(msgspec.Struct):
     bytes: int
     modified: float
     thumbnail: int
+    extras: str
+    companions: list[str]
+    goes: bool
+    why: str
 
 
 class _Pair(msgspec.Struct):
@@ -93,7 +99,8 @@ class _Data(msgspec.Struct):
 class _Builder:
     """Numbers files and thumbnails, each once, and stops asking for thumbnails when the page is heavy enough."""
 
-    def __init__(self, thumbnails: Thumbnails, budget: int) -> None:
+    def __init__(self, thumbnails: Thumbnails, budget: int, notes: Mapping[int, Note] = MappingProxyType({})) -> None:
+        self._notes = notes
         self.data = _Data(roots=[], files=[], groups=[], thumbnails=[])
         self.left = budget
         self._source = thumbnails
@@ -146,6 +153,7 @@ class _Builder:
     def _file(self, file: File) -> int:
         if file.id not in self._files:
             self._files[file.id] = len(self.data.files)
+            note = self._notes.get(file.id)
             poster = file.seconds / 5 if file.kind is Kind.VIDEO else 0.0  # past a black first frame or a title
             self.data.files.append(
                 _File(
@@ -159,6 +167,10 @@ class _Builder:
                     bytes=file.bytes,
                     modified=round(file.modified),
                     thumbnail=self._thumbnail(file, poster),
+                    extras=describe_extras(file.extras).replace(" ", ", ").replace("-", " "),
+                    companions=[visible(Path(path).name) for path in file.companions],
+                    goes=note is not None and note.goes,
+                    why=WORDS[note.why] if note is not None and note.why is not None else "",
                 )
             )
         return self._files[file.id]
@@ -201,7 +213,11 @@ def wanted_thumbnails(result: ScanResult) -> list[tuple[File, float]]:
 
 
 def write_html(
-    result: ScanResult, thumbnails: Thumbnails, path: Path, max_thumbnail_bytes: int = MAX_THUMBNAIL_BYTES
+    result: ScanResult,
+    thumbnails: Thumbnails,
+    path: Path,
+    max_thumbnail_bytes: int = MAX_THUMBNAIL_BYTES,
+    notes: Mapping[int, Note] = MappingProxyType({}),
 ) -> None:
     """Write report.html, UTF-8.
 
@@ -210,10 +226,11 @@ def write_html(
         thumbnails: called once for each file and for each moment of a matched video that is shown.
         path: where the page goes.
         max_thumbnail_bytes: see `MAX_THUMBNAIL_BYTES`.
+        notes: what a plan says of files, by their ids; empty without a plan.
     Raises:
         DependencyError: the file cannot be written.
     """
-    builder = _Builder(thumbnails, max_thumbnail_bytes)
+    builder = _Builder(thumbnails, max_thumbnail_bytes, notes)
     roots = [visible(root) for root in result.roots]
     content = builder.build(result.groups)
     content.roots = roots

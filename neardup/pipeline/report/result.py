@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
-from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
+from neardup.pipeline.types import PLAIN, Box, Decision, Exact, Extras, Kind, Span
+
+Digest: TypeAlias = bytes
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +19,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         path: as given by the user, joined with what was found below; bytes that are not UTF-8 as surrogate escapes.
         width, height: pixels, upright. seconds: duration of a video, 0 for an image.
         bytes: size of the file. modified: Unix seconds.
+        extras: what it holds beyond what was compared.
+        sha256: of the file. pixels_digest: see `types.Media`. Both b"" where they are not known.
+        companions: paths of what belongs together with it: the RAW of a JPEG, the film of a Live Photo, sidecars.
     """
 
     id: int
@@ -26,6 +33,10 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     bytes: int
     modified: float
+    extras: Extras = PLAIN
+    sha256: Digest = b""
+    pixels_digest: Digest = b""
+    companions: tuple[str, ...] = ()
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,3 +118,14 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
         return {
             match.file.id for group in self.groups for match in group.matches if match.decision is Decision.DUPLICATE
         }
+
+
+def describe_extras(extras: Extras) -> str:
+    """Return what a file holds beyond the picture as words, "" for nothing, such as `film 3-pages 16-bit`."""
+    words = [attachment.value for attachment in extras.attachments]
+    words += [f"{extras.pages}-pages"] if extras.pages > 1 else []
+    words += [f"{extras.bits}-bit"] if extras.bits != 8 else []
+    words += ["grey"] if extras.grey else []
+    words += ["raw"] if extras.raw else []
+    words += [] if extras.complete else ["incomplete"]
+    return " ".join(words)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
+from neardup.pipeline.cleanup.plan import Note
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import is_utf8, raw, readable
-from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
-from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, describe_extras
+from neardup.pipeline.types import Attachment, Box, Decision, Exact, Kind, Span
 
 SCHEMA = 1
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
@@ -26,11 +28,25 @@ SCHEMA = 1
 COLUMNS = (
     *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
     *("query_start", "query_end", "reference_start", "reference_end", "query_box", "reference_box"),
-    *("kind", "format", "width", "height", "seconds", "bytes", "modified"),
+    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan"),
 )
 """Header of duplicates.csv."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+class _Extras(msgspec.Struct, kw_only=True):
+    attachments: tuple[Attachment, ...]
+    pages: int
+    bits: int
+    grey: bool
+    raw: bool
+    complete: bool
+
+
+class _Note(msgspec.Struct, kw_only=True):
+    goes: bool
+    why: str
 
 
 class _File(msgspec.Struct, kw_only=True):
@@ -43,6 +59,9 @@ class _File(msgspec.Struct, kw_only=True):
     seconds: float
     bytes: int
     modified: str
+    extras: _Extras
+    companions: list[str]
+    plan: _Note | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Match(msgspec.Struct, kw_only=True):
@@ -87,18 +106,22 @@ class _Report(msgspec.Struct, kw_only=True):
     partial: list[_Skipped]
 
 
-def write_json(result: ScanResult, path: Path) -> None:
+Notes = Mapping[int, Note]
+"""What a plan says of files, by their ids; empty without a plan."""
+
+
+def write_json(result: ScanResult, path: Path, notes: Notes = MappingProxyType({})) -> None:
     """Write duplicates.json, UTF-8.
 
     Raises:
         DependencyError: the file cannot be written.
     """
     with atomic(path) as file:
-        file.write(msgspec.json.format(to_json(result), indent=2))
+        file.write(msgspec.json.format(to_json(result, notes), indent=2))
         file.write(b"\n")
 
 
-def to_json(result: ScanResult) -> bytes:
+def to_json(result: ScanResult, notes: Notes = MappingProxyType({})) -> bytes:
     """Return the content of duplicates.json on one line, for `--json`."""
     report = _Report(
         schema=SCHEMA,
@@ -112,20 +135,20 @@ def to_json(result: ScanResult) -> bytes:
         images=result.images,
         videos=result.videos,
         unchanged=result.unchanged,
-        groups=[_group(group) for group in result.groups],
+        groups=[_group(group, notes) for group in result.groups],
         skipped=[_skipped(skipped) for skipped in result.skipped],
         partial=[_skipped(partial) for partial in result.partial],
     )
     return msgspec.json.encode(report)
 
 
-def write_csv(result: ScanResult, path: Path) -> None:
+def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({})) -> None:
     """Write duplicates.csv: one row for each match, or for each span of a match that has several.
 
     Raises:
         DependencyError: the file cannot be written.
     """
-    _write_rows(path, COLUMNS, _rows(result.groups))
+    _write_rows(path, COLUMNS, _rows(result.groups, notes))
 
 
 def write_skipped(result: ScanResult, path: Path) -> None:
@@ -152,13 +175,14 @@ def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[objec
         text.detach()  # flushes, and leaves the file open
 
 
-def _rows(groups: Iterable[Group]) -> Iterator[list[object]]:
+def _rows(groups: Iterable[Group], notes: Notes) -> Iterator[list[object]]:
     for number, group in enumerate(groups, start=1):
         original = _path_cell(group.original.path)
         for match in group.matches:
             for times in _times(match):
                 where = (*times, *_parts(match))
-                yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *_facts(match.file)]
+                facts = (*_facts(match.file), _word(notes.get(match.file.id)))
+                yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *facts]
 
 
 def _times(match: Match) -> list[tuple[object, ...]]:
@@ -182,7 +206,17 @@ def _parts(match: Match) -> list[str]:
 
 def _facts(file: File) -> list[object]:
     seconds = f"{file.seconds:.3f}" if file.kind is Kind.VIDEO else ""
-    return [file.kind.value, file.format, file.width, file.height, seconds, file.bytes, _timestamp(file.modified)]
+    facts = [file.kind.value, file.format, file.width, file.height, seconds, file.bytes, _timestamp(file.modified)]
+    # Names in one folder: a slash stands in none of them.
+    companions = _text_cell("/".join(Path(path).name for path in file.companions))
+    return [*facts, describe_extras(file.extras), companions]
+
+
+def _word(note: Note | None) -> str:
+    """Return what a plan says of a file: `goes`, why it stays, or nothing."""
+    if note is None:
+        return ""
+    return "goes" if note.why is None else note.why.value
 
 
 def _path_cell(path: str) -> str:
@@ -195,13 +229,13 @@ def _text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _group(group: Group) -> _Group:
-    return _Group(original=_file(group.original), matches=[_match(match) for match in group.matches])
+def _group(group: Group, notes: Notes) -> _Group:
+    return _Group(original=_file(group.original, notes), matches=[_match(match, notes) for match in group.matches])
 
 
-def _match(match: Match) -> _Match:
+def _match(match: Match, notes: Notes) -> _Match:
     return _Match(
-        file=_file(match.file),
+        file=_file(match.file, notes),
         decision=match.decision,
         exact=match.exact,
         whole=match.whole,
@@ -214,7 +248,9 @@ def _match(match: Match) -> _Match:
     )
 
 
-def _file(file: File) -> _File:
+def _file(file: File, notes: Notes) -> _File:
+    note = notes.get(file.id)
+    extras = file.extras
     return _File(
         path=readable(file.path),
         path_bytes=_path_bytes(file.path),
@@ -225,6 +261,16 @@ def _file(file: File) -> _File:
         seconds=round(file.seconds, 3),
         bytes=file.bytes,
         modified=_timestamp(file.modified),
+        extras=_Extras(
+            attachments=extras.attachments,
+            pages=extras.pages,
+            bits=extras.bits,
+            grey=extras.grey,
+            raw=extras.raw,
+            complete=extras.complete,
+        ),
+        companions=[readable(path) for path in file.companions],
+        plan=msgspec.UNSET if note is None else _Note(goes=note.goes, why=note.why.value if note.why else ""),
     )
 
 

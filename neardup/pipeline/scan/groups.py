@@ -25,6 +25,9 @@ def make_file(number: int, found: Found, record: Described, media_format: str) -
         seconds=record.seconds if record.kind is Kind.VIDEO else 0.0,
         bytes=found.size,
         modified=found.modified / 1e9,
+        extras=record.extras,
+        sha256=record.sha256,
+        pixels_digest=record.pixels_digest,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from neardup import __version__
+from neardup.pipeline.cleanup.companions import with_companions
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.match.calibration import Calibration
@@ -30,6 +31,8 @@ from neardup.pipeline.settings import Settings
 
 COMMIT_SECONDS = 1.0
 _PARTIAL = "the file ends before the picture does; it was compared by what is there, copy or download it again"
+_RESULT = 2
+"""Raised when `ScanResult` gains what a stored one lacks."""
 
 
 class Progress(Protocol):
@@ -78,6 +81,7 @@ def scan(
         catalog.commit()
     else:
         progress.advance(len(plan.files))
+    result = with_companions(result)  # whatever was stored: a file may have come that is no picture
     return msgspec.structs.replace(result, seconds=time.monotonic() - started, created=time.time())
 
 
@@ -148,7 +152,7 @@ def _fingerprint(
     """Return a hash of everything that the result depends on."""
     digest = hashlib.sha256()
     looks = (settings.sample_fps, settings.regions, settings.limits)
-    for value in (__version__, checkpoint.space, calibration, settings.precision, *looks):
+    for value in (_RESULT, __version__, checkpoint.space, calibration, settings.precision, *looks):
         digest.update(f"{value!r}\n".encode())
     for root in roots:
         digest.update(os.fsencode(root) + b"\0")

@@ -2,7 +2,8 @@
 
 A file counts once, by whatever names it can be reached: a second name would look like a duplicate that could go. Links
 to folders are not followed and each folder is entered once, so a loop cannot trap the walk. Hidden files and folders
-(name starting with a dot) are left out unless the user named them. A name need not be text.
+(name starting with a dot) are left out unless the user named them, and so is what a plan put into quarantine. A name
+need not be text.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from neardup.pipeline.cleanup.plan import QUARANTINE
 from neardup.pipeline.errors import ConfigError, Reason
 
 Identity: TypeAlias = tuple[int, int]
@@ -100,6 +102,8 @@ class _Walker:
                 if entry.is_symlink():
                     self._links.append((entry.path, absolute))
                 elif entry.is_dir(follow_symlinks=False):
+                    if entry.name == QUARANTINE:
+                        continue
                     waiting.append(entry.path)
                 else:
                     yield from self._entry(entry.path, absolute)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -33,11 +34,13 @@ from neardup.workers.commands.common import (
 from neardup.workers.commands.reader import lazy_embedder
 
 if TYPE_CHECKING:
-    from neardup.pipeline.report.plan import Keep
+    from neardup.pipeline.cleanup.plan import Options, Plan
+    from neardup.pipeline.cleanup.quality import Look
     from neardup.pipeline.report.result import ScanResult
     from neardup.pipeline.scan.thumbnails import Thumbnailer
 
-FILES = ("report.html", "duplicates.json", "duplicates.csv", "skipped.csv", "plan.sh")
+FILES = ("report.html", "duplicates.json", "duplicates.csv", "skipped.csv", "plan.sh", "plan.json")
+DEFAULT_PLAN = "keep=best"
 CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 
 
@@ -46,7 +49,23 @@ def run(
     index: Annotated[Path | None, typer.Option(help="Folder that remembers descriptors between runs.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("neardup-report"),
     plan: Annotated[
-        str | None, typer.Option(help="Also write plan.sh, what could go: keep=oldest, keep=largest, keep=newest, …")
+        str | None,
+        typer.Option(
+            help="Also write plan.sh and plan.json, what could go, and keep of several files the best one, or "
+            "keep=oldest, keep=newest, keep=largest, keep=shortest."
+        ),
+    ] = None,
+    plan_include: Annotated[
+        str | None,
+        typer.Option(
+            help="What the plan lists: exact (default), or duplicate, which adds copies that differ and says in what."
+        ),
+    ] = None,
+    plan_action: Annotated[
+        str | None,
+        typer.Option(
+            help="What plan.sh does: quarantine (the default; it can be undone), trash, hardlink, reflink or delete."
+        ),
     ] = None,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
@@ -58,6 +77,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Scan folders and write the report."""
+    from neardup.pipeline.cleanup.quality import Looker
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.scan.catalog import Catalog
     from neardup.pipeline.scan.describing import describing
@@ -75,7 +95,7 @@ def run(
         device=device,
         threads=threads,
     )
-    keep = None if plan is None else _keep(plan)
+    options = _options(plan, plan_include, plan_action)
     check_present(*paths)
     checkpoint = load_checkpoint(settings.model)
     output = writable_folder(output)
@@ -88,36 +108,83 @@ def run(
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
             result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
-        _write(result, output, keep, Thumbnailer(catalog, settings.limits, settings.worker_threads))
+        _write(
+            result,
+            output,
+            options,
+            Looker(settings.limits),
+            Thumbnailer(catalog, settings.limits, settings.worker_threads),
+        )
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
         _tell(result, output)
 
 
-def _keep(plan: str) -> Keep:
-    from neardup.pipeline.report.plan import Keep
+def spelled_out(arguments: list[str]) -> list[str]:
+    """Return a command line in which a `--plan` that stands alone has its value; the next word is a path then."""
+    following = [*arguments[1:], ""]
+    return [
+        f"--plan={DEFAULT_PLAN}" if word == "--plan" and not after.startswith("keep") and "scan" in arguments else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
 
-    name, _, value = plan.partition("=")
-    values = [one.value for one in Keep]
-    if name != "keep" or value not in values:
-        raise ConfigError(f"--plan is {plan!r}; write keep= and one of {', '.join(values)}")
-    return Keep(value)
+
+def _options(plan: str | None, include: str | None, action: str | None) -> Options | None:
+    from neardup.pipeline.cleanup.plan import Action, Include, Keep, Options
+
+    if plan is None:
+        if include is not None or action is not None:
+            raise ConfigError("--plan-include and --plan-action say what a plan holds; add --plan")
+        return None
+    name, _, keep = plan.partition("=")
+    if name != "keep":
+        raise ConfigError(f"--plan is {plan!r}; write keep= and one of {_choices(Keep)}")
+    options = Options(
+        keep=_one_of(Keep, keep, "--plan keep"),
+        include=_one_of(Include, include or Include.EXACT.value, "--plan-include"),
+        action=_one_of(Action, action or Action.QUARANTINE.value, "--plan-action"),
+    )
+    if options.action.needs_bytes and options.include is not Include.EXACT:
+        raise ConfigError(f"--plan-action {options.action.value} needs identical bytes; leave out --plan-include")
+    return options
 
 
-def _write(result: ScanResult, output: Path, keep: Keep | None, thumbnails: Thumbnailer) -> None:
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def _one_of(choices: type[Choice], value: str, option: str) -> Choice:
+    try:
+        return choices(value)
+    except ValueError as error:
+        raise ConfigError(f"{option} is {value!r}; choose one of {_choices(choices)}") from error
+
+
+def _choices(choices: type[Enum]) -> str:
+    return ", ".join(one.value for one in choices)
+
+
+def _write(result: ScanResult, output: Path, options: Options | None, look: Look, thumbnails: Thumbnailer) -> None:
     from neardup.pipeline.report.html import write_html
-    from neardup.pipeline.report.plan import write_plan
     from neardup.pipeline.report.tables import write_csv, write_json, write_skipped
 
-    write_json(result, output / "duplicates.json")
-    write_csv(result, output / "duplicates.csv")
+    notes = {} if options is None else _plan(result, output, options, look).notes
+    write_json(result, output / "duplicates.json", notes)
+    write_csv(result, output / "duplicates.csv", notes)
     write_skipped(result, output / "skipped.csv")
-    if keep is not None:
-        write_plan(result, keep, output / "plan.sh")
     with Bar("thumbnails") as bar:
         thumbnails.prepare(result, bar)
-    write_html(result, thumbnails, output / "report.html")
+    write_html(result, thumbnails, output / "report.html", notes=notes)
+
+
+def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Plan:
+    from neardup.pipeline.cleanup.choose import make_plan
+    from neardup.pipeline.cleanup.script import write_plan_json, write_script
+
+    plan = make_plan(result, options, look)
+    write_script(plan, result, output / "plan.sh")
+    write_plan_json(plan, result, output / "plan.json")
+    return plan
 
 
 def _tell(result: ScanResult, output: Path) -> None:

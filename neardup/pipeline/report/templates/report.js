@@ -89,7 +89,18 @@
   function facts(file, original) {
     const pixels = `${file.width} × ${file.height}`;
     const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : pixels];
-    return el("p", { class: "facts" }, ...parts, ` · ${file.format}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
+    return el("p", { class: "facts" }, ...parts, ` · ${file.format}${file.extras ? ` · ${file.extras}` : ""}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
+  }
+  // What belongs together with a file, and what the plan says of it.
+  function belongs(file) {
+    if (!file.companions.length) return null;
+    const shown = file.companions.slice(0, 4);
+    const rest = file.companions.length - shown.length;
+    return el("p", { class: "facts" }, "together with ", ...shown.flatMap((name, i) => [i ? ", " : "", el("bdi", {}, name)]), rest ? ` and ${rest} more` : "");
+  }
+  function planned(file) {
+    if (!file.goes && !file.why) return null;
+    return el("p", { class: "planned" }, el("b", {}, file.goes ? "Could go" : "Stays"), file.goes ? " (plan.sh lists it)" : `: ${file.why}`);
   }
   function verdict(match) {
     const chance = isExact(match) && match.decision === "duplicate" ? null
@@ -153,7 +164,7 @@
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
       picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), match.whole ? null : part(file, match.box)].filter(Boolean)),
-      verdict(match), ...names(file, "h4"), facts(file, original));
+      verdict(match), ...names(file, "h4"), facts(file, original), belongs(file), planned(file));
     if (!match.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
   }
@@ -172,7 +183,7 @@
     const left = el("div", { class: "original" },
       el("p", { class: "label" }, "Original", el("span", {}, plural(group.matches.length, "copy", "copies"))),
       picture("div", original.thumbnail, `Original: ${split(original.path)[0]}`, {}, ...[film(original)].filter(Boolean)),
-      ...names(original, "h3"), facts(original, null),
+      ...names(original, "h3"), facts(original, null), belongs(original), planned(original),
       group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} in whole duplicates`) : null,
       hidden ? el("p", { class: "facts" }, `${plural(hidden, "copy does", "copies do")} not fit the filter`) : null);
     return el("article", { class: "group", id: `group-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Group ${number}, ${plural(matches.length, "copy", "copies")} of ${split(original.path)[0]}` }, left, list);
@@ -244,6 +255,9 @@
         row("Size", size(original.bytes), size(file.bytes)),
         row("Format", original.format, file.format),
         ...(original.kind === "video" || file.kind === "video" ? [row("Length", length(original), length(file))] : []),
+        ...(original.extras || file.extras ? [row("Holds", original.extras || "the picture alone", file.extras || "the picture alone")] : []),
+        ...(original.companions.length || file.companions.length ? [row("Together with", original.companions.join(", ") || "–", file.companions.join(", ") || "–")] : []),
+        ...(original.goes || original.why || file.goes || file.why ? [row("Plan", original.goes ? "could go" : `stays: ${original.why}`, file.goes ? "could go" : `stays: ${file.why}`)] : []),
         row("Modified", safeDate(original.modified), safeDate(file.modified))))));
     dialog.showModal();
   }
