@@ -48,7 +48,8 @@ class Published(BaseModel):
         description="in `media`, no answer yet; decided, see the verdict; a reference now; it was there; see `detail`"
     )
     verdict: VerdictBody | None = None
-    detail: str = Field(default="", description="why it was ignored")
+    detail: str = Field(default="", description="why it was ignored, in words")
+    reason: str = Field(default="", description="why it was ignored, for programs, such as `taken-down`")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
     left_out: int = Field(default=0, description="how many more earlier items there are")
 
@@ -184,5 +185,5 @@ def published(id: str, bank: str, envelope: Envelope | None) -> Published:
         if isinstance(event, Redelivered) and event.id == id:
             return Published(id=id, status="redelivered")
         if isinstance(event, Ignored) and event.id == id:
-            return Published(id=id, status="ignored", detail=event.why)
+            return Published(id=id, status="ignored", detail=event.why, reason=event.ignored_for.value)
     return Published(id=id, status="accepted")

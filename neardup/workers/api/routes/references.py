@@ -102,7 +102,8 @@ class ReferenceAnswer(BaseModel):
     status: Literal["accepted", "referenced", "redelivered", "ignored"] = Field(
         description="on its way; a reference now; one with these bytes before; see `detail`"
     )
-    detail: str = Field(default="", description="why it was ignored")
+    detail: str = Field(default="", description="why it was ignored, in words")
+    reason: str = Field(default="", description="why it was ignored, for programs, such as `bank-deleted`")
     earlier: list[EarlierBody] = Field(description="earlier items that match it; they are in the feed too")
     left_out: int = Field(description="how many more earlier items there are")
 
@@ -192,6 +193,7 @@ async def upload_reference(
         event=f"{done.offset}.0",
         status=told.status,
         detail=told.detail,
+        reason=told.reason,
         earlier=told.earlier,
         left_out=told.left_out,
     )
