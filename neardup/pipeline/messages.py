@@ -23,6 +23,7 @@ from neardup.pipeline.changes import (
     ReferenceChanged,
     Reviewed,
 )
+from neardup.pipeline.refusals import IGNORED_WORDS, IgnoredReason, Refusal, ignored_for, refused_for
 from neardup.pipeline.types import (
     PLAIN,
     Box,
@@ -320,20 +321,42 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag="changed"):
     """A change that somebody asked for was applied, for the audit trail; what it led to follows in other events.
 
     Attributes:
-        refused: why it was not; "" if it was.
+        refused: why it was not, in words; "" if it was.
         waits: the reference is not there yet: what was said of it holds from its arrival on.
+        refusal: why it was not; None if it was, and in envelopes of a time before reasons, see `refused_for`.
     """
 
     record: Change | Removed
     refused: str = ""
     waits: bool = False
+    refusal: Refusal | None = None
+
+    @property
+    def refused_for(self) -> Refusal | None:
+        """Why it was not applied; None if it was."""
+        return refused_for(self.refusal, self.refused)
 
 
 class Ignored(msgspec.Struct, frozen=True, kw_only=True, tag="ignored"):
-    """A record without effect: older than what is known of its id, or of an id that was taken down."""
+    """A record without effect: older than what is known of its id, or of an id that was taken down.
+
+    Attributes:
+        why: in words. reason: None in envelopes of a time before reasons, see `ignored_for`.
+    """
 
     id: str
     why: str
+    reason: IgnoredReason | None = None
+
+    @property
+    def ignored_for(self) -> IgnoredReason:
+        """Why it has no effect."""
+        return ignored_for(self.reason, self.why)
+
+
+def ignored(item_id: str, reason: IgnoredReason, words: str = "") -> Ignored:
+    """Return that a record is ignored; words are to be given where the reason alone does not say all."""
+    return Ignored(id=item_id, why=words or IGNORED_WORDS[reason], reason=reason)
 
 
 Event: TypeAlias = (
@@ -349,6 +372,20 @@ Event: TypeAlias = (
     | RetroMatched
     | Changed
 )
+
+
+def say_the_same(some: Sequence[Event], others: Sequence[Event]) -> bool:
+    """Return whether events are the same but for the words in which they say why something had no effect."""
+    return [_wordless(event) for event in some] == [_wordless(event) for event in others]
+
+
+def _wordless(event: Event) -> Event:
+    if isinstance(event, Ignored):
+        return msgspec.structs.replace(event, why="", reason=event.ignored_for)
+    if isinstance(event, Changed):
+        record = msgspec.structs.replace(event.record, why="")
+        return msgspec.structs.replace(event, record=record, refused="", refusal=event.refused_for)
+    return event
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

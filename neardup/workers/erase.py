@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.messages import Envelope, Ignored, RemovedEvent
+from neardup.pipeline.refusals import IgnoredReason
 
-TAKEN_DOWN = "was taken down"
-"""What `state` says of a record that came too late."""
 _AT_ONCE = 16
 
 
@@ -24,7 +23,8 @@ def gone(envelopes: Sequence[Envelope]) -> set[str]:
         event.id
         for envelope in envelopes
         for event in envelope.events
-        if isinstance(event, RemovedEvent) or (isinstance(event, Ignored) and event.why == TAKEN_DOWN)
+        if isinstance(event, RemovedEvent)
+        or (isinstance(event, Ignored) and event.ignored_for is IgnoredReason.TAKEN_DOWN)
     }
 
 

@@ -135,7 +135,7 @@ class FlagWorker:
                 if isinstance(event, Verdict | Rolling):
                     verdict = event if isinstance(event, Verdict) else event.verdict
                     said[verdict.id] = verdict
-                elif isinstance(event, Changed) and isinstance(event.record, Reviewed) and not event.refused:
+                elif isinstance(event, Changed) and isinstance(event.record, Reviewed) and event.refused_for is None:
                     review = event.record
                     decision = _decided(said.get(review.item) or self._store.verdict(review.item), review)
                     yield envelope.offset, decision.value, review.outcome.value

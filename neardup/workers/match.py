@@ -32,7 +32,8 @@ from neardup.pipeline.match.live import LiveRules
 from neardup.pipeline.match.make import make_state, read_calibration
 from neardup.pipeline.match.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Envelope, Event, Ignored, Rolling, Verdict
+from neardup.pipeline.messages import Described, Envelope, Event, Rolling, Verdict, ignored, say_the_same
+from neardup.pipeline.refusals import IgnoredReason
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers import points, saver, tracing
@@ -235,7 +236,7 @@ class MatchWorker:
         """Count where the published events were others; verdicts are taken over, of other events there is no choice."""
         for one in found:
             told = published.get(one.offset)
-            if told is None or told.events != one.events:
+            if told is None or not say_the_same(told.events, one.events):
                 telemetry.MATCH_DIFFERED.inc()
                 logger.warning("published otherwise offset=%d missing=%s", one.offset, told is None)
 
@@ -283,7 +284,7 @@ class MatchWorker:
                 entries.append(entry)
             else:
                 logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
-                events[one.offset] = (Ignored(id="", why=entry),)
+                events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
         produced = {e.offset: e.record.produced_ms for e in entries if isinstance(e.record, Described)}
         with tracing.span("match", (one.traceparent for one in batch), records=len(batch)):
             events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}

@@ -32,11 +32,16 @@ from neardup.pipeline.match.reviews import Reviews
 from neardup.pipeline.match.shelf import Shelf
 from neardup.pipeline.match.stars import Stars
 from neardup.pipeline.messages import Changed, Event, Referenced, ReHeaded, Unreferenced
+from neardup.pipeline.refusals import Refusal
 from neardup.pipeline.types import Kind
 
 
 class RefusedError(Exception):
-    """A change cannot be made; the text says why."""
+    """A change cannot be made; the text says why in words."""
+
+    def __init__(self, reason: Refusal, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
 
 
 class Editor:
@@ -60,10 +65,10 @@ class Editor:
         """Make a change and return all that happened."""
         try:
             if fault := fault_of(change):
-                raise RefusedError(fault)
+                raise RefusedError(Refusal.INVALID, fault)
             followed = tuple(self._apply(change, now_ms))
         except RefusedError as refused:
-            return (Changed(record=change, refused=str(refused)),)
+            return (Changed(record=change, refused=str(refused), refusal=refused.reason),)
         return (Changed(record=change, waits=self._waits(change)), *followed)
 
     def take_in(self, bank: Bank, item: Item, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
@@ -102,7 +107,7 @@ class Editor:
             self._banks.delete(self._known(change.bank))
             return
         if bank is not None and change.edit is BankEdit.CREATE:
-            raise RefusedError(f"there is a bank {change.bank} already")
+            raise RefusedError(Refusal.BANK_EXISTS, f"there is a bank {change.bank} already")
         if bank is None and change.bank != SEEN:
             bank = self._banks.create(change.bank)
         (bank.settings if bank else self._banks.settings).change(change)
@@ -114,7 +119,7 @@ class Editor:
         known = bank.shelf.tables.items.named(change.id)
         if change.edit is ReferenceEdit.REMOVE:
             if known is None:
-                raise RefusedError(f"bank {change.bank} has no reference {change.id!r}")
+                raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.id!r}")
             bank.remove(known)
             bank.removed[known.id] = known.source
             del bank.references[known.id]
@@ -123,7 +128,7 @@ class Editor:
         if change.edit is ReferenceEdit.ADD and known is None:
             item = self._held(change.id)
             if self._is_live(item):
-                raise RefusedError("a live video can be no reference")
+                raise RefusedError(Refusal.LIVE, "a live video can be no reference")
             bank.removed.pop(change.id, None)
             bank.change_reference(change)
             yield from self.take_in(bank, self._copy(item), now_ms, "")
@@ -147,11 +152,12 @@ class Editor:
         try:
             calibration = decode_calibration(change.calibration)
         except (msgspec.MsgspecError, ConfigError) as error:
-            raise RefusedError(f"no calibration: {error}") from None
+            raise RefusedError(Refusal.CALIBRATION, f"no calibration: {error}") from None
         weights = self._seen.judge.calibration.weights
         if calibration.weights != weights:
             raise RefusedError(
-                f"the calibration weighs hash and background by {calibration.weights}, evidence is made with {weights}"
+                Refusal.CALIBRATION,
+                f"the calibration weighs hash and background by {calibration.weights}, evidence is made with {weights}",
             )
         (bank.settings if bank else self._banks.settings).calibration = change.calibration
         self._banks.take_hold()
@@ -162,13 +168,13 @@ class Editor:
         item = self._held(change.item)
         reference = self._reference(change)
         if item is reference:
-            raise RefusedError("an item is not judged against itself")
+            raise RefusedError(Refusal.ITSELF, "an item is not judged against itself")
         before = self.reviews.forget(item, reference)
         if before is not None and before.moved >= 0:
             yield from self._move_back(before.moved, before.head, before.outcome)
         if change.outcome is Outcome.UNDO:
             if before is None:
-                raise RefusedError("nothing was said of this pair")
+                raise RefusedError(Refusal.NOT_JUDGED, "nothing was said of this pair")
             return
         judged = self.reviews.set(item, reference, change.outcome)
         if change.bank != SEEN:
@@ -201,19 +207,19 @@ class Editor:
         item = self._held(change.item)
         other = self._held(change.into) if change.edit is ClusterEdit.MERGE else item
         if self._is_live(item) or self._is_live(other):
-            raise RefusedError("a live video stands alone")
+            raise RefusedError(Refusal.LIVE, "a live video stands alone")
         match change.edit:
             case ClusterEdit.SPLIT:
                 if item.is_head and not item.members:
-                    raise RefusedError(f"{item.id!r} stands alone")
+                    raise RefusedError(Refusal.ALONE, f"{item.id!r} stands alone")
                 yield from self._stars.leave(item)
             case ClusterEdit.MERGE:
                 if item.head == other.head:
-                    raise RefusedError(f"{item.id!r} and {other.id!r} are in one cluster")
+                    raise RefusedError(Refusal.SAME_CLUSTER, f"{item.id!r} and {other.id!r} are in one cluster")
                 yield from self._stars.merge(item, other)
             case ClusterEdit.HEAD:
                 if item.is_head:
-                    raise RefusedError(f"{item.id!r} is the head of its cluster")
+                    raise RefusedError(Refusal.IS_HEAD, f"{item.id!r} is the head of its cluster")
                 yield from self._stars.lead(item)
 
     # -- what is known -------------------------------------------------------------------------------------------
@@ -230,13 +236,13 @@ class Editor:
     def _known(self, name: str) -> Bank:
         bank = self._banks.named(name)
         if bank is None:
-            raise RefusedError(f"there is no bank {name}")
+            raise RefusedError(Refusal.NO_BANK, f"there is no bank {name}")
         return bank
 
     def _held(self, item_id: str) -> Item:
         item = self._seen.tables.items.named(item_id)
         if item is None:
-            raise RefusedError(f"there is no item {item_id!r}")
+            raise RefusedError(Refusal.NO_ITEM, f"there is no item {item_id!r}")
         return item
 
     def _reference(self, change: Reviewed) -> Item:
@@ -244,5 +250,5 @@ class Editor:
             return self._held(change.reference)
         item = self._known(change.bank).shelf.tables.items.named(change.reference)
         if item is None:
-            raise RefusedError(f"bank {change.bank} has no reference {change.reference!r}")
+            raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.reference!r}")
         return item

@@ -10,10 +10,10 @@ from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.keeper import Keeper
 from neardup.pipeline.match.pending import is_no_newer, is_older, source_of
 from neardup.pipeline.match.tables import Tables
-from neardup.pipeline.messages import Changed, Described, Event, Ignored, Redelivered
+from neardup.pipeline.messages import Changed, Described, Event, Redelivered, ignored
+from neardup.pipeline.refusals import IgnoredReason
 
 CREATED_BY_REFERENCE = "a reference came for a bank that was not known"
-NO_PARTS_BEFORE = "a part without the parts before it"
 
 
 class References:
@@ -29,28 +29,28 @@ class References:
         """Apply a part of a reference; one of a bank that is not known creates it."""
         bank = self._banks.named(record.bank)
         if record.live:
-            return (Ignored(id=record.id, why="a live video can be no reference"),)
+            return (ignored(record.id, IgnoredReason.LIVE_REFERENCE),)
         if bank is None and record.bank in self._banks.deleted:
-            return (Ignored(id=record.id, why=f"bank {record.bank} was deleted"),)
+            return (ignored(record.id, IgnoredReason.BANK_DELETED, f"bank {record.bank} was deleted"),)
         if fault := fault_of(BankChanged(bank=record.bank)):
-            return (Ignored(id=record.id, why=fault),)
+            return (ignored(record.id, IgnoredReason.BANK_NAME, fault),)
         created: tuple[Event, ...] = ()
         if bank is None and record.part > 0:
-            return (Ignored(id=record.id, why=NO_PARTS_BEFORE),)
+            return (ignored(record.id, IgnoredReason.PART_MISSING),)
         if bank is None:
             bank = self._banks.create(record.bank)
             created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
         known, pending = bank.shelf.tables.items.named(record.id), bank.pending.get(record.id)
         if is_no_newer(record, bank.removed.get(record.id)):
-            return (Ignored(id=record.id, why=f"was removed from bank {record.bank}"),)
+            return (ignored(record.id, IgnoredReason.REFERENCE_REMOVED, f"was removed from bank {record.bank}"),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
         if latest is not None and is_older(record, latest):
-            return (Ignored(id=record.id, why="older than the version that is known"),)
+            return (ignored(record.id, IgnoredReason.OLDER_VERSION),)
         if known is not None and record.sha256 == known.sha256:
             known.source = source_of(record)
             return (Redelivered(id=record.id),) if record.last else ()
         if not bank.pending.continues(record, entry.timestamp_ms):
-            return (Ignored(id=record.id, why=NO_PARTS_BEFORE),)
+            return (ignored(record.id, IgnoredReason.PART_MISSING),)
         return (*created, *self._take(entry, record, bank, known))
 
     def _take(self, entry: Entry, record: Described, bank: Bank, known: Item | None) -> tuple[Event, ...]:

@@ -13,7 +13,8 @@ from neardup.pipeline.match.pending import UnderWay, is_older, source_of
 from neardup.pipeline.match.removals import Removals
 from neardup.pipeline.match.tables import Tables
 from neardup.pipeline.match.watch import Watch
-from neardup.pipeline.messages import Described, Event, Ignored, Redelivered, Replaced
+from neardup.pipeline.messages import Described, Event, Redelivered, Replaced, ignored
+from neardup.pipeline.refusals import IgnoredReason
 
 
 class Uploads:
@@ -35,18 +36,18 @@ class Uploads:
             return self._apply_live(entry, record, live)
         known, pending = self._tables.items.named(record.id), self._pending.get(record.id)
         if record.id in self._removals.taken_down:
-            return (Ignored(id=record.id, why="was taken down"),)
+            return (ignored(record.id, IgnoredReason.TAKEN_DOWN),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
         if latest is not None and is_older(record, latest):
-            return (Ignored(id=record.id, why="older than the version that is known"),)
+            return (ignored(record.id, IgnoredReason.OLDER_VERSION),)
         if record.live and record.last:
-            return (Ignored(id=record.id, why="the end of a live video that is not known"),)
+            return (ignored(record.id, IgnoredReason.UNKNOWN_LIVE),)
         is_live = record.live or record.id in self._lives
         if known is not None and record.sha256 == known.sha256 and not is_live:
             known.source = source_of(record)
             return (Redelivered(id=record.id),) if record.last else ()
         if not record.live and not self._pending.continues(record, entry.timestamp_ms):
-            return (Ignored(id=record.id, why="a part without the parts before it"),)
+            return (ignored(record.id, IgnoredReason.PART_MISSING),)
         replaced: tuple[Event, ...] = ()
         if known is not None:
             replaced = (Replaced(id=record.id), *self._removals.forget(known))
@@ -64,9 +65,9 @@ class Uploads:
         if record.last or record.pts[0] in self._lives.frames(live):
             return (Redelivered(id=live.id),)
         if live.ended:
-            return (Ignored(id=live.id, why="after the end of the live video"),)
+            return (ignored(live.id, IgnoredReason.LIVE_ENDED),)
         if record.pts[0] < live.oldest:
-            return (Ignored(id=live.id, why="older than the frames that are kept"),)
+            return (ignored(live.id, IgnoredReason.FRAME_TOO_OLD),)
         self._lives.resume(live)
         self._lives.make_room(live)
         self._lives.note_time(live.id, entry.timestamp_ms)

@@ -79,7 +79,7 @@ class Encoder:
             return [("reference-gone", number, event.bank, event.id)]
         if isinstance(event, Changed):
             audited: Packed = ("changed", number, _json(event).decode())
-            return [audited, *([] if event.refused else _change(event, number))]
+            return [audited, *([] if event.refused_for else _change(event, number))]
         return []
 
     def _later(self, event: RetroMatched, number: int) -> Packed:

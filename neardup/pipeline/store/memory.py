@@ -224,7 +224,7 @@ class MemoryStore:
             self._settings.pop((event.bank, event.id), None)
         elif isinstance(event, Changed):
             self._audit.append(AuditEntry(place, event, envelope.timestamp_ms))
-            if not event.refused:
+            if event.refused_for is None:
                 self._change(event)
 
     def _item(self, item: str) -> _Item:

@@ -95,7 +95,7 @@ def write_pairs(pairs: Iterable[Pair], file: TextIO) -> int:
 
 
 def _note(pairs: dict[Key, Pair], event: Event, at_ms: int, bank: str) -> None:
-    if isinstance(event, Changed) and isinstance(event.record, Reviewed) and not event.refused:
+    if isinstance(event, Changed) and isinstance(event.record, Reviewed) and event.refused_for is None:
         record = event.record
         key = (record.item, record.bank, record.reference)
         pairs.pop(key, None)

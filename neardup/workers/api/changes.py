@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup.pipeline.changes import Change, fault_of
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
+from neardup.pipeline.refusals import MISSING, IgnoredReason, Refusal
 from neardup.pipeline.types import Decision
 from neardup.workers.api.context import Context
 from neardup.workers.api.models import Distance
@@ -27,8 +27,6 @@ from neardup.workers.api.problems import Problem
 logger = logging.getLogger(__name__)
 MAX_WAIT_SECONDS = 25.0
 _LOOK_SECONDS = 0.01
-_MISSING = re.compile(r"there is no (bank|item) |bank \S+ has no reference ")
-"""What the state says of what is not there, see `match.editor`."""
 Why = Annotated[str, Field(max_length=1000, description="in your words; stands in the audit trail")]
 WhyQuery = Annotated[str, Query(max_length=1000, description="in your words; stands in the audit trail")]
 WaitQuery = Annotated[
@@ -87,6 +85,14 @@ class Applied:
     events: tuple[Event, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a change had no effect, and in words."""
+
+    reason: Refusal | IgnoredReason
+    words: str
+
+
 async def change(context: Context, record: Change, wait: float = WAIT) -> Applied:
     """Append a change and wait for what it leads to, and until the store of flags shows it, where it soon does.
 
@@ -94,8 +100,10 @@ async def change(context: Context, record: Change, wait: float = WAIT) -> Applie
         Problem: something is wrong with it in itself, or it was refused.
     """
     [applied] = await change_all(context, [record], wait)
-    if reason := refused(applied.events or ()):
-        raise Problem("not-found" if _MISSING.match(reason) else "conflict", reason)
+    if refusal := refused(applied.events or ()):
+        raise Problem(
+            "not-found" if refusal.reason in MISSING else "conflict", refusal.words, reason=refusal.reason.value
+        )
     return applied
 
 
@@ -132,14 +140,14 @@ async def shown(context: Context, offset: int, deadline: float) -> bool:
     return True
 
 
-def refused(events: Sequence[Event]) -> str:
-    """Return why a change had no effect, "" if it had."""
+def refused(events: Sequence[Event]) -> Refused | None:
+    """Return why a change had no effect, None if it had."""
     for event in events:
-        if isinstance(event, Changed) and event.refused:
-            return event.refused
+        if isinstance(event, Changed) and (refusal := event.refused_for) is not None:
+            return Refused(refusal, event.refused)
         if isinstance(event, Ignored):
-            return event.why
-    return ""
+            return Refused(event.ignored_for, event.why)
+    return None
 
 
 def answer(done: Applied, by: str, response: Response) -> ChangeAnswer:

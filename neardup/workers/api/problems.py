@@ -86,7 +86,9 @@ class ProblemBody(BaseModel):
     status: int = Field(description="the HTTP status")
     detail: str = Field(description="what was found and what was wanted")
     remedy: str = Field(description="what can be done")
-    reason: str | None = Field(None, description="of content that cannot be used: as for dead letters")
+    reason: str | None = Field(
+        None, description="of content that cannot be used: as for dead letters; of a change: why it was refused"
+    )
     errors: list[dict[str, Any]] | None = Field(None, description="of an invalid request: where and what")
 
 

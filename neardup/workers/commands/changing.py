@@ -63,7 +63,7 @@ def tell(envelopes: Sequence[Envelope], done: str, as_json: bool) -> None:
         UsageError: one was refused; the others were told.
     """
     answers = [answer_of(envelope) for envelope in envelopes]
-    refused = [str(answer["refused"]) for answer in answers if answer["refused"]]
+    refused = [str(answer["refused"]) for answer in answers if not answer["applied"]]
     if as_json:
         typer.echo(json.dumps(answers, indent=2))
     elif len(refused) < len(answers):
@@ -94,8 +94,9 @@ def answer_of(envelope: Envelope) -> dict[str, Any]:
     from neardup.pipeline.messages import Changed, Ignored, Referenced, RetroMatched, key_of
 
     changed = next((event for event in envelope.events if isinstance(event, Changed)), None)
-    refused = changed.refused if changed is not None else ""
-    ignored = next((event.why for event in envelope.events if isinstance(event, Ignored)), "")
+    ignored = next((event for event in envelope.events if isinstance(event, Ignored)), None)
+    refusal = (None if changed is None else changed.refused_for) or (None if ignored is None else ignored.ignored_for)
+    words = (changed.refused if changed is not None else "") or (ignored.why if ignored is not None else "")
     earlier = [
         {
             "item": event.id,
@@ -113,8 +114,9 @@ def answer_of(envelope: Envelope) -> dict[str, Any]:
     return {
         "offset": envelope.offset,
         "id": "" if changed is None else key_of(changed.record),
-        "applied": not (refused or ignored),
-        "refused": refused or ignored,
+        "applied": refusal is None,
+        "refused": words,
+        "reason": "" if refusal is None else refusal.value,
         "waits": changed is not None and changed.waits,
         "earlier": earlier,
         "left_out": left_out,

@@ -28,7 +28,9 @@ from neardup.pipeline.messages import (
     Rolling,
     Unreferenced,
     Verdict,
+    ignored,
 )
+from neardup.pipeline.refusals import IgnoredReason, Refusal
 from neardup.pipeline.types import Decision, Exact, Kind
 from tests.pipeline.match.build import Film, Log, a_calibration, live_end, live_frames, picture, times, video
 
@@ -246,7 +248,7 @@ def test_a_removed_reference_matches_nothing_and_a_late_record_does_not_bring_it
     remove = ReferenceChanged(bank="blocked", id="r", edit=ReferenceEdit.REMOVE, by="jo")
     assert log.events(remove) == [Changed(record=remove), Unreferenced(id="r", bank="blocked")]
     assert matches(log.verdict(picture("a", 0))) == []
-    assert log.events(record) == [Ignored(id="r", why="was removed from bank blocked")]
+    assert log.events(record) == [ignored("r", IgnoredReason.REFERENCE_REMOVED, "was removed from bank blocked")]
     again = msgspec.structs.replace(record, source_offset=6)
     assert [type(e) for e in log.events(again)] == [Referenced, RetroMatched]
 
@@ -255,7 +257,7 @@ def test_a_deleted_bank_is_gone_with_its_references_until_it_is_created_again() 
     log = Log()
     log.add(BLOCKED, reference("r", 0), BankChanged(bank="blocked", edit=BankEdit.DELETE))
     assert matches(log.verdict(picture("a", 0))) == []
-    assert log.events(reference("s", 0)) == [Ignored(id="s", why="bank blocked was deleted")]
+    assert log.events(reference("s", 0)) == [ignored("s", IgnoredReason.BANK_DELETED, "bank blocked was deleted")]
     log.add(BLOCKED)
     assert [type(e) for e in log.events(reference("s", 0))] == [Referenced, RetroMatched]
 
@@ -279,7 +281,7 @@ def test_a_reference_that_comes_again_changes_nothing_and_another_version_takes_
 def test_a_frame_of_a_live_video_is_no_reference() -> None:
     (frame,) = live_frames("live", Film(3).at([0.0]), [0.0])
     assert Log().events(msgspec.structs.replace(frame, bank="blocked")) == [
-        Ignored(id="live", why="a live video can be no reference")
+        ignored("live", IgnoredReason.LIVE_REFERENCE)
     ]
 
 
@@ -365,27 +367,35 @@ def test_a_reference_that_was_disabled_on_arrival_searches_when_it_is_enabled_an
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason", "words"),
     [
-        (BankChanged(bank="blocked", precision=2.0), "precision is 2"),
-        (BankChanged(bank="nosuch", edit=BankEdit.DELETE), "there is no bank nosuch"),
-        (BankChanged(bank="blocked", edit=BankEdit.CREATE), "there is a bank blocked already"),
-        (ReferenceChanged(bank="nosuch", id="a"), "there is no bank nosuch"),
-        (ReferenceChanged(bank="blocked", id="a", edit=ReferenceEdit.REMOVE), "has no reference 'a'"),
-        (ReferenceChanged(bank="blocked", id="zzz", edit=ReferenceEdit.ADD), "there is no item 'zzz'"),
-        (Calibrated(calibration=b"nonsense"), "no calibration"),
+        (BankChanged(bank="blocked", precision=2.0), Refusal.INVALID, "precision is 2"),
+        (BankChanged(bank="nosuch", edit=BankEdit.DELETE), Refusal.NO_BANK, "there is no bank nosuch"),
+        (BankChanged(bank="blocked", edit=BankEdit.CREATE), Refusal.BANK_EXISTS, "there is a bank blocked already"),
+        (ReferenceChanged(bank="nosuch", id="a"), Refusal.NO_BANK, "there is no bank nosuch"),
+        (
+            ReferenceChanged(bank="blocked", id="a", edit=ReferenceEdit.REMOVE),
+            Refusal.NO_REFERENCE,
+            "has no reference 'a'",
+        ),
+        (ReferenceChanged(bank="blocked", id="zzz", edit=ReferenceEdit.ADD), Refusal.NO_ITEM, "there is no item 'zzz'"),
+        (Calibrated(calibration=b"nonsense"), Refusal.CALIBRATION, "no calibration"),
         (
             Calibrated(calibration=msgspec.msgpack.encode(a_calibration(hash_weight=0.5))),
+            Refusal.CALIBRATION,
             "weighs hash and background by",
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing(change: Record, why: str) -> None:
+def test_what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing(
+    change: Record, reason: Refusal, words: str
+) -> None:
     log = Log()
     log.add(BLOCKED, picture("a", 0))
     (event,) = log.events(change)
     assert isinstance(event, Changed)
-    assert why in event.refused
+    assert event.refusal is reason
+    assert words in event.refused
     assert [bank.settings.name for bank in log.state.banks] == ["blocked"]
 
 

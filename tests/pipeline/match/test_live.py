@@ -26,7 +26,6 @@ from neardup.pipeline.messages import (
     Described,
     Envelope,
     Event,
-    Ignored,
     Matched,
     Record,
     Redelivered,
@@ -35,7 +34,9 @@ from neardup.pipeline.messages import (
     Replaced,
     Rolling,
     Verdict,
+    ignored,
 )
+from neardup.pipeline.refusals import IgnoredReason
 from neardup.pipeline.types import Decision, Descriptors, Kind, Pixels
 from tests.pipeline.match.build import (
     BLANK,
@@ -320,11 +321,11 @@ def test_frame_after_the_end_is_ignored() -> None:
     log = a_log()
     log.add([*a_broadcast(FILM.at(times(5))), live_end("live")])
     (event,) = log.events(live_frame("live", 99.0, FILM.at([7.0])))
-    assert event == Ignored(id="live", why="after the end of the live video")
+    assert event == ignored("live", IgnoredReason.LIVE_ENDED)
 
 
 def test_end_of_an_unknown_live_video_is_ignored() -> None:
-    assert Log().events(live_end("x")) == [Ignored(id="x", why="the end of a live video that is not known")]
+    assert Log().events(live_end("x")) == [ignored("x", IgnoredReason.UNKNOWN_LIVE)]
 
 
 def test_silence_ends_a_live_video_when_the_log_goes_on() -> None:
@@ -366,7 +367,7 @@ def test_live_video_that_is_taken_down_is_gone_for_good() -> None:
     assert log.events(Removed(id="live")) == [RemovedEvent(id="live")]
     assert (
         log.events(live_frame("live", 50.0, FILM.at([1.0])), live_end("live"))
-        == [Ignored(id="live", why="was taken down")] * 2
+        == [ignored("live", IgnoredReason.TAKEN_DOWN)] * 2
     )
     assert "live" not in log.state.items
     assert [m.reference for m in log.verdict(*video("clip", edited(FILM.at(times(10)), 3))).matches] == ["film"]
@@ -412,7 +413,7 @@ def test_oldest_frames_are_forgotten_when_there_are_too_many(monkeypatch: pytest
     assert len(log.state.parts().index) == 60
     assert log.verdict(*video("old", FILM.at(times(15)))).matches == ()
     assert [m.reference for m in log.verdict(*video("new", FILM.at(times(15) + 30))).matches] == ["live"]
-    assert log.events(frames[0]) == [Ignored(id="live", why="older than the frames that are kept")]
+    assert log.events(frames[0]) == [ignored("live", IgnoredReason.FRAME_TOO_OLD)]
 
 
 def test_snapshot_without_an_index_knows_which_frames_were_forgotten(

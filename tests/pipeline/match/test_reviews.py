@@ -4,6 +4,7 @@ import pytest
 
 from neardup.pipeline.changes import BankChanged, ClusterEdit, ClusterEdited, Outcome, ReferenceChanged, Reviewed
 from neardup.pipeline.messages import Changed, Event, Record, ReHeaded, Removed, RetroMatched, Verdict
+from neardup.pipeline.refusals import Refusal
 from neardup.pipeline.types import Decision
 from tests.pipeline.match.build import Film, Log, edited, live_frames, picture, times, video
 from tests.pipeline.match.test_banks import film, reference
@@ -188,28 +189,29 @@ def test_another_item_becomes_the_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason"),
     [
-        (ClusterEdited(item="x", edit=ClusterEdit.SPLIT), "stands alone"),
-        (ClusterEdited(item="b", edit=ClusterEdit.MERGE, into="a"), "in one cluster"),
-        (ClusterEdited(item="b", edit=ClusterEdit.MERGE, into="zzz"), "no item 'zzz'"),
-        (ClusterEdited(item="a", edit=ClusterEdit.HEAD), "is the head"),
-        (ClusterEdited(item="live", edit=ClusterEdit.MERGE, into="a"), "a live video stands alone"),
-        (says("b", "b", Outcome.MATCH), "against itself"),
-        (says("b", "zzz", Outcome.MATCH), "no item 'zzz'"),
-        (says("zzz", "b", Outcome.MATCH), "no item 'zzz'"),
-        (says("b", "a", Outcome.UNDO), "nothing was said"),
-        (no_match("b", "r", "nosuch"), "no bank nosuch"),
-        (ReferenceChanged(bank="nosuch", id="r"), "no bank nosuch"),
+        (ClusterEdited(item="x", edit=ClusterEdit.SPLIT), Refusal.ALONE),
+        (ClusterEdited(item="b", edit=ClusterEdit.MERGE, into="a"), Refusal.SAME_CLUSTER),
+        (ClusterEdited(item="b", edit=ClusterEdit.MERGE, into="zzz"), Refusal.NO_ITEM),
+        (ClusterEdited(item="a", edit=ClusterEdit.HEAD), Refusal.IS_HEAD),
+        (ClusterEdited(item="live", edit=ClusterEdit.MERGE, into="a"), Refusal.LIVE),
+        (says("b", "b", Outcome.MATCH), Refusal.ITSELF),
+        (says("b", "zzz", Outcome.MATCH), Refusal.NO_ITEM),
+        (says("zzz", "b", Outcome.MATCH), Refusal.NO_ITEM),
+        (says("b", "a", Outcome.UNDO), Refusal.NOT_JUDGED),
+        (no_match("b", "r", "nosuch"), Refusal.NO_BANK),
+        (ReferenceChanged(bank="nosuch", id="r"), Refusal.NO_BANK),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_changes_nothing(change: Record, why: str) -> None:
+def test_what_cannot_be_done_is_refused_and_changes_nothing(change: Record, reason: Refusal) -> None:
     log = Log()
     log.add(picture("a", 0), picture("b", 5), picture("x", 90), *live_frames("live", Film(3).at([0.0]), [0.0]))
     before = {item.id: item.head for item in log.state.items}
     (event,) = log.events(change)
     assert isinstance(event, Changed)
-    assert why in event.refused
+    assert event.refusal is reason
+    assert event.refused
     assert {item.id: item.head for item in log.state.items} == before
     assert not list(log.state.parts().judged)
 

@@ -9,7 +9,8 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.lookup import compare_held, lookup
 from neardup.pipeline.match.pending import MAX_PENDING_SECONDS
-from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
+from neardup.pipeline.refusals import IgnoredReason
 from neardup.pipeline.types import Decision, Exact
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
 
@@ -474,7 +475,7 @@ def test_item_of_which_no_part_comes_for_a_day_is_given_up() -> None:
     log.add(video("third", SCENE, part_size=3)[0])
     assert set(log.state.parts().pending) == {"slow", "third"}
     log.now += MAX_PENDING_SECONDS
-    assert log.events(parts[2]) == [Ignored(id="slow", why="a part without the parts before it")]
+    assert log.events(parts[2]) == [ignored("slow", IgnoredReason.PART_MISSING)]
     assert isinstance(log.events(*parts)[-1], Verdict)  # from the first part on it is taken again
 
 
@@ -488,4 +489,4 @@ def test_time_that_runs_backwards_gives_nothing_up_twice() -> None:
     together, alone = a_state(), a_state()
     said = together.apply(entries[:1]) + together.apply(entries[1:])
     assert said == [envelope for entry in entries for envelope in alone.apply([entry])]
-    assert said[2].events == (Ignored(id="late", why="a part without the parts before it"),)
+    assert said[2].events == (ignored("late", IgnoredReason.PART_MISSING),)

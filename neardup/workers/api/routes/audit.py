@@ -36,6 +36,7 @@ class AuditBody(BaseModel):
                 "by": "bob",
                 "why": "another cat",
                 "refused": "",
+                "reason": "",
                 "waits": False,
                 "change": {"item": "cat-2", "reference": "cat-1", "outcome": "not-a-match"},
             }
@@ -50,6 +51,7 @@ class AuditBody(BaseModel):
     by: str = Field(description="who asked for it; empty where that is not known")
     why: str = Field(description="in their words")
     refused: str = Field(description="why it was not made; empty if it was")
+    reason: str = Field(description="the same for programs, such as `no-item`; empty if it was made")
     waits: bool = Field(description="of a reference that was not there yet: it holds from its arrival on")
     change: dict[str, Any] = Field(description="what was asked for; see the calls that make such changes")
 
@@ -85,6 +87,7 @@ def _body(entry: AuditEntry) -> AuditBody:
         by=record.by,
         why=record.why,
         refused=entry.changed.refused,
+        reason=refusal.value if (refusal := entry.changed.refused_for) else "",
         waits=entry.changed.waits,
         change={name: value for name, value in told.items() if name not in _SHOWN_APART},
     )

@@ -41,7 +41,8 @@ class RefusedLine(BaseModel):
     """What could not be set, and why."""
 
     id: str
-    why: str
+    why: str = Field(description="in words")
+    reason: str = Field(description="for programs, such as `no-reference`")
 
 
 class Imported(BaseModel):
@@ -102,8 +103,8 @@ async def import_bank(bank: BankName, request: Request, context: Given, caller: 
         some: Sequence[Change] = records[start : start + _AT_ONCE]
         for record, applied in zip(some, await change_all(context, some, WAIT), strict=True):
             done = done and applied.events is not None
-            if reason := refused(applied.events or ()):
-                told.append(RefusedLine(id=getattr(record, "id", ""), why=reason))
+            if refusal := refused(applied.events or ()):
+                told.append(RefusedLine(id=getattr(record, "id", ""), why=refusal.words, reason=refusal.reason.value))
         if start == 0 and told and not told[0].id:
             raise Problem("conflict", told[0].why)
     sent = await _send(context, bank, [line for line in references if line.uri])

@@ -63,8 +63,10 @@ class Published(BaseModel):
         "bytes, see the verdict on it; see `detail`; it could not be used, see `reason` and `detail`"
     )
     verdict: VerdictBody | None = None
-    reason: str = Field(default="", description="of a dead letter")
-    detail: str = Field(default="", description="why it was ignored or could not be used, in words")
+    reason: str = Field(
+        default="", description="why it was ignored or could not be used, for programs, such as `taken-down` or `format`"
+    )
+    detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
     left_out: int = Field(default=0, description="how many more earlier items there are")
 
@@ -334,5 +336,5 @@ def published(id: str, bank: str, answer: Envelope | DeadLetter | None) -> Publi
         if isinstance(event, Redelivered) and event.id == id:
             return Published(id=id, status="redelivered")
         if isinstance(event, Ignored) and event.id == id:
-            return Published(id=id, status="ignored", detail=event.why)
+            return Published(id=id, status="ignored", detail=event.why, reason=event.ignored_for.value)
     return Published(id=id, status="accepted")

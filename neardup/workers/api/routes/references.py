@@ -111,8 +111,10 @@ class ReferenceAnswer(BaseModel):
         description="on its way; a reference now; one with these bytes before; see `detail`; it could not be used, see "
         "`reason` and `detail`"
     )
-    reason: str = Field(default="", description="of a dead letter")
-    detail: str = Field(default="", description="why it was ignored or could not be used, in words")
+    reason: str = Field(
+        default="", description="why it was ignored or could not be used, for programs, such as `bank-deleted` or `format`"
+    )
+    detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(description="earlier items that match it; they are in the feed too")
     left_out: int = Field(description="how many more earlier items there are")
 
