@@ -10,6 +10,7 @@ out its predecessor and only then looks for the last envelope.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import logging
@@ -25,7 +26,7 @@ from typing import Literal, Protocol
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.live import LiveRules
@@ -89,6 +90,7 @@ class MatchWorker:
     Args:
         state: empty, over the vector file of the snapshots' folder; closed with the worker.
         dimension: of the descriptors in the log.
+        max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
         reached: told the name of each point where a crash leaves things differently, for tests.
     Raises:
         ConfigError: the log does not fit the snapshot: it begins after it, or ends before it.
@@ -103,12 +105,14 @@ class MatchWorker:
         policy: SnapshotPolicy = saver.DEFAULT,
         clock: Callable[[], float] = time.monotonic,
         reached: Callable[[str], object] = points.reached,
+        max_unwritten_bytes: int = 2**30,
     ) -> None:
         self._connections = connections
         self._state = state
         self._dimension = dimension
         self._clock = clock
         self._reached = reached
+        self._max_unwritten_bytes = max_unwritten_bytes
         self._leadership: Leads | None = None
         self._publisher: Publishes | None = None
         self._last_before = NOTHING
@@ -134,7 +138,12 @@ class MatchWorker:
         return self._publisher is not None and self._applied >= self._last_before
 
     def step(self) -> None:
-        """Follow or lead for up to a batch of records."""
+        """Follow or lead for up to a batch of records.
+
+        Raises:
+            DependencyError: Kafka failed, or the disk has been full for so long that memory would be next.
+        """
+        self._check_disk()
         self._take_or_leave()
         if self.leads:
             self._lead()
@@ -164,6 +173,15 @@ class MatchWorker:
         close_all((self._publisher, self._leadership, *connections), CLOSE_SECONDS)
         self._state.close()
         telemetry.MATCH_LEADS.set(0)
+
+    def _check_disk(self) -> None:
+        unwritten = self._state.unwritten_bytes
+        telemetry.UNWRITTEN_BYTES.set(unwritten)
+        if unwritten > self._max_unwritten_bytes:
+            raise DependencyError(
+                f"the disk with the state is full, and memory holds {unwritten} bytes that it should take "
+                f"(NEARDUP_MAX_UNWRITTEN_BYTES is {self._max_unwritten_bytes})"
+            )
 
     def _leave(self, seconds: float) -> None:
         """Leave the group, so that another takes over at once."""
@@ -336,6 +354,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
                 Snapshots(folder, points.reached),
                 checkpoint.architecture.dimension,
                 SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
+                max_unwritten_bytes=settings.max_unwritten_bytes,
             )
             undo.pop_all()
             return worker
@@ -387,6 +406,7 @@ def claim_folder(parent: Path, kind: str = "match") -> Path:
 
     Raises:
         ConfigError: it cannot be made or written.
+        DependencyError: the disk is full.
     """
     for number in range(_MOST_FOLDERS):
         folder = parent / f"{kind}-{number}"
@@ -394,6 +414,8 @@ def claim_folder(parent: Path, kind: str = "match") -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DependencyError(f"state_folder: {folder}: {error.strerror}") from error
             raise ConfigError(f"state_folder: {folder}: {error.strerror}; name a folder that can be written") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
