@@ -59,7 +59,8 @@ PARTITION_DEAD_LETTERS = Counter(
 )
 CONSUMER_LAG = Gauge(
     "neardup_consumer_lag_messages",
-    "Messages not yet committed, or applied, by the end of the partition that the last poll told.",
+    "Messages of each partition that this kind of worker has not committed, or applied, asked of Kafka every 5 s; gone "
+    "while that cannot be asked.",
     ["topic", "partition"],
 )
 IN_FLIGHT_BYTES = Gauge(

@@ -47,10 +47,10 @@ from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.disk import watch_disk
 from neardup.workers.gpu import watch_gpu
-from neardup.workers.group import keep_joining
+from neardup.workers.group import keep_joining, read_on_after_pause
 from neardup.workers.in_flight import InFlight
 from neardup.workers.known_good import Prove, prove_with
-from neardup.workers.lag import Lag
+from neardup.workers.lag import watch_lag
 from neardup.workers.membership import Listener, make_consumer, to_commit
 from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
@@ -117,11 +117,10 @@ class EmbedWorker:
         )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
-        self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
+        self._consumer = make_consumer(settings, group_of(settings, embedder.space))
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._deaths = Deaths(self._consumer)
-        self._lag = Lag(self._consumer)
         self._in_flight: InFlight[TopicPartition] = InFlight()
         self._prove = prove
         self._dead_in_a_row = 0
@@ -206,6 +205,7 @@ class EmbedWorker:
     def _poll(self, seconds: float) -> None:
         lost = self._listener.losses
         most = 1 if self._deaths.careful else _POLL_RECORDS
+        read_on_after_pause(self._consumer)
         polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=most)
         for partition, records in polled.items():
             if partition not in self._consumer.assignment():
@@ -364,7 +364,6 @@ class EmbedWorker:
         if offsets:
             reached("committing")
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)
-        self._lag.tell(self._offsets.positions())
 
     def _committed(self, offsets: dict[TopicPartition, Any], answer: object) -> None:
         if isinstance(answer, Exception):
@@ -372,6 +371,11 @@ class EmbedWorker:
             self._offsets.repeat(offsets)
         else:
             reached("committed")
+
+
+def group_of(settings: Settings, space: str) -> str:
+    """Return the group of the workers that describe `media` in a space."""
+    return f"{settings.topic_prefix}.embed.{space}"
 
 
 def connector(settings: Settings) -> Callable[[], EmbedWorker]:
@@ -391,5 +395,6 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         jpegs = open_gpu_jpegs()
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
+    watch_lag(settings, topic_names(settings.topic_prefix, "").media, group_of(settings, embedder.space))
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     return partial(EmbedWorker, settings, embedder, prove_with(embedder, jpegs), jpegs)

@@ -40,6 +40,7 @@ from neardup.workers import points, saver, tracing
 from neardup.workers.closing import close_all
 from neardup.workers.disk import watch_disk
 from neardup.workers.index_metrics import IndexMetrics
+from neardup.workers.lag import Place, watch_lag
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.saver import Saver, SnapshotPolicy
@@ -90,6 +91,7 @@ class MatchWorker:
     Args:
         state: empty, over the vector file of the snapshots' folder; closed with the worker.
         dimension: of the descriptors in the log.
+        place: kept right, for others to see.
         max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
         reached: told the name of each point where a crash leaves things differently, for tests.
     Raises:
@@ -106,6 +108,7 @@ class MatchWorker:
         clock: Callable[[], float] = time.monotonic,
         reached: Callable[[str], object] = points.reached,
         max_unwritten_bytes: int = 2**30,
+        place: Place | None = None,
     ) -> None:
         self._connections = connections
         self._state = state
@@ -120,6 +123,8 @@ class MatchWorker:
         self._fetched: deque[Fetched] = deque()
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
+        self._place = place or Place()
+        self._place.next = self._applied + 1
         self._index_metrics = IndexMetrics()
         self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
@@ -150,8 +155,7 @@ class MatchWorker:
         else:
             self._follow()
         self._saver.step(self._applied)
-        lag = self._connections.log.lag() + len(self._fetched)
-        telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
+        self._place.next = self._applied + 1
         self._spare_collector()
 
     def ready(self) -> bool:
@@ -340,6 +344,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     names = topic_names(settings.topic_prefix, checkpoint.space)
     folder = claim_folder(settings.state_path / names.log)
     watch_disk("state", folder)
+    watch_lag(settings, names.log, place := Place())
 
     def connect() -> MatchWorker:
         with open_admin(settings) as admin:
@@ -355,6 +360,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
                 checkpoint.architecture.dimension,
                 SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
                 max_unwritten_bytes=settings.max_unwritten_bytes,
+                place=place,
             )
             undo.pop_all()
             return worker
