@@ -27,6 +27,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers import tracing
 from neardup.workers.dead_letters import Noting
 from neardup.workers.erase import erase, gone
+from neardup.workers.lag import Place, watch_lag
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
 from neardup.workers.topics import check_topics, open_admin, topic_names
@@ -43,6 +44,7 @@ class FlagWorker:
         erase: removes the files of items that were taken down; called before the store notes it, maybe repeatedly.
         clock: seconds since 1970.
         letters: what notes dead letters, once what waited at the start is written: takedowns are among that.
+        place: kept right, for others to see.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -54,9 +56,11 @@ class FlagWorker:
         erase: Callable[[set[str]], object] = lambda _ids: None,
         clock: Callable[[], float] = time.time,
         letters: Noting | None = None,
+        place: Place | None = None,
     ) -> None:
         self._verdicts = verdicts
         self._letters = letters
+        self._place = place or Place()
         self._store = store
         self._erase = erase
         self._clock = clock
@@ -99,7 +103,7 @@ class FlagWorker:
                     logger.info("item is in Redis offset=%d trace_id=%s", envelope.offset, trace_id)
         if self._letters is not None and self._verdicts.position() >= self._caught_up_at:
             self._letters.step()
-        telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
+        self._place.next = self._verdicts.position()
 
     def ready(self) -> bool:
         """Return whether it is connected, which it is from the start."""
@@ -126,6 +130,7 @@ class FlagWorker:
             )
         self._caught_up_at = self._verdicts.end()
         self._verdicts.seek(locate(self._verdicts, self._after + 1))
+        self._place.next = self._verdicts.position()
 
     def _reviews(self, envelopes: Sequence[Envelope]) -> Iterator[tuple[int, str, str]]:
         """Yield offset, what had been decided of the pair, and the outcome of each review that took effect."""
@@ -184,6 +189,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_prefix, space)
     blobs = Blobs(settings.blobs_url)
+    watch_lag(settings, names.verdicts, place := Place())
 
     def connect() -> FlagWorker:
         with open_admin(settings) as admin:
@@ -192,7 +198,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
             letters = undo.enter_context(closing(Noting(settings, store)))
-            worker = FlagWorker(verdicts, store, partial(erase, blobs), letters=letters)
+            worker = FlagWorker(verdicts, store, partial(erase, blobs), letters=letters, place=place)
             undo.pop_all()
             return worker
 
