@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from neardup.workers.api.auth import COOKIE
-from tests.browser.stack import Stack
+from tests.browser.stack import LIMIT_SECONDS, Stack
 from tests.pipeline.scan.build import save
 
 
@@ -23,6 +23,7 @@ class Desk:
             color_scheme=scheme,  # type: ignore[arg-type]
         )
         self.context.add_cookies([{"name": COOKIE, "value": f"nd_{who}", "url": stack.url}])
+        self.context.set_default_timeout(1000 * LIMIT_SECONDS)
         self.problems: list[str] = []
         self.context.on(
             "console", lambda message: self._heard(message.type, f"{message.text} {message.location['url']}")
