@@ -1,5 +1,7 @@
 """Tests marked `gpu` run wherever there is a CUDA device, and say so where there is none.
 
+Hypothesis gives no example a deadline: the machine may be busy with something else.
+
 Kafka and Redis are started once for all tests that ask for `services`.
 """
 
@@ -10,11 +12,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from neardup.pipeline.devices import has_cuda
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Services
+
+
+examples.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("busy")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

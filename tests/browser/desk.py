@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.stack import Stack
+from tests.browser.stack import LIMIT_SECONDS, Stack
 from tests.pipeline.scan.build import save
 
 
@@ -22,6 +22,7 @@ class Desk:
             color_scheme=scheme,  # type: ignore[arg-type]
         )
         self.context.request.post(f"{stack.url}/login", form={"token": f"nd_{who}"}, max_redirects=0)
+        self.context.set_default_timeout(1000 * LIMIT_SECONDS)
         self.problems: list[str] = []
         self.context.on(
             "console", lambda message: self._heard(message.type, f"{message.text} {message.location['url']}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +20,7 @@ from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.api.auth import line_of
 from neardup.workers.log import Appender
 from neardup.workers.topics import topic_names
+from tests import timing
 from tests.integration.conftest import Services
 from tests.pipeline.scan.build import a_checkpoint
 from tests.ports import free_port
@@ -97,14 +97,11 @@ class Stack:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=LIMIT_SECONDS) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
 
-def until(true: Callable[[], bool], what: str, log: Path | None = None) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, f"{what}; {log.read_text() if log else ''}"
-        time.sleep(0.05)
+def until(true: Callable[[], object], what: str, log: Path | None = None) -> None:
+    timing.until(true, lambda: f"{what}; {log.read_text() if log else ''}", LIMIT_SECONDS)

@@ -189,24 +189,30 @@ def test_another_thread_runs_while_the_network_computes(
     engines: dict[str, Embedder], engine: str, tiles: Pixels
 ) -> None:
     many = np.concatenate([tiles] * 8)
-    longest, stop = 0.0, threading.Event()
 
-    def watch() -> None:
-        nonlocal longest
-        last = time.perf_counter()
-        while not stop.is_set():
-            time.sleep(0.001)
-            now = time.perf_counter()
-            longest, last = max(longest, now - last), now
+    def longest_share() -> float:
+        """Return the longest time without a turn of another thread, as a share of the whole call."""
+        longest, stop = 0.0, threading.Event()
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    engines[engine].embed(many)
-    whole = time.perf_counter() - began
-    stop.set()
-    watcher.join()
-    assert longest < whole / 2
+        def watch() -> None:
+            nonlocal longest
+            last = time.perf_counter()
+            while not stop.is_set():
+                time.sleep(0.001)
+                now = time.perf_counter()
+                longest, last = max(longest, now - last), now
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        began = time.perf_counter()
+        engines[engine].embed(many)
+        whole = time.perf_counter() - began
+        stop.set()
+        watcher.join()
+        return longest / whole
+
+    # Other processes may take its turns in some calls; the engine, if it does, takes them in each.
+    assert any(longest_share() < 0.5 for _ in range(20))
 
 
 def test_openvino_on_cuda_is_refused(checkpoint: Checkpoint) -> None:

@@ -16,6 +16,7 @@ from neardup.pipeline.index import Index
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.scann import Policy, ScannIndex
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
+from tests.timing import LATE_SECONDS
 
 D = 16
 KINDS = ("exact", "scann-tail", "scann-built")
@@ -30,7 +31,7 @@ def new_index(kind: str, folder: Path, dimension: int = D, space: str = "s") -> 
 def settle(index: Index) -> None:
     """Let a build that is under way take over."""
     if isinstance(index, ScannIndex):
-        assert index.wait(60)
+        assert index.wait(LATE_SECONDS)
 
 
 def is_built(index: Index) -> bool:
@@ -314,7 +315,12 @@ def restarted(index: Index, empty: Index, held: dict[int, Descriptors], folder: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     steps=st.lists(
         st.one_of(

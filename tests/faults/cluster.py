@@ -31,10 +31,11 @@ from tests.faults.schedule import Action, Edit, Event, Put, Row, Schedule
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
+from tests.timing import BUSY, LATE_SECONDS
 
 SPACE = a_checkpoint().space
-DRAIN_SECONDS = 10.0
-SETTLE_SECONDS = 90.0
+DRAIN_SECONDS = 10.0 * BUSY
+SETTLE_SECONDS = 2 * LATE_SECONDS
 YOUNG_SECONDS = 3.0
 """A process that is told to end before that may not have learnt yet how to."""
 MOST_STARTS = 15
@@ -180,7 +181,7 @@ class Cluster:
                     )
                 time.sleep(0.05)
 
-    def await_index(self, seconds: float = 30) -> None:
+    def await_index(self, seconds: float = LATE_SECONDS) -> None:
         """Return when a match worker searches with ScaNN."""
         deadline = time.monotonic() + seconds
         while not any("index built" in path.read_text() for path in self._folder.glob("match-*.log")):

@@ -19,6 +19,7 @@ from kafka import KafkaAdminClient
 from redis import Redis
 
 from neardup.pipeline.settings import Settings
+from tests.timing import LATE_SECONDS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "services"
 _DATABASES = count()
@@ -46,7 +47,7 @@ def running_services(folder: Path) -> Iterator[Services]:
             pytest.fail("scripts/services did not start; its words are above")
         yield Services(told[0], told[1].rpartition("/")[0])
         process.stdin.close()
-        assert process.wait(timeout=40) == 0
+        assert process.wait(timeout=LATE_SECONDS) == 0
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from neardup.workers.match import Connections, MatchWorker
 from neardup.workers.saver import SnapshotPolicy
 from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.pipeline.match.build import D, Film, a_calibration, edited, picture, times, video
+from tests.timing import LATE_SECONDS
 
 SPACE = "f00d"
 ROOT = Path(__file__).parents[2]
@@ -97,7 +98,7 @@ def published(settings: Settings) -> list[Envelope]:
         return envelopes
 
 
-def await_envelopes(settings: Settings, count: int, seconds: float = 90) -> None:
+def await_envelopes(settings: Settings, count: int, seconds: float = LATE_SECONDS) -> None:
     """Return when so many envelopes are committed."""
     with closing(Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)) as tail:
         deadline, last = time.monotonic() + seconds, -1

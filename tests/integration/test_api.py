@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from neardup.workers.log import Tail
 from neardup.workers.topics import topic_names
 from tests.integration.stream import SPACE, a_match_worker, a_state_in, append, make_topics
 from tests.pipeline.match.build import D, a_state, picture
+from tests.timing import BUSY, LATE_SECONDS, until
 from tests.workers.api.build import StubUploads, an_image
 
 pytestmark = pytest.mark.integration
@@ -49,15 +49,8 @@ def stepping(worker: Any) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(LATE_SECONDS)
         worker.close()
-
-
-def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -72,7 +65,7 @@ def an_api_worker(settings: Settings, folder: Path, name: str = "eve") -> Iterat
     follower = Follower(Tail(settings, names.log), Tail(settings, names.verdicts), view, D, context.told)
     server = Server(make_app(context), "127.0.0.1", 0)
     client = httpx2.Client(
-        base_url=f"http://127.0.0.1:{server.port}", headers={"Authorization": "Bearer nd_eve"}, timeout=30
+        base_url=f"http://127.0.0.1:{server.port}", headers={"Authorization": "Bearer nd_eve"}, timeout=LATE_SECONDS
     )
     with client, stepping(ApiWorker(context, view, None, follower)):
         yield client
@@ -112,9 +105,9 @@ def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Se
                 told.set_result(answer.read().decode())
 
         threading.Thread(target=watch, daemon=True).start()
-        assert begun.wait(30)
+        assert begun.wait(LATE_SECONDS)
         append(settings, [picture("copy", 3)])
-        event = told.result(30)
+        event = told.result(LATE_SECONDS)
         assert "event: duplicate" in event
         assert json.loads(event.split("data: ")[1].split("\n")[0])["matches"][0]["reference"] == "a"
 
@@ -124,8 +117,8 @@ def test_items_are_found_flagged_and_taken_down_at_every_api_worker(settings: Se
             assert match["original"] == "a"
         gone = one.delete("/v1/items/a").json()
         assert (gone["gone"], gone["was_held"]) == (True, True)
-        assert gone["seconds"] < 2.0
-        until(lambda: other.get("/v1/items/a").status_code == 404, "gone elsewhere too", 2.0)
+        assert gone["seconds"] < 2 * BUSY
+        until(lambda: other.get("/v1/items/a").status_code == 404, "gone elsewhere too", 2 * BUSY)
         assert one.get("/v1/items/copy").json()["is_original"] is True
 
 

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Kind
 from neardup.workers.topics import TopicNames, create_topics, topic_names
 from tests.pipeline.scan.build import a_checkpoint, a_picture, save_clip
+from tests.ports import free_port
+from tests.timing import BUSY, LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
 
 DECODE = msgspec.msgpack.Decoder(Record).decode
-LIMIT_SECONDS = 40.0
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ class Running:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=LATE_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -82,7 +83,7 @@ class Running:
         """End it by SIGTERM; return its exit code and how long it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30), time.monotonic() - began
+        return self.process.wait(timeout=LATE_SECONDS), time.monotonic() - began
 
 
 @contextmanager
@@ -101,21 +102,6 @@ def embedding(environment: Mapping[str, str], folder: Path, **more: str) -> Iter
         process.wait()
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        return int(attempt.getsockname()[1])
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def read(settings: Settings, topic: str, partitions: int = 1) -> list[Any]:
     """Return everything that a topic holds."""
     consumer = KafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
@@ -123,7 +109,7 @@ def read(settings: Settings, topic: str, partitions: int = 1) -> list[Any]:
     consumer.assign(places)
     ends = consumer.end_offsets(places)
     records: list[Any] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LATE_SECONDS
     while any(consumer.position(place) < ends[place] for place in places) and time.monotonic() < deadline:
         for polled in consumer.poll(timeout_ms=200).values():
             records += polled
@@ -202,7 +188,7 @@ def test_every_kind_of_record_ends_where_it_belongs(
         assert 'neardup_items_dead_lettered_total{reason="schema"} 5.0' in metrics
         assert "neardup_in_flight_bytes 0.0" in metrics
         code, seconds = worker.stop()
-        assert (code, seconds < 10) == (0, True), worker.log.read_text()
+        assert (code, seconds < 10 * BUSY) == (0, True), worker.log.read_text()
     records = [DECODE(record.value) for record in read(settings, names.log)]
     found = {record.id: record for record in records if isinstance(record, Described)}
     assert set(found) == {*good, "by uri", "banked"}
@@ -278,7 +264,7 @@ def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_n
     with embedding(environment, tmp_path, SLOW_SECONDS="0.5") as worker:
         until(lambda: count(settings, names.log) >= 1, "at work")
         code, seconds = worker.stop()
-        assert (code, seconds < 10) == (0, True), worker.log.read_text()
+        assert (code, seconds < 10 * BUSY) == (0, True), worker.log.read_text()
     assert committed(settings, names)[0] == count(settings, names.log)  # what was drained is not done again
     with embedding(environment, tmp_path) as worker:
         until(lambda: committed(settings, names)[0] == 120, "everything committed")
@@ -344,5 +330,5 @@ def test_no_bound_is_too_small_to_get_on(
 
 def test_a_worker_without_topics_says_so(environment: dict[str, str], tmp_path: Path) -> None:
     with embedding(environment, tmp_path, NEARDUP_TOPIC_PREFIX="nobody-made-these") as worker:
-        assert worker.process.wait(timeout=LIMIT_SECONDS) == 2
+        assert worker.process.wait(timeout=LATE_SECONDS) == 2
         assert "`neardup topics create` makes it" in worker.log.read_text()

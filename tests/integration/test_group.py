@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from neardup.workers.group import keep_joining
+from tests.timing import LATE_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +30,7 @@ def test_a_member_that_polls_for_moments_gets_its_partitions(
         )
     ) as consumer:
         consumer.subscribe([topic])
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + LATE_SECONDS
         while not consumer.assignment():
             assert time.monotonic() < deadline, "the join was forgotten"
             consumer.poll(timeout_ms=1)

@@ -21,6 +21,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers.topics import create_topics, open_admin
 from tests.integration.test_embed_worker import count, read, until
 from tests.pipeline.scan.build import a_checkpoint, a_picture
+from tests.timing import LATE_SECONDS
 
 pytestmark = pytest.mark.integration
 CHECKPOINT = a_checkpoint()
@@ -117,7 +118,7 @@ def test_a_photo_of_6_mb_and_a_video_of_60_mb_are_judged(settings: Settings, tmp
         until(lambda: store.verdict("film.mp4") is not None, "the video is judged")
         until(lambda: store.verdict("photo.jpg") is not None, "the photo is judged")
         with fresh.command("ingest", str(copies)) as ingest:
-            assert ingest.wait(60) == 0
+            assert ingest.wait(LATE_SECONDS) == 0
         found = {}
         for id in ("photo copy.jpg", "film copy.mp4"):
             until(lambda id=id: store.verdict(id) is not None, f"{id} is judged")  # type: ignore[misc]

@@ -28,6 +28,7 @@ from tests.integration.stream import (
     said,
 )
 from tests.pipeline.match.build import picture
+from tests.timing import BUSY, LATE_SECONDS
 
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.integration
@@ -43,14 +44,14 @@ def test_one_envelope_for_each_offset_whenever_the_worker_is_killed(
     log = a_log(POINTS.index(point), 120)
     append(settings, log[:60])
     with match_process(settings, tmp_path / "state", point, 1) as first:
-        assert first.wait(90) == -9
+        assert first.wait(LATE_SECONDS) == -9
     append(settings, log[60:])
     with match_process(settings, tmp_path / "state"):
         await_envelopes(settings, len(log))
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
 
 
-def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = 60) -> float:
+def step_until(worker: MatchWorker, done: Callable[[], bool], seconds: float = LATE_SECONDS) -> float:
     started = time.monotonic()
     while not done():
         assert time.monotonic() - started < seconds
@@ -72,10 +73,10 @@ def test_a_standby_takes_over_in_seconds_and_a_zombie_is_refused(settings: Setti
             assert not second.leads
             first.send_signal(signal.SIGSTOP)
             append(settings, log[60:80])
-            assert step_until(second, lambda: second.leads and second.applied == 79) < 15
+            assert step_until(second, lambda: second.leads and second.applied == 79) < 15 * BUSY
             first.send_signal(signal.SIGCONT)  # it still takes itself for the leader, and finds 20 records
             append(settings, log[80:])
-            assert first.wait(90) != 0
+            assert first.wait(LATE_SECONDS) != 0
             step_until(second, lambda: second.applied == len(log) - 1)
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
 
@@ -92,7 +93,7 @@ def test_a_killed_leader_is_replaced_in_seconds(settings: Settings, tmp_path: Pa
             append(settings, log[60:])
             seconds = step_until(second, lambda: second.applied == len(log) - 1)
             logger.info("a killed leader was replaced, and its work done, after %.1f s", seconds)
-            assert seconds < 15  # the session of 6 s and a rebalance, on a busy machine
+            assert seconds < 15 * BUSY  # the session of 6 s and a rebalance, on a busy machine
     assert said(published(settings)) == said(oracle(tmp_path / "oracle", log))
 
 
@@ -103,7 +104,7 @@ def test_a_trimmed_log_is_enough_for_who_has_a_snapshot(settings: Settings, tmp_
         append(settings, log[cut : cut + 40])
         with closing(a_match_worker(settings, tmp_path / "states" / "match-0")) as worker:
             step_until(worker, lambda end=cut + 40: worker.applied == min(end, len(log)) - 1)  # type: ignore[misc]
-            worker.drain(5)
+            worker.drain(LATE_SECONDS)
     with open_admin(settings) as admin:
         trim(admin, topic, needed_from(tmp_path / "states"))
     with closing(Tail(settings, topic)) as tail:

@@ -10,7 +10,6 @@ import io
 import json
 import math
 import re
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -31,11 +30,12 @@ from neardup.workers.topics import topic_names
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
 from tests.pipeline.scan.build import a_picture, save
+from tests.ports import free_port
+from tests.timing import LATE_SECONDS
 from tests.workers.receiver import receiving
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment"]  # a fixture
-LIMIT_SECONDS = 40.0
 ORIGINALS, COPIES = 300, 5
 
 
@@ -54,19 +54,13 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.address}/api/v1/{path}?{query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.address}/api/v1/{path}?{query}", timeout=LATE_SECONDS) as answer:
             told = json.load(answer)
         assert told["status"] == "success"
         return told["data"]
 
     def values(self, expression: str) -> list[float]:
         return [float(one["value"][1]) for one in self.get("query", query=expression)["result"]]
-
-
-def free_port() -> int:
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        return int(attempt.getsockname()[1])
 
 
 @contextmanager
@@ -149,7 +143,7 @@ def test_every_expression_of_every_rule_and_panel_has_data(
             check_page(api_port)
             everything = [*rules(), *targets()]
             wanted = [one for one in everything if not one.gpu]
-            deadline = time.monotonic() + LIMIT_SECONDS
+            deadline = time.monotonic() + LATE_SECONDS
             while (missing := without_data(asked, wanted)) and time.monotonic() < deadline:
                 time.sleep(0.5)
             assert missing == []
@@ -172,7 +166,7 @@ def review(settings: Settings, store: RedisStore) -> None:
 
 def check_page(port: int) -> None:
     """Ask for what the page `/ops` shows of the same workers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ops/figures", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ops/figures", timeout=LATE_SECONDS) as answer:
         told = json.load(answer)
     states = {one["kind"]: one["state"] for one in told["workers"]}
     assert states == {"embed": "ready", "match": "leads", "flag": "ready", "api": "ready", "webhook": "ready"}
@@ -193,6 +187,6 @@ def look_up(port: int) -> None:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/v1/match", file.getvalue(), {"Content-Type": "image/png"}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=LATE_SECONDS) as answer:
             assert answer.status == 200
         time.sleep(1)

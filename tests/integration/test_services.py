@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from deploy.local import jars
 from deploy.local.processes import Process, find, launch, stop
 from deploy.local.services import Ports, Services
 from tests.integration.conftest import SCRIPT
+from tests.timing import LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 def services_command(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
     action, *rest = words
     return subprocess.run(
-        [SCRIPT, action, "--data", data, *rest], capture_output=True, text=True, timeout=60, check=False
+        [SCRIPT, action, "--data", data, *rest], capture_output=True, text=True, timeout=LATE_SECONDS, check=False
     )
 
 
@@ -75,7 +75,7 @@ def test_acknowledged_data_survive_a_kill_and_the_addresses_stay(own: Path) -> N
     with KafkaAdminClient(bootstrap_servers=addresses["NEARDUP_KAFKA"]) as admin:
         admin.create_topics({"kept": {"num_partitions": 1}}, wait_for_metadata=True)
     producer = KafkaProducer(bootstrap_servers=addresses["NEARDUP_KAFKA"])
-    assert producer.send("kept", b"before the kill").get(timeout=10).offset == 0
+    assert producer.send("kept", b"before the kill").get(timeout=LATE_SECONDS).offset == 0
     producer.close()
     with Redis.from_url(addresses["NEARDUP_REDIS"]) as client:
         client.set("kept", "before the kill")
@@ -89,7 +89,7 @@ def test_acknowledged_data_survive_a_kill_and_the_addresses_stay(own: Path) -> N
     assert all(status(own)[name]["pid"] != one["pid"] for name, one in killed.items())
     consumer = KafkaConsumer(bootstrap_servers=addresses["NEARDUP_KAFKA"], auto_offset_reset="earliest")
     consumer.assign([TopicPartition("kept", 0)])
-    [records] = consumer.poll(timeout_ms=10_000).values()
+    [records] = consumer.poll(timeout_ms=120_000).values()
     consumer.close()
     assert [record.value for record in records] == [b"before the kill"]
     with Redis.from_url(addresses["NEARDUP_REDIS"]) as client:
@@ -99,7 +99,7 @@ def test_acknowledged_data_survive_a_kill_and_the_addresses_stay(own: Path) -> N
 def test_no_topic_is_made_by_writing_to_it(kafka: str, admin: KafkaAdminClient) -> None:
     producer = KafkaProducer(bootstrap_servers=kafka, max_block_ms=500)
     with pytest.raises(KafkaTimeoutError):
-        producer.send("mistyped", b"x").get(timeout=5)
+        producer.send("mistyped", b"x").get(timeout=LATE_SECONDS)
     producer.close()
     assert "mistyped" not in admin.list_topics()
 
@@ -108,9 +108,9 @@ def test_services_listen_on_one_loopback_address_only(own: Path) -> None:
     ports = Services(own).ports
     assert ports is not None
     for port in (ports.kafka, ports.controller, ports.redis):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=LATE_SECONDS).close()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.2", port), timeout=5)
+            socket.create_connection(("127.0.0.2", port), timeout=LATE_SECONDS)
 
 
 def test_redis_keeps_every_key_and_writes_to_disk(redis: str) -> None:
@@ -139,7 +139,7 @@ def test_run_gives_addresses_to_the_command_and_its_exit_code_back(own: Path, tm
         "-c",
         "import os; print(os.getcwd()); raise SystemExit(7)",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LATE_SECONDS, check=False)
     assert (done.stdout.strip(), done.returncode) == (os.fspath(tmp_path), 7)
     assert len(Services(own).running) == 2, "run stopped services that it had not started"
 
@@ -162,19 +162,18 @@ def test_ports_of_the_last_start_are_taken_unless_someone_has_them(tmp_path: Pat
 
 def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     stubborn = launch(
-        ["sh", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"],
+        ["sh", "-c", "trap '' TERM; echo ready; sleep 600 & wait; sleep 600"],
         tmp_path / "pid",
         tmp_path / "out",
         os.environ,
     )
-    while not (tmp_path / "out").read_text():
-        time.sleep(0.01)
+    until(lambda: (tmp_path / "out").read_text(), "it is ready")
     assert stop([stubborn], limit_seconds=0.2) == [stubborn]
     assert find(tmp_path / "pid") is None
 
 
 def test_a_stranger_with_a_reused_id_is_not_touched(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    with subprocess.Popen(["sleep", "600"]) as stranger:
         stale = tmp_path / "pid"
         stale.write_text(f"{stranger.pid} 1\n")
         assert find(stale) is None

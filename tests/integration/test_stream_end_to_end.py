@@ -20,9 +20,12 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Descriptors
 from neardup.workers.log import Appender, Tail, read_envelopes
+from neardup.workers.status import look
 from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.integration.test_flag_worker import dump
 from tests.pipeline.scan.build import a_checkpoint
+from tests.ports import free_port
+from tests.timing import BUSY, LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
 CHECKPOINT = a_checkpoint()
@@ -51,8 +54,8 @@ class Stream:
             create_topics(admin, CHECKPOINT.space, settings)
 
     @contextmanager
-    def worker(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", "0"]
+    def worker(self, name: str, port: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", str(port)]
         with subprocess.Popen(command, env=self.environment) as process:
             try:
                 yield process
@@ -105,12 +108,15 @@ def record(item: str, vectors: Descriptors) -> Described:
     )
 
 
-def await_applied(store: RedisStore, offset: int, seconds: float = 90) -> float:
+def await_applied(store: RedisStore, offset: int) -> float:
     started = time.monotonic()
-    while store.applied() < offset:
-        assert time.monotonic() - started < seconds, f"stands at {store.applied()}, wanted {offset}"
-        time.sleep(0.01)
+    until(lambda: store.applied() >= offset, lambda: f"stands at {store.applied()}, wanted {offset}")
     return time.monotonic() - started
+
+
+def is_ready(port: int) -> bool:
+    seen = look("127.0.0.1", port)
+    return seen is not None and seen.ready
 
 
 def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: RedisStore, tmp_path: Path) -> None:
@@ -120,18 +126,18 @@ def test_each_copy_is_flagged_once_whatever_is_killed(stream: Stream, store: Red
         matcher, flagger = (running.enter_context(stream.worker(name)) for name in ("match", "flag"))
         stream.append(*originals, *copies[:10])
         await_applied(store, 29)
-        running.enter_context(stream.worker("match"))
-        time.sleep(4)  # so long it takes to follow
+        running.enter_context(stream.worker("match", port := free_port()))
+        until(lambda: is_ready(port), "the second follows")
         matcher.kill()
         flagger.kill()
         running.enter_context(stream.worker("flag"))
         stream.append(*copies[10:], *originals[:5])
-        assert await_applied(store, 44) < 15
+        assert await_applied(store, 44) < 15 * BUSY
         # what is taken down is forgotten, and is not what a later copy is a copy of
         told = stream.command("takedown", "original-3", "copy-3", "unheard-of", "--wait")
         seconds = re.search(r"forgotten by Redis after ([0-9.]+) s", told)
         assert seconds is not None
-        assert float(seconds[1]) < 2
+        assert float(seconds[1]) < 2 * BUSY
         assert store.verdict("original-3") is None
         assert store.members("original-3") == frozenset()
         stream.append(originals[3], record("late copy", vector(3, 0.98)))
@@ -159,5 +165,5 @@ def test_a_worker_drains_and_exits_0_on_sigterm(stream: Stream, store: RedisStor
         process = matcher if name == "match" else flagger
         started = time.monotonic()
         process.terminate()
-        assert process.wait(15) == 0
-        assert time.monotonic() - started < 10
+        assert process.wait(LATE_SECONDS) == 0
+        assert time.monotonic() - started < 10 * BUSY

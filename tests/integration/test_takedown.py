@@ -29,6 +29,7 @@ from tests.integration.test_embed_worker import (
     until,
 )
 from tests.integration.test_ingest import neardup
+from tests.timing import BUSY
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment", "names", "neardup", "producer"]  # fixtures
@@ -103,7 +104,7 @@ def test_a_takedown_passes_a_backlog_and_nothing_late_brings_the_item_back(
         told = neardup("takedown", "victim", "large", "waiting", *in_flight, "--wait")
         seconds = re.search(r"forgotten by Redis after ([0-9.]+) s", told)
         assert seconds is not None
-        assert float(seconds[1]) < 2, (told, time.monotonic() - began)
+        assert float(seconds[1]) < 2 * BUSY, (told, time.monotonic() - began)
         assert committed(settings, names)[0] < 400, "there was no backlog"
         assert [files_of(folder, id) for id in ("victim", "large", "waiting")] == [[], [], []]
         assert store.verdict("victim") is None
@@ -142,7 +143,7 @@ def test_a_null_value_takes_an_item_down_with_all_its_files(
         producer.send(names.media, None, b"in flight", partition=0)  # overtakes what is being decoded
         producer.flush()
         until(lambda: store.applied() == 3, "all flagged")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * BUSY
     assert count(settings, names.log) == 4
     for id in ("known", "in flight"):
         assert (store.verdict(id), files_of(tmp_path / "blobs", id)) == (None, [])

@@ -20,6 +20,7 @@ from neardup.workers.topics import topic_names
 from tests.integration.test_prometheus import free_port
 from tests.integration.test_up import CHECKPOINT, Up, environment, running, until
 from tests.pipeline.scan.build import a_picture
+from tests.timing import LATE_SECONDS
 from tests.workers.receiver import receiving
 
 pytestmark = pytest.mark.integration
@@ -54,7 +55,7 @@ def handed_on(settings: Settings, topic: str, count: int) -> list[str]:
         consumer.assign([place])
         consumer.seek(place, 0)
         found: list[str] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LATE_SECONDS
         while len(found) < count and time.monotonic() < deadline:
             records = consumer.poll(timeout_ms=500).get(place, [])
             found += [dict(record.headers).get("traceparent", b"").decode() for record in records]
@@ -79,15 +80,15 @@ def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings:
             outbox.send([Message(names.media, b"untraced", png(1))], lambda: None)
             until(lambda: store.applied() == 0, f"the original is told; {up.log()}")
             outbox.send([Message(names.media, b"by-kafka", png(1, 48), headers)], lambda: None)
-            assert outbox.wait(10)
+            assert outbox.wait(LATE_SECONDS)
         finally:
             outbox.close(1)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/v1/items?id=by-http&wait=20",
+            f"http://127.0.0.1:{port}/v1/items?id=by-http&wait=30",
             png(1, 96),
             {"Content-Type": "image/png", "traceparent": traceparent(BY_HTTP)},
         )
-        with urllib.request.urlopen(request, timeout=25) as answer:
+        with urllib.request.urlopen(request, timeout=LATE_SECONDS) as answer:
             assert answer.status == 200
         until(lambda: store.applied() == 2, f"all are told; {up.log()}")
         until(lambda: workers_that_told(up, BY_KAFKA) == workers, up.log())

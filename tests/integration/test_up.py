@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.reach import kafka_answers
 from neardup.workers.status import look
 from tests.pipeline.scan.build import a_checkpoint, save
+from tests.timing import BUSY, LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = a_checkpoint()
-LIMIT_SECONDS = 90.0
 KINDS = ("embed", "match", "flag")
 
 
@@ -72,13 +72,6 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
     save_checkpoint(CHECKPOINT, tmp_path / "model.safetensors")
@@ -104,7 +97,7 @@ def running(environment: dict[str, str], folder: Path, *options: str, verbose: b
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(LATE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -145,8 +138,8 @@ def test_copies_are_in_the_feed_once_whichever_worker_is_killed(
         workers = [up.worker(kind) for kind in KINDS]
         began = time.monotonic()
         up.process.terminate()
-        assert up.process.wait(20) == 0
-        assert time.monotonic() - began < 10
+        assert up.process.wait(LATE_SECONDS) == 0
+        assert time.monotonic() - began < 10 * BUSY
         assert [command_of(pid) for pid in workers] == ["", "", ""]
         entries = [entry.verdict for entry in store.feed("", 1000)]
         assert [Path(one.id).name for one in entries] == [f"copy-{n}.png" for n in range(3)]
@@ -171,6 +164,6 @@ def test_a_wrong_setting_of_one_worker_ends_all(environment: dict[str, str], tmp
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "neardup").write_text("no folder")
     with running(environment, tmp_path) as up:
-        assert up.process.wait(LIMIT_SECONDS) == 2
+        assert up.process.wait(LATE_SECONDS) == 2
         assert children_of(up.process.pid) == []
         assert re.search(r"neardup: match: state_folder: .* name a folder that can be written", up.log())

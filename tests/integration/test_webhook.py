@@ -21,6 +21,7 @@ from neardup.workers.topics import create_topics, open_admin, topic_names
 from tests.integration.test_embed_worker import environment, until
 from tests.integration.test_ingest import Command, neardup
 from tests.pipeline.scan.build import a_checkpoint
+from tests.timing import LATE_SECONDS
 from tests.workers.receiver import Received, receiving
 
 pytestmark = pytest.mark.integration
@@ -108,7 +109,7 @@ def test_every_event_comes_in_order_though_the_receiver_fails_and_workers_are_ki
         with webhook(environment, tmp_path, received) as second:
             until(lambda: received.events[-1:] == [f"item-{verdicts.published - 1}"], "all events")
             second.terminate()
-            assert second.wait(timeout=15) == 0
+            assert second.wait(timeout=LATE_SECONDS) == 0
         took = len(received.taken)
         with webhook(environment, tmp_path, received):
             until(lambda: at_work(tmp_path), "joined again")
@@ -163,7 +164,7 @@ def test_a_webhook_without_a_secret_or_with_an_unsafe_address_is_refused_at_once
             ("NEARDUP_WEBHOOK_PRIVATE", "false", "wanted https"),
         ):
             with webhook(environment, tmp_path, received, **{name: value}) as process:
-                assert process.wait(timeout=30) == 2
+                assert process.wait(timeout=LATE_SECONDS) == 2
             log = max(tmp_path.glob("webhook-*.log"), key=os.path.getmtime).read_text()
             assert told in log.splitlines()[-1]
             assert received.url not in log

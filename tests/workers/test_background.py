@@ -12,13 +12,11 @@ import pytest
 
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.background import Background
+from tests.timing import LATE_SECONDS, until
 
 
 def done(work: Background) -> bool:
-    deadline = time.monotonic() + 90
-    while work.done() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: work.done() is not None, "it is done")
     return bool(work.done())
 
 
@@ -66,7 +64,7 @@ from pathlib import Path
 from neardup.workers.background import Background
 def work():
     Path({str(tmp_path / "begun")!r}).touch()
-    time.sleep(60)
+    time.sleep(600)
 one = Background(work)
 while not Path({str(tmp_path / "begun")!r}).exists():
     time.sleep(0.01)
@@ -74,5 +72,7 @@ print(one._pid, flush=True)
 os.kill(os.getpid(), 9)
 """
     # The copy holds the pipe as well: while it lives, this waits.
-    run = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.PIPE, text=True, timeout=55)
+    run = subprocess.run(
+        [sys.executable, "-c", script], check=False, stdout=subprocess.PIPE, text=True, timeout=LATE_SECONDS
+    )
     assert run.returncode == -9

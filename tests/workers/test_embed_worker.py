@@ -29,6 +29,7 @@ from neardup.workers.ingest import split
 from neardup.workers.outbox import Message, Outbox
 from neardup.workers.source import attempts, read_item, read_key
 from tests.pipeline.scan.build import StandIn, a_picture
+from tests.timing import LATE_SECONDS, until
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,6 @@ class Named:
             raise DependencyError("the store is away")
         self.kept.append((sha256.decode(), jpeg))
         return f"kept/{self.name}"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def picture(seed: int) -> bytes:
@@ -102,7 +96,7 @@ def make() -> Iterator[Callable[..., Describer[Named]]]:
 
 def all_of(describer: Describer[Named]) -> dict[str, Done[Named]]:
     found: dict[str, Done[Named]] = {}
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LATE_SECONDS
     while describer.working and time.monotonic() < deadline:
         found |= {done.source.name: done for done in describer.step(0.1)}
     assert not describer.working

@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
 
@@ -15,7 +15,8 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry
 from neardup.pipeline.types import Decision, Span
 from neardup.workers.hook import Delivery, Receiver, RefusedError, make_delivery, make_receiver, read_secrets, sign
-from tests.workers.receiver import KEY, SECRET, Answer, Received, receiving, signature
+from tests.timing import LATE_SECONDS
+from tests.workers.receiver import DRIP_SECONDS, KEY, SECRET, Answer, Received, receiving, signature
 
 MATCH = Matched(
     reference="cat-1",
@@ -118,15 +119,16 @@ def test_a_receiver_that_closed_the_connection_meanwhile_is_connected_to_again(r
     ],
 )
 def test_what_is_not_taken_is_told(answer: Answer, why: str, pause: float) -> None:
-    seconds = 1.0 if why == "." else 30.0  # it drips for 20 s
+    seconds = 1.0 if why == "." else LATE_SECONDS
     with receiving(answer) as received, receiver(received.url, seconds=seconds) as sending:
         started = time.monotonic()
         with pytest.raises(RefusedError, match=why) as caught:
             sending.send(DELIVERY, time.time())
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < DRIP_SECONDS / 2
         assert caught.value.pause_seconds == pause
         received.answer = lambda _: 200
-        sending.send(DELIVERY, time.time())
+        with receiver(received.url, seconds=LATE_SECONDS) if why == "." else nullcontext(sending) as patient:
+            patient.send(DELIVERY, time.time())
         assert len(received.taken) == 1
 
 

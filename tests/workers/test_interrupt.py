@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,7 +21,8 @@ from neardup.pipeline.scan.run import COMMIT_SECONDS
 from neardup.workers.commands.interrupt import Interrupt
 from tests.pipeline.scan.build import pairs, save, scan_folder
 from tests.pipeline.scan.stand_in_child import SLEEP
-from tests.pipeline.scan.test_processes import is_running, wait_until
+from tests.pipeline.scan.test_processes import is_running
+from tests.timing import LATE_SECONDS, until
 from tests.workers.conftest import Command
 
 FILES = 240
@@ -78,7 +78,13 @@ def start(model: Path, folder: Path, processes: int = 0) -> subprocess.Popen[str
     process = subprocess.Popen(
         [sys.executable, "-c", _SLOW, "scan", "media", "--index", "index"],
         cwd=folder,
-        env={**os.environ, "NEARDUP_MODEL": str(model), "NEARDUP_PROCESSES": str(processes), "PYTHONPATH": root},
+        env={
+            **os.environ,
+            "NEARDUP_MODEL": str(model),
+            "NEARDUP_PROCESSES": str(processes),
+            "PYTHONPATH": root,
+            "OPENED": "opened",
+        },
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -94,6 +100,12 @@ def embedded(folder: Path) -> int:
     """Return how many tiles all runs together gave to the network."""
     path = folder / "embedded"
     return sum(map(int, path.read_text().split())) if path.exists() else 0
+
+
+def opened(folder: Path) -> int:
+    """Return how many files the processes of a scan have opened."""
+    path = folder / "opened"
+    return path.stat().st_size if path.exists() else 0
 
 
 def kept(folder: Path) -> int:
@@ -115,17 +127,17 @@ def test_ctrl_c_loses_no_more_than_the_batch_that_the_network_is_at(media: Path,
     chance = random.Random(0)
     lost = 0
     for _ in range(3):
-        process = start(model, tmp_path)
-        time.sleep(chance.uniform(0.1, 1.0))
+        process, enough = start(model, tmp_path), embedded(tmp_path) + chance.randrange(2 * BATCH)
+        until(lambda enough=enough: embedded(tmp_path) >= enough, "it embeds")  # type: ignore[misc]
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=LATE_SECONDS)
         if output:  # it was done before
             break
         assert (process.returncode, errors) == (130, "neardup: interrupted\n")
         before, lost = lost, embedded(tmp_path) - kept(tmp_path)
         assert before <= lost <= before + BATCH
     process = start(model, tmp_path)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, errors) == (0, "")
     assert f"{FILES} images" in output
     assert embedded(tmp_path) == FILES + lost
@@ -134,14 +146,13 @@ def test_ctrl_c_loses_no_more_than_the_batch_that_the_network_is_at(media: Path,
 
 def test_killed_scan_goes_on_from_its_last_commit(media: Path, model: Path, tmp_path: Path) -> None:
     process = start(model, tmp_path)
-    while embedded(tmp_path) < FILES // 2:
-        time.sleep(0.02)
+    until(lambda: embedded(tmp_path) >= FILES // 2, "it embeds")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=LATE_SECONDS)
     lost = embedded(tmp_path) - kept(tmp_path)
     assert 0 <= lost <= COMMIT_SECONDS / TILE_SECONDS + 2 * BATCH
     process = start(model, tmp_path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, errors) == (0, "")
     assert embedded(tmp_path) == FILES + lost
     assert reported(tmp_path) == pairs(scan_folder(media))
@@ -152,19 +163,21 @@ def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: 
     begun, video = tmp_path / "begun", media / "long.mp4"
     video.write_bytes(SLEEP + os.fsencode(begun))
     process = start(model, tmp_path, processes=2)
-    wait_until(begun.exists)
+    until(begun.exists, "one is at the video")
     pids = children(process.pid)
-    time.sleep(1.0)  # the other one finishes what it has
+    until(lambda: opened(tmp_path) > FILES - CHUNK_FILES, "the other one finishes what it has")
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, output, errors) == (130, "", "neardup: interrupted\n")
     assert len(pids) == 2
-    wait_until(lambda: not any(map(is_running, pids)))
+    until(lambda: not any(map(is_running, pids)), "they end")
     video.unlink()
+    before = kept(tmp_path)
+    assert before > FILES // 4
     process = start(model, tmp_path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, errors) == (0, "")
-    assert embedded(tmp_path) <= CHUNK_FILES
+    assert embedded(tmp_path) == FILES - before
     assert reported(tmp_path) == pairs(scan_folder(media))
 
 

@@ -25,6 +25,7 @@ from neardup.workers.match import Connections, MatchWorker, claim_folder
 from neardup.workers.saver import SnapshotPolicy
 from tests.integration.stream import a_log, a_state_in, oracle, said
 from tests.pipeline.match.build import D, at, described, picture
+from tests.timing import LATE_SECONDS, until
 from tests.workers.broker import Broker, FakeLeadership, FakePublisher, FakeTail
 
 
@@ -190,7 +191,7 @@ def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path: Path) -> None
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path)
     run(worker, broker)
-    worker.drain(60)
+    worker.drain(LATE_SECONDS)
     worker.close()
     end = len(broker.log)
     broker.begin = end
@@ -206,7 +207,7 @@ def test_another_log_than_the_snapshots_is_refused(tmp_path: Path) -> None:
     broker.append(*a_log(4, 30))
     worker = a_worker(broker, tmp_path / "state")
     run(worker, broker)
-    worker.drain(60)
+    worker.drain(LATE_SECONDS)
     worker.close()
     broker.log = broker.log[:10]
     with pytest.raises(ConfigError, match="this is not the log that it was taken of"):
@@ -260,7 +261,7 @@ def test_a_drain_lets_another_lead_before_it_saves(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(leadership, "close", lambda: seen.append("left"))
     broker.append(*a_log(5, 30))
     run(worker, broker)
-    worker.drain(60)
+    worker.drain(LATE_SECONDS)
     assert [name for name in seen if name in ("left", "saved")] == ["left", "saved"]
     worker.close()
 
@@ -316,7 +317,7 @@ def test_a_snapshot_is_written_while_the_worker_goes_on(tmp_path: Path) -> None:
     run(worker, broker)
     assert Snapshots(tmp_path / "state").offsets() == []  # not yet whole
     gate.touch()
-    worker.drain(60)
+    worker.drain(LATE_SECONDS)
     first = Snapshots(tmp_path / "state").offsets()[1]
     assert Snapshots(tmp_path / "state").offsets()[0] == len(log) - 1
     assert 19 <= first < len(log) - 1  # as late as the disk took
@@ -339,11 +340,7 @@ def test_a_slow_disk_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(broker.published()) == len(log)
     assert Snapshots(tmp_path).offsets() == []
     disk.set()
-    deadline = time.monotonic() + 60
-    while not Snapshots(tmp_path).offsets():
-        assert time.monotonic() < deadline
-        worker.step()
-        time.sleep(0.05)
+    until(lambda: (worker.step(), Snapshots(tmp_path).offsets())[1], "a snapshot is there")  # type: ignore[func-returns-value]
     assert Snapshots(tmp_path).offsets() == [len(log) - 1]
     worker.close()
 

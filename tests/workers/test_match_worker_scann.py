@@ -98,7 +98,7 @@ def test_verdicts_stay_the_same_while_searchers_are_built_and_swapped_in(tmp_pat
         step_to_end(worker, broker)
         status = index.status()
         assert 0 < status.searcher < len(index) == status.searcher + status.tail
-        worker.drain(20)
+        worker.drain(LATE_SECONDS)
     with closing(a_worker(broker, tmp_path / "state")) as again:  # from the snapshot, the searcher with it
         broker.append(*flow.more(400))
         step_to_end(again, broker)

@@ -3,13 +3,13 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from neardup.workers.health import Health
 from neardup.workers.reach import Watch, kafka_answers
+from tests.timing import until
 
 
 class Listener:
@@ -69,13 +69,9 @@ def test_readiness_follows_and_each_change_is_one_line(listener: Listener, caplo
     try:
         for speaks, why in ((False, f"no Kafka answers at {listener.address}"), (True, None)):
             listener.speaks = speaks
-            until = time.monotonic() + 10
-            while health.not_ready != why:
-                assert time.monotonic() < until
-                time.sleep(0.005)
+            until(lambda why=why: health.not_ready == why, "readiness follows")  # type: ignore[misc]
             count = len(listener.asked)
-            while len(listener.asked) < count + 3:
-                time.sleep(0.005)
+            until(lambda count=count: len(listener.asked) >= count + 3, "it is asked")  # type: ignore[misc]
     finally:
         watch.close()
     assert [record.getMessage() for record in caplog.records] == [

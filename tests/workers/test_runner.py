@@ -13,6 +13,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.workers.health import MAX_SILENCE_SECONDS, Health, HealthServer
 from neardup.workers.runner import DRAIN_SECONDS, LEAST_DRAIN_SECONDS, run_worker
 from tests.ports import free_port
+from tests.timing import LATE_SECONDS
 
 
 class Fake:
@@ -40,7 +41,7 @@ class Fake:
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LATE_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:

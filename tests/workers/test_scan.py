@@ -13,6 +13,7 @@ from PIL import Image
 
 from neardup.pipeline.embed.embedder import make_embedder
 from tests.pipeline.scan.build import a_picture, save
+from tests.timing import LATE_SECONDS
 from tests.workers.conftest import Command
 
 AWKWARD = ["with space.png", "quote\"s 'and' $(id).png", "line\nbreak.png", os.fsdecode(b"caf\xe9.png"), "-rf.png"]
@@ -166,7 +167,12 @@ def test_unchanged_folder_of_2000_files_loads_no_network_and_takes_no_time(
     environment = {**os.environ, "NEARDUP_MODEL": str(model)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LATE_SECONDS,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "2,000 images" in done.stdout

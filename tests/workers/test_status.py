@@ -8,6 +8,7 @@ import pytest
 
 from neardup.workers.health import Health, HealthServer
 from neardup.workers.status import History, Look, Row, counted, look, read_metrics, state
+from tests.timing import LATE_SECONDS
 
 EMBED = """
 # TYPE neardup_items_total counter
@@ -58,7 +59,7 @@ def test_a_worker_is_looked_at_over_http() -> None:
 @pytest.mark.parametrize("answer", [b"220 mail.example ESMTP\r\n", b"HTTP/1.0 200 OK\r\n\r\n{ 1", b"\xff\xfe\r\n\r\n"])
 def test_something_else_at_the_port_is_no_worker(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(LATE_SECONDS)
 
         def serve() -> None:
             with suppress(TimeoutError, OSError):

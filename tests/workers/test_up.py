@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,9 +19,10 @@ from neardup.pipeline.settings import Settings, usable_cores
 from neardup.workers import up
 from neardup.workers.status import Row
 from neardup.workers.up import Backoff, Child, Spec, Supervisor, make_specs
+from tests.timing import LATE_SECONDS, until
 from tests.workers.conftest import Command
 
-WAITS = "exec sleep 60"
+WAITS = "exec sleep 600"
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
 
 
@@ -46,17 +48,10 @@ def shell(name: str, program: str) -> Spec:
     return Spec(name, "embed", 1, ("sh", "-c", program))
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def run(supervisor: Supervisor, stopping: threading.Event | None = None) -> None:
     """Run workers, but not for ever."""
     stopping = stopping or threading.Event()
-    limit = threading.Timer(30, stopping.set)
+    limit = threading.Timer(LATE_SECONDS, stopping.set)
     limit.start()
     try:
         supervisor.run(stopping)
@@ -165,7 +160,7 @@ def test_a_wrong_setting_ends_all_with_its_message(tmp_path: Path) -> None:
 def test_told_to_stop_it_drains_all_and_leaves_no_process() -> None:
     stopping = threading.Event()
     told = Noted(stopping)
-    left_behind = "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 60' & wait"
+    left_behind = "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 600' & wait"
     supervisor = Supervisor([shell("embed", left_behind), shell("flag", WAITS)], "127.0.0.1", told)
     run(supervisor, stopping)
     [line] = [line for line in told.lines if line.startswith("embed | ")]
@@ -174,10 +169,12 @@ def test_told_to_stop_it_drains_all_and_leaves_no_process() -> None:
 
 
 def test_a_worker_that_does_not_drain_in_time_is_killed_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "END_SECONDS", 0.3)
     stopping = threading.Event()
-    stubborn = shell("match", STUBBORN)
-    supervisor = Supervisor([stubborn, shell("flag", WAITS)], "127.0.0.1", Noted(stopping))
+    supervisor = Supervisor([shell("match", STUBBORN), shell("flag", WAITS)], "127.0.0.1", Noted(stopping))
+    other = supervisor.children[1]
+    # The time is over as soon as the other one has ended.
+    clock = SimpleNamespace(sleep=time.sleep, monotonic=lambda: 0.0 if other.pid else up.END_SECONDS)
+    monkeypatch.setattr(up, "time", clock)
     with pytest.raises(DependencyError, match=r"^match did not end within"):
         run(supervisor, stopping)
     assert supervisor.children[0].pid is None
@@ -214,7 +211,7 @@ def test_a_worker_ends_with_its_standard_input() -> None:
         assert process.stdout.readline() == b"waits\n"
         assert process.poll() is None
         process.stdin.close()
-        assert process.wait(20) == 7
+        assert process.wait(LATE_SECONDS) == 7
 
 
 def test_signals_are_given_back(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +247,8 @@ def test_a_second_ctrl_c_kills() -> None:
     with subprocess.Popen([sys.executable, "-c", IMPATIENT], stdout=pipe, stderr=pipe, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"match | up\n"
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == b"workers drain; Ctrl-C again kills them\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-        assert time.monotonic() - began < up.END_SECONDS
+        _, errors = process.communicate(timeout=LATE_SECONDS)
         assert errors.endswith(b"KeyboardInterrupt\n")

@@ -17,6 +17,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.openvino_engine import BATCH, LEAST, OpenVinoEmbedder, default_cache
 from neardup.pipeline.types import Pixels
+from tests.timing import LATE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ embedder.embed(np.zeros((32, embedder.size, embedder.size, 3), np.uint8))
 everywhere = os.sched_getaffinity(0)
 print(all(os.sched_getaffinity(int(task)) == everywhere for task in os.listdir("/proc/self/task")))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LATE_SECONDS)
     assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr
 
 
@@ -189,5 +190,5 @@ del second
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 os.kill(os.getpid(), signal.SIGUSR1)
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LATE_SECONDS)
     assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr

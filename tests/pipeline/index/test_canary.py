@@ -12,6 +12,7 @@ from neardup.pipeline.index.interface import Checked
 from neardup.pipeline.index.scann import Policy, ScannIndex
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors, Neighbours
+from tests.timing import LATE_SECONDS
 
 D = 16
 ALL = CanaryPolicy(one_in=1, most=1000, pause_seconds=60.0)
@@ -40,7 +41,7 @@ def near(vectors: Descriptors) -> Descriptors:
 def index(tmp_path: Path) -> Iterator[ScannIndex]:
     made = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300), canary=ALL)
     made.add(np.arange(1000), units(1000, 0))
-    assert made.wait(60)
+    assert made.wait(LATE_SECONDS)
     yield made
     made.close()
 
@@ -74,7 +75,7 @@ def test_what_an_index_misses_is_counted(index: ScannIndex, monkeypatch: pytest.
 def test_the_answers_are_the_same_with_it_and_without(index: ScannIndex, tmp_path: Path) -> None:
     without = ScannIndex(D, "s", tmp_path, "cpu", Policy(min_rows=300), canary=NEVER)
     without.add(np.arange(1000), units(1000, 0))
-    assert without.wait(60)
+    assert without.wait(LATE_SECONDS)
     for _ in range(3):
         found = [one.search(near(units(1000, 0)), 5) for one in (index, without)]
         np.testing.assert_array_equal(found[0].ids, found[1].ids)

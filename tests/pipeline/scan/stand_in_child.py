@@ -19,6 +19,8 @@ from neardup.pipeline.types import Embedded, Media, Pixels
 from tests.pipeline.scan.build import StandIn
 
 KILL, KILL_ONCE, SLEEP = b"kill", b"once ", b"sleep"
+OPENED = "OPENED"
+"""The variable that names a file which grows by a byte with each file that is opened."""
 _open_media = decode.open_media
 
 
@@ -38,6 +40,9 @@ def make_embedder(checkpoint: Checkpoint, device: str, threads: int) -> StandIn:
 
 def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
     content = source if isinstance(source, bytes) else b""
+    if OPENED in os.environ:
+        with Path(os.environ[OPENED]).open("ab", buffering=0) as file:
+            file.write(b".")
     if content.startswith(KILL):
         os.kill(os.getpid(), signal.SIGSEGV)
     if content.startswith(KILL_ONCE):

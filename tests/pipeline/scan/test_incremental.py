@@ -237,7 +237,9 @@ def edit(folder: Path, what: str, one: int, other: int, moment: int) -> None:
     date(source, moment)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rounds=st.lists(EDITS, min_size=2, max_size=4))
 def test_result_is_that_of_a_fresh_scan(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[list[tuple[str, int, int]]]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -30,6 +29,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Limits
 from tests.pipeline.scan.build import SETTINGS, Silent, a_checkpoint, reasons, save, save_clip, scan_folder
 from tests.pipeline.scan.stand_in_child import KILL, KILL_ONCE, SLEEP
+from tests.timing import until
 
 Start = Callable[..., Processes]
 
@@ -85,13 +85,6 @@ def timeless(result: ScanResult) -> ScanResult:
 
 def children(one: Processes) -> list[int]:
     return [child.process.pid for child in one._children]
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def is_running(pid: int) -> bool:
@@ -212,11 +205,11 @@ def test_they_end_with_a_scan_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        wait_until((tmp_path / "begun").exists)
+        until((tmp_path / "begun").exists, "it has begun")
         assert all(map(is_running, pids))
         parent.kill()
     assert len(pids) == 2
-    wait_until(lambda: not any(map(is_running, pids)))
+    until(lambda: not any(map(is_running, pids)), "all have ended")
 
 
 def test_the_real_network_answers_alike(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from neardup.pipeline.train.options import TrainSettings
 from neardup.pipeline.train.pairs import Relations
 from neardup.pipeline.train.report import write_report
 from neardup.pipeline.train.start import whitening
+from tests.timing import until
 
 
 @pytest.fixture(autouse=True)
@@ -134,9 +134,7 @@ def test_a_killed_process_leaves_a_state_that_resumes(settings: TrainSettings) -
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     try:
-        deadline = time.monotonic() + 120
-        while not settings.state.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: settings.state.exists() or process.poll() is not None, "a state is written")
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

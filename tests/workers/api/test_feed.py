@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, aclosing
 
 import pytest
 
@@ -16,6 +13,7 @@ from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.api.feed import Hub, order
 from tests.pipeline.match.build import picture
+from tests.timing import LATE_SECONDS, when
 from tests.workers.api.build import Api
 
 
@@ -34,22 +32,19 @@ def events(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
-@contextmanager
-def later(seconds: float, *acts: object) -> Iterator[None]:
-    timer = threading.Timer(seconds, lambda: [act() for act in acts])  # type: ignore[operator]
-    timer.start()
-    yield
-    timer.join()
+def b2_comes(api: Api) -> AbstractContextManager[None]:
+    """Have an item flagged once somebody watches the feed."""
+    return when(lambda: api.context.hub.watching, lambda: api.log.append([picture("b2", 62)]))
 
 
 def test_from_the_beginning_all_is_told_and_then_what_comes(api: Api) -> None:
-    with later(0.3, lambda: api.log.append([picture("b2", 62)])):
+    with b2_comes(api):
         text = api.client.get("/v1/feed?after=0&limit=2").text
     assert events(text) == [("1.0", "duplicate", "a2"), ("4.0", "duplicate", "b2")]
 
 
 def test_without_a_place_it_begins_now(api: Api) -> None:
-    with later(0.3, lambda: api.log.append([picture("b2", 62)])):
+    with b2_comes(api):
         assert [item for _, _, item in events(api.client.get("/v1/feed?limit=1").text)] == ["b2"]
 
 
@@ -116,7 +111,7 @@ def test_many_who_watch_all_get_all_once_and_in_order_whatever_fails(monkeypatch
         for offset in range(10, count):
             store.apply([flagged(offset)])
             await asyncio.sleep(0.002)
-        return await asyncio.wait_for(asyncio.gather(*watchers), 30)
+        return await asyncio.wait_for(asyncio.gather(*watchers), LATE_SECONDS)
 
     everything = [f"{offset}.0" for offset in range(count)]
     assert asyncio.run(run()) == [everything, everything[5:], everything[10:]]
@@ -125,18 +120,16 @@ def test_many_who_watch_all_get_all_once_and_in_order_whatever_fails(monkeypatch
 def test_nobody_watches_nobody_looks() -> None:
     store = Flaky()
 
-    async def run() -> int:
+    async def run() -> None:
         hub = Hub(store)
-        async for _ in hub.entries("", 0.01):
-            break
-        await asyncio.sleep(0.2)
-        before = store.calls
-        await asyncio.sleep(0.2)
-        return store.calls - before
+        async with aclosing(hub.entries("", 0.01)) as entries:  # type: ignore[type-var]
+            async for _ in entries:
+                break
+        assert store.calls
+        assert hub._task is not None
+        await asyncio.wait_for(hub._task, LATE_SECONDS)  # what looks has ended
 
-    started = time.monotonic()
-    assert asyncio.run(run()) == 0
-    assert time.monotonic() - started < 10
+    asyncio.run(run())
 
 
 def test_events_stand_in_the_order_of_the_log() -> None:

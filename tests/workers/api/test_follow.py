@@ -14,6 +14,7 @@ from neardup.workers.api.server import _take_newest
 from neardup.workers.api.view import View
 from tests.integration.stream import a_log, a_state_in, oracle
 from tests.pipeline.match.build import D, a_state, picture
+from tests.timing import LATE_SECONDS
 from tests.workers.broker import Broker, FakeTail
 from tests.workers.test_match_worker import a_worker, run
 
@@ -25,7 +26,7 @@ def a_follower(broker: Broker, view: View, told: list[Envelope] | None = None, n
 
 
 def held(view: View) -> list[str]:
-    return view.look(lambda state: sorted(item.id for item in state.items)).result(10)
+    return view.look(lambda state: sorted(item.id for item in state.items)).result(LATE_SECONDS)
 
 
 def test_it_follows_as_far_as_verdicts_are_published_and_says_what_is_left(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_published_verdicts_stand_where_its_own_would_differ() -> None:
         *(Envelope(offset=n, events=(Verdict(id=one, decision=Decision.DISTINCT),)) for n, one in enumerate("ab"))
     )
     a_follower(broker, view).step()
-    assert view.look(lambda state: [item.is_head for item in state.items]).result(10) == [True, True]
+    assert view.look(lambda state: [item.is_head for item in state.items]).result(LATE_SECONDS) == [True, True]
     view.close()
 
 

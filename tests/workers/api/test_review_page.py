@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from neardup.pipeline.changes import BankChanged
 from neardup.pipeline.messages import Envelope
 from neardup.workers.api.pages import review
 from tests.pipeline.match.build import picture
+from tests.timing import when
 from tests.workers.api.build import Api, an_api
 
 ANN, BOB = "annsfirstseat", "bobsfirstseat"
@@ -62,10 +62,8 @@ def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(
     [unknown] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
     assert unknown["item"]["kind"] is None  # shown all the same
     monkeypatch.setattr(review, "_CATCH_UP_SECONDS", 60.0)
-    timer = threading.Timer(0.1, api.log.follow)
-    timer.start()
-    [task] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
-    timer.join()
+    with when(lambda: api.context.waiting._offsets, api.log.follow):
+        [task] = [one for one in take(api, ANN, 8) if one["item"]["id"] == "a4"]
     assert task["item"]["kind"] == "image"
 
 

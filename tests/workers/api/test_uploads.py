@@ -15,6 +15,7 @@ from neardup.pipeline.types import Embedded, Pixels
 from neardup.workers.api.uploads import Uploads
 from tests.pipeline.media.test_regions import with_pasted
 from tests.pipeline.scan.build import SIZE, StandIn
+from tests.timing import LATE_SECONDS
 
 
 class LargeStandIn(StandIn):
@@ -43,11 +44,11 @@ def a_page() -> bytes:
 
 def test_a_picture_within_a_picture_is_described_too() -> None:
     with uploads() as opened:
-        [part] = opened.describe(a_page()).result(20)
+        [part] = opened.describe(a_page()).result(LATE_SECONDS)
     assert len(part.pts) > 1
     assert part.boxes
     with uploads(regions="none") as opened:
-        [part] = opened.describe(a_page()).result(20)
+        [part] = opened.describe(a_page()).result(LATE_SECONDS)
     assert len(part.pts) == 1
 
 
@@ -55,10 +56,10 @@ def test_what_is_no_picture_fails_alone() -> None:
     with uploads() as opened:
         wrong, right = opened.describe(b"nothing of the kind"), opened.describe(a_page())
         with pytest.raises(InvalidFrame):
-            wrong.result(20)
-        assert right.result(20)[0].width == 640
+            wrong.result(LATE_SECONDS)
+        assert right.result(LATE_SECONDS)[0].width == 640
 
 
 def test_a_uri_is_read_only_where_workers_may_read() -> None:
     with uploads() as opened, pytest.raises(InvalidFrame, match="allowed"):
-        opened.describe("file:///etc/passwd").result(20)
+        opened.describe("file:///etc/passwd").result(LATE_SECONDS)

@@ -7,7 +7,6 @@ LEASE_SECONDS, and asks again in time while somebody sits there.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -30,7 +29,7 @@ from neardup.workers.api.routes.reviews import LEASE_SECONDS
 
 router = APIRouter(include_in_schema=False)
 MAX_TASKS = 8
-_CATCH_UP_SECONDS, _LOOK_SECONDS = 0.5, 0.01
+_CATCH_UP_SECONDS = 0.5
 Seat = Annotated[str, Field(pattern=r"^[a-z0-9]{8,32}$", description="one open page")]
 Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=2000)]
 
@@ -135,9 +134,8 @@ async def _tasks(context: Context, seat: str, queued: Sequence[Queued]) -> Tasks
 
 async def _caught_up(context: Context, offset: int) -> None:
     """Wait for the view, where Redis is ahead of it: what was flagged a moment ago has its facts and pictures there."""
-    until = time.monotonic() + _CATCH_UP_SECONDS
-    while context.view is not None and context.applied < offset and time.monotonic() < until:
-        await asyncio.sleep(_LOOK_SECONDS)
+    if context.view is not None and context.applied < offset:
+        await context.waiting.reached(offset, _CATCH_UP_SECONDS)
 
 
 def _task(state: State, seat: str, queued: Queued) -> Task:
