@@ -20,7 +20,7 @@ _GAIN_MAP = re.compile(rb"hdrgm:Version|hdr-gain-map/|HDRGainMap|urn:iso:std:iso
 _FILM = re.compile(rb"MotionPhoto_Data|\x00\x00\x00.ftyp", re.DOTALL)
 _DEPTH = re.compile(rb"GDepth:|GImage:|ns.google.com/photos/dd/")
 _FURTHER = {0x000000, 0x020001, 0x020002, 0x020003}
-"""Types of MPF entries that are pictures of their own: undefined, panorama, disparity, multi-angle. Previews are not."""
+"""Types of MPF entries that are pictures of their own: undefined, panorama, disparity, multi-angle; not previews."""
 _MOST_ENTRIES = 100
 _HEAD = 2**18
 """Where the boxes of a HEIF that describe it are."""
@@ -70,7 +70,8 @@ def in_order(found: set[Attachment]) -> tuple[Attachment, ...]:
 
 def top_boxes(data: bytes) -> list[bytes]:
     """Return the types of the boxes of ISO media on its top level; b"?" stands for what is none."""
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while at + 8 <= len(data) and len(found) < _MOST_ENTRIES:
         length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if length == 1:

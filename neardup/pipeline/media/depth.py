@@ -1,7 +1,7 @@
 """Numbers of more than 8 bits, as the network can see them.
 
-A photograph of 16 bits uses most of their range, and its upper 8 bits are what a rendition in 8 bits shows. A label mask, a
-12-bit slice of a scan, a depth map in millimetres use little of it, and would be black: those are stretched.
+A photograph of 16 bits uses most of their range, and its upper 8 bits are what a rendition in 8 bits shows. A label
+mask, a 12-bit slice of a scan, a depth map in millimetres use little of it, and would be black: those are stretched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OUTSIDE = 0.001
 
 
 def eight_bits(values: Numbers) -> Pixels:
-    """Return numbers as 0 to 255: as they are in a rendition of 8 bits, or stretched where they use little of the range.
+    """Return numbers as 0 to 255: as in a rendition of 8 bits, or stretched where they use little of the range.
 
     The range of whole numbers is that of their type up to 16 bits, that of floating point 0 to 1; numbers beyond are
     always stretched. What is not finite counts as the least.

@@ -101,7 +101,7 @@ def identify(head: bytes) -> Format | None:
 
 
 def _is_tga(head: bytes) -> bool:
-    """Return whether all fields of a Targa's header (version 2.0, 1991) make sense together: it has no mark of its own."""
+    """Return whether all fields of a Targa's header (version 2.0, 1991) make sense together: it has no mark."""
     if len(head) < 18:
         return False
     mapped, kind, bits = head[1], head[2], head[16]

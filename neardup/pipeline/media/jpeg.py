@@ -1,7 +1,7 @@
 """What the header of a JPEG says, read before anything is decoded.
 
-Fast decoders are given *plain* JPEGs only: what cameras, phones and web sites write nearly always, and what all decoders
-agree on. Everything else is left to the decoder that knows all of it.
+Fast decoders are given *plain* JPEGs only: what cameras, phones and web sites write nearly always, and what all
+decoders agree on. Everything else is left to the decoder that knows all of it.
 
 Source: ITU-T T.81, annex B; colours as libjpeg infers them (jdapimin.c, default_decompress_parms).
 """

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import pillow_heif.options
 from PIL import (
@@ -68,10 +69,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pillow_heif.options.DECODE_THREADS = 1
 
 SMALL = 1.5
-"""Shorter side, in tiles, below which a JPEG is always decoded at full scale on the CPU: there its digest is that of its
-pixels, and a GPU leaves it alone (`nvjpeg`)."""
+"""Shorter side, in tiles, below which a JPEG is always decoded at full scale on the CPU: there its digest is that of
+its pixels, and a GPU leaves it alone (`nvjpeg`)."""
 _BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 13, "jpeg2000": 20, "jxl": 40, "jpeg": 6}
-"""What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale instead."""
+"""What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
 _DEEP_BYTES = 4
 """The same for each channel of more than 8 bits."""
 _STRIP_PIXELS = 2**22
@@ -146,7 +147,9 @@ def decode_still(
         with guard():
             header = read_jpeg(data) if format == JPEG else None
             if format != JPEG or not _ends_in_zeros(data):
-                return _decode_jpeg(data, header, side, limits) if header else _decode(data, format, side, limits, page, opened)
+                if header is not None:
+                    return _decode_jpeg(data, header, side, limits)
+                return _decode(data, format, side, limits, page, opened)
             raise InvalidFrame(Reason.TRUNCATED, "jpeg: the file ends in zeros instead of the rest of the picture")
     except InvalidFrame as error:
         if error.reason is not Reason.TRUNCATED:
@@ -183,7 +186,7 @@ def _check_memory(width: int, height: int, per_pixel: int, limits: Limits) -> No
         )
 
 
-# -- JPEG ----------------------------------------------------------------------------------------------------------------
+# -- JPEG --------------------------------------------------------------------------------------------------------------
 
 
 def jpeg_extras(data: bytes, header: JpegHeader, rgb: Pixels) -> Extras:
@@ -235,7 +238,7 @@ def _ends_in_zeros(data: bytes) -> bool:
     return data.endswith(bytes(16)) and is_cut_off(data)
 
 
-# -- all others -----------------------------------------------------------------------------------------------------------
+# -- all others --------------------------------------------------------------------------------------------------------
 
 
 def _decode(
@@ -359,7 +362,7 @@ def _from_loaded(
     bits = _bits(picture, info, data, format, page)
     content = Content(colours_of(picture, data, format))
     if turn != 1 and scale == 1:
-        picture = Image.fromarray(upright(np.asarray(picture), turn)) if picture.mode == "RGB" else _turned(picture, turn)
+        picture = _turned(picture, turn)
         picture.info.update(info)
         width, height, turn = *picture.size, 1
     if (values := _as_numbers(picture, page)) is not None:
@@ -469,17 +472,20 @@ def _reduce(picture: Image.Image, side: int, content: Content) -> tuple[Pixels, 
         strips.append(pixels if factor == 1 and pixels is not None else np.array(rgb.reduce(factor)))
     whole = strips[0] if len(strips) == 1 else np.concatenate(strips)
     if clear and not content.opaque:
-        rgba = clears[0] if len(clears) == 1 else np.concatenate(clears)
-        if (ground := choose(rgba)) != WHITE:
-            whole = put_on(rgba, ground)
+        small = clears[0] if len(clears) == 1 else np.concatenate(clears)
+        if (ground := choose(small)) != WHITE:
+            whole = put_on(small, ground)
     return whole, factor
 
 
-# -- cut off --------------------------------------------------------------------------------------------------------------
+# -- cut off -----------------------------------------------------------------------------------------------------------
 
 
 def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Still | None:
-    """Decode what there is of a picture that is cut off; None if that is less than half, or cannot be had."""
+    """Decode what there is of a picture that is cut off; None if that is less than half, or cannot be had.
+
+    The rest has the mean colour: of what was tried it disturbs the descriptor least (`tests/.../test_still.py`).
+    """
     if format == JPEG:
         data = data.rstrip(b"\x00") + END  # libjpeg makes the rest grey
     elif format.name not in ("png", "bmp", "gif", "tiff", "pnm", "tga"):
@@ -496,9 +502,9 @@ def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Stil
         rows -= -(-_MCU * len(found.rgb) // found.height)  # blocks of a row that is not there to its end
     if rows < _LEAST_ROWS * len(found.rgb):
         return None
-    extent = (min(found.extent[0], float(rows)), found.extent[1])
-    extras = Extras(attachments=found.extras.attachments, bits=found.extras.bits, grey=found.extras.grey, complete=False)
-    return replace(found, rgb=found.rgb[:rows], extent=extent, digest=b"", extras=extras)
+    rgb = np.array(found.rgb)
+    rgb[rows:] = rgb[:rows].mean(axis=(0, 1))  # where everything stands is kept, which a crop would not
+    return replace(found, rgb=rgb, digest=b"", extras=msgspec.structs.replace(found.extras, complete=False))
 
 
 def _load_what_is_there(picture: ImageFile.ImageFile, side: int) -> tuple[int, int, int] | None:
