@@ -38,7 +38,7 @@ from neardup.pipeline.messages import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.store.interface import NOTHING_APPLIED, FlagStore
+from neardup.pipeline.store.interface import NOTHING_APPLIED, DeadLetter, FlagStore
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
@@ -593,3 +593,43 @@ def test_a_live_video_that_was_judged_is_not_queued_for_the_same_match_again(sto
 def test_members_know_their_head(store: FlagStore) -> None:
     store.apply(log([new("a")], [copy("b", "a")], [msgspec.structs.replace(copy("c", "a"), head="")]))
     assert [store.head(item) for item in ("a", "b", "c", "zzz")] == ["", "a", "", ""]
+
+
+def letter(item: str, offset: int, days_ago: float = 0.0, bank: str = "seen") -> DeadLetter:
+    at_ms = round(1000 * (time.time() - 86_400 * days_ago))
+    return DeadLetter(item, bank, "decode", f"attempt {offset}", 3, offset, at_ms)
+
+
+def test_the_newest_dead_letter_of_an_item_and_of_a_reference_is_known(store: FlagStore) -> None:
+    assert (store.dead_letters_at(), store.dead_letter("a")) == (None, None)
+    ours = letter("a", 7, bank="blocked")
+    store.note_dead_letters([letter("a", 5), letter("b\t:x", 6), ours, letter("a", 8)], 40)
+    assert store.dead_letters_at() == 40
+    found = store.dead_letter("a")
+    assert found is not None
+    assert (found.reason, found.detail, found.partition, found.offset) == ("decode", "attempt 8", 3, 8)
+    assert store.dead_letter("a", "blocked") == ours
+    assert store.dead_letter("b\t:x") is not None
+    store.note_dead_letters([], 41)
+    assert (store.dead_letters_at(), store.dead_letter("a")) == (41, found)
+    store.clear()
+    assert (store.dead_letters_at(), store.dead_letter("a")) == (None, None)
+
+
+def test_a_dead_letter_is_forgotten_with_its_time_and_with_the_takedown(store: FlagStore) -> None:
+    store.note_dead_letters([letter("old", 1, days_ago=7.01), letter("a", 2), letter("a", 3, bank="blocked")], 3)
+    assert store.dead_letter("old") is None
+    now_ms = round(1000 * time.time())
+    store.apply([Envelope(offset=0, events=(RemovedEvent(id="a"), Replaced(id="b")), timestamp_ms=now_ms)])
+    assert store.dead_letter("a") is None
+    assert store.dead_letter("a", "blocked") is not None  # a reference of the same id stays
+    store.note_dead_letters([letter("a", 2), letter("b", 4)], 5)  # the topic is read again, from a place before
+    assert store.dead_letter("a") is None
+    assert store.dead_letter("b") is not None
+
+
+def test_a_match_that_a_reviewer_confirmed_is_certain(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [says("b", "a", Outcome.MATCH)]))
+    shown = store.verdict("b")
+    assert shown is not None
+    assert [(one.decision, one.probability) for one in shown.matches] == [(Decision.DUPLICATE, 1.0)]

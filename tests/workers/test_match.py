@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from neardup.pipeline.messages import Matched
+from neardup.pipeline.types import Decision
 from tests.pipeline.scan.build import save, save_clip
 from tests.workers.conftest import Command
 
@@ -119,3 +121,22 @@ def test_no_references_is_a_mistake(neardup: Command, queries: Path, tmp_path: P
     told = neardup("match", queries, "--references", "nothing")
     assert (told.code, told.output) == (2, "")
     assert "no images or videos in nothing" in told.errors
+
+
+def test_boxes_say_which_part_matches(neardup: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Matched(
+        reference="r",
+        decision=Decision.DUPLICATE,
+        bank="seen",
+        distance=0.1,
+        evidence=0.9,
+        probability=0.9,
+        whole=False,
+        query_box=(0.25, 0.0, 0.75, 0.123456),
+    )
+    monkeypatch.setattr("neardup.pipeline.match.lookup.lookup", lambda _state, queries, _k: [[part] for _ in queries])
+    picture = save(tmp_path, "a.png", 1)
+    [row] = rows(neardup("match", picture, "--references", picture).output)
+    assert (row["query_box"], row["reference_box"]) == ("0.25 0.0 0.75 0.1235", "")
+    line = json.loads(neardup("match", picture, "--references", picture, "--json").output)
+    assert (line["query_box"], line["reference_box"]) == ([0.25, 0.0, 0.75, 0.1235], None)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.messages import Described, pack_boxes, pack_hashes, pack_vectors
 from neardup.pipeline.types import Box, Frame, Media
 
@@ -106,6 +106,7 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
 
     Raises:
         PipelineError: not a frame failed but something outside, the GPU for one.
+        DependencyError: the network fails on a picture that is good, too.
     """
     if not batch:
         return
@@ -116,8 +117,20 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
     except Exception as error:
         logger.warning("network failed on a batch frames=%d", len(batch), exc_info=True)
         if len(batch) == 1:
+            _check(embedder)
             batch[0][0].error = InvalidFrame(Reason.MODEL, f"{type(error).__name__}: {error}")
             return
         middle = len(batch) // 2
         embed_each(embedder, batch[:middle])
         embed_each(embedder, batch[middle:])
+
+
+def _check(embedder: Embedder) -> None:
+    """Raise DependencyError if the network fails on a picture that is good: grey, brighter to one side."""
+    row = np.linspace(64, 192, embedder.size).astype(np.uint8)
+    try:
+        embedder.embed(np.broadcast_to(row[:, None], (1, embedder.size, embedder.size, 3)).copy())
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise DependencyError(f"the network fails on every picture: {type(error).__name__}: {error}") from error

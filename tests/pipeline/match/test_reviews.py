@@ -6,6 +6,7 @@ from neardup.pipeline.changes import BankChanged, ClusterEdit, ClusterEdited, Ou
 from neardup.pipeline.messages import Changed, Event, Record, ReHeaded, Removed, RetroMatched, Verdict
 from neardup.pipeline.refusals import Refusal
 from neardup.pipeline.types import Decision
+from neardup.pipeline.verdicts import as_of_now
 from tests.pipeline.match.build import Film, Log, edited, live_frames, picture, times, video
 from tests.pipeline.match.test_banks import film, reference
 
@@ -225,3 +226,15 @@ def test_a_video_that_copies_another_as_a_whole_joins_when_it_is_confirmed() -> 
     assert log.head_of("w") == "w"
     log.add(says("w", "v", Outcome.MATCH))
     assert log.head_of("w") == "v"
+
+
+def test_a_match_has_the_same_probability_shown_and_in_later_verdicts() -> None:
+    log = Log()
+    log.add(picture("a", 0))
+    before = log.verdict(picture("b", 35))
+    log.add(says("b", "a", Outcome.MATCH))
+    shown = as_of_now(before, outcomes={("seen", "a"): Outcome.MATCH})
+    later = log.verdict(picture("b again", 35, sha256=b"content of b"))
+    [match] = [one for one in later.matches if one.reference == "a"]
+    assert [(one.decision, one.probability) for one in shown.matches] == [(match.decision, match.probability)]
+    assert match.probability == 1.0

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from neardup.pipeline.errors import DependencyError, Reason
 from neardup.pipeline.scan import decode
 from neardup.pipeline.scan.describe import BATCH, Describer, Finished, _chunks
+from neardup.pipeline.scan.in_turn import InTurn
+from neardup.pipeline.scan.processes import Setup
 from neardup.pipeline.scan.walk import Found, walk
 from neardup.pipeline.types import Embedded, Frame, Kind, Limits, Media, Pixels
-from tests.pipeline.scan.build import SIZE, StandIn, save
+from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint, save
 
 
 def describer(embedder: StandIn, threads: int = 2) -> Describer:
@@ -116,7 +120,7 @@ def test_failure_of_the_network_is_raised_and_ends_the_decoders(tmp_path: Path) 
             raise RuntimeError(f"no memory for {len(tiles)} tiles")
 
     save(tmp_path, "a.png", 1)
-    with pytest.raises(RuntimeError, match="no memory for 1 tiles"):
+    with pytest.raises(DependencyError, match="no memory for 1 tiles"):
         all_of(found(tmp_path), Broken())
     assert decoders() == 0
 
@@ -128,3 +132,29 @@ def test_small_files_go_together_and_large_ones_alone() -> None:
     sizes = [10] * 20 + [2**21, 10, 2**19, 2**19 + 1]
     chunks = [[file.size for file in chunk] for chunk in _chunks(map(file, sizes))]
     assert chunks == [[10] * 8, [10] * 8, [10] * 4, [2**21], [10, 2**19], [2**19 + 1]]
+
+
+class Picky(StandIn):
+    """Fails on what is white."""
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        if (tiles == 255).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("white")
+        return super().embed(tiles)
+
+
+@pytest.mark.parametrize("how", ["threads", "in turn"])
+def test_a_frame_that_the_network_fails_on_costs_its_file_alone(tmp_path: Path, how: str) -> None:
+    for number in range(6):
+        save(tmp_path, f"{number}.png", number)
+    for name in ("white.png", "white too.png"):
+        Image.new("RGB", (64, 64), "white").save(tmp_path / name)
+    files = found(tmp_path)
+    if how == "threads":
+        ended = all_of(files, Picky())
+    else:
+        setup = Setup(a_checkpoint(), Limits(), 2.0, "none")
+        ended = InTurn(Picky(), setup, frozenset()).describe(files)
+    errors = {Path(one.file.path).name: one.error.reason for one in ended if one.error is not None}
+    assert errors == {"white.png": Reason.MODEL, "white too.png": Reason.MODEL}
+    assert sum(one.content is not None for one in ended) == 6

@@ -49,7 +49,9 @@ def test_beyond_this_machine_it_listens_only_with_tokens(tmp_path: Path) -> None
         open_tokens(Settings(api_host="0.0.0.0"))
     assert not open_tokens(Settings(api_host="127.0.0.1")).required
     (tmp_path / "tokens").write_text(line_of("ann", "read", "t"))
-    assert open_tokens(Settings(api_host="0.0.0.0", api_tokens_file=str(tmp_path / "tokens"))).required
+    assert open_tokens(
+        Settings(api_host="0.0.0.0", api_tokens_file=str(tmp_path / "tokens"), state_folder=str(tmp_path))
+    ).required
 
 
 @pytest.mark.parametrize("header", ["", "Bearer nd_wrong", "Basic bmRfZXZl", "Bearer", "nd_eve"])

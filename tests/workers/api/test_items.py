@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api, an_image
 
 PNG = {"Content-Type": "image/png"}
+BROKEN = an_image(2)[:40]
+"""Begins as a PNG does."""
 
 
 def test_an_item_is_told_with_its_cluster_and_verdict(api: Api) -> None:
@@ -102,3 +105,61 @@ def test_without_kafka_nothing_is_pretended(api: Api) -> None:
         assert "Kafka" in answer.json()["detail"]
         assert int(answer.headers["retry-after"]) > 0
     assert api.client.get("/v1/items/a").status_code == 200
+
+
+def test_a_repeat_brings_the_verdict_again(api: Api) -> None:
+    image = an_image(2)
+    first = api.client.post("/v1/items?id=new&wait=5", content=image, headers=PNG).json()
+    again = api.client.post("/v1/items?id=new&wait=5", content=image, headers=PNG).json()
+    assert (again["status"], again["verdict"]) == ("redelivered", first["verdict"])
+    strange = an_image(90)
+    api.client.post("/v1/items?id=alone&wait=5", content=strange, headers=PNG)
+    api.store._items.pop("alone")  # as Redis does with what is distinct, after a time
+    again = api.client.post("/v1/items?id=alone&wait=5", content=strange, headers=PNG).json()
+    assert again["verdict"] == {"id": "alone", "decision": "distinct", "running": False, "allowed": "", "matches": []}
+
+
+def test_what_becomes_a_dead_letter_is_told_at_once(api: Api) -> None:
+    began = time.monotonic()
+    answer = api.client.post("/v1/items?id=broken&wait=20", content=BROKEN, headers=PNG)
+    assert time.monotonic() - began < 5
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["reason"]) == (200, "dead-letter", "decode")
+    assert told["detail"]
+    for path in ("/v1/items/broken", "/v1/items?id=broken"):
+        answer = api.client.get(path)
+        assert (answer.status_code, answer.json()["type"], answer.json()["reason"]) == (
+            404, "/problems/dead-letter", "decode",
+        )  # fmt: skip
+    for path in ("/v1/items/broken/status", "/v1/status?id=broken"):
+        told = api.client.get(path).json()
+        assert (told["status"], told["reason"], told["at_ms"] > 0) == ("dead-letter", "decode", True)
+    assert api.client.get("/v1/status?id=a").json()["status"] == "decided"
+    assert api.client.get("/v1/status?id=nobody").status_code == 404
+
+
+def test_an_earlier_dead_letter_of_the_id_is_not_taken_for_this_one(api: Api) -> None:
+    api.client.post("/v1/items?id=x&wait=5", content=BROKEN, headers=PNG)
+    told = api.client.post("/v1/items?id=x&wait=5", content=an_image(40), headers=PNG).json()
+    assert told["status"] == "decided"
+    assert api.client.get("/v1/status?id=x").json()["status"] == "decided"
+    assert api.client.get("/v1/items?id=x").json()["dead_letter"] is None
+    api.client.post("/v1/items?id=x&wait=5", content=BROKEN, headers=PNG)
+    known = api.client.get("/v1/items?id=x").json()  # what is known stays, and that a newer version failed is told
+    assert (known["id"], known["dead_letter"]["reason"]) == ("x", "decode")
+    assert api.client.get("/v1/status?id=x").json()["status"] == "dead-letter"
+
+
+def test_a_takedown_ends_what_is_known_of_a_dead_letter(tmp_path: Path) -> None:
+    with an_api(tmp_path) as api:
+        api.client.post("/v1/items?id=x&wait=5", content=BROKEN, headers=PNG)
+        api.client.delete("/v1/items?id=x")
+        assert api.client.get("/v1/items?id=x").json()["type"] == "/problems/not-found"
+        assert api.client.get("/v1/status?id=x").json()["status"] == "taken-down"
+
+
+def test_a_reference_that_becomes_a_dead_letter_is_told(api: Api) -> None:
+    told = api.client.post("/v1/items?id=r&bank=blocked&wait=20", content=BROKEN, headers=PNG).json()
+    assert (told["status"], told["reason"]) == ("dead-letter", "decode")
+    assert api.client.get("/v1/status?id=r").status_code == 404
+    assert api.client.get("/v1/status?id=r&bank=blocked").json()["status"] == "dead-letter"
