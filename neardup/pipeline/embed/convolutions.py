@@ -112,9 +112,14 @@ class QuantisedSameConv2d(QuantisedConv2d, SameConv2d):
     """See `SameConv2d`."""
 
 
+def weight_step(weight: Tensor) -> Tensor:
+    """Return the steps (out, 1, 1, 1) of the grids of a weight (out, in, h, w)."""
+    return (weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / _TOP).clamp(min=1e-9)
+
+
 def round_weight(weight: Tensor) -> Tensor:
     """Return a weight (out, in, h, w) on a grid of its own for each output channel; gradients pass."""
-    step = (weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / _TOP).clamp(min=1e-9)
+    step = weight_step(weight)
     if _is_tracing():
         zero = torch.zeros(len(weight), dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(weight, step.flatten(), zero, 0, -_TOP, _TOP)

@@ -33,13 +33,14 @@ def _hidden(*names: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _import_quietly() -> Any:
+def _import_quietly() -> tuple[Any, Any]:
     with _hidden(_TELEMETRY, _CONVERTER):
         import openvino
-    return openvino
+        from openvino import opset13
+    return openvino, opset13
 
 
-ov = _import_quietly()
+ov, op = _import_quietly()
 
 
 def get_converter() -> Callable[..., Any]:

@@ -4,7 +4,8 @@ Conversion needs torch and some seconds, so its result is cached for the next pr
 The cache is only ever a shortcut: a file that is missing, torn or of another version is made anew, and a home that
 cannot be written to is no error.
 
-An int8 network runs on 8-bit kernels, and what is between them in float32. A float network runs in bfloat16 where that
+An int8 network runs on 8-bit kernels, and what is between them in float32. Where the processor's 8-bit products
+saturate, it is converted in a form in which they cannot (`saturation.py`). A float network runs in bfloat16 where that
 is faster (`precision.py`); then its first two blocks stay in float32, which costs 1 to 3 % and halves the angle to the
 float32 descriptor.
 """
@@ -32,7 +33,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.openvino_core import get_converter, get_core, ov
-from neardup.pipeline.embed.precision import choose_precision
+from neardup.pipeline.embed.precision import choose_precision, saturates
 from neardup.pipeline.types import Embedded, Pixels
 
 logger = logging.getLogger(__name__)
@@ -113,10 +114,11 @@ def default_cache() -> Path:
 
 
 def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
-    """Return the converted network, not yet compiled; from the cache where it is there."""
+    """Return the network, converted for this processor and not yet compiled; from the cache where it is there."""
+    narrow = checkpoint.architecture.precision == "int8" and saturates(core, cache)
     version = hashlib.sha256(f"{_CONVERSION} {ov.get_version()}".encode()).hexdigest()[:8]
     heads = f"{checkpoint.space}-{checkpoint.similar_space}" if checkpoint.similar else checkpoint.space
-    path = cache / f"{heads}-{version}.bin"
+    path = cache / f"{heads}-{version}{'-16bit' if narrow else ''}.bin"
     model = _unpack(core, _read(path))
     if model is not None:
         return model
@@ -125,7 +127,7 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
         if model is not None:
             return model
         # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
-        packed = _pack(_convert(checkpoint), checkpoint.architecture.precision == "float")
+        packed = _pack(_convert(checkpoint, narrow), checkpoint.architecture.precision == "float")
         try:
             write_whole(path, packed)
         except OSError as error:
@@ -146,13 +148,17 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _convert(checkpoint: Checkpoint) -> Any:
+def _convert(checkpoint: Checkpoint, narrow: bool) -> Any:
+    """Return the network for OpenVINO; a `narrow` one has no sum of two 8-bit products beyond 16 bits."""
     import torch
 
     from neardup.pipeline.embed.network import GeMByRoots, load_network
+    from neardup.pipeline.embed.saturation import avoid_saturation
 
     convert = get_converter()
     network = load_network(checkpoint).requires_grad_(False)
+    if narrow:
+        avoid_saturation(network.trunk)
     if GeMByRoots.fits(network.pool):
         network.pool = GeMByRoots(network.pool)
     size = checkpoint.architecture.size

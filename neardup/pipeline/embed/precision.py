@@ -1,25 +1,33 @@
-"""Which floating-point numbers OpenVINO computes with on this processor.
+"""What OpenVINO can do on this processor: compute in bfloat16 to advantage, add up 8-bit products without a loss.
 
-That a processor has bfloat16 does not say that it is faster in it: an AMD EPYC is, an Intel Xeon without AMX takes half
-as long again. So both are tried once, and the choice is kept for the next process.
+Both are tried and not read off the processor, once, and kept for the next process. That a processor has bfloat16 does
+not say that it is faster in it: an AMD EPYC is, an Intel Xeon without AMX takes half as long again. And which
+instructions multiply 8-bit integers depends on OpenVINO, on ONEDNN_MAX_CPU_ISA and on what a virtual machine shows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neardup.pipeline.embed.checkpoint import write_whole
-from neardup.pipeline.embed.openvino_core import ov
+from neardup.pipeline.embed.openvino_core import op, ov
 
 logger = logging.getLogger(__name__)
 CHOICES = ("f32", "bf16")
+ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that limit the instructions of OpenVINO's kernels."""
 TILES, RUNS = 8, 5
+CHANNELS = 64
+PRODUCTS = CHANNELS * 127.0 * 255
+"""Sum of the largest products of an 8-bit convolution of this many input channels."""
 WORTH = 0.9
 """bfloat16 is chosen if it needs no more than this share of float32's time: it is less precise."""
 
@@ -28,22 +36,55 @@ def choose_precision(core: Any, model: Any, size: int, cache: Path) -> str:
     """Return "f32" or "bf16", the kept choice for this processor or a new one."""
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "f32"
-    path = cache / f"precision-{identify_processor(core)}"
+
+    def measure() -> str:
+        f32, bf16 = (measure_seconds(core, model, size, choice) for choice in CHOICES)
+        choice = "bf16" if bf16 <= WORTH * f32 else "f32"
+        logger.info("precision chosen precision=%s f32_seconds=%.4f bf16_seconds=%.4f", choice, f32, bf16)
+        return choice
+
+    return _kept(cache / f"precision-{identify_processor(core)}", CHOICES, measure)
+
+
+def saturates(core: Any, cache: Path) -> bool:
+    """Return whether sums of 8-bit products are cut off on this processor, so that large weights compute wrong."""
+
+    def measure() -> str:
+        found = "exact" if multiply_largest(core) == PRODUCTS else "saturates"
+        logger.info("8-bit products tried found=%s", found)
+        return found
+
+    return _kept(cache / f"products-{identify_processor(core)}", ("exact", "saturates"), measure) == "saturates"
+
+
+def multiply_largest(core: Any) -> float:
+    """Return what an 8-bit convolution makes of the largest activations and weights; PRODUCTS if it is right."""
+    tiles = op.parameter([1, CHANNELS, 1, 1], np.float32)
+    low, high, weight = np.float32(0), np.float32(255), np.float32(127)
+    rounded = op.fake_quantize(tiles, low, high, low, high, 256)
+    largest = op.constant(np.full((CHANNELS, CHANNELS, 1, 1), weight))
+    weights = op.fake_quantize(largest, -weight, weight, -weight, weight, 255)
+    model = ov.Model([op.convolution(rounded, weights, [1, 1], [0, 0], [0, 0], [1, 1])], [tiles])
+    settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    return float(request.infer({0: np.full((1, CHANNELS, 1, 1), high)})[0].min())
+
+
+def _kept(path: Path, known: tuple[str, ...], find: Callable[[], str]) -> str:
+    """Return the word in a file if it is known, else what `find` finds, which is then kept there."""
     try:
         kept = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         kept = ""
-    if kept in CHOICES:
+    if kept in known:
         return kept
-    f32, bf16 = (measure_seconds(core, model, size, choice) for choice in CHOICES)
-    choice = "bf16" if bf16 <= WORTH * f32 else "f32"
-    logger.info("precision chosen precision=%s f32_seconds=%.4f bf16_seconds=%.4f", choice, f32, bf16)
+    found = find()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_whole(path, choice.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, found.encode())
     except OSError as error:
-        logger.info("precision not kept path=%s error=%s", path, error)
-    return choice
+        logger.info("finding not kept path=%s error=%s", path, error)
+    return found
 
 
 def measure_seconds(core: Any, model: Any, size: int, precision: str) -> float:
@@ -60,11 +101,15 @@ def measure_seconds(core: Any, model: Any, size: int, precision: str) -> float:
 
 
 def identify_processor(core: Any) -> str:
-    """Return hex digits that differ between processors: a home may be shared, and virtual machines share names."""
+    """Return hex digits that differ between processors: a home may be shared, and virtual machines share names.
+
+    A processor whose instructions are limited by the environment counts as another.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         flags = ""
     name = core.get_property("CPU", "FULL_DEVICE_NAME")
-    return hashlib.sha256(f"{name} {flags} {ov.get_version()}".encode()).hexdigest()[:12]
+    limits = [os.environ.get(variable, "") for variable in ISA_VARIABLES]
+    return hashlib.sha256(f"{name} {flags} {limits} {ov.get_version()}".encode()).hexdigest()[:12]

@@ -69,9 +69,9 @@ def test_those_that_start_together_convert_once(
     converted: list[Checkpoint] = []
     convert = openvino_engine._convert
 
-    def count(one: Checkpoint) -> Any:
+    def count(one: Checkpoint, narrow: bool) -> Any:
         converted.append(one)
-        return convert(one)
+        return convert(one, narrow)
 
     monkeypatch.setattr(openvino_engine, "_convert", count)
     with ThreadPoolExecutor(3) as pool:
