@@ -56,7 +56,7 @@ def bundle_of(path: str) -> tuple[str, str]:
 
 
 def _stem(name: str) -> str:
-    stem = _EDITED.sub(r"\1", name.rpartition(".")[0])
+    stem = _EDITED.sub(r"\1", name.rpartition(".")[0] or name)
     return stem.removesuffix("-edited").removesuffix(".mp")
 
 
@@ -98,11 +98,11 @@ class Folder:
 
     def companions(self, name: str) -> list[str]:
         """Return the names of what belongs together with a medium."""
-        role = role_of(name)
+        role = role_of(name) or Role.STILL  # a picture is one without a name that says so
         others = [one for one in self._bundles.get(_stem(name.lower()), ()) if one != name]
         return [one for one in others if self._belongs(name, role, one)]
 
-    def _belongs(self, name: str, role: Role | None, other: str) -> bool:
+    def _belongs(self, name: str, role: Role, other: str) -> bool:
         owner = self._owner.get(other)
         if owner is not None and owner != name and role_of(owner) is role:
             return False  # the sidecar of the PNG beside this JPEG
