@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neardup.pipeline.cleanup.companions import Role, bundle_of, role_of
+from neardup.pipeline.cleanup.companions import Role, is_edited_version, role_of
 from neardup.pipeline.cleanup.plan import (
     Difference,
     Differs,
@@ -157,7 +157,7 @@ class _Chooser:
         a, b = gone.file, kept.file
         if self._options.include is Include.EXACT:
             return Why.DIFFERS
-        if bundle_of(a.path) == bundle_of(b.path):
+        if is_edited_version(a.path, b.path):
             return Why.KEPT_TOGETHER
         if not has_shape(a, b):
             return Why.SHAPE

@@ -49,10 +49,11 @@ def role_of(name: str) -> Role | None:
     return _ROLES.get(name.rpartition(".")[2].lower()) if "." in name else None
 
 
-def bundle_of(path: str) -> tuple[str, str]:
-    """Return the folder, and the stem that the names of files that belong together share."""
-    folder, name = os.path.split(path)
-    return folder, _stem(name.lower())
+def is_edited_version(a: str, b: str) -> bool:
+    """Return whether one of two files is an edited version of the other, by their names: IMG_0001 and IMG_E0001."""
+    (folder_a, name_a), (folder_b, name_b) = os.path.split(a.lower()), os.path.split(b.lower())
+    stems = {name.rpartition(".")[0] or name for name in (name_a, name_b)}
+    return folder_a == folder_b and len(stems) == 2 and _stem(name_a) == _stem(name_b)
 
 
 def _stem(name: str) -> str:

@@ -178,11 +178,18 @@ def test_a_jpeg_is_never_parted_from_its_raw() -> None:
     assert goes(a_plan(a_group(a, a_match(b, exact=Exact.BYTES)))) == set()
 
 
-def test_files_of_one_stem_are_listed_only_if_exact() -> None:
+def test_of_two_pictures_with_one_sidecar_one_may_go() -> None:
     a, b = on_disk("a.png", b"a"), on_disk("a.jpg", b"bb", format="jpeg")
     on_disk("a.xmp", b"sidecar of both")
-    assert goes(a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))) == set()
-    assert goes(a_plan(a_group(a, a_match(b, exact=Exact.PIXELS)))) == {"a.jpg"}
+    assert goes(a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))) == {"a.jpg"}
+    on_disk("a.jpg.xmp", b"of this one")
+    assert goes(a_plan(a_group(a, a_match(b)), **for_duplicates(seen(b={}), keep=Keep.OLDEST))) == set()
+
+
+def test_an_edited_picture_is_no_copy_of_its_original() -> None:
+    a, b = on_disk("IMG_0001.JPG", b"a"), on_disk("IMG_E0001.JPG", b"bb")
+    plan = a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))
+    assert (goes(plan), why(plan, b)) == (set(), Why.KEPT_TOGETHER)
 
 
 # --- Duplicates, where they are asked for

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from neardup.pipeline.cleanup.companions import Folder, bundle_of
+from neardup.pipeline.cleanup.companions import Folder, is_edited_version
 
 TOGETHER = [
     "IMG_0001.HEIC IMG_0001.MOV IMG_0001.AAE",
@@ -52,6 +52,15 @@ def test_the_sidecar_of_the_other_picture_is_not_ours() -> None:
     assert sorted(folder.companions("a.png")) == ["a.png.xmp", "a.xmp"]
 
 
-def test_a_bundle_is_a_folder_and_a_stem() -> None:
-    assert bundle_of("x/A.jpg") == bundle_of("x/a.NEF") != bundle_of("y/a.nef")
-    assert bundle_of("x/a") != bundle_of("x/b")
+@pytest.mark.parametrize(
+    ("a", "b", "edited"),
+    [
+        ("x/IMG_0001.HEIC", "x/IMG_E0001.JPG", True),
+        ("x/a-edited.jpg", "x/A.jpg", True),
+        ("x/a.jpg", "x/a.png", False),
+        ("x/IMG_0001.HEIC", "y/IMG_E0001.JPG", False),
+        ("x/a.jpg", "x/b.jpg", False),
+    ],
+)
+def test_an_edited_version_is_known_by_its_name(a: str, b: str, edited: bool) -> None:
+    assert is_edited_version(a, b) is is_edited_version(b, a) is edited
