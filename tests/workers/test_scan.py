@@ -4,12 +4,14 @@ import csv
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from neardup.pipeline.embed.embedder import make_embedder
 from tests.pipeline.scan.build import a_picture, save
@@ -71,11 +73,74 @@ def test_a_new_folder_is_scanned_without_torch_once_the_network_is_converted(
     assert done.stdout.splitlines()[-1] == "False 0"
 
 
-def test_plan_lists_what_could_go_and_removes_nothing(neardup: Command, media: Path, tmp_path: Path) -> None:
-    assert neardup("scan", media, "--plan", "keep=largest").code == 0
-    plan = (tmp_path / "neardup-report" / "plan.sh").read_text(encoding="utf-8")
-    assert "copy of a.png' ] || true" in plan or "rm -- '" in plan
-    assert len(list(media.iterdir())) == 4
+def planned(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "neardup-report" / "plan.json").read_bytes())
+    return found
+
+
+def test_plan_alone_lists_what_is_exact_and_removes_nothing(neardup: Command, media: Path, tmp_path: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    told = neardup("scan", "--plan", media)
+    assert (told.code, told.errors) == (0, "")
+    plan = planned(tmp_path)
+    assert (plan["keep"], plan["include"], plan["action"]) == ("best", "exact", "quarantine")
+    assert [Path(move["path"]).name for move in plan["moves"]] == ["twin of b.png"]
+    assert "b.png'" in (tmp_path / "neardup-report" / "plan.sh").read_text(encoding="utf-8")
+    assert len(list(media.iterdir())) == 5
+    report = json.loads((tmp_path / "neardup-report" / "duplicates.json").read_bytes())
+    notes = {Path(m["file"]["path"]).name: m["file"]["plan"] for g in report["groups"] for m in g["matches"]}
+    assert notes["twin of b.png"] == {"goes": True, "why": ""}
+    assert notes["copy of a.png"] == {"goes": False, "why": "differs"}
+
+
+def test_duplicates_are_listed_where_they_are_asked_for(neardup: Command, tmp_path: Path) -> None:
+    picture = a_picture(3, 320).filter(ImageFilter.GaussianBlur(2))
+    (tmp_path / "media").mkdir()
+    picture.save(tmp_path / "media" / "a.png")
+    picture.resize((160, 160)).save(tmp_path / "media" / "small.jpg", quality=90)
+    assert neardup("scan", "media", "--plan", "--plan-include", "duplicate").code == 0
+    [move] = planned(tmp_path)["moves"]
+    assert (Path(move["path"]).name, Path(move["kept"]["path"]).name) == ("small.jpg", "a.png")
+    assert "pixels 160 × 160 for 320 × 320" in move["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--plan", "keep=worst"], "choose one of best, largest"),
+        (["--plan=best"], "write keep="),
+        (["--plan", "--plan-include", "all"], "choose one of exact, duplicate"),
+        (["--plan", "--plan-action", "burn"], "choose one of quarantine, trash"),
+        (["--plan-action", "delete"], "add --plan"),
+        (["--plan", "--plan-action", "hardlink", "--plan-include", "duplicate"], "identical bytes"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line(neardup: Command, media: Path, options: list[str], told: str) -> None:
+    found = neardup("scan", media, *options)
+    assert (found.code, found.errors.count("\n")) == (2, 1)
+    assert told in found.errors
+
+
+def test_what_a_plan_put_into_quarantine_is_not_scanned_again(neardup: Command, media: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    arguments = ("scan", media, "--plan", "--output", media / "out")
+    neardup(*arguments)
+    subprocess.run(["/bin/sh", media / "out" / "plan.sh", "--run"], check=True, capture_output=True)
+    assert not (media / "twin of b.png").exists()
+    assert "3 images" in neardup(*arguments).output
+    [undo] = (media / "out").glob("*/*/undo.sh")
+    subprocess.run(["/bin/sh", undo], check=True, capture_output=True)
+    assert (media / "twin of b.png").exists()
+
+
+def test_companions_are_known_by_what_lies_there_now(neardup: Command, media: Path) -> None:
+    def companions() -> list[list[str]]:
+        report = json.loads(neardup("scan", media, "--index", "index", "--json").output)
+        return [file["companions"] for group in report["groups"] for file in (group["original"],)]
+
+    assert companions() == [[]]
+    (media / "A.XMP").write_text("<x:xmpmeta/>")
+    assert companions() == [[str(media / "A.XMP")]]
 
 
 def test_report_and_index_inside_the_folder_are_left_out(neardup: Command, media: Path) -> None:
@@ -102,9 +167,11 @@ def test_awkward_names_survive(neardup: Command, tmp_path: Path) -> None:
         assert (told.code, told.errors) == (0, "")
         assert "4 duplicates" in told.output
     assert "0 embedded" in told.output
-    plan = ["sh", str(tmp_path / "neardup-report" / "plan.sh"), "--delete"]
+    shutil.copy2(folder / AWKWARD[0], folder / "twin.png")
+    neardup("scan", folder, "--plan", "keep=oldest", "--plan-action", "delete")
+    plan = ["sh", str(tmp_path / "neardup-report" / "plan.sh"), "--run"]
     assert subprocess.run(plan, check=False, capture_output=True).returncode == 0
-    assert [path.name for path in folder.iterdir()] == [AWKWARD[0]]
+    assert sum(1 for _ in folder.iterdir()) == len(AWKWARD)
 
 
 def test_home_is_meant_by_a_tilde(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from neardup.pipeline.cleanup.companions import Role, bundle_of, role_of
+from neardup.pipeline.cleanup.companions import Role, is_edited_version, role_of
 from neardup.pipeline.cleanup.plan import (
     Difference,
     Differs,
@@ -82,7 +82,7 @@ class _Chooser:
             if len(together) > 1:
                 self._choose(together)
             elif together:
-                self._stays(together[0].file, Why.DIFFERS)
+                self._stays(together[0].file, _alone(together[0].file))
 
     def _members(self, group: Group) -> list[_Member]:
         """Return what of a group may be listed or kept, and note why the rest is not."""
@@ -157,7 +157,7 @@ class _Chooser:
         a, b = gone.file, kept.file
         if self._options.include is Include.EXACT:
             return Why.DIFFERS
-        if bundle_of(a.path) == bundle_of(b.path):
+        if is_edited_version(a.path, b.path):
             return Why.KEPT_TOGETHER
         if not has_shape(a, b):
             return Why.SHAPE
@@ -185,7 +185,7 @@ class _Chooser:
         if place is None or role_of(path) is Role.RAW:
             return None
         for other in others:
-            if role_of(other) is not role_of(path):
+            if Path(other).suffix.lower() != Path(path).suffix.lower():
                 continue
             twin = place_of(other)
             if twin is None or twin.size != place.size or _identity(twin) == _identity(place):
@@ -227,6 +227,13 @@ def has_shape(file: File, original: File) -> bool:
     difference = abs(file.width * original.height - original.width * file.height)
     slack = max(file.width, file.height, original.width, original.height)  # a pixel more or less
     return difference <= max(SAME_SHAPE * original.width * file.height, slack)
+
+
+def _alone(file: File) -> Why:
+    """Return why a file stays that no other equals."""
+    if file.extras.raw:
+        return Why.RAW
+    return Why.KEPT_TOGETHER if file.companions else Why.DIFFERS
 
 
 def _candidates(group: Group) -> Iterable[tuple[File, Exact, Why | None]]:

@@ -49,14 +49,15 @@ def role_of(name: str) -> Role | None:
     return _ROLES.get(name.rpartition(".")[2].lower()) if "." in name else None
 
 
-def bundle_of(path: str) -> tuple[str, str]:
-    """Return the folder, and the stem that the names of files that belong together share."""
-    folder, name = os.path.split(path)
-    return folder, _stem(name.lower())
+def is_edited_version(a: str, b: str) -> bool:
+    """Return whether one of two files is an edited version of the other, by their names: IMG_0001 and IMG_E0001."""
+    (folder_a, name_a), (folder_b, name_b) = os.path.split(a.lower()), os.path.split(b.lower())
+    stems = {name.rpartition(".")[0] or name for name in (name_a, name_b)}
+    return folder_a == folder_b and len(stems) == 2 and _stem(name_a) == _stem(name_b)
 
 
 def _stem(name: str) -> str:
-    stem = _EDITED.sub(r"\1", name.rpartition(".")[0])
+    stem = _EDITED.sub(r"\1", name.rpartition(".")[0] or name)
     return stem.removesuffix("-edited").removesuffix(".mp")
 
 
@@ -98,11 +99,11 @@ class Folder:
 
     def companions(self, name: str) -> list[str]:
         """Return the names of what belongs together with a medium."""
-        role = role_of(name)
+        role = role_of(name) or Role.STILL  # a picture is one without a name that says so
         others = [one for one in self._bundles.get(_stem(name.lower()), ()) if one != name]
         return [one for one in others if self._belongs(name, role, one)]
 
-    def _belongs(self, name: str, role: Role | None, other: str) -> bool:
+    def _belongs(self, name: str, role: Role, other: str) -> bool:
         owner = self._owner.get(other)
         if owner is not None and owner != name and role_of(owner) is role:
             return False  # the sidecar of the PNG beside this JPEG

@@ -113,7 +113,7 @@ WORDS = {
     Why.INCOMPLETE: "one of the two is cut off",
     Why.RICHER: "holds something that the other lacks",
     Why.KEPT_TOGETHER: "belongs together with other files",
-    Why.DIFFERS: "not the same bytes or content",
+    Why.DIFFERS: "no other has the same bytes or content",
     Why.SHAPE: "has another shape: a crop, a border or a screenshot",
     Why.LOOKS_DIFFERENT: "looks different in places: a caption, other text, brightness, a mirror image",
     Why.LENGTH: "has another length",

@@ -42,6 +42,8 @@ _CELLS = 24
 _SAME_MEAN = 6.0
 _SAME_PIXEL = 28.0
 """How far two small pictures may be apart, of 255: in the mean of 4 × 4 pixels, and in any pixel."""
+_UNKNOWN_LOSS = 92
+"""Compression of formats that do not say it: below lossless, and not to be told from a good JPEG."""
 _MOMENTS = (0.2, 0.5, 0.8)
 """Shares of a video's length at which it is looked at."""
 
@@ -93,7 +95,7 @@ class Quality:
         if not (self.is_known and other.is_known):
             return 0.0
         difference = self.compression - other.compression
-        return difference if abs(difference) >= 8 else 0.0
+        return difference if abs(difference) >= LOSSLESS - _UNKNOWN_LOSS else 0.0
 
 
 UNKNOWN = Quality()
@@ -149,7 +151,7 @@ class Looker:
         return Quality(
             share=used_share(grey),
             pixels=grey.size,
-            compression=min(table, history, 95 if lossy else LOSSLESS),
+            compression=min(table, history, _UNKNOWN_LOSS if lossy else LOSSLESS),
             metadata=metadata,
             small=(small(grey),),
         )
@@ -164,7 +166,7 @@ class Looker:
         greys = [frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32) for frame in frames]
         share = sorted(used_share(grey) for grey in greys)[len(greys) // 2]
         small_ones = tuple(small(grey) for grey in greys)
-        return Quality(share=share, pixels=greys[0].size, compression=90, small=small_ones)
+        return Quality(share=share, pixels=greys[0].size, compression=_UNKNOWN_LOSS, small=small_ones)
 
 
 def agree(a: Quality, b: Quality) -> Why | None:
