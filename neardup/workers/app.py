@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,7 @@ from neardup.workers.commands import (
     up,
     worker,
 )
+from neardup.workers.stopping import Stopped, ends_at_once, is_service
 
 logger = logging.getLogger(__name__)
 EXIT_CODES = (
@@ -95,7 +97,10 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return the exit code; Ctrl-C is the caller's."""
     try:
         # Without standalone mode typer tells us of mistakes instead of drawing them as boxes.
-        code = app(scan.spelled_out(arguments) or ["--help"], prog_name="neardup", standalone_mode=False)
+        with ends_at_once() if is_service(arguments) else nullcontext():
+            code = app(scan.spelled_out(arguments) or ["--help"], prog_name="neardup", standalone_mode=False)
+    except Stopped:
+        return 0
     except _MISTAKE as error:
         return _fail(f"{error.format_message().rstrip('.')}; see {_command(error)} --help", 2)
     except (ConfigError, UsageError) as error:

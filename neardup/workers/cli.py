@@ -1,4 +1,4 @@
-"""The console script `neardup`. Nothing is imported before Ctrl-C is taken care of."""
+"""The console script `neardup`. Nothing is imported before Ctrl-C and SIGTERM are taken care of."""
 
 import io
 import os
@@ -14,6 +14,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name must not fail for a terminal that lacks its letters
             stream.reconfigure(errors="backslashreplace")
     try:
+        from neardup.workers import stopping
+
+        if stopping.is_service(sys.argv[1:]):
+            stopping.end_at_once()
         from neardup.workers.app import run
 
         sys.exit(run(sys.argv[1:]))

@@ -3,7 +3,7 @@
 A worker is made, stepped until SIGTERM or SIGINT, drained and closed. A step that fails because something outside
 failed costs that worker: it is closed without drain, and a new one is made after a pause, for as long as it takes: a
 process that ends would be started again to meet the same. /readyz says what is waited for. All other errors end the
-process.
+process. While a worker is made there is nothing to drain: SIGTERM then ends the process at once.
 
     class Copier:
         def step(self) -> None: ...                  # a bounded piece of work, at most about a second
@@ -18,12 +18,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Protocol
 
 from neardup.pipeline import telemetry
@@ -31,6 +27,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.workers import tracing
 from neardup.workers.health import Health, HealthServer
 from neardup.workers.reach import Watch, kafka_answers
+from neardup.workers.stopping import Stop, Stopped, Stopping, nothing_to_drain, until_told
 from neardup.workers.zero import start_at_zero
 
 logger = logging.getLogger(__name__)
@@ -68,7 +65,7 @@ def run_worker(
     make: Callable[[], Worker],
     host: str,
     port: int,
-    stop: threading.Event | None = None,
+    stop: Stopping | None = None,
     pause: Callable[[float], object] | None = None,
     kafka: str = "",
 ) -> None:
@@ -82,7 +79,7 @@ def run_worker(
     Raises:
         PipelineError: what a worker ended with, but for DependencyError.
     """
-    stopping = stop or threading.Event()
+    stopping = stop or Stop()
     health = Health()
     start_at_zero(name)
     tracing.start(name)
@@ -94,6 +91,8 @@ def run_worker(
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
             _run(name, _after_asking(kafka, make), health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)
+    except Stopped:
+        logger.info("worker ended before it began name=%s", name)
     finally:
         tracing.stop()
         server.close()
@@ -116,7 +115,7 @@ def _run(
     name: str,
     make: Callable[[], Worker],
     health: Health,
-    stopping: threading.Event,
+    stopping: Stopping,
     pause: Callable[[float], object],
 ) -> None:
     failures = 0
@@ -142,8 +141,9 @@ def _run(
             pause(seconds)
 
 
-def _live(make: Callable[[], Worker], health: Health, stopping: threading.Event) -> None:
-    worker = make()
+def _live(make: Callable[[], Worker], health: Health, stopping: Stopping) -> None:
+    with nothing_to_drain(stopping):
+        worker = make()
     began = time.monotonic()
     try:
         while not stopping.is_set():
@@ -166,23 +166,3 @@ def _as_dependency(error: Exception) -> DependencyError | None:
     if library in ("kafka", "redis") or isinstance(error, ConnectionError):
         return DependencyError(f"{library}: {type(error).__name__}: {error}")
     return None
-
-
-@contextmanager
-def until_told(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set the event; a second SIGINT interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopping.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -27,6 +27,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.workers.logs import message_of
 from neardup.workers.status import History, Row, look, state
+from neardup.workers.stopping import Stopping
 
 PROGRAM = (sys.executable, "-m", "neardup.workers.cli")
 END_SECONDS = 10.0
@@ -242,7 +243,7 @@ class Supervisor:
         self._host = host
         self._display = display
 
-    def run(self, stopping: threading.Event) -> None:
+    def run(self, stopping: Stopping) -> None:
         """Run all workers until the event is set, then let them drain.
 
         Raises:
@@ -284,7 +285,7 @@ class Supervisor:
             time.sleep(_TICK_SECONDS / 2)
         return [child.spec.name for child in self.children if not child.ended()]
 
-    def _watch(self, stopping: threading.Event) -> None:
+    def _watch(self, stopping: Stopping) -> None:
         """Look at all workers about once a second; one that hangs may delay that."""
         while not stopping.wait(_LOOK_SECONDS):
             for child in self.children:

@@ -36,8 +36,6 @@ from tests.timing import BUSY, LATE_SECONDS
 SPACE = a_checkpoint().space
 DRAIN_SECONDS = 10.0 * BUSY
 SETTLE_SECONDS = 2 * LATE_SECONDS
-YOUNG_SECONDS = 3.0
-"""A process that is told to end before that may not have learnt yet how to."""
 MOST_STARTS = 15
 PAUSED_SECONDS = 2.5
 """Longer than a session: a leader so long paused is replaced."""
@@ -259,8 +257,7 @@ class Cluster:
             self._given_up = True
         elif worker.asked_at is not None and not by_fault:
             seconds = time.monotonic() - worker.asked_at
-            too_young = code == -signal.SIGTERM and worker.asked_at - worker.started_at < YOUNG_SECONDS
-            if (code != 0 and not too_young) or seconds > DRAIN_SECONDS:
+            if code != 0 or seconds > DRAIN_SECONDS:
                 self.wrong.append(
                     f"{worker.name} ended with {code} {seconds:.1f} s after SIGTERM, which came "
                     f"{worker.asked_at - worker.started_at:.1f} s after its start"

@@ -18,6 +18,7 @@ import msgspec
 
 from neardup.pipeline.index import exact, flat, vectors  # noqa: F401 (so that workers need not import them)
 from neardup.pipeline.index.generation import import_scann
+from neardup.workers.stopping import Stopped, end_at_once
 from tests.faults.worker import Order, work
 
 _DIE_WITH_PARENT = 1
@@ -70,12 +71,16 @@ def main() -> None:
 
 
 def _fork(start: Start) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setpgid(pid, pid)  # also here, so that it is one whoever comes first
         return pid
     code = 70
     try:
+        end_at_once()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         output = os.open(start.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -86,6 +91,8 @@ def _fork(start: Start) -> int:
         code = work(start.order)
         sys.stdout.flush()
         sys.stderr.flush()
+    except Stopped:
+        code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -170,14 +170,14 @@ def test_told_to_stop_it_drains_all_and_leaves_no_process() -> None:
 
 def test_a_worker_that_does_not_drain_in_time_is_killed_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = threading.Event()
-    supervisor = Supervisor([shell("match", STUBBORN), shell("flag", WAITS)], "127.0.0.1", Noted(stopping))
-    other = supervisor.children[1]
+    supervisor = Supervisor([shell("flag", WAITS), shell("match", STUBBORN)], "127.0.0.1", Noted(stopping))
+    other = supervisor.children[0]
     # The time is over as soon as the other one has ended.
     clock = SimpleNamespace(sleep=time.sleep, monotonic=lambda: 0.0 if other.pid else up.END_SECONDS)
     monkeypatch.setattr(up, "time", clock)
     with pytest.raises(DependencyError, match=r"^match did not end within"):
         run(supervisor, stopping)
-    assert supervisor.children[0].pid is None
+    assert [child.pid for child in supervisor.children] == [None, None]
 
 
 def test_impatience_kills_at_once() -> None:
@@ -225,7 +225,7 @@ def test_signals_are_given_back(neardup: Command, monkeypatch: pytest.MonkeyPatc
 
 IMPATIENT = """
 import sys, threading
-from neardup.workers.runner import until_told
+from neardup.workers.stopping import until_told
 from neardup.workers.up import Spec, Supervisor
 from tests.workers.test_up import STUBBORN
 

@@ -46,7 +46,7 @@ class Searcher:
         self._asked = False
         try:
             self.size, _ = ANSWER.unpack(self._read(ANSWER.size))
-        except DependencyError:
+        except BaseException:
             self.close()
             raise
 

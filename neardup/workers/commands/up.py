@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -44,7 +43,7 @@ def run(
         from neardup.pipeline.embed.checkpoint import load_checkpoint
         from neardup.pipeline.store.redis import prefix
         from neardup.workers import topics
-        from neardup.workers.runner import until_told
+        from neardup.workers.stopping import Stop, until_told
         from neardup.workers.up import Supervisor, make_specs
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
@@ -54,7 +53,7 @@ def run(
             topics.create_topics(admin, space, settings)
     verbose = logging.getLogger().level <= logging.INFO
     specs = make_specs(settings, embed, match, port, verbose, api)
-    stopping = threading.Event()
+    stopping = Stop()
     display = JsonLines() if settings.log_format == "json" else Screen() if sys.stderr.isatty() else Lines()
     with until_told(stopping), display:
         for spec in specs:
