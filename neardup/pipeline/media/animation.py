@@ -20,8 +20,9 @@ from neardup.pipeline.media.identify import GIF, WEBP, Format
 from neardup.pipeline.media.image import open_plugin, to_rgb
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.sound import SILENT
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 _MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
@@ -76,6 +77,7 @@ def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview
         seconds=starts[-1],
         pixels_digest=b"",
         frames=frames(),
+        extras=Extras(sound=SILENT),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind, Span
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +39,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
             the boxes (a picture within another, a cell of a collage).
         spans: matched stretches: query_* in `file`, reference_* in the original; empty between two images.
         query_box, reference_box: the part that matches of `file` and of the original; None is all of it.
+        doubt: why the match is `unsure` at most.
     """
 
     file: File
@@ -51,6 +52,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     query_box: Box | None = None
     reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

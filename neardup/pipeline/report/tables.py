@@ -18,7 +18,7 @@ import msgspec
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
-from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind, Span
 
 SCHEMA = 1
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
@@ -26,7 +26,7 @@ SCHEMA = 1
 COLUMNS = (
     *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
     *("query_start", "query_end", "reference_start", "reference_end", "query_box", "reference_box"),
-    *("kind", "format", "width", "height", "seconds", "bytes", "modified"),
+    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "doubt"),
 )
 """Header of duplicates.csv."""
 
@@ -56,6 +56,7 @@ class _Match(msgspec.Struct, kw_only=True):
     spans: tuple[Span, ...]
     query_box: Box | None
     reference_box: Box | None
+    doubt: Doubt
 
 
 class _Group(msgspec.Struct, kw_only=True):
@@ -151,7 +152,15 @@ def _rows(groups: Iterable[Group]) -> Iterator[list[object]]:
         for match in group.matches:
             for times in _times(match):
                 where = (*times, *_parts(match))
-                yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *_facts(match.file)]
+                yield [
+                    number,
+                    original,
+                    _path_cell(match.file.path),
+                    *_scores(match),
+                    *where,
+                    *_facts(match.file),
+                    match.doubt.value,
+                ]
 
 
 def _times(match: Match) -> list[tuple[object, ...]]:
@@ -204,6 +213,7 @@ def _match(match: Match) -> _Match:
         spans=match.spans,
         query_box=match.query_box,
         reference_box=match.reference_box,
+        doubt=match.doubt,
     )
 
 

@@ -21,9 +21,9 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.messages import Described
 from neardup.pipeline.report.names import readable, visible
 
-FORMAT = b"2"
-_OLDER = b"1"
-"""Its digests of pixels were made another way: what it describes is described anew."""
+FORMAT = b"3"
+_OLDER = (b"1", b"2")
+"""The first made digests of pixels another way, neither knew of sound: what they describe is described anew."""
 NAME = "catalog.sqlite"
 _WAIT_SECONDS = 0.5
 _SCHEMA = """
@@ -113,7 +113,7 @@ class Catalog:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
         found = self.meta("format")
-        if found is None or found == _OLDER:
+        if found is None or found in _OLDER:
             with self._told():
                 self._db.execute("DELETE FROM described")
             self.set_meta("format", FORMAT)

@@ -1,7 +1,8 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
-Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end. The score is the evidence, where
-higher is more alike; times are seconds, one row for each matched stretch of a video, empty between images.
+Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end, doubt. The score is the
+evidence, where higher is more alike; times are seconds, one row for each matched stretch of a video, empty between
+images. The doubt says why two videos with the same pictures are unsure at most: other-sound, or no-sound in one.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """
@@ -39,7 +40,7 @@ from neardup.workers.commands.reader import Reader
 if TYPE_CHECKING:
     from neardup.pipeline.messages import Described, Matched
 
-COLUMNS = ("query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end")
+COLUMNS = ("query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end", "doubt")
 BATCH = 64
 
 
@@ -103,11 +104,11 @@ def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[str | 
     for match in matches:
         names = (readable(query.id), readable(match.reference), round(match.evidence, 6), match.decision.value)
         if not match.spans:
-            yield (*names, None, None, None, None)
+            yield (*names, None, None, None, None, match.doubt.value)
         for span in match.spans:
             own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
             other = (span.reference_start, span.reference_end)
-            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)))
+            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)), match.doubt.value)
 
 
 def _items(described: Iterator[tuple[str, list[Described]]]) -> Iterator[list[Described]]:
