@@ -1,7 +1,7 @@
 """Hear a video while its frames are decoded: packets of its sound in, a digest out.
 
-Only what the digest samples is decoded: all of the first two minutes, and of a longer sound one minute more each time
-the length doubles. Whatever is wrong with the sound costs the sound alone, of which nothing is known then.
+Only what the digest samples is decoded: all of the first minute, and of a longer sound less than one minute more each
+time the length doubles. Whatever is wrong with the sound costs the sound alone, of which nothing is known then.
 """
 
 from __future__ import annotations
@@ -33,13 +33,12 @@ class Listener:
     """Takes the packets of one sound, in order.
 
     Args:
-        stream: the sound; None for a video without.
         origin: seconds at which the video begins.
         max_seconds: later sound is passed over.
     """
 
-    def __init__(self, stream: AudioStream | None, origin: float, max_seconds: float) -> None:
-        self._silent = stream is None
+    def __init__(self, origin: float, max_seconds: float) -> None:
+        self._silent = True
         self._origin = origin
         self._max_seconds = max_seconds
         self._summary = Summary()
@@ -56,6 +55,7 @@ class Listener:
         """Take the next packet."""
         if not self._wants(packet):
             return
+        self._silent = False
         self._tried += 1
         try:
             for frame in packet.decode():
@@ -67,9 +67,14 @@ class Listener:
     def digest(self) -> bytes:
         """Return the digest of what was heard: b"" where nothing is known of the sound."""
         self._flush()
-        if self._broken > _MAX_BROKEN * self._tried:
+        if self.is_broken:
             return b""
         return SILENT if self._silent else self._summary.digest()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether too much of the sound could not be decoded."""
+        return self._broken > _MAX_BROKEN * self._tried
 
     def _wants(self, packet: Packet[AudioStream]) -> bool:
         if self._decoded_seconds > _MAX_DECODED_SECONDS or not packet.size:

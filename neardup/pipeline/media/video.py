@@ -88,13 +88,15 @@ def open_video(
         seconds=video.seconds,
         pixels_digest=b"",
         frames=frames(),
-        late_extras=lambda: extras_of(listener.digest()),
+        late_extras=lambda: _extras(listener),
     )
 
 
-def extras_of(sound: bytes) -> Extras:
-    """Return what a video holds beside its frames, given the digest of its sound."""
-    return Extras(attachments=(Attachment.SOUND,) if is_audible(sound) else (), sound=sound)
+def _extras(listener: Listener) -> Extras:
+    """Return what a video holds beside its frames, when all of it was heard."""
+    sound = listener.digest()
+    attachments = (Attachment.SOUND,) if is_audible(sound) else ()
+    return Extras(attachments=attachments, complete=not listener.is_broken, sound=sound)
 
 
 def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_side: int, limits: Limits) -> Pixels:
@@ -115,7 +117,7 @@ def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_sid
 def _listener(video: Opened, limits: Limits) -> Listener:
     stream = video.stream
     origin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-    return Listener(video.sound, origin, limits.max_seconds)
+    return Listener(origin, limits.max_seconds)
 
 
 def _sample(
