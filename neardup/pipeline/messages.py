@@ -30,6 +30,7 @@ from neardup.pipeline.types import (
     Boxes,
     Decision,
     Descriptors,
+    Doubt,
     Embedded,
     Exact,
     Extras,
@@ -202,6 +203,7 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
         spans: matched stretches, in seconds; empty between two images.
         query_box, reference_box: the part of each picture that matches; None is all of it.
         identical_to: id of the item with the same bytes or pixels: the reference or one of its members; "" if none.
+        doubt: why the match is `unsure` at most.
     """
 
     reference: str
@@ -218,6 +220,7 @@ class Matched(msgspec.Struct, frozen=True, kw_only=True):
     silenced: bool = False
     query_box: Box | None = None
     reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):

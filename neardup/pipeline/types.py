@@ -7,7 +7,7 @@ descriptor or more (one per region).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -55,6 +55,16 @@ class Exact(str, Enum):
     NO = ""
 
 
+class Doubt(str, Enum):
+    """Why a match is `unsure` at most, whatever its pictures say."""
+
+    NO = ""
+    OTHER_SOUND = "other-sound"
+    """Both can be heard, and sound differs."""
+    NO_SOUND = "no-sound"
+    """One can be heard, the other is silent."""
+
+
 class Attachment(str, Enum):
     """What a file may hold beside the picture that is compared."""
 
@@ -67,7 +77,7 @@ class Attachment(str, Enum):
     VIEWS = "views"
     """Further pictures of the scene: an MPO's second view, depth and portrait mattes."""
     SOUND = "sound"
-    """A video's sound."""
+    """A video's sound, if it can be heard."""
 
 
 class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,7 +91,8 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         grey: no colour in any pixel.
         raw: sensor data (DNG, NEF, CR2 …) of which an embedded preview is compared.
         complete: the whole file was decoded; False for a truncated one, which is compared by what it has.
-        sound: digest of the decoded sound, equal for re-encodings of one sound as far as it is coarse; b"" without.
+        sound: digest of a video's sound, see `media.sound`; b"" where nothing is known of it: it could not be decoded,
+            or the record is of a time before digests. That a video has no sound, or an inaudible one, is known.
     """
 
     attachments: tuple[Attachment, ...] = ()
@@ -94,7 +105,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 PLAIN = Extras()
-"""A single opaque picture of 8 bits per channel, or a silent film."""
+"""A single opaque picture of 8 bits per channel, or a film of whose sound nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,9 @@ class Media:
             full depth with alpha, upright, and all that hangs on them; b"" where that is not known, and for a video.
         frames: yields each frame once, in order of pts, lazily: memory does not grow with length. Raises InvalidFrame
             where the content breaks.
-        extras: what else the file holds.
+        extras: what else the file holds, as far as that is known before its frames.
+        late_extras: returns `extras` with what is known once all frames were yielded, the sound of a video; None if
+            that adds nothing.
     """
 
     kind: Kind
@@ -136,6 +149,11 @@ class Media:
     pixels_digest: bytes
     frames: Iterator[Frame]
     extras: Extras = PLAIN
+    late_extras: Callable[[], Extras] | None = None
+
+    def all_extras(self) -> Extras:
+        """Return what else the file holds; to be asked when all frames were yielded."""
+        return self.extras if self.late_extras is None else self.late_extras()
 
 
 @dataclass(frozen=True, slots=True)

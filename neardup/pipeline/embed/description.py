@@ -40,6 +40,7 @@ class Description:
     def parts(self, media: Media, sha256: bytes, thumbnail: str = "") -> list[Described]:
         """Return the item as records without id, of at most MAX_DESCRIPTORS_PER_PART descriptors each."""
         parts: list[Described] = []
+        extras = media.all_extras()
         for start in range(0, len(self.pts), MAX_DESCRIPTORS_PER_PART):
             part = slice(start, start + MAX_DESCRIPTORS_PER_PART)
             last = start + MAX_DESCRIPTORS_PER_PART >= len(self.pts)
@@ -63,7 +64,7 @@ class Description:
                 similar=similar,
                 similar_space=self.similar_space if similar else "",
                 thumbnail="" if parts else thumbnail,
-                extras=media.extras,
+                extras=extras,
             )
             parts.append(record)
         return parts

@@ -182,6 +182,7 @@ def matched(reference: Item, outcome: Outcome, bank: str = SEEN) -> Matched:
         spans=outcome.spans,
         query_box=outcome.query_box,
         reference_box=outcome.reference_box,
+        doubt=outcome.doubt,
     )
 
 

@@ -19,12 +19,15 @@ import numpy.typing as npt
 from neardup.pipeline.match.calibration import Calibration, Thresholds
 from neardup.pipeline.match.evidence import Evidence, Floats
 from neardup.pipeline.match.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.match.sounds import compare_sounds
 from neardup.pipeline.messages import FULL
-from neardup.pipeline.types import Box, Boxes, Decision, Ids, Kind, Span
+from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
 from neardup.pipeline.verdicts import RANK
 
 WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
+MAX_OFFSET_SECONDS = 0.75
+"""Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
 WHOLE_AREA = 0.7
 """Share of a picture from which a part of it stands for the whole. Of two that match, one must: what two pictures have
 in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
@@ -56,6 +59,7 @@ class Outcome:
     segments: tuple[Segment, ...] = ()
     query_box: Box | None = None
     reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,14 @@ class Side:
     Attributes:
         running: a live video that goes on, of which nothing is a copy as a whole.
         boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
+        sound: digest of a video's sound, see `types.Extras`.
     """
 
     kind: Kind
     track: Callable[[], Track]
     running: bool = False
     boxes: Boxes | None = None
+    sound: bytes = b""
 
     @property
     def count(self) -> int:
@@ -168,7 +174,7 @@ def compare_items(
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
-        outcome = _compare_videos(query.track(), reference.track(), votes, distance, rule, judge, references)
+        outcome = _compare_videos(query, reference, votes, distance, rule, judge, references)
         return replace(outcome, whole=outcome.whole and not reference.running)
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
@@ -205,21 +211,38 @@ def _compare_images(
 
 
 def _compare_videos(
-    query: Track, reference: Track, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
+    one: Side, other: Side, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
 ) -> Outcome:
+    query, reference = one.track(), other.track()
     segments = find_segments(query, reference, votes, rule, judge.min_vote)
     kept = keep_rare(segments, query, reference)
     if not kept:
         return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
     judgement, best = judge_segments(kept, len(query.pts), judge, references)
+    whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
+    doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
+    if doubt is not Doubt.NO and judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
     return Outcome(
         judgement,
         min(segment.distance for segment in kept),
         best.evidence,
-        whole=min(coverage(kept, query, reference)) >= WHOLE_COVERAGE,
+        whole=whole,
         spans=tuple(segment.span for segment in kept),
         segments=tuple(segments),
+        doubt=doubt,
     )
+
+
+def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:
+    """Return what the sound says against two videos that look the same as a whole.
+
+    Where the pictures move they tell whether both begin together; where they are still, any offset looks right.
+    """
+    first = min(kept, key=lambda segment: segment.span.query_start).span
+    together = math.isnan(best.contrast) or abs(first.reference_start - first.query_start) <= MAX_OFFSET_SECONDS
+    seconds = query.track().seconds, reference.track().seconds
+    return compare_sounds(query.sound, reference.sound, seconds, together)
 
 
 def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, references: int) -> tuple[Judgement, Segment]:

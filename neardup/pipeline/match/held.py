@@ -8,12 +8,13 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.match.pictures import MIN_DETAIL
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.types import Extras
 
 
 def described_again(state: State, item_id: str) -> Described:
     """Return a held item as one record.
 
-    Of its detail only whether there is enough of it is known; width and height are not.
+    Of its detail only whether there is enough of it is known, and of its extras the sound; width and height are not.
 
     Raises:
         UsageError: it is not held.
@@ -36,4 +37,5 @@ def described_again(state: State, item_id: str) -> Described:
         hashes=pack_hashes(state.rows.hash[rows]),
         detail=detail.tobytes(),
         boxes=state.rows.box[rows].astype("<u2").tobytes(),
+        extras=Extras(sound=item.sound),
     )

@@ -30,6 +30,7 @@ class Item:
         members: numbers of the items that copy it, in order of arrival, if it is a head.
         shares: stretches of others that it shows and counts for: number of the item, first and last second.
         similar: row of its vector in `similars`; NO_ROW without one.
+        sound: digest of a video's sound, see `types.Extras`.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Item:
     members: list[int] = field(default_factory=list)
     shares: tuple[tuple[int, float, float], ...] = ()
     similar: int = NO_ROW
+    sound: bytes = b""
 
     @property
     def rows(self) -> Ids:

@@ -10,7 +10,7 @@ from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.lookup import lookup
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, join_parts
-from neardup.pipeline.types import Box, Decision, Exact, Span
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Span
 from neardup.pipeline.verdicts import RANK
 
 
@@ -26,6 +26,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     query_box: Box | None = None
     reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
 
 
 NOTHING = Matched(
@@ -58,6 +59,7 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
         spans=forth.spans,
         query_box=forth.query_box,
         reference_box=forth.reference_box,
+        doubt=max(forth.doubt, back.doubt),
     )
 
 

@@ -44,6 +44,7 @@ class Pending:
             source=source_of(first),
             seconds=first.seconds,
             ranges=tuple(self.ranges),
+            sound=first.extras.sound,
         )
 
 

@@ -21,9 +21,10 @@ from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import AVIF, GIF, HEIC, PNG, WEBP, Format
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.sound import SILENT
 from neardup.pipeline.media.still import open_plugin
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
@@ -81,6 +82,7 @@ def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview
         seconds=starts[-1],
         pixels_digest=b"",
         frames=frames(),
+        extras=Extras(sound=SILENT),
     )
 
 

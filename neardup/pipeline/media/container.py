@@ -11,8 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
@@ -46,14 +48,21 @@ _IO_TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A container, its video stream, and the duration as far as the container knows it, else 0.0."""
+    """A container, its video stream, and the duration as far as the container knows it, else 0.0.
+
+    Attributes:
+        sound: the stream that is read beside it: the default one or else the first.
+    """
 
     container: InputContainer
     stream: VideoStream
     seconds: float
+    sound: AudioStream | None = None
 
 
-def open_container(source: bytes | Path, format: Format, limits: Limits, threads: int = 1) -> Opened:
+def open_container(
+    source: bytes | Path, format: Format, limits: Limits, threads: int = 1, with_sound: bool = False
+) -> Opened:
     """Open a container and find its first real video stream; cover art is none.
 
     Whoever opens it closes it: it is part of a reference cycle, and would keep its file open until that is collected.
@@ -79,10 +88,16 @@ def open_container(source: bytes | Path, format: Format, limits: Limits, threads
     # For frames that grow midway; loose, since the decoder counts rows rounded up to its alignment.
     stream.codec_context.options = {"max_pixels": str(2 * limits.max_pixels + 2**16)}
     stream.codec_context.thread_count = threads
+    sound = _sound(container) if with_sound else None
     for other in container.streams:
-        if other is not stream:
+        if other is not stream and other is not sound:
             other.discard = Discard.all
-    return Opened(container, stream, _duration(container, stream))
+    return Opened(container, stream, _duration(container, stream), sound)
+
+
+def _sound(container: InputContainer) -> AudioStream | None:
+    streams = container.streams.audio
+    return next((stream for stream in streams if stream.disposition & Disposition.default), next(iter(streams), None))
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:
@@ -122,7 +137,10 @@ class Clock:
 
 
 def timed_frames(
-    video: Opened, clock: Clock, skips: Callable[[float], bool] = lambda _seconds: False
+    video: Opened,
+    clock: Clock,
+    skips: Callable[[float], bool] = lambda _seconds: False,
+    hear: Callable[[Packet[AudioStream]], object] = lambda _packet: None,
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Decode, in order of time.
 
@@ -130,13 +148,14 @@ def timed_frames(
 
     Args:
         skips: says of a time whether a frame there is not needed; it may save decoding it, or it may come all the same.
+        hear: takes each packet of the sound, in between.
     Raises:
         av.FFmpegError: the container is broken from here on, or its last packets cannot be decoded.
     """
     codec = video.stream.codec_context
     may_skip = codec.name in _SKIPPING_CODECS
     broken: list[av.FFmpegError] = []  # since the last frame
-    for packet in video.container.demux(video.stream):
+    for packet in _packets(video, hear):
         if may_skip:
             codec.skip_frame = "NONREF" if _is_skipped(packet, clock, skips) else "DEFAULT"
         try:
@@ -150,6 +169,18 @@ def timed_frames(
                 yield clock(frame.time), frame
     if len(broken) > 1:  # one alone is where a transport stream was cut
         raise broken[0]
+
+
+def _packets(video: Opened, hear: Callable[[Packet[AudioStream]], object]) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets of the frames, and hand over those of the sound."""
+    if video.sound is None:
+        yield from video.container.demux(video.stream)
+        return
+    for packet in video.container.demux((video.stream, video.sound)):
+        if packet.stream is video.sound:
+            hear(cast("Packet[AudioStream]", packet))
+        else:
+            yield cast("Packet[VideoStream]", packet)
 
 
 def _is_skipped(packet: Packet[VideoStream], clock: Clock, skips: Callable[[float], bool]) -> bool:

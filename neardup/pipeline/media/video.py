@@ -18,11 +18,13 @@ from neardup.pipeline.media.container import Clock, Opened, open_container, sour
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.media.listen import Listener
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sampling import Schedule, check_length
+from neardup.pipeline.media.sound import is_audible
 from neardup.pipeline.media.still import check_pixels
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
+from neardup.pipeline.types import Attachment, Extras, Frame, Kind, Limits, Media, Pixels
 
 _END_MARGIN = 2.0
 """Seconds before the announced end in which every frame is decoded, for one of them is the last."""
@@ -55,11 +57,12 @@ def open_video(
         return decoding(format, lambda: source_ends_early(source, format))
 
     with guard(), ExitStack() as on_error:
-        video = open_container(source, format, limits, threads)
+        video = open_container(source, format, limits, threads, with_sound=True)
         on_error.callback(video.container.close)
         check_pixels(video.stream.codec_context.width, video.stream.codec_context.height, limits)
         check_length(video.seconds, video.stream.frames, limits, sample_fps)
-        sampled = _sample(video, Schedule(sample_fps), limits)
+        listener = _listener(video, limits)
+        sampled = _sample(video, Schedule(sample_fps), limits, listener)
         first = next(sampled, None)
         if first is None:
             raise ValueError("no frame could be decoded")
@@ -86,7 +89,15 @@ def open_video(
         seconds=video.seconds,
         pixels_digest=b"",
         frames=frames(),
+        late_extras=lambda: _extras(listener),
     )
+
+
+def _extras(listener: Listener) -> Extras:
+    """Return what a video holds beside its frames, when all of it was heard."""
+    sound = listener.digest()
+    attachments = (Attachment.SOUND,) if is_audible(sound) else ()
+    return Extras(attachments=attachments, complete=not listener.is_broken, sound=sound)
 
 
 def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_side: int, limits: Limits) -> Pixels:
@@ -104,15 +115,23 @@ def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_sid
         return np.asarray(rgb)
 
 
-def _sample(video: Opened, schedule: Schedule, limits: Limits) -> Iterator[tuple[float, VideoFrame]]:
-    """Yield the frames that the schedule picks, and the last one."""
+def _listener(video: Opened, limits: Limits) -> Listener:
+    stream = video.stream
+    origin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    return Listener(origin, limits.max_seconds)
+
+
+def _sample(
+    video: Opened, schedule: Schedule, limits: Limits, listener: Listener
+) -> Iterator[tuple[float, VideoFrame]]:
+    """Yield the frames that the schedule picks, and the last one; have the sound in between heard."""
 
     def skips(time: float) -> bool:
         return time < video.seconds - _END_MARGIN and schedule.skips(time)
 
     spare = None
     try:
-        for count, (time, picture) in enumerate(timed_frames(video, Clock(video.stream), skips), 1):
+        for count, (time, picture) in enumerate(timed_frames(video, Clock(video.stream), skips, listener.hear), 1):
             check_length(time, count, limits, schedule.fps)
             check_pixels(picture.width, picture.height, limits)
             if schedule.picks(time):

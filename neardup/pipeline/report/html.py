@@ -23,7 +23,7 @@ from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import link, visible
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
 from neardup.pipeline.report.tables import unused
-from neardup.pipeline.types import Box, Decision, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind, Span
 
 MAX_THUMBNAIL_BYTES = 48 * 2**20
 """All thumbnails of a report together; the groups after that come without, and the page says so."""
@@ -82,6 +82,7 @@ class _Match(msgspec.Struct):
     spans: list[tuple[float, float, float, float]]
     more_spans: int
     pairs: list[_Pair]
+    doubt: Doubt
 
 
 class _Group(msgspec.Struct):
@@ -134,6 +135,7 @@ class _Builder:
             spans=spans,  # type: ignore[arg-type]  # four numbers each
             more_spans=max(0, len(match.spans) - MAX_SPANS),
             pairs=[],
+            doubt=match.doubt,
         )
 
     def _pairs(self, original: File, match: Match) -> list[_Pair]:

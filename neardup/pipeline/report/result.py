@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from neardup.pipeline.types import PLAIN, Box, Decision, Exact, Extras, Kind, Span
+from neardup.pipeline.types import PLAIN, Box, Decision, Doubt, Exact, Extras, Kind, Span
 
 Digest: TypeAlias = bytes
 
@@ -50,6 +50,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
             the boxes (a picture within another, a cell of a collage).
         spans: matched stretches: query_* in `file`, reference_* in the original; empty between two images.
         query_box, reference_box: the part that matches of `file` and of the original; None is all of it.
+        doubt: why the match is `unsure` at most.
     """
 
     file: File
@@ -62,6 +63,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     query_box: Box | None = None
     reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from neardup.pipeline.cleanup.plan import Note
 from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, describe_extras
-from neardup.pipeline.types import Attachment, Box, Decision, Exact, Kind, Span
+from neardup.pipeline.types import Attachment, Box, Decision, Doubt, Exact, Kind, Span
 
 SCHEMA = 1
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
@@ -28,7 +28,7 @@ SCHEMA = 1
 COLUMNS = (
     *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
     *("query_start", "query_end", "reference_start", "reference_end", "query_box", "reference_box"),
-    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan"),
+    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan", "doubt"),
 )
 """Header of duplicates.csv."""
 
@@ -75,6 +75,7 @@ class _Match(msgspec.Struct, kw_only=True):
     spans: tuple[Span, ...]
     query_box: Box | None
     reference_box: Box | None
+    doubt: Doubt
 
 
 class _Group(msgspec.Struct, kw_only=True):
@@ -181,7 +182,7 @@ def _rows(groups: Iterable[Group], notes: Notes) -> Iterator[list[object]]:
         for match in group.matches:
             for times in _times(match):
                 where = (*times, *_parts(match))
-                facts = (*_facts(match.file), _word(notes.get(match.file.id)))
+                facts = (*_facts(match.file), _word(notes.get(match.file.id)), match.doubt.value)
                 yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *facts]
 
 
@@ -245,6 +246,7 @@ def _match(match: Match, notes: Notes) -> _Match:
         spans=match.spans,
         query_box=match.query_box,
         reference_box=match.reference_box,
+        doubt=match.doubt,
     )
 
 

@@ -23,7 +23,7 @@ from neardup.pipeline.report.names import readable, visible
 
 FORMAT = b"3"
 _OLDER = (b"1", b"2")
-"""Their digests of pixels were made another way: what they describe is described anew."""
+"""Their digests of pixels were made another way, and they knew of no sound: what they describe is described anew."""
 NAME = "catalog.sqlite"
 _WAIT_SECONDS = 0.5
 _SCHEMA = """

@@ -91,4 +91,5 @@ def _match(file: File, matched: Matched) -> Match:
         spans=matched.spans,
         query_box=matched.query_box,
         reference_box=matched.reference_box,
+        doubt=matched.doubt,
     )

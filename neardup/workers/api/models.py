@@ -10,7 +10,7 @@ from neardup.pipeline.changes import Action
 from neardup.pipeline.match.items import Item
 from neardup.pipeline.messages import Described, Matched, Verdict
 from neardup.pipeline.store.interface import DeadLetter
-from neardup.pipeline.types import Decision, Exact, Kind, Span
+from neardup.pipeline.types import Decision, Doubt, Exact, Kind, Span
 
 Distance = Annotated[float, Field(ge=0, le=4.001, description="squared Euclidean, 0 same, 4 opposite")]
 BoxBody = Annotated[
@@ -30,6 +30,7 @@ EXAMPLE_MATCH: dict[str, Any] = {
     "spans": [],
     "query_box": None,
     "reference_box": None,
+    "doubt": "",
     "action": "flag",
     "silenced": False,
 }
@@ -70,6 +71,7 @@ class MatchBody(_Model):
     spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
     query_box: BoxBody = Field(None, description="the part of the item that matches, null is all of it")
     reference_box: BoxBody = Field(None, description="the part of the reference that matches")
+    doubt: Doubt = Field(Doubt.NO, description="why it is unsure at most: same pictures, but other sound, or none")
     action: Action = Field(Action.FLAG, description="of the bank: flag a match, or allow the item")
     silenced: bool = Field(False, description="an allow-list covers it, so it counts for nothing")
 
@@ -248,6 +250,7 @@ def match_body(match: Matched) -> MatchBody:
         spans=[span_body(span) for span in match.spans],
         query_box=match.query_box,
         reference_box=match.reference_box,
+        doubt=match.doubt,
         action=match.action,
         silenced=match.silenced,
     )

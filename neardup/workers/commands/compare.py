@@ -15,7 +15,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.report.names import visible
-from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.workers.commands.common import (
     Bar,
     CalibrationOption,
@@ -117,6 +117,11 @@ def _words(found: Comparison) -> str:
         f"probability  {found.probability:.4f}",
         f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
         f"evidence     {found.evidence:.4f}",
+    ]
+    lines += [
+        f"doubt        same pictures, {text}"
+        for doubt, text in ((Doubt.OTHER_SOUND, "other sound"), (Doubt.NO_SOUND, "one is silent"))
+        if found.doubt is doubt
     ]
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"

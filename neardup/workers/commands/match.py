@@ -1,9 +1,10 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
-Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end, query_box, reference_box.
+Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end, query_box, reference_box, doubt.
 The score is the evidence, where higher is more alike. Times are seconds, one row for each matched stretch of a video,
 empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width
-and height, with spaces between.
+and height, with spaces between. The doubt says why two videos with the same pictures are unsure at most: other-sound,
+or no-sound in one.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """
@@ -52,6 +53,7 @@ COLUMNS = (
     "ref_end",
     "query_box",
     "reference_box",
+    "doubt",
 )
 Cell = str | float | list[float] | None
 BATCH = 64
@@ -118,11 +120,11 @@ def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[Cell, 
         names = (readable(query.id), readable(match.reference), round(match.evidence, 6), match.decision.value)
         boxes = [None if box is None else [round(share, 4) for share in box] for box in _boxes(match)]
         if not match.spans:
-            yield (*names, None, None, None, None, *boxes)
+            yield (*names, None, None, None, None, *boxes, match.doubt.value)
         for span in match.spans:
             own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
             other = (span.reference_start, span.reference_end)
-            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)), *boxes)
+            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)), *boxes, match.doubt.value)
 
 
 def _boxes(match: Matched) -> tuple[Box | None, Box | None]:

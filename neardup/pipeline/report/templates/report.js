@@ -68,6 +68,7 @@
     const place = { x: left * file.width, y: top * file.height, width: (right - left) * file.width, height: (bottom - top) * file.height };
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", { ...place }));
   }
+  const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent" })[match.doubt] || null;
   function partText(match) {
     if (match.whole) return null;
     if (match.box && match.reference_box) return "parts of both pictures";
@@ -108,7 +109,8 @@
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
-      match.whole ? null : el("span", { class: "distance" }, partText(match)));
+      match.whole ? null : el("span", { class: "distance" }, partText(match)),
+      doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
 
   // --- Video: where the one is in the other

@@ -15,7 +15,7 @@ from neardup.pipeline.match.held import described_again
 from neardup.pipeline.match.pair import Comparison, compare_both_ways
 from neardup.pipeline.match.verify import Answer
 from neardup.pipeline.messages import Described, join_parts
-from neardup.pipeline.types import Decision, Descriptors, Exact
+from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import FORM, JSON, Content, read_pair
 from neardup.workers.api.context import Context, Given
@@ -53,6 +53,9 @@ class CompareAnswer(BaseModel):
     spans: list[SpanBody] = Field(description="a is the query, b the reference")
     query_box: BoxBody = None
     reference_box: BoxBody = None
+    doubt: Doubt = Field(
+        default=Doubt.NO, description="why it is unsure at most: same pictures, but other sound, or none"
+    )
     model: str
     space: str
     verified: bool = Field(

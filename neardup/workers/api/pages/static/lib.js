@@ -82,6 +82,9 @@ const EXACT = { bytes: "identical file", pixels: "identical picture" };
 export const isExact = (match) => match.exact in EXACT;
 export const badge = (match) =>
   el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.decision);
+// Why a match is unsure although its pictures are the same.
+const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent" };
+export const doubtText = (match) => (match.doubt ? DOUBTS[match.doubt] || match.doubt : null);
 export const bankBadge = (bank) => (bank === "seen" ? null : el("span", { class: "badge bank" }, `bank ${bank}`));
 export const distance = (value) =>
   el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${value.toFixed(3)}`);

@@ -1,6 +1,6 @@
 // An item and what it was matched with: side by side, one over the other, or their difference.
 
-import { badge, bankBadge, breakable, clock, clusterHref, distance, el, percent, pictureSrc, svg } from "/static/lib.js";
+import { badge, bankBadge, breakable, clock, clusterHref, distance, doubtText, el, percent, pictureSrc, svg } from "/static/lib.js";
 import { Timeline, moments } from "/static/timeline.js";
 
 const LARGE = 960;
@@ -161,6 +161,7 @@ export class Pair {
 }
 
 export function partText(match) {
+  if (match.doubt) return doubtText(match);
   if (match.spans.length && !match.whole) return "a stretch of it";
   if (match.query_box && match.reference_box) return "parts of both pictures";
   if (match.query_box) return "part of the copy";

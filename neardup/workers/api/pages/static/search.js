@@ -1,6 +1,6 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, doubtText, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
 
 const PAGE = 24;
 const MOST = 240;
@@ -85,7 +85,7 @@ function showAsked(shown, name, facts, matches, item) {
 
 function copyRow(match) {
   const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, ...breakable(match.reference)) : match.reference;
-  const where = match.spans.length ? el("span", { class: "distance" }, plural(match.spans.length, "stretch", "stretches")) : match.whole ? null : el("span", { class: "distance" }, "in part");
+  const where = match.doubt ? el("span", { class: "distance" }, doubtText(match)) : match.spans.length ? el("span", { class: "distance" }, plural(match.spans.length, "stretch", "stretches")) : match.whole ? null : el("span", { class: "distance" }, "in part");
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
     el("div", {}, el("p", { class: "name" }, name),
