@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,23 @@ class Settings(BaseSettings):
     max_pixels: int = Field(Limits().max_pixels, gt=0, description="most pixels of an image or video frame")
     max_seconds: float = Field(Limits().max_seconds, gt=0, description="longest video, in seconds")
     max_frames: int = Field(Limits().max_frames, gt=0, description="most sampled frames of a video")
+    max_decode_seconds: float = Field(
+        Limits().max_decode_seconds, gt=0, description="processor seconds that decoding an item may take"
+    )
+    max_decode_ratio: float = Field(
+        Limits().max_decode_ratio,
+        ge=0,
+        description="further ones for each second of a film, in which a frame counts for 1/25 s at most",
+    )
+    max_video_pixels: int = Field(
+        Limits().max_video_pixels, gt=0, description="most pixels of all frames of a video that are decoded"
+    )
+    max_decode_bytes: int = Field(
+        Limits().max_decode_bytes, gt=0, description="most memory for decoding an item, estimated from its header"
+    )
+    scan_decode_factor: float = Field(
+        4.0, ge=1, description="`neardup scan` grants so many times the processor seconds for decoding"
+    )
 
     kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
     redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis as a URL; may hold a password")
@@ -101,6 +119,9 @@ class Settings(BaseSettings):
     api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
     api_body_seconds: float = Field(20.0, gt=0, le=600, description="longest time for a request's body to arrive")
     api_request_seconds: float = Field(30.0, gt=0, le=600, description="longest time for a request of the API")
+    api_decode_seconds: float = Field(
+        20.0, gt=0, le=600, description="processor seconds that decoding an upload to the API may take"
+    )
     api_workers: str = Field(
         "embed=127.0.0.1:9401,match=127.0.0.1:9402,flag=127.0.0.1:9403,api=127.0.0.1:9404",
         description="workers whose metrics the page /ops shows, kind=host:port with commas between",
@@ -134,7 +155,32 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """What an item may ask of us."""
-        return Limits(self.max_bytes, self.max_video_bytes, self.max_pixels, self.max_seconds, self.max_frames)
+        return Limits(
+            self.max_bytes,
+            self.max_video_bytes,
+            self.max_pixels,
+            self.max_seconds,
+            self.max_frames,
+            self.max_decode_seconds,
+            self.max_decode_ratio,
+            self.max_video_pixels,
+            self.max_decode_bytes,
+        )
+
+    @property
+    def scan_limits(self) -> Limits:
+        """What a file of a scan may ask of us: nobody else waits for it."""
+        factor = self.scan_decode_factor
+        return replace(
+            self.limits,
+            max_decode_seconds=factor * self.max_decode_seconds,
+            max_decode_ratio=factor * self.max_decode_ratio,
+        )
+
+    @property
+    def api_limits(self) -> Limits:
+        """What an upload may ask of us that somebody waits for."""
+        return replace(self.limits, max_decode_seconds=self.api_decode_seconds, max_decode_ratio=0.0)
 
     @property
     def blobs_url(self) -> str:

@@ -171,13 +171,17 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an item may ask of us, checked before the work.
+    """What an item may ask of us: what it announces is checked before the work, what it costs while it is decoded.
 
     Attributes:
         max_bytes: size of an image file (videos are streamed; for them see max_video_bytes).
         max_pixels: width × height of an image or of one video frame.
         max_seconds: duration of a video.
         max_frames: sampled frames per video.
+        max_decode_seconds: seconds that decoding may keep a processor busy.
+        max_decode_ratio: further such seconds for each second of a film; a frame counts for 1/25 s at most.
+        max_video_pixels: width × height of all frames of a video that are decoded.
+        max_decode_bytes: memory for decoding, estimated from what is announced.
     """
 
     max_bytes: int = 256 * 2**20
@@ -185,6 +189,10 @@ class Limits:
     max_pixels: int = 200_000_000
     max_seconds: float = 6 * 3600.0
     max_frames: int = 50_000
+    max_decode_seconds: float = 60.0
+    max_decode_ratio: float = 0.5
+    max_video_pixels: int = 10**13
+    max_decode_bytes: int = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Named:
     kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
     small: bool = True
     traceparent: str = ""
+    owner: str = ""
+    gone: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:

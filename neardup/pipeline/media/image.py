@@ -30,13 +30,15 @@ from PIL import (
 from pillow_heif.as_plugin import HeifImageFile
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.budget import Metered, current
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
-from neardup.pipeline.media.identify import JPEG, Format, identify
+from neardup.pipeline.media.identify import JPEG, TIFF, Format, identify
 from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.orientation import orientation, upright, upright_shape
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.regions import Cutter
+from neardup.pipeline.media.tables import check_strips, expect_picture
 from neardup.pipeline.media.tile import fit, squeeze
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -128,8 +130,11 @@ def thumbnail(data: bytes, max_side: int, limits: Limits = DEFAULT_LIMITS) -> Pi
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:
     """Read the header, and check the picture's size before anything of that size is allocated."""
-    picture = _PLUGINS[format.name](io.BytesIO(data))
+    if format == TIFF:
+        check_strips(data)
+    picture = _PLUGINS[format.name](Metered(data))
     check_pixels(picture.width, picture.height, limits)
+    expect_picture(data, format, picture.width, picture.height)
     return picture
 
 
@@ -176,7 +181,10 @@ def _decode_plain(data: bytes, side: int, limits: Limits) -> _Decoded | None:
 def _decode(data: bytes, format: Format, side: int, limits: Limits, seen: Callable[[Pixels], object]) -> _Decoded:
     """Decode any picture at no more resolution than `side` needs; `seen` is called with each strip of it."""
     picture = open_plugin(data, format, limits)
-    with _large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
+    large = picture.width * picture.height > _LARGE_PIXELS
+    if large:
+        current().long()
+    with _large if large else nullcontext():
         width, height, scale = _load(picture, side)
         turn = orientation(picture.info.get("exif") or b"")
         rgb, factor = _reduce(picture, side, seen)
@@ -215,6 +223,7 @@ def _reduce(picture: Image.Image, side: int, seen: Callable[[Pixels], object]) -
     rows = max(1, _STRIP_PIXELS // width // factor) * factor
     strips = []
     for top in range(0, height, rows):
+        current().check()
         rgb = to_rgb(picture if rows >= height else picture.crop((0, top, width, min(height, top + rows))))
         pixels = np.array(rgb)
         seen(pixels)

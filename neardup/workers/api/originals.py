@@ -85,7 +85,7 @@ class Originals:
             if content is None:
                 return None
             try:
-                pixels = frame_at(content, seconds, side, self._settings.limits)
+                pixels = frame_at(content, seconds, side, self._settings.api_limits)
             except InvalidFrame:  # it was readable once: the file goes away under us
                 return None
         jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420")

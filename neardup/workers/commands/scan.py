@@ -88,7 +88,7 @@ def run(
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
             result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
-        _write(result, output, keep, Thumbnailer(catalog, settings.limits, settings.worker_threads))
+        _write(result, output, keep, Thumbnailer(catalog, settings.scan_limits, settings.worker_threads))
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
