@@ -40,6 +40,7 @@ class Places:
         self._each = max(1, int(shares.each * most))
         self._open = most - int(shares.reserve * most)
         self._taken: Counter[str] = Counter()
+        self._of_admins = 0
 
     def check(self, caller: Caller | None, amount: int = 1) -> None:
         """Raise where there is no room.
@@ -48,24 +49,30 @@ class Places:
             Problem: `too-many` of this caller, or `busy` in all.
         """
         own, total = self._taken[_name(caller)], self._taken.total()
-        is_admin = caller is not None and caller.role is Role.ADMIN
-        if not is_admin and own and own + amount > self._each:
+        if _is_admin(caller):
+            has_room = total + amount <= self._most
+        elif own and own + amount > self._each:
             detail = f"{own} {self._what} of this token are under way, at most {self._each} (NEARDUP_API_TOKEN_SHARE)"
             raise Problem("too-many", detail, "Wait until some of them are done.", headers=_AGAIN)
-        if total + amount > (self._most if is_admin else self._open):
-            raise Problem(
-                "busy", f"{total} {self._what} are under way in this process ({self._setting})", headers=_AGAIN
-            )
+        else:
+            has_room = total + amount <= self._most and total - self._of_admins + amount <= self._open
+        if not has_room:
+            detail = f"{total} {self._what} are under way in this process ({self._setting})"
+            raise Problem("busy", detail, headers=_AGAIN)
 
     def take(self, caller: Caller | None, amount: int = 1) -> None:
         """Count some more; raises as `check`."""
         self.check(caller, amount)
-        self._taken[_name(caller)] += amount
+        self._count(caller, amount)
 
     def give_back(self, caller: Caller | None, amount: int = 1) -> None:
         """Count some less."""
+        self._count(caller, -amount)
+
+    def _count(self, caller: Caller | None, amount: int) -> None:
         name = _name(caller)
-        self._taken[name] -= amount
+        self._taken[name] += amount
+        self._of_admins += amount * _is_admin(caller)
         if not self._taken[name]:
             del self._taken[name]
 
@@ -95,3 +102,7 @@ class Upload:
 
 def _name(caller: Caller | None) -> str:
     return "" if caller is None else caller.name
+
+
+def _is_admin(caller: Caller | None) -> bool:
+    return caller is not None and caller.role is Role.ADMIN

