@@ -31,6 +31,8 @@ class Reason(str, Enum):
     """Pixels, frames or seconds beyond the limits, found before they were decoded."""
     TOO_LARGE = "too-large"
     """More bytes than the limit."""
+    TOO_SLOW = "too-slow"
+    """Decoding took more processor time, or gave more pixels, than the limits allow; it was given up."""
     UNREADABLE = "unreadable"
     """The operating system refused to read the file."""
     NOT_A_FILE = "not-a-file"

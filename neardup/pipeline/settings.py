@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,9 +41,25 @@ class Settings(BaseSettings):
     max_pixels: int = Field(Limits().max_pixels, gt=0, description="most pixels of an image or video frame")
     max_seconds: float = Field(Limits().max_seconds, gt=0, description="longest video, in seconds")
     max_frames: int = Field(Limits().max_frames, gt=0, description="most sampled frames of a video")
-
-    max_decoded_bytes: int = Field(
-        Limits().max_decoded_bytes, gt=0, description="most memory for decoding one picture, in bytes"
+    max_decode_seconds: float = Field(
+        Limits().max_decode_seconds, gt=0, description="processor seconds that decoding an item may take"
+    )
+    max_decode_ratio: float = Field(
+        Limits().max_decode_ratio,
+        ge=0,
+        description="further ones for each second of a film, in which a frame counts for 1/25 s at most",
+    )
+    max_video_pixels: int = Field(
+        Limits().max_video_pixels, gt=0, description="most pixels of all frames of a video that are decoded"
+    )
+    max_video_memory_bytes: int = Field(
+        Limits().max_video_memory_bytes, gt=0, description="most memory for the frames that a video's decoder keeps"
+    )
+    max_picture_memory_bytes: int = Field(
+        Limits().max_picture_memory_bytes, gt=0, description="most memory for decoding one picture"
+    )
+    scan_decode_factor: float = Field(
+        4.0, ge=1, description="`neardup scan` grants so many times the processor seconds for decoding"
     )
 
     kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
@@ -124,9 +141,25 @@ class Settings(BaseSettings):
     )
     api_rate_per_second: float = Field(100.0, ge=0, description="requests of one token per second; 0 is no limit")
     api_max_requests: int = Field(256, gt=0, description="requests under way in one API worker")
+    api_max_feeds: int = Field(256, gt=0, description="feeds that are watched at once in one API worker")
+    api_max_upload_bytes: int = Field(
+        512 * 2**20, gt=0, description="bytes of uploads under way in one API worker, until they are answered"
+    )
+    api_max_connections: int = Field(
+        800, gt=0, description="connections to one API worker; beyond them it closes the one that is silent for longest"
+    )
+    api_token_share: float = Field(
+        0.5, gt=0, le=1, description="share of requests, feeds and bytes that one token may have under way"
+    )
+    api_admin_reserve: float = Field(
+        0.125, ge=0, lt=1, description="share of requests, feeds and bytes that only tokens of administrators may take"
+    )
     api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
     api_body_seconds: float = Field(20.0, gt=0, le=600, description="longest time for a request's body to arrive")
     api_request_seconds: float = Field(30.0, gt=0, le=600, description="longest time for a request of the API")
+    api_decode_seconds: float = Field(
+        20.0, gt=0, le=600, description="processor seconds that decoding an upload to the API may take"
+    )
     api_workers: str = Field(
         "embed=127.0.0.1:9401,match=127.0.0.1:9402,flag=127.0.0.1:9403,api=127.0.0.1:9404",
         description="workers whose metrics the page /ops shows, kind=host:port with commas between",
@@ -166,7 +199,11 @@ class Settings(BaseSettings):
             max_pixels=self.max_pixels,
             max_seconds=self.max_seconds,
             max_frames=self.max_frames,
-            max_decoded_bytes=self.max_decoded_bytes,
+            max_decode_seconds=self.max_decode_seconds,
+            max_decode_ratio=self.max_decode_ratio,
+            max_video_pixels=self.max_video_pixels,
+            max_video_memory_bytes=self.max_video_memory_bytes,
+            max_picture_memory_bytes=self.max_picture_memory_bytes,
         )
 
     @property
@@ -179,6 +216,21 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ConfigError(f"api_trusted_proxies: {one!r}: {error}; wanted such as 10.0.0.0/8") from None
         return found
+
+    @property
+    def scan_limits(self) -> Limits:
+        """What a file of a scan may ask of us: nobody else waits for it."""
+        factor = self.scan_decode_factor
+        return replace(
+            self.limits,
+            max_decode_seconds=factor * self.max_decode_seconds,
+            max_decode_ratio=factor * self.max_decode_ratio,
+        )
+
+    @property
+    def api_limits(self) -> Limits:
+        """What an upload may ask of us that somebody waits for."""
+        return replace(self.limits, max_decode_seconds=self.api_decode_seconds, max_decode_ratio=0.0)
 
     @property
     def blobs_url(self) -> str:

@@ -189,16 +189,20 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an item may ask of us, checked before the work.
+    """What an item may ask of us: what it announces is checked before the work, what it costs while it is decoded.
 
     Attributes:
         max_bytes: size of an image file (videos are streamed; for them see max_video_bytes).
         max_pixels: width × height of an image or of one video frame.
         max_seconds: duration of a video.
         max_frames: sampled frames per video, pages per file.
-        max_decoded_bytes: memory that decoding one picture takes at its peak, as its header, the format and what was
-            measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 13 of a WebP, 4 of a PNG or TIFF of
-            8 bits. A plain JPEG is decoded at a reduced scale and takes little.
+        max_decode_seconds: seconds that decoding may keep a processor busy.
+        max_decode_ratio: further such seconds for each second of a film; a frame counts for 1/25 s at most.
+        max_video_pixels: width × height of all frames of a video that are decoded.
+        max_video_memory_bytes: memory for the frames that the decoder of a video keeps, estimated from its header.
+        max_picture_memory_bytes: memory that decoding one picture takes at its peak, as its header, the format and what
+            was measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 13 of a WebP, 4 of a PNG or TIFF
+            of 8 bits. A plain JPEG is decoded at a reduced scale and takes little.
     """
 
     max_bytes: int = 256 * 2**20
@@ -206,7 +210,11 @@ class Limits:
     max_pixels: int = 200_000_000
     max_seconds: float = 6 * 3600.0
     max_frames: int = 50_000
-    max_decoded_bytes: int = 2**30
+    max_decode_seconds: float = 60.0
+    max_decode_ratio: float = 0.5
+    max_video_pixels: int = 10**13
+    max_video_memory_bytes: int = 4 * 2**30
+    max_picture_memory_bytes: int = 2**30
 
 
 @dataclass(frozen=True, slots=True)

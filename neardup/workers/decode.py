@@ -2,6 +2,9 @@
 
 Without a GPU all threads take what waits. With one, two of them give it what is small and in memory, many at a time,
 and leave the rest to the others. Senders take turns, see `fair_queue`.
+
+A thread that comes upon what takes long, a video or a very large picture, starts another in its place, hands over what
+it has, and ends after it: small pictures never wait behind long videos. Of those only so many are decoded at once.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -19,6 +23,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from neardup.pipeline.embed.description import Description
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
@@ -26,6 +31,7 @@ from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.telemetry import FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Kind, Limits, Media
 from neardup.workers.fair_queue import FairQueue
+from neardup.workers.heavy import Heavy
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs, GpuPicture
@@ -58,6 +64,14 @@ class Source(Protocol):
     @property
     def small(self) -> bool:
         """Whether the content is here, and soon decoded: then items that come after it may wait for it."""
+
+    @property
+    def owner(self) -> str:
+        """Who sent it, and may not have all places for what takes long; "" where nobody is told apart."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for it any more."""
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts; raises InvalidFrame where it cannot be had."""
@@ -147,6 +161,9 @@ class Decoders(Generic[S]):
         self._stopped = threading.Event()
         self._waiting: FairQueue[Job[S]] = FairQueue(_sender_of)
         self._left: FairQueue[Job[S]] = self._waiting if jpegs is None else FairQueue(_sender_of)
+        self._heavy = Heavy(max(2, threads))
+        self._replaced = _Replaced()
+        self._later: deque[Job[S]] = deque()
         # Daemons: a decoder that is deep in a video must not keep a drained process from ending.
         for number in range(threads):
             self._start(f"decode-{number}", self._left, self._decode_next)
@@ -158,7 +175,8 @@ class Decoders(Generic[S]):
     @property
     def waiting(self) -> int:
         """Items whose decoding has not begun."""
-        return self._waiting.qsize() + (self._left.qsize() if self._left is not self._waiting else 0)
+        left = self._left.qsize() if self._left is not self._waiting else 0
+        return self._waiting.qsize() + left + len(self._later)
 
     def add(self, job: Job[S]) -> None:
         """Take an item in."""
@@ -171,6 +189,9 @@ class Decoders(Generic[S]):
             with suppress(queue.Empty):
                 while True:
                     dropped.append(waiting.get_nowait())
+        with suppress(IndexError):
+            while True:
+                dropped.append(self._later.popleft())
         return dropped
 
     def close(self) -> None:
@@ -187,18 +208,24 @@ class Decoders(Generic[S]):
             try:
                 begin(jobs.get(timeout=0.5))
             except queue.Empty:
-                continue
+                self._resume()
             except Exception:  # all that was begun with was handed over by then
                 logger.warning("content could not be put away", exc_info=True)
+            if self._replaced.yes:
+                return
 
     def _decode_next(self, job: Job[S]) -> None:
-        """Decode an item, and with it small ones that wait."""
+        """Decode an item, and with it small ones that wait. Fetch none to lie about behind many that take long."""
         jobs = _with_small(job, self._left, TOGETHER, self._threads)
-        if not jobs[-1].source.small:
-            *jobs, job = jobs
+        if jobs[-1].source.small:
             self._decode(jobs)
-            jobs = [job]
+            return
+        *jobs, job = jobs
         self._decode(jobs)
+        if self._heavy.full:
+            self._later.append(job)
+        else:
+            self._decode([job])
 
     def _decode_next_on_gpu(self, job: Job[S]) -> None:
         """Decode small items on the GPU; leave to the other threads what it leaves, and what is not small."""
@@ -223,6 +250,9 @@ class Decoders(Generic[S]):
     def _fetch(self, jobs: Sequence[Job[S]], contents: ExitStack) -> list[_Fetched[S]]:
         fetched = []
         for job in jobs:
+            if job.source.gone:
+                self._fail(job, InvalidFrame(Reason.TOO_SLOW, "given up before it was begun: nobody waits for it"))
+                continue
             try:
                 with _FETCH.time():
                     fetched.append(_Fetched(job, contents.enter_context(job.source.opened())))
@@ -247,33 +277,91 @@ class Decoders(Generic[S]):
     def _hand_over_all(self, decoded: Sequence[tuple[_Fetched[S], GpuPicture | PipelineError | None]]) -> None:
         """Hand over the frames of items and how each ended; the regions of images are found all at once."""
         cutter = Cutter(self._regions)
-        opened = [image for one, picture in decoded if (image := self._open(one, picture, cutter)) is not None]
-        for image in opened:
-            try:
-                cutter.cut()
-                self._hand_over(image)
-            except Exception as error:
-                self._fail(image.job, error)
+        left, opened = deque(decoded), list[_Opened[S]]()
+
+        def hand_over_opened() -> None:
+            while opened:
+                image = opened.pop(0)
+                try:
+                    cutter.cut()
+                    self._hand_over(image)
+                except Exception as error:
+                    self._fail(image.job, error)
+
+        def long() -> None:
+            hand_over_opened()
+            while left:
+                fetched, picture = left.popleft()
+                if picture is None:
+                    self._left.put(fetched.job)
+                elif (image := self._open(fetched, picture, cutter, _nothing)) is not None:
+                    opened.append(image)
+            hand_over_opened()
+
+        while left:
+            fetched, picture = left.popleft()
+            if (image := self._open(fetched, picture, cutter, long)) is not None:
+                opened.append(image)
+        hand_over_opened()
 
     def _open(
-        self, fetched: _Fetched[S], picture: GpuPicture | PipelineError | None, cutter: Cutter
+        self,
+        fetched: _Fetched[S],
+        picture: GpuPicture | PipelineError | None,
+        cutter: Cutter,
+        long: Callable[[], object],
     ) -> _Opened[S] | None:
-        """Open an item. A video is handed over at once: its content is there only until then."""
+        """Open an item. A video is handed over at once: its content is there only until then.
+
+        Args:
+            long: called where this takes long, before it does.
+        """
         job, content = fetched.job, fetched.content
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
-        try:
-            if isinstance(picture, PipelineError):
-                raise picture
-            with _DECODE.time() if picture is None else nullcontext():
-                media = open_media(content.source, self._size, self._limits, self._sample_fps, preview, picture, cutter)
-                job.source.check(media)
-                opened = _Opened(job, media, content.sha256, preview)
-                if media.kind is Kind.IMAGE:
-                    return opened
-                self._hand_over(opened)
-        except Exception as error:
-            self._fail(job, error)
+        with ExitStack() as after:
+            try:
+                if isinstance(picture, PipelineError):
+                    raise picture
+
+                def begin_long() -> None:
+                    long()
+                    self._begin_long(job, after)
+
+                def gone() -> bool:
+                    return self._stopped.is_set() or job.source.gone
+
+                budget = Budget(self._limits, gone, begin_long)
+                with _DECODE.time() if picture is None else nullcontext():
+                    media = open_media(
+                        content.source, self._size, self._limits, self._sample_fps, preview, picture, cutter, budget
+                    )
+                    job.source.check(media)
+                    opened = _Opened(job, media, content.sha256, preview)
+                    if media.kind is Kind.IMAGE:
+                        return opened
+                    self._hand_over(opened)
+            except Exception as error:
+                self._fail(job, error)
         return None
+
+    def _begin_long(self, job: Job[S], after: ExitStack) -> None:
+        """Have another thread take this one's place, and wait until this item may take long."""
+        owner = job.source.owner
+
+        def replace() -> None:
+            if not self._replaced.yes:
+                self._replaced.yes = True
+                self._start("decode-more", self._left, self._decode_next)
+
+        if self._heavy.enter(owner, lambda: self._stopped.is_set() or job.source.gone, replace):
+            after.callback(self._resume)
+            after.callback(self._heavy.leave, owner)
+
+    def _resume(self) -> None:
+        """Go on with one of those that were left for later."""
+        with suppress(IndexError):
+            if self._later and not self._heavy.full:
+                self._left.put(self._later.popleft())
 
     def _hand_over(self, opened: _Opened[S]) -> None:
         job, media, sha256 = opened.job, opened.media, opened.sha256
@@ -320,6 +408,16 @@ class Decoders(Generic[S]):
         return True
 
 
+class _Replaced(threading.local):
+    """Whether this thread ends after what it is at."""
+
+    yes = False
+
+
+def _nothing() -> None:
+    pass
+
+
 def _with_small(job: Job[S], waiting: FairQueue[Job[S]], most: int, threads: int) -> list[Job[S]]:
     """Return a job and those behind it up to one that is not small, but none that another thread could begin with."""
     jobs = [job]
@@ -334,6 +432,9 @@ def _sender_of(job: Job[S]) -> Hashable:
 
 
 def _reason(error: Exception) -> PipelineError:
+    """Return an error without its traceback, which would keep frames and content in memory."""
+    if isinstance(error, InvalidFrame):
+        return InvalidFrame(error.reason, error.detail)
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, OSError) and error.errno in _OURS:

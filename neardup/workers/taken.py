@@ -55,6 +55,14 @@ class Describable(Taken):
     def small(self) -> bool:
         return is_small(self.item.content)
 
+    @property
+    def owner(self) -> str:
+        return ""
+
+    @property
+    def gone(self) -> bool:
+        return False
+
     def opened(self) -> AbstractContextManager[Fetched]:
         return self.item.opened(self.rules)
 

@@ -43,6 +43,8 @@ class Named:
     small: bool = True
     traceparent: str = ""
     sender: str = ""
+    owner: str = ""
+    gone: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:

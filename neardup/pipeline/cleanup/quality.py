@@ -133,7 +133,7 @@ class Looker:
 
     def _picture(self, file: File, closely: bool) -> Quality:
         from neardup.pipeline.media.identify import HEAD_BYTES, identify
-        from neardup.pipeline.media.image import open_plugin
+        from neardup.pipeline.media.still import open_plugin
 
         data = Path(file.path).read_bytes() if file.bytes <= self._limits.max_bytes else b""
         format = identify(data[:HEAD_BYTES])
@@ -319,7 +319,7 @@ def _entries(picture: Any) -> int:
 
 def _grey(picture: Any) -> Grey:
     """Return a decoded picture as grey, transparent parts on white; 16 bits stretched to 8."""
-    from neardup.pipeline.media.image import to_rgb
+    from neardup.pipeline.media.ground import to_rgb
 
     if picture.mode.startswith(("I", "F")):
         values = np.nan_to_num(np.asarray(picture, dtype=np.float32))

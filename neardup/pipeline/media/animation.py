@@ -6,7 +6,7 @@ FFmpeg decodes the others as any video; an animated WebP only Pillow does.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
 
@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.attached import top_boxes
+from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
@@ -28,6 +29,8 @@ from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
+_HELD_BYTES = 3 * 4
+"""Bytes of memory for each pixel: two canvases of the decoder, and the frame itself, with transparency."""
 _HASTY_MS, _HASTY_MEANS_MS = 10, 100
 """Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""
 
@@ -58,17 +61,21 @@ def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
 
 def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview: Preview | None = None) -> Media:
     """Open an animated WebP; see `video.open_video`."""
+    current().long()
     starts = _starts(data, limits)
     with _guard(data):
         picture = open_plugin(data, WEBP, limits)
         check_length(starts[-1], len(starts), limits, sample_fps)
+        current().allocate(_HELD_BYTES * picture.width * picture.height)
     schedule, last = Schedule(sample_fps), len(starts) - 2
     picked = [number for number, start in enumerate(starts[:-1]) if schedule.picks(start) or number == last]
 
     def frames() -> Iterator[Frame]:
+        shown = -1
         for number in picked:
             with _guard(data):
-                rgb = _frame(picture, number)
+                rgb = _frame(picture, shown, number, starts)
+            shown = number
             tile = squeeze(rgb, size)
             if preview is not None and preview.wants(tile):
                 preview.take(rgb)
@@ -91,7 +98,7 @@ def webp_frame_at(data: bytes, seconds: float, max_side: int, limits: Limits) ->
     starts = _starts(data, limits)[:-1]
     number = next((number for number, start in enumerate(starts) if start >= seconds), len(starts) - 1)
     with _guard(data):
-        small = Image.fromarray(_frame(open_plugin(data, WEBP, limits), number))
+        small = Image.fromarray(_frame(open_plugin(data, WEBP, limits), -1, number, starts))
     small.thumbnail((max_side, max_side))
     return np.asarray(small)
 
@@ -100,9 +107,12 @@ def _guard(data: bytes) -> AbstractContextManager[None]:
     return decoding(WEBP, lambda: ends_early(WEBP, io.BytesIO(data)))
 
 
-def _frame(picture: ImageFile.ImageFile, number: int) -> Pixels:
-    picture.seek(number)
-    picture.load()
+def _frame(picture: ImageFile.ImageFile, shown: int, number: int, starts: Sequence[float]) -> Pixels:
+    """Decode a frame, and those since the one that was shown last: each is painted over those before."""
+    for at in range(shown + 1, number + 1):
+        picture.seek(at)
+        picture.load()
+        current().frame(starts[at], picture.width * picture.height)
     return np.array(to_rgb(picture))
 
 

@@ -22,8 +22,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.media.tables import check_tables
 from neardup.pipeline.types import Kind, Limits
 
 _DEMUXERS = {
@@ -40,6 +42,9 @@ _DEMUXERS = {
 }
 # In these codecs a frame that no other refers to is marked, and can be left out without a trace in the others.
 _SKIPPING_CODECS = {"h264", "mpeg2video", "mpeg4"}
+_HELD_FRAMES = {"h264": 17, "hevc": 17, "vp8": 5, "vp9": 10, "av1": 10, "libdav1d": 10}
+"""Frames that later ones may refer to, and the newest; as many as the standards allow."""
+_HELD_OTHERWISE = 4
 _DISCONTINUITY = 1.0
 """Seconds. Times that step back further than this begin anew, as where recordings were joined."""
 _USUAL_RATE = 25.0
@@ -72,9 +77,13 @@ def open_container(
         InvalidFrame: FORMAT where there is no video stream, or none that can be decoded.
         av.FFmpegError: the container is broken.
     """
+    check_tables(source, format, limits)
+    # For frames that grow midway; loose, since the decoder counts rows rounded up to its alignment.
+    options = {"max_pixels": str(2 * limits.max_pixels + 2**16)}
     container = av.open(
         "file:" + os.fspath(source) if isinstance(source, Path) else io.BytesIO(source),
         format=_DEMUXERS[format.name],
+        options=options,
         metadata_errors="replace",
         timeout=_IO_TIMEOUT_SECONDS,
     )
@@ -85,9 +94,9 @@ def open_container(
         raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
     # A film in a picture's file stands beside a still of it.
     stream = max(streams, key=lambda one: one.frames) if format.kind is Kind.IMAGE else streams[0]
-    # For frames that grow midway; loose, since the decoder counts rows rounded up to its alignment.
-    stream.codec_context.options = {"max_pixels": str(2 * limits.max_pixels + 2**16)}
+    stream.codec_context.options = options
     stream.codec_context.thread_count = threads
+    current().allocate(_held_bytes(stream))
     sound = _sound(container) if with_sound else None
     for other in container.streams:
         if other is not stream and other is not sound:
@@ -98,6 +107,13 @@ def open_container(
 def _sound(container: InputContainer) -> AudioStream | None:
     streams = container.streams.audio
     return next((stream for stream in streams if stream.disposition & Disposition.default), next(iter(streams), None))
+
+
+def _held_bytes(stream: VideoStream) -> int:
+    """Return the memory of the frames that a decoder holds at most, in bytes."""
+    codec = stream.codec_context
+    bits = 32 if codec.format is None else codec.format.padded_bits_per_pixel
+    return codec.width * codec.height * bits // 8 * _HELD_FRAMES.get(codec.name, _HELD_OTHERWISE)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:
@@ -155,7 +171,9 @@ def timed_frames(
     codec = video.stream.codec_context
     may_skip = codec.name in _SKIPPING_CODECS
     broken: list[av.FFmpegError] = []  # since the last frame
+    budget = current()
     for packet in _packets(video, hear):
+        budget.check()
         if may_skip:
             codec.skip_frame = "NONREF" if _is_skipped(packet, clock, skips) else "DEFAULT"
         try:
@@ -166,7 +184,9 @@ def timed_frames(
         for frame in frames:
             if not frame.is_corrupt:
                 broken.clear()
-                yield clock(frame.time), frame
+                time = clock(frame.time)
+                budget.frame(time, frame.width * frame.height)
+                yield time, frame
     if len(broken) > 1:  # one alone is where a transport stream was cut
         raise broken[0]
 

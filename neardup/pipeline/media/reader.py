@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
 from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
+from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Preview
@@ -36,6 +38,7 @@ def open_media(
     preview: Preview | None = None,
     decoded: GpuPicture | None = None,
     regions: Mode | Cutter = "none",
+    budget: Budget | None = None,
 ) -> Media:
     """Open an image or a video.
 
@@ -48,11 +51,27 @@ def open_media(
         decoded: what a GPU made of this very content, with its regions; then nothing is left to do.
         regions: which parts of an image become frames of their own, or who adds them to the frames when told to
             `cut`, those of several images at once; a video has none.
+        budget: counts what decoding costs; one over `limits` if none is given.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
     """
     if decoded is not None:
         return decoded.media(preview)
+    budget = budget or Budget(limits)
+    with budget.running():
+        budget.check()
+        media = _open(source, size, limits, sample_fps, preview, regions)
+    return replace(media, frames=budget.metered(media.frames)) if media.kind is Kind.VIDEO else media
+
+
+def _open(
+    source: bytes | Path,
+    size: int,
+    limits: Limits,
+    sample_fps: float,
+    preview: Preview | None,
+    regions: Mode | Cutter,
+) -> Media:
     source, format = _admit(source, limits)
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)
@@ -73,17 +92,31 @@ def open_media(
     return open_video(source, format, size, limits, sample_fps, preview)
 
 
-def frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits = image.DEFAULT_LIMITS) -> Pixels:
+def frame_at(
+    source: bytes | Path,
+    seconds: float,
+    max_side: int,
+    limits: Limits = image.DEFAULT_LIMITS,
+    budget: Budget | None = None,
+) -> Pixels:
     """Return a picture for people: upright, aspect ratio kept, its longer side `max_side` or less.
 
     Args:
         source: an image or a video.
         seconds: time from the start of a video; its first frame at or after it is taken, else the last one.
+        budget: see `open_media`.
     Returns:
         uint8 (h, w, 3).
     Raises:
         InvalidFrame: as `open_media`.
     """
+    budget = budget or Budget(limits)
+    with budget.running():
+        budget.check()
+        return _frame_at(source, seconds, max_side, limits)
+
+
+def _frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limits) -> Pixels:
     source, format = _admit(source, limits)
     if format.kind is Kind.IMAGE:
         source = source if isinstance(source, bytes) else _read(source, limits.max_bytes)

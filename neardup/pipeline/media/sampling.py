@@ -8,7 +8,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.types import Limits
 
 _TOLERANCE = 1e-3  # seconds: Matroska rounds timestamps to milliseconds, MP4 does not
-_MAX_RATE = 240
+MAX_RATE = 240
 """Frames per second that a video may have on average, were it as long as is allowed."""
 
 
@@ -41,5 +41,5 @@ def check_length(seconds: float, stored_frames: int, limits: Limits, sample_fps:
         raise InvalidFrame(Reason.BOMB, f"{seconds:.0f} seconds, at most {limits.max_seconds:.0f} are decoded")
     if seconds * sample_fps > limits.max_frames:
         raise InvalidFrame(Reason.BOMB, f"{seconds * sample_fps:.0f} sampled frames, at most {limits.max_frames}")
-    if stored_frames > limits.max_seconds * _MAX_RATE:
+    if stored_frames > limits.max_seconds * MAX_RATE:
         raise InvalidFrame(Reason.BOMB, f"{stored_frames} stored frames")

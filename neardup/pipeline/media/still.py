@@ -37,6 +37,7 @@ from pillow_heif.as_plugin import HeifImageFile
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import jxl
 from neardup.pipeline.media.attached import attached_to_heif, attached_to_jpeg, in_order
+from neardup.pipeline.media.budget import Metered, current
 from neardup.pipeline.media.depth import Numbers, eight_bits
 from neardup.pipeline.media.digest import Content, avif_bits, colours_of, holds_nothing_more
 from neardup.pipeline.media.extent import ends_early
@@ -45,6 +46,7 @@ from neardup.pipeline.media.ground import WHITE, choose, on_white, put_on
 from neardup.pipeline.media.identify import HEIC, JPEG, JXL, PNG, TIFF, Format
 from neardup.pipeline.media.jpeg import END, JpegHeader, is_cut_off, read_jpeg, tail
 from neardup.pipeline.media.orientation import orientation, upright
+from neardup.pipeline.media.tables import check_strips, expect_picture
 from neardup.pipeline.media.tiff import CMYK, WHITE_IS_ZERO, Page, read_pages
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.types import Attachment, Extras, Limits, Pixels
@@ -121,6 +123,7 @@ class Opened:
 def open_still(data: bytes, format: Format, limits: Limits) -> Opened | None:
     """Read the headers of a TIFF or HEIC; None of another format, which holds one picture only, or moves."""
     if format == TIFF:
+        check_strips(data)
         return Opened(None, read_pages(data, limits.max_frames + 1))
     if format != HEIC:
         return None
@@ -162,8 +165,11 @@ def decode_still(
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:
     """Read the header, and check the picture's size before anything of that size is allocated."""
-    picture = _PLUGINS[format.name](io.BytesIO(data))
+    if format == TIFF:
+        check_strips(data)
+    picture = _PLUGINS[format.name](Metered(data))
     check_pixels(picture.width, picture.height, limits)
+    expect_picture(data, format, picture.width, picture.height)
     return picture
 
 
@@ -178,11 +184,11 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 def _check_memory(width: int, height: int, per_pixel: int, limits: Limits) -> None:
     """Raise InvalidFrame (BOMB) for a picture that would take more memory than the limit."""
     needed = width * height * per_pixel
-    if needed > limits.max_decoded_bytes:
+    if needed > limits.max_picture_memory_bytes:
         raise InvalidFrame(
             Reason.BOMB,
             f"{width} × {height} pixels take {needed / 2**20:,.0f} MiB to decode, "
-            f"at most {limits.max_decoded_bytes / 2**20:,.0f} MiB are allowed (max_decoded_bytes)",
+            f"at most {limits.max_picture_memory_bytes / 2**20:,.0f} MiB are allowed (max_picture_memory_bytes)",
         )
 
 
@@ -273,6 +279,8 @@ def _decode(
 
 
 def _alone(pixels: int) -> AbstractContextManager[Any]:
+    if pixels > _LARGE_PIXELS:
+        current().long()
     return _large if pixels > _LARGE_PIXELS else nullcontext()
 
 
@@ -303,6 +311,7 @@ def _decode_jxl(data: bytes, side: int, limits: Limits) -> Still:
 
     width, height = jxl.size(data)
     check_pixels(width, height, limits)
+    expect_picture(data, JXL, width, height)
     _check_memory(width, height, _BYTES_PER_PIXEL[JXL.name], limits)
     with _alone(width * height):
         values = imagecodecs.jpegxl_decode(data, numthreads=1)
@@ -459,6 +468,7 @@ def _reduce(picture: Image.Image, side: int, content: Content) -> tuple[Pixels, 
     strips: list[Pixels] = []
     clears: list[Pixels] = []
     for top in range(0, height, rows):
+        current().check()
         strip = picture if rows >= height else picture.crop((0, top, width, min(height, top + rows)))
         if clear:
             rgba = strip.convert("RGBA")

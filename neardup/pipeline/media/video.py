@@ -14,6 +14,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.container import Clock, Opened, open_container, source_ends_early, timed_frames
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
@@ -56,6 +57,7 @@ def open_video(
     def guard() -> AbstractContextManager[None]:
         return decoding(format, lambda: source_ends_early(source, format))
 
+    current().long()
     with guard(), ExitStack() as on_error:
         video = open_container(source, format, limits, threads, with_sound=True)
         on_error.callback(video.container.close)

@@ -16,7 +16,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.scan.walk import Found
-from neardup.pipeline.types import Frame, Limits, Media
+from neardup.pipeline.types import Frame, Kind, Limits, Media
 
 logger = logging.getLogger(__name__)
 READ_WHOLE_BYTES = 16 * 2**20
@@ -92,10 +92,20 @@ class Decoder:
             return sha256 in self._taken
 
     def pieces(self, jobs: Sequence[Job]) -> Iterator[Piece]:
-        """Read files and yield their frames; each ends with exactly one `End`. Images are opened all at once."""
+        """Read files and yield their frames; each ends with exactly one `End`. Images are opened all at once.
+
+        Videos are not: each holds what its decoder needs until its end.
+        """
         cutter = Cutter(self._regions)
-        for opened in [self._open(job, cutter) for job in jobs]:
-            yield from self._pieces(opened, cutter)
+        images = []
+        for job in jobs:
+            opened = self._open(job, cutter)
+            if isinstance(opened, _Opened) and opened.media.kind is Kind.VIDEO:
+                yield from self._pieces(opened, Cutter("none"))
+            else:
+                images.append(opened)
+        for image in images:
+            yield from self._pieces(image, cutter)
 
     def _open(self, job: Job, cutter: Cutter) -> Piece | _Opened:
         sha256: bytes | None = None

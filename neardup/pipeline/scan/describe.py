@@ -157,7 +157,7 @@ def in_threads(make_embedder: Callable[[], Embedder], size: int, settings: Setti
             make_embedder,
             size,
             known,
-            settings.limits,
+            settings.scan_limits,
             settings.sample_fps,
             settings.worker_threads,
             settings.regions,

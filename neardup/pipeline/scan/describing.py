@@ -33,7 +33,7 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
     def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
         count = choose_processes(settings, len(files))
         if count > 1:
-            setup = Setup(checkpoint, settings.limits, settings.sample_fps, settings.regions)
+            setup = Setup(checkpoint, settings.scan_limits, settings.sample_fps, settings.regions)
             with closing(Processes(count, setup)) as processes:
                 yield from processes.describe(files, known)
         else:

@@ -67,7 +67,7 @@ def scan(
     """
     started = time.monotonic()
     calibration = read_calibration(checkpoint, settings.calibration)
-    conditions = f"{__version__} {settings.limits}".encode()
+    conditions = f"{__version__} {settings.scan_limits}".encode()
     plan = make_plan(roots, catalog, ours, skip_again=catalog.meta("conditions") == conditions)
     progress.start(len(plan.files))
     fingerprint = _fingerprint(plan, roots, checkpoint, calibration, settings)
@@ -151,7 +151,7 @@ def _fingerprint(
 ) -> bytes:
     """Return a hash of everything that the result depends on."""
     digest = hashlib.sha256()
-    looks = (settings.sample_fps, settings.regions, settings.limits)
+    looks = (settings.sample_fps, settings.regions, settings.scan_limits)
     for value in (_RESULT, __version__, checkpoint.space, calibration, settings.precision, *looks):
         digest.update(f"{value!r}\n".encode())
     for root in roots:

@@ -16,7 +16,7 @@ from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.messages import Described, Envelope, Record, RemovedEvent
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
-from neardup.workers.api.auth import Tokens
+from neardup.workers.api.auth import Caller, Tokens
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks
 from neardup.workers.api.ops import Operations, read_workers
@@ -97,9 +97,9 @@ class Context:
         """Have a function read the state."""
         return await _result(lambda: self._view().look(read))
 
-    async def describe(self, content: bytes | str) -> list[Described]:
-        """Describe an upload; raises InvalidFrame."""
-        return await _result(lambda: self.networks.own.uploads.describe(content))
+    async def describe(self, content: bytes | str, caller: Caller) -> list[Described]:
+        """Describe an upload; raises InvalidFrame. The work ends with the request, should that be cut off."""
+        return await _result(lambda: self.networks.own.uploads.describe(content, caller.name))
 
     async def wait_for(self, begin: Callable[[], Future[R]]) -> R:
         """Return what a future brings; that there is no room for it is told as such."""

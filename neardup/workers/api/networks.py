@@ -25,7 +25,7 @@ MOST_LOADED = 3
 class Describes(Protocol):
     """See `uploads.Uploads`."""
 
-    def describe(self, content: bytes | str) -> Future[list[Described]]:
+    def describe(self, content: bytes | str, owner: str = "") -> Future[list[Described]]:
         """Have content described."""
 
 

@@ -43,13 +43,10 @@ async def send(
     headers += tracing.headers_of(traceparent)
     if content.uri is not None:
         check(content.uri, fetch_rules(context.settings))
-        value = content.uri.encode()
         headers.append(("content-type", URI_LIST.encode()))
-    else:
-        assert content.data is not None
-        value = await _inline(context, id, content.data, headers)
     with context.waiting.expect(id, bank) as answer:
-        place = await asyncio.to_thread(context.writes.publish, id, value, headers)
+        # Whole even where the client leaves: no content is put away that no record names.
+        place = await asyncio.shield(_publish(context, content, id, headers))
         if traceparent:
             logger.info("item published id=%s trace_id=%s", id, tracing.trace_id(traceparent))
         return await _answered(context, answer, id, bank, place, wait)
@@ -76,6 +73,15 @@ async def _answered(
         if letter is not None and (letter.partition, letter.offset) == place:
             return letter
     return None
+
+
+async def _publish(context: Context, content: Content, id: str, headers: list[tuple[str, bytes]]) -> tuple[int, int]:
+    if content.uri is not None:
+        value = content.uri.encode()
+    else:
+        assert content.data is not None
+        value = await _inline(context, id, content.data, headers)
+    return await asyncio.to_thread(context.writes.publish, id, value, headers)
 
 
 async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:

@@ -36,6 +36,7 @@ class Upload:
 
     content: bytes | str
     rules: Rules
+    owner: str = ""
     future: Future[Parts] = field(default_factory=Future)
     traceparent: str = ""
     sender: str = ""
@@ -44,6 +45,20 @@ class Upload:
     def small(self) -> bool:
         """Whether others may wait for it."""
         return is_small(self.content)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the request was cut off."""
+        return self.future.cancelled()
+
+    def settle(self, parts: Parts | None, error: BaseException | None = None) -> None:
+        """Tell whoever still waits."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(parts or [])
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts."""
@@ -84,13 +99,17 @@ class Uploads:
         self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
         self._thread.start()
 
-    def describe(self, content: bytes | str) -> Future[Parts]:
+    def describe(self, content: bytes | str, owner: str = "") -> Future[Parts]:
         """Have content described; the result has no id. Raises InvalidFrame, by the future, where it cannot be used.
 
+        Cancelling the future ends the work.
+
+        Args:
+            owner: who sent it.
         Raises:
             Backpressure: too many wait.
         """
-        upload = Upload(content, self.rules)
+        upload = Upload(content, self.rules, owner)
         try:
             self._inbox.put_nowait(upload)
         except queue.Full:
@@ -118,14 +137,11 @@ class Uploads:
             try:
                 for done in describer.step(0.005):
                     under_way.discard(done.source)
-                    if done.error is not None:
-                        done.source.future.set_exception(done.error)
-                    else:
-                        done.source.future.set_result(list(done.parts))
+                    done.source.settle(list(done.parts), done.error)
             except Exception as error:  # whose it was is not known
                 logger.warning("uploads failed count=%d", len(under_way), exc_info=True)
                 for upload in under_way:
-                    upload.future.set_exception(error)
+                    upload.settle(None, error)
                 under_way.clear()
                 describer.close()
                 describer = self._describer()
@@ -135,7 +151,7 @@ class Uploads:
         with suppress(queue.Empty):
             upload = self._inbox.get(timeout=_LOOK_SECONDS) if not under_way else self._inbox.get_nowait()
             while True:
-                if upload.future.set_running_or_notify_cancel():
+                if not upload.gone:
                     describer.add(upload)
                     under_way.add(upload)
                 upload = self._inbox.get_nowait()
@@ -144,7 +160,7 @@ class Uploads:
         settings = self._settings
         return Describer(
             self._make(),
-            settings.limits,
+            settings.api_limits,
             settings.sample_fps,
             settings.worker_threads,
             _BATCH,

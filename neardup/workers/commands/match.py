@@ -124,7 +124,12 @@ def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[Cell, 
         for span in match.spans:
             own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
             other = (span.reference_start, span.reference_end)
-            yield (*names, *(None if time is None else round(time, 3) for time in (*own, *other)), *boxes, match.doubt.value)
+            yield (
+                *names,
+                *(None if time is None else round(time, 3) for time in (*own, *other)),
+                *boxes,
+                match.doubt.value,
+            )
 
 
 def _boxes(match: Matched) -> tuple[Box | None, Box | None]:

@@ -112,8 +112,8 @@ def run(
             result,
             output,
             options,
-            Looker(settings.limits),
-            Thumbnailer(catalog, settings.limits, settings.worker_threads),
+            Looker(settings.scan_limits),
+            Thumbnailer(catalog, settings.scan_limits, settings.worker_threads),
         )
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)

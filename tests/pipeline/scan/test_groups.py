@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from neardup.pipeline.report.plan import Keep, write_plan
 
 from benchmarks.sound_set import Carrier, carried, tone
-from neardup.pipeline.report.plan import Keep, write_plan
 from neardup.pipeline.report.tables import to_json
 from neardup.pipeline.types import Decision, Doubt
 from tests.pipeline.scan.build import scan_folder

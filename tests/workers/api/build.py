@@ -55,7 +55,8 @@ class StubUploads:
     def __init__(self, similar_space: str = "") -> None:
         self.similar_space = similar_space
 
-    def describe(self, content: bytes | str) -> Future[list[Described]]:
+    def describe(self, content: bytes | str, owner: str = "") -> Future[list[Described]]:
+        del owner
         future: Future[list[Described]] = Future()
         if isinstance(content, str):
             future.set_exception(InvalidFrame(Reason.FORBIDDEN, f"{content} is below no allowed prefix"))

@@ -16,7 +16,7 @@ from neardup.pipeline.match.pair import Comparison, compare_both_ways
 from neardup.pipeline.match.verify import Answer
 from neardup.pipeline.messages import Described, join_parts
 from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact
-from neardup.workers.api.auth import Reader
+from neardup.workers.api.auth import Caller, Reader
 from neardup.workers.api.body import FORM, JSON, Content, read_pair
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import BoxBody, Distance, SpanBody, span_body
@@ -99,23 +99,24 @@ _FORM: dict[str, Any] = {
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _JSON}, FORM: {"schema": _FORM}}}},
     responses=responses("malformed", "not-found", "timeout", "too-large", "media-type", "bad-media", "not-ready"),
 )
-async def compare(request: Request, context: Given, _: Reader) -> CompareAnswer:
+async def compare(request: Request, context: Given, caller: Reader) -> CompareAnswer:
     """Compare two uploads, or items; the model of the stream unless another is named, which wants two uploads."""
     settings = context.settings
     a, b, model = await read_pair(request, settings.api_max_bytes, settings.api_body_seconds)
     network = await asyncio.to_thread(context.networks.get, model)
-    sides = [await _described(context, network, one) for one in (a, b)]
+    sides = [await _described(context, network, one, caller) for one in (a, b)]
     if network.verify is not None:
         vectors = [join_parts(side).embedded().vectors for side in sides]
         return _verified(await asyncio.to_thread(network.verify, vectors[0], vectors[1]), vectors, network)
-    async with context.comparing:
-        found = await asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state)
-    return _answer(found, network)
+    await context.comparing.acquire()
+    comparing = asyncio.ensure_future(asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state))
+    comparing.add_done_callback(lambda _: context.comparing.release())  # not before: a thread cannot be ended
+    return _answer(await asyncio.shield(comparing), network)
 
 
-async def _described(context: Context, network: Network, side: Content) -> list[Described]:
+async def _described(context: Context, network: Network, side: Content, caller: Caller) -> list[Described]:
     if side.id is None:
-        return await context.wait_for(lambda: network.uploads.describe(side.source))
+        return await context.wait_for(lambda: network.uploads.describe(side.source, caller.name))
     if network is not context.networks.own:
         raise Problem("invalid", f"items are held as the model {context.networks.own.name} sees them", "Send uploads.")
     item_id = side.id

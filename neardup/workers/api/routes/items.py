@@ -64,7 +64,8 @@ class Published(BaseModel):
     )
     verdict: VerdictBody | None = None
     reason: str = Field(
-        default="", description="why it was ignored or could not be used, for programs, such as `taken-down` or `format`"
+        default="",
+        description="why it was ignored or could not be used, for programs, such as `taken-down` or `format`",
     )
     detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")

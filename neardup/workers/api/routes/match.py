@@ -34,13 +34,13 @@ MAX_MATCHES = 16
 async def match(
     request: Request,
     context: Given,
-    _: Reader,
+    caller: Reader,
     all: Annotated[bool, Query(description="list the nearest references also where they are distinct")] = False,
 ) -> MatchAnswer:
     """Say what an upload copies, where, and how sure that is: in curated banks, and of all that was seen."""
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
-    query = msgspec.structs.replace(join_parts(await context.describe(content.source)), id="")
+    query = msgspec.structs.replace(join_parts(await context.describe(content.source, caller)), id="")
     verdict = await context.ask(answers, Asked(query, round(1000 * time.time()), all))
     best = next((one for one in verdict.matches if is_counted(one)), None)
     return MatchAnswer(

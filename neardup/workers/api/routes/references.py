@@ -112,7 +112,8 @@ class ReferenceAnswer(BaseModel):
         "`reason` and `detail`"
     )
     reason: str = Field(
-        default="", description="why it was ignored or could not be used, for programs, such as `bank-deleted` or `format`"
+        default="",
+        description="why it was ignored or could not be used, for programs, such as `bank-deleted` or `format`",
     )
     detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(description="earlier items that match it; they are in the feed too")
@@ -202,7 +203,7 @@ async def upload_reference(
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     if content.data is not None:
-        await context.describe(content.data)  # what cannot be used is told here, and not in a dead letter
+        await context.describe(content.data, caller)  # what cannot be used is told here, and not in a dead letter
     done = await change(context, ReferenceChanged(bank=bank, id=id, note=note, by=caller.name, why=why), wait)
     traceparent = request.headers.get("traceparent", "")
     told = published(id, bank, await send(context, content, id, bank, wait, traceparent))

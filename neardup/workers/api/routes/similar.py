@@ -120,7 +120,7 @@ async def similar_by_path(
 async def search(
     request: Request,
     context: Given,
-    _: Reader,
+    caller: Reader,
     k: K = 10,
     max_distance: MaxDistance = 4.0,
     grouped: Grouped = True,
@@ -131,7 +131,7 @@ async def search(
     """Return the items most like an upload, or the references of a curated bank."""
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
-    record = join_parts(await context.describe(content.source))
+    record = join_parts(await context.describe(content.source, caller))
     packed = pack_vectors(vectors_of_record(record))
     said = record.similar if packed and record.similar_space == context.similar_space else b""
     asked = _Asked(k, page, 0, max_distance, grouped, vectors=packed, bank=bank, head=head, content=said)
