@@ -115,6 +115,7 @@ class Impatient(HttpToolsProtocol):
         silent = min(others, key=lambda one: one._silent_since, default=None)
         if silent is not None:
             silent.transport.abort()
+            self.connections.discard(silent)  # it would count until the loop comes to it
         elif len(self.connections) > self.most + _SPARE:
             self.transport.abort()
 
