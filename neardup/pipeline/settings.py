@@ -116,6 +116,19 @@ class Settings(BaseSettings):
     api_tokens: SecretStr = Field(SecretStr(""), description="such lines themselves, with commas between")
     api_rate_per_second: float = Field(100.0, ge=0, description="requests of one token per second; 0 is no limit")
     api_max_requests: int = Field(256, gt=0, description="requests under way in one API worker")
+    api_max_feeds: int = Field(256, gt=0, description="feeds that are watched at once in one API worker")
+    api_max_upload_bytes: int = Field(
+        512 * 2**20, gt=0, description="bytes of uploads under way in one API worker, until they are answered"
+    )
+    api_max_connections: int = Field(
+        800, gt=0, description="connections to one API worker; beyond them it closes the one that is silent for longest"
+    )
+    api_token_share: float = Field(
+        0.5, gt=0, le=1, description="share of requests, feeds and bytes that one token may have under way"
+    )
+    api_admin_reserve: float = Field(
+        0.125, ge=0, lt=1, description="share of requests, feeds and bytes that only tokens of administrators may take"
+    )
     api_max_bytes: int = Field(64 * 2**20, gt=0, description="largest upload to the API, in bytes")
     api_body_seconds: float = Field(20.0, gt=0, le=600, description="longest time for a request's body to arrive")
     api_request_seconds: float = Field(30.0, gt=0, le=600, description="longest time for a request of the API")

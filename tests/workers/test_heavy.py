@@ -184,7 +184,7 @@ def test_a_very_large_picture_is_heavy_too(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def hungry(frames: int = 300, side: int = 2048) -> bytes:
-    """Return a small MP4 of large flat frames."""
+    """Return a small MP4 of large flat frames, all but the first the same one."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as output:
         stream = output.add_stream("mpeg4", rate=50, options={"g": "300"})
@@ -193,10 +193,16 @@ def hungry(frames: int = 300, side: int = 2048) -> bytes:
         for plane in shown.planes:
             plane.update(bytes([128]) * plane.buffer_size)
         packets = []
-        for number in range(frames):
+        for number in range(2):
             shown.pts = number
             packets += stream.encode(shown)
-        output.mux([*packets, *stream.encode()])
+        first, second = [*packets, *stream.encode()]
+        again, time_base = bytes(second), first.time_base
+        output.mux(first)
+        for number in range(1, frames):
+            packet = av.Packet(again)
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, time_base, number, number
+            output.mux(packet)
     return file.getvalue()
 
 

@@ -14,6 +14,7 @@ from neardup.pipeline import telemetry
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
 from neardup.workers.api.gate import Gate, Limits
+from neardup.workers.api.places import Shares
 from neardup.workers.api.routes import (
     audit,
     bank_files,
@@ -83,6 +84,9 @@ def limits_of(context: Context) -> Limits:
         settings.api_max_requests,
         settings.api_request_seconds,
         frozenset(origin.strip() for origin in settings.api_origins.split(",") if origin.strip()),
+        settings.api_max_feeds,
+        settings.api_max_upload_bytes,
+        Shares(settings.api_token_share, settings.api_admin_reserve),
     )
 
 

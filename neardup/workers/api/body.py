@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from neardup.workers.api.places import Upload
 from neardup.workers.api.problems import Problem
 
 JSON, FORM = "application/json", "multipart/form-data"
@@ -43,11 +44,15 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     """Return the body.
 
     Raises:
-        Problem: it is larger, or takes longer.
+        Problem: it is larger, takes longer, or there is no room for it now.
     """
+    upload: Upload | None = request.scope.get("neardup.upload")  # none before open paths
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > most:
-        raise _too_large(most)
+    if length.isdigit():
+        if int(length) > most:
+            raise _too_large(most)
+        if upload is not None:
+            upload.expect(int(length))
     pieces: list[bytes] = []
     size = 0
     with anyio.move_on_after(seconds) as limit:
@@ -55,6 +60,8 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
             size += len(piece)
             if size > most:
                 raise _too_large(most)
+            if upload is not None:
+                upload.take(len(piece))
             pieces.append(piece)
     if limit.cancelled_caught:
         raise Problem("timeout", f"the body was not there after {seconds:g} s (NEARDUP_API_BODY_SECONDS)")

@@ -24,15 +24,10 @@ _NEVER = "?"
 
 
 class Hub:
-    """Looks at the store while anybody watches; belongs to the event loop.
+    """Looks at the store while anybody watches; belongs to the event loop. How many may is the gate's matter."""
 
-    Args:
-        most: who may watch at the same time.
-    """
-
-    def __init__(self, store: FlagStore, most: int = 256) -> None:
+    def __init__(self, store: FlagStore) -> None:
         self._store = store
-        self.most = most
         self.watching = 0
         self._recent: deque[FeedEntry] = deque(maxlen=_KEPT)
         self._since = _NEVER

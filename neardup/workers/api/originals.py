@@ -26,6 +26,7 @@ from kafka.errors import KafkaError
 
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import fetch
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.settings import Settings
@@ -66,8 +67,13 @@ class Originals:
         self._kept: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
 
     def picture(self, place: Place, seconds: float, side: int) -> Future[bytes | None]:
-        """Return a JPEG of an item at a time, its longer side at most `side`; None if the original is not held."""
-        return self._pool.submit(self._make, place, seconds, side)
+        """Return a JPEG of an item at a time, its longer side at most `side`; None if the original is not held.
+
+        Cancelling the future ends the work.
+        """
+        future: Future[bytes | None] = Future()
+        self._pool.submit(self._settle, future, place, seconds, side)
+        return future
 
     def forget(self, id: str) -> None:
         """Keep nothing of an item any more."""
@@ -80,13 +86,30 @@ class Originals:
         self._pool.shutdown(cancel_futures=True)
         self._disconnect()
 
-    def _make(self, place: Place, seconds: float, side: int) -> bytes | None:
+    def _settle(self, future: Future[bytes | None], place: Place, seconds: float, side: int) -> None:
+        if future.cancelled():
+            return
+        made, failed = None, None
+        try:
+            made = self._make(place, seconds, side, Budget(self._settings.api_limits, future.cancelled))
+        except Exception as error:  # who asked is told
+            failed = error
+        if not future.set_running_or_notify_cancel():
+            return
+        if failed is None:
+            future.set_result(made)
+        else:
+            future.set_exception(failed)
+
+    def _make(self, place: Place, seconds: float, side: int, budget: Budget) -> bytes | None:
         with self._content(place) as content:
             if content is None:
                 return None
             try:
-                pixels = frame_at(content, seconds, side, self._settings.api_limits)
-            except InvalidFrame:  # it was readable once: the file goes away under us
+                pixels = frame_at(content, seconds, side, self._settings.api_limits, budget)
+            except (
+                InvalidFrame
+            ):  # it was readable once: the file goes away under us, or the moment is far from a keyframe
                 return None
         jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420")
         return jpeg

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason, UsageError
 
@@ -179,6 +180,10 @@ def install(app: FastAPI) -> None:
     async def _dependency(_request: Request, error: DependencyError) -> JSONResponse:
         logger.warning("request failed error=%s", error)
         return Problem("unavailable", str(error)).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _left(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it
 
     @app.exception_handler(Exception)
     async def _failed(_request: Request, error: Exception) -> JSONResponse:

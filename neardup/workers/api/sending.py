@@ -35,16 +35,22 @@ async def send(
     headers += tracing.headers_of(traceparent)
     if content.uri is not None:
         check(content.uri, fetch_rules(context.settings))
-        value = content.uri.encode()
         headers.append(("content-type", URI_LIST.encode()))
-    else:
-        assert content.data is not None
-        value = await _inline(context, id, content.data, headers)
     with context.waiting.expect(id, bank) as answer:
-        await asyncio.to_thread(context.writes.publish, id, value, headers)
+        # Whole even where the client leaves: no content is put away that no record names.
+        await asyncio.shield(_publish(context, content, id, headers))
         if traceparent:
             logger.info("item published id=%s trace_id=%s", id, tracing.trace_id(traceparent))
         return await answer(wait) if wait else None
+
+
+async def _publish(context: Context, content: Content, id: str, headers: list[tuple[str, bytes]]) -> None:
+    if content.uri is not None:
+        value = content.uri.encode()
+    else:
+        assert content.data is not None
+        value = await _inline(context, id, content.data, headers)
+    await asyncio.to_thread(context.writes.publish, id, value, headers)
 
 
 async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:

@@ -51,7 +51,6 @@ from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_n
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
 _GRACE_SECONDS = 3
-_MOST_CONNECTIONS = 4096
 _SEND_SECONDS = 15.0
 _BACKLOG = 1024
 
@@ -101,11 +100,16 @@ class ApiWorker:
 class Server:
     """Serves an app from a thread.
 
+    Args:
+        connections: at once; see `protocol.Impatient`.
     Raises:
         ConfigError: the address cannot be listened on.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, connections: int = Impatient.most) -> None:
+        class Bounded(Impatient):
+            most = connections
+
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -118,14 +122,13 @@ class Server:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=Impatient,
+                http=Bounded,
                 lifespan="off",
                 ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_MOST_CONNECTIONS,
                 backlog=_BACKLOG,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -193,7 +196,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     context.operations  # noqa: B018 (a wrong setting is told now)
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
-    server = Server(make_app(context), settings.api_host, settings.api_port)
+    server = Server(make_app(context), settings.api_host, settings.api_port, settings.api_max_connections)
     logger.info("api listens host=%s port=%d tokens=%s", settings.api_host, server.port, tokens.required)
     loaded: list[tuple[View, Saver]] = []
 

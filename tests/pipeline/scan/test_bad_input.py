@@ -18,7 +18,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, 
 from neardup.pipeline.scan import decode, run
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.types import Media
-from tests.pipeline.scan.build import StandIn, a_picture, date, pairs, reasons, save, save_clip, scan_folder
+from tests.pipeline.scan.build import SETTINGS, StandIn, a_picture, date, pairs, reasons, save, save_clip, scan_folder
 
 SETTLED = {"empty", "format", "decode", "truncated", "bomb", "too-large"}
 
@@ -241,6 +241,13 @@ def test_fault_of_a_decoder_costs_one_file(folder: Path, monkeypatch: pytest.Mon
     result = scan_folder(folder)
     [skipped] = result.skipped
     assert (skipped.reason, skipped.detail) == ("decode", "ZeroDivisionError: a bug")
+    assert result.images == 2
+
+
+def test_file_that_takes_too_long_is_skipped(folder: Path) -> None:
+    save_clip(folder / "clip.mp4", [5, 6, 7, 8])
+    result = scan_folder(folder, settings=SETTINGS.model_copy(update={"max_video_pixels": 1000}))
+    assert [skipped.reason for skipped in result.skipped] == ["too-slow"]
     assert result.images == 2
 
 

@@ -73,12 +73,6 @@ def test_a_place_that_is_none_is_refused(api: Api, place: str) -> None:
     assert api.client.get("/v1/feed", headers={"Last-Event-ID": place}).status_code == 422
 
 
-def test_no_more_may_watch_than_there_is_room_for(api: Api) -> None:
-    api.context.hub.most = 0
-    answer = api.client.get("/v1/feed")
-    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/busy")
-
-
 class Flaky(MemoryStore):
     """Fails each other time."""
 

@@ -105,9 +105,10 @@ async def compare(request: Request, context: Given, caller: Reader) -> CompareAn
     if network.verify is not None:
         vectors = [join_parts(side).embedded().vectors for side in sides]
         return _verified(await asyncio.to_thread(network.verify, vectors[0], vectors[1]), vectors, network)
-    async with context.comparing:
-        found = await asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state)
-    return _answer(found, network)
+    await context.comparing.acquire()
+    comparing = asyncio.ensure_future(asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state))
+    comparing.add_done_callback(lambda _: context.comparing.release())  # not before: a thread cannot be ended
+    return _answer(await asyncio.shield(comparing), network)
 
 
 async def _described(context: Context, network: Network, side: Content, caller: Caller) -> list[Described]:

@@ -18,7 +18,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Given
 from neardup.workers.api.models import verdict_body
-from neardup.workers.api.problems import Problem, responses
+from neardup.workers.api.problems import responses
 
 router = APIRouter(tags=["feed"])
 IDLE_SECONDS = 15.0
@@ -52,8 +52,6 @@ async def feed(
     ] = IDLE_SECONDS,
 ) -> StreamingResponse:
     """Tell what is flagged, as it is flagged."""
-    if context.hub.watching >= context.hub.most:
-        raise Problem("busy", f"{context.hub.watching} watch the feed of this process")
     begin = last_event_id or after
     begin = "" if begin == "0" else begin or await context.hub.now()
 
