@@ -9,37 +9,46 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import logging
 import os
 import signal
 import time
 import warnings
 from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+from neardup.pipeline.errors import PipelineError
+
 _LOOK_SECONDS = 0.05
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_MOST_ERROR_BYTES = 4096
+"""A pipe takes as much at once, whether somebody reads or not."""
 
 
 class Background:
-    """One piece of work; begun by the constructor, in as long as it takes to copy the page table."""
+    """One piece of work; begun by the constructor, in as long as it takes to copy the page table.
+
+    Attributes:
+        error: why it failed, once it has; "" before and otherwise.
+    """
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._code: int | None = None
+        self.error = ""
+        self._said, say = os.pipe()
         parent = os.getpid()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: see above
             self._pid = os.fork()
         if self._pid == 0:
-            _work_and_exit(work, parent)
+            _work_and_exit(work, parent, say)
+        os.close(say)
 
     def done(self) -> bool | None:
         """Return whether it succeeded; None while it is under way."""
         if self._code is None:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
-                self._code = os.waitstatus_to_exitcode(status)
+                self._end(os.waitstatus_to_exitcode(status))
         return None if self._code is None else self._code == 0
 
     def wait(self, seconds: float) -> bool:
@@ -50,11 +59,26 @@ class Background:
         if self.done() is None:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
-            self._code = -signal.SIGKILL
+            self._end(-signal.SIGKILL, f"it was not done within {max(seconds, 0.0):.1f} s and is given up")
         return self._code == 0
 
+    def _end(self, code: int, error: str = "") -> None:
+        self._code = code
+        said = os.read(self._said, _MOST_ERROR_BYTES).decode(errors="replace")
+        os.close(self._said)
+        if code != 0:
+            self.error = error or said or _cause(code)
 
-def _work_and_exit(work: Callable[[], object], parent: int) -> None:
+
+def _cause(code: int) -> str:
+    """Return what is known of a process that said nothing."""
+    if code >= 0:
+        return f"its process ended with {code} and said nothing"
+    by = signal.Signals(-code).name
+    return f"its process was ended by {by}" + (", for want of memory perhaps" if by == "SIGKILL" else "")
+
+
+def _work_and_exit(work: Callable[[], object], parent: int, say: int) -> None:
     code = 1
     try:
         if hasattr(_LIBC, "prctl"):  # Linux
@@ -66,6 +90,7 @@ def _work_and_exit(work: Callable[[], object], parent: int) -> None:
         work()
         code = 0
     except BaseException as error:
-        logger.error("work in the background failed error=%s", error)
+        said = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+        os.write(say, said.encode(errors="replace")[:_MOST_ERROR_BYTES])
     finally:
         os._exit(code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +44,7 @@ class Journal:
         try:
             self._file.write(json.dumps([id, size, modified]) + "\n")
         except OSError as error:
-            raise DependencyError(f"journal: {error.strerror}") from error
+            raise DependencyError(f"journal {self._file.name}: {error.strerror}") from error
 
     def __enter__(self) -> Journal:
         return self
@@ -51,9 +52,15 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as failed:
+            if error is None:
+                raise DependencyError(f"journal {self._file.name}: {failed.strerror}") from failed
+        finally:
+            with suppress(OSError):  # what it could not write before
+                self._file.close()
 
     def _read(self, line: str) -> None:
         try:

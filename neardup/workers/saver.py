@@ -7,6 +7,7 @@ little, is flushed, and the process copied; the copy writes. Held up are the bat
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from neardup.workers.background import Background
 logger = logging.getLogger(__name__)
 _QUICK_SECONDS = 0.05
 """A disk that is done in this time is waited for."""
+_RETRY_SECONDS = 10.0
+"""After a failure, doubled for each further one up to the policy's seconds: a full disk is not tried at each batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Saver:
         self._saved = snapshots.load(state)
         self._begun_at = clock()
         self._lacks_since: float | None = None
+        self._failures = 0
+        self._retry_at = -math.inf
         self._syncing: threading.Thread | None = None
         self._writing: tuple[int, Background] | None = None
 
@@ -136,6 +141,10 @@ class Saver:
 
     def _is_due(self, applied: int) -> bool:
         behind, seconds = applied - self._saved, self._clock() - self._begun_at
+        if self._clock() < self._retry_at:
+            return False
+        if self._failures and behind > 0:
+            return True
         return behind >= self.policy.records or (behind > 0 and seconds >= self.policy.seconds)
 
     def _sync(self) -> None:
@@ -167,14 +176,18 @@ class Saver:
         if succeeded:
             self._done(offset)
         else:
-            self._failed(offset, "see above")
+            self._failed(offset, writing.error)
         self._reached("snapshot-ended")
 
     def _done(self, offset: int) -> None:
         self._saved = offset
+        self._failures, self._retry_at = 0, -math.inf
         self._lacks_since = self._begun_at  # if anything came since, then after this
         telemetry.SNAPSHOT_SECONDS.set(self._clock() - self._begun_at)
 
     def _failed(self, offset: int, error: object) -> None:
         telemetry.SNAPSHOTS_FAILED.inc()
-        logger.error("snapshot failed offset=%d error=%s", offset, error)
+        pause = min(_RETRY_SECONDS * 2.0**self._failures, max(self.policy.seconds, _RETRY_SECONDS))
+        self._failures += 1
+        self._retry_at = self._clock() + pause
+        logger.error("snapshot failed offset=%d retry_seconds=%.0f error=%s", offset, pause, error)

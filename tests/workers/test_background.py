@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from neardup.pipeline.errors import DependencyError
 from neardup.workers.background import Background
 
 
@@ -21,15 +27,36 @@ def test_the_copy_works_on_the_memory_of_its_moment(tmp_path: Path) -> None:
     work = Background(lambda: (tmp_path / "told").write_text(held[0]))
     held[0] = "after"
     assert done(work)
+    assert work.error == ""
     assert (tmp_path / "told").read_text() == "before"
 
 
-def test_an_error_is_a_failure() -> None:
-    assert not done(Background(lambda: 1 / 0))
+def fail(error: BaseException) -> None:
+    raise error
 
 
-def test_what_takes_too_long_is_ended() -> None:
-    assert not Background(lambda: time.sleep(60)).wait(0.05)
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: fail(DependencyError("/state: cannot write: No space left")), "/state: cannot write: No space left"),
+        (lambda: fail(ValueError("x" * 100_000)), "ValueError: xxx"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "its process was ended by SIGKILL, for want of memory perhaps"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), "its process was ended by SIGTERM"),
+        (lambda: os._exit(3), "its process ended with 3 and said nothing"),
+    ],
+)
+def test_a_failure_says_why(work: Callable[[], object], why: str) -> None:
+    begun = Background(work)
+    assert not done(begun)
+    assert begun.error.startswith(why)
+
+
+def test_what_takes_too_long_is_ended_and_says_so() -> None:
+    work = Background(lambda: time.sleep(60))
+    assert not work.wait(0.05)
+    assert work.error == "it was not done within 0.1 s and is given up"
+    assert not work.done()
 
 
 def test_the_copy_dies_with_its_process(tmp_path: Path) -> None:

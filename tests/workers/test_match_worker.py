@@ -286,15 +286,23 @@ def test_a_drain_gives_up_a_snapshot_that_takes_too_long(tmp_path: Path) -> None
 
 
 def test_a_snapshot_that_fails_does_not_stop_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
     def full(*_: object) -> None:
+        tried.append(now[0])
         raise DependencyError("no space left on device")
 
     broker, log, now = Broker(), a_log(6, 40), [0.0]
     policy = SnapshotPolicy(records=1, background=False)
     worker = a_worker(broker, tmp_path / "state", policy=policy, clock=lambda: now[0])
     monkeypatch.setattr(Snapshots, "save", full)
-    broker.append(*log)
-    run(worker, broker)
+    for record in log:  # a batch each
+        broker.append(record)
+        run(worker, broker)
+    assert tried == [0.0]  # not with each batch
+    for now[0] in (9.0, 10.0, 29.0):
+        worker.step()
+    assert tried == [0.0, 10.0]
     assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
     now[0] = 30.0
     worker.step()

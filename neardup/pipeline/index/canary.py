@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.index.interface import Checked
-from neardup.pipeline.index.rowfile import Records
+from neardup.pipeline.index.row_array import Records
 from neardup.pipeline.index.store import Store
 from neardup.pipeline.index.vectors import unit_rows
 from neardup.pipeline.types import Descriptors, Neighbours
@@ -70,6 +70,8 @@ class Canary:
     def poll(self, store: Store) -> None:
         """Begin a pass if one is due; never waits."""
         if not self._noted or self._clock() < self._next_at or (self._thread is not None and self._thread.is_alive()):
+            return
+        if store.vectors.unwritten_bytes:  # to look through all rows they would have to be copied
             return
         noted, self._noted = self._noted, []
         self._next_at = self._clock() + self._policy.pause_seconds

@@ -34,6 +34,7 @@ class Status:
     Attributes:
         searcher, tail: descriptors that an approximate searcher was built over, and those compared one by one.
         bytes: of vectors and searcher, in memory and in working files.
+        unwritten_bytes: memory of vectors that are for a working file which the disk did not take.
         builds, failed: searchers built since the start, and attempts that failed. build_seconds: of the last one built.
         checked: see `canary`.
     """
@@ -41,6 +42,7 @@ class Status:
     searcher: int = 0
     tail: int = 0
     bytes: int = 0
+    unwritten_bytes: int = 0
     builds: int = 0
     failed: int = 0
     build_seconds: float = 0.0

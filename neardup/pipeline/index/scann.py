@@ -61,6 +61,17 @@ class Policy:
     retry_seconds: float = 30.0
 
 
+def _make_scratch(folder: Path | None) -> Scratch:
+    """Return a working folder, in the system's temporary folder where the wanted place cannot be written."""
+    try:
+        return Scratch(folder)
+    except DependencyError as error:
+        if folder is None:
+            raise
+        logger.warning("working files are in the system's temporary folder error=%s", error)
+        return Scratch(None)
+
+
 class ScannIndex:
     """Implements `Index`. Above `Policy.min_rows` a neighbour may be missing, but a distance is never wrong."""
 
@@ -90,7 +101,7 @@ class ScannIndex:
         self._products = make_products(pick_device(device))
         self._policy = policy
         self._clock = clock
-        self._scratch = Scratch(folder)
+        self._scratch = _make_scratch(folder)
         self._names = 0
         self._store = Store(dimension, space, self._new_path("vectors"))
         self._generation: Generation | None = None
@@ -230,6 +241,7 @@ class ScannIndex:
             searcher=0 if generation is None else generation.live,
             tail=len(self._tail),
             bytes=vectors.bytes + self._tail.bytes + (0 if generation is None else generation.bytes),
+            unwritten_bytes=vectors.unwritten_bytes,
             builds=self._builds,
             failed=self._failed,
             build_seconds=self._build_seconds,

@@ -7,19 +7,16 @@ wants any more can be erased, and is zeros from then on.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, UsageError
-from neardup.pipeline.index.rowfile import SPACE_BYTES, Records, RowFile
+from neardup.pipeline.index.row_array import Records, RowArray, RowNumbers
+from neardup.pipeline.index.rowfile import SPACE_BYTES, RowFile
 from neardup.pipeline.types import Descriptors, Ids
 
-Rows: TypeAlias = npt.NDArray[np.int64] | slice
-"""Row numbers, from 0, taken as checked."""
 _CHUNK_ROWS = 16384
 _SHORTEST = np.float32(1e-9)
 """Less than any row that was not erased."""
@@ -46,8 +43,8 @@ class VectorFile:
         self._dimension = dimension
         self._space = space
         self._row = np.dtype([("id", "<i8"), ("vector", "<f2", (dimension,))])
-        self._rows: RowFile | _RowArray = (
-            _RowArray(self._row) if path is None else RowFile(path, self._row, dimension, space, read_only=read_only)
+        self._rows: RowFile | RowArray = (
+            RowArray(self._row) if path is None else RowFile(path, self._row, dimension, space, read_only=read_only)
         )
 
     @property
@@ -70,17 +67,22 @@ class VectorFile:
         """How much room the rows take."""
         return len(self) * self._row.itemsize
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """Memory of the rows that the disk did not take."""
+        return self._rows.unwritten_bytes
+
     def __len__(self) -> int:
         return len(self._rows)
 
     def append(self, ids: Ids, vectors: Descriptors) -> int:
         """Append rows and return the number of the first. They can be read at once, and are durable after `flush`.
 
+        What a disk that is full does not take stays in memory until it does, see `unwritten_bytes`.
+
         Args:
             ids: int64 (n,), taken as checked.
             vectors: float32 (n, d), taken as checked.
-        Raises:
-            DependencyError: the disk is full or failed; the rows before are as they were.
         """
         records = np.empty(len(ids), self._row)
         records["id"] = ids
@@ -90,17 +92,17 @@ class VectorFile:
             self._rows.append(records)
         return first
 
-    def records(self, rows: Rows) -> Records:
+    def records(self, rows: RowNumbers) -> Records:
         """Return rows as they are stored: a copy for row numbers, a view for a slice."""
-        return self._rows.rows()[: len(self)][rows]
+        return self._rows.take(rows)
 
-    def read(self, rows: Rows) -> Descriptors:
+    def read(self, rows: RowNumbers) -> Descriptors:
         """Return rows as float32 (n, d), brought back to unit length; erased ones as zeros."""
         return unit_rows(self.records(rows))
 
-    def ids(self, rows: Rows) -> Ids:
+    def ids(self, rows: RowNumbers) -> Ids:
         """Return the ids of rows, int64 (n,)."""
-        return self._rows.rows()["id"][: len(self)][rows].astype(np.int64)
+        return self._rows.take(rows, "id").astype(np.int64)
 
     def checksum(self, wanted: npt.NDArray[np.bool_]) -> int:
         """Return the CRC-32 of those of the first rows that are wanted, bool (rows,), as they are stored."""
@@ -111,14 +113,10 @@ class VectorFile:
         return crc
 
     def erase(self, rows: npt.NDArray[np.int64]) -> None:
-        """Overwrite rows with zeros, for good.
-
-        Raises:
-            DependencyError: the disk failed; some of them may be left as they were.
-        """
+        """Overwrite rows with zeros, for good; where the disk refuses, with the next `append` or `sync`."""
         self._rows.erase(rows.tolist())
 
-    def is_erased(self, rows: Rows) -> npt.NDArray[np.bool_]:
+    def is_erased(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
         """Return whether rows were erased, (n,)."""
         erased: npt.NDArray[np.bool_] = ~np.any(self.records(rows)["vector"], axis=1)
         return erased
@@ -147,7 +145,7 @@ class VectorFile:
         Args:
             durable: False only lets readers in other processes see them, and does not wait for the disk.
         Raises:
-            DependencyError: the disk is full or failed; the rows flushed before are safe.
+            DependencyError: the disk is full or failed; the rows flushed before are safe, the others can be read.
         """
         self._rows.flush(durable)
 
@@ -161,44 +159,3 @@ def unit_rows(records: Records) -> Descriptors:
     vectors: Descriptors = records["vector"].astype(np.float32)
     vectors /= np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), _SHORTEST)[:, None]
     return vectors
-
-
-class _RowArray:
-    """Rows in memory, with the interface of `RowFile`."""
-
-    path = None
-
-    def __init__(self, row: np.dtype[np.void]) -> None:
-        self._array: Records = np.empty(0, row)
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def append(self, records: Records) -> None:
-        needed = self._length + len(records)
-        if needed > len(self._array):
-            grown = np.empty(max(needed, 2 * len(self._array), 256), self._array.dtype)
-            grown[: self._length] = self._array[: self._length]
-            self._array = grown
-        self._array[self._length : needed] = records
-        self._length = needed
-
-    def rows(self) -> Records:
-        return self._array
-
-    def truncate(self, length: int) -> None:
-        self._length = length
-
-    def erase(self, rows: Sequence[int]) -> None:
-        self._array[rows] = 0
-
-    def sync(self) -> None:
-        pass
-
-    def flush(self, durable: bool) -> None:
-        pass
-
-    def close(self) -> None:
-        self._array = self._array[:0].copy()
-        self._length = 0

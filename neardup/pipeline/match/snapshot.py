@@ -149,7 +149,11 @@ class Snapshots:
             parts.index.save_searcher(data / _SEARCHER)
             self._reached("snapshot-written")
 
-        write_snapshot(self._path(offset), vectors.dimension, vectors.space, fill)
+        try:
+            write_snapshot(self._path(offset), vectors.dimension, vectors.space, fill)
+        except PipelineError:
+            self._drop_unfinished()
+            raise
         with naming(self._folder, "fsync"):
             fsync_folder(self._folder)
         self._reached("snapshot-named")
@@ -168,6 +172,7 @@ class Snapshots:
             the offset that the state now stands for; NOTHING, with an empty state, if there is no usable snapshot.
         """
         vectors = _vector_file(state)
+        self._drop_unfinished()
         for offset in self.offsets():
             try:
                 self._load(state, vectors, offset)
@@ -185,6 +190,12 @@ class Snapshots:
         """Return the offsets of snapshots that were written to the end, newest first."""
         found = [_NAME.fullmatch(path.parent.name) for path in self._folder.glob(f"*/{MANIFEST}")]
         return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def _drop_unfinished(self) -> None:
+        """Delete what is left of snapshots that were not written to the end: each would take room for nothing."""
+        for path in self._folder.glob("*"):
+            if _NAME.fullmatch(path.name) and not (path / MANIFEST).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _erase(self, vectors: VectorFile, kept: Sequence[Path], name: str) -> None:
         """Erase the vectors that none of the kept snapshots uses; `name` is of the file that says which one uses."""

@@ -123,6 +123,13 @@ class State:
         """The columns of all descriptors."""
         return self._tables.rows
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """Memory of vectors that a full disk did not take."""
+        files = [self._tables.vectors, *([] if self.similars is None else [self.similars.vectors])]
+        indexes = [self.seen.heads.index, *(bank.shelf.heads.index for bank in self.banks)]
+        return sum(one.unwritten_bytes for one in files) + sum(one.status().unwritten_bytes for one in indexes)
+
     def rows_of(self, item: Item) -> Ids:
         """Return the rows of a held item's descriptors, int64 (n,), in order of time."""
         return self._tables.rows_of(item)

@@ -24,6 +24,9 @@ READ_WHOLE = 1024
 class Vectors(Protocol):
     """Where the descriptors lie; see `index.vectors.VectorFile`."""
 
+    @property
+    def unwritten_bytes(self) -> int: ...
+
     def append(self, ids: Ids, vectors: Descriptors) -> int: ...
 
     def read(self, rows: Ids) -> Descriptors: ...

@@ -207,19 +207,76 @@ def test_a_reader_sees_committed_rows_and_leaves_the_others_alone(tmp_path: Path
         file.close()
 
 
-def test_a_full_disk_names_the_file_and_leaves_it_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_a_full_disk_does_not_take_are_in_memory_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     file = VectorFile(written(tmp_path / "v"), 2, "s")
     monkeypatch.setattr("os.pwrite", FullDisk(room=ROW_BYTES + 3))
-    with pytest.raises(DependencyError, match=r"v: cannot append 2 rows: No space left"):
-        file.append(ids(13, 14), vectors(X, Y))
-    assert len(file) == 3
-    assert (tmp_path / "v").stat().st_size == HEADER_BYTES + 3 * ROW_BYTES
+    assert file.append(ids(13), vectors(X)) == 3  # this one it took
+    assert file.append(ids(14, 15), vectors(X, Y)) == 4
+    assert file.append(ids(16), vectors(Y)) == 6
+    assert (len(file), file.unwritten_bytes) == (7, 3 * ROW_BYTES)
+    assert caplog.text.count("rows are kept in memory") == 1
+    assert file.ids(slice(None)).tolist() == [10, 11, 12, 13, 14, 15, 16]
+    assert file.ids(slice(5, 7)).tolist() == [15, 16]
+    assert file.ids(slice(0, 2)).tolist() == [10, 11]
+    assert file.ids(np.array([[6, 0], [4, 3]])).tolist() == [[16, 10], [14, 13]]
+    assert file.read(np.array([5, 1, 6])).tolist() == [Y, X, Y]
+    file.erase(np.array([5, 2]))
+    assert file.read(np.array([5, 2, 6])).tolist() == [[0, 0], Y, Y]  # the disk refuses that, too
+    with pytest.raises(DependencyError, match=r"v: cannot append 3 rows: No space left"):
+        file.flush()
+    with pytest.raises(DependencyError, match=r"v: cannot erase 1 rows: No space left"):
+        file.sync()
+    checksum = file.checksum(np.array([True, True, False, True, True, True, True]))
     monkeypatch.undo()
-    file.append(ids(15), vectors(X))
+    file.append(ids(17), vectors(X))
+    assert (len(file), file.unwritten_bytes) == (8, 0)
     file.flush()
     file.close()
     again = VectorFile(tmp_path / "v", 2, "s")
-    assert again.ids(slice(None)).tolist() == [10, 11, 12, 15]
+    assert again.ids(slice(None)).tolist() == [10, 11, 0, 13, 14, 0, 16, 17]
+    assert again.checksum(np.array([True, True, False, True, True, True, True])) == checksum
+    again.close()
+
+
+def test_room_for_some_rows_takes_some_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.pipeline.index.rowfile._CHUNK_BYTES", ROW_BYTES)
+    file = VectorFile(written(tmp_path / "v"), 2, "s")
+    monkeypatch.setattr("os.pwrite", disk := FullDisk(room=0))
+    for number in range(20, 25):
+        file.append(ids(number), vectors(X))
+    disk.room = 2 * ROW_BYTES + 1
+    with pytest.raises(DependencyError, match="cannot append 3 rows"):
+        file.flush()
+    assert (tmp_path / "v").stat().st_size == HEADER_BYTES + 5 * ROW_BYTES
+    assert file.ids(slice(None)).tolist() == [10, 11, 12, 20, 21, 22, 23, 24]
+    file.truncate(6)
+    assert file.ids(slice(None)).tolist() == [10, 11, 12, 20, 21, 22]
+    file.append(ids(30), vectors(X))
+    monkeypatch.undo()
+    file.flush()
+    assert file.ids(slice(None)).tolist() == [10, 11, 12, 20, 21, 22, 30]
+    file.truncate(1)
+    assert (len(file), file.unwritten_bytes) == (1, 0)
+    file.close()
+
+
+def test_a_file_that_cannot_be_begun_on_a_full_disk_begins_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.pwrite", FullDisk(room=100))
+    file = VectorFile(tmp_path / "v", 2, "s")
+    file.truncate(0)
+    file.append(ids(1), vectors(X))
+    assert (file.ids(slice(None)).tolist(), file.unwritten_bytes) == ([1], ROW_BYTES)
+    with pytest.raises(DependencyError, match="cannot append 1 rows: No space left"):
+        file.flush()
+    monkeypatch.undo()
+    file.flush()
+    file.close()
+    again = VectorFile(tmp_path / "v", 2, "s")
+    assert again.ids(slice(None)).tolist() == [1]
     again.close()
 
 
@@ -241,13 +298,13 @@ class FullDisk:
     """A disk with room for some more bytes, which takes a part of a write first, as a real one does."""
 
     def __init__(self, room: int) -> None:
-        self._room, self._pwrite = room, os.pwrite
+        self.room, self._pwrite = room, os.pwrite
 
     def __call__(self, descriptor: int, data: memoryview, offset: int) -> int:
-        if self._room == 0:
+        if self.room == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        taken = self._pwrite(descriptor, data[: self._room], offset)
-        self._room -= taken
+        taken = self._pwrite(descriptor, data[: self.room], offset)
+        self.room -= taken
         return taken
 
 
