@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     )
     snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
     snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
+    max_unwritten_bytes: int = Field(
+        2**30, gt=0, description="bytes of vectors that a full disk did not take, above which a match worker waits"
+    )
     live_idle_seconds: float = Field(
         300.0, gt=0, le=86_400, description="seconds of the log without a frame after which a live video has ended"
     )
@@ -86,7 +89,11 @@ class Settings(BaseSettings):
     keep_distinct_days: float = Field(
         30.0, ge=0, le=36_500, description="days after which Redis forgets verdicts of `distinct`; 0 keeps them"
     )
-    max_dead_letters: int = Field(100, gt=0, description="dead letters in a row after which an embed worker stops")
+    max_dead_letters: int = Field(
+        100,
+        gt=0,
+        description="dead letters in a row after which an embed worker checks itself, and a webhook worker stops",
+    )
 
     api_host: str = Field(
         "127.0.0.1", min_length=1, description="where the API listens; beyond this machine only with tokens"

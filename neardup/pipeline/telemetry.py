@@ -52,15 +52,27 @@ STAGE_SECONDS = Histogram(
 DEAD_LETTERED = Counter(
     "neardup_items_dead_lettered_total", "Items put aside, counted when Kafka has the dead letter.", ["reason"]
 )
+PARTITION_DEAD_LETTERS = Counter(
+    "neardup_partition_dead_letters_total",
+    "The same by partition of `media`, from when it is first read.",
+    ["partition"],
+)
 CONSUMER_LAG = Gauge(
     "neardup_consumer_lag_messages",
-    "Messages not yet committed, or applied, by the end of the partition that the last poll told.",
+    "Messages of each partition that this kind of worker has not committed, or applied, asked of Kafka every 5 s; gone "
+    "while that cannot be asked.",
     ["topic", "partition"],
 )
 IN_FLIGHT_BYTES = Gauge(
     "neardup_in_flight_bytes", "Bytes of records that were polled and are not acknowledged, and of what they became."
 )
 PAUSED = Gauge("neardup_consumer_paused", "1 while the consumer is paused because too much is in flight, else 0.")
+SELF_CHECKS = Counter(
+    "neardup_self_checks_total",
+    "Times that an embed worker put a picture that is known to be good through decoding and the network, because many "
+    "items in a row were bad: passed, failed.",
+    ["outcome"],
+)
 GPU_MEMORY_BYTES = Gauge("neardup_gpu_memory_bytes", "GPU memory that torch holds; 0 without a GPU.")
 GPU_UTILIZATION = Gauge(
     "neardup_gpu_utilization_ratio", "Share of the last moment in which the GPU was busy; 0 without a GPU."
@@ -98,6 +110,10 @@ SNAPSHOT_AGE = Gauge(
     "Seconds for which the state has held what no snapshot does; 0 while the newest one lacks nothing.",
 )
 SNAPSHOT_SECONDS = Gauge("neardup_snapshot_seconds", "Seconds that the last snapshot took until it was whole.")
+UNWRITTEN_BYTES = Gauge(
+    "neardup_state_unwritten_bytes",
+    "Memory of vectors that the disk with the state did not take, for it is full; 0 while it takes them.",
+)
 SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
 VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
 REVIEWS = Counter(

@@ -14,6 +14,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, 
 from neardup.pipeline.settings import Settings
 from neardup.workers.outbox import Headers, Message, Outbox, make_producer
 from neardup.workers.source import attempts as tried_before
+from neardup.workers.source import sender_of
 from neardup.workers.topics import topic_names
 from neardup.workers.tracing import traceparent_of
 
@@ -76,6 +77,12 @@ class Letter:
     source: str
     attempts: int
     original_headers: Headers
+
+    @property
+    def sender(self) -> str:
+        """Whose it is, as far as its key says, and the partition that it came by."""
+        sender = sender_of((self.key or b"").decode(errors="backslashreplace")) or "no prefix"
+        return f"{sender} in partition {self.source.split('/')[-2]}"
 
 
 def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:

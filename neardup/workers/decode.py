@@ -1,29 +1,31 @@
 """Threads that fetch and decode items, hand over their frames one by one, and store their thumbnails.
 
 Without a GPU all threads take what waits. With one, two of them give it what is small and in memory, many at a time,
-and leave the rest to the others.
+and leave the rest to the others. Senders take turns, see `fair_queue`.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from neardup.pipeline.embed.description import Description
-from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.telemetry import FRAMES_OUT, STAGE_SECONDS
 from neardup.pipeline.types import Frame, Kind, Limits, Media
+from neardup.workers.fair_queue import FairQueue
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs, GpuPicture
@@ -36,6 +38,8 @@ GPU_THREADS = 2
 """Threads that decode on a GPU, beside those that decode on the CPU: one prepares while the GPU works for the other,
 and more would only wait for each other at Python's lock."""
 _FULL_SECONDS = 0.01
+_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""What the system lacks when a temporary folder is full or files are too many; no item is to blame."""
 _FETCH, _DECODE, _STORE = (STAGE_SECONDS.labels(stage) for stage in ("fetch", "decode", "store"))
 _DECODED = FRAMES_OUT.labels("decode")
 
@@ -46,6 +50,10 @@ class Source(Protocol):
     @property
     def traceparent(self) -> str:
         """Where the item has been, see `tracing`; "" if that is not known."""
+
+    @property
+    def sender(self) -> Hashable:
+        """Whose it is: items of one sender wait for each other, and senders take turns."""
 
     @property
     def small(self) -> bool:
@@ -137,8 +145,8 @@ class Decoders(Generic[S]):
         self._thumbnail_side, self._jpegs, self._regions = thumbnail_side, jpegs, regions
         self._unstored: queue.SimpleQueue[Callable[[], object]] | None = queue.SimpleQueue() if writers else None
         self._stopped = threading.Event()
-        self._waiting: queue.SimpleQueue[Job[S]] = queue.SimpleQueue()
-        self._left = self._waiting if jpegs is None else queue.SimpleQueue[Job[S]]()
+        self._waiting: FairQueue[Job[S]] = FairQueue(_sender_of)
+        self._left: FairQueue[Job[S]] = self._waiting if jpegs is None else FairQueue(_sender_of)
         # Daemons: a decoder that is deep in a video must not keep a drained process from ending.
         for number in range(threads):
             self._start(f"decode-{number}", self._left, self._decode_next)
@@ -171,10 +179,10 @@ class Decoders(Generic[S]):
 
     # -- in the threads ----------------------------------------------------------------------------------------------
 
-    def _start(self, name: str, jobs: queue.SimpleQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
+    def _start(self, name: str, jobs: FairQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
         threading.Thread(target=self._work, args=(jobs, begin), name=name, daemon=True).start()
 
-    def _work(self, jobs: queue.SimpleQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
+    def _work(self, jobs: FairQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
         while not self._stopped.is_set():
             try:
                 begin(jobs.get(timeout=0.5))
@@ -312,7 +320,7 @@ class Decoders(Generic[S]):
         return True
 
 
-def _with_small(job: Job[S], waiting: queue.SimpleQueue[Job[S]], most: int, threads: int) -> list[Job[S]]:
+def _with_small(job: Job[S], waiting: FairQueue[Job[S]], most: int, threads: int) -> list[Job[S]]:
     """Return a job and those behind it up to one that is not small, but none that another thread could begin with."""
     jobs = [job]
     with suppress(queue.Empty):
@@ -321,9 +329,15 @@ def _with_small(job: Job[S], waiting: queue.SimpleQueue[Job[S]], most: int, thre
     return jobs
 
 
+def _sender_of(job: Job[S]) -> Hashable:
+    return job.source.sender
+
+
 def _reason(error: Exception) -> PipelineError:
     if isinstance(error, PipelineError):
         return error
+    if isinstance(error, OSError) and error.errno in _OURS:
+        return DependencyError(f"{error.filename or 'this machine'}: {error.strerror}")
     # A fault of ours or of a decoder: it costs this item, not its neighbours.
     logger.warning("item could not be decoded", exc_info=error)
     return InvalidFrame(Reason.DECODE, f"{type(error).__name__}: {error}")

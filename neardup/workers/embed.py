@@ -4,15 +4,17 @@
 
 Stateless; as many as there are GPUs share the partitions of `media`. An offset is committed once Kafka has what became
 of its record and of all records before it, so a crash means that some are described twice, never that one is missing.
-What is in flight is bounded in bytes: beyond that the partitions pause, and polling goes on. Items leave in any order,
-but for the frames of a live video: those leave as they came.
+What is in flight is bounded in bytes and items: beyond that partitions pause, and polling goes on. No partition may use
+more than half of either while there are others. Items leave in any order, but for the frames of a live video: those
+leave as they came.
+
+Bad items in a row are weather: they become dead letters at full speed. What proves that this worker itself is broken is
+a known good picture that fails, see `known_good`; then the process ends.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,25 +22,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 from kafka import TopicPartition
 from kafka.errors import KafkaError
-from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
-from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.messages import Record, Removed
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.pipeline.telemetry import (
     DEAD_LETTERED,
     IN_FLIGHT_BYTES,
     ITEMS_OUT,
+    PARTITION_DEAD_LETTERS,
     PAUSED,
     RECORDS_CONSUMED,
+    SELF_CHECKS,
 )
 from neardup.workers import tracing
 from neardup.workers.dead_letters import dead_letter
@@ -46,8 +47,10 @@ from neardup.workers.deaths import HOPELESS, Deaths
 from neardup.workers.describe import Describer, Done
 from neardup.workers.disk import watch_disk
 from neardup.workers.gpu import watch_gpu
-from neardup.workers.group import keep_joining
-from neardup.workers.lag import Lag
+from neardup.workers.group import keep_joining, read_on_after_pause
+from neardup.workers.in_flight import InFlight
+from neardup.workers.known_good import Prove, prove_with
+from neardup.workers.lag import watch_lag
 from neardup.workers.membership import Listener, make_consumer, to_commit
 from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
@@ -65,6 +68,12 @@ CPU_BATCH, GPU_BATCH = 32, 256
 _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
+_MOST_UNCOMMITTED = 1024
+"""Records of a partition that are taken while one before them is not done. After a kill so many are done again."""
+_CHECK_SECONDS = 1.0
+"""Between two checks of this worker while everything is bad: so long a broken one goes on at most."""
+_LOGGED_PER_SECOND = 20
+"""Dead letters beyond that are counted, not logged one by one."""
 _WRITERS = 16
 """Thumbnails on their way at once to a store that is elsewhere."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,7 +87,7 @@ class EmbedWorker:
         DependencyError: no broker answers.
     """
 
-    def __init__(self, settings: Settings, embedder: Embedder, jpegs: GpuJpegs | None = None) -> None:
+    def __init__(self, settings: Settings, embedder: Embedder, prove: Prove, jpegs: GpuJpegs | None = None) -> None:
         self._names: TopicNames = topic_names(settings.topic_prefix, embedder.space)
         with open_admin(settings, 5.0) as admin:
             check_topics(admin, embedder.space, settings)
@@ -108,13 +117,16 @@ class EmbedWorker:
         )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
-        self._consumer = make_consumer(settings, f"{settings.topic_prefix}.embed.{embedder.space}")
+        self._consumer = make_consumer(settings, group_of(settings, embedder.space))
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._deaths = Deaths(self._consumer)
-        self._lag = Lag(self._consumer)
-        self._held = _Counter()
+        self._in_flight: InFlight[TopicPartition] = InFlight()
+        self._prove = prove
         self._dead_in_a_row = 0
+        self._proven_at = -_CHECK_SECONDS
+        self._broken = False
+        self._log_second, self._logged, self._unlogged = 0, 0, 0
         self._committed_at = 0.0
         self._paused = False
 
@@ -147,34 +159,53 @@ class EmbedWorker:
                 self._consumer.commit(to_commit(offsets), timeout_ms=1000)
             except KafkaError as error:  # those are described again
                 logger.warning("last commit failed error=%s", error)
+            else:
+                self._offsets.due()  # nothing is left for `close`
 
     def close(self) -> None:
         """Let go of everything; what is not committed will be described again."""
         self._listener.closing = True
         self._describer.close()
+        self._commit_last()
         self._outbox.close(0.5)
         with suppress(Exception):
             self._consumer.close(autocommit=False, timeout_ms=1000)
 
+    def _commit_last(self) -> None:
+        """After a failure, commit what is confirmed, so that it is not done again; of a broken worker nothing is."""
+        if self._broken or self._deaths.careful or not (offsets := self._offsets.due()):
+            return
+        with suppress(Exception):
+            self._consumer.commit(to_commit(offsets), timeout_ms=1000)
+
     def _pause_or_resume(self) -> None:
-        held = self._held.value + self._outbox.in_flight_bytes
+        held = self._in_flight.bytes + self._outbox.in_flight_bytes
         IN_FLIGHT_BYTES.set(held)
         share = 0.5 if self._paused else 1.0  # it goes on when half is done, not with every record
         most = 1 if self._deaths.careful else self._bound
-        full = held >= share * most or self._describer.working >= share * self._most_items
-        assignment = self._consumer.assignment()
-        if full:
-            new = assignment - self._consumer.paused()
-            if new:
-                self._consumer.pause(*new)
-        elif self._paused:
-            self._consumer.resume(*(self._consumer.paused() & assignment))
-        self._paused = full
-        PAUSED.set(full)
+        self._paused = held >= share * most or self._describer.working >= share * self._most_items
+        PAUSED.set(self._paused)
+        assignment, paused = self._consumer.assignment(), self._consumer.paused()
+        full = {one for one in assignment if self._paused or self._has_its_share(one, one in paused, len(assignment))}
+        if new := full - paused:
+            self._consumer.pause(*new)
+        if done := (paused & assignment) - full:
+            self._consumer.resume(*done)
+
+    def _has_its_share(self, partition: TopicPartition, paused: bool, partitions: int) -> bool:
+        """Return whether a partition has as much under way as it may, or until half of it is done."""
+        share = (0.5 if partitions > 1 else 1.0) * (0.5 if paused else 1.0)
+        items, size = self._in_flight.of(partition)
+        return (
+            items >= share * self._most_items
+            or size >= share * self._bound
+            or self._offsets.open(partition) >= (0.5 if paused else 1.0) * _MOST_UNCOMMITTED
+        )
 
     def _poll(self, seconds: float) -> None:
         lost = self._listener.losses
         most = 1 if self._deaths.careful else _POLL_RECORDS
+        read_on_after_pause(self._consumer)
         polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=most)
         for partition, records in polled.items():
             if partition not in self._consumer.assignment():
@@ -183,7 +214,7 @@ class EmbedWorker:
                 # Were these polled before it went, or after it came back? Only its committed offset is certain.
                 raise DependencyError(f"partition {partition.partition} was taken and given back at once")
             RECORDS_CONSUMED.labels(partition.topic).inc(len(records))
-            if self._deaths.careful and self._held.value:  # one after the other
+            if self._deaths.careful and self._in_flight.bytes:  # one after the other
                 self._consumer.seek(partition, records[0].offset)
                 continue
             if self._offsets.assigned_in(partition) is None:
@@ -195,6 +226,7 @@ class EmbedWorker:
 
     def _begin(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         """Take up a partition with its first records."""
+        PARTITION_DEAD_LETTERS.labels(str(partition.partition))
         died = self._deaths.begin(partition, records[0].offset)
         self._offsets.assign([partition], records[0].offset)
         if self._deaths.careful:  # those after the first are polled again, one by one
@@ -210,7 +242,7 @@ class EmbedWorker:
         if ticket is None:  # it went while we were at it
             return
         size = len(record.value or b"") + len(record.key or b"") + 200
-        self._held.add(size)
+        self._in_flight.add(partition, size)
         taken = Taken(record, ticket, size)
         try:
             if refused is not None:
@@ -239,7 +271,7 @@ class EmbedWorker:
     def _settle(self, done: Done[Describable]) -> None:
         taken = done.source
         if not self._offsets.valid(taken.ticket):  # another worker has it now
-            self._held.add(-taken.size)
+            self._in_flight.done(taken.ticket.partition, taken.size)
             ITEMS_OUT.labels("embed", "dropped").inc()
             return
         if done.error is not None:
@@ -256,27 +288,59 @@ class EmbedWorker:
 
     def _put_aside(self, taken: Taken, error: InvalidFrame) -> None:
         record = taken.record
+        self._note_bad(error)
+        self._log_bad(taken, error)
+        source = (record.topic, record.partition, record.offset)
+        tried = attempts(record.headers) + 1
+        letter = dead_letter(self._names.dead_letters, record.key, record.value, record.headers, source, error, tried)
+
+        def count() -> None:
+            DEAD_LETTERED.labels(error.reason.value).inc()
+            PARTITION_DEAD_LETTERS.labels(str(record.partition)).inc()
+
+        self._send(taken, [letter], "dead-lettered", count)
+
+    def _note_bad(self, error: InvalidFrame) -> None:
+        """Count a bad item; with too many in a row, see whether it is this worker that is bad.
+
+        Raises:
+            PipelineError: it is.
+        """
+        self._dead_in_a_row += 1
+        now = time.monotonic()
+        if self._dead_in_a_row < self._max_dead_letters or now - self._proven_at < _CHECK_SECONDS:
+            return
+        why = self._prove()
+        self._proven_at = time.monotonic()
+        SELF_CHECKS.labels("failed" if why else "passed").inc()
+        if why:
+            self._broken = True
+            raise PipelineError(
+                f"this worker is broken: a picture that is known to be good fails ({why}), after "
+                f"{self._dead_in_a_row} bad items in a row, the last one {error}"
+            )
+
+    def _log_bad(self, taken: Taken, error: InvalidFrame) -> None:
+        second = int(time.monotonic())
+        if second != self._log_second:
+            if self._unlogged:
+                logger.warning("more items dead-lettered count=%d", self._unlogged)
+            self._log_second, self._logged, self._unlogged = second, 0, 0
+        if self._logged >= _LOGGED_PER_SECOND:
+            self._unlogged += 1
+            return
+        self._logged += 1
+        record = taken.record
         logger.warning(
             "item dead-lettered reason=%s partition=%d offset=%d trace_id=%s detail=%s",
             error.reason.value, record.partition, record.offset, tracing.trace_id(taken.traceparent), error.detail,
         )  # fmt: skip
-        self._dead_in_a_row += 1
-        if self._dead_in_a_row > self._max_dead_letters:
-            raise PipelineError(
-                f"{self._max_dead_letters} dead letters in a row, the last one {error}: something is wrong with this "
-                "worker or its input (NEARDUP_MAX_DEAD_LETTERS)"
-            )
-        source = (record.topic, record.partition, record.offset)
-        tried = attempts(record.headers) + 1
-        letter = dead_letter(self._names.dead_letters, record.key, record.value, record.headers, source, error, tried)
-        reason = error.reason.value
-        self._send(taken, [letter], "dead-lettered", lambda: DEAD_LETTERED.labels(reason).inc())
 
     def _send(self, taken: Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
         def confirmed() -> None:
             reached("acknowledged")
             self._offsets.done(taken.ticket)
-            self._held.add(-taken.size)
+            self._in_flight.done(taken.ticket.partition, taken.size)
             ITEMS_OUT.labels("embed", outcome).inc()
             if trace_id := tracing.trace_id(taken.traceparent):
                 place = taken.record.partition, taken.record.offset
@@ -300,7 +364,6 @@ class EmbedWorker:
         if offsets:
             reached("committing")
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)
-        self._lag.tell(self._offsets.positions())
 
     def _committed(self, offsets: dict[TopicPartition, Any], answer: object) -> None:
         if isinstance(answer, Exception):
@@ -310,17 +373,9 @@ class EmbedWorker:
             reached("committed")
 
 
-class _Counter:
-    """Bytes that both threads count."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.value = 0
-
-    def add(self, amount: int) -> None:
-        """Add, or take away."""
-        with self._lock:
-            self.value += amount
+def group_of(settings: Settings, space: str) -> str:
+    """Return the group of the workers that describe `media` in a space."""
+    return f"{settings.topic_prefix}.embed.{space}"
 
 
 def connector(settings: Settings) -> Callable[[], EmbedWorker]:
@@ -340,14 +395,6 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         jpegs = open_gpu_jpegs()
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
+    watch_lag(settings, topic_names(settings.topic_prefix, "").media, group_of(settings, embedder.space))
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
-    _warm_up(embedder)
-    return partial(EmbedWorker, settings, embedder, jpegs)
-
-
-def _warm_up(embedder: Embedder) -> None:
-    """Load decoders and run the network, which takes seconds the first time, before the group counts on this worker."""
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(file, "JPEG")
-    tiles = [frame.tile for frame in open_media(file.getvalue(), embedder.size).frames]
-    embedder.embed(np.stack(tiles))
+    return partial(EmbedWorker, settings, embedder, prove_with(embedder, jpegs), jpegs)

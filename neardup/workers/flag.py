@@ -26,6 +26,7 @@ from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
 from neardup.workers import tracing
 from neardup.workers.erase import erase, gone
+from neardup.workers.lag import Place, watch_lag
 from neardup.workers.log import NOTHING, Tail, last_envelope, locate, read_envelopes
 from neardup.workers.points import reached
 from neardup.workers.topics import check_topics, open_admin, topic_names
@@ -41,6 +42,7 @@ class FlagWorker:
     Args:
         erase: removes the files of items that were taken down; called before the store notes it, maybe repeatedly.
         clock: seconds since 1970.
+        place: kept right, for others to see.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -51,8 +53,10 @@ class FlagWorker:
         store: FlagStore,
         erase: Callable[[set[str]], object] = lambda _ids: None,
         clock: Callable[[], float] = time.time,
+        place: Place | None = None,
     ) -> None:
         self._verdicts = verdicts
+        self._place = place or Place()
         self._store = store
         self._erase = erase
         self._clock = clock
@@ -91,7 +95,7 @@ class FlagWorker:
                 if one.traceparent:
                     trace_id = tracing.trace_id(one.traceparent)
                     logger.info("item is in Redis offset=%d trace_id=%s", envelope.offset, trace_id)
-        telemetry.CONSUMER_LAG.labels(self._verdicts.topic, "0").set(self._verdicts.lag())
+        self._place.next = self._verdicts.position()
 
     def ready(self) -> bool:
         """Return whether it is connected, which it is from the start."""
@@ -116,6 +120,7 @@ class FlagWorker:
             )
         self._caught_up_at = self._verdicts.end()
         self._verdicts.seek(locate(self._verdicts, self._after + 1))
+        self._place.next = self._verdicts.position()
 
     def _reviews(self, envelopes: Sequence[Envelope]) -> Iterator[tuple[int, str, str]]:
         """Yield offset, what had been decided of the pair, and the outcome of each review that took effect."""
@@ -174,6 +179,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_prefix, space)
     blobs = Blobs(settings.blobs_url)
+    watch_lag(settings, names.verdicts, place := Place())
 
     def connect() -> FlagWorker:
         with open_admin(settings) as admin:
@@ -181,7 +187,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
         with ExitStack() as undo:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
-            worker = FlagWorker(verdicts, store, partial(erase, blobs))
+            worker = FlagWorker(verdicts, store, partial(erase, blobs), place=place)
             undo.pop_all()
             return worker
 

@@ -27,3 +27,15 @@ def keep_joining(consumer: KafkaConsumer) -> KafkaConsumer:
 
     coordinator.need_rejoin = need_rejoin
     return consumer
+
+
+def read_on_after_pause(consumer: KafkaConsumer) -> None:
+    """Have the next poll give what a partition had fetched before it was paused, if it goes on by now.
+
+    kafka-python 3.0.12 parks such records and takes them back when no others are being handed out; but it looks for
+    None where records that were handed out to the last one stand. With another partition read meanwhile they never come
+    back, and the partition is not fetched again as long as they are parked.
+    """
+    fetcher = consumer._fetcher
+    if not fetcher._next_partition_records:
+        fetcher._next_partition_records = None

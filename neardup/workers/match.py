@@ -10,6 +10,7 @@ out its predecessor and only then looks for the last envelope.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import logging
@@ -25,7 +26,7 @@ from typing import Literal, Protocol
 
 from neardup.pipeline import telemetry
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.match.calibration import Calibration
 from neardup.pipeline.match.entry import Entry
 from neardup.pipeline.match.live import LiveRules
@@ -39,6 +40,7 @@ from neardup.workers import points, saver, tracing
 from neardup.workers.closing import close_all
 from neardup.workers.disk import watch_disk
 from neardup.workers.index_metrics import IndexMetrics
+from neardup.workers.lag import Place, watch_lag
 from neardup.workers.leader import Leadership, Publisher
 from neardup.workers.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.saver import Saver, SnapshotPolicy
@@ -89,6 +91,8 @@ class MatchWorker:
     Args:
         state: empty, over the vector file of the snapshots' folder; closed with the worker.
         dimension: of the descriptors in the log.
+        place: kept right, for others to see.
+        max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
         reached: told the name of each point where a crash leaves things differently, for tests.
     Raises:
         ConfigError: the log does not fit the snapshot: it begins after it, or ends before it.
@@ -103,12 +107,15 @@ class MatchWorker:
         policy: SnapshotPolicy = saver.DEFAULT,
         clock: Callable[[], float] = time.monotonic,
         reached: Callable[[str], object] = points.reached,
+        max_unwritten_bytes: int = 2**30,
+        place: Place | None = None,
     ) -> None:
         self._connections = connections
         self._state = state
         self._dimension = dimension
         self._clock = clock
         self._reached = reached
+        self._max_unwritten_bytes = max_unwritten_bytes
         self._leadership: Leads | None = None
         self._publisher: Publishes | None = None
         self._last_before = NOTHING
@@ -116,6 +123,8 @@ class MatchWorker:
         self._fetched: deque[Fetched] = deque()
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
+        self._place = place or Place()
+        self._place.next = self._applied + 1
         self._index_metrics = IndexMetrics()
         self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
@@ -134,15 +143,19 @@ class MatchWorker:
         return self._publisher is not None and self._applied >= self._last_before
 
     def step(self) -> None:
-        """Follow or lead for up to a batch of records."""
+        """Follow or lead for up to a batch of records.
+
+        Raises:
+            DependencyError: Kafka failed, or the disk has been full for so long that memory would be next.
+        """
+        self._check_disk()
         self._take_or_leave()
         if self.leads:
             self._lead()
         else:
             self._follow()
         self._saver.step(self._applied)
-        lag = self._connections.log.lag() + len(self._fetched)
-        telemetry.CONSUMER_LAG.labels(self._connections.log.topic, "0").set(lag)
+        self._place.next = self._applied + 1
         self._spare_collector()
 
     def ready(self) -> bool:
@@ -164,6 +177,15 @@ class MatchWorker:
         close_all((self._publisher, self._leadership, *connections), CLOSE_SECONDS)
         self._state.close()
         telemetry.MATCH_LEADS.set(0)
+
+    def _check_disk(self) -> None:
+        unwritten = self._state.unwritten_bytes
+        telemetry.UNWRITTEN_BYTES.set(unwritten)
+        if unwritten > self._max_unwritten_bytes:
+            raise DependencyError(
+                f"the disk with the state is full, and memory holds {unwritten} bytes that it should take "
+                f"(NEARDUP_MAX_UNWRITTEN_BYTES is {self._max_unwritten_bytes})"
+            )
 
     def _leave(self, seconds: float) -> None:
         """Leave the group, so that another takes over at once."""
@@ -322,6 +344,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     names = topic_names(settings.topic_prefix, checkpoint.space)
     folder = claim_folder(settings.state_path / names.log)
     watch_disk("state", folder)
+    watch_lag(settings, names.log, place := Place())
 
     def connect() -> MatchWorker:
         with open_admin(settings) as admin:
@@ -336,6 +359,8 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
                 Snapshots(folder, points.reached),
                 checkpoint.architecture.dimension,
                 SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
+                max_unwritten_bytes=settings.max_unwritten_bytes,
+                place=place,
             )
             undo.pop_all()
             return worker
@@ -387,6 +412,7 @@ def claim_folder(parent: Path, kind: str = "match") -> Path:
 
     Raises:
         ConfigError: it cannot be made or written.
+        DependencyError: the disk is full.
     """
     for number in range(_MOST_FOLDERS):
         folder = parent / f"{kind}-{number}"
@@ -394,6 +420,8 @@ def claim_folder(parent: Path, kind: str = "match") -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DependencyError(f"state_folder: {folder}: {error.strerror}") from error
             raise ConfigError(f"state_folder: {folder}: {error.strerror}; name a folder that can be written") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -118,7 +118,8 @@ class Offsets(Generic[P]):
                 if partition in self._partitions:
                     self._partitions[partition].told = -1
 
-    def open(self) -> int:
-        """Return how many messages of our partitions are not done, or wait for one that is not."""
+    def open(self, partition: P) -> int:
+        """Return how many messages of a partition are not done, or wait for one that is not."""
         with self._lock:
-            return sum(len(one.done) for one in self._partitions.values())
+            one = self._partitions.get(partition)
+            return 0 if one is None else len(one.done)

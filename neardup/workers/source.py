@@ -22,6 +22,7 @@ URI_LIST = "text/uri-list"
 MAX_LIVE_SECONDS = 1e9
 _SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _END = "end"
+_SENDER = re.compile(r"([^/:]{0,64})[/:]")
 _SMALL_BYTES = 2**20
 _BANK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 
@@ -66,6 +67,12 @@ class Item:
 def is_small(content: bytes | str) -> bool:
     """Whether bytes, or what a URI leads to, are here and soon decoded."""
     return isinstance(content, bytes) and len(content) <= _SMALL_BYTES
+
+
+def sender_of(id: str) -> str:
+    """Return whose an item is, as far as its id says: what is before the first / or :, "" if there is neither."""
+    found = _SENDER.match(id)
+    return "" if found is None else found[1]
 
 
 def read_id(key: bytes | None) -> str:

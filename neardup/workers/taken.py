@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.messages import Described
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.offsets import Ticket
-from neardup.workers.source import Item, is_small
+from neardup.workers.source import Item, is_small, sender_of
 from neardup.workers.tracing import traceparent_of
 from neardup.workers.turns import Turn
 
@@ -45,6 +46,10 @@ class Describable(Taken):
     rules: Rules
     blobs: Blobs
     turn: Turn | None
+
+    @property
+    def sender(self) -> Hashable:
+        return self.record.partition, sender_of(self.item.id)
 
     @property
     def small(self) -> bool:

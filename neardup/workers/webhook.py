@@ -31,6 +31,7 @@ from neardup.workers import tracing
 from neardup.workers.dead_letters import dead_letter
 from neardup.workers.group import REQUEST_MS, keep_joining
 from neardup.workers.hook import Delivery, RefusedError, make_delivery, make_receiver
+from neardup.workers.lag import watch_lag
 from neardup.workers.log import PARTITION, Fetched, read_envelopes
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.topics import check_topics, open_admin, topic_names
@@ -242,9 +243,6 @@ class GroupPlace:
                 # Before anything is sent, or a crash now would leave out what is flagged until the next start.
                 self.commit(records[0].offset if records else self._consumer.position(self._partition))
             self._anchored = True
-            end = self._consumer.highwater(self._partition)
-            lag = max(0, end - self._consumer.position(self._partition)) if end is not None else 0
-            telemetry.CONSUMER_LAG.labels(self._partition.topic, str(PARTITION)).set(lag + len(records))
         telemetry.RECORDS_CONSUMED.labels(self._partition.topic).inc(len(records))
         return [
             Fetched(record.offset, record.timestamp, record.value or b"", tracing.traceparent_of(record.headers))
@@ -326,6 +324,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_prefix, space)
     make_receiver(settings)
+    watch_lag(settings, names.verdicts, group_of(settings, names.verdicts), new_group_at_end=True)
 
     def wanted(entry: FeedEntry) -> bool:
         return counts_in(entry, settings.webhook_bank, settings.webhook_only)

@@ -20,6 +20,7 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
         (telemetry.ITEMS_OUT, product(["embed"], ["described", "removed", "dead-lettered", "dropped"])),
         (telemetry.FRAMES_OUT, [("decode",), ("embed",)]),
         (telemetry.STAGE_SECONDS, [("fetch",), ("decode",), ("store",), ("embed",), ("produce",)]),
+        (telemetry.SELF_CHECKS, [("passed",), ("failed",)]),
         (telemetry.DEAD_LETTERED, [(reason.value,) for reason in Reason if reason is not Reason.WEBHOOK]),
     ],
     "match": [

@@ -1,7 +1,8 @@
 """`neardup` as a process with the stand-in for a network: `python -m tests.integration.stand_in worker embed`.
 
 SLOW_SECONDS in the environment makes each batch take so long. With WHITE_KILLS a white picture ends the process, as a
-fault in a decoder's C code would. With CANARY_CHECKS_ALL every search is checked against all rows.
+fault in a decoder's C code would. With BREAKS_AFTER the network fails on every batch after so many. With
+CANARY_CHECKS_ALL every search is checked against all rows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from tests.pipeline.scan.build import StandIn, a_checkpoint
 class Slow(StandIn):
     def embed(self, tiles: Pixels) -> Embedded:
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        self.batches = getattr(self, "batches", 0) + 1
+        if self.batches > int(os.environ.get("BREAKS_AFTER", "1000000")):
+            raise RuntimeError("the device is gone")
         if "WHITE_KILLS" in os.environ and (tiles.min(axis=(1, 2, 3)) == 255).any():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().embed(tiles)

@@ -285,16 +285,19 @@ def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_n
     assert Counter(record.id for record in described(settings, names)) == {f"p{number}": 1 for number in range(120)}
 
 
-def test_many_dead_letters_in_a_row_stop_the_worker(
+def test_a_worker_whose_network_fails_on_everything_ends_and_another_describes_what_it_did_not_commit(
     settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    for number in range(30):
-        producer.send(names.media, b"no picture", f"p{number}".encode(), partition=0)
+    for number in range(100):
+        producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
     producer.flush()
-    with embedding(environment, tmp_path, NEARDUP_MAX_DEAD_LETTERS="10") as worker:
+    with embedding(environment, tmp_path, NEARDUP_MAX_DEAD_LETTERS="10", BREAKS_AFTER="1") as worker:
         assert worker.process.wait(timeout=LIMIT_SECONDS) == 1
-        assert "10 dead letters in a row" in worker.log.read_text()
-    assert count(settings, names.dead_letters) <= 20
+        assert "this worker is broken: a picture that is known to be good fails" in worker.log.read_text()
+    assert count(settings, names.dead_letters) < 10
+    with embedding(environment, tmp_path) as worker:
+        until(lambda: sum(committed(settings, names).values()) == 100, "everything committed")
+    assert len({record.id for record in described(settings, names)}) > 90
 
 
 def test_a_record_that_kills_the_process_is_put_aside_and_no_other(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.messages import Envelope, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.memory import MemoryStore
@@ -78,6 +79,26 @@ def test_what_redis_holds_is_what_was_published(settings: Settings, store: Redis
     for item in ids:
         assert store.verdict(item) == reference.verdict(item)
         assert store.members(item) == reference.members(item)
+
+
+def test_a_redis_without_room_is_waited_for_and_then_holds_everything(
+    settings: Settings, store: RedisStore, told: list[Envelope]
+) -> None:
+    url = settings.redis.get_secret_value()
+    with Redis.from_url(url) as client, closing(a_flag_worker(settings)) as worker:
+        try:
+            client.config_set("maxmemory", 1)
+            with pytest.raises(DependencyError, match=r"Redis: .*maxmemory"):  # what /readyz and the log say
+                worker.step()
+        finally:
+            client.config_set("maxmemory", 0)
+        assert store.applied() == -1
+    with closing(a_flag_worker(settings)) as worker:  # as the runner makes it
+        run_to_the_end(worker, store, len(told) - 1)
+    held = dump(url)
+    store.clear()
+    store.apply(told)
+    assert dump(url) == held
 
 
 def test_a_restart_goes_on_where_redis_stands(settings: Settings, store: RedisStore, told: list[Envelope]) -> None:

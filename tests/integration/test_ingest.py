@@ -129,7 +129,8 @@ def test_dead_letters_are_listed_shown_and_tried_again(
         assert set(listed) == {"format", "fetch"}
         assert listed["format"]["source"] == f"{names.media}/0/0"
         assert listed["format"]["headers"] == {"bank": "blocked"}
-        assert "2 dead letters: " in neardup("dead-letters", "list")
+        assert "2 dead letters: " in (said := neardup("dead-letters", "list"))
+        assert "most from: no prefix in partition 0 2\n" in said
         neardup("dead-letters", "show", listed["format"]["offset"], "--output", tmp_path / "kept")
         assert (tmp_path / "kept").read_bytes() == b"words"
         assert "there is no dead letter 9" in neardup("dead-letters", "show", 9, code=2)

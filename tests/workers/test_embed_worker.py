@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import threading
 import time
@@ -40,6 +41,7 @@ class Named:
     kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
     small: bool = True
     traceparent: str = ""
+    sender: str = ""
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
@@ -119,6 +121,33 @@ def test_items_come_out_described_or_with_their_reason(make: Callable[..., Descr
     assert (found["words"].error.reason, found["words"].parts) == (Reason.FORMAT, ())
     assert found["empty"].error is not None
     assert found["empty"].error.reason is Reason.EMPTY
+
+
+def test_an_item_does_not_wait_for_all_that_another_sender_sent_before(make: Callable[..., Describer[Named]]) -> None:
+    describer, gate = make(threads=1, batch=1), threading.Event()
+    describer.add(Named("first", picture(1), wait=gate, small=False, sender="flood"))
+    until(lambda: describer.waiting == 0)
+    for number in range(50):
+        describer.add(Named(f"flood {number}", b"no picture", small=False, sender="flood"))
+    describer.add(Named("other", picture(2), small=False, sender="other"))
+    gate.set()
+    order: list[str] = []
+    while "other" not in order:
+        order += [done.source.name for done in describer.step(0.5)]
+    assert order.index("other") <= 2
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_item(make: Callable[..., Describer[Named]]) -> None:
+    class Full(Named):
+        @contextmanager
+        def opened(self) -> Iterator[Fetched]:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/neardup-x")
+            yield
+
+    describer = make()
+    describer.add(Full("fetched"))
+    with pytest.raises(DependencyError, match="/tmp/neardup-x: No space left on device"):
+        all_of(describer)
 
 
 def test_a_long_item_is_many_parts_and_only_the_last_is_marked(make: Callable[..., Describer[Named]]) -> None:

@@ -1,52 +1,67 @@
 from __future__ import annotations
 
-from kafka import TopicPartition
+from collections.abc import Mapping
+
+import pytest
+from kafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
-from neardup.workers.lag import Lag
-
-A, B, C = (TopicPartition("lag-test", number) for number in range(3))
+from neardup.workers.lag import LagWatch, Place, messages_behind
 
 
-class Consumer:
-    """Has partitions, of which it may know the ends."""
+class Asked:
+    """A broker with offsets 10 to 100, 0 to 5 and 3 to 3."""
 
-    def __init__(self, **ends: int | None) -> None:
-        self.ends = {TopicPartition("lag-test", int(name[1:])): end for name, end in ends.items()}
-        self.positions: dict[TopicPartition, int] = {}
+    def __init__(self, committed: Mapping[int, int] | None = None) -> None:
+        self._committed = committed or {}
 
-    def assignment(self) -> set[TopicPartition]:
-        return set(self.ends)
+    def range(self, topic: str) -> dict[int, tuple[int, int]]:
+        assert topic == "lag-test"
+        return {0: (10, 100), 1: (0, 5), 2: (3, 3)}
 
-    def highwater(self, partition: TopicPartition) -> int | None:
-        return self.ends[partition]
+    def committed(self, group: str, topic: str) -> Mapping[int, int]:
+        assert (group, topic) == ("g", "lag-test")
+        return self._committed
 
-    def position(self, partition: TopicPartition, timeout_ms: int) -> int | None:
-        assert timeout_ms <= 1  # it must not hold up the worker
-        return self.positions.get(partition)
+    def close(self) -> None:
+        pass
 
 
-def told() -> list[float | None]:
+def test_lag_is_the_end_less_what_is_committed_of_all_partitions_whoever_reads_them() -> None:
+    assert messages_behind(Asked({0: 40, 1: 5, 2: 3}), "lag-test", "g") == {0: 60, 1: 0, 2: 0}
+    assert messages_behind(Asked({0: 40}), "lag-test", "g") == {0: 60, 1: 5, 2: 0}  # nothing of the second is done
+    assert messages_behind(Asked({0: 2, 1: 9}), "lag-test", "g") == {0: 90, 1: 0, 2: 0}  # the first 10 have expired
+
+
+def test_a_group_that_begins_at_the_end_has_nothing_to_do_at_first() -> None:
+    assert messages_behind(Asked(), "lag-test", "g", new_group_at_end=True) == {0: 0, 1: 0, 2: 0}
+    assert messages_behind(Asked({0: 99}), "lag-test", "g", new_group_at_end=True) == {0: 1, 1: 0, 2: 0}
+
+
+def test_a_process_with_a_place_of_its_own_is_behind_in_the_one_partition() -> None:
+    place = Place()
+    assert messages_behind(Asked(), "lag-test", place) == {}
+    place.next = 70
+    assert messages_behind(Asked(), "lag-test", place) == {0: 30}
+
+
+def shown() -> list[float | None]:
     labels = [{"topic": "lag-test", "partition": str(number)} for number in range(3)]
     return [REGISTRY.get_sample_value("neardup_consumer_lag_messages", one) for one in labels]
 
 
-def test_lag_is_what_is_not_done_of_each_partition_that_is_ours() -> None:
-    consumer = Consumer(p0=100, p1=5, p2=None)
-    lag = Lag(consumer)
-    lag.tell({A: 40, B: 7, C: 3})
-    assert told() == [60, 0, None]
-    consumer.ends = {B: 9, C: 3}  # the first is another worker's now
-    lag.tell({A: 40, B: 7, C: 3})
-    assert told() == [None, 2, 0]
-    Lag(consumer)
-    assert told() == [None, None, None]
+def test_what_cannot_be_asked_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[dict[int, int] | Exception] = [{0: 60, 1: 0}, KafkaError("away"), KafkaError("away"), {1: 7}, {}]
 
+    def ask() -> Mapping[int, int]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-def test_a_partition_that_nothing_was_taken_from_is_told_too() -> None:
-    consumer = Consumer(p0=100, p1=5, p2=7)
-    consumer.positions = {A: 20, B: 5}
-    lag = Lag(consumer)
-    lag.tell({})
-    assert told() == [80, 0, None]
-    Lag(consumer)
+    watch = LagWatch("lag-test", ask)
+    expected = [[60, 0, None], [None] * 3, [None] * 3, [None, 7, None], [None] * 3]
+    for one in expected:
+        watch.look()
+        assert shown() == one
+    assert caplog.text.count("lag is not known topic=lag-test") == 1

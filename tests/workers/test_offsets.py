@@ -18,12 +18,13 @@ def test_only_what_lies_before_the_first_open_message_is_committed() -> None:
     first, second, third = taken(offsets, "a", 5, 6, 9)  # offsets have gaps
     offsets.done(second)
     assert offsets.due() == {}
+    assert offsets.open("a") == 3  # two of them wait for the first
     offsets.done(first)
     assert offsets.due() == {"a": 7}
     assert offsets.due() == {}
     offsets.done(third)
     assert offsets.due() == {"a": 10}
-    assert offsets.open() == 0
+    assert (offsets.open("a"), offsets.open("b"), offsets.open("c")) == (0, 0, 0)
 
 
 def test_a_commit_that_failed_is_due_again() -> None:

@@ -38,6 +38,7 @@ class Upload:
     rules: Rules
     future: Future[Parts] = field(default_factory=Future)
     traceparent: str = ""
+    sender: str = ""
 
     @property
     def small(self) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from neardup.workers.dead_letters import Letter
 
 app = typer.Typer(no_args_is_help=True)
+_MOST_SENDERS = 5
 ReasonOption = Annotated[Reason | None, typer.Option(help="Only those with this reason.")]
 
 
@@ -34,16 +35,21 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List dead letters, the latest last."""
+    """List dead letters, the latest last, and how many there are by reason and by sender.
+
+    A sender is what is before the first / or : of an item's id, with the partition that it came by.
+    """
     from collections import deque
 
     from neardup.workers.dead_letters import read_letters
 
     kept: deque[dict[str, object]] = deque(maxlen=limit)
     reasons: Counter[str] = Counter()
+    senders: Counter[str] = Counter()
     for letter in read_letters(load()):
         if reason is None or letter.reason == reason.value:
             reasons[letter.reason] += 1
+            senders[letter.sender] += 1
             kept.append(_as_dict(letter))
     if as_json:
         typer.echo(json.dumps(list(kept), indent=2))
@@ -55,6 +61,9 @@ def list_(
         )
     told = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
     typer.echo(f"{reasons.total():,} dead letters{': ' if told else ''}{told}")
+    if senders:
+        most = ", ".join(f"{visible(name)} {number:,}" for name, number in senders.most_common(_MOST_SENDERS))
+        typer.echo(f"most from: {most}")
 
 
 @app.command()

@@ -1,0 +1,77 @@
+"""A picture that is known to be good, put through decoding and the network: whether a worker still works.
+
+Bad items in a row prove nothing, for a sender may send as many as it likes. This picture proves it.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.types import Descriptors, Limits
+
+if TYPE_CHECKING:  # it imports torch
+    from neardup.pipeline.media.nvjpeg import GpuJpegs
+
+logger = logging.getLogger(__name__)
+LEAST_COSINE = 0.99
+"""With the descriptor of the first time. A GPU's batches differ by less than 1e-3, another picture by far more."""
+_SIDE = 256
+Prove = Callable[[], str]
+"""Returns why a known good picture fails, "" if it does not."""
+
+
+def prove_with(embedder: Embedder, jpegs: GpuJpegs | None = None) -> Prove:
+    """Return what decodes and embeds a rendered picture again and compares it with the first time, which is now.
+
+    The first time also loads decoders and runs the network, which takes seconds.
+
+    Args:
+        jpegs: a GPU's decoder, which decodes it first.
+    Raises:
+        Exception: it fails now.
+    """
+    file = _render()
+    first = _describe(file, embedder, jpegs)
+
+    def prove() -> str:
+        try:
+            again = _describe(file, embedder, jpegs)
+        except Exception as error:
+            logger.warning("a known good picture fails", exc_info=True)
+            return f"{type(error).__name__}: {error}"
+        cosine = float(np.einsum("nd,nd->n", first, again).min())
+        return "" if cosine >= LEAST_COSINE else f"its descriptor is another, cosine {cosine:.3f} with the first one"
+
+    return prove
+
+
+def _render() -> bytes:
+    """Return a JPEG with gradients, edges and a disc."""
+    y, x = np.mgrid[:_SIDE, :_SIDE]
+    disc = (x - 90) ** 2 + (y - 150) ** 2 < 50**2
+    stripes = ((x + 2 * y) // 24) % 2 * 90
+    picture = np.stack([x, np.where(disc, 255 - y, stripes + 60), np.where(disc, 30, 255 - x)], axis=2)
+    file = io.BytesIO()
+    Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _describe(file: bytes, embedder: Embedder, jpegs: GpuJpegs | None) -> Descriptors:
+    """Return the descriptors, float32 (n, d), of a file by each decoder that there is."""
+    limits = Limits()
+    by_cpu = [frame.tile for frame in open_media(file, embedder.size, limits).frames]
+    by_gpu = []
+    if jpegs is not None:
+        [picture] = jpegs.open([file], embedder.size, limits)
+        media = open_media(file, embedder.size, limits, decoded=picture)
+        by_gpu = [frame.tile for frame in media.frames]
+    vectors: Descriptors = embedder.embed(np.stack(by_cpu + by_gpu)).vectors
+    return vectors
