@@ -321,11 +321,7 @@ class EmbedWorker:
             )
 
     def _log_bad(self, taken: Taken, error: InvalidFrame) -> None:
-        second = int(time.monotonic())
-        if second != self._log_second:
-            if self._unlogged:
-                logger.warning("more items dead-lettered count=%d", self._unlogged)
-            self._log_second, self._logged, self._unlogged = second, 0, 0
+        self._log_rest()
         if self._logged >= _LOGGED_PER_SECOND:
             self._unlogged += 1
             return
@@ -335,6 +331,15 @@ class EmbedWorker:
             "item dead-lettered reason=%s partition=%d offset=%d trace_id=%s detail=%s",
             error.reason.value, record.partition, record.offset, tracing.trace_id(taken.traceparent), error.detail,
         )  # fmt: skip
+
+    def _log_rest(self) -> None:
+        """Once a second is over, say how many dead letters of it were not logged."""
+        second = int(time.monotonic())
+        if second == self._log_second:
+            return
+        if self._unlogged:
+            logger.warning("more items dead-lettered count=%d", self._unlogged)
+        self._log_second, self._logged, self._unlogged = second, 0, 0
 
     def _send(self, taken: Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
         def confirmed() -> None:
@@ -360,6 +365,7 @@ class EmbedWorker:
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
         self._committed_at = time.monotonic()
+        self._log_rest()
         offsets = self._offsets.due()
         if offsets:
             reached("committing")
