@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.scan.build import save, save_clip
 from tests.workers.conftest import Command
 
-COLUMNS = ["query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end"]
+COLUMNS = ["query", "reference", "score", "decision", "query_start", "query_end", "ref_start", "ref_end", "doubt"]
 
 
 @pytest.fixture
