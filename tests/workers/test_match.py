@@ -23,6 +23,7 @@ COLUMNS = [
     "ref_end",
     "query_box",
     "reference_box",
+    "doubt",
 ]
 
 

@@ -7,6 +7,7 @@ time the length doubles. Whatever is wrong with the sound costs the sound alone,
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -25,6 +26,7 @@ _RATES = range(4000, 768_001)
 """Samples a second that a sound may have: one of few would be drawn out without end."""
 _MAX_DECODED_SECONDS = 3600.0
 """More is not decoded where times are missing or wrong."""
+_NOTHING: Samples = np.zeros(0, np.float32)
 _MAX_BROKEN = 0.05
 """Share of packets that may be beyond decoding; of a sound with more, nothing is known."""
 
@@ -33,12 +35,14 @@ class Listener:
     """Takes the packets of one sound, in order.
 
     Args:
+        time_base: seconds in which packets count their times.
         origin: seconds at which the video begins.
         max_seconds: later sound is passed over.
     """
 
-    def __init__(self, origin: float, max_seconds: float) -> None:
+    def __init__(self, time_base: float, origin: float, max_seconds: float) -> None:
         self._silent = True
+        self._time_base = time_base
         self._origin = origin
         self._max_seconds = max_seconds
         self._summary = Summary()
@@ -46,8 +50,7 @@ class Listener:
         self._shape: tuple[object, ...] = ()
         self._expected = 0.0
         self._start = 0
-        self._samples: list[Samples] = []
-        self._waiting = 0
+        self._samples = _NOTHING
         self._decoded_seconds = 0.0
         self._tried = self._broken = 0
 
@@ -79,10 +82,10 @@ class Listener:
     def _wants(self, packet: Packet[AudioStream]) -> bool:
         if self._decoded_seconds > _MAX_DECODED_SECONDS or not packet.size:
             return False
-        if packet.pts is None or packet.time_base is None:
+        if packet.pts is None or not self._time_base:
             return True
-        start = float(packet.pts * packet.time_base) - self._origin
-        end = start + float((packet.duration or 0) * packet.time_base)
+        start = packet.pts * self._time_base - self._origin
+        end = start + (packet.duration or 0) * self._time_base
         return start < self._max_seconds and self._summary.wants(start - _TAIL_SECONDS, end + _LEAD_SECONDS)
 
     def _take(self, frame: AudioFrame) -> None:
@@ -93,7 +96,7 @@ class Listener:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or shape != self._shape or abs(time - self._expected) > _GAP_SECONDS:
             self._flush()
-            self._resampler, self._shape = AudioResampler("flt", "mono", RATE), shape
+            self._resampler, self._shape = AudioResampler("flt", "mono", RATE, frame_size=RATE), shape
             self._start, self._expected = round(time * RATE), time
         self._expected += seconds
         self._decoded_seconds += seconds
@@ -101,25 +104,17 @@ class Listener:
             self._resampler = None
             return
         frame.pts = None
-        self._keep(self._resampler.resample(frame))
-        if self._waiting >= RATE:
-            self._sum_up()
-
-    def _keep(self, frames: list[AudioFrame]) -> None:
-        for frame in frames:
-            samples = frame.to_ndarray()[0]
-            self._samples.append(samples)
-            self._waiting += len(samples)
+        self._sum_up(self._resampler.resample(frame))
 
     def _flush(self) -> None:
         """Sum up what waits, at the end or before a gap."""
         if self._resampler is not None:
-            self._keep(self._resampler.resample(None))
-            self._sum_up()
-        self._resampler, self._samples, self._waiting = None, [], 0
+            self._sum_up(self._resampler.resample(None))
+        self._resampler, self._samples = None, _NOTHING
 
-    def _sum_up(self) -> None:
-        samples: Samples = np.concatenate([np.zeros(0, np.float32), *self._samples])
-        used = self._summary.add(self._start, np.nan_to_num(samples, posinf=0.0, neginf=0.0))
-        self._start += used
-        self._samples, self._waiting = [samples[used:]], len(samples) - used
+    def _sum_up(self, frames: Sequence[AudioFrame]) -> None:
+        for frame in frames:
+            samples = np.concatenate([self._samples, frame.to_ndarray()[0]])
+            used = self._summary.add(self._start, np.nan_to_num(samples, posinf=0.0, neginf=0.0))
+            self._start += used
+            self._samples = samples[used:]

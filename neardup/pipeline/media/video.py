@@ -120,7 +120,7 @@ def video_frame_at(source: bytes | Path, format: Format, seconds: float, max_sid
 def _listener(video: Opened, limits: Limits) -> Listener:
     stream = video.stream
     origin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-    return Listener(origin, limits.max_seconds)
+    return Listener(float((video.sound and video.sound.time_base) or 0.0), origin, limits.max_seconds)
 
 
 def _sample(

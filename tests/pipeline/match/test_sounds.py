@@ -8,6 +8,7 @@ import pytest
 
 from neardup.pipeline.changes import Outcome, Reviewed
 from neardup.pipeline.match.held import described_again
+from neardup.pipeline.match.items import Item
 from neardup.pipeline.match.lookup import compare_held, lookup
 from neardup.pipeline.match.pair import compare_both_ways
 from neardup.pipeline.match.sounds import compare_sounds
@@ -151,3 +152,13 @@ def test_a_digest_between_the_borders_never_flips() -> None:
     assert compare_sounds(packed(levels), packed(levels + noise), (20.0, 20.0), True) is Doubt.NO
     assert compare_sounds(packed(levels), packed(levels + 1), (20.0, 20.0), True) is Doubt.NO  # louder
     assert compare_sounds(packed(levels), packed(levels[::-1]), (20.0, 20.0), True) is Doubt.OTHER_SOUND
+
+
+def test_a_snapshot_keeps_the_sound_and_one_from_before_knows_of_none() -> None:
+    log = Log()
+    log.add(sounding("film", FILM.at(times(20)), digest(1)))
+    (item,) = log.state.items
+    written = msgspec.msgpack.encode(item)
+    assert msgspec.msgpack.decode(written, type=Item).sound == digest(1)
+    before = {name: value for name, value in msgspec.msgpack.decode(written).items() if name != "sound"}
+    assert msgspec.convert(before, Item).sound == b""

@@ -155,7 +155,7 @@ class Packet:
 
 
 def listener() -> Listener:
-    return Listener(0.0, 1e9)
+    return Listener(1.0, 0.0, 1e9)
 
 
 @pytest.mark.parametrize("packet", [Packet(0, rate=8), Packet(0, error=MemoryError()), Packet(0, error=KeyError())])

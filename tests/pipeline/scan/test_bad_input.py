@@ -16,7 +16,7 @@ import pytest
 
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
 from neardup.pipeline.scan import decode, run
-from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.catalog import FORMAT, Catalog
 from neardup.pipeline.types import Media
 from tests.pipeline.scan.build import SETTINGS, StandIn, a_picture, date, pairs, reasons, save, save_clip, scan_folder
 
@@ -295,7 +295,7 @@ def test_catalog_of_a_later_version_is_refused(folder: Path, tmp_path: Path) -> 
     with closing(Catalog(tmp_path / "index", "s")) as catalog:
         catalog.set_meta("format", b"99")
         catalog.commit()
-    with pytest.raises(ConfigError, match="format 99, this version of neardup reads 2"):
+    with pytest.raises(ConfigError, match=f"format 99, this version of neardup reads {FORMAT.decode()}"):
         scan_folder(folder, tmp_path / "index")
 
 

@@ -73,19 +73,21 @@ def test_what_another_has_claimed_is_not_decided(queued: Api) -> None:
 
 
 def test_what_cannot_be_decided_is_told_and_is_in_the_audit_trail(queued: Api) -> None:
-    for body, status in (
-        ({"item": "nobody", "reference": "a0", "outcome": "match"}, 404),
-        ({"item": "a1", "reference": "a0", "outcome": "match", "bank": "none"}, 404),
-        ({"item": "a1", "reference": "a1", "outcome": "match"}, 409),
-        ({"item": "a1", "reference": "a0", "outcome": "undo"}, 409),
-        ({"item": "a1", "reference": "a0", "outcome": "perhaps"}, 422),
-        ({"item": "a1", "outcome": "match"}, 422),
-        ({"item": "é" * 200, "reference": "a0", "outcome": "match"}, 422),
+    for body, status, reason in (
+        ({"item": "nobody", "reference": "a0", "outcome": "match"}, 404, "no-item"),
+        ({"item": "a1", "reference": "a0", "outcome": "match", "bank": "none"}, 404, "no-bank"),
+        ({"item": "a1", "reference": "a1", "outcome": "match"}, 409, "itself"),
+        ({"item": "a1", "reference": "a0", "outcome": "undo"}, 409, "not-judged"),
+        ({"item": "a1", "reference": "a0", "outcome": "perhaps"}, 422, None),
+        ({"item": "a1", "outcome": "match"}, 422, None),
+        ({"item": "é" * 200, "reference": "a0", "outcome": "match"}, 422, None),
     ):
         answer = queued.client.post("/v1/reviews", json=body)
         assert (answer.status_code, bool(answer.json()["remedy"])) == (status, True), body
+        assert answer.json().get("reason") == reason
     entries = queued.client.get("/v1/audit").json()["entries"]
     assert [bool(entry["refused"]) for entry in entries] == [True] * 4
+    assert [entry["reason"] for entry in entries] == ["not-judged", "itself", "no-bank", "no-item"]
 
 
 def test_a_cluster_is_listed_split_merged_and_given_another_original(queued: Api) -> None:
