@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
+from neardup.workers.dead_letters import Noting
 from neardup.workers.topics import TopicNames
 from tests.integration.test_embed_worker import (
     SPACE,
@@ -147,3 +148,68 @@ def test_a_null_value_takes_an_item_down_with_all_its_files(
     assert count(settings, names.log) == 4
     for id in ("known", "in flight"):
         assert (store.verdict(id), files_of(tmp_path / "blobs", id)) == (None, [])
+
+
+def test_a_dead_letter_is_noted_for_those_who_wait_until_the_takedown(
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    store: RedisStore,
+    neardup: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    environment["NEARDUP_STATE_FOLDER"] = str(tmp_path / "state")
+    bank = [("bank", b"blocked")]
+
+    def send(id: bytes, headers: list[tuple[str, bytes]] | None = None) -> int:
+        return int(producer.send(names.media, b"no picture", id, headers or [], partition=1).get(30).offset)
+
+    early = send(b"early")
+    with ExitStack() as stack:
+        stack.enter_context(embedding(environment, tmp_path))
+        until(lambda: count(settings, names.dead_letters) == 1, "put aside before the flag worker runs")
+        for name in ("match", "flag"):
+            stack.enter_context(running(environment, name))
+        until(lambda: store.dead_letter("early") is not None, "noted")
+        began = time.monotonic()
+        late = send(b"late")
+        until(lambda: store.dead_letter("late") is not None, "noted")
+        assert time.monotonic() - began < 2
+        send(b"early", bank)
+        send(b"a\tb")
+        until(lambda: store.dead_letters_at() == 4, "all noted")
+        letter = store.dead_letter("early")
+        assert letter is not None
+        assert (letter.reason, letter.partition, letter.offset) == ("format", 1, early)
+        assert store.dead_letter("early", "blocked") is not None
+        odd = store.dead_letter("a\tb")
+        assert odd is not None
+        assert odd.reason == "schema"
+        began = time.monotonic()
+        told = neardup("takedown", "early", "--wait", "--by", "ann", "--why", "ticket 1")
+        took = time.monotonic() - began
+        assert "forgotten by Redis" in told
+        neardup("takedown", "a%09b", "--encoded", "--wait", "--by", "ann")
+        assert store.dead_letter("early") is None
+        assert store.dead_letter("a\tb") is None
+        assert store.dead_letter("late") is not None
+        audited = [(one.changed.record.id, one.changed.record.by) for one in store.audit("", 9)]  # type: ignore[union-attr]
+        assert audited == [("a\tb", "ann"), ("early", "ann")]
+        producer.send(names.media, None, b"late", partition=1)
+        producer.flush()
+        until(lambda: store.dead_letter("late") is None, "taken down by its producer")
+        assert store.audit("", 1)[0].changed.record.by == "producer"
+        assert took < 20, told
+    with closing(RedisStore(settings.redis.get_secret_value(), SPACE)) as other:
+        assert other.dead_letters_at() == 4
+        other.clear()
+        noting = Noting(settings, other)  # as after a lost Redis: what it would still have is noted again
+        try:
+            while other.dead_letters_at() != 4:
+                noting.step()
+        finally:
+            noting.close()
+        found = other.dead_letter("late")
+        assert found is not None
+        assert found.offset == late
