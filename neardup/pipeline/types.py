@@ -179,7 +179,7 @@ class Limits:
         max_seconds: duration of a video.
         max_frames: sampled frames per video, pages per file.
         max_decoded_bytes: memory that decoding one picture takes at its peak, as its header, the format and what was
-            measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 13 of a WebP, 4 of a PNG or TIFF of
+            measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 17 of a WebP, 4 of a PNG or TIFF of
             8 bits. A plain JPEG is decoded at a reduced scale and takes little.
     """
 
