@@ -73,6 +73,7 @@ SMALL = 1.5
 its pixels, and a GPU leaves it alone (`nvjpeg`)."""
 _BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6}
 """What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
+_OF_MODE = {"I;16": 9, "I": 14, "F": 14}
 _DEEP_BYTES = 4
 """The same for each channel of more than 8 bits."""
 _STRIP_PIXELS = 2**22
@@ -262,7 +263,7 @@ def _decode(
     if number != opened.tell():
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
-    per_pixel = _BYTES_PER_PIXEL.get(format.name, 4) + (_DEEP_BYTES * 4 if deep else 0)
+    per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
     _check_memory(opened.width, opened.height, per_pixel, limits)
     with _alone(opened.width * opened.height):
         if deep:
@@ -483,7 +484,7 @@ def _reduce(picture: Image.Image, side: int, content: Content) -> tuple[Pixels, 
 def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Still | None:
     """Decode what there is of a picture that is cut off; None if that is less than half, or cannot be had.
 
-    The rest has the mean colour: of what was tried it disturbs the descriptor least (`tests/.../test_still.py`).
+    The rest has the mean colour: a crop, grey, the last row or a mirror instead disturb the descriptor more.
     """
     if format == JPEG:
         data = data.rstrip(b"\x00") + END  # libjpeg makes the rest grey

@@ -299,7 +299,7 @@ def test_decoding_takes_no_more_memory_than_is_reckoned(tmp_path: Path, save: Sa
         *(str(tmp_path / n) for n in ("small", "large")),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    constant = 60 * 2**20  # strips, and what the allocator keeps
+    constant = 80 * 2**20  # strips, and what the allocator keeps
     assert 0.5 * per_pixel * 3000**2 < int(done.stdout) <= per_pixel * 3000**2 + constant
 
 
