@@ -288,7 +288,7 @@ def test_catalog_of_a_later_version_is_refused(folder: Path, tmp_path: Path) -> 
     with closing(Catalog(tmp_path / "index", "s")) as catalog:
         catalog.set_meta("format", b"99")
         catalog.commit()
-    with pytest.raises(ConfigError, match="format 99, this version of neardup reads 2"):
+    with pytest.raises(ConfigError, match="format 99, this version of neardup reads 3"):
         scan_folder(folder, tmp_path / "index")
 
 
