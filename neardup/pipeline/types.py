@@ -201,7 +201,7 @@ class Limits:
         max_video_pixels: width × height of all frames of a video that are decoded.
         max_video_memory_bytes: memory for the frames that the decoder of a video keeps, estimated from its header.
         max_picture_memory_bytes: memory that decoding one picture takes at its peak, as its header, the format and what
-            was measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 13 of a WebP, 4 of a PNG or TIFF
+            was measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 17 of a WebP, 4 of a PNG or TIFF
             of 8 bits. A plain JPEG is decoded at a reduced scale and takes little.
     """
 

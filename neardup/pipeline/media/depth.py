@@ -6,6 +6,7 @@ mask, a 12-bit slice of a scan, a depth map in millimetres use little of it, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,21 +37,36 @@ def eight_bits(values: Numbers) -> Pixels:
         return np.asarray(values >> 8, dtype=np.uint8)
     if low >= 0 and _LITTLE * most <= high <= most:
         low, high = 0.0, most
-    scaled = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
-    scaled -= np.float32(low)
-    scaled *= np.float32(255 / max(high - low, 1e-12))
-    return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
+    seen = np.empty(values.shape, np.uint8)
+    for rows in _blocks(values):
+        scaled = np.nan_to_num(values[rows].astype(np.float32), nan=low, posinf=high, neginf=low)
+        scaled -= np.float32(low)
+        scaled *= np.float32(255 / max(high - low, 1e-12))
+        seen[rows] = np.clip(scaled, 0, 255)
+    return seen
 
 
 def _used(values: Numbers) -> tuple[float, float]:
     """Return the range that the values use: from the least to the greatest, but for a few that stand far off."""
-    flat = values.reshape(-1)
-    if values.dtype.kind == "f":
-        flat = flat[np.isfinite(flat)]
-    if not flat.size:
+    ends: list[float] = []
+    for rows in _blocks(values):
+        block = values[rows]
+        finite = block[np.isfinite(block)] if values.dtype.kind == "f" else block
+        if finite.size:
+            ends += float(finite.min()), float(finite.max())
+    if not ends:
         return 0.0, 0.0
-    low, high = float(flat.min()), float(flat.max())
-    inner = np.quantile(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), (_OUTSIDE, 1 - _OUTSIDE))
+    low, high = min(ends), max(ends)
+    some = values.reshape(-1)[:: max(1, values.size // _SAMPLE)].astype(np.float64)
+    some = some[np.isfinite(some)]
+    inner = np.quantile(some, (_OUTSIDE, 1 - _OUTSIDE)) if some.size else (low, high)
     lower, upper = float(inner[0]), float(inner[1])
     # A mask of one small thing is nothing but a few values that stand far off.
     return (lower, upper) if 0 < upper - lower < _LITTLE * (high - low) else (low, high)
+
+
+def _blocks(values: Numbers) -> Iterator[slice]:
+    """Yield rows a few at a time, so that what is computed of them takes little memory."""
+    step = max(1, _SAMPLE // max(1, values[:1].size))
+    for top in range(0, len(values), step):
+        yield slice(top, top + step)

@@ -65,7 +65,7 @@ class Content:
         """Take in a whole picture of more than 8 bits."""
         little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
         self._kind = f"{little.dtype.str} {little.shape[2:]}".encode()
-        self._digest.update(little.tobytes())
+        self._digest.update(little.reshape(-1).view(np.uint8).data)
 
     def digest(self, *shape: int) -> bytes:
         """Return 16 bytes.

@@ -44,7 +44,7 @@ class JpegHeader:
         width, height: as stored, before `orientation`, 1 to 8.
         bits, components: of the picture.
         plain: a baseline JPEG of 8 bits, grey or YCbCr, in one scan.
-        parts: everything but metadata, in order; the last is all that follows the header, to the end of the file.
+        parts: everything but metadata, in order; the last is all that follows the header, without zeros at its end.
         profile: ICC profile; b"" without. xmp, mpf: these segments' contents; b"" without.
         is_bare: nothing before the picture but it, its profile and metadata.
         scan: where the first scan begins.
@@ -159,7 +159,7 @@ def _read(data: bytes) -> JpegHeader | None:
                 bits=frame[0],
                 components=frame[5],
                 plain=plain,
-                parts=(*kept, *parts, view[at:]),
+                parts=(*kept, *parts, view[at : len(data.rstrip(b"\x00"))]),
                 profile=profile,
                 xmp=xmp,
                 mpf=mpf,

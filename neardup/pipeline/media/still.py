@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -49,7 +49,7 @@ from neardup.pipeline.media.orientation import orientation, upright
 from neardup.pipeline.media.tables import check_strips, expect_picture
 from neardup.pipeline.media.tiff import CMYK, WHITE_IS_ZERO, Page, read_pages
 from neardup.pipeline.media.turbo import decode_plain
-from neardup.pipeline.types import Attachment, Extras, Limits, Pixels
+from neardup.pipeline.types import PLAIN, Attachment, Extras, Limits, Pixels
 
 _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
@@ -73,8 +73,9 @@ pillow_heif.options.DECODE_THREADS = 1
 SMALL = 1.5
 """Shorter side, in tiles, below which a JPEG is always decoded at full scale on the CPU: there its digest is that of
 its pixels, and a GPU leaves it alone (`nvjpeg`)."""
-_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 13, "jpeg2000": 20, "jxl": 40, "jpeg": 6}
+_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6}
 """What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
+_OF_MODE = {"I;16": 9, "I": 14, "F": 14}
 _DEEP_BYTES = 4
 """The same for each channel of more than 8 bits."""
 _STRIP_PIXELS = 2**22
@@ -157,10 +158,12 @@ def decode_still(
     except InvalidFrame as error:
         if error.reason is not Reason.TRUNCATED:
             raise
-        with guard():
-            if (rest := _decode_rest(data, format, side, limits)) is not None:
-                return rest
-        raise
+        rest = None
+        with suppress(InvalidFrame), guard():
+            rest = _decode_rest(data, format, side, limits)
+        if rest is None:
+            raise
+        return rest
 
 
 def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageFile:
@@ -213,22 +216,21 @@ def _decode_jpeg(data: bytes, header: JpegHeader, side: int, limits: Limits) -> 
     """Decode a JPEG, a plain one the fast way, to the same pixels."""
     width, height = header.width, header.height
     check_pixels(width, height, limits)
-    whole = min(width, height) < SMALL * side and header.is_bare and tail(data, header) == len(data)
+    small = min(width, height) < SMALL * side and header.components != 4
+    whole = small and header.is_bare and tail(data, header) == len(data)
     rgb, scale = _decode_fast(data, header, side) if header.plain else None, 1
     if rgb is not None:
         scale = -(-height // len(rgb))
-        extras = jpeg_extras(data, header, rgb)
-        if whole and not extras.attachments:
-            content = Content(header.profile)
-            content.add(upright(rgb, header.orientation))
-            digest = content.digest(*_upright_size(width, height, header.orientation))
-        else:
-            digest = header.digest
-        return Still(width, height, header.orientation, rgb, (height / scale, width / scale), digest, extras)
-    found = _decode(data, JPEG, side, limits)
+        found = Still(width, height, header.orientation, rgb, (height / scale, width / scale), b"", PLAIN)
+    else:
+        found = _decode(data, JPEG, side, limits)
     extras = jpeg_extras(data, header, found.rgb)
-    exact = whole and not extras.attachments
-    return replace(found, digest=found.digest if exact else header.digest, extras=extras)
+    if not whole or extras.attachments:
+        return replace(found, digest=header.digest, extras=extras)
+    content = Content(header.profile)
+    pixels = upright(found.rgb, header.orientation)
+    content.add(pixels)
+    return replace(found, digest=content.digest(pixels.shape[1], pixels.shape[0]), extras=extras)
 
 
 def _decode_fast(data: bytes, header: JpegHeader, side: int) -> Pixels | None:
@@ -267,7 +269,7 @@ def _decode(
     if number != opened.tell():
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
-    per_pixel = _BYTES_PER_PIXEL.get(format.name, 4) + (_DEEP_BYTES * 4 if deep else 0)
+    per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
     _check_memory(opened.width, opened.height, per_pixel, limits)
     with _alone(opened.width * opened.height):
         if deep:
@@ -370,7 +372,7 @@ def _from_loaded(
     turn = orientation(info.get("exif") or b"")
     bits = _bits(picture, info, data, format, page)
     content = Content(colours_of(picture, data, format))
-    if turn != 1 and scale == 1:
+    if turn != 1 and format != JPEG:
         picture = _turned(picture, turn)
         picture.info.update(info)
         width, height, turn = *picture.size, 1
@@ -386,8 +388,6 @@ def _from_loaded(
     if page is not None:
         whole = page.samples == len(picture.getbands()) or picture.mode == "P"
         claims = claims and whole and not page.associated and not page.has_more
-    if format == JPEG:  # of a whole file that is small; the caller knows
-        claims = scale == 1
     claims = claims and not found - {Attachment.ALPHA}
     shrunk = scale * factor
     return Still(
@@ -494,12 +494,12 @@ def _reduce(picture: Image.Image, side: int, content: Content) -> tuple[Pixels, 
 def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Still | None:
     """Decode what there is of a picture that is cut off; None if that is less than half, or cannot be had.
 
-    The rest has the mean colour: of what was tried it disturbs the descriptor least (`tests/.../test_still.py`).
+    The rest has the mean colour: a crop, grey, the last row or a mirror instead disturb the descriptor more.
     """
     if format == JPEG:
         data = data.rstrip(b"\x00") + END  # libjpeg makes the rest grey
-    elif format.name not in ("png", "bmp", "gif", "tiff", "pnm", "tga"):
-        return None
+    elif format.name not in ("png", "tiff", "pnm") or (format == PNG and data[28:29] != b"\x00"):
+        return None  # not stored from top to bottom, or by a decoder that gives all or nothing
     picture = open_plugin(data, format, limits)
     _check_memory(picture.width, picture.height, _BYTES_PER_PIXEL.get(format.name, 4), limits)
     with _alone(picture.width * picture.height):
@@ -533,7 +533,3 @@ def _rows_there(rgb: Pixels) -> int:
     """Return how many rows there are before those at the end that are of one colour."""
     others = (rgb != rgb[-1, -1]).any(axis=(1, 2))
     return int(np.flatnonzero(others)[-1]) + 1 if others.any() else 0
-
-
-def _upright_size(width: int, height: int, turn: int) -> tuple[int, int]:
-    return (height, width) if turn >= 5 else (width, height)

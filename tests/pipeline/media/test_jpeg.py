@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from neardup.pipeline.media.jpeg import read_plain_jpeg
+from neardup.pipeline.media.jpeg import read_jpeg, read_plain_jpeg
 
 Photo = Callable[..., Image.Image]
 Save = Callable[..., bytes]
@@ -64,10 +64,33 @@ def test_thousands_of_segments_are_not_walked_through(photo: Photo, save: Save) 
 
 def test_the_digest_leaves_metadata_out(photo: Photo, save: Save) -> None:
     picture = photo(30, 20)
-    files = [save(picture, "JPEG"), save(picture, "JPEG", exif=turned(1), comment=b"hello", icc_profile=b"none")]
-    digests = {header.digest for header in map(read_plain_jpeg, files) if header is not None}
+    files = [save(picture, "JPEG"), save(picture, "JPEG", exif=turned(1), comment=b"hello", dpi=(300, 300))]
+    files.append(with_segment(files[0], 0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>"))
+    digests = {header.digest for header in map(read_jpeg, files) if header is not None}
     assert len(digests) == 1
     assert len(digests.pop()) == 16
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_digest_tells_profiles_tails_and_unknown_segments_apart(
+    photo: Photo, save: Save, progressive: bool
+) -> None:
+    bare = save(photo(30, 20), "JPEG", progressive=progressive)
+    files = [
+        bare,
+        save(photo(30, 20), "JPEG", progressive=progressive, icc_profile=b"a profile"),
+        save(photo(30, 20), "JPEG", progressive=progressive, icc_profile=b"another one"),
+        bare + b"a film",
+        bare + save(photo(30, 20).convert("L"), "JPEG"),  # a gain map
+        with_segment(bare, 0xE1, b"FLIR\0a heat map"),
+        with_segment(bare, 0xE1, b"http://ns.adobe.com/xmp/extension/\0a depth map"),
+        with_segment(bare, 0xEB, b"JP residuals"),
+    ]
+    assert len({header.digest for header in map(read_jpeg, files) if header is not None}) == len(files)
+
+
+def with_segment(data: bytes, marker: int, body: bytes) -> bytes:
+    return data[:2] + bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
 
 
 def test_the_digest_tells_pictures_orientations_and_sizes_apart(photo: Photo, save: Save) -> None:
