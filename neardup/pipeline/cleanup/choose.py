@@ -159,6 +159,8 @@ class _Chooser:
             return Why.DIFFERS
         if is_edited_version(a.path, b.path):
             return Why.KEPT_TOGETHER
+        if a.extras.bits > 8:  # measurements, masks: what looks alike may be other data
+            return Why.DEEP
         if not has_shape(a, b):
             return Why.SHAPE
         if abs(a.seconds - b.seconds) > 1.0 + SAME_LENGTH * max(a.seconds, b.seconds):

@@ -81,6 +81,7 @@ class Why(str, Enum):
     RICHER = "richer"
     KEPT_TOGETHER = "kept-together"
     DIFFERS = "differs"
+    DEEP = "deep"
     SHAPE = "shape"
     LOOKS_DIFFERENT = "looks-different"
     LENGTH = "length"
@@ -114,6 +115,7 @@ WORDS = {
     Why.RICHER: "holds something that the other lacks",
     Why.KEPT_TOGETHER: "belongs together with other files",
     Why.DIFFERS: "no other has the same bytes or content",
+    Why.DEEP: "deeper than 8 bits, and not the same values",
     Why.SHAPE: "has another shape: a crop, a border or a screenshot",
     Why.LOOKS_DIFFERENT: "looks different in places: a caption, other text, brightness, a mirror image",
     Why.LENGTH: "has another length",

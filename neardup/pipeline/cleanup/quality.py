@@ -10,8 +10,11 @@ They compare copies of one picture and mean little between different ones.
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.cleanup.plan import Why
-from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.report.result import File
 from neardup.pipeline.types import Kind, Limits
+
+logger = logging.getLogger(__name__)
 
 Grey = npt.NDArray[np.float32]
 """(h, w), 0 black to 255 white."""
@@ -42,6 +46,7 @@ _CELLS = 24
 _SAME_MEAN = 6.0
 _SAME_PIXEL = 28.0
 """How far two small pictures may be apart, of 255: in the mean of 4 × 4 pixels, and in any pixel."""
+_LOSSY = ("heic", "avif", "jxl", "jp2")
 _UNKNOWN_LOSS = 92
 """Compression of formats that do not say it: below lossless, and not to be told from a good JPEG."""
 _MOMENTS = (0.2, 0.5, 0.8)
@@ -126,44 +131,41 @@ class Looker:
     def _look(self, file: File, closely: bool) -> Quality:
         try:
             return self._film(file, closely) if file.kind is Kind.VIDEO else self._picture(file, closely)
-        except (InvalidFrame, OSError, ValueError, MemoryError):
-            return UNKNOWN
-        except Exception:  # a decoder's own: the file stays, as nothing is known of it
+        except Exception as error:  # also a decoder's own: the file stays, as nothing is known of it
+            logger.info("file could not be looked at path=%r", file.path, exc_info=error)
             return UNKNOWN
 
     def _picture(self, file: File, closely: bool) -> Quality:
         from neardup.pipeline.media.identify import HEAD_BYTES, identify
-        from neardup.pipeline.media.still import open_plugin
 
         data = Path(file.path).read_bytes() if file.bytes <= self._limits.max_bytes else b""
         format = identify(data[:HEAD_BYTES])
         if format is None or format.kind is not Kind.IMAGE:
             return UNKNOWN
-        picture = open_plugin(data, format, self._limits)
-        metadata = _entries(picture)
-        if not closely or picture.width * picture.height > MAX_PIXELS:
+        metadata, table = _header(data, format.name)
+        if not closely or file.width * file.height > MAX_PIXELS:
             return Quality(metadata=metadata)
-        table = _table_quality(picture)
-        lossy = format.name in ("heic", "avif") or (format.name == "webp" and b"VP8L" not in data[:64])
-        picture.load()
-        grey = _grey(picture)
-        history = history_quality(grey)
+        grey = self._grey(data, file)
+        lossy = format.name in _LOSSY or (format.name == "webp" and b"VP8L" not in data[:64])
         return Quality(
             share=used_share(grey),
             pixels=grey.size,
-            compression=min(table, history, _UNKNOWN_LOSS if lossy else LOSSLESS),
+            compression=min(table, history_quality(grey), _UNKNOWN_LOSS if lossy else LOSSLESS),
             metadata=metadata,
             small=(small(grey),),
         )
 
-    def _film(self, file: File, closely: bool) -> Quality:
-        if not closely:
-            return UNKNOWN
+    def _grey(self, source: bytes | Path, file: File, seconds: float = 0.0) -> Grey:
+        """Return a picture of a file in full size."""
         from neardup.pipeline.media.reader import frame_at
 
-        side = max(file.width, file.height)
-        frames = [frame_at(Path(file.path), share * file.seconds, side, self._limits) for share in _MOMENTS]
-        greys = [frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32) for frame in frames]
+        rgb = frame_at(source, seconds, max(file.width, file.height), self._limits)
+        return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+    def _film(self, file: File, closely: bool) -> Quality:
+        if not closely or file.width * file.height > MAX_PIXELS:
+            return UNKNOWN
+        greys = [self._grey(Path(file.path), file, share * file.seconds) for share in _MOMENTS]
         share = sorted(used_share(grey) for grey in greys)[len(greys) // 2]
         small_ones = tuple(small(grey) for grey in greys)
         return Quality(share=share, pixels=greys[0].size, compression=_UNKNOWN_LOSS, small=small_ones)
@@ -236,13 +238,9 @@ _STEPS = np.array([[16, 11, 10], [12, 12, 14], [14, 13, 16]], dtype=np.float64)
 _WHERE = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
 
 
-def _table_quality(picture: Any) -> int:
-    """Return the quality setting that made a JPEG's luminance table; 100 for what is no JPEG."""
-    tables = getattr(picture, "quantization", None)
-    if not tables:
-        return LOSSLESS
-    table = next(iter(tables.values()))
-    mean = float(np.mean(table)) / 57.625  # of the standard table
+def _table_quality(tables: dict[int, list[int]]) -> int:
+    """Return the quality setting that made a JPEG's luminance table."""
+    mean = float(np.mean(next(iter(tables.values())))) / 57.625  # that of the standard table
     return _from_scale(mean)
 
 
@@ -302,28 +300,29 @@ def _dct() -> npt.NDArray[np.float64]:
 
 # --- Metadata
 
+_XMP_NAMES = re.compile(rb"[\w-]+:[\w-]+\s*=|<(?!/|rdf:|x:)[\w-]+:[\w-]+")
+
+
+def _header(data: bytes, format: str) -> tuple[int, int]:
+    """Return how many entries of metadata a picture has, and the quality of a JPEG's tables; nothing is decoded."""
+    from PIL import Image
+    from pillow_heif.as_plugin import HeifImageFile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow's own limit on pixels
+            source = io.BytesIO(data)
+            picture: Any = HeifImageFile(source) if format == "heic" else Image.open(source)
+        tables = getattr(picture, "quantization", None)
+        return _entries(picture), _table_quality(tables) if tables else LOSSLESS
+    except Exception as error:  # a header that Pillow does not read says nothing
+        logger.info("header could not be read format=%s", format, exc_info=error)
+        return 0, LOSSLESS
+
 
 def _entries(picture: Any) -> int:
-    """Return how many entries of metadata a picture has, without decoding it."""
-    try:
-        exif = picture.getexif()
-        count = len(exif) + sum(len(exif.get_ifd(tag)) for tag in (0x8769, 0x8825))
-    except Exception:  # broken EXIF is none
-        count = 0
-    xmp = picture.info.get("xmp") or b""
-    names = re.findall(
-        rb"[\w-]+:[\w-]+\s*=|<(?!/|rdf:|x:)[\w-]+:[\w-]+", xmp[: 2**20] if isinstance(xmp, bytes) else b""
-    )
+    exif = picture.getexif()
+    count = len(exif) + sum(len(exif.get_ifd(tag)) for tag in (0x8769, 0x8825))
+    xmp = picture.info.get("xmp")
+    names = _XMP_NAMES.findall(xmp[: 2**20]) if isinstance(xmp, bytes) else []
     return count + len(names) + bool(picture.info.get("icc_profile"))
-
-
-def _grey(picture: Any) -> Grey:
-    """Return a decoded picture as grey, transparent parts on white; 16 bits stretched to 8."""
-    from neardup.pipeline.media.ground import to_rgb
-
-    if picture.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        low, high = float(values.min()), float(values.max())
-        stretched: Grey = (values - low) * np.float32(255 / max(high - low, 1e-6))
-        return stretched
-    return np.asarray(to_rgb(picture).convert("L"), dtype=np.float32)

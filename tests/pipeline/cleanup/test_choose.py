@@ -233,10 +233,12 @@ def test_of_equals_the_older_stays() -> None:
         ({"width": 300}, Why.SHAPE),
         ({"width": 300, "height": 400}, Why.SHAPE),
         ({"seconds": 30.0}, Why.LENGTH),
+        (holding(bits=16), Why.DEEP),
     ],
 )
-def test_crops_and_cuts_stay(change: dict[str, Any], reason: Why) -> None:
-    a, b = on_disk("a.jpg", b"a"), on_disk("b.jpg", b"bb", **change)
+def test_crops_and_cuts_and_deep_data_stay(change: dict[str, Any], reason: Why) -> None:
+    both = holding(bits=16) if reason is Why.DEEP else {}
+    a, b = on_disk("a.jpg", b"a", **both), on_disk("b.jpg", b"bb", **change)
     plan = a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))
     assert goes(plan) == set()
     assert reason in (why(plan, a), why(plan, b))

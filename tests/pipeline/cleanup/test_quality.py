@@ -73,7 +73,9 @@ def test_what_was_never_compressed_has_no_history() -> None:
 
 def look(path: Path, picture: Image.Image, **options: object) -> Quality:
     picture.save(path, **options)  # type: ignore[arg-type]  # of the format
-    return Looker(Limits())(a_file(str(path), bytes=path.stat().st_size), closely=True)
+    width, height = picture.size
+    file = a_file(str(path), bytes=path.stat().st_size, width=width, height=height)
+    return Looker(Limits())(file, closely=True)
 
 
 def test_a_copy_saved_anew_is_not_better_than_its_original(tmp_path: Path) -> None:
