@@ -67,7 +67,8 @@ export function clock(seconds, exact = false) {
 }
 
 const EXACT = { bytes: "identical file", pixels: "identical picture" };
-export const isExact = (match) => match.exact in EXACT;
+// Of the pair: a copy of a copy is identical to that one, not to the original.
+export const isExact = (match) => match.exact in EXACT && (!match.identical_to || match.identical_to === match.reference);
 export const badge = (match) =>
   el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.decision);
 export const bankBadge = (bank) => (bank === "seen" ? null : el("span", { class: "badge bank" }, `bank ${bank}`));
