@@ -55,7 +55,7 @@ from neardup.workers.membership import Listener, make_consumer, to_commit
 from neardup.workers.offsets import Offsets
 from neardup.workers.outbox import Message, Outbox, make_producer
 from neardup.workers.points import reached
-from neardup.workers.source import PRODUCER, attempts, read_item, read_key
+from neardup.workers.source import PRODUCER, attempts, is_end, read_item, read_key
 from neardup.workers.taken import END, Describable, Taken
 from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
 from neardup.workers.turns import Turns
@@ -247,12 +247,12 @@ class EmbedWorker:
         try:
             if refused is not None:
                 raise refused
-            if record.value is None:
+            if record.value is None and not is_end(record.headers):
                 why = f"a record without a value, {record.topic}/{record.partition}/{record.offset}"
                 removed = Removed(id=read_key(record.key), by=PRODUCER, why=why)
                 self._send(taken, [self._of_log(taken, removed)], "removed")
                 return
-            item = read_item(record.key, record.value, record.headers)
+            item = read_item(record.key, record.value or b"", record.headers)
         except InvalidFrame as error:
             self._put_aside(taken, error)
             return

@@ -124,6 +124,11 @@ def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, byte
     return Item(id, bank, _uri(value), _sha256(named), seconds)
 
 
+def is_end(headers: Sequence[tuple[str, bytes]]) -> bool:
+    """Return whether a record ends a live video; then null is as good as an empty value, and takes nothing down."""
+    return dict(headers or ()).get("pts") == _END.encode()
+
+
 def attempts(headers: Sequence[tuple[str, bytes]]) -> int:
     """Return how often the record was tried before: by then it had been a dead letter."""
     value = dict(headers).get("attempts", b"0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from neardup.pipeline.report.result import File, Group, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
 from tests.browser.conftest import OpenPage
 from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
+from tests.pipeline.scan.build import date, save, scan_folder
 from tests.timing import BUSY, soonest
 
 pytestmark = pytest.mark.integration
@@ -196,3 +198,31 @@ def test_ten_thousand_groups_stay_usable(tmp_path: Path, open_page: OpenPage) ->
     before = page.locator(".group").count()
     page.mouse.wheel(0, 50_000)
     expect(page.locator(".group").nth(before)).to_be_attached()
+
+
+def test_a_file_is_badged_as_identical_to_the_original_only_if_it_is(tmp_path: Path, open_page: OpenPage) -> None:
+    """Of four: the original, one smaller, a copy of each; only one pair with the original is identical."""
+    original = save(tmp_path, "media/original.png", 1, modified=1)
+    smaller = save(tmp_path, "media/smaller.png", 1, side=48, modified=2)
+    for number, path in enumerate((smaller, original), 3):
+        date(Path(shutil.copy(path, tmp_path / "media" / f"copy of {path.name}")), number)
+    result = scan_folder(tmp_path / "media")
+    [group] = result.groups
+    assert {Path(one.file.path).name: (one.exact, Path(one.identical_to).name) for one in group.matches} == {
+        "smaller.png": (Exact.NO, ""),
+        "copy of smaller.png": (Exact.NO, "smaller.png"),
+        "copy of original.png": (Exact.BYTES, ""),
+    }
+    write_html(result, thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    badges = {
+        member.locator("h4").inner_text(): member.locator(".verdict").inner_text()
+        for member in page.locator(".member").all()
+    }
+    assert badges["copy of original.png"].startswith("Identical file")
+    assert badges["smaller.png"].startswith("Duplicate")
+    assert badges["copy of smaller.png"].startswith("Duplicate")
+    assert "identical to smaller.png" in badges["copy of smaller.png"].replace("\n", " ")
+    assert page.locator(".badge.exact", has_text="Identical file").count() == 1
+    page.get_by_text("Identical", exact=True).first.click()
+    expect(page.locator(".member")).to_have_count(2)  # of the group, those that are identical to something

@@ -21,7 +21,11 @@ def test_a_search_begins_with_an_upload_an_id_or_a_result(desks: Desks, shop: Sh
     shop.family("vase", 0)
     page = desks("eve").open("/search")
     page.set_input_files("#file", shop.folder / "lamp-copy-1.png")
-    expect(page.locator(".copies")).to_contain_text("identical file")
+    expect(page.locator(".copies .badge")).to_have_text("duplicate")  # of lamp.png, which is another file
+    expect(page.locator(".copies")).to_contain_text("identical to its copy lamp-copy-1.png")
+    page.set_input_files("#file", shop.folder / "lamp.png")
+    expect(page.locator(".copies .badge")).to_have_text("identical file")
+    expect(page.locator(".copies")).not_to_contain_text("identical to its copy")
     expect(page.locator("#grid li").first).to_contain_text("+3 copies")
     assert page.evaluate("location.search") == ""
     page.keyboard.press("/")

@@ -2,6 +2,7 @@
 
     make faults                                       100 schedules in each mode
     python -m tests.faults --seed 17                  one of them again
+    python -m tests.faults --seed 17 --schedules 5    five of them again, 17 to 21
     python -m tests.faults --mode scann --schedules 1000 --jobs 2
     python -m tests.faults --seed 3 --mutation no_watermark    must fail
 
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out the command line; return 1 if a schedule went wrong."""
     options = _parse(arguments)
     modes: list[Mode] = ["exact", "scann"] if options.mode == "both" else [options.mode]
-    first, number = (options.seed, 1) if options.seed is not None else (options.start, options.schedules)
-    wanted = [(mode, seed) for mode in modes for seed in range(first, first + number)]
+    wanted = [(mode, seed) for mode in modes for seed in _seeds(options)]
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     book = folder / f"results-{_fingerprint()}{options.mutation}.jsonl"
@@ -65,15 +65,20 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m tests.faults", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seed", type=int, help="run this schedule only")
-    parser.add_argument("--schedules", type=int, default=100, help="how many; default 100")
-    parser.add_argument("--from", dest="start", type=int, default=0, metavar="SEED", help="the first; default 0")
+    parser.add_argument("--seed", type=int, help="the first, and the only one without --schedules; default 0")
+    parser.add_argument("--schedules", type=int, help="how many; default 100")
     parser.add_argument("--mode", choices=("exact", "scann", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=1, help="schedules at once; default 1")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), default="", help="put a fault into the product")
     parser.add_argument("--again", action="store_true", help="run those too that were found well before")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "faults")
     return parser.parse_args(arguments)
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    """Return the schedules that are wanted: 100, or as many as asked for, or one where only that is named."""
+    first = options.seed or 0
+    return range(first, first + (options.schedules or (100 if options.seed is None else 1)))
 
 
 def _run_all(wanted: Sequence[tuple[Mode, int]], folder: Path, jobs: int, mutation: str) -> Iterator[Result]:

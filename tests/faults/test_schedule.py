@@ -8,6 +8,7 @@ from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.types import Descriptors
 from neardup.workers import points
+from tests.faults.__main__ import _parse, _seeds
 from tests.faults.content import BAD, EDITS, OTHERS, SHARPEST, payload, row
 from tests.faults.schedule import Edit, Put, make_schedule
 from tests.pipeline.scan.build import SIZE, StandIn
@@ -34,6 +35,19 @@ def test_schedules_have_everything_that_can_happen() -> None:
     assert 10 < len(thrice) < 60
     edits = [a.change for one in schedules for wave in one.waves for a in wave.actions if isinstance(a, Edit)]
     assert {type(change) for change in edits} == {BankChanged, ReferenceChanged, Reviewed}
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [
+        ("", range(100)),
+        ("--seed 17", range(17, 18)),
+        ("--seed 17 --schedules 5", range(17, 22)),
+        ("--schedules 3", range(3)),
+    ],
+)
+def test_as_many_schedules_run_as_are_asked_for(words: str, seeds: range) -> None:
+    assert _seeds(_parse(words.split())) == seeds
 
 
 def described(name: str) -> Descriptors:

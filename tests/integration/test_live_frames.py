@@ -14,6 +14,7 @@ from neardup.workers.topics import TopicNames
 from tests.integration.test_embed_worker import (
     a_file,
     committed,
+    count,
     described,
     embedding,
     environment,
@@ -59,6 +60,20 @@ def test_frames_of_a_live_video_reach_the_log_in_their_order(
     assert (end.live, end.last, end.pts, end.bank, end.source_offset) == (True, True, (), "licensed", 80)
     [thumbnail] = {frame.thumbnail for frame in frames}  # the latest picture
     assert (tmp_path / "blobs" / thumbnail).stat().st_size > 0
+
+
+def test_an_end_with_null_ends_a_live_video_and_takes_nothing_down(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    producer.send(names.media, a_file(1, "PNG"), b"live", [("pts", b"2.5")], partition=0)
+    producer.send(names.media, None, b"live", [("pts", b"end")], partition=0)
+    producer.flush()
+    with embedding(environment, tmp_path) as worker:
+        until(lambda: committed(settings, names)[0] == 2, "everything committed")
+        assert worker.stop()[0] == 0, worker.log.read_text()
+    frame, end = described(settings, names)
+    assert (frame.pts, end.pts, end.live, end.last) == ((2.5,), (), True, True)
+    assert count(settings, names.log) == 2
 
 
 def test_what_is_no_frame_of_a_live_video_is_put_aside_and_does_not_hold_up_the_others(

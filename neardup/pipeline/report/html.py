@@ -74,6 +74,7 @@ class _Match(msgspec.Struct):
     file: int
     decision: Decision
     exact: Exact
+    identical_to: str
     distance: float
     probability: float
     whole: bool
@@ -127,6 +128,7 @@ class _Builder:
             file=self._file(match.file),
             decision=match.decision,
             exact=match.exact,
+            identical_to=visible(match.identical_to),
             distance=round(match.distance, 4),
             probability=round(match.probability, 6),
             whole=match.whole,
@@ -274,7 +276,7 @@ def _summary(result: ScanResult) -> _Summary:
     return _Summary(
         copies=len(copies),
         duplicates=len(sure),
-        exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO)),
+        exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO or match.identical_to)),
         unsure=len(copies - sure),
         partial=len(copies - _ids(match for match in matches if match.whole)),
         reclaimable=_size(sum(whole.values())),

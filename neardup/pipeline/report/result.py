@@ -44,6 +44,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         file: the copy (the query).
+        exact: whether it is identical to the original.
+        identical_to: path of another copy that it is identical to; "" if there is none, or it is so to the original.
         distance: squared Euclidean distance of the closest descriptors, 0 to 4.
         evidence: what was decided on, higher is more alike. probability: after calibration, 0 to 1.
         whole: both as a whole; otherwise only the spans match (an excerpt, or a picture that is a frame of a video), or
@@ -56,6 +58,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     file: File
     decision: Decision
     exact: Exact
+    identical_to: str = ""
     distance: float
     evidence: float
     probability: float

@@ -68,6 +68,7 @@ class _Match(msgspec.Struct, kw_only=True):
     file: _File
     decision: Decision
     exact: Exact
+    identical_to: str
     whole: bool
     probability: float
     distance: float
@@ -239,6 +240,7 @@ def _match(match: Match, notes: Notes) -> _Match:
         file=_file(match.file, notes),
         decision=match.decision,
         exact=match.exact,
+        identical_to=readable(match.identical_to),
         whole=match.whole,
         probability=round(match.probability, 6),
         distance=round(match.distance, 6),

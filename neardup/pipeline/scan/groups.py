@@ -10,7 +10,7 @@ from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, Verdict
 from neardup.pipeline.report.result import File, Group, Match
 from neardup.pipeline.scan.walk import Found
-from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.types import Decision, Exact, Kind
 
 
 def make_file(number: int, found: Found, record: Described, media_format: str) -> File:
@@ -42,7 +42,7 @@ def make_groups(verdicts: Iterable[Verdict], files: Mapping[int, File], state: S
     for item, found in shown.items():
         for matched in found:
             if not _is_implied(matched, found, shown):
-                matches[int(matched.reference)].append(_match(files[int(item)], matched))
+                matches[int(matched.reference)].append(_match(files, files[int(item)], matched))
     groups = [
         Group(original=files[number], matches=tuple(sorted(found, key=lambda m: (-m.probability, m.file.id))))
         for number, found in matches.items()
@@ -79,11 +79,13 @@ def _is_implied(matched: Matched, siblings: Sequence[Matched], shown: Mapping[st
     )
 
 
-def _match(file: File, matched: Matched) -> Match:
+def _match(files: Mapping[int, File], file: File, matched: Matched) -> Match:
+    other = matched.identical_to if matched.identical_to != matched.reference else ""
     return Match(
         file=file,
         decision=matched.decision,
-        exact=matched.exact,
+        exact=Exact.NO if other else matched.exact,
+        identical_to=files[int(other)].path if other else "",
         distance=matched.distance,
         evidence=matched.evidence,
         probability=matched.probability,

@@ -109,6 +109,7 @@
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
+      match.identical_to ? el("span", { class: "distance" }, "identical to ", el("bdi", {}, split(match.identical_to)[0])) : null,
       match.whole ? null : el("span", { class: "distance" }, partText(match)),
       doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
@@ -215,7 +216,7 @@
     const file = data.files[match.file];
     const { decision, kind, text } = state;
     const kinds = { all: true, image: file.kind === "image" && original.kind === "image", video: file.kind === "video" && original.kind === "video", mixed: file.kind !== original.kind, part: !match.whole };
-    const decisions = { all: true, exact: isExact(match), duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
+    const decisions = { all: true, exact: isExact(match) || match.identical_to !== "", duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
     return kinds[kind] && decisions[decision] && (originalNamed || file.search.includes(text));
   }
   function refresh() {

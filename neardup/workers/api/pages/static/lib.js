@@ -79,7 +79,8 @@ export function clock(seconds, exact = false) {
 }
 
 const EXACT = { bytes: "identical file", pixels: "identical picture" };
-export const isExact = (match) => match.exact in EXACT;
+// Of the pair: a copy of a copy is identical to that one, not to the original.
+export const isExact = (match) => match.exact in EXACT && (!match.identical_to || match.identical_to === match.reference);
 export const badge = (match) =>
   el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.decision);
 // Why a match is unsure although its pictures are the same.
