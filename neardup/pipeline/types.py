@@ -81,6 +81,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         grey: no colour in any pixel.
         raw: sensor data (DNG, NEF, CR2 …) of which an embedded preview is compared.
         complete: the whole file was decoded; False for a truncated one, which is compared by what it has.
+        dark_ground: transparent, and not seen on white, as pages have it; compared on a darker ground.
         sound: digest of the decoded sound, equal for re-encodings of one sound as far as it is coarse; b"" without.
     """
 
@@ -90,6 +91,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grey: bool = False
     raw: bool = False
     complete: bool = True
+    dark_ground: bool = False
     sound: bytes = b""
 
 
