@@ -63,6 +63,8 @@ class Doubt(str, Enum):
     """Both can be heard, and sound differs."""
     NO_SOUND = "no-sound"
     """One can be heard, the other is silent."""
+    DARK_GROUND = "dark-ground"
+    """One is transparent and cannot be seen on white: its few pale lines are compared, of which too little is known."""
 
 
 class Attachment(str, Enum):
@@ -91,6 +93,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         grey: no colour in any pixel.
         raw: sensor data (DNG, NEF, CR2 …) of which an embedded preview is compared.
         complete: the whole file was decoded; False for a truncated one, which is compared by what it has.
+        dark_ground: transparent, and not seen on white, as pages have it; compared on a darker ground.
         sound: digest of a video's sound, see `media.sound`; b"" where nothing is known of it: it could not be decoded,
             or the record is of a time before digests. That a video has no sound, or an inaudible one, is known.
     """
@@ -101,6 +104,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grey: bool = False
     raw: bool = False
     complete: bool = True
+    dark_ground: bool = False
     sound: bytes = b""
 
 

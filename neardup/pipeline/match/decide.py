@@ -69,7 +69,7 @@ class Side:
     Attributes:
         running: a live video that goes on, of which nothing is a copy as a whole.
         boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
-        sound: digest of a video's sound, see `types.Extras`.
+        sound, dark_ground: see `types.Extras`.
     """
 
     kind: Kind
@@ -77,6 +77,7 @@ class Side:
     running: bool = False
     boxes: Boxes | None = None
     sound: bytes = b""
+    dark_ground: bool = False
 
     @property
     def count(self) -> int:
@@ -169,7 +170,8 @@ def compare_items(
     if len(pairs.query) == 0:
         return _NOTHING
     if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
-        return _compare_images(query, reference, pairs, frames, judge, references)
+        outcome = _compare_images(query, reference, pairs, frames, judge, references)
+        return _doubted(outcome, Doubt.DARK_GROUND) if query.dark_ground or reference.dark_ground else outcome
     best = int(np.argmax(pairs.evidence))
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
@@ -221,17 +223,25 @@ def _compare_videos(
     judgement, best = judge_segments(kept, len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
-    if doubt is not Doubt.NO and judgement.decision is Decision.DUPLICATE:
-        judgement = Judgement(Decision.UNSURE, judgement.probability)
-    return Outcome(
+    outcome = Outcome(
         judgement,
         min(segment.distance for segment in kept),
         best.evidence,
         whole=whole,
         spans=tuple(segment.span for segment in kept),
         segments=tuple(segments),
-        doubt=doubt,
     )
+    return _doubted(outcome, doubt)
+
+
+def _doubted(outcome: Outcome, doubt: Doubt) -> Outcome:
+    """Return an outcome that is `unsure` at most where there is a doubt."""
+    if doubt is Doubt.NO:
+        return outcome
+    judgement = outcome.judgement
+    if judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    return replace(outcome, judgement=judgement, doubt=doubt)
 
 
 def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:

@@ -14,7 +14,7 @@ from neardup.pipeline.types import Extras
 def described_again(state: State, item_id: str) -> Described:
     """Return a held item as one record.
 
-    Of its detail only whether there is enough of it is known, and of its extras the sound; width and height are not.
+    Of its detail only whether there is enough of it is known, and of its extras sound and ground; width and height are not.
 
     Raises:
         UsageError: it is not held.
@@ -37,5 +37,5 @@ def described_again(state: State, item_id: str) -> Described:
         hashes=pack_hashes(state.rows.hash[rows]),
         detail=detail.tobytes(),
         boxes=state.rows.box[rows].astype("<u2").tobytes(),
-        extras=Extras(sound=item.sound),
+        extras=Extras(sound=item.sound, dark_ground=item.dark_ground),
     )

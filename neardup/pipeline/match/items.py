@@ -30,7 +30,7 @@ class Item:
         members: numbers of the items that copy it, in order of arrival, if it is a head.
         shares: stretches of others that it shows and counts for: number of the item, first and last second.
         similar: row of its vector in `similars`; NO_ROW without one.
-        sound: digest of a video's sound, see `types.Extras`.
+        sound, dark_ground: see `types.Extras`.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Item:
     shares: tuple[tuple[int, float, float], ...] = ()
     similar: int = NO_ROW
     sound: bytes = b""
+    dark_ground: bool = False
 
     @property
     def rows(self) -> Ids:

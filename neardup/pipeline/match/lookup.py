@@ -106,7 +106,7 @@ def _side(query: Described, pictures: Pictures, speaks: npt.NDArray[np.bool_], s
         seconds=query.seconds,
     )
     boxes = unpack_boxes(query.boxes, len(query.pts)) if query.boxes else None  # without, all show all of the image
-    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound)
+    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound, dark_ground=query.extras.dark_ground)
 
 
 def _sharers(state: State, query: Described, pairs: Pairs) -> Ids:

@@ -45,6 +45,7 @@ class Pending:
             seconds=first.seconds,
             ranges=tuple(self.ranges),
             sound=first.extras.sound,
+            dark_ground=first.extras.dark_ground,
         )
 
 

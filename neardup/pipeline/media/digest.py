@@ -44,6 +44,8 @@ class Content:
         self._kind = b"RGB"
         self.opaque = True
         """Whether no pixel is transparent, not even in part."""
+        self.dark_ground = False
+        """Whether the picture is looked at on another ground than white."""
 
     def add(self, rgb: Pixels) -> None:
         """Take in opaque pixels of 8 bits, (h, w, 3)."""

@@ -347,7 +347,7 @@ def _from_numbers(
     rgb, factor = _reduce(picture, side, looked_at)
     bits = max(8, 8 * values.dtype.itemsize) if page is None else page.bits
     attachments = (Attachment.ALPHA,) * (not looked_at.opaque)
-    extras = Extras(attachments=attachments, bits=bits, grey=is_grey(rgb))
+    extras = Extras(attachments=attachments, bits=bits, grey=is_grey(rgb), dark_ground=looked_at.dark_ground)
     claims = holds_nothing_more(data, format, opened.info) and not (page and (page.associated or page.has_more))
     digest = content.digest(width, height) if claims else b""
     return Still(width, height, 1, rgb, (height / factor, width / factor), digest, extras)
@@ -397,7 +397,7 @@ def _from_loaded(
         rgb,
         (height / shrunk, width / shrunk),
         content.digest(width, height) if claims else b"",
-        Extras(attachments=in_order(found), bits=bits, grey=is_grey(rgb)),
+        Extras(attachments=in_order(found), bits=bits, grey=is_grey(rgb), dark_ground=content.dark_ground),
     )
 
 
@@ -484,7 +484,7 @@ def _reduce(picture: Image.Image, side: int, content: Content) -> tuple[Pixels, 
     if clear and not content.opaque:
         small = clears[0] if len(clears) == 1 else np.concatenate(clears)
         if (ground := choose(small)) != WHITE:
-            whole = put_on(small, ground)
+            whole, content.dark_ground = put_on(small, ground), True
     return whole, factor
 
 

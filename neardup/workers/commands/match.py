@@ -4,7 +4,7 @@ Columns: query, reference, score, decision, query_start, query_end, ref_start, r
 The score is the evidence, where higher is more alike. Times are seconds, one row for each matched stretch of a video,
 empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width
 and height, with spaces between. The doubt says why two videos with the same pictures are unsure at most: other-sound,
-or no-sound in one.
+or no-sound in one; and dark-ground that a picture is too pale for white ground.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """

@@ -160,6 +160,8 @@ def test_what_is_passed_over_claims_nothing(save: Save, photo: Photo) -> None:
 def test_white_on_transparent_is_seen(save: Save) -> None:
     tiles = [tile(save(logo(shape), "PNG")) for shape in ("disc", "bar", "roof")]
     assert all(found.std() > 50 for found in tiles)
+    assert opened(save(logo("disc"), "PNG")).extras.dark_ground
+    assert not opened(save(logo("disc", (200, 30, 30)), "PNG")).extras.dark_ground
     assert all(np.abs(a.astype(int) - b).mean() > 30 for a, b in pairwise(tiles))
 
 
