@@ -14,7 +14,7 @@ from neardup.pipeline.types import Extras
 def described_again(state: State, item_id: str) -> Described:
     """Return a held item as one record.
 
-    Of its detail only whether there is enough of it is known, and of its extras sound and ground; width and height are not.
+    Of its detail only whether there is enough of it is known, of its extras sound and ground; width and height are not.
 
     Raises:
         UsageError: it is not held.

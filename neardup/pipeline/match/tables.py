@@ -145,7 +145,14 @@ class Tables:
         once = cache(track) if item.kind is Kind.VIDEO else track
         regions = item.kind is Kind.IMAGE and sum(stop - start for start, stop in item.ranges) > 1
         boxes = self.rows.box[item.rows] if regions else None
-        return Side(item.kind, once, running=live is not None and live.running, boxes=boxes, sound=item.sound, dark_ground=item.dark_ground)
+        return Side(
+            item.kind,
+            once,
+            running=live is not None and live.running,
+            boxes=boxes,
+            sound=item.sound,
+            dark_ground=item.dark_ground,
+        )
 
 
 class _Stored:

@@ -71,7 +71,9 @@ class MatchBody(_Model):
     spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
     query_box: BoxBody = Field(None, description="the part of the item that matches, null is all of it")
     reference_box: BoxBody = Field(None, description="the part of the reference that matches")
-    doubt: Doubt = Field(Doubt.NO, description="why it is unsure at most: same pictures, but other sound, or none")
+    doubt: Doubt = Field(
+        Doubt.NO, description="why it is unsure at most: same pictures, but other sound or none; or too pale for white"
+    )
     action: Action = Field(Action.FLAG, description="of the bank: flag a match, or allow the item")
     silenced: bool = Field(False, description="an allow-list covers it, so it counts for nothing")
 

@@ -110,6 +110,13 @@ def _answer(found: Answer, verifier: Verifier) -> str:
     )
 
 
+_DOUBTS = {
+    Doubt.OTHER_SOUND: "same pictures, other sound",
+    Doubt.NO_SOUND: "same pictures, one is silent",
+    Doubt.DARK_GROUND: "transparent, and too pale to be seen on white",
+}
+
+
 def _words(found: Comparison) -> str:
     exact = {Exact.BYTES: ", identical files", Exact.PIXELS: ", identical pixels", Exact.NO: ""}[found.exact]
     lines = [
@@ -118,11 +125,8 @@ def _words(found: Comparison) -> str:
         f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
         f"evidence     {found.evidence:.4f}",
     ]
-    lines += [
-        f"doubt        same pictures, {text}"
-        for doubt, text in ((Doubt.OTHER_SOUND, "other sound"), (Doubt.NO_SOUND, "one is silent"))
-        if found.doubt is doubt
-    ]
+    if found.doubt is not Doubt.NO:
+        lines.append(f"doubt        {_DOUBTS[found.doubt]}")
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
         for one in found.spans

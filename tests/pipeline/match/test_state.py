@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from neardup.pipeline.match.lookup import compare_held, lookup
 from neardup.pipeline.match.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.messages import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
 from neardup.pipeline.refusals import IgnoredReason
-from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.types import Decision, Doubt, Exact, Extras
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
 
 
@@ -490,3 +491,17 @@ def test_time_that_runs_backwards_gives_nothing_up_twice() -> None:
     said = together.apply(entries[:1]) + together.apply(entries[1:])
     assert said == [envelope for entry in entries for envelope in alone.apply([entry])]
     assert said[2].events == (ignored("late", IgnoredReason.PART_MISSING),)
+
+
+def test_a_picture_that_is_pale_on_transparent_ground_is_unsure_at_most() -> None:
+    state = a_state()
+    pale = msgspec.structs.replace(picture("pale", 0), extras=Extras(dark_ground=True))
+    same = msgspec.structs.replace(picture("same", 0, sha256=pale.sha256), extras=Extras(dark_ground=True))
+    [_, alike, exact] = [
+        verdict
+        for envelope in state.apply([Entry(n, one) for n, one in enumerate((pale, picture("alike", 5), same))])
+        for verdict in envelope.events
+        if isinstance(verdict, Verdict)
+    ]
+    assert (alike.decision, alike.matches[0].doubt) == (Decision.UNSURE, Doubt.DARK_GROUND)
+    assert (exact.decision, exact.matches[0].exact) == (Decision.DUPLICATE, Exact.BYTES)
