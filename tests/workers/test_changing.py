@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from neardup.pipeline.changes import FOREVER_MS, BankChanged, ReferenceChanged
+from neardup.pipeline.changes import FOREVER_MS, BankChanged, Change, ReferenceChanged, Reviewed
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.messages import Changed, Envelope, Matched, Referenced, RetroMatched
+from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.app import run
 from neardup.workers.commands.changing import date_of, parse_date, parse_metadata, read_ids, tell
@@ -108,3 +110,28 @@ def test_a_mistake_is_told_in_one_line_before_anything_is_asked(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_a_claim_is_respected_by_the_command_as_by_the_api(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Claimed(MemoryStore):
+        def claimer(self, item: str) -> str:
+            return {"cat-7": "bob/abcdefgh"}.get(item, "")
+
+        def close(self) -> None: ...
+
+    asked: list[Sequence[Change]] = []
+
+    def change(_settings: object, records: Sequence[Change], _seconds: float) -> list[Envelope]:
+        asked.append(records)
+        return [Envelope(offset=1, events=(Changed(record=records[0]),))]
+
+    monkeypatch.setattr("neardup.workers.commands.review.open_rows", lambda _settings: Claimed())
+    monkeypatch.setattr("neardup.workers.commands.review.change", change)
+    assert run(["review", "cat-7", "cat-1", "match", "--by", "ann"]) == 2
+    assert "bob has claimed cat-7" in capsys.readouterr().err
+    assert asked == []
+    assert run(["review", "cat-7", "cat-1", "match", "--by", "bob"]) == 0
+    assert run(["review", "cat-8", "cat-1", "match", "--by", "ann"]) == 0
+    assert [(one.item, one.by) for [one] in asked if isinstance(one, Reviewed)] == [("cat-7", "bob"), ("cat-8", "ann")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import msgspec
 from fastapi import APIRouter, Form, Query, Request
@@ -25,6 +25,7 @@ from neardup.workers.api.auth import Role, who
 from neardup.workers.api.changes import WAIT, change
 from neardup.workers.api.context import Given
 from neardup.workers.api.models import match_body
+from neardup.workers.api.names import check_known
 from neardup.workers.api.pages.render import needs_login, render
 from neardup.workers.api.problems import Problem
 
@@ -71,19 +72,24 @@ async def cluster(
 async def edit(
     request: Request,
     context: Given,
-    item: Annotated[str, Form(min_length=1, max_length=256)],
+    item: Annotated[str, Form(min_length=1, max_length=768)],
     edit: Annotated[ClusterEdit, Form()],
     into: Annotated[str, Form(max_length=256)] = "",
-    back: Annotated[str, Form(max_length=256)] = "",
+    back: Annotated[str, Form(max_length=768)] = "",
 ) -> Response:
-    """Change a cluster, and show that of `back` or of the item."""
+    """Change a cluster, and show that of `back` or of the item.
+
+    Both are percent-encoded: a form would change the line end that an old id may hold.
+    """
     if (away := needs_login(request, Role.REVIEW)) is not None:
         return away
     caller = who(request)
     assert caller is not None
+    item, back = unquote(item), unquote(back)
     before = await context.look(lambda state: _head_id(state, item))
     record = ClusterEdited(item=item, edit=edit, into=into.strip(), by=caller.name)
     try:
+        await check_known(context, item, *filter(None, [record.into]))
         done = await change(context, record, WAIT)
     except Problem as problem:
         page = await _page(request, context, back or item, 0, problem=problem.detail)
