@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from pathlib import Path
 
 
 def has_cuda(certain: bool) -> bool:
@@ -14,3 +16,13 @@ def has_cuda(certain: bool) -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def name_processor() -> str:
+    """Return the processor's name, for a person; its architecture where the system does not say more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -18,9 +18,12 @@ from PIL import Image
 from skimage import data
 
 from neardup.pipeline.devices import has_cuda
+from neardup.pipeline.embed import openvino_engine
 from neardup.pipeline.embed.checkpoint import Checkpoint, SimilarHead, load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.embed.hash import dct_hash
+from neardup.pipeline.embed.openvino_core import get_core
+from neardup.pipeline.embed.precision import saturates
 from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Pixels
 from tests.pipeline.embed.build import in_float
@@ -213,6 +216,16 @@ def test_another_thread_runs_while_the_network_computes(
 
     # Other processes may take its turns in some calls; the engine, if it does, takes them in each.
     assert any(longest_share() < 0.5 for _ in range(20))
+
+
+def test_an_engine_whose_products_saturate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault that check pictures are there for, where the processor has it."""
+    if not saturates(get_core(), tmp_path):
+        pytest.skip("8-bit products are exact on this processor; see test_instructions.py")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(openvino_engine, "saturates", lambda *_: False)
+    with pytest.raises(ConfigError, match="computes other descriptors than model default"):
+        make_embedder("default", device="cpu", engine="openvino", threads=1)
 
 
 def test_openvino_on_cuda_is_refused(checkpoint: Checkpoint) -> None:

@@ -7,6 +7,7 @@ because neither changes a vector. A head for similar items has a space of its ow
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -76,6 +77,21 @@ class SimilarHead:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Pictures by which an embedder is known to compute what a checkpoint means (`selfcheck.py`).
+
+    Attributes:
+        space: that of the vectors.
+        pictures: files (PNG) of exactly one tile each.
+        vectors: float32 (n, d), their descriptors.
+    """
+
+    space: str
+    pictures: tuple[bytes, ...]
+    vectors: Descriptors
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint in memory.
 
@@ -86,6 +102,7 @@ class Checkpoint:
         licence: of the weights it started from.
         training: the training record. calibration: what `match` makes of distances; {} before calibration.
         similar: the head for similar items; None without one.
+        check: the check pictures; None in a checkpoint from before there were any.
     """
 
     name: str
@@ -96,6 +113,7 @@ class Checkpoint:
     training: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     similar: SimilarHead | None = None
+    check: Check | None = None
 
     @cached_property
     def space(self) -> str:
@@ -164,6 +182,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "training": json.dumps(checkpoint.training),
         "calibration": json.dumps(checkpoint.calibration),
     }
+    if checkpoint.check is not None:  # no arrays: readers from before would take them for weights
+        metadata["check"] = _pack_check(checkpoint.check)
     arrays = {key: np.ascontiguousarray(array) for key, array in checkpoint.weights.items()}
     arrays[BACKGROUND] = np.ascontiguousarray(checkpoint.background.astype(np.float16))
     if (similar := checkpoint.similar) is not None:
@@ -208,9 +228,25 @@ def _read(path: Path) -> Checkpoint:
             training=json.loads(metadata["training"]),
             calibration=json.loads(metadata["calibration"]),
             similar=similar,
+            check=_parse_check(metadata["check"], architecture.dimension) if "check" in metadata else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"model {path} lacks usable metadata: {type(error).__name__}: {error}") from error
+
+
+def _pack_check(check: Check) -> str:
+    pictures = [base64.b64encode(picture).decode() for picture in check.pictures]
+    vectors = base64.b64encode(check.vectors.astype("<f2").tobytes()).decode()
+    return json.dumps({"space": check.space, "pictures": pictures, "vectors": vectors})
+
+
+def _parse_check(text: str, dimension: int) -> Check:
+    fields = json.loads(text)
+    pictures = tuple(base64.b64decode(picture, validate=True) for picture in fields["pictures"])
+    vectors = np.frombuffer(base64.b64decode(fields["vectors"], validate=True), "<f2").astype(np.float32)
+    if not pictures or vectors.size != len(pictures) * dimension:
+        raise ValueError(f"{len(pictures)} check pictures have {vectors.size} numbers for descriptors")
+    return Check(fields["space"], pictures, vectors.reshape(len(pictures), dimension))
 
 
 def _parse_similar(text: str, arrays: Arrays) -> SimilarHead:

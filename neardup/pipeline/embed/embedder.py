@@ -1,7 +1,8 @@
 """Batches of tiles to descriptors and hashes: the one door to the network.
 
 Two engines answer one interface. `torch` is the reference and the GPU path; `openvino` is several times as fast on a
-CPU. They agree to a cosine of 0.99 (`tests/contract/test_embedder.py`), so their vectors may share an index.
+CPU. They agree to a cosine of 0.99 (`tests/contract/test_embedder.py`), so their vectors may share an index. Each shows
+it at the start, on the check pictures of the checkpoint (`selfcheck.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.selfcheck import check_embedder
 from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Descriptors, Embedded, Hashes, Pixels
 
@@ -58,7 +60,7 @@ def make_embedder(
     engine: str = "auto",
     threads: int | None = None,
 ) -> Embedder:
-    """Return the embedder of a checkpoint, ready to be called.
+    """Return the embedder of a checkpoint, ready to be called, after it has shown that it computes right.
 
     Args:
         checkpoint: loaded, or a packaged name, or a path.
@@ -66,7 +68,8 @@ def make_embedder(
         engine: "torch", "openvino" (CPU only), or "auto": torch on CUDA, OpenVINO on a CPU where it is installed.
         threads: CPU threads; all that this process may use without it.
     Raises:
-        ConfigError: an unknown word, an unusable checkpoint, or a device or engine that is not there.
+        ConfigError: an unknown word, an unusable checkpoint, a device or engine that is not there, or one that gives
+            the check pictures other descriptors than the checkpoint says.
     """
     if device not in DEVICES:
         raise ConfigError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
@@ -88,10 +91,14 @@ def make_embedder(
     if engine == "openvino":
         from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
 
-        return OpenVinoEmbedder(loaded, threads)
+        openvino = OpenVinoEmbedder(loaded, threads)
+        check_embedder(openvino, loaded, openvino.check_counts, openvino.processor, openvino.remedy)
+        return openvino
     from neardup.pipeline.embed.torch_engine import TorchEmbedder
 
-    return TorchEmbedder(loaded, "cuda" if cuda else "cpu", threads)
+    torch = TorchEmbedder(loaded, "cuda" if cuda else "cpu", threads)
+    check_embedder(torch, loaded, torch.check_counts, torch.processor, torch.remedy)
+    return torch
 
 
 def usable_cpus() -> int:

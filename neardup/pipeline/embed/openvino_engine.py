@@ -76,6 +76,12 @@ class OpenVinoEmbedder:
         self._threads = threads
         self._lock = threading.Lock()
         self.engine = f"openvino {'int8' if int8 else precision} on cpu"
+        self.processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+        self.check_counts = (1, 3, threads * BATCH)
+        self.remedy = (
+            f"remove the folder {cache or default_cache()} and start again; if that does not help, uninstall openvino, "
+            "so that torch computes, which is right and slower"
+        )
 
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`."""
@@ -113,9 +119,13 @@ def default_cache() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "neardup" / "openvino"
 
 
-def load_model(core: Any, checkpoint: Checkpoint, cache: Path) -> Any:
-    """Return the network, converted for this processor and not yet compiled; from the cache where it is there."""
-    narrow = checkpoint.architecture.precision == "int8" and saturates(core, cache)
+def load_model(core: Any, checkpoint: Checkpoint, cache: Path, narrow: bool | None = None) -> Any:
+    """Return the converted network, not yet compiled; from the cache where it is there.
+
+    A `narrow` one has no sum of two 8-bit products beyond 16 bits; without the word, this processor decides.
+    """
+    if narrow is None:
+        narrow = checkpoint.architecture.precision == "int8" and saturates(core, cache)
     version = hashlib.sha256(f"{_CONVERSION} {ov.get_version()}".encode()).hexdigest()[:8]
     heads = f"{checkpoint.space}-{checkpoint.similar_space}" if checkpoint.similar else checkpoint.space
     path = cache / f"{heads}-{version}{'-16bit' if narrow else ''}.bin"
@@ -149,7 +159,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _convert(checkpoint: Checkpoint, narrow: bool) -> Any:
-    """Return the network for OpenVINO; a `narrow` one has no sum of two 8-bit products beyond 16 bits."""
+    """Return the network for OpenVINO; see `load_model`."""
     import torch
 
     from neardup.pipeline.embed.network import GeMByRoots, load_network

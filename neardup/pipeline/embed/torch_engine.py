@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neardup.pipeline.devices import name_processor
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.convolutions import settle
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.lanes import Lanes
+from neardup.pipeline.embed.lanes import STEP, Lanes
 from neardup.pipeline.embed.network import Siamese, load_network
 from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.types import Descriptors, Embedded, Pixels
@@ -45,8 +46,13 @@ class TorchEmbedder:
         int8 = checkpoint.architecture.precision == "int8"
         name = "int8" if int8 else "f16" if device == "cuda" else "f32"
         self.engine = f"torch {name} on {device}"
+        self.processor = torch.cuda.get_device_name() if device == "cuda" else name_processor()
+        self.check_counts: tuple[int, ...] = (1, CPU_STEP)
+        self.remedy = "the checkpoint is damaged, or this build of torch does not suit the processor: install both anew"
         self._lanes: Lanes | None = None
         if device == "cuda":
+            self.check_counts = (1, STEP, STEP + 7)
+            self.remedy = "use --device cpu (NEARDUP_DEVICE=cpu), or another version of torch or of the GPU's driver"
             with torch.inference_mode():
                 half = in_float16(self._network)
                 self._lanes = Lanes(half, torch.device(device), self.size, self._width)

@@ -27,6 +27,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from neardup.pipeline.embed.network import load_network
+from neardup.pipeline.embed.selfcheck import with_check
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.verify import KEY, Verifier
 from neardup.pipeline.train.depthwise import has_fast_bf16, use_own_depthwise
@@ -337,7 +338,7 @@ class _Run:
         best = quality.micro_ap > self.best
         if best:
             self.best = quality.micro_ap
-            save_checkpoint(self._checkpoint(), self.settings.output)
+            save_checkpoint(with_check(self._checkpoint()), self.settings.output)
         return replace(progress, quality=quality, best=best)
 
     def _checkpoint(self) -> Checkpoint:

@@ -75,6 +75,9 @@ def test_a_run_writes_a_checkpoint_that_loads(settings: TrainSettings) -> None:
     checkpoint = load_checkpoint(settings.output)
     assert checkpoint.architecture == settings.architecture
     assert checkpoint.licence == "of nobody"
+    assert checkpoint.check is not None
+    assert checkpoint.check.space == checkpoint.space
+    assert checkpoint.check.vectors.shape == (4, 16)
     assert checkpoint.background.shape == (10, 16)
     np.testing.assert_allclose(np.linalg.norm(checkpoint.background, axis=1), 1, atol=1e-3)
     assert checkpoint.training["step"] == 4
