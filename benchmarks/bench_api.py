@@ -149,7 +149,7 @@ class Flags:
 
     def remove_all(self) -> None:
         """Have nothing wait for a review."""
-        events = tuple(RemovedEvent(id=one.item) for one in self._store.queue(0, FLAGS))
+        events = tuple(RemovedEvent(id=one.item) for one in self._store.queue(0, FLAGS, certain=True))
         self._store.apply([Envelope(offset=self._store.applied() + 1, events=events)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -81,6 +82,10 @@ class Shop:
         self._stack.publish(save(self.folder, f"{name}.png", seed))
         for n in range(copies):
             self._stack.publish(save(self.folder, f"{name}-copy-{n}.png", seed, 72 + 8 * n))
+
+    def again(self, name: str, id: str) -> None:
+        """Publish the bytes of a picture once more, under another id."""
+        self._stack.publish(Path(shutil.copy(self.folder / name, self.folder / id)))
 
 
 def title(page: Page) -> str:

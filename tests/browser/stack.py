@@ -92,8 +92,8 @@ class Stack:
     def clear_queue(self) -> None:
         """Take down what waits for a review."""
         with closing(Appender(self.settings, self.names.log)) as log:
-            log.append([Removed(id=one.item) for one in self.store.queue(0, 1000)])
-        until(lambda: self.store.queued() == 0, "nothing waits", self._log)
+            log.append([Removed(id=one.item) for one in self.store.queue(0, 1000, certain=True)])
+        until(lambda: self.store.queued(certain=True) == 0, "nothing waits", self._log)
 
     def _ready(self) -> bool:
         try:

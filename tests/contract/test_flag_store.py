@@ -110,6 +110,7 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
         store.feed("", 10_000),
         [store.head(item) for item in ids],
         store.queue(0, 10_000),
+        store.queue(0, 10_000, certain=True),
         store.audit("", 10_000),
         store.banks(),
         store.references("blocked", 0, 10_000),
@@ -117,7 +118,7 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
 
 
 def test_an_empty_store_knows_nothing(store: FlagStore) -> None:
-    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [], [""], [], [], [], [])
+    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [], [""], [], [], [], [], [])
     assert store.apply([]) == 0
 
 
@@ -423,16 +424,40 @@ def says(item: str, reference: str, outcome: Outcome, bank: str = "seen", refuse
 
 
 def waiting(store: FlagStore) -> list[str]:
-    return [one.item for one in store.queue(0, 100)]
+    return [one.item for one in store.queue(0, 100, certain=True)]
 
 
 def test_flagged_items_wait_for_review_in_order_of_arrival(store: FlagStore) -> None:
     store.apply(log([unsure("b", "a")], [new("x")], [copy("c", "a")], [unsure("aa", "a")]))
     assert waiting(store) == ["b", "c", "aa"]
-    assert store.queued() == 3
-    (second,) = store.queue(1, 1)
+    assert store.queued(certain=True) == 3
+    (second,) = store.queue(1, 1, certain=True)
     assert (second.item, second.offset, second.open, second.claimed_by) == ("c", 2, {("seen", "a")}, "")
     assert second.verdict == copy("c", "a")
+
+
+def test_certain_duplicates_wait_only_for_who_asks_for_them(store: FlagStore) -> None:
+    def queues() -> tuple[str, str]:
+        some, everything = store.queue(0, 9), store.queue(0, 9, certain=True)
+        assert (store.queued(), store.queued(certain=True)) == (len(some), len(everything))
+        return "".join(one.item for one in some), "".join(one.item for one in everything)
+
+    mixed = Verdict(id="d", decision=Decision.DUPLICATE, matches=(blocked("r", Decision.UNSURE), matched("a")))
+    store.apply(log([unsure("b", "a")], [copy("c", "a")], [mixed]))
+    assert queues() == ("bd", "bcd")
+    assert [one.item for one in store.claim("jo", 9, 60_000)] == ["b", "d"]
+    assert [one.item for one in store.claim("jo", 9, 60_000, certain=True)] == ["b", "c", "d"]
+    store.apply(log([], [], [], [says("d", "r", Outcome.NOT_A_MATCH, "blocked")]))
+    assert queues() == ("b", "bcd")
+    store.apply(log([], [], [], [], [says("d", "r", Outcome.UNDO, "blocked")]))
+    assert queues() == ("bd", "bcd")
+    later = RetroMatched(id="c", match=blocked("s", Decision.UNSURE))
+    stretches = [matched("a", one, whole=False) for one in (Decision.UNSURE, Decision.DUPLICATE)]
+    live = [rolling("e", one, flagged=0) for one in stretches]
+    store.apply(log([], [], [], [], [], [later], [live[0]]))
+    assert queues() == ("bcde", "bcde")
+    store.apply(log([], [], [], [], [], [], [], [live[1]], [RemovedEvent(id="b")]))
+    assert queues() == ("cd", "cde")
 
 
 def test_what_is_confirmed_leaves_the_queue_and_is_a_duplicate(store: FlagStore) -> None:
@@ -446,8 +471,8 @@ def test_what_is_confirmed_leaves_the_queue_and_is_a_duplicate(store: FlagStore)
 def test_what_matches_nothing_any_more_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
     both = Verdict(id="b", decision=Decision.DUPLICATE, matches=(blocked("r"), matched("a")))
     store.apply(log([both], [says("b", "r", Outcome.NOT_A_MATCH, "blocked")]))
-    assert [one.open for one in store.queue(0, 9)] == [{("seen", "a")}]
-    assert [m.reference for m in store.queue(0, 9)[0].verdict.matches] == ["a"]
+    assert [one.open for one in store.queue(0, 9, certain=True)] == [{("seen", "a")}]
+    assert [m.reference for m in store.queue(0, 9, certain=True)[0].verdict.matches] == ["a"]
     store.apply(log([both], [both], [says("b", "a", Outcome.NOT_A_MATCH)])[2:], after=1)
     assert waiting(store) == []
     verdict = store.verdict("b")
@@ -587,7 +612,7 @@ def test_a_live_video_that_was_judged_is_not_queued_for_the_same_match_again(sto
     assert waiting(store) == []
     both = rolling("live", matched("a", whole=False), matched("b", whole=False), flagged=1)
     store.apply(log([], [], [], [both]))
-    assert [one.open for one in store.queue(0, 9)] == [{("seen", "b")}]
+    assert [one.open for one in store.queue(0, 9, certain=True)] == [{("seen", "b")}]
 
 
 def test_members_know_their_head(store: FlagStore) -> None:

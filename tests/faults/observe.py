@@ -133,4 +133,6 @@ def of_people(store: FlagStore) -> People:
     """Return what a store shows of banks, decisions and what waits for them."""
     banks = store.banks()
     references = [row for bank in banks for row in store.references(bank.name, 0, _MANY)]
-    return People(tuple(banks), tuple(references), tuple(store.audit("", _MANY)), tuple(store.queue(0, _MANY)))
+    return People(
+        tuple(banks), tuple(references), tuple(store.audit("", _MANY)), tuple(store.queue(0, _MANY, certain=True))
+    )

@@ -137,13 +137,14 @@ def test_banks_and_reviews_are_changed_at_one_api_worker_and_seen_at_the_other(
         match = bob.post("/v1/match", content=an_image(61), headers={"Content-Type": "image/png"}).json()
         assert (match["bank"], match["original"]) == ("blocked", "b")
 
-        claims = [one.post("/v1/reviews/claims", json={"count": 2}).json()["items"] for one in (eve, bob)]
+        ask = {"count": 2, "certain": True}
+        claims = [one.post("/v1/reviews/claims", json=ask).json()["items"] for one in (eve, bob)]
         taken = [[one["item"] for one in items] for items in claims]
         assert taken == [["a2", "b2"], ["b"]]
         body = {"item": "a2", "reference": "a", "outcome": "not-a-match"}
         assert bob.post("/v1/reviews", json=body).status_code == 409
         assert eve.post("/v1/reviews", json=body).json()["applied"] is True
-        assert [one["item"] for one in eve.post("/v1/reviews/claims", json={"count": 2}).json()["items"]] == ["b2"]
+        assert [one["item"] for one in eve.post("/v1/reviews/claims", json=ask).json()["items"]] == ["b2"]
         until(lambda: bob.get("/v1/clusters?item=a").json()["total"] == 0, "the cluster at the other")
         told = [(one["kind"], one["about"], one["by"]) for one in bob.get("/v1/audit").json()["entries"]]
         assert told == [

@@ -18,6 +18,7 @@ from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.workers import reach
 from neardup.workers.stopping import Stop, is_service
 from tests.pipeline.scan.build import a_checkpoint
+from tests.pipeline.scan.test_processes import is_running
 from tests.timing import LATE_SECONDS, until
 from tests.workers.halting import HALTS
 
@@ -186,6 +187,34 @@ def test_a_supervisor_whose_workers_import(tmp_path: Path) -> None:
         until(lambda: one.log().count(HALTS) == len(KINDS), one.log)
         one.terminate()
         assert "all workers have ended" in one.log()
+
+
+CHILD = """
+import os, sys, time
+if any("scann_serve" in word for word in sys.orig_argv):
+    open("child", "w").write(str(os.getpid()))
+    time.sleep(600)
+"""
+LOADING = """
+from pathlib import Path
+from neardup.workers import stopping
+from neardup.pipeline.index.searcher import Searcher
+stopping.end_at_once()
+Searcher(Path("searcher").absolute())
+"""
+
+
+def test_a_child_that_loads_an_index_is_ended_too(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CHILD)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    command, environment = [sys.executable, "-c", LOADING], {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
+        until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(), "a child loads")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LATE_SECONDS) == 0
+        until(lambda: not is_running(int((tmp_path / "child").read_text())), "it is gone")
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
 
 
 def test_a_stop_wakes_all_who_wait_and_can_be_set_within_a_wait() -> None:

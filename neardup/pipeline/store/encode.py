@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -54,15 +54,16 @@ class Encoder:
         if isinstance(event, Verdict):
             shown = self._keep(event)
             fed = shown if event.decision is not Decision.DISTINCT else 0
-            keys = [key_of(match) for match in event.matches if is_counted(match)]
+            counted = [match for match in event.matches if is_counted(match)]
             until = self._until(event, now_ms)
             head = star_head(event) or ""
-            return [("verdict", number, event.id, event.decision.value, head, shown, fed, until, keys)]
+            return [("verdict", number, event.id, event.decision.value, head, shown, fed, until, *_keys(counted))]
         if isinstance(event, Rolling):
             told, shown = event.verdict, self._keep(event.verdict)
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
-            keys = [key_of(event.flagged)] if event.flagged is not None else []
-            return [("verdict", number, told.id, told.decision.value, "", shown, fed, self._until(told, now_ms), keys)]
+            keys = _keys([event.flagged] if event.flagged is not None else [])
+            until = self._until(told, now_ms)
+            return [("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)]
         if isinstance(event, RetroMatched):
             return [self._later(event, number)]
         if isinstance(event, RemovedEvent):
@@ -87,8 +88,8 @@ class Encoder:
         if is_counted(event.match):
             verdict = Verdict(id=event.id, decision=event.match.decision)
             fed = self._keep(flagged_verdict(verdict, event.match))
-        match = _json(event.match).decode()
-        return "later", number, event.id, key_of(event.match), match, fed, lets_pass(event.match)
+        match, key = _json(event.match).decode(), key_of(event.match)
+        return "later", number, event.id, key, match, fed, lets_pass(event.match), _is_unsure(event.match)
 
     def _keep(self, verdict: Verdict) -> int:
         """Keep a verdict and return its place, from 1 on."""
@@ -99,6 +100,15 @@ class Encoder:
         """Return the second at which it is forgotten; 0 is never."""
         kept = not self._keep_distinct_ms or not now_ms or verdict.decision is not Decision.DISTINCT
         return 0 if kept else (now_ms + self._keep_distinct_ms) // 1000
+
+
+def _is_unsure(match: Matched) -> bool:
+    return match.decision is Decision.UNSURE
+
+
+def _keys(matches: Sequence[Matched]) -> tuple[list[str], list[str]]:
+    """Return the keys of matches, and of the unsure ones among them."""
+    return [key_of(match) for match in matches], [key_of(match) for match in matches if _is_unsure(match)]
 
 
 def key_of(match: Matched) -> str:

@@ -3,10 +3,11 @@
 -- KEYS[1]  prefix with hash tag, such as nd:{space}
 -- ARGV[1]  MessagePack: a list of {offset, time, list of events}; a match is told by its key, bank "\n" reference, and
 --          an event is
---          {"verdict", number, id, decision, head or "", n, m, until, keys of matches to be reviewed}
+--          {"verdict", number, id, decision, head or "", n, m, until, keys of matches to be reviewed,
+--            those of them that are unsure}
 --            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
 --            it is forgotten at this second since 1970, never if 0
---          {"later", number, id, key, match as JSON, m, key to be reviewed or "", whether it lets the item pass}
+--          {"later", number, id, key, match as JSON, m, whether it lets the item pass, whether it is unsure}
 --          {"gone", number, id, until}; dead letters of one taken down are kept out up to this second since 1970
 --          {"re-headed", number, new head, list of members}
 --          {"reviewed", number, id, key, outcome}
@@ -53,18 +54,30 @@ local function feed(offset, number, at, verdict, retro)
     'verdict', verdict, 'at', string.format('%d', at), 'retro', retro)
 end
 
-local function queue_if_open(id)
-  local item = prefix .. ':v:' .. id
-  local queued = call('HGET', item, 'queued')
-  if queued and call('HEXISTS', item, 'confirmed') == 0 and call('SCARD', prefix .. ':open:' .. id) > 0 then
-    call('ZADD', prefix .. ':queue', queued, id)
+local function wait_in(queue, waits, queued, id)
+  if waits then
+    call('ZADD', prefix .. queue, queued, id)
   else
-    call('ZREM', prefix .. ':queue', id)
+    call('ZREM', prefix .. queue, id)
   end
 end
 
-local function enqueue(id, offset, keys)
-  local item = prefix .. ':v:' .. id
+local function queue_if_open(id)
+  local item, open = prefix .. ':v:' .. id, prefix .. ':open:' .. id
+  local queued = call('HGET', item, 'queued')
+  local waits = queued and call('HEXISTS', item, 'confirmed') == 0 and call('SCARD', open) > 0
+  wait_in(':queue:all', waits, queued, id)
+  wait_in(':queue', waits and call('SINTERCARD', 2, open, prefix .. ':unsure:' .. id) > 0, queued, id)
+end
+
+local function enqueue(id, offset, keys, unsure)
+  local item, doubts = prefix .. ':v:' .. id, prefix .. ':unsure:' .. id
+  for _, key in ipairs(keys) do
+    call('SREM', doubts, key)
+  end
+  for _, key in ipairs(unsure) do
+    call('SADD', doubts, key)
+  end
   for _, key in ipairs(keys) do
     if call('HEXISTS', item, 'judged ' .. key) == 0 then
       call('SADD', prefix .. ':open:' .. id, key)
@@ -96,7 +109,9 @@ end
 local function forget(id)
   leave(id)
   call('DEL', prefix .. ':v:' .. id, prefix .. ':open:' .. id, prefix .. ':done:' .. id, prefix .. ':claim:' .. id)
-  call('ZREM', prefix .. ':queue', id)
+  call('DEL', prefix .. ':unsure:' .. id)
+  wait_in(':queue:all', false, nil, id)
+  wait_in(':queue', false, nil, id)
 end
 
 local apply = {}
@@ -114,7 +129,7 @@ apply['verdict'] = function(offset, at, event)
   end
   if event[7] > 0 then
     feed(offset, number, at, ARGV[3 + event[7]], '')
-    enqueue(id, offset, event[9])
+    enqueue(id, offset, event[9], event[10])
   end
 end
 
@@ -124,9 +139,10 @@ apply['later'] = function(offset, at, event)
   call('PERSIST', prefix .. ':v:' .. id)
   if event[6] > 0 then
     feed(offset, number, at, ARGV[3 + event[6]], '1')
-    enqueue(id, offset, { event[4] })
+    enqueue(id, offset, { event[4] }, event[8] and { event[4] } or {})
   elseif event[7] then
-    call('ZREM', prefix .. ':queue', id)
+    wait_in(':queue:all', false, nil, id)
+    wait_in(':queue', false, nil, id)
   end
 end
 

@@ -120,7 +120,8 @@ class FlagStore(Protocol):
     and what is shown is the latest verdict. An earlier item enters it again when a new reference matches it. An item
     that was removed or replaced is forgotten, but stays in the feed: what was said was said.
 
-    What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all.
+    What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all. An
+    item of whose open matches none is `unsure` is a *certain* duplicate: it waits only for who asks for those as well.
     """
 
     def applied(self) -> int:
@@ -156,13 +157,19 @@ class FlagStore(Protocol):
             bank: only those with a match in this bank that counts. decision: only those of this decision.
         """
 
-    def queued(self) -> int:
-        """Return how many items wait for review."""
+    def queued(self, certain: bool = False) -> int:
+        """Return how many items wait for review.
 
-    def queue(self, start: int, count: int) -> list[Queued]:
+        Args:
+            certain: whether certain duplicates are asked for as well; also of `queue` and `claim`.
+        """
+
+    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
         """Return items that wait for review, in order of arrival, from the one at this place on."""
 
-    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+    def claim(
+        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+    ) -> list[Queued]:
         """Return the first items of the queue that no other reviewer looks at, and keep them from others for a time.
 
         Those that the same reviewer claimed before are among them, their time renewed.

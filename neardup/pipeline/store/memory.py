@@ -48,6 +48,7 @@ class _Item:
     Attributes:
         later: matches with references that came after it. outcomes: of reviews, by bank and reference.
         open, done: matches that wait for a reviewer, and that were rejected. confirmed: the one that was not.
+        unsure: matches that are so.
         queued: offset at which it entered the queue first, -1 if it never did.
     """
 
@@ -57,6 +58,7 @@ class _Item:
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
     open: set[Key] = field(default_factory=set)
     done: set[Key] = field(default_factory=set)
+    unsure: set[Key] = field(default_factory=set)
     confirmed: Key | None = None
     queued: int = -1
 
@@ -112,17 +114,19 @@ class MemoryStore:
         later = (entry for entry in self._feed if not after or _order(entry.event) > _order(after))
         return [entry for entry in later if counts_in(entry, bank, decision)][:count]
 
-    def queued(self) -> int:
+    def queued(self, certain: bool = False) -> int:
         """See `FlagStore`."""
-        return len(self._queue)
+        return len(self._in_order(certain))
 
-    def queue(self, start: int, count: int) -> list[Queued]:
+    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
         """See `FlagStore`."""
-        return [self._queued(item) for item in self._in_order()[start : start + count]]
+        return [self._queued(item) for item in self._in_order(certain)[start : start + count]]
 
-    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+    def claim(
+        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+    ) -> list[Queued]:
         """See `FlagStore`."""
-        free = (item for item in self._in_order() if item not in passed and self.claimer(item) in ("", reviewer))
+        free = (item for item in self._in_order(certain) if item not in passed and self.claimer(item) in ("", reviewer))
         found = [item for item, _ in zip(free, range(count), strict=False)]
         for item in found:
             self._claims[item] = (reviewer, self._clock() + lease_ms / 1000)
@@ -260,8 +264,10 @@ class MemoryStore:
 
     def _enqueue(self, item: str, offset: int, matches: Iterable[Matched]) -> None:
         known = self._item(item)
-        keys = {(m.bank, m.reference) for m in matches}
-        known.open |= keys - known.outcomes.keys()
+        decisions = {(m.bank, m.reference): m.decision for m in matches}
+        known.open |= decisions.keys() - known.outcomes.keys()
+        known.unsure -= decisions.keys()
+        known.unsure |= {key for key, decision in decisions.items() if decision is Decision.UNSURE}
         if known.queued < 0:
             known.queued = offset
         self._queue_if_open(item)
@@ -290,8 +296,9 @@ class MemoryStore:
             known.done.add(key)
         self._queue_if_open(item)
 
-    def _in_order(self) -> list[str]:
-        return sorted(self._queue, key=lambda item: (self._items[item].queued, item.encode()))
+    def _in_order(self, certain: bool) -> list[str]:
+        waiting = (item for item in self._queue if certain or self._items[item].open & self._items[item].unsure)
+        return sorted(waiting, key=lambda item: (self._items[item].queued, item.encode()))
 
     def _queued(self, item: str) -> Queued:
         known, verdict = self._items[item], self.verdict(item)

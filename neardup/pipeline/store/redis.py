@@ -9,8 +9,10 @@ Keys, all with the hash tag of the space so that one call may touch them:
     nd:{space}:members:<id>     set of the items that copy this one as a whole
     nd:{space}:feed             stream of flagged verdicts, at (milliseconds), retro; the entry's id is the event's:
                                 offset-(n + 1)
-    nd:{space}:queue            sorted set of items to be reviewed, by the offset of their first flag
-    nd:{space}:open:<id>        set of its matches that nobody judged; nd:{space}:done:<id>, that were rejected
+    nd:{space}:queue            sorted set of items to be reviewed, by the offset of their first flag;
+                                nd:{space}:queue:all, with certain duplicates
+    nd:{space}:open:<id>        set of its matches that nobody judged; nd:{space}:done:<id>, that were rejected;
+                                nd:{space}:unsure:<id>, that are unsure
     nd:{space}:claim:<id>       the reviewer who looks at it; ends by itself, and is in no log
     nd:{space}:audit            stream of changes (JSON), with ids as in the feed
     nd:{space}:banks            set of names; nd:{space}:bank:<name>, hash of settings
@@ -137,20 +139,22 @@ class RedisStore:
             for entry, fields in entries
         ]
 
-    def queued(self) -> int:
+    def queued(self, certain: bool = False) -> int:
         """See `FlagStore`."""
-        return int(self._told(lambda: self._redis.zcard(f"{self._prefix}:queue")))
+        return int(self._told(lambda: self._redis.zcard(self._queue_key(certain))))
 
-    def queue(self, start: int, count: int) -> list[Queued]:
+    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
         """See `FlagStore`."""
         if count <= 0:
             return []
-        found = self._told(lambda: self._redis.zrange(f"{self._prefix}:queue", start, start + count - 1))
+        found = self._told(lambda: self._redis.zrange(self._queue_key(certain), start, start + count - 1))
         return self._queued([item.decode() for item in found])
 
-    def claim(self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = ()) -> list[Queued]:
+    def claim(
+        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+    ) -> list[Queued]:
         """See `FlagStore`."""
-        arguments = [reviewer, count, lease_ms, *passed]
+        arguments = [self._queue_key(certain), reviewer, count, lease_ms, *passed]
         found = self._told(lambda: self._claim(keys=[self._prefix], args=arguments))
         return self._queued([item.decode() for item in found])
 
@@ -257,6 +261,9 @@ class RedisStore:
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+    def _queue_key(self, certain: bool) -> str:
+        return f"{self._prefix}:queue:all" if certain else f"{self._prefix}:queue"
 
     def _script(self, name: str) -> Any:
         script = resources.files("neardup.pipeline.store").joinpath(name).read_text(encoding="utf-8")

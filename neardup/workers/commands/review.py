@@ -1,4 +1,5 @@
 """Decide whether an upload and what it was matched with show the same; without arguments, list what waits for it.
+Certain duplicates wait only for who asks for them.
 
 It is remembered for ever, of the two contents: `not-a-match` is respected by every later verdict, `match` makes the
 upload a duplicate, `undo` takes back what was said. Refused while another reviewer has claimed the upload.
@@ -41,6 +42,7 @@ def run(
     outcome: Annotated[Outcome | None, typer.Argument(help="What you say.", show_default=False)] = None,
     bank: Annotated[str, typer.Option(help="Bank of the reference.")] = SEEN,
     limit: Annotated[int, typer.Option(min=1, help="List so many that wait.")] = 20,
+    certain: Annotated[bool, typer.Option("--certain", help="List certain duplicates as well.")] = False,
     by: ByOption = "",
     why: WhyOption = "",
     encoded: EncodedOption = False,
@@ -51,7 +53,7 @@ def run(
     """Decide on a pair."""
     settings = load(model=model)
     if not item:
-        _list(settings, limit, as_json)
+        _list(settings, limit, certain, as_json)
         return
     if not reference or outcome is None:
         raise UsageError("wanted ITEM REFERENCE and match, not-a-match or undo; without any, what waits is listed")
@@ -75,9 +77,9 @@ def _check_claim(settings: Settings, item: str, by: str) -> None:
         )
 
 
-def _list(settings: Settings, limit: int, as_json: bool) -> None:
+def _list(settings: Settings, limit: int, certain: bool, as_json: bool) -> None:
     with closing(open_rows(settings)) as store:
-        total, waiting = store.queued(), store.queue(0, limit)
+        total, waiting = store.queued(certain), store.queue(0, limit, certain)
     rows = [row for queued in waiting for row in _rows(queued)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

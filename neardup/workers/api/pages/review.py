@@ -35,11 +35,15 @@ Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field
 
 
 class Ask(BaseModel):
-    """What a seat asks for. passed: ids that it skipped, or has decided on a moment ago."""
+    """What a seat asks for.
+
+    passed: ids that it skipped, or has decided on a moment ago. certain: whether certain duplicates are wanted as well.
+    """
 
     seat: Seat
     count: int = Field(ge=1, le=MAX_TASKS)
     passed: Ids = []
+    certain: bool = False
 
 
 class Release(BaseModel):
@@ -85,9 +89,10 @@ class Tasks(BaseModel):
 
 
 @router.get("/review")
-async def review(request: Request) -> Response:
+async def review(request: Request, certain: bool = False) -> Response:
     """Show the page; `static/review.js` asks for tasks."""
-    return needs_login(request, Role.REVIEW) or render(request, "review.html", lease_seconds=round(LEASE_SECONDS))
+    shown = {"lease_seconds": round(LEASE_SECONDS), "certain": certain}
+    return needs_login(request, Role.REVIEW) or render(request, "review.html", **shown)
 
 
 @router.post("/review/tasks")
@@ -96,9 +101,9 @@ async def take(ask: Ask, context: Given, caller: Reviewer) -> Tasks:
     seat = seat_of(caller.name, ask.seat)
 
     def claim(store: FlagStore) -> list[Queued]:
-        return store.claim(seat, ask.count, round(LEASE_SECONDS * 1000), ask.passed)
+        return store.claim(seat, ask.count, round(LEASE_SECONDS * 1000), ask.passed, ask.certain)
 
-    return await _tasks(context, seat, await asyncio.to_thread(claim, context.store))
+    return await _tasks(context, seat, await asyncio.to_thread(claim, context.store), ask.certain)
 
 
 @router.post("/review/releases", status_code=204)
@@ -120,14 +125,15 @@ async def waiting(
     caller: Reviewer,
     seat: Annotated[str, Query(pattern=r"^[a-z0-9]{8,32}$")],
     count: Annotated[int, Query(ge=0, le=100)] = 12,
+    certain: bool = False,
 ) -> Tasks:
     """Tell what comes next, whoever has it."""
-    queued = await asyncio.to_thread(context.store.queue, 0, count)
-    return await _tasks(context, seat_of(caller.name, seat), queued)
+    queued = await asyncio.to_thread(context.store.queue, 0, count, certain)
+    return await _tasks(context, seat_of(caller.name, seat), queued, certain)
 
 
-async def _tasks(context: Context, seat: str, queued: Sequence[Queued]) -> Tasks:
-    total, flagged = await asyncio.to_thread(lambda: (context.store.queued(), context.store.applied()))
+async def _tasks(context: Context, seat: str, queued: Sequence[Queued], certain: bool) -> Tasks:
+    total, flagged = await asyncio.to_thread(lambda: (context.store.queued(certain), context.store.applied()))
     await _caught_up(context, flagged)
     return Tasks(waiting=total, results=await context.look(lambda state: [_task(state, seat, one) for one in queued]))
 

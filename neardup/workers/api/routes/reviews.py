@@ -26,6 +26,7 @@ from neardup.workers.api.routes.banks import CHANGED
 
 router = APIRouter(tags=["review"], route_class=BoundedRoute)
 LEASE_SECONDS = 300.0
+CERTAIN = "also items that are duplicates for certain, of which no match is unsure"
 SEAT_PATTERN = r"^[a-z0-9]{0,32}$"
 _EXAMPLE_QUEUED: dict[str, Any] = {
     "item": "cat-2",
@@ -72,12 +73,15 @@ class ClaimBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"], "seat": ""}},
+        json_schema_extra={
+            "example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"], "seat": "", "certain": False}
+        },
     )
     count: int = Field(1, ge=1, le=100, description="items wanted, those that you have among them")
     lease_seconds: float = Field(LEASE_SECONDS, ge=1, le=3600, description="after which others may have them")
     passed: list[IdField] = Field(default=[], max_length=1000, description="items to pass over, as you skipped them")
     seat: str = Field("", pattern=SEAT_PATTERN, description="one of several places of yours; each gets its own items")
+    certain: bool = Field(False, description=CERTAIN)
 
 
 class Released(BaseModel):
@@ -108,9 +112,10 @@ async def queue(
     _: Reviewer,
     start: Annotated[int, Query(ge=0, le=10**9, description="place of the first")] = 0,
     count: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,
+    certain: Annotated[bool, Query(description=CERTAIN)] = False,
 ) -> Queue:
     """Look at the queue, whoever has claimed what."""
-    return await _queue(context, lambda: context.store.queue(start, count))
+    return await _queue(context, lambda: context.store.queue(start, count, certain), certain)
 
 
 @router.post(
@@ -122,7 +127,11 @@ async def claim(body: ClaimBody, context: Given, caller: Reviewer) -> Queue:
     """Get the first items that no other reviewer looks at; what you have is among them, its time renewed."""
     lease_ms = round(1000 * body.lease_seconds)
     seat = seat_of(caller.name, body.seat)
-    return await _queue(context, lambda: context.store.claim(seat, body.count, lease_ms, body.passed))
+
+    def take() -> list[Queued]:
+        return context.store.claim(seat, body.count, lease_ms, body.passed, body.certain)
+
+    return await _queue(context, take, body.certain)
 
 
 @router.delete("/v1/reviews/claims", response_model=Released, responses=responses("invalid", "unavailable"))
@@ -166,9 +175,9 @@ async def _check_claim(context: Context, caller: Caller, item: str) -> None:
         )
 
 
-async def _queue(context: Context, read: Callable[[], list[Queued]]) -> Queue:
+async def _queue(context: Context, read: Callable[[], list[Queued]], certain: bool) -> Queue:
     found = await asyncio.to_thread(read)
-    return Queue(items=_bodies(found), total=await asyncio.to_thread(context.store.queued))
+    return Queue(items=_bodies(found), total=await asyncio.to_thread(context.store.queued, certain))
 
 
 def _bodies(found: Sequence[Queued]) -> list[QueuedBody]:

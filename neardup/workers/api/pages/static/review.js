@@ -11,6 +11,7 @@ const SETTLE_MS = 15_000;
 const LOOK_MS = 10_000;
 const PAUSE_MS = 250;
 const LEASE_MS = 1000 * Number(byId("review").dataset.lease);
+const certain = byId("certain").checked;
 const pair = new Pair(byId("pair"));
 const state = {
   seat: kept("seat", () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => "abcdefghijklmnopqrstuvwxyz012345"[byte % 32]).join("")),
@@ -51,7 +52,7 @@ function passed() {
 function take() {
   state.asking ??= (async () => {
     try {
-      const answer = await send("/review/tasks", { seat: state.seat, count: IN_HAND, passed: passed() });
+      const answer = await send("/review/tasks", { seat: state.seat, count: IN_HAND, passed: passed(), certain });
       const ours = answer.results.filter((task) => !state.settling.has(task.item.id));
       if (Date.now() - state.taken > LEASE_MS) state.hand = [];
       state.taken = Date.now();
@@ -106,7 +107,7 @@ async function lookSoon() {
 async function look() {
   try {
     const count = Math.min(SHOWN_WAITING + state.skipped.length + state.settling.size, MOST_WAITING);
-    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count })}`);
+    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count, certain })}`);
     left(answer.waiting);
     allWell();
     const over = new Set(passed());
@@ -296,6 +297,7 @@ byId("reject").addEventListener("click", () => decide("not-a-match"));
 byId("skip").addEventListener("click", skip);
 byId("undo").addEventListener("click", undo);
 byId("help-open").addEventListener("click", () => byId("help").showModal());
+byId("certain").addEventListener("change", () => { location.search = byId("certain").checked ? "certain=true" : ""; });
 byId("keys").checked = shortcuts();
 byId("keys").addEventListener("change", () => setShortcuts(byId("keys").checked));
 addEventListener("pointerdown", () => { state.active = Date.now(); });
