@@ -228,7 +228,7 @@ class _Run:
                         return
 
     def finish(self) -> Checkpoint:
-        """Return the best network, written with the record of the whole run.
+        """Return the best network, written with the record of the whole run and with check pictures.
 
         Raises:
             ConfigError: the output was taken away meanwhile.
@@ -236,6 +236,7 @@ class _Run:
         best = replace(load_checkpoint(self.settings.output), training=self._record())
         if self.relations.classes:
             best = replace(best, training={**best.training, KEY: msgspec.to_builtins(self._verifier(best))})
+        best = with_check(best)
         save_checkpoint(best, self.settings.output)
         return best
 
@@ -338,7 +339,7 @@ class _Run:
         best = quality.micro_ap > self.best
         if best:
             self.best = quality.micro_ap
-            save_checkpoint(with_check(self._checkpoint()), self.settings.output)
+            save_checkpoint(self._checkpoint(), self.settings.output)
         return replace(progress, quality=quality, best=best)
 
     def _checkpoint(self) -> Checkpoint:
