@@ -393,7 +393,8 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     """
     # As many as decode: several workers of one machine share its cores by that setting, see `up`.
     threads = min(settings.worker_threads, usable_cores())
-    embedder = make_embedder(load_checkpoint(settings.model), settings.device, threads=threads)
+    checkpoint = load_checkpoint(settings.model)
+    embedder = make_embedder(checkpoint, settings.device, threads=threads)
     jpegs = None
     if "cuda" in embedder.engine:
         from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
@@ -404,4 +405,4 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         watch_disk("blobs", folder)
     watch_lag(settings, topic_names(settings.topic_prefix, "").media, group_of(settings, embedder.space))
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
-    return partial(EmbedWorker, settings, embedder, prove_with(embedder, jpegs), jpegs)
+    return partial(EmbedWorker, settings, embedder, prove_with(embedder, checkpoint, jpegs), jpegs)

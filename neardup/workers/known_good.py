@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.embed.selfcheck import check_embedder
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.types import Descriptors, Limits
 
@@ -28,12 +30,13 @@ Prove = Callable[[], str]
 """Returns why a known good picture fails, "" if it does not."""
 
 
-def prove_with(embedder: Embedder, jpegs: GpuJpegs | None = None) -> Prove:
+def prove_with(embedder: Embedder, checkpoint: Checkpoint | None = None, jpegs: GpuJpegs | None = None) -> Prove:
     """Return what decodes and embeds a rendered picture again and compares it with the first time, which is now.
 
     The first time also loads decoders and runs the network, which takes seconds.
 
     Args:
+        checkpoint: of the embedder; its check pictures are described again, too.
         jpegs: a GPU's decoder, which decodes it first.
     Raises:
         Exception: it fails now.
@@ -44,6 +47,8 @@ def prove_with(embedder: Embedder, jpegs: GpuJpegs | None = None) -> Prove:
     def prove() -> str:
         try:
             again = _describe(file, embedder, jpegs)
+            if checkpoint is not None:
+                check_embedder(embedder, checkpoint)
         except Exception as error:
             logger.warning("a known good picture fails", exc_info=True)
             return f"{type(error).__name__}: {error}"

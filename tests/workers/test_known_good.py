@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.types import Embedded, Pixels
 from neardup.workers.known_good import prove_with
 from tests.pipeline.scan.build import StandIn
@@ -49,3 +50,8 @@ def test_a_worker_that_cannot_embed_it_does_not_start() -> None:
     embedder.wrong = "fails"
     with pytest.raises(RuntimeError):
         prove_with(embedder)
+
+
+def test_the_check_pictures_of_the_checkpoint_are_described_again() -> None:
+    prove = prove_with(StandIn(), load_checkpoint("default"))
+    assert "check pictures" in prove()  # which a stand-in describes otherwise
