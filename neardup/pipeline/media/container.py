@@ -198,6 +198,7 @@ def _packets(video: Opened, hear: Callable[[Packet[AudioStream]], object]) -> It
         return
     for packet in video.container.demux((video.stream, video.sound)):
         if packet.stream is video.sound:
+            current().check()
             hear(cast("Packet[AudioStream]", packet))
         else:
             yield cast("Packet[VideoStream]", packet)
