@@ -12,7 +12,7 @@ from tests.faults.lane import Lane
 from tests.faults.run import run_schedule
 from tests.faults.schedule import Edit, Fault, Put, Schedule, Wave, make_schedule
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 EDITED = 39
 """A seed whose schedule changes banks and decides, kills every kind of worker and empties Redis."""
 

@@ -29,7 +29,7 @@ from tests.pipeline.scan.build import a_checkpoint, a_picture, save_clip
 from tests.ports import free_port
 from tests.timing import BUSY, LATE_SECONDS, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 DECODE = msgspec.msgpack.Decoder(Record).decode
 

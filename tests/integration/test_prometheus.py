@@ -34,7 +34,7 @@ from tests.ports import free_port
 from tests.timing import LATE_SECONDS
 from tests.workers.receiver import receiving
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 __all__ = ["environment"]  # a fixture
 ORIGINALS, COPIES = 300, 5
 

@@ -24,7 +24,7 @@ from tests.pipeline.scan.build import a_checkpoint
 from tests.timing import LATE_SECONDS
 from tests.workers.receiver import Received, receiving
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 __all__ = ["environment", "neardup"]  # fixtures
 SPACE = a_checkpoint().space
 
