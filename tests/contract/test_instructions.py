@@ -71,6 +71,17 @@ print(json.dumps([saturates(core, cache), sorted({one["primitiveType"] for one i
 
 
 def test_the_contract_holds_with_fewer_instructions(limited: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(CONTRACT), "-k", "not thread"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        str(CONTRACT),
+        "-k",
+        "not float and not thread",
+    ]
     ended = subprocess.run(command, env=limited, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]
