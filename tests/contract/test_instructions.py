@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 CONTRACT = Path(__file__).with_name("test_embedder.py")
+ONLY = "(not float or float32) and not thread"
+"""Tests to run: those of int8, and not those that measure time. (One has float32 in its name.)"""
 TAKEN = {
     "AVX512_CORE": {"avx512_vnni"},
     "AVX2": {"avx512f", "avx_vnni"},
