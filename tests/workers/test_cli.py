@@ -46,7 +46,7 @@ def test_version_is_told(neardup: Command) -> None:
         (["scan", "--device", "abacus", "."], "--device"),
         (["scan", "--threshold-precision", "1", "."], "precision is 1.0: Input should be less than 1"),
         (["scan", "--sample-fps", "0", "."], "sample_fps is 0.0: Input should be greater than 0"),
-        (["scan", "--plan", "keep=prettiest", "."], "keep= and one of largest, oldest, newest, shortest"),
+        (["scan", "--plan", "keep=prettiest", "."], "choose one of best, largest, oldest, newest, shortest"),
         (["scan", "--model", "gone.safetensors", "."], "gone.safetensors"),
         (["scan", "nowhere"], "nowhere does not exist"),
         (["scan", "two\nlines"], "two\\nlines does not exist"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.media import image
+from neardup.pipeline.media import still
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.reader import open_media
@@ -35,6 +35,7 @@ class Sent:
 
     name: str
     content: bytes = b"film"
+    sender: str = ""
     owner: str = ""
     small: bool = True
     left: threading.Event = field(default_factory=threading.Event)
@@ -173,7 +174,7 @@ def test_items_whose_decoding_has_not_begun_can_be_dropped(films: Films) -> None
 
 
 def test_a_very_large_picture_is_heavy_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "_LARGE_PIXELS", 100)
+    monkeypatch.setattr(still, "_LARGE_PIXELS", 100)
     entered: list[str] = []
     monkeypatch.setattr(Heavy, "enter", lambda _self, owner, _gone, _waits: bool(entered.append(owner)))
     with describer() as one:

@@ -164,7 +164,6 @@ def test_a_worker_that_waits_for_a_broker_that_hangs(tmp_path: Path, kind: str, 
     with started(tmp_path, "worker", kind, "--port", "0", kafka=silent.address) as one:
         until(lambda: silent.left_waiting, one.log)
         one.terminate()
-        assert "worker ended before it began" in one.log()
     assert left_in(tmp_path) == []
 
 

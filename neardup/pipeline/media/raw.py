@@ -18,6 +18,7 @@ import msgspec
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.identify import CR3, JPEG, ORF, RAF, RW2, TIFF, Format
 from neardup.pipeline.media.orientation import SIDEWAYS
+from neardup.pipeline.media.tiff import first_page
 from neardup.pipeline.types import PLAIN, Media
 
 _MAX_DIRECTORIES = 64
@@ -84,7 +85,7 @@ def read_raw(data: bytes, format: Format) -> RawFile | None:
     if jpeg is not None:
         return RawFile(name, width, height, _turned(jpeg, turn), JPEG)
     if format == TIFF and directories and directories[0].first(_PHOTOMETRIC) not in (_CFA, _LINEAR_RAW):
-        return RawFile(name, width, height, data, TIFF)
+        return RawFile(name, width, height, first_page(data), TIFF)
     raise InvalidFrame(Reason.DECODE, f"{name}: a RAW file without a preview, of which nothing can be shown")
 
 

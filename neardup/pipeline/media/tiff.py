@@ -81,6 +81,21 @@ def read_pages(data: bytes, most: int) -> list[Page]:
     return pages
 
 
+def first_page(data: bytes) -> bytes:
+    """Return a TIFF that ends with its first directory.
+
+    Raises:
+        struct.error: it is cut off before.
+    """
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\x00", b"\x00+")
+    offset, count, size = ("Q", "Q", 20) if big else ("I", "H", 12)
+    (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + count, data, at)
+    alone = bytearray(data)
+    struct.pack_into(order + offset, alone, at + struct.calcsize(order + count) + size * entries, 0)
+    return bytes(alone)
+
+
 def _page(number: int, tags: dict[int, tuple[int, ...]]) -> Page:
     def first(tag: int, otherwise: int) -> int:
         return tags.get(tag, (otherwise,))[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from enum import Enum
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -123,10 +124,9 @@ def run(
 
 def spelled_out(arguments: list[str]) -> list[str]:
     """Return a command line in which a `--plan` that stands alone has its value; the next word is a path then."""
-    following = [*arguments[1:], ""]
     return [
         f"--plan={DEFAULT_PLAN}" if word == "--plan" and not after.startswith("keep") and "scan" in arguments else word
-        for word, after in zip(arguments, following, strict=True)
+        for word, after in zip_longest(arguments, arguments[1:], fillvalue="")
     ]
 
 
