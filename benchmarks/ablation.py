@@ -4,7 +4,7 @@
 
 Every loss is trained once, the two best (micro-AP, normalised) with further seeds: eight runs, of some minutes each.
 The budget is steps and not minutes, so that other work on the machine does not matter. DATA holds the pictures of
-`split/train.sha1`; figures are on those of them that are held out, see `neardup/pipeline/train/heldout.py`. Killed, the
+`split/train.sha1`; figures are on those of them that are held out, see `learn/train/heldout.py`. Killed, the
 same command goes on; runs that are done are read from FOLDER, and --done prints them and trains nothing.
 """
 
@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from neardup.pipeline.embed.checkpoint import Architecture, write_whole
-from neardup.pipeline.train.heldout import Quality
-from neardup.pipeline.train.loop import train
-from neardup.pipeline.train.losses import LossName
-from neardup.pipeline.train.options import TrainSettings
+from neardup.pipeline.learn.train.heldout import Quality
+from neardup.pipeline.learn.train.loop import train
+from neardup.pipeline.learn.train.losses import LossName
+from neardup.pipeline.learn.train.options import TrainSettings
 
 SPLIT = Path(__file__).parent / "split"
 LOSSES: tuple[LossName, ...] = ("contrastive", "triplet", "bce", "infonce")

@@ -33,9 +33,9 @@ from PIL import Image
 from benchmarks.bench_match import Filled, about, open_state
 from benchmarks.descriptors import Population
 from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.match.similar import Query, similar
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Envelope, Matched, RemovedEvent, Verdict
+from neardup.pipeline.log.records import Envelope, Matched, RemovedEvent, Verdict
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.query.similar import Query, similar
 from neardup.pipeline.settings import load
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision, Descriptors, Ids

@@ -35,9 +35,9 @@ from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
-from neardup.workers.decode import GPU_TOGETHER, TOGETHER
-from neardup.workers.embed import GPU_BATCH
-from neardup.workers.gpu import utilization
+from neardup.workers.describe.decode import GPU_TOGETHER, TOGETHER
+from neardup.workers.embed.worker import GPU_BATCH
+from neardup.workers.run.gpu import utilization
 
 _NO_GPU = 2
 _TICK_SECONDS = 0.05

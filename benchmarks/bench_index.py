@@ -39,8 +39,8 @@ import torch
 
 from benchmarks.descriptors import near, unit
 from neardup.pipeline.index.exact import ExactIndex
-from neardup.pipeline.index.generation import import_scann
-from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.scann.generation import import_scann
+from neardup.pipeline.index.scann.index import Policy, ScannIndex
 from neardup.pipeline.types import Descriptors
 
 K = 10

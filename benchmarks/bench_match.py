@@ -35,18 +35,18 @@ import torch
 
 from benchmarks.descriptors import Population, near
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.scann.index import Policy, ScannIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.match.items import Item, Items, Rows
-from neardup.pipeline.match.make import read_calibration
-from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Envelope, pack_hashes, pack_vectors
+from neardup.pipeline.log.records import Described, Envelope, pack_hashes, pack_vectors
+from neardup.pipeline.match.apply.make import read_calibration
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.items import Item, Items, Rows
+from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Kind
-from neardup.workers.log import Fetched, encode
-from neardup.workers.match import BATCH_RECORDS, Connections, MatchWorker
-from neardup.workers.saver import SnapshotPolicy
+from neardup.workers.kafka.log import Fetched, encode
+from neardup.workers.match.saver import SnapshotPolicy
+from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker
 
 CHUNK = 16384
 COPIES = 0.1

@@ -40,8 +40,8 @@ from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.choose import choose_processes
 from neardup.pipeline.scan.describe import in_threads
-from neardup.pipeline.scan.describing import choose_processes
 from neardup.pipeline.scan.finished import Describe
 from neardup.pipeline.scan.processes import Processes, Setup
 from neardup.pipeline.scan.run import scan
@@ -150,7 +150,7 @@ def started(files: int) -> Iterator[Describe | None]:
 def command_once(folder: Path) -> None:
     """Run the command as a user does."""
     with tempfile.TemporaryDirectory() as output:
-        command = [sys.executable, "-m", "neardup.workers.cli", "scan", str(folder), "--output", output]
+        command = [sys.executable, "-m", "neardup.workers.cli.main", "scan", str(folder), "--output", output]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -36,10 +36,10 @@ from benchmarks.photographs import render_photographs
 from deploy.local.services import Services
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.messages import Verdict
+from neardup.pipeline.log.records import Verdict
 from neardup.pipeline.settings import Settings, load, usable_cores
-from neardup.workers.outbox import make_producer
-from neardup.workers.topics import create_topics, open_admin, topic_names
+from neardup.workers.kafka.outbox import make_producer
+from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 
 WORKERS = ("embed", "match", "flag")
 START_SECONDS = 120.0
@@ -190,7 +190,16 @@ def running_stream(folder: Path, embed_workers: int = 1) -> Iterator[Stream]:
 @contextmanager
 def _worker(name: str, port: int, log: Path) -> Iterator[int]:
     kind = name.partition("-")[0]
-    command = [sys.executable, "-m", "neardup.workers.cli", "worker", kind, "--port", str(port), "--end-with-stdin"]
+    command = [
+        sys.executable,
+        "-m",
+        "neardup.workers.cli.main",
+        "worker",
+        kind,
+        "--port",
+        str(port),
+        "--end-with-stdin",
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
     try:

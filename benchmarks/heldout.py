@@ -4,7 +4,7 @@
     python -m benchmarks.heldout DATA --list FILE     # only write their sha1, for `neardup evaluate --only FILE`
 
 DATA holds the pictures whose sha1 are listed in `split/train.sha1`. The held-out set is the one that `neardup train`
-measures with (`neardup/pipeline/train/heldout.py`): never trained on, but edited by the family of edits that trains,
+measures with (`learn/train/heldout.py`): never trained on, but edited by the family of edits that trains,
 and searched among few references. The figures steer; they are not comparable with published ones.
 """
 
@@ -23,11 +23,11 @@ from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
-from neardup.pipeline.evaluate.ranking import recall_at_precision
-from neardup.pipeline.train.heldout import HeldOut, build_held_out, measure, score
-from neardup.pipeline.train.pairs import find_relations
-from neardup.pipeline.train.pictures import load_pictures, split_held_out
-from neardup.pipeline.train.start import whitening
+from neardup.pipeline.learn.shared.pairs import find_relations
+from neardup.pipeline.learn.shared.pictures import load_pictures, split_held_out
+from neardup.pipeline.learn.shared.ranking import recall_at_precision
+from neardup.pipeline.learn.train.heldout import HeldOut, build_held_out, measure, score
+from neardup.pipeline.learn.train.start import whitening
 from neardup.pipeline.types import Descriptors, Pixels
 
 SPLIT = Path(__file__).parent / "split"

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.photographs import render_photographs
-from neardup.pipeline.train.pages import render_pages
+from neardup.pipeline.learn.shared.pages import render_pages
 
 PHOTOGRAPHS, PAGES, SIDE = 320, 80, 320
 

@@ -25,10 +25,10 @@ from neardup.pipeline.embed.convolutions import to_int8
 from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.openvino_engine import load_model
-from neardup.pipeline.train.heldout import HeldOut, build_held_out, measure
-from neardup.pipeline.train.pairs import find_relations
-from neardup.pipeline.train.pictures import load_pictures, split_held_out
-from neardup.pipeline.train.ranges import measure_ranges
+from neardup.pipeline.learn.shared.pairs import find_relations
+from neardup.pipeline.learn.shared.pictures import load_pictures, split_held_out
+from neardup.pipeline.learn.train.heldout import HeldOut, build_held_out, measure
+from neardup.pipeline.learn.train.ranges import measure_ranges
 from neardup.pipeline.types import Descriptors, Pixels
 
 BATCHES, TILES = (1, 8, 32), 128

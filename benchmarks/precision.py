@@ -7,7 +7,7 @@ DATA holds the pictures of `split/train.sha1` and `split/test.sha1`, and a `mani
 label, which says what pictures show (--labels names another file). Without --test each source of the training part is
 left out in turn, and only its held-out pictures are copied; with it all sources of the training part calibrate, and the
 sources that only the test part has are measured. References are the pictures of the query's own source, filled up with
-cuts of training pictures (see `neardup/pipeline/train/distractors.py`). Those that are known to look alike count
+cuts of training pictures (see `learn/calibrate/distractors.py`). Those that are known to look alike count
 neither way: `split/alike.csv`, `split/lookalikes.csv` (of the most alike pairs of training pictures those that show the
 same thing, by eye), and --lookalikes. --false FILE writes down the false matches, for somebody to judge.
 
@@ -30,9 +30,7 @@ from benchmarks.heldout import HELD_OUT, SPLIT
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.evidence import Evidence, measured_pairs
-from neardup.pipeline.train.calibrate import (
+from neardup.pipeline.learn.calibrate.calibrate import (
     ASIDE,
     PRIOR,
     SEED,
@@ -41,8 +39,8 @@ from neardup.pipeline.train.calibrate import (
     collect,
     measure,
 )
-from neardup.pipeline.train.copies import describe_copies, describe_pictures
-from neardup.pipeline.train.pictures import (
+from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Sample
+from neardup.pipeline.learn.shared.pictures import (
     Pictures,
     kinds_of,
     load_pictures,
@@ -51,7 +49,9 @@ from neardup.pipeline.train.pictures import (
     split_held_out,
     with_lookalikes,
 )
-from neardup.pipeline.train.strangers import Curve, Labelled, Sample
+from neardup.pipeline.learn.train.copies import describe_copies, describe_pictures
+from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.match.decide.evidence import Evidence, measured_pairs
 from neardup.pipeline.types import Descriptors
 
 SIZES = (2_000, 20_000, 200_000)

@@ -19,12 +19,12 @@ import numpy as np
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.evaluate.parts import best_evidence, describe_parts
-from neardup.pipeline.evaluate.ranking import micro_average_precision, recall_at_precision
-from neardup.pipeline.evaluate.systems import part_cost, rule_of
+from neardup.pipeline.learn.edits import EDITS, Draw
+from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts
+from neardup.pipeline.learn.evaluate.systems import part_cost, rule_of
+from neardup.pipeline.learn.shared.pictures import load_pictures, split_held_out
+from neardup.pipeline.learn.shared.ranking import micro_average_precision, recall_at_precision
 from neardup.pipeline.media.regions import Mode
-from neardup.pipeline.train.edits import EDITS, Draw
-from neardup.pipeline.train.pictures import load_pictures, split_held_out
 
 SPLIT = Path(__file__).parent / "split"
 AROUND = ("pasted", "collage", "screenshot", "meme", "letterbox", "pad")

@@ -29,8 +29,8 @@ from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
-from neardup.pipeline.train.start import read_trunk
-from neardup.pipeline.train.views import squeeze
+from neardup.pipeline.learn.train.start import read_trunk
+from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
 SPLIT = Path(__file__).parent / "split"

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.sound_set import CARRIERS, RATE, Wave, carried, sounds
 from neardup.pipeline.errors import InvalidFrame
-from neardup.pipeline.match.sounds import MAX_DISTANCE_DB, sound_distance
+from neardup.pipeline.match.decide.sounds import MAX_DISTANCE_DB, sound_distance
 from neardup.pipeline.media import container
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.sound import Sound, unpack

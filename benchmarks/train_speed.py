@@ -19,11 +19,11 @@ import torch
 from benchmarks.photographs import NAMES, photograph
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.network import load_network
-from neardup.pipeline.train.depthwise import use_own_depthwise
-from neardup.pipeline.train.losses import InfoNce
-from neardup.pipeline.train.pictures import Pictures
-from neardup.pipeline.train.start import freeze
-from neardup.pipeline.train.views import Batches
+from neardup.pipeline.learn.shared.pictures import Pictures
+from neardup.pipeline.learn.train.depthwise import use_own_depthwise
+from neardup.pipeline.learn.train.losses import InfoNce
+from neardup.pipeline.learn.train.start import freeze
+from neardup.pipeline.learn.train.views import Batches
 
 PAIRS, STEPS = 64, 8
 WAYS = {

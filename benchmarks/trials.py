@@ -90,7 +90,7 @@ def try_case(make: Path, work: Path) -> Outcome:
     plans = {}
     for include in ("exact", "duplicate"):
         output = work / include
-        scan = ("-m", "neardup.workers.cli", "scan", str(media), "--index", str(work / "index"))
+        scan = ("-m", "neardup.workers.cli.main", "scan", str(media), "--index", str(work / "index"))
         _run(sys.executable, *scan, "--output", str(output), "--plan", "--plan-include", include)
         listed = {_below(one, media) for one in json.loads((output / "plan.json").read_bytes())["moves"]}
         _run("/bin/sh", str(output / "plan.sh"), "--run")

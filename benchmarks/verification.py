@@ -20,14 +20,14 @@ from benchmarks.identities import SOURCES, lay_out
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
-from neardup.pipeline.evaluate.chart import Chart, Line
-from neardup.pipeline.evaluate.verification import Pairs, Roc, all_pairs, interval, take
-from neardup.pipeline.match.verify import pair_scores, read_verifier
-from neardup.pipeline.train.loop import Progress, train
-from neardup.pipeline.train.options import TrainSettings
-from neardup.pipeline.train.pairs import Relations, find_relations
-from neardup.pipeline.train.pictures import load_pictures
-from neardup.pipeline.train.views import squeeze
+from neardup.pipeline.learn.shared.chart import Chart, Line
+from neardup.pipeline.learn.shared.pairs import Relations, find_relations
+from neardup.pipeline.learn.shared.pictures import load_pictures
+from neardup.pipeline.learn.shared.verification import Pairs, Roc, all_pairs, interval, take
+from neardup.pipeline.learn.train.loop import Progress, train
+from neardup.pipeline.learn.train.options import TrainSettings
+from neardup.pipeline.learn.train.views import squeeze
+from neardup.pipeline.match.query.verify import pair_scores, read_verifier
 from neardup.pipeline.types import Descriptors, Pixels
 
 HEAD = "| | equal error rate | 95 % interval | accepted at FAR 10 % | at 1 % | at 0.1 % |\n| --- |" + " ---: |" * 5

@@ -22,8 +22,8 @@ from PIL import Image
 
 from benchmarks.photographs import NAMES, photograph
 from benchmarks.sample_video import FPS, Scene, frames, write_clip
-from neardup.pipeline.evaluate.videos import COLUMNS
-from neardup.pipeline.train.edits import Draw, chain
+from neardup.pipeline.learn.edits import Draw, chain
+from neardup.pipeline.learn.evaluate.videos import COLUMNS
 
 SIZE = (320, 180)
 RATE = 8

@@ -13,10 +13,10 @@ import typer
 from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
-from neardup.pipeline import telemetry
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.settings import PREFIX, Settings
-from neardup.workers.app import app
+from neardup.workers.cli.app import app
+from neardup.workers.run import telemetry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

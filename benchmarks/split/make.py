@@ -17,7 +17,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from neardup.pipeline.train.pictures import find_roots
+from neardup.pipeline.learn.shared.pictures import find_roots
 
 TESTED_WHOLE = {"imagenet_samples", "clothing", "appimage_icons"}
 UNUSED = {"signatures"}

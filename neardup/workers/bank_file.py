@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from neardup.pipeline.changes import Action, BankChanged, ReferenceChanged
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.ids import fault_of_bank, fault_of_id
+from neardup.pipeline.log.changes import Action, BankChanged, ReferenceChanged
+from neardup.pipeline.log.ids import fault_of_bank, fault_of_id
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.pipeline.types import Kind

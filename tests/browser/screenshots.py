@@ -58,7 +58,7 @@ def pair(item: str, *keys: str) -> Callable[[Page, Path], None]:
 
 def scanned(folder: Path) -> Path:
     """Return the report of a scan of the sample media."""
-    command = [sys.executable, "-m", "neardup.workers.cli", "scan", "media", "--output", "report"]
+    command = [sys.executable, "-m", "neardup.workers.cli.main", "scan", "media", "--output", "report"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "report" / "report.html"
 

@@ -21,13 +21,13 @@ import numpy as np
 import simplejpeg
 
 from benchmarks.sample_media import render
-from neardup.pipeline.changes import BankChanged
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.errors import InvalidFrame
-from neardup.pipeline.match.make import read_calibration
+from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.records import Described, Record
+from neardup.pipeline.match.apply.make import read_calibration
 from neardup.pipeline.media.reader import frame_at
-from neardup.pipeline.messages import Described, Record
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.workers.api.app import make_app
@@ -39,7 +39,7 @@ from neardup.workers.api.originals import Originals, Place
 from neardup.workers.api.server import Server
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
-from neardup.workers.match import open_state
+from neardup.workers.match.worker import open_state
 from tests.workers.api.build import MemoryLog
 
 TOKEN = "nd_ann"

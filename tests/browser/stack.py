@@ -14,12 +14,12 @@ from kafka import KafkaProducer
 from redis import Redis
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.log.records import Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.api.auth import line_of
-from neardup.workers.log import Appender
-from neardup.workers.topics import topic_names
+from neardup.workers.kafka.log import Appender
+from neardup.workers.kafka.topics import topic_names
 from tests import timing
 from tests.integration.conftest import Services
 from tests.pipeline.scan.build import a_checkpoint

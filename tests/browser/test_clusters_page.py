@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from neardup.pipeline.changes import ClusterEdited
+from neardup.pipeline.log.changes import ClusterEdited
 from tests.browser.desk import Desks, Shop
 from tests.browser.stack import Stack, until
 

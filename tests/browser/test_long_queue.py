@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from redis import Redis
 
-from neardup.pipeline.messages import Envelope, Matched, Verdict
+from neardup.pipeline.log.records import Envelope, Matched, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neardup.pipeline.evaluate.chart import Chart, Line
-from neardup.pipeline.evaluate.page import Case, Page, Section, Table, encode, write_page
+from neardup.pipeline.learn.shared.chart import Chart, Line
+from neardup.pipeline.learn.shared.page import Case, Page, Section, Table, encode, write_page
 from tests.browser.conftest import OpenPage
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from neardup.pipeline.changes import Outcome, Reviewed
+from neardup.pipeline.log.changes import Outcome, Reviewed
 from neardup.pipeline.types import Decision
 from tests.browser.desk import Desks, Shop, title
 from tests.browser.stack import LIMIT_SECONDS, Stack, until

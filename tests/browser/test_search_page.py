@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import expect
 
-from neardup.pipeline.changes import BankChanged, ReferenceChanged, ReferenceEdit
-from neardup.workers.log import Appender
+from neardup.pipeline.log.changes import BankChanged, ReferenceChanged, ReferenceEdit
+from neardup.workers.kafka.log import Appender
 from tests.browser.desk import Desks, Shop
 from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save

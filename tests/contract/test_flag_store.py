@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neardup.pipeline.changes import (
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.changes import (
     Action,
     BankChanged,
     BankEdit,
@@ -21,8 +22,7 @@ from neardup.pipeline.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import (
+from neardup.pipeline.log.records import (
     Changed,
     Envelope,
     Event,

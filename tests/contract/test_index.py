@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from neardup.pipeline.errors import ShapeError, UsageError
 from neardup.pipeline.index import Index
 from neardup.pipeline.index.exact import ExactIndex
-from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.scann.index import Policy, ScannIndex
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
 from tests.timing import LATE_SECONDS
 

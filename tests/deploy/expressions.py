@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from neardup.pipeline import telemetry
+from neardup.workers.run import telemetry
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"

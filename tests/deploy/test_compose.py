@@ -15,7 +15,7 @@ from deploy.local.jars import kafka_version
 from deploy.local.kafka_node import SETTINGS as KAFKA_SETTINGS
 from deploy.local.redis_server import SETTINGS as REDIS_SETTINGS
 from neardup.pipeline.settings import PREFIX, Settings
-from neardup.workers.app import app
+from neardup.workers.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -152,7 +152,7 @@ def test_the_image_runs_the_program_as_an_unprivileged_user() -> None:
     }  # fmt: skip
     last = dict(told)
     [program] = json.loads(last["ENTRYPOINT"])
-    assert f'\n{program} = "neardup.workers.cli:main"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f'\n{program} = "neardup.workers.cli.main:main"\n' in (ROOT / "pyproject.toml").read_text()
     assert json.loads(last["CMD"]) == ["--help"]
     assert last["USER"] == "neardup"
     assert told.index(("USER", "neardup")) < [word for word, _ in told].index("ENTRYPOINT")

@@ -13,10 +13,7 @@ import numpy as np
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import (
+from neardup.pipeline.log.records import (
     Described,
     Envelope,
     Ignored,
@@ -26,6 +23,9 @@ from neardup.pipeline.messages import (
     Replaced,
     Verdict,
 )
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.store.interface import entry_of
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision, Exact

@@ -21,10 +21,10 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.errors import KafkaError
 from redis import Redis
 
-from neardup.pipeline.messages import Record, Removed, key_of
+from neardup.pipeline.log.records import Record, Removed, key_of
 from neardup.pipeline.settings import Settings
-from neardup.workers.log import Tail, encode, last_envelope
-from neardup.workers.topics import create_topics, open_admin, topic_names
+from neardup.workers.kafka.log import Tail, encode, last_envelope
+from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 from tests.faults.content import READABLE, payload, row
 from tests.faults.lane import Lane
 from tests.faults.schedule import Action, Edit, Event, Put, Row, Schedule

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import ImageEnhance
 
-from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.log.records import Described, pack_hashes, pack_vectors
 from neardup.pipeline.types import Descriptors
 from tests.pipeline.scan.build import CELLS, a_picture
 

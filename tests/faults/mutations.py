@@ -8,14 +8,17 @@ from typing import Any
 
 import msgspec
 
-from neardup.pipeline.match import pending, references, uploads
-from neardup.pipeline.match.removals import Removals
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.log.records import Removed
+from neardup.pipeline.match.apply import references, uploads
+from neardup.pipeline.match.apply.removals import Removals
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data import pending
 from neardup.pipeline.store import redis as store
-from neardup.workers import embed, flag, match
-from neardup.workers.log import NOTHING
-from neardup.workers.offsets import Offsets
+from neardup.workers.embed import worker as embed
+from neardup.workers.flag import worker as flag
+from neardup.workers.kafka.log import NOTHING
+from neardup.workers.kafka.offsets import Offsets
+from neardup.workers.match import worker as match
 
 
 def no_watermark() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from redis import Redis
 
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.messages import Described, Envelope, Verdict
+from neardup.pipeline.log.records import Described, Envelope, Verdict
+from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import AuditEntry, BankRow, FeedEntry, FlagStore, Queued, ReferenceRow
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.dead_letters import Letter, read_letters
-from neardup.workers.log import Fetched, Tail, read_entry, read_envelopes
-from neardup.workers.topics import topic_names
+from neardup.workers.dead_letters.letters import Letter, read_letters
+from neardup.workers.kafka.log import Fetched, Tail, read_entry, read_envelopes
+from neardup.workers.kafka.topics import topic_names
 from tests.faults.cluster import SPACE, Cluster, Sent
 from tests.faults.schedule import Event
 from tests.pipeline.scan.build import CELLS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from neardup.workers.topics import open_admin
+from neardup.workers.kafka.topics import open_admin
 from tests.faults.checks import Count, check
 from tests.faults.cluster import Cluster, NotSettled
 from tests.faults.lane import Lane

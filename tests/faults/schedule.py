@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from neardup.pipeline.changes import (
+from neardup.pipeline.log.changes import (
     FOREVER_MS,
     SEEN,
     BankChanged,
@@ -18,10 +18,10 @@ from neardup.pipeline.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.changes import (
+from neardup.pipeline.log.changes import (
     Action as Meaning,
 )
-from neardup.workers import points
+from neardup.workers.run import fault_points
 from tests.faults.content import BAD, EDITS
 
 Mode = Literal["exact", "scann"]
@@ -241,10 +241,12 @@ def _workers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:
     workers: dict[str, tuple[Fault, ...]] = {}
     embedders = 1 + int(random.uniform() < 0.4)
     for number in range(embedders):
-        workers[f"embed-{number}"] = _faults(random, points.EMBED, int(random.integers(0, 3)))
+        workers[f"embed-{number}"] = _faults(random, fault_points.EMBED, int(random.integers(0, 3)))
     for number in range(1 + int(random.uniform() < 0.4)):
-        workers[f"match-{number}"] = _faults(random, points.MATCH + points.SNAPSHOT, int(random.integers(0, 4)))
-    workers["flag-0"] = _faults(random, points.FLAG, int(random.integers(0, 4)))
+        workers[f"match-{number}"] = _faults(
+            random, fault_points.MATCH + fault_points.SNAPSHOT, int(random.integers(0, 4))
+        )
+    workers["flag-0"] = _faults(random, fault_points.FLAG, int(random.integers(0, 4)))
     return workers
 
 
@@ -253,7 +255,9 @@ def _faults(random: np.random.Generator, names: Sequence[str], count: int) -> tu
     for _ in range(count):
         point = str(random.choice(names))
         nth = 1 if point in ("took-over", "saved") else int(random.integers(1, 4))
-        whom = str(random.choice(["worker", "all", "copy"] if point in points.SNAPSHOT[1:] else ["worker", "all"]))
+        whom = str(
+            random.choice(["worker", "all", "copy"] if point in fault_points.SNAPSHOT[1:] else ["worker", "all"])
+        )
         faults.append(Fault(point, nth, whom))  # type: ignore[arg-type]
     return tuple(faults)
 

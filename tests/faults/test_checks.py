@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from neardup.pipeline.changes import BankChanged, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.messages import Described, Envelope, Record, Removed, Verdict
+from neardup.pipeline.log.changes import BankChanged, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.log.records import Described, Envelope, Record, Removed, Verdict
+from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
-from neardup.workers.dead_letters import Letter
+from neardup.workers.dead_letters.letters import Letter
 from tests.faults.checks import Count, check
 from tests.faults.cluster import Sent
 from tests.faults.content import row

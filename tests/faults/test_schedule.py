@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neardup.pipeline.changes import BankChanged, ReferenceChanged, Reviewed
 from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.log.changes import BankChanged, ReferenceChanged, Reviewed
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.types import Descriptors
-from neardup.workers import points
+from neardup.workers.run import fault_points
 from tests.faults.__main__ import _parse, _seeds
 from tests.faults.content import BAD, EDITS, OTHERS, SHARPEST, payload, row
 from tests.faults.schedule import Edit, Put, make_schedule
@@ -23,7 +23,12 @@ def test_a_seed_is_one_schedule() -> None:
 def test_schedules_have_everything_that_can_happen() -> None:
     schedules = [make_schedule(seed) for seed in range(100)]
     faults = {(fault.point, fault.whom) for one in schedules for some in one.workers.values() for fault in some}
-    assert {point for point, _ in faults} == {*points.EMBED, *points.MATCH, *points.SNAPSHOT, *points.FLAG}
+    assert {point for point, _ in faults} == {
+        *fault_points.EMBED,
+        *fault_points.MATCH,
+        *fault_points.SNAPSHOT,
+        *fault_points.FLAG,
+    }
     assert {whom for _, whom in faults} == {"worker", "all", "copy"}
     events = {event for one in schedules for event in one.events}
     assert events == {"kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "match-paused", "replayed"}

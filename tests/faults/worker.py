@@ -17,9 +17,13 @@ from pathlib import Path
 import msgspec
 
 from neardup.pipeline.embed import description, embedder
-from neardup.pipeline.match import make
-from neardup.workers import embed, flag, leader, match, membership, points, runner
-from neardup.workers.app import run
+from neardup.pipeline.match.apply import make
+from neardup.workers.cli.app import run
+from neardup.workers.embed import worker as embed
+from neardup.workers.flag import worker as flag
+from neardup.workers.kafka import leader, membership
+from neardup.workers.match import worker as match
+from neardup.workers.run import fault_points, runner
 from tests.faults.mutations import MUTATIONS
 from tests.faults.schedule import SCANN_ROWS, Fault, Mode
 from tests.pipeline.scan.build import StandIn, a_checkpoint
@@ -55,7 +59,7 @@ def work(order: Order) -> int:
     if order.mutation:
         MUTATIONS[order.mutation]()
     if order.faults:
-        points.listen(_killer(order))
+        fault_points.listen(_killer(order))
     return run(["--verbose", "worker", order.kind, "--port", "0"])
 
 
@@ -74,7 +78,7 @@ def _choose_index(mode: Mode) -> None:
     """Have the exact index used, or ScaNN from few rows on."""
     from functools import partial
 
-    from neardup.pipeline.index import scann
+    from neardup.pipeline.index.scann import index as scann
 
     if mode == "exact":
         match.make_state = partial(make.make_state, kind="exact")  # type: ignore[assignment]

@@ -31,8 +31,9 @@ class Slow(StandIn):
 def main() -> int:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
     from neardup.pipeline.index import canary
-    from neardup.workers import membership, up
-    from neardup.workers.app import run
+    from neardup.workers.cli.app import run
+    from neardup.workers.kafka import membership
+    from neardup.workers.up import supervisor as up
 
     up.PROGRAM = (sys.executable, "-m", "tests.integration.stand_in")
     membership.SESSION_SECONDS = 2.0

@@ -23,17 +23,17 @@ import numpy as np
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Envelope, Record, Removed
+from neardup.pipeline.log.records import Described, Envelope, Record, Removed
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.leader import Leadership, Publisher
-from neardup.workers.log import Appender, Tail, read_envelopes
-from neardup.workers.match import Connections, MatchWorker
-from neardup.workers.saver import SnapshotPolicy
-from neardup.workers.topics import create_topics, open_admin, topic_names
+from neardup.workers.kafka.leader import Leadership, Publisher
+from neardup.workers.kafka.log import Appender, Tail, read_envelopes
+from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
+from neardup.workers.match.saver import SnapshotPolicy
+from neardup.workers.match.worker import Connections, MatchWorker
 from tests.pipeline.match.build import D, Film, a_calibration, edited, picture, times, video
 from tests.timing import LATE_SECONDS
 

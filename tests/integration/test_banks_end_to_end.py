@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from neardup.pipeline.changes import Action, BankChanged, Outcome, Reviewed
-from neardup.pipeline.messages import Verdict
+from neardup.pipeline.log.changes import Action, BankChanged, Outcome, Reviewed
+from neardup.pipeline.log.records import Verdict
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
-from neardup.workers.app import run
+from neardup.workers.cli.app import run
 from tests.integration.test_embed_worker import embedding, until
 from tests.integration.test_stream_end_to_end import Stream, store, stream
 from tests.pipeline.scan.build import save

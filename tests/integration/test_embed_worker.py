@@ -21,10 +21,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
-from neardup.pipeline.messages import Described, Record, Removed
+from neardup.pipeline.log.records import Described, Record, Removed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Kind
-from neardup.workers.topics import TopicNames, create_topics, topic_names
+from neardup.workers.kafka.topics import TopicNames, create_topics, topic_names
 from tests.pipeline.scan.build import a_checkpoint, a_picture, save_clip
 from tests.ports import free_port
 from tests.timing import BUSY, LATE_SECONDS, until

@@ -8,14 +8,14 @@ import pytest
 from redis import Redis
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.log.records import Envelope, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.flag import FlagWorker
-from neardup.workers.leader import Publisher
-from neardup.workers.log import Tail
-from neardup.workers.topics import topic_names
+from neardup.workers.flag.worker import FlagWorker
+from neardup.workers.kafka.leader import Publisher
+from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.topics import topic_names
 from tests.integration.stream import SPACE, a_log, make_topics, oracle
 
 pytestmark = pytest.mark.integration

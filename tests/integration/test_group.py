@@ -7,7 +7,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-from neardup.workers.group import keep_joining
+from neardup.workers.kafka.rejoin import keep_joining
 from tests.timing import LATE_SECONDS
 
 pytestmark = pytest.mark.integration

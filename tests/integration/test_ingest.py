@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.settings import Settings
-from neardup.workers.app import run
-from neardup.workers.outbox import make_producer
-from neardup.workers.topics import TopicNames
+from neardup.workers.cli.app import run
+from neardup.workers.kafka.outbox import make_producer
+from neardup.workers.kafka.topics import TopicNames
 from tests.integration.test_embed_worker import (
     a_file,
     count,

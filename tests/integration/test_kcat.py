@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from neardup.pipeline.settings import Settings
-from neardup.workers.source import is_end, read_item
+from neardup.workers.kafka.media_record import is_end, read_item
 from tests.integration.test_embed_worker import a_file, read
 from tests.timing import LATE_SECONDS
 

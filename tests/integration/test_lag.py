@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from neardup.pipeline.messages import Envelope
+from neardup.pipeline.log.records import Envelope
 from neardup.pipeline.settings import Settings
-from neardup.workers.lag import KafkaBroker, Place, messages_behind
-from neardup.workers.leader import Publisher
-from neardup.workers.log import Tail
-from neardup.workers.topics import TopicNames
+from neardup.workers.kafka.leader import Publisher
+from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.topics import TopicNames
+from neardup.workers.run.lag import KafkaBroker, Place, messages_behind
 from tests.integration.test_embed_worker import (
     Running,
     a_file,

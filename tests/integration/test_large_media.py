@@ -18,7 +18,7 @@ from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
-from neardup.workers.topics import create_topics, open_admin
+from neardup.workers.kafka.topics import create_topics, open_admin
 from tests.integration.test_embed_worker import count, read, until
 from tests.pipeline.scan.build import a_checkpoint, a_picture
 from tests.timing import LATE_SECONDS
@@ -72,7 +72,7 @@ class Fresh:
 
     @contextmanager
     def command(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        program = "neardup.workers.cli" if arguments[0] == "ingest" else "tests.integration.stand_in"
+        program = "neardup.workers.cli.main" if arguments[0] == "ingest" else "tests.integration.stand_in"
         command = [sys.executable, "-m", program, *arguments]
         with subprocess.Popen(command, env=self._environment, cwd=Path(__file__).parents[2]) as process:
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from neardup.pipeline.messages import Verdict
+from neardup.pipeline.log.records import Verdict
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
 from tests.integration.test_embed_worker import embedding, producer, until

@@ -10,7 +10,7 @@ from PIL import Image
 
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Kind
-from neardup.workers.topics import TopicNames
+from neardup.workers.kafka.topics import TopicNames
 from tests.integration.test_embed_worker import (
     a_file,
     committed,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.match.snapshot import Snapshots
+from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.settings import Settings
-from neardup.workers.log import Tail
-from neardup.workers.match import MatchWorker
-from neardup.workers.topics import open_admin, topic_names
-from neardup.workers.trim import needed_from, trim
+from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.topics import open_admin, topic_names
+from neardup.workers.match.trim import needed_from, trim
+from neardup.workers.match.worker import MatchWorker
 from tests.integration.stream import (
     SPACE,
     a_log,
@@ -33,7 +33,7 @@ from tests.timing import BUSY, LATE_SECONDS
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.integration
 POINTS = ("applied", "published", "snapshot-half-written")
-"""Many more, without processes and broker, are in `tests/workers/test_match_worker.py`."""
+"""Many more, without processes and broker, are in `tests/workers/match/test_worker.py`."""
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 import yaml
 
-from neardup.pipeline.changes import Outcome, Reviewed
+from neardup.pipeline.log.changes import Outcome, Reviewed
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.log import Appender
-from neardup.workers.topics import topic_names
+from neardup.workers.kafka.log import Appender
+from neardup.workers.kafka.topics import topic_names
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
 from tests.pipeline.scan.build import a_picture, save

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
-from neardup.pipeline.messages import Described, pack_hashes, pack_vectors
+from neardup.pipeline.log.records import Described, pack_hashes, pack_vectors
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Descriptors
-from neardup.workers.log import Appender, Tail, read_envelopes
-from neardup.workers.status import look
-from neardup.workers.topics import create_topics, open_admin, topic_names
+from neardup.workers.kafka.log import Appender, Tail, read_envelopes
+from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
+from neardup.workers.up.status import look
 from tests.integration.test_flag_worker import dump
 from tests.pipeline.scan.build import a_checkpoint
 from tests.ports import free_port
@@ -55,7 +55,7 @@ class Stream:
 
     @contextmanager
     def worker(self, name: str, port: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", str(port)]
+        command = [sys.executable, "-m", "neardup.workers.cli.main", "worker", name, "--port", str(port)]
         with subprocess.Popen(command, env=self.environment) as process:
             try:
                 yield process
@@ -63,7 +63,7 @@ class Stream:
                 process.kill()
 
     def command(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "neardup.workers.cli", *arguments]
+        command = [sys.executable, "-m", "neardup.workers.cli.main", *arguments]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
     def append(self, *records: Described) -> None:

@@ -15,8 +15,8 @@ from kafka import KafkaProducer
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.dead_letters import Noting
-from neardup.workers.topics import TopicNames
+from neardup.workers.dead_letters.letters import Noting
+from neardup.workers.kafka.topics import TopicNames
 from tests.integration.test_embed_worker import (
     SPACE,
     a_file,
@@ -44,7 +44,7 @@ def store(settings: Settings) -> Iterator[RedisStore]:
 
 @contextmanager
 def running(environment: dict[str, str], name: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "neardup.workers.cli", "worker", name, "--port", "0"]
+    command = [sys.executable, "-m", "neardup.workers.cli.main", "worker", name, "--port", "0"]
     with subprocess.Popen(command, env=environment) as process:
         try:
             yield

@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 from PIL import Image
 
 from neardup.pipeline.settings import Settings
-from neardup.workers.topics import TopicNames
+from neardup.workers.kafka.topics import TopicNames
 from tests.integration.test_embed_worker import (
     a_file,
     committed,

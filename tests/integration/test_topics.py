@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings
-from neardup.workers.topics import (
+from neardup.workers.kafka.topics import (
     MAX_RECORD_BYTES,
     check_topics,
     create_topics,
@@ -126,7 +126,7 @@ def test_the_command_makes_and_lists(settings: Settings, tmp_path: Path) -> None
     environment = {**os.environ, **{f"NEARDUP_{name}": value for name, value in given.items()}}
 
     def topics(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "neardup.workers.cli", "topics", *words]
+        command = [sys.executable, "-m", "neardup.workers.cli.main", "topics", *words]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=LATE_SECONDS, check=False
         )

@@ -15,8 +15,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.outbox import Message, Outbox, make_producer
-from neardup.workers.topics import topic_names
+from neardup.workers.kafka.outbox import Message, Outbox, make_producer
+from neardup.workers.kafka.topics import topic_names
 from tests.integration.test_prometheus import free_port
 from tests.integration.test_up import CHECKPOINT, Up, environment, running, until
 from tests.pipeline.scan.build import a_picture

@@ -17,8 +17,8 @@ import pytest
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.reach import kafka_answers
-from neardup.workers.status import look
+from neardup.workers.run.kafka_probe import kafka_answers
+from neardup.workers.up.status import look
 from tests.pipeline.scan.build import a_checkpoint, save
 from tests.timing import BUSY, LATE_SECONDS, until
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.messages import Envelope, Matched, Verdict
+from neardup.pipeline.log.records import Envelope, Matched, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
-from neardup.workers.leader import Publisher
-from neardup.workers.topics import create_topics, open_admin, topic_names
+from neardup.workers.kafka.leader import Publisher
+from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 from tests.integration.test_embed_worker import environment, until
 from tests.integration.test_ingest import Command, neardup
 from tests.pipeline.scan.build import a_checkpoint
@@ -68,7 +68,7 @@ def webhook(
     environment: dict[str, str], folder: Path, received: Received, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     environment.update({**received.settings, "NEARDUP_WEBHOOK_SECONDS": "1", **more})
-    command = [sys.executable, "-m", "neardup.workers.cli", "--verbose", "worker", "webhook", "--port", "0"]
+    command = [sys.executable, "-m", "neardup.workers.cli.main", "--verbose", "worker", "webhook", "--port", "0"]
     log = folder / f"webhook-{len(list(folder.glob('webhook-*')))}.log"
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file) as process:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, Record
-from neardup.workers.log import Fetched, encode, read_envelopes
+from neardup.pipeline.log.records import Envelope, Record
+from neardup.workers.kafka.log import Fetched, encode, read_envelopes
 
 
 class Broker:

@@ -10,7 +10,7 @@ import pytest
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.scan import processes
-from neardup.workers.app import run
+from neardup.workers.cli.app import run
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
 

@@ -21,7 +21,8 @@ HALTS = "halts here"
 
 def main() -> None:
     """Run the command line."""
-    from neardup.workers import cli, up
+    from neardup.workers.cli import main
+    from neardup.workers.up import supervisor as up
 
     if "import" not in os.environ.get("HALT", ""):
         from neardup.pipeline.embed import embedder
@@ -39,7 +40,7 @@ def main() -> None:
         for part in path:
             holder = getattr(holder, part)
         setattr(holder, last, _halting(getattr(holder, last)))
-    cli.main()
+    main.main()
 
 
 class _Finder:

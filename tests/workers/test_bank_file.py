@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.changes import FOREVER_MS, Action, BankChanged, ReferenceChanged
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.changes import FOREVER_MS, Action, BankChanged, ReferenceChanged
 from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.workers.bank_file import changes, lines_of, read_bank
 

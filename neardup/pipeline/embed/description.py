@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
-from neardup.pipeline.messages import Described, pack_boxes, pack_hashes, pack_vectors
+from neardup.pipeline.log.records import Described, pack_boxes, pack_hashes, pack_vectors
 from neardup.pipeline.types import Box, Frame, Media
 
 logger = logging.getLogger(__name__)

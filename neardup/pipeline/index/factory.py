@@ -50,7 +50,7 @@ def make_index(
 
         return ExactIndex(dimension, space, device)
     from neardup.pipeline.index.products import pick_device
-    from neardup.pipeline.index.scann import Policy, ScannIndex
+    from neardup.pipeline.index.scann.index import Policy, ScannIndex
 
     on_gpu = kind == "auto" and pick_device(device) == "cuda"
     min_rows = scann_from or (_ROWS_ON_GPU if on_gpu else Policy().min_rows)

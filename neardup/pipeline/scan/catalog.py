@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.messages import Described
+from neardup.pipeline.log.records import Described
 from neardup.pipeline.report.names import readable, visible
 
 FORMAT = b"3"

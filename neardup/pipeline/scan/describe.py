@@ -19,7 +19,7 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
 from neardup.pipeline.scan.finished import Describe, Finished
-from neardup.pipeline.scan.settle import Settler
+from neardup.pipeline.scan.twins import Settler
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Limits

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from neardup.pipeline.match.lookup import compare_held
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Matched, Verdict
+from neardup.pipeline.log.records import Described, Matched, Verdict
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.query.lookup import compare_held
 from neardup.pipeline.report.result import File, Group, Match
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Decision, Exact, Kind

@@ -9,7 +9,7 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
 from neardup.pipeline.scan.finished import Finished
 from neardup.pipeline.scan.processes import Setup
-from neardup.pipeline.scan.settle import Settler
+from neardup.pipeline.scan.twins import Settler
 from neardup.pipeline.scan.walk import Found
 
 BATCH = 64

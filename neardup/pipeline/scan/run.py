@@ -17,8 +17,8 @@ from neardup import __version__
 from neardup.pipeline.cleanup.companions import with_companions
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import Reason
-from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.make import make_state, read_calibration
+from neardup.pipeline.match.apply.make import make_state, read_calibration
+from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.report.names import readable
 from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from neardup.pipeline.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit, Reviewed
-from neardup.pipeline.messages import (
+from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.log.records import (
     Changed,
     Envelope,
     Event,
@@ -21,9 +21,9 @@ from neardup.pipeline.messages import (
     Unreferenced,
     Verdict,
 )
+from neardup.pipeline.log.verdicts import flagged_verdict, is_counted, lets_pass, star_head
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS
 from neardup.pipeline.types import Decision
-from neardup.pipeline.verdicts import flagged_verdict, is_counted, lets_pass, star_head
 
 encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import msgspec
 
-from neardup.pipeline.changes import SEEN, Action
-from neardup.pipeline.messages import Changed, Envelope, Event, RetroMatched, Rolling, Verdict
+from neardup.pipeline.log.changes import SEEN, Action
+from neardup.pipeline.log.records import Changed, Envelope, Event, RetroMatched, Rolling, Verdict
+from neardup.pipeline.log.verdicts import flagged_verdict, is_counted
 from neardup.pipeline.types import Decision, Kind
-from neardup.pipeline.verdicts import flagged_verdict, is_counted
 
 NOTHING_APPLIED = -1
 DEAD_LETTER_DAYS = 7.0

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from neardup.pipeline.changes import SEEN, BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
-from neardup.pipeline.messages import (
+from neardup.pipeline.log.changes import SEEN, BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
+from neardup.pipeline.log.records import (
     Changed,
     Envelope,
     Event,
@@ -22,6 +22,7 @@ from neardup.pipeline.messages import (
     Unreferenced,
     Verdict,
 )
+from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
     NOTHING_APPLIED,
@@ -35,7 +36,6 @@ from neardup.pipeline.store.interface import (
     entry_of,
 )
 from neardup.pipeline.types import Decision
-from neardup.pipeline.verdicts import as_of_now, is_counted, lets_pass, star_head
 
 Key = tuple[str, str]
 _DEAD_SECONDS = DEAD_LETTER_DAYS * 86_400

@@ -37,9 +37,10 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from neardup.pipeline.changes import SEEN, Action, Outcome
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Changed, Envelope, Matched, Verdict
+from neardup.pipeline.log.changes import SEEN, Action, Outcome
+from neardup.pipeline.log.records import Changed, Envelope, Matched, Verdict
+from neardup.pipeline.log.verdicts import as_of_now
 from neardup.pipeline.store.encode import Encoder, encode
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
@@ -53,7 +54,6 @@ from neardup.pipeline.store.interface import (
     counts_in,
 )
 from neardup.pipeline.types import Decision, Kind
-from neardup.pipeline.verdicts import as_of_now
 
 FEED_ENTRIES = 1_000_000
 CLEAR_BATCH = 1000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neardup.pipeline.settings import Settings
-    from neardup.workers.runner import Worker
+    from neardup.workers.run.runner import Worker
 
 
 def connector(settings: Settings) -> Callable[[], Worker]:

@@ -11,7 +11,6 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from neardup import __version__
-from neardup.pipeline import telemetry
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
 from neardup.workers.api.gate import Gate, Limits
@@ -31,6 +30,7 @@ from neardup.workers.api.routes import (
     reviews,
     similar,
 )
+from neardup.workers.run import telemetry
 
 ROUTERS = [
     match.router,

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import SEEN, Action
-from neardup.pipeline.match.banks import Bank, BankSettings, ReferenceSettings
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import SEEN, Action
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.compare.banks import Bank, BankSettings, ReferenceSettings
 from neardup.pipeline.store.interface import BankRow, DeadLetter, ReferenceRow
 from neardup.pipeline.types import Kind
 from neardup.workers.api.models import DeadLetterBody, dead_letter_body

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import Change, fault_of
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
-from neardup.pipeline.refusals import MISSING, IgnoredReason, Refusal
+from neardup.pipeline.log.changes import Change, fault_of
+from neardup.pipeline.log.reasons import MISSING, IgnoredReason, Refusal
+from neardup.pipeline.log.records import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
 from neardup.pipeline.types import Decision
 from neardup.workers.api.context import Context
 from neardup.workers.api.models import Distance

@@ -11,9 +11,9 @@ from typing import Annotated, Protocol, TypeVar
 from fastapi import Depends, Request
 
 from neardup.pipeline.errors import Backpressure
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.records import Described, Envelope, Record, RemovedEvent
+from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.messages import Described, Envelope, Record, RemovedEvent
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
 from neardup.workers.api.auth import Caller, Tokens
@@ -24,7 +24,7 @@ from neardup.workers.api.originals import Originals
 from neardup.workers.api.problems import Problem
 from neardup.workers.api.view import Answer, View
 from neardup.workers.api.waiting import Waiting
-from neardup.workers.outbox import Headers
+from neardup.workers.kafka.outbox import Headers
 
 A = TypeVar("A")
 R = TypeVar("R")

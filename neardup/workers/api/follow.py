@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from neardup.pipeline import telemetry
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.messages import Described, Envelope
+from neardup.pipeline.log.records import Described, Envelope
+from neardup.pipeline.match.data.entry import Entry
 from neardup.workers.api.view import View
-from neardup.workers.log import Fetched, Tail, locate, read_entry, read_envelopes
-from neardup.workers.match import raise_if_gone
+from neardup.workers.kafka.log import Fetched, Tail, locate, read_entry, read_envelopes
+from neardup.workers.match.worker import raise_if_gone
+from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
 BATCH_RECORDS = 64
@@ -113,7 +113,7 @@ class Follower:
 
 def newest_folder(parent: Path) -> Path | None:
     """Return the folder below this one with the newest snapshot of a state, None if there is none."""
-    from neardup.pipeline.match.snapshot import Snapshots
+    from neardup.pipeline.match.apply.snapshot import Snapshots
 
     found = [(offsets[0], folder) for folder in sorted(parent.glob("*-*")) if (offsets := Snapshots(folder).offsets())]
     return max(found, key=lambda one: one[0])[1] if found else None

@@ -21,10 +21,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neardup.pipeline import telemetry
 from neardup.workers.api.auth import ANYONE, COOKIE, Caller, Role, Tokens
 from neardup.workers.api.places import Places, Shares, Upload
 from neardup.workers.api.problems import Problem
+from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1", "testserver"})

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import Action
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.messages import Described, Matched, Verdict
+from neardup.pipeline.log.changes import Action
+from neardup.pipeline.log.records import Described, Matched, Verdict
+from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.types import Decision, Doubt, Exact, Kind, Span
 

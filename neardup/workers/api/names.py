@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import AfterValidator, Field
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.ids import BANK_NAME, fault_of_id, fault_of_key
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.ids import BANK_NAME, fault_of_id, fault_of_key
 from neardup.workers.api.context import Context
 from neardup.workers.api.problems import Problem
 

@@ -12,10 +12,10 @@ from typing import Protocol
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint, packaged_names
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import ConfigError, UsageError
-from neardup.pipeline.match.make import make_state, read_calibration
-from neardup.pipeline.match.state import State
-from neardup.pipeline.match.verify import Answer, Verifier, read_verifier, verify
-from neardup.pipeline.messages import Described
+from neardup.pipeline.log.records import Described
+from neardup.pipeline.match.apply.make import make_state, read_calibration
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.query.verify import Answer, Verifier, read_verifier, verify
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Descriptors
 

@@ -22,7 +22,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from neardup.pipeline.errors import ConfigError, Reason
-from neardup.workers.status import Look, get, read_metrics, state
+from neardup.workers.up.status import Look, get, read_metrics, state
 
 _WINDOW_SECONDS = 300.0
 _FRESH_SECONDS = 1.5

@@ -31,7 +31,7 @@ from neardup.pipeline.media.fetch import fetch
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.settings import Settings
 from neardup.workers.api.uploads import fetch_rules
-from neardup.workers.source import read_item
+from neardup.workers.kafka.media_record import read_item
 
 logger = logging.getLogger(__name__)
 QUALITY = 85

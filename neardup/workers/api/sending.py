@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.records import Envelope
 from neardup.pipeline.media.fetch import check
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
-from neardup.pipeline.messages import Envelope
 from neardup.pipeline.store.interface import DeadLetter
-from neardup.workers import tracing
 from neardup.workers.api.body import Content
 from neardup.workers.api.context import Context
 from neardup.workers.api.problems import Problem
 from neardup.workers.api.uploads import fetch_rules
-from neardup.workers.ingest import MAX_INLINE_BYTES
-from neardup.workers.source import URI_LIST
+from neardup.workers.ingest.ingest import MAX_INLINE_BYTES
+from neardup.workers.kafka.media_record import URI_LIST
+from neardup.workers.run import tracing
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1

@@ -23,11 +23,11 @@ from fastapi import FastAPI
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.make import read_calibration
-from neardup.pipeline.match.similars import SIMILAR
-from neardup.pipeline.match.snapshot import VECTORS, Snapshots
-from neardup.pipeline.messages import Record
+from neardup.pipeline.log.records import Record
+from neardup.pipeline.match.apply.make import read_calibration
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.data.similars import SIMILAR
+from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.api.app import make_app
@@ -43,12 +43,12 @@ from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.sessions import open_sessions
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
-from neardup.workers.disk import watch_disk
-from neardup.workers.log import Appender, Tail
-from neardup.workers.match import claim_folder, open_state
-from neardup.workers.outbox import Headers, make_producer
-from neardup.workers.saver import Saver, SnapshotPolicy
-from neardup.workers.topics import TopicNames, check_topics, open_admin, topic_names
+from neardup.workers.kafka.log import Appender, Tail
+from neardup.workers.kafka.outbox import Headers, make_producer
+from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
+from neardup.workers.match.saver import Saver, SnapshotPolicy
+from neardup.workers.match.worker import claim_folder, open_state
+from neardup.workers.run.disk import watch_disk
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import Backpressure
+from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.fetch import Fetched, Rules, fetch
-from neardup.pipeline.messages import Described
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Media
-from neardup.workers.describe import Describer
-from neardup.workers.source import is_small
+from neardup.workers.describe.describer import Describer
+from neardup.workers.kafka.media_record import is_small
 
 logger = logging.getLogger(__name__)
 MOST_WAITING = 128

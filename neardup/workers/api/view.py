@@ -14,11 +14,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from neardup.pipeline import telemetry
 from neardup.pipeline.errors import Backpressure, DependencyError
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Envelope
+from neardup.pipeline.log.records import Envelope
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.entry import Entry
+from neardup.workers.run import telemetry
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -7,8 +7,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.messages import Changed, Envelope, Event, Ignored, Redelivered, Referenced, Rolling, Verdict
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Changed, Envelope, Event, Ignored, Redelivered, Referenced, Rolling, Verdict
 
 _KEPT = 16_384
 """Changes that are remembered, for who appended one and looks for it only then."""

@@ -5,7 +5,7 @@ import pytest
 
 from neardup.pipeline.embed import description
 from neardup.pipeline.embed.description import Description, embed
-from neardup.pipeline.messages import Described, join_parts
+from neardup.pipeline.log.records import Described, join_parts
 from neardup.pipeline.types import Box, Embedded, Frame, Kind, Media, Pixels
 
 TURN = np.deg2rad(20)

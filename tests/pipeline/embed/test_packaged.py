@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import resources
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint, packaged_names
-from neardup.pipeline.match.make import read_calibration
-from neardup.pipeline.match.verify import read_verifier
+from neardup.pipeline.match.apply.make import read_calibration
+from neardup.pipeline.match.query.verify import read_verifier
 
 MOST_BYTES = 20_000_000
 

@@ -20,7 +20,7 @@ from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.selfcheck import check_embedder, decode_pictures, render_pictures, with_check
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.types import Embedded, Pixels
-from neardup.workers.app import run
+from neardup.workers.cli.app import run
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.index.canary import Canary, CanaryPolicy, _is_taken
-from neardup.pipeline.index.generation import Generation
 from neardup.pipeline.index.interface import Checked
-from neardup.pipeline.index.scann import Policy, ScannIndex
+from neardup.pipeline.index.scann.generation import Generation
+from neardup.pipeline.index.scann.index import Policy, ScannIndex
 from neardup.pipeline.index.store import RowNumbers, Store
 from neardup.pipeline.types import Descriptors, Neighbours
 from tests.timing import LATE_SECONDS

@@ -15,14 +15,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.match.calibration import Calibration
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.match.evidence import Evidence
-from neardup.pipeline.match.live import LiveRules
-from neardup.pipeline.match.segments import Track
-from neardup.pipeline.match.similars import Similars
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import (
+from neardup.pipeline.log.records import (
     Described,
     Envelope,
     Event,
@@ -31,6 +24,13 @@ from neardup.pipeline.messages import (
     pack_hashes,
     pack_vectors,
 )
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.data.similars import Similars
+from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.segments import Track
+from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.types import Descriptors, Hashes, Kind
 
 D = 64

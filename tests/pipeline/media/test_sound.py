@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.sound_set import RATE as STORED_RATE
 from benchmarks.sound_set import Carrier, Wave, carried, tone
-from neardup.pipeline.match.sounds import MAX_DISTANCE_DB, sound_distance
+from neardup.pipeline.match.decide.sounds import MAX_DISTANCE_DB, sound_distance
 from neardup.pipeline.media.listen import Listener
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.sound import BANDS, MAX_WINDOWS, RATE, SILENT, Sound, Summary, unpack

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from neardup.pipeline.train.edits import EDITS, Draw, chain, draw_steps
+from neardup.pipeline.learn.edits import EDITS, Draw, chain, draw_steps
 from neardup.pipeline.types import Pixels
 
 

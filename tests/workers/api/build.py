@@ -18,11 +18,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.match.state import State
-from neardup.pipeline.match.verify import Verifier, verify
+from neardup.pipeline.log.records import Described, Envelope, Record
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.query.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
-from neardup.pipeline.messages import Described, Envelope, Record
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.store.memory import MemoryStore
@@ -32,9 +32,9 @@ from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Network, Networks
 from neardup.workers.api.view import View
-from neardup.workers.outbox import Headers
+from neardup.workers.kafka.outbox import Headers
 from tests.pipeline.match.build import D, a_state, picture
-from tests.pipeline.match.test_content import shows
+from tests.pipeline.match.query.test_content import shows
 
 TOKENS = {"ann": ("read", "nd_ann"), "bob": ("review", "nd_bob"), "eve": ("admin", "nd_eve")}
 

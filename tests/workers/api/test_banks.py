@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from neardup.pipeline.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api, an_image
 

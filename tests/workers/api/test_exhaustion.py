@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from neardup.pipeline.messages import Described
+from neardup.pipeline.log.records import Described
 from neardup.workers.api.app import make_app
 from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.server import Server

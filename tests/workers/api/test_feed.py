@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, aclosing
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.messages import Envelope, Matched, Verdict
+from neardup.pipeline.log.records import Envelope, Matched, Verdict
 from neardup.pipeline.store.interface import FeedEntry
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision

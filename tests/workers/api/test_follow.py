@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.match.snapshot import Snapshots
-from neardup.pipeline.messages import Envelope, Verdict
+from neardup.pipeline.log.records import Envelope, Verdict
+from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.types import Decision
 from neardup.workers.api.follow import Follower, newest_folder
 from neardup.workers.api.server import _take_newest
@@ -16,7 +16,7 @@ from tests.integration.stream import a_log, a_state_in, oracle
 from tests.pipeline.match.build import D, a_state, picture
 from tests.timing import LATE_SECONDS
 from tests.workers.broker import Broker, FakeTail
-from tests.workers.test_match_worker import a_worker, run
+from tests.workers.match.test_worker import a_worker, run
 
 
 def a_follower(broker: Broker, view: View, told: list[Envelope] | None = None, now: float = 0.0) -> Follower:
@@ -52,7 +52,7 @@ class a_state_at:  # noqa: N801
     """The ids that a state holds which took in a log."""
 
     def __init__(self, folder: Path, log: list[object]) -> None:
-        from neardup.pipeline.match.entry import Entry
+        from neardup.pipeline.match.data.entry import Entry
 
         self._state = a_state_in(folder)
         self._state.apply([Entry(offset, record) for offset, record in enumerate(log)])  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from neardup.pipeline.changes import BankChanged, Reviewed
-from neardup.pipeline.match.entry import Entry
-from neardup.pipeline.messages import Record, Removed
+from neardup.pipeline.log.changes import BankChanged, Reviewed
+from neardup.pipeline.log.records import Record, Removed
+from neardup.pipeline.match.data.entry import Entry
 from tests.pipeline.match.build import a_state, picture
 from tests.workers.api.build import Api, an_api, an_image
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.log.records import Removed
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api, an_image
 

@@ -4,7 +4,7 @@ import pytest
 
 from neardup.pipeline.errors import ConfigError
 from neardup.workers.api.ops import Operations, Watched, quantile, read_workers
-from neardup.workers.status import Look, read_metrics
+from neardup.workers.up.status import Look, read_metrics
 from tests.workers.api.build import Api
 
 EMBED, MATCH, STANDBY, FLAG = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from neardup.pipeline.changes import BankChanged, ReferenceChanged, ReferenceEdit
-from neardup.pipeline.messages import Removed
+from neardup.pipeline.log.changes import BankChanged, ReferenceChanged, ReferenceEdit
+from neardup.pipeline.log.records import Removed
 from neardup.pipeline.settings import Settings
 from neardup.workers.api.originals import Originals, Place
 from tests.pipeline.match.build import picture

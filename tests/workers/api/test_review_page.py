@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from neardup.pipeline.changes import BankChanged
-from neardup.pipeline.messages import Envelope
+from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.records import Envelope
 from neardup.workers.api.pages import review
 from tests.pipeline.match.build import picture
 from tests.timing import when

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from neardup.pipeline.changes import ClusterEdit, ClusterEdited, Outcome, Reviewed
+from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited, Outcome, Reviewed
 from tests.pipeline.match.build import picture
 from tests.workers.api.build import Api, an_api
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.messages import Record
+from neardup.pipeline.log.records import Record
 from tests.pipeline.match.build import picture
-from tests.pipeline.match.test_content import SPACE, a_state_with_contents, shows
+from tests.pipeline.match.query.test_content import SPACE, a_state_with_contents, shows
 from tests.workers.api.build import Api, an_api, an_image
 
 PNG = {"Content-Type": "image/png"}

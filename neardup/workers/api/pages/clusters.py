@@ -13,14 +13,14 @@ import msgspec
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from neardup.pipeline.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.compare import identity
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.lookup import compare_held
-from neardup.pipeline.match.similar import Query as SimilarQuery
-from neardup.pipeline.match.similar import Similar, similar, vectors_of_item
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.compare.compare import identity
+from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.query.lookup import compare_held
+from neardup.pipeline.match.query.similar import Query as SimilarQuery
+from neardup.pipeline.match.query.similar import Similar, similar, vectors_of_item
 from neardup.workers.api.auth import Role, who
 from neardup.workers.api.changes import WAIT, change
 from neardup.workers.api.context import Given

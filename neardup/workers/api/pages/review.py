@@ -14,13 +14,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Matched
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Matched
+from neardup.pipeline.log.verdicts import is_counted
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.store.interface import FlagStore, Queued, reviewer_of, seat_of
 from neardup.pipeline.types import Decision, Kind
-from neardup.pipeline.verdicts import is_counted
 from neardup.workers.api.auth import Reviewer, Role
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import MatchBody, match_body

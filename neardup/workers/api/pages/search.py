@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from neardup.pipeline.changes import SEEN
+from neardup.pipeline.log.changes import SEEN
 from neardup.workers.api.auth import Role
 from neardup.workers.api.context import Given
 from neardup.workers.api.pages.render import needs_login, render

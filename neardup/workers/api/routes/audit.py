@@ -12,7 +12,7 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.messages import key_of
+from neardup.pipeline.log.records import key_of
 from neardup.pipeline.store.interface import AuditEntry
 from neardup.workers.api.auth import Reviewer
 from neardup.workers.api.context import Given

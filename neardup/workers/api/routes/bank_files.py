@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import SEEN, Change
 from neardup.pipeline.errors import InvalidFrame
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import SEEN, Change
+from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.media.fetch import check
 from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.workers.api import bank_rows
@@ -24,7 +24,7 @@ from neardup.workers.api.names import BankName
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.bank_file import LineError, ReferenceLine, changes, lines_of, read_lines
-from neardup.workers.source import URI_LIST
+from neardup.workers.kafka.media_record import URI_LIST
 
 router = APIRouter(tags=["banks"])
 NDJSON = "application/x-ndjson"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import Action, BankChanged, BankEdit
+from neardup.pipeline.log.changes import Action, BankChanged, BankEdit
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.bank_rows import BankBody, Metadata

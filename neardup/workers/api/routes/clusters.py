@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import ClusterEdit, ClusterEdited
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.similar import least_distance
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.query.similar import least_distance
 from neardup.pipeline.types import Kind
 from neardup.workers.api.auth import Reader, Reviewer
 from neardup.workers.api.bounded import BoundedRoute

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match.held import described_again
-from neardup.pipeline.match.pair import Comparison, compare_both_ways
-from neardup.pipeline.match.verify import Answer
-from neardup.pipeline.messages import Described, join_parts
+from neardup.pipeline.log.records import Described, join_parts
+from neardup.pipeline.match.query.compare_two import Comparison, compare_both_ways
+from neardup.pipeline.match.query.stored import described_again
+from neardup.pipeline.match.query.verify import Answer
 from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact
 from neardup.workers.api.auth import Caller, Reader
 from neardup.workers.api.body import FORM, JSON, Content, read_pair

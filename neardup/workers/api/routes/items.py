@@ -13,10 +13,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Envelope, Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Envelope, Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.types import Decision
 from neardup.workers.api import bank_rows
@@ -35,7 +35,7 @@ from neardup.workers.api.models import (
 from neardup.workers.api.names import BANK_PATTERN, ItemId, ItemQuery, NewQuery, OfBank, check_known
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.sending import send
-from neardup.workers.erase import erase
+from neardup.workers.flag.erase import erase
 
 router = APIRouter(tags=["items"])
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most")]

@@ -9,12 +9,12 @@ from typing import Annotated, NamedTuple
 import msgspec
 from fastapi import APIRouter, Query, Request
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.match.lookup import ask_all, lookup
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import Described, Matched, Verdict, join_parts
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Described, Matched, Verdict, join_parts
+from neardup.pipeline.log.verdicts import is_counted
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.query.lookup import ask_all, lookup
 from neardup.pipeline.types import Decision, Exact
-from neardup.pipeline.verdicts import is_counted
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
 from neardup.workers.api.context import Given

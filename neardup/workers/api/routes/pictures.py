@@ -11,9 +11,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from neardup.pipeline.changes import SEEN
-from neardup.pipeline.match.items import Item
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.items import Item
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.names import ItemQuery, OfBank, check_known

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import FOREVER_MS, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.match.state import State
+from neardup.pipeline.log.changes import FOREVER_MS, ReferenceChanged, ReferenceEdit
+from neardup.pipeline.match.apply.state import State
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.bank_rows import Metadata, ReferenceBody

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from neardup.pipeline.changes import SEEN, Outcome, Reviewed
+from neardup.pipeline.log.changes import SEEN, Outcome, Reviewed
 from neardup.pipeline.store.interface import Queued, reviewer_of, seat_of
 from neardup.workers.api.auth import Caller, Reviewer
 from neardup.workers.api.bounded import BoundedRoute

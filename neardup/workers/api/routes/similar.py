@@ -19,13 +19,13 @@ import msgspec
 import numpy as np
 from fastapi import APIRouter, Query, Request
 
-from neardup.pipeline.changes import SEEN
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.match import similar as ranking
-from neardup.pipeline.match.content import content_of_item, like_content
-from neardup.pipeline.match.similar import MAX_FRAMES, MAX_K, Similar, similar, vectors_of_item, vectors_of_record
-from neardup.pipeline.match.state import State
-from neardup.pipeline.messages import join_parts, pack_vectors
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import join_parts, pack_vectors
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.query import similar as ranking
+from neardup.pipeline.match.query.content import content_of_item, like_content
+from neardup.pipeline.match.query.similar import MAX_FRAMES, MAX_K, Similar, similar, vectors_of_item, vectors_of_record
 from neardup.pipeline.types import Descriptors
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content

@@ -1,1 +1,0 @@
-"""How good the matches are: rankings and, later, peers."""

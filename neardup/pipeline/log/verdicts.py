@@ -1,0 +1,96 @@
+"""From matches to a verdict, and what later matches and reviews make of it.
+
+The match worker decides by `combine`. Where a verdict is shown, `as_of_now` adds what came after it: references that a
+bank got later, and what reviewers said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from neardup.pipeline.log.changes import SEEN, Action, Outcome
+from neardup.pipeline.log.records import Matched, Verdict
+from neardup.pipeline.types import Decision, Exact
+
+RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
+SLACK_SECONDS = 1.0
+"""A span may stand out by so much from one that is allowed: they are as sharp as frames are dense."""
+
+
+def combine(item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False) -> Verdict:
+    """Return the verdict on an item: curated banks before `seen`, the best first, what is allowed silenced.
+
+    A match with an allow-list silences what it covers: everything, if the item as a whole is allowed, else matches
+    whose spans lie within the allowed ones, such as an intro. An unsure one silences nothing.
+    """
+    ordered = sorted(matches, key=lambda m: (m.bank == SEEN, -RANK[m.decision], m.exact is Exact.NO, -m.evidence))
+    allowing = [m for m in ordered if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
+    told = [msgspec.structs.replace(m, silenced=is_silenced(m, allowing)) for m in ordered]
+    counting = [m.decision for m in told if m.action is Action.FLAG and not m.silenced]
+    decision = max(counting, key=RANK.__getitem__, default=Decision.DISTINCT)
+    allowed = allowing[0].bank if allowing else ""
+    return Verdict(id=item, decision=decision, matches=tuple(told), running=running, allowed=allowed, head=head)
+
+
+def is_silenced(match: Matched, allowing: Iterable[Matched]) -> bool:
+    """Return whether matches with allow-lists cover a match."""
+    allowing = list(allowing)
+    if match.action is Action.ALLOW or not allowing:
+        return False
+    if any(one.whole for one in allowing):
+        return True
+    stretches = [(span.query_start, span.query_end) for one in allowing for span in one.spans]
+    wanted = [(span.query_start, span.query_end) for span in match.spans] or [(0.0, 0.0)]
+    return all(
+        any(a - SLACK_SECONDS <= start and end <= b + SLACK_SECONDS for a, b in stretches) for start, end in wanted
+    )
+
+
+def as_judged(match: Matched, outcome: Outcome | None) -> Matched | None:
+    """Return a match as a reviewer left it, None if it is no match; an outcome of None is that nobody judged it."""
+    if outcome is Outcome.NOT_A_MATCH:
+        return None
+    if outcome is Outcome.MATCH:
+        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, probability=1.0)
+    return match
+
+
+def as_of_now(
+    verdict: Verdict, later: Iterable[Matched] = (), outcomes: Mapping[tuple[str, str], Outcome] | None = None
+) -> Verdict:
+    """Return a verdict with what came after it.
+
+    Args:
+        later: matches with references that were added since.
+        outcomes: what reviewers said, by bank and reference; see `as_judged`.
+    """
+    added = sorted(later, key=lambda m: (m.bank, m.reference))  # however they were kept: equals stay in one order
+    by_reference = {(m.bank, m.reference): m for m in (*verdict.matches, *added)}
+    left = (as_judged(match, (outcomes or {}).get(key)) for key, match in by_reference.items())
+    matches = [match for match in left if match is not None]
+    return combine(verdict.id, matches, verdict.head, verdict.running)
+
+
+def star_head(verdict: Verdict) -> str | None:
+    """Return the head whose star the item joined, None if it stands alone."""
+    if verdict.head is not None:
+        return verdict.head or None
+    whole = (m for m in verdict.matches if m.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
+    return next((m.reference for m in whole), None)
+
+
+def flagged_verdict(verdict: Verdict, flagged: Matched) -> Verdict:
+    """Return what the feed says of one match of a live video, or of one that was found later."""
+    return Verdict(id=verdict.id, decision=flagged.decision, matches=(flagged,), running=verdict.running)
+
+
+def is_counted(match: Matched) -> bool:
+    """Return whether a match counts in an item's decision."""
+    return match.action is Action.FLAG and not match.silenced and match.decision is not Decision.DISTINCT
+
+
+def lets_pass(match: Matched) -> bool:
+    """Return whether a match silences all others of its item."""
+    return match.action is Action.ALLOW and match.decision is Decision.DUPLICATE and match.whole

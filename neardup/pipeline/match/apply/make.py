@@ -1,0 +1,55 @@
+"""Put a state together from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from neardup.pipeline.embed.checkpoint import Checkpoint
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.match.decide.calibrations import read_calibrations
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.live.videos import LiveRules
+
+
+def read_calibration(checkpoint: Checkpoint, path: str = "") -> Calibration:
+    """Return the calibration that holds for the stream; see `calibrations.read_calibrations`."""
+    return read_calibrations(checkpoint, path).calibration
+
+
+def make_state(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    precision: float,
+    *,
+    stars: bool = True,
+    live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
+    kind: Literal["auto", "exact", "scann"] = "auto",
+    folder: Path | None = None,
+    scann_from: int = 0,
+    similar: Literal["none", "kept", "searched"] = "none",
+) -> State:
+    """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
+
+    Args:
+        kind, scann_from: see `index.factory.make_index`.
+        similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
+    """
+    from neardup.pipeline.index.factory import make_index
+    from neardup.pipeline.index.vectors import VectorFile
+    from neardup.pipeline.match.data.similars import Similars, open_vectors
+
+    dimension = checkpoint.architecture.dimension
+    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
+    vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
+    evidence = Evidence(checkpoint.background, *calibration.weights)
+    similars = None
+    if checkpoint.similar is not None and similar != "none":
+        size, space = checkpoint.similar.dimension, checkpoint.similar_space
+        lookup = None
+        if similar == "searched":
+            # Its working files are its own: it has the system's temporary folder.
+            lookup = make_index(size, space, kind=kind, scann_from=scann_from)
+        similars = Similars(open_vectors(folder, size, space), lookup)
+    return State(index, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)

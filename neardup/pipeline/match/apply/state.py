@@ -1,0 +1,219 @@
+"""The state that the log builds, and `apply`: records in, events out.
+
+`apply` is the whole of matching. The stream's match worker, its standby, the lookup's view and `neardup scan` run it
+unchanged. It has no clock and no randomness: equal logs give equal events, however they are cut into batches. An item
+is compared only with items of smaller offsets, and among those only with heads of stars; ties go to the earlier one.
+
+What becomes of a record stands in `uploads`, `intake` and `settler`, `references`, `editor` and `removals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Described, Envelope, Event, Removed
+from neardup.pipeline.match.apply.backward import Retro
+from neardup.pipeline.match.apply.batch import Batch
+from neardup.pipeline.match.apply.editor import Editor
+from neardup.pipeline.match.apply.intake import Intake
+from neardup.pipeline.match.apply.prefetch import Ahead
+from neardup.pipeline.match.apply.references import References
+from neardup.pipeline.match.apply.removals import Removals
+from neardup.pipeline.match.apply.rows import Keeper
+from neardup.pipeline.match.apply.uploads import Uploads
+from neardup.pipeline.match.apply.verdict import Settler
+from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
+from neardup.pipeline.match.compare.collection import make_bank_shelf, make_shelf
+from neardup.pipeline.match.compare.reviews import Judged, Reviews
+from neardup.pipeline.match.compare.stars import Stars
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.data.items import Item, Items, Rows
+from neardup.pipeline.match.data.pending import Pending, UnderWay
+from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.similars import Similars
+from neardup.pipeline.match.data.tables import Tables, Vectors
+from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.match.decide.decide import Judge
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.videos import Live, LiveRules, LiveVideos
+from neardup.pipeline.types import Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a state consists of; see `State`."""
+
+    items: Items
+    rows: Rows
+    pending: dict[str, Pending]
+    removed: set[str]
+    live: list[Live]
+    index: Index
+    vectors: Vectors
+    settings: BankSettings
+    banks: list[Kept]
+    deleted: set[str]
+    judged: list[Judged]
+
+
+class State:
+    """Everything that a verdict depends on.
+
+    Args:
+        index: holds the descriptors of heads; empty at the start.
+        vectors: holds all descriptors; row numbers are those of `Rows`.
+        evidence: turns pairs into evidence.
+        calibration: gives thresholds.
+        precision: wanted of `duplicate`, 0 to 1.
+        stars: whether copies of an item join it as members; without, every item stays a reference of its own.
+        live: of live videos.
+        similars: where vectors of the similar head are kept; None keeps none.
+
+    Attributes:
+        seen: what was seen, with what searches it.
+        banks: the curated banks.
+        reviews: what reviewers said.
+        stars: who stands under which head.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        vectors: Vectors,
+        evidence: Evidence,
+        calibration: Calibration,
+        precision: float = 0.99,
+        stars: bool = True,
+        live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
+        similars: Similars | None = None,
+    ) -> None:
+        self.evidence = evidence
+        self.similars = similars
+        self._tables = tables = Tables(vectors)
+        self.seen = seen = make_shelf(SEEN, tables, index, evidence, Judge(calibration, precision))
+        self.banks = Banks(seen, partial(make_bank_shelf, seen, evidence))
+        self.reviews = Reviews()
+        self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
+        self._pending = UnderWay()
+        self._lives = LiveVideos(tables, seen.heads, live)
+        self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
+        self._told = Told()
+        self._ahead = Ahead(seen)
+        self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
+        keeper = Keeper(tables, self._lives, evidence)
+        settler = Settler(seen, self.reviews, self.stars, self._lives, self._told, similars)
+        self._intake = Intake(seen, self.banks, self._pending, self._lives, keeper, settler, self._watch)
+        self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
+        retro = Retro(seen, self.banks, self.reviews, evidence, self._ahead)
+        self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, keeper.copy)
+        self._references = References(tables, self.banks, keeper, self._editor)
+
+    @property
+    def items(self) -> Items:
+        """The items that are held."""
+        return self._tables.items
+
+    @property
+    def rows(self) -> Rows:
+        """The columns of all descriptors."""
+        return self._tables.rows
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Memory of vectors that a full disk did not take."""
+        files = [self._tables.vectors, *([] if self.similars is None else [self.similars.vectors])]
+        indexes = [self.seen.heads.index, *(bank.shelf.heads.index for bank in self.banks)]
+        return sum(one.unwritten_bytes for one in files) + sum(one.status().unwritten_bytes for one in indexes)
+
+    def rows_of(self, item: Item) -> Ids:
+        """Return the rows of a held item's descriptors, int64 (n,), in order of time."""
+        return self._tables.rows_of(item)
+
+    def apply(self, entries: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
+        """Take in records of the log, in order, and return one envelope for each.
+
+        Described items are embedded, searched and compared as one batch as far as they do not depend on each other's
+        removal; the result is that of applying the records one at a time.
+
+        Args:
+            published: what was said earlier, by offset; it takes the place of what is found now, for an approximate
+                search need not find the same again.
+        """
+        self._told.begin(published or {})
+        self._ahead.forget()
+        envelopes: list[Envelope] = []
+        batch = Batch(self._tables, self._pending, self._lives, self._removals)
+        for place, entry in enumerate(entries):
+            idle = self._lives.idle(entry.timestamp_ms)
+            joins = not idle and batch.may_join(entry)
+            if not joins or not batch.has_room(entry):
+                envelopes += self._intake.describe(batch.take())
+            if joins:
+                batch.add(entry)
+            else:
+                ended = [event for live in idle for event in self._watch.end(live, entry.offset)]
+                if idle:
+                    self._ahead.forget()
+                self._ahead.look(entries, place)
+                envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
+        return envelopes + self._intake.describe(batch.take())
+
+    def _apply_alone(self, entry: Entry) -> tuple[Event, ...]:
+        record = entry.record
+        if isinstance(record, Removed):
+            return tuple(self._removals.take_down(record))
+        if not isinstance(record, Described):
+            return self._editor.apply(record, entry.timestamp_ms)
+        if record.bank != SEEN:
+            return self._references.apply(entry, record)
+        return self._uploads.apply(entry, record)
+
+    @property
+    def taken_down(self) -> Set[str]:
+        """Ids of items that do not come back with a later record."""
+        return self._removals.taken_down
+
+    def knows(self, item_id: str) -> bool:
+        """Return whether an item or a reference of this id is there, or one was taken down."""
+        held = item_id in self._tables.items or item_id in self.taken_down
+        return held or any(item_id in bank.shelf.tables.items for bank in self.banks)
+
+    def parts(self) -> Parts:
+        """Return what the state consists of, to be written down; not a copy."""
+        return Parts(
+            items=self._tables.items,
+            rows=self._tables.rows,
+            pending=self._pending.by_id,
+            removed=self._removals.taken_down,
+            live=list(self._lives),
+            index=self.seen.heads.index,
+            vectors=self._tables.vectors,
+            settings=self.banks.settings,
+            banks=[bank.kept() for bank in self.banks],
+            deleted=self.banks.deleted,
+            judged=list(self.reviews),
+        )
+
+    def restore(self, parts: Parts) -> None:
+        """Take over what was written down; the index and the vectors hold what belongs to it already."""
+        self._tables.items, self._tables.rows = parts.items, parts.rows
+        self._pending.restore(parts.pending)
+        self._removals.taken_down = parts.removed
+        self._lives.restore(parts.live)
+        self.seen.heads.count_again()
+        self.reviews.restore(parts.judged)
+        self.banks.restore(parts.settings, parts.banks, parts.deleted)
+
+    def close(self) -> None:
+        """Let go of files, memory and processes; the state is of no use afterwards."""
+        self.seen.heads.index.close()
+        for bank in self.banks:
+            bank.shelf.heads.index.close()
+        self._tables.vectors.close()
+        if self.similars is not None:
+            self.similars.close()

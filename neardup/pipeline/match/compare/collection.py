@@ -1,0 +1,48 @@
+"""One bank's references, with what searches, compares and judges them.
+
+The bank `seen` and each curated bank is one. They share the rows and the vectors; each has items, an index and
+thresholds of its own, so an id stands for different things in different banks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neardup.pipeline.index.interface import Index
+from neardup.pipeline.log.changes import Action
+from neardup.pipeline.match.compare.candidates import Candidates
+from neardup.pipeline.match.compare.compare import Comparer
+from neardup.pipeline.match.data.heads import Heads
+from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.decide.decide import Judge
+from neardup.pipeline.match.decide.evidence import Evidence
+
+
+@dataclass(slots=True)
+class Shelf:
+    """See above. `action` is what a match means."""
+
+    name: str
+    tables: Tables
+    heads: Heads
+    judge: Judge
+    candidates: Candidates
+    comparer: Comparer
+    action: Action = Action.FLAG
+
+
+def make_shelf(name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge) -> Shelf:
+    """Return an empty shelf."""
+    heads = Heads(index, tables)
+    candidates = Candidates(tables, heads, evidence, judge)
+    return Shelf(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
+
+
+def make_bank_shelf(seen: Shelf, evidence: Evidence, name: str) -> Shelf:
+    """Return an empty shelf beside that of the stream, for a bank, which is searched exactly."""
+    from neardup.pipeline.index.exact import ExactIndex  # loads torch
+
+    tables = Tables(seen.tables.vectors)
+    tables.rows, tables.live = seen.tables.rows, seen.tables.live
+    index = ExactIndex(seen.heads.index.dimension, seen.heads.index.space)
+    return make_shelf(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))

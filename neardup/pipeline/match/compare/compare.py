@@ -1,0 +1,202 @@
+"""Compare an item with the heads that its pairs name, and with the item that is identical to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Described, Matched
+from neardup.pipeline.log.verdicts import RANK
+from neardup.pipeline.match.compare.candidates import CANDIDATES
+from neardup.pipeline.match.data.heads import Heads
+from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.decide.evidence import Evidence, near
+from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
+
+MAX_MATCHES = 16
+"""Matches that a verdict lists, best first."""
+
+
+class Comparer:
+    """Turns pairs of similar descriptors into matches with the references of one bank."""
+
+    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge, bank: str = SEEN) -> None:
+        self._bank = bank
+        self._tables = tables
+        self._heads = heads
+        self._evidence = evidence
+        self._judge = judge
+
+    def matches(
+        self,
+        query: Described | Item,
+        side: Side,
+        pairs: Pairs,
+        item: Item | None = None,
+        usable: Callable[[Item], bool] = lambda _: True,
+    ) -> list[Matched]:
+        """Compare a query with each reference that its pairs name and with its identical twin; best first.
+
+        Args:
+            item: what the query becomes in the state, so that its segments count for what frames are common.
+            usable: whether a reference may be matched.
+        """
+        twin, exact = self._twin(query, usable)
+        head = None if twin is None else self._tables.items.get(twin.head)
+        matches = []
+        for reference, mine in self._by_head(pairs):
+            if reference is head or not usable(reference):
+                continue
+            frames = (mine.query, self._tables.frames_of(reference, mine.reference))
+            outcome = self._compare(side, self._tables.side(reference), mine, frames)
+            if item is not None:
+                self._note_shared(item, reference, outcome)
+            matches.append(matched(reference, outcome, self._bank))
+        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
+        if twin is not None and head is not None:
+            outcome = self._itself(head) if twin is head else self.pair(twin, head)
+            matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
+        return matches
+
+    def pair(self, query: Item, reference: Item) -> Outcome:
+        """Compare two items that are held."""
+        q, r = self._tables.rows_of(query), self._tables.rows_of(reference)
+        speaks = self._tables.rows.speaks
+        both_images = query.kind is reference.kind is Kind.IMAGE
+        floor = -np.inf if both_images else self._judge.min_vote
+        sides = self._tables.pictures(q), self._tables.pictures(r)
+        frame, other, distance, strength = near(self._evidence, *sides, floor, CANDIDATES)
+        speak = speaks[q[frame]] & speaks[r[other]]
+        if not both_images or speak.any():
+            frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
+        pairs = Pairs(frame, r[other], distance, strength)
+        outcome = self._compare(self._tables.side(query), self._tables.side(reference), pairs, (frame, other))
+        # Two blank pages have a distance; that they are close says nothing.
+        return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
+
+    def one(self, query: Item, reference: Item) -> Matched:
+        """Return how an item that is held, perhaps in another bank, matches a reference, whatever the decision."""
+        exact = identity(query, reference)
+        if exact is not Exact.NO:
+            return exactly(reference, reference, exact, self._itself(reference), self._bank)
+        return matched(reference, self.pair(query, reference), self._bank)
+
+    def likely(self, kind: Kind, pairs: Pairs) -> Pairs:
+        """Leave out, of an image's pairs, those that make it distinct; most are, and comparing each costs time."""
+        if kind is not Kind.IMAGE or not len(pairs.evidence):
+            return pairs
+        least = self._least
+        if float(pairs.evidence.min()) >= least:
+            return pairs
+        return pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
+
+    def with_heads(self, pairs: Pairs) -> Pairs:
+        """Leave out references that are no heads, or no more."""
+        if not len(pairs.reference):
+            return pairs
+        numbers, place = np.unique(self._tables.rows.item[pairs.reference], return_inverse=True)
+        items = [self._tables.items.get(number) for number in numbers.tolist()]
+        is_head = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
+        return pairs.take(np.flatnonzero(is_head[place]))
+
+    def sharers(self, pairs: Pairs, frames: int) -> Ids:
+        """Return with how many items each of a query's frames is more likely than not in common: int64 (frames,).
+
+        Weaker resemblance is no sign: among many references, some resemble any frame.
+        """
+        likely = np.flatnonzero(pairs.evidence >= self._least)
+        both = np.stack([pairs.query[likely], self._tables.rows.item[pairs.reference[likely]]])
+        return np.bincount(np.unique(both, axis=1)[0], minlength=frames).astype(np.int64)
+
+    @property
+    def _least(self) -> float:
+        """Evidence below which two pictures are distinct."""
+        return self._judge.thresholds(self._heads.chances).min_unsure
+
+    def _by_head(self, pairs: Pairs) -> Iterator[tuple[Item, Pairs]]:
+        """Yield the pairs of each head, the earliest first."""
+        places: dict[int, list[int]] = {}
+        for place, number in enumerate(self._tables.rows.item[pairs.reference].tolist()):
+            places.setdefault(number, []).append(place)
+        for number in sorted(places):
+            reference = self._tables.items.get(number)
+            if reference is not None and reference.is_head:
+                first, *more = places[number]
+                # most pairs of images stand alone, and a slice costs less than an array of one
+                yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
+
+    def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
+        return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)
+
+    def _twin(self, query: Described | Item, usable: Callable[[Item], bool]) -> tuple[Item | None, Exact]:
+        """Return the earliest item with identical bytes, else pixels."""
+        same_bytes, same_pixels = self._tables.items.identical(query.sha256, query.pixels_digest)
+        for twins, exact in ((same_bytes, Exact.BYTES), (same_pixels, Exact.PIXELS)):
+            for twin in twins:
+                if usable(twin):
+                    return twin, exact
+        return None, Exact.NO
+
+    def _itself(self, item: Item) -> Outcome:
+        """Return how an item matches another with the same content."""
+        rows = self._tables.rows_of(item)
+        background = self._tables.rows.background[rows if item.kind is Kind.VIDEO else rows[:1]]
+        nothing = np.zeros_like(background)
+        evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
+        mean = float(evidence.mean()) if evidence.size else 0.0
+        spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
+        return Outcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
+
+    def _note_shared(self, item: Item, reference: Item, outcome: Outcome) -> None:
+        """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
+        segments = [segment for segment in outcome.segments if segment.evidence >= self._least]
+        if outcome.whole or not segments:
+            return
+        pts = self._tables.rows.pts[self._tables.rows_of(reference)]
+        stretches = [(float(pts[one.reference[0]]), float(pts[one.reference[1]])) for one in segments]
+        self._tables.share(item, reference, stretches)
+
+
+def identity(a: Item, b: Item) -> Exact:
+    """Return whether two items are identical, and how."""
+    if a.sha256 and a.sha256 == b.sha256:
+        return Exact.BYTES
+    return Exact.PIXELS if a.pixels_digest and a.pixels_digest == b.pixels_digest else Exact.NO
+
+
+def matched(reference: Item, outcome: Outcome, bank: str = SEEN) -> Matched:
+    """Return how a query matches a reference, as verdicts tell it."""
+    return Matched(
+        reference=reference.id,
+        bank=bank,
+        decision=outcome.judgement.decision,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=outcome.judgement.probability,
+        whole=outcome.whole,
+        spans=outcome.spans,
+        query_box=outcome.query_box,
+        reference_box=outcome.reference_box,
+        doubt=outcome.doubt,
+    )
+
+
+def exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome, bank: str = SEEN) -> Matched:
+    """Identical content is a copy whatever the descriptors say; those of the twin stand in for the query's."""
+    return Matched(
+        reference=head.id,
+        bank=bank,
+        decision=Decision.DUPLICATE,
+        exact=exact,
+        identical_to=twin.id,
+        distance=outcome.distance,
+        evidence=outcome.evidence,
+        probability=1.0,
+        whole=True,
+        spans=outcome.spans,
+    )

@@ -1,0 +1,187 @@
+"""The tables of the state: one row per descriptor, one item per image or video, and the stars that items form.
+
+A star is a head and the items that copy it as a whole. A member is compared with nothing but its head, so similarity
+never chains from member to member into one huge group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.match.data.shards import Shards
+from neardup.pipeline.types import Boxes, Hashes, Ids, Kind
+
+NO_ROW = -1
+
+
+@dataclass(slots=True)
+class Item:
+    """What the state knows of an image or video.
+
+    Attributes:
+        number: place in order of arrival; the lower number is the earlier item.
+        source: partition and offset in `media`.
+        ranges: [first, stop) rows of its descriptors, in order of time; none for a live video, see `tables.Frames`.
+        head: number of the head of its star, its own number if it is one.
+        members: numbers of the items that copy it, in order of arrival, if it is a head.
+        shares: stretches of others that it shows and counts for: number of the item, first and last second.
+        similar: row of its vector in `similars`; NO_ROW without one.
+        sound, dark_ground: see `types.Extras`.
+    """
+
+    number: int
+    id: str
+    kind: Kind
+    sha256: bytes
+    pixels_digest: bytes
+    source: tuple[int, int]
+    seconds: float
+    ranges: tuple[tuple[int, int], ...]
+    head: int = -1
+    members: list[int] = field(default_factory=list)
+    shares: tuple[tuple[int, float, float], ...] = ()
+    similar: int = NO_ROW
+    sound: bytes = b""
+    dark_ground: bool = False
+
+    @property
+    def rows(self) -> Ids:
+        """Rows of its descriptors, int64 (n,), in order of time."""
+        return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
+
+    @property
+    def is_head(self) -> bool:
+        """Whether later items are compared with it."""
+        return self.head == self.number
+
+
+class Items:
+    """Live items, found by number, id, content or pixels; the earliest of identical ones is found first."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, Item] = {}
+        self._by_id = Shards[str, int]()
+        self._by_content = Shards[bytes, list[int]]()
+        self._by_pixels = Shards[bytes, list[int]]()
+        self._next_number = 0
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._by_number.values())
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._by_id
+
+    def next_number(self) -> int:
+        """Return a number higher than any before."""
+        self._next_number += 1
+        return self._next_number - 1
+
+    def get(self, number: int) -> Item | None:
+        """Return the live item of this number."""
+        return self._by_number.get(number)
+
+    def named(self, item_id: str) -> Item | None:
+        """Return the live item of this id."""
+        number = self._by_id.get(item_id)
+        return None if number is None else self._by_number[number]
+
+    def identical(self, sha256: bytes, pixels_digest: bytes) -> tuple[Iterator[Item], Iterator[Item]]:
+        """Return the items with the same bytes and those with the same pixels, the earliest first."""
+        same_bytes = self._by_content.get(sha256) if sha256 else None
+        same_pixels = self._by_pixels.get(pixels_digest) if pixels_digest else None
+        return map(self._by_number.__getitem__, same_bytes or ()), map(self._by_number.__getitem__, same_pixels or ())
+
+    @property
+    def numbers_given(self) -> int:
+        """How often `next_number` was asked: higher than any number."""
+        return self._next_number
+
+    def restore(self, items: Iterable[Item], numbers_given: int) -> None:
+        """Take in, while empty, what iteration gave and `numbers_given` was."""
+        for item in items:
+            self._enter(item)
+        self._next_number = numbers_given
+
+    def add(self, item: Item) -> None:
+        """Take in an item whose star is settled."""
+        self._enter(item)
+        if not item.is_head:
+            self._by_number[item.head].members.append(item.number)
+
+    def _enter(self, item: Item) -> None:
+        self._by_number[item.number] = item
+        self._by_id[item.id] = item.number
+        if item.sha256:
+            self._by_content.setdefault(item.sha256, []).append(item.number)
+        if item.pixels_digest:
+            self._by_pixels.setdefault(item.pixels_digest, []).append(item.number)
+
+    def remove(self, item: Item) -> list[Item]:
+        """Forget an item; return the members that are left without a head, earliest first."""
+        del self._by_number[item.number]
+        del self._by_id[item.id]
+        for table, key in ((self._by_content, item.sha256), (self._by_pixels, item.pixels_digest)):
+            if key:
+                table[key].remove(item.number)
+                if not table[key]:
+                    del table[key]
+        if not item.is_head:
+            self._by_number[item.head].members.remove(item.number)
+            return []
+        return [self._by_number[number] for number in item.members]
+
+
+class Rows:
+    """Columns about descriptors, one row each, growing by doubling. Row numbers are never used twice.
+
+    Attributes, each (rows, …), of which only the first `len(self)` rows have a meaning:
+        item: number of the item that the descriptor belongs to.
+        frame: place of the descriptor within its item.
+        pts: seconds from the start of the item.
+        hash: DCT hash, (rows, 32).
+        box: the part of the picture that the descriptor shows, (rows, 4); see `Described.boxes`.
+        speaks: whether there is enough in the picture to recognise it by.
+        searched: whether the index holds it while its item is a head: most that speak.
+        background: mean similarity to the background set, see `evidence`.
+        shared: number of other items in which the same frame was found as part of a segment.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self.item: Ids = np.zeros(0, dtype=np.int64)
+        self.frame: Ids = np.zeros(0, dtype=np.int64)
+        self.pts: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)
+        self.hash: Hashes = np.zeros((0, 32), dtype=np.uint8)
+        self.box: Boxes = np.zeros((0, 4), dtype=np.uint16)
+        self.speaks: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self.searched: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self.background: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self.shared: Ids = np.zeros(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return all columns by name, as far as they have a meaning; views."""
+        return {name: column[: self._size] for name, column in vars(self).items() if isinstance(column, np.ndarray)}
+
+    def append(self, count: int, **values: npt.ArrayLike) -> Ids:
+        """Append `count` rows, a value or an array (count, …) for each column but `shared`, which starts at 0."""
+        start, stop = self._size, self._size + count
+        if stop > len(self.item):
+            for name, column in vars(self).items():
+                if isinstance(column, np.ndarray):
+                    wider = np.zeros((max(2 * len(column), stop, 1024), *column.shape[1:]), dtype=column.dtype)
+                    wider[:start] = column[:start]
+                    setattr(self, name, wider)
+        for name, value in values.items():
+            getattr(self, name)[start:stop] = value
+        self._size = stop
+        return np.arange(start, stop, dtype=np.int64)

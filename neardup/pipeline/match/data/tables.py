@@ -1,0 +1,171 @@
+"""All that the state holds of items: the items, the columns of their descriptors, and the descriptors."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.match.data.items import Item, Items, Rows
+from neardup.pipeline.match.decide.decide import Side
+from neardup.pipeline.match.decide.evidence import Pictures
+from neardup.pipeline.match.decide.segments import Track
+from neardup.pipeline.types import Descriptors, Ids, Kind
+
+READ_WHOLE = 1024
+"""Frames up to which all descriptors of a video are read at once."""
+
+
+class Vectors(Protocol):
+    """Where the descriptors lie; see `index.vectors.VectorFile`."""
+
+    @property
+    def unwritten_bytes(self) -> int: ...
+
+    def append(self, ids: Ids, vectors: Descriptors) -> int: ...
+
+    def read(self, rows: Ids) -> Descriptors: ...
+
+    def close(self) -> None: ...
+
+
+class Frames:
+    """Frames of a live video, in order of time, in whatever order they come.
+
+    Attributes:
+        pts: seconds, rising. rows: the row of each.
+        running: more are to come.
+    """
+
+    def __init__(self, pts: Iterable[float] = (), rows: Iterable[int] = (), running: bool = True) -> None:
+        self.pts = array("d", pts)
+        self.rows = array("q", rows)
+        self.running = running
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    def __contains__(self, pts: float) -> bool:
+        place = bisect_left(self.pts, pts)
+        return place < len(self.pts) and self.pts[place] == pts
+
+    def add(self, pts: float, row: int) -> None:
+        """Take in a frame."""
+        place = bisect_left(self.pts, pts)
+        self.pts.insert(place, pts)
+        self.rows.insert(place, row)
+
+    def newest(self, count: int) -> tuple[npt.NDArray[np.float64], Ids]:
+        """Return seconds and rows of the last frames, at most so many."""
+        return np.array(self.pts[-count:]), np.array(self.rows[-count:])
+
+    def drop_oldest(self, count: int) -> Ids:
+        """Forget the first frames and return their rows."""
+        dropped = np.array(self.rows[:count])
+        del self.pts[:count], self.rows[:count]
+        return dropped
+
+
+class Tables:
+    """Items and rows, and the vectors, whose row numbers are those of `rows`.
+
+    Attributes:
+        live: frames of the items that are live videos, by number: those of others stand in `Item.ranges`.
+    """
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.items = Items()
+        self.rows = Rows()
+        self.live: dict[int, Frames] = {}
+        self.vectors = vectors
+
+    def rows_of(self, item: Item) -> Ids:
+        """Return the rows of an item's descriptors, int64 (n,), in order of time."""
+        frames = self.live.get(item.number)
+        return item.rows if frames is None else np.array(frames.rows)
+
+    def frames_of(self, item: Item, rows: Ids) -> Ids:
+        """Return the place within the item of each of these rows of it."""
+        frames = self.live.get(item.number)
+        return self.rows.frame[rows] if frames is None else np.searchsorted(np.array(frames.pts), self.rows.pts[rows])
+
+    def share(self, item: Item, reference: Item, stretches: Sequence[tuple[float, float]]) -> None:
+        """Count an item for the frames of another that it shows, from and to these seconds."""
+        item.shares += tuple((reference.number, start, end) for start, end in stretches)
+        self.rows.shared[self._within(reference, stretches)] += 1
+
+    def unshare(self, item: Item) -> None:
+        """Count an item no more, for it is removed."""
+        stretches: dict[int, list[tuple[float, float]]] = {}
+        for number, start, end in item.shares:
+            stretches.setdefault(number, []).append((start, end))
+        for number, some in stretches.items():
+            if (reference := self.items.get(number)) is not None:
+                rows = self._within(reference, some)
+                self.rows.shared[rows] = np.maximum(self.rows.shared[rows] - 1, 0)
+
+    def _within(self, item: Item, stretches: Sequence[tuple[float, float]]) -> Ids:
+        rows = self.rows_of(item)
+        pts = self.rows.pts[rows]
+        within = np.zeros(len(rows), dtype=np.bool_)
+        for start, end in stretches:
+            within |= (pts >= start) & (pts <= end)
+        return rows[within]
+
+    def pictures(self, rows: Ids) -> Pictures:
+        """Return what evidence needs of these rows."""
+        return Pictures(self.vectors.read(rows), self.rows.hash[rows], self.rows.background[rows])
+
+    def track(self, rows: Ids, begin: float, end: float) -> Track:
+        """Return frames of a video in order of time, from `begin` to `end` seconds; descriptors are read when used."""
+        return Track(
+            pts=self.rows.pts[rows],
+            vectors=_Stored(self.vectors, rows),
+            hashes=self.rows.hash[rows],
+            background=self.rows.background[rows],
+            speaks=self.rows.speaks[rows],
+            shared=self.rows.shared[rows],
+            seconds=end,
+            begin=begin,
+        )
+
+    def side(self, item: Item) -> Side:
+        """Return an item as a comparison needs it; the frames of a video are read at most once, when asked for."""
+        live = self.live.get(item.number)
+
+        def track() -> Track:
+            return self.track(self.rows_of(item), live.pts[0] if live else 0.0, item.seconds)
+
+        # a video is compared with many, an image's frame is not asked for
+        once = cache(track) if item.kind is Kind.VIDEO else track
+        regions = item.kind is Kind.IMAGE and sum(stop - start for start, stop in item.ranges) > 1
+        boxes = self.rows.box[item.rows] if regions else None
+        return Side(
+            item.kind,
+            once,
+            running=live is not None and live.running,
+            boxes=boxes,
+            sound=item.sound,
+            dark_ground=item.dark_ground,
+        )
+
+
+class _Stored:
+    """Descriptors in the vector file, (t, d); see `segments.Gathered`."""
+
+    def __init__(self, vectors: Vectors, rows: Ids) -> None:
+        self._vectors = vectors
+        self._rows = rows
+        self._all: Descriptors | None = None
+
+    def __getitem__(self, places: Ids) -> Descriptors:
+        if len(self._rows) > READ_WHOLE:
+            return self._vectors.read(self._rows[places])
+        if self._all is None:
+            self._all = self._vectors.read(self._rows)
+        return self._all[places]

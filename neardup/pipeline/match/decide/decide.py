@@ -1,0 +1,312 @@
+"""From pairs of similar descriptors to matches and a decision. Pure functions over one query item.
+
+An image and an image match as a whole, or a part of one shows what the other does. A video and a video match by
+segments, and as a whole where the segments cover nearly all of both. An image and a frame of a video match for the run
+of frames that show it. Whatever several frames, or parts, could have matched by chance is asked for more evidence: n
+frames are n chances.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.log.records import FULL
+from neardup.pipeline.log.verdicts import RANK
+from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
+from neardup.pipeline.match.decide.evidence import Evidence, Floats
+from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.match.decide.sounds import compare_sounds
+from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
+
+WHOLE_COVERAGE = 0.8
+"""Share of both videos that segments must cover for one to be a copy of the other as a whole."""
+MAX_OFFSET_SECONDS = 0.75
+"""Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+WHOLE_AREA = 0.7
+"""Share of a picture from which a part of it stands for the whole. Of two that match, one must: what two pictures have
+in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Similar descriptors: frames of the query item and rows of earlier items, all arrays (p,)."""
+
+    query: Ids
+    reference: Ids
+    distance: Floats
+    evidence: Floats
+
+    def take(self, where: Ids | slice) -> Pairs:
+        """Return the pairs at these places."""
+        return Pairs(self.query[where], self.reference[where], self.distance[where], self.evidence[where])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a query matches one reference item; see `messages.Matched` for the words."""
+
+    judgement: Judgement
+    distance: float
+    evidence: float
+    whole: bool
+    spans: tuple[Span, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    query_box: Box | None = None
+    reference_box: Box | None = None
+    doubt: Doubt = Doubt.NO
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The query or a reference, as far as a comparison needs it; `track` is read only for videos.
+
+    Attributes:
+        running: a live video that goes on, of which nothing is a copy as a whole.
+        boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
+        sound, dark_ground: see `types.Extras`.
+    """
+
+    kind: Kind
+    track: Callable[[], Track]
+    running: bool = False
+    boxes: Boxes | None = None
+    sound: bytes = b""
+    dark_ground: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many descriptors an image has."""
+        return 1 if self.boxes is None else len(self.boxes)
+
+    def areas(self, frames: Ids) -> npt.NDArray[np.float64]:
+        """Return the share of an image that each of these descriptors of it shows."""
+        if self.boxes is None:
+            return np.ones(len(frames))
+        sides = self.boxes[frames].astype(np.float64) / FULL
+        return np.asarray(np.prod(sides[:, 2:] - sides[:, :2], axis=1))
+
+    def box(self, frame: int) -> Box | None:
+        """Return the part of an image that a descriptor shows, None for all of it."""
+        if self.boxes is None:
+            return None
+        left, top, right, bottom = (round(side / FULL, 4) for side in self.boxes[frame].tolist())
+        return None if (left, top, right, bottom) == (0.0, 0.0, 1.0, 1.0) else (left, top, right, bottom)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A decision and the probability, 0 to 1, that the match is a copy."""
+
+    decision: Decision
+    probability: float
+
+
+DISTINCT = Judgement(Decision.DISTINCT, 0.0)
+_NOTHING = Outcome(DISTINCT, 4.0, 0.0, whole=False)
+
+
+class Judge:
+    """Turns evidence into decisions at a wanted precision, for the number of references held.
+
+    The number is rounded up to the next quarter power of two, so that thresholds are computed a few times and not for
+    each item, and do not depend on how the log was cut into batches.
+    """
+
+    def __init__(self, calibration: Calibration, precision: float) -> None:
+        self.change(calibration, precision)
+
+    def change(self, calibration: Calibration, precision: float) -> None:
+        """Decide by other curves or at another precision from here on.
+
+        Raises:
+            ConfigError: an unusable precision.
+        """
+        self.calibration = calibration
+        self.precision = precision
+        self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
+        self._thresholds(1)  # an unusable precision is told at once
+
+    @property
+    def min_vote(self) -> float:
+        """Evidence from which two frames, not picked out of many, are more likely than not the same picture."""
+        return self._thresholds(1).min_unsure
+
+    def thresholds(self, references: int) -> Thresholds:
+        """Return the thresholds among m references, or m chances of any kind."""
+        return self._thresholds(_rounded(references))
+
+    def judge(self, evidence: float, references: int) -> Judgement:
+        """Decide on the best match of a query among m references."""
+        rounded = _rounded(references)
+        limits = self._thresholds(rounded)
+        probability = self.calibration.one_probability(evidence, rounded)
+        if evidence >= limits.min_duplicate:
+            return Judgement(Decision.DUPLICATE, probability)
+        return Judgement(Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT, probability)
+
+
+@lru_cache(maxsize=4096)
+def _rounded(references: int) -> int:
+    return math.ceil(2 ** (math.ceil(4 * math.log2(max(references, 1))) / 4))
+
+
+def compare_items(
+    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], rule: Evidence, judge: Judge, references: int
+) -> Outcome:
+    """Compare a query with one reference item, given their similar descriptors.
+
+    Args:
+        pairs: rows of both; without any, the items are distinct.
+        frames: for each pair the frame within the query and within the reference.
+        rule: computes evidence where segments are verified.
+        references: m, descriptors that the query was compared with.
+    """
+    if len(pairs.query) == 0:
+        return _NOTHING
+    if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
+        outcome = _compare_images(query, reference, pairs, frames, judge, references)
+        return _doubted(outcome, Doubt.DARK_GROUND) if query.dark_ground or reference.dark_ground else outcome
+    best = int(np.argmax(pairs.evidence))
+    evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
+    if query.kind is reference.kind:
+        votes = Votes(frames[0], frames[1], pairs.evidence)
+        outcome = _compare_videos(query, reference, votes, distance, rule, judge, references)
+        return replace(outcome, whole=outcome.whole and not reference.running)
+    video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
+    track = video.track()
+    chances = references * (len(track.pts) if video is query else query.count)
+    least = judge.thresholds(chances).min_unsure
+    start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
+    span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
+    boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
+    return Outcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
+
+
+def _compare_images(
+    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], judge: Judge, references: int
+) -> Outcome:
+    """Compare two images: as wholes where that decides as much, else by the best part."""
+    if query.boxes is None and reference.boxes is None:  # most have no parts
+        best = int(np.argmax(pairs.evidence))
+        evidence = float(pairs.evidence[best])
+        return Outcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
+    areas = query.areas(frames[0]), reference.areas(frames[1])
+    whole = np.minimum(*areas) >= WHOLE_AREA
+    outcomes = []
+    for kind in (whole, (np.maximum(*areas) >= WHOLE_AREA) & ~whole):
+        places = np.flatnonzero(kind)
+        if not len(places):
+            continue
+        best = int(places[np.argmax(pairs.evidence[places])])
+        evidence, frame, other = float(pairs.evidence[best]), int(frames[0][best]), int(frames[1][best])
+        # Each part is one more chance to match; the whole has those that it had without parts.
+        judgement = judge.judge(evidence, references * (query.count if frame else 1))
+        boxes = query.box(frame), reference.box(other)
+        outcomes.append(Outcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
+    return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
+
+
+def _compare_videos(
+    one: Side, other: Side, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
+) -> Outcome:
+    query, reference = one.track(), other.track()
+    segments = find_segments(query, reference, votes, rule, judge.min_vote)
+    kept = keep_rare(segments, query, reference)
+    if not kept:
+        return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
+    judgement, best = judge_segments(kept, len(query.pts), judge, references)
+    whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
+    doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
+    outcome = Outcome(
+        judgement,
+        min(segment.distance for segment in kept),
+        best.evidence,
+        whole=whole,
+        spans=tuple(segment.span for segment in kept),
+        segments=tuple(segments),
+    )
+    return _doubted(outcome, doubt)
+
+
+def _doubted(outcome: Outcome, doubt: Doubt) -> Outcome:
+    """Return an outcome that is `unsure` at most where there is a doubt."""
+    if doubt is Doubt.NO:
+        return outcome
+    judgement = outcome.judgement
+    if judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    return replace(outcome, judgement=judgement, doubt=doubt)
+
+
+def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:
+    """Return what the sound says against two videos that look the same as a whole.
+
+    Where the pictures move they tell whether both begin together; where they are still, any offset looks right.
+    """
+    first = min(kept, key=lambda segment: segment.span.query_start).span
+    together = math.isnan(best.contrast) or abs(first.reference_start - first.query_start) <= MAX_OFFSET_SECONDS
+    seconds = query.track().seconds, reference.track().seconds
+    return compare_sounds(query.sound, reference.sound, seconds, together)
+
+
+def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, references: int) -> tuple[Judgement, Segment]:
+    """Return what one segment or more say of two videos, and the segment that says it.
+
+    Args:
+        frames: of the whole query.
+    """
+    best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
+    # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
+    # moments of something that moves confirm each other.
+    still = math.isnan(best.contrast)
+    chances = references * frames / (1 if still else best.votes**2)
+    judgement = judge.judge(best.evidence, math.ceil(chances))
+    if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
+        judgement = Judgement(Decision.UNSURE, judgement.probability)
+    return judgement, best
+
+
+def keep_rare(
+    segments: Sequence[Segment], query: Track, reference: Track, query_is_whole: bool = True
+) -> list[Segment]:
+    """Leave out segments that many items have in common: intros, adverts, logos.
+
+    What covers nearly all of one of the two is kept all the same: an excerpt that went round is still a copy.
+
+    Args:
+        query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.
+    """
+    if segments and max(coverage(segments, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
+        return list(segments)
+    least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
+    return [segment for segment in segments if segment.rarity >= least]
+
+
+def coverage(segments: Sequence[Segment], query: Track, reference: Track) -> tuple[float, float]:
+    """Return the share, 0 to 1, of each video's frames that lie within the segments; of those that say something."""
+    seen = (np.zeros(len(query.pts), dtype=np.bool_), np.zeros(len(reference.pts), dtype=np.bool_))
+    for segment in segments:
+        seen[0][segment.query[0] : segment.query[1] + 1] = True
+        seen[1][segment.reference[0] : segment.reference[1] + 1] = True
+    shares = [float(one[track.speaks].mean()) for one, track in zip(seen, (query, reference), strict=True)]
+    return shares[0], shares[1]
+
+
+def run_around(
+    pts: npt.NDArray[np.float64], frames: Ids, evidence: Floats, best: int, least: float
+) -> tuple[float, float]:
+    """Return seconds of the run of frames with at least this evidence that holds the best frame."""
+    shows = np.zeros(len(pts), dtype=np.bool_)
+    shows[frames[evidence >= least]] = True
+    shows[best] = True
+    absent = np.flatnonzero(~shows)
+    after = np.searchsorted(absent, best)
+    first = int(absent[after - 1]) + 1 if after > 0 else 0
+    last = int(absent[after]) - 1 if after < len(absent) else len(shows) - 1
+    return float(pts[first]), float(pts[last])

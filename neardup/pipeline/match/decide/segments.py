@@ -1,0 +1,305 @@
+"""Find the stretches of time that two videos share.
+
+Candidates come as votes: frame i of the query resembles frame j of the reference, which suggests that the query shows
+at time t what the reference shows at t + offset. Votes only propose offsets. Each proposed offset is then *verified*:
+every query frame is compared with the reference frame that stands at its time plus the offset, and runs of agreeing
+frames become segments. So a vote that the top-k search missed costs nothing, and a single lucky vote gains nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.match.decide.evidence import Evidence, Floats, differing_bits
+from neardup.pipeline.types import Descriptors, Hashes, Ids, Span
+
+MAX_GAP_FRAMES = 2
+"""Disagreeing frames that a run may bridge: a flash, a cut that falls between two samples."""
+MAX_OFFSETS = 16
+"""Proposed offsets tried for one pair of videos, best first."""
+WINDOW_OFFSETS = 5
+"""The same for a stretch of a live video."""
+MIN_VOTES = 3
+"""Agreeing frames that make a segment, unless one of the videos has fewer."""
+HASH_SHARE = 0.3
+"""Weight of the hash beside the descriptor where moments are told apart."""
+REPEATED = 0.8
+"""Share of the first showing's contrast that another showing of the same stretch needs."""
+SAME_SCENE = 0.2
+"""Contrast below which a stretch that moves is another recording of the same scene, and no segment."""
+MIN_CHANGE = 0.05
+"""Mean distance between the frames of a stretch (1 − similarity) from which it counts as moving at all."""
+
+
+class Gathered(Protocol):
+    """Descriptors by place: an array, or what reads them where they lie."""
+
+    def __getitem__(self, places: Ids, /) -> Descriptors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The frames of one video, t of them, in order of time.
+
+    Attributes:
+        pts: seconds, float64 (t,).
+        vectors: float32 (t, d), unit rows. hashes: uint8 (t, 32).
+        background: float32 (t,), see `evidence`.
+        speaks: bool (t,); False for a frame with nothing to recognise, which neither votes nor interrupts.
+        shared: int64 (t,), number of other items known to show the same frame.
+        seconds: duration, or where the frames end. begin: where they begin.
+    """
+
+    pts: npt.NDArray[np.float64]
+    vectors: Gathered
+    hashes: Hashes
+    background: Floats
+    speaks: npt.NDArray[np.bool_]
+    shared: npt.NDArray[np.int64]
+    seconds: float
+    begin: float = 0.0
+
+    @property
+    def interval(self) -> float:
+        """Median seconds between frames."""
+        return float(np.median(np.diff(self.pts))) if len(self.pts) > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """Pairs (frame of the query, frame of the reference) that look alike; all arrays (v,)."""
+
+    query: npt.NDArray[np.int64]
+    reference: npt.NDArray[np.int64]
+    evidence: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A verified stretch.
+
+    Attributes:
+        span: seconds in both.
+        evidence: mean over its frames that speak.
+        distance: least over its frames.
+        votes: number of its frames that agree.
+        rarity: the same number, each frame divided by the square of the number of items that share it.
+        contrast: how far the frames agree in *time* and not only in scene, see `_contrast`; nan where nothing moves.
+        query, reference: first and last frame of the stretch in each, inclusive.
+    """
+
+    span: Span
+    evidence: float
+    distance: float
+    votes: int
+    rarity: float
+    contrast: float
+    query: tuple[int, int]
+    reference: tuple[int, int]
+
+    @property
+    def same_moments(self) -> bool:
+        """Whether what moves shows the same moments and not only the same scene; the fewer frames, the more proof."""
+        return self.contrast >= 0.4 + 0.8 / max(self.votes, 1)
+
+
+def find_segments(
+    query: Track,
+    reference: Track,
+    votes: Votes,
+    evidence: Evidence,
+    min_vote: float,
+    window: bool = False,
+) -> list[Segment]:
+    """Return the segments two videos share, in order of the query's time; they do not overlap in the query.
+
+    Args:
+        min_vote: evidence from which a pair of frames counts as agreeing.
+        window: the query is a stretch of a longer video, looked at again and again: its ends say nothing, and a few
+            offsets are enough.
+    """
+    if len(votes.query) == 0:
+        return []
+    step = max(query.interval, reference.interval, 1e-3)
+    offsets = _proposed_offsets(query, reference, votes, step)
+    # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
+    ends = [reference.begin - query.begin, float(reference.pts[-1] - query.pts[-1])]
+    offsets = offsets[:WINDOW_OFFSETS] if window else [*ends, *offsets]
+    aligned = [_align(query, reference, offset, step, evidence) for offset in offsets]
+    # The offset at which most frames agree, and best, has the first choice of frames.
+    aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))
+    free = np.ones(len(query.pts), dtype=np.bool_)
+    claimed = np.full(len(reference.pts), -np.inf)
+    least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
+    found: list[Segment] = []
+    for one in aligned:
+        agrees = (one.strength >= min_vote) & free & query.speaks
+        # Frames that another segment has taken end a run as frames that disagree do.
+        for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
+            if agrees[start : stop + 1].sum() < least:
+                continue
+            segment = _segment(query, reference, one, agrees, start, stop)
+            shown = slice(segment.reference[0], segment.reference[1] + 1)
+            # In a still scene every offset fits, in a lively one some other moments nearly. A stretch that is shown
+            # once more has to fit nearly as well as it did the first time.
+            repeated = (claimed[shown] > -np.inf).mean() > 0.5
+            doubtful = repeated and not segment.contrast >= REPEATED * claimed[shown].max()
+            if not doubtful and not segment.contrast < SAME_SCENE:
+                found.append(segment)
+                free[start : stop + 1] = False
+                claimed[shown] = np.inf if math.isnan(segment.contrast) else max(segment.contrast, 0.5)
+    return sorted(found, key=lambda segment: segment.query)
+
+
+def _proposed_offsets(query: Track, reference: Track, votes: Votes, step: float) -> list[float]:
+    """Return offsets in seconds, the one most query frames vote for first."""
+    offset = reference.pts[votes.reference] - query.pts[votes.query]  # (v,)
+    bins = np.floor(offset / step).astype(np.int64)
+    # A frame votes once for a bin, and for the neighbour too, since a true offset may lie on the border.
+    wide = np.concatenate([bins, bins + 1])
+    ballots, first = np.unique(np.stack([wide, np.tile(votes.query, 2)]), axis=1, return_inverse=True)
+    weight = np.zeros(ballots.shape[1], dtype=np.float64)
+    np.maximum.at(weight, first.ravel(), np.tile(votes.evidence.astype(np.float64), 2))
+    names, place = np.unique(ballots[0], return_inverse=True)
+    totals = np.bincount(place.ravel(), weights=weight)
+    best = np.argsort(-totals, kind="stable")[:MAX_OFFSETS]
+    proposed: list[float] = []
+    for name in names[best]:
+        inside = (bins == name) | (bins == name - 1)
+        proposed.append(float(np.average(offset[inside], weights=np.maximum(votes.evidence[inside], 1e-3))))
+    return proposed
+
+
+@dataclass(frozen=True, slots=True)
+class _Aligned:
+    """A query laid over a reference at one offset; for each of its frames, (t,).
+
+    Attributes:
+        pairs: the reference frame at that time, -1 where there is none.
+        strength: evidence of the two, -inf where there is none or it says nothing.
+        distance: inf where there is none.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    strength: Floats
+    distance: Floats
+
+
+def _align(query: Track, reference: Track, offset: float, step: float, evidence: Evidence) -> _Aligned:
+    """Compare each query frame with the reference frame at its time plus the offset."""
+    wanted = query.pts + offset
+    right = np.clip(np.searchsorted(reference.pts, wanted), 0, len(reference.pts) - 1)
+    left = np.maximum(right - 1, 0)
+    nearer_left = np.abs(reference.pts[left] - wanted) <= np.abs(reference.pts[right] - wanted)
+    pairs = np.where(nearer_left, left, right)
+    pairs = np.where(np.abs(reference.pts[pairs] - wanted) <= 0.55 * step, pairs, -1)
+    some = np.flatnonzero(pairs >= 0)
+    strength = np.full(len(pairs), -np.inf, dtype=np.float32)
+    distance = np.full(len(pairs), np.inf, dtype=np.float32)
+    difference = query.vectors[some] - reference.vectors[pairs[some]]
+    distance[some] = np.einsum("nd,nd->n", difference, difference)
+    bits = differing_bits(query.hashes[some], reference.hashes[pairs[some]])
+    strength[some] = evidence.of(distance[some], bits, query.background[some])
+    speaks = reference.speaks[pairs[some]]
+    strength[some[~speaks]] = -np.inf
+    return _Aligned(pairs, strength, distance)
+
+
+def _runs(agrees: npt.NDArray[np.bool_], comparable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return maximal runs (first, last) of agreeing frames, bridging at most MAX_GAP_FRAMES disagreeing ones.
+
+    Frames that cannot be compared (blank ones) are bridged freely.
+    """
+    hits = np.flatnonzero(agrees)
+    if hits.size == 0:
+        return []
+    disagreeing = np.concatenate([[0], np.cumsum(comparable & ~agrees)])
+    gap = disagreeing[hits[1:]] - disagreeing[hits[:-1]]
+    breaks = np.flatnonzero(gap > MAX_GAP_FRAMES)
+    firsts = np.concatenate([hits[:1], hits[breaks + 1]])
+    lasts = np.concatenate([hits[breaks], hits[-1:]])
+    return [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _segment(
+    query: Track, reference: Track, one: _Aligned, agrees: npt.NDArray[np.bool_], start: int, stop: int
+) -> Segment:
+    inside = np.arange(start, stop + 1)
+    heard = inside[np.isfinite(one.strength[inside]) & query.speaks[inside]]
+    shown = one.pairs[heard]
+    shared = np.maximum(np.maximum(query.shared[heard], reference.shared[shown]), 1)
+    query_start, query_end = _widen(query, start, stop)
+    reference_start, reference_end = _widen(reference, int(one.pairs[start]), int(one.pairs[stop]))
+    mean = float(one.strength[heard].mean())
+    return Segment(
+        span=Span(query_start, query_end, reference_start, reference_end, mean),
+        evidence=mean,
+        distance=float(one.distance[heard].min()),
+        votes=int(agrees[inside].sum()),
+        rarity=float((agrees[heard] / shared.astype(np.float64) ** 2).sum()),
+        contrast=_contrast(query, reference, heard, shown),
+        query=(start, stop),
+        reference=(int(one.pairs[start]), int(one.pairs[stop])),
+    )
+
+
+def _contrast(query: Track, reference: Track, frames: Ids, shown: Ids) -> float:
+    """Return how much more alike frames are at the same moment than at different moments of one stretch.
+
+    Two recordings of one room by one camera agree in every frame and are no copies: their frames agree as well at
+    any other offset. In a copy the right moment stands out by as much as moments differ within each video:
+
+        (mean similarity at the same moment − at different moments) / (1 − mean similarity of moments within each)
+
+    near 1 for a copy, less where it was edited, near 0 for another recording; nan where hardly anything moves. Measured
+    on the descriptors alone and with the hashes beside them (which see smaller movements, but not through a crop or a
+    mirror), of which the higher counts.
+
+    Args:
+        frames, shown: int64 (t,), frames of the query and of the reference, moment by moment.
+    """
+    if len(frames) < MIN_VOTES:
+        return float("nan")
+    a, b = query.vectors[frames], reference.vectors[shown]
+    if 1.0 - (_at_other_moments(a, a) + _at_other_moments(b, b)) / 2.0 < MIN_CHANGE:
+        return float("nan")
+    with_hashes = np.hstack([a, _signs(query.hashes[frames])]), np.hstack([b, _signs(reference.hashes[shown])])
+    return max(_stands_out(a, b), _stands_out(*with_hashes))
+
+
+def _stands_out(a: Floats, b: Floats) -> float:
+    same = float(np.einsum("td,td->", a, b)) / len(a)
+    norm = float(np.einsum("td,td->", a, a)) / len(a)  # rows are of equal length
+    change = norm - (_at_other_moments(a, a) + _at_other_moments(b, b)) / 2.0
+    return (same - _at_other_moments(a, b)) / change
+
+
+def _at_other_moments(a: Floats, b: Floats) -> float:
+    """Return the mean inner product of frames at different moments, without the matrix of all pairs."""
+    t = len(a)
+    return float(a.sum(axis=0) @ b.sum(axis=0) - np.einsum("td,td->", a, b)) / (t * (t - 1))
+
+
+def _signs(hashes: Hashes) -> Floats:
+    """Return the bits of hashes as vectors (t, 256) whose squared length is HASH_SHARE."""
+    bits = np.unpackbits(hashes, axis=1).astype(np.float32)
+    return np.asarray((2.0 * bits - 1.0) * np.sqrt(HASH_SHARE / bits.shape[1]), dtype=np.float32)
+
+
+def _widen(track: Track, start: int, stop: int) -> tuple[float, float]:
+    """Return the seconds of frames start to stop, each end half a sampling interval further out.
+
+    The true border lies somewhere between the first agreeing sample and the one before it: the middle halves the error.
+    Where the next sample is nearer than an interval, the middle is nearer too.
+    """
+    begin, end = track.begin, max(track.seconds, float(track.pts[-1]))
+    if start > 0:
+        begin = float(track.pts[start]) - min(track.interval, float(track.pts[start] - track.pts[start - 1])) / 2.0
+    if stop < len(track.pts) - 1:
+        end = float(track.pts[stop]) + min(track.interval, float(track.pts[stop + 1] - track.pts[stop])) / 2.0
+    return begin, end

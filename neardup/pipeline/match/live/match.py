@@ -1,0 +1,235 @@
+"""What a live video has shown of one reference so far, and how that grows.
+
+A live video is looked at through a *window*, its newest frames: what is found there continues the spans that were found
+before. So the work for a frame does not grow with the video, and a span may be hours long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from neardup.pipeline.log.records import Matched
+from neardup.pipeline.log.verdicts import RANK
+from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.types import Decision, Span
+
+MAX_SPANS = 64
+"""Spans of one reference that are kept, the newest."""
+MOST_WAIT = 10
+"""Frames that vote for a reference between two looks at it, at most."""
+MOST_WAIT_IN_VAIN = 20
+"""The same while the looks find nothing: another episode of one show, with the same studio."""
+
+
+@dataclass(slots=True)
+class Sighting:
+    """One reference, as a live video shows it.
+
+    Attributes:
+        reference: number of the item.
+        votes: newest frames that resemble it: seconds, row of the reference, evidence, distance.
+        last: seconds of the newest frame that voted. new: frames that did since the last look.
+        wait: frames after which to look again.
+        going_on: the newest frames show it still.
+        match: what is known, None while nothing is. unsure_since: seconds.
+        told, told_extent: what the last event said of it: its decision, and its `extent`.
+        flagged: the decision with which it was flagged.
+        shared: its frames were counted as shared with this live video.
+    """
+
+    reference: int
+    votes: list[tuple[float, int, float, float]] = field(default_factory=list)
+    last: float = 0.0
+    new: int = 0
+    wait: int = 1
+    going_on: bool = True
+    match: Matched | None = None
+    unsure_since: float = 0.0
+    told: Decision = Decision.DISTINCT
+    told_extent: tuple[float, float] = (0.0, 0.0)
+    flagged: Decision = Decision.DISTINCT
+    shared: bool = False
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How long the spans are together in the live video, and where the last one ends, in seconds."""
+        spans = self.match.spans if self.match else ()
+        return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
+
+    def is_news(self, growth_seconds: float) -> bool:
+        """Whether what is known differs, by what matters, from what was told; for the seconds see `LiveRules`."""
+        if self.match is None:
+            return False
+        grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
+        return RANK[self.match.decision] > RANK[self.told] or grown >= (growth_seconds if self.going_on else 0.01)
+
+    def is_to_be_flagged(self, newest: float, unsure_seconds: float) -> bool:
+        """Whether somebody should look at it now, given the seconds of the newest frame; for others see `LiveRules`."""
+        if self.match is None or RANK[self.match.decision] <= RANK[self.flagged]:
+            return False
+        ripe = not self.going_on or newest - self.unsure_since >= unsure_seconds
+        return self.match.decision is Decision.DUPLICATE or ripe
+
+    def tell(self) -> None:
+        """Note that what is known is told."""
+        if self.match is not None:
+            self.told, self.told_extent = self.match.decision, self.extent
+
+    def vote(self, pts: float, votes: Sequence[tuple[int, float, float]]) -> None:
+        """Take in a frame that resembles these rows."""
+        self.votes += [(pts, *vote) for vote in votes]
+        self.last = max(self.last, pts)
+        self.new += 1
+
+    def looked(self, begin: float) -> None:
+        """Have the next look wait, and forget votes from before so many seconds."""
+        self.votes = [vote for vote in self.votes if vote[0] >= begin]
+        most = MOST_WAIT if self.match else MOST_WAIT_IN_VAIN
+        self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), most)
+        self.new = 0
+
+    def learn(self, sight: Sight, reference: str, shelf: Shelf, window: float) -> None:
+        """Join what was seen through the window, which begins at so many seconds, to what is known."""
+        before = self.match
+        if sight.judgement.decision is Decision.DISTINCT:
+            return
+        found = Matched(
+            reference=reference,
+            bank=shelf.name,
+            action=shelf.action,
+            decision=sight.judgement.decision,
+            distance=sight.distance,
+            evidence=sight.evidence,
+            probability=sight.judgement.probability,
+            whole=False,
+            spans=continued(before.spans if before else (), sight, window)[-MAX_SPANS:],
+        )
+        self.adopt(found)
+
+    def adopt(self, found: Matched) -> None:
+        """Take over newer spans, and the numbers of the stronger match."""
+        before = self.match
+        if before is not None and _strength(before) > _strength(found):
+            found = msgspec.structs.replace(before, spans=found.spans)
+        if found.decision is Decision.UNSURE and before is None:
+            self.unsure_since = self.last
+        self.match = found
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the window shows of a reference.
+
+    Attributes:
+        step: seconds between frames of the coarser of the two.
+        still: nothing moves, so spans may shift against each other.
+    """
+
+    judgement: Judgement
+    distance: float = 4.0
+    evidence: float = 0.0
+    spans: tuple[Span, ...] = ()
+    step: float = 0.0
+    still: bool = False
+
+
+NOTHING = Sight(DISTINCT)
+
+
+def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: Judge, references: int) -> Sight:
+    """Return the run of frames that shows an image.
+
+    Args:
+        votes: their place in the window, and the evidence.
+        distance: the least of them.
+        taken: frames of the live video, each a chance.
+    """
+    chances = references * taken
+    best = int(np.argmax(votes.evidence))
+    evidence = float(votes.evidence[best])
+    judgement = judge.judge(evidence, chances)
+    least = judge.thresholds(chances).min_unsure
+    start, end = run_around(window.pts, votes.query, votes.evidence, int(votes.query[best]), least)
+    span = Span(start, end, 0.0, 0.0, evidence)
+    return Sight(judgement, distance, evidence, (span,), window.interval, still=True)
+
+
+def see_video(
+    window: Track, reference: Track, votes: Votes, taken: int, rule: Evidence, judge: Judge, references: int
+) -> Sight:
+    """Return the stretches of a video that the window shows; for the arguments see `see_image`."""
+    least = min(MIN_VOTES, int(reference.speaks.sum()))
+    step = max(window.interval, reference.interval, 1e-3)
+    if _agreeing(window, reference, votes, step) < least:
+        return NOTHING
+    segments = find_segments(window, reference, votes, rule, judge.min_vote, window=True)
+    kept: list[Segment] = keep_rare(segments, window, reference, query_is_whole=False)
+    if not kept:
+        return NOTHING
+    judgement, best = judge_segments(kept, taken, judge, references)
+    spans = tuple(segment.span for segment in kept)
+    distance = min(segment.distance for segment in kept)
+    return Sight(judgement, distance, best.evidence, spans, step, still=math.isnan(best.contrast))
+
+
+def continued(before: Sequence[Span], sight: Sight, window: float) -> tuple[Span, ...]:
+    """Return spans in order of the live video's time: those found in the window, and those from before.
+
+    A found span that goes on where an earlier one was, at the same offset, takes over its beginning. It takes the place
+    of one that is at odds with it, unless that began before the window.
+
+    Args:
+        window: seconds at which the window begins.
+    """
+    spans, kept = list(sight.spans), []
+    for old in before:
+        place = next((n for n, span in enumerate(spans) if _goes_on(old, span, 2 * sight.step, sight.still)), None)
+        if place is not None:
+            spans[place] = _joined(old, spans[place])
+        elif old.query_start < window or not any(_overlap(old, span) for span in sight.spans):
+            kept.append(old)
+    return tuple(sorted([*kept, *spans], key=lambda span: (span.query_start, span.query_end)))
+
+
+def _goes_on(old: Span, new: Span, slack: float, still: bool) -> bool:
+    if new.query_start > old.query_end + slack or new.query_end < old.query_start - slack:
+        return False
+    if still:
+        return new.reference_start <= old.reference_end + slack and new.reference_end >= old.reference_start - slack
+    drift = (new.reference_start - new.query_start) - (old.reference_start - old.query_start)
+    return abs(drift) <= slack
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return a.query_start < b.query_end and b.query_start < a.query_end
+
+
+def _joined(old: Span, new: Span) -> Span:
+    weights = max(old.query_end - old.query_start, 1e-3), max(new.query_end - new.query_start, 1e-3)
+    return Span(
+        query_start=min(old.query_start, new.query_start),
+        query_end=max(old.query_end, new.query_end),
+        reference_start=min(old.reference_start, new.reference_start),
+        reference_end=max(old.reference_end, new.reference_end),
+        evidence=(weights[0] * old.evidence + weights[1] * new.evidence) / sum(weights),
+    )
+
+
+def _agreeing(window: Track, reference: Track, votes: Votes, step: float) -> int:
+    """Return how many frames vote for about the same offset, at most."""
+    offset = reference.pts[votes.reference] - window.pts[votes.query]
+    bins = np.floor(offset / step).astype(np.int64)
+    wide = np.stack([np.concatenate([bins, bins + 1]), np.tile(votes.query, 2)])
+    return int(np.unique(np.unique(wide, axis=1)[0], return_counts=True)[1].max())
+
+
+def _strength(match: Matched) -> tuple[int, float]:
+    return RANK[match.decision], match.evidence

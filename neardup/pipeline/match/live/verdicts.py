@@ -1,0 +1,222 @@
+"""What is said of live videos while they run.
+
+A frame votes for the references that it resembles, and every few votes the newest frames are compared with a reference
+(see `sighting`). An event tells of it when a reference is new, a decision rose, or spans grew by a step; never one for
+each frame. A match is flagged once, and once more where what was flagged as unsure became a duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neardup.pipeline.log.changes import SEEN, Action
+from neardup.pipeline.log.records import Matched, Rolling, Verdict
+from neardup.pipeline.log.verdicts import RANK, combine, is_silenced
+from neardup.pipeline.match.compare.banks import Banks
+from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.compare import MAX_MATCHES
+from neardup.pipeline.match.compare.reviews import Reviews
+from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.tables import Frames
+from neardup.pipeline.match.decide.decide import Pairs
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.segments import Track, Votes
+from neardup.pipeline.match.live.match import Sight, Sighting, see_image, see_video
+from neardup.pipeline.match.live.videos import Live, LiveVideos
+from neardup.pipeline.types import Decision, Kind
+
+WINDOW = 256
+"""Newest frames that are looked at."""
+VOTING = 64
+"""Newest frames whose votes say where to look: what older ones showed is known."""
+OVER = 8
+"""Newest frames of which none resembles a reference any more when what showed it is over."""
+MAX_MATCHED = 256
+"""References that are remembered as matched, those seen last."""
+VOTES_PER_REFERENCE = 4
+REFERENCES_PER_FRAME = 32
+
+
+class Watch:
+    """Looks at live videos and tells what is new of the stream and of the curated banks."""
+
+    def __init__(
+        self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence, told: Told
+    ) -> None:
+        self._seen = seen
+        self._tables = seen.tables
+        self._banks = banks
+        self._lives = lives
+        self._reviews = reviews
+        self._evidence = evidence
+        self._told = told
+
+    def take(
+        self, live: Live, offset: int, pts: float, row: int, source: tuple[int, int], pairs: Pairs
+    ) -> tuple[Rolling, ...]:
+        """Take in a frame and return what is to be told.
+
+        Args:
+            offset: of its record; what was told of that already takes the place of what is found now.
+            pairs: of the frame with earlier descriptors of heads, and with references of curated banks.
+        """
+        frames = self._lives.frames(live)
+        frames.add(pts, row)
+        live.taken += 1
+        item = self._tables.items.named(live.id)
+        assert item is not None
+        item.seconds = frames.pts[-1]
+        item.source = max(item.source, source) if item.source[0] == source[0] else source
+        self._seen.heads.extend(np.array([row]))
+        self._vote(live, pts, pairs)
+        self._look(live)
+        told = self._told.rolling(offset, live.id, running=True)
+        return self._tell(live, self._news(live) if told is None else told)
+
+    def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
+        """Say, with the record of this offset, what was seen in all, and let go of what only a running video needs."""
+        self._look(live, at_end=True)
+        self._lives.stop(live)
+        told = self._told.rolling(offset, live.id, running=False)
+        events = self._tell(
+            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
+        )
+        item = self._item(live)
+        live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
+        for sighting in live.sightings.values():
+            sighting.votes.clear()
+            self._count_shared(item, sighting)
+        return events
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def _vote(self, live: Live, pts: float, pairs: Pairs) -> None:
+        votes: dict[int, list[tuple[int, float, float]]] = {}
+        numbers = self._tables.rows.item[pairs.reference].tolist()
+        for place in np.lexsort((pairs.reference, -pairs.evidence)).tolist():
+            number = numbers[place]
+            if number not in votes and len(votes) == REFERENCES_PER_FRAME:
+                continue
+            mine = votes.setdefault(number, [])
+            if len(mine) < VOTES_PER_REFERENCE:
+                numbered = int(pairs.reference[place]), float(pairs.evidence[place]), float(pairs.distance[place])
+                mine.append(numbered)
+        for number, mine in votes.items():
+            live.sightings.setdefault(number, Sighting(number)).vote(pts, mine)
+
+    def _look(self, live: Live, at_end: bool = False) -> None:
+        """Look at references for which enough frames voted, or that are over."""
+        frames = self._lives.frames(live)
+        begin = frames.pts[-min(VOTING, len(frames))]
+        over = frames.pts[-OVER] if len(frames) >= OVER else frames.pts[0]
+        window: Track | None = None
+        for sighting in list(live.sightings.values()):
+            is_over = at_end or sighting.last < over
+            sighting.going_on = not is_over
+            if sighting.new >= (1 if is_over else sighting.wait):
+                window = window or self._window(frames)
+                sighting.looked(begin)
+                self._look_at(live, sighting, window)
+            if sighting.last < begin:
+                sighting.votes.clear()
+            gone = self._find(sighting.reference) is None
+            if gone or (sighting.match is None and sighting.last < begin):
+                del live.sightings[sighting.reference]
+        matched = [one for one in live.sightings.values() if one.match is not None]
+        if len(matched) > MAX_MATCHED:
+            del live.sightings[min(matched, key=lambda one: one.last).reference]
+
+    def _window(self, frames: Frames) -> Track:
+        pts, rows = frames.newest(WINDOW)
+        return self._tables.track(rows, float(pts[0]), float(pts[-1]))
+
+    def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
+        found = self._find(sighting.reference)
+        if found is None or sighting.reference in live.copies or not sighting.votes:
+            return
+        shelf, reference = found
+        sight = self._see(live, sighting, window, shelf, reference)
+        if sight is not None and not self._reviews.rejects(self._item(live), [reference]):
+            sighting.learn(sight, reference.id, shelf, window.begin)
+
+    def _find(self, number: int) -> tuple[Shelf, Item] | None:
+        """Return a reference of the stream or of a curated bank, with what judges it."""
+        item = self._tables.items.get(number)
+        if item is not None:
+            return self._seen, item
+        found = self._banks.find(number)
+        return None if found is None else (found[0].shelf, found[1])
+
+    def _item(self, live: Live) -> Item:
+        item = self._tables.items.get(live.number)
+        assert item is not None
+        return item
+
+    def _see(self, live: Live, sighting: Sighting, window: Track, shelf: Shelf, reference: Item) -> Sight | None:
+        judge, chances = shelf.judge, shelf.heads.chances
+        pts, rows, evidence, distance = map(np.array, zip(*sighting.votes, strict=True))
+        votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
+        if reference.kind is Kind.IMAGE:
+            return see_image(window, votes, float(distance.min()), live.taken, judge, chances)
+        track = self._tables.side(reference).track()
+        held = self._tables.rows.pts[rows] >= track.pts[0]  # a live video may have forgotten some since
+        if not held.any():
+            return None
+        votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
+        return see_video(window, track, votes, live.taken, self._evidence, judge, chances)
+
+    def _count_shared(self, item: Item, sighting: Sighting) -> None:
+        """Count, once, that a live video shows these frames of a reference."""
+        reference = self._tables.items.get(sighting.reference)
+        if reference is None or sighting.match is None or sighting.shared or reference.kind is Kind.IMAGE:
+            return
+        spans = [(span.reference_start, span.reference_end) for span in sighting.match.spans]
+        self._tables.share(item, reference, spans)
+        sighting.shared = True
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _news(self, live: Live) -> tuple[Rolling, ...]:
+        """Return one event for each match to be flagged, or else one if anything else matters."""
+        known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
+        newest = self._lives.frames(live).pts[-1]
+        rules = self._lives.rules
+        ripe = [one.match for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds)]
+        if not ripe and not any(one.is_news(rules.growth_seconds) for one in known):
+            return ()
+        verdict = self._verdict(live)
+        allowing = [m for m in verdict.matches if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
+        flagged = [m for m in ripe if m is not None and m.action is Action.FLAG and not is_silenced(m, allowing)]
+        return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
+
+    def _tell(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
+        """Remember what is told, and take it over where it was found by another."""
+        for event in events:
+            for match in event.verdict.matches:
+                self._adopt(live, match)
+                if match.bank == SEEN:
+                    self._lives.note_copy(match.reference, live.number)
+            if event.flagged is not None and (sighting := self._adopt(live, event.flagged)) is not None:
+                sighting.flagged = event.flagged.decision
+        if events:
+            for sighting in live.sightings.values():
+                sighting.tell()
+        return tuple(events)
+
+    def _adopt(self, live: Live, match: Matched) -> Sighting | None:
+        bank = self._banks.named(match.bank)
+        tables = self._tables if bank is None else bank.shelf.tables
+        reference = tables.items.named(match.reference)
+        if reference is None or (bank is None and match.bank != SEEN):
+            return None
+        sighting = live.sightings.setdefault(reference.number, Sighting(reference.number))
+        sighting.adopt(match)
+        return sighting
+
+    def _verdict(self, live: Live) -> Verdict:
+        matches = [sighting.match for sighting in live.sightings.values() if sighting.match is not None]
+        matches.sort(key=lambda match: (match.bank == SEEN, -RANK[match.decision], -match.evidence))
+        return combine(live.id, matches[:MAX_MATCHES], running=live.running)

@@ -1,0 +1,139 @@
+"""Compare two images or videos: same or not, how far apart, how sure.
+
+With --exit-code: 0 duplicate, 3 unsure, 4 distinct; 1 and 2 are failures, as everywhere. A model that was trained on
+classes, such as `faces`, answers whether both show the same one: 0 yes, 4 no.
+
+Example: [bold]neardup compare original.jpg upload.jpg[/bold]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neardup.pipeline.errors import ConfigError, InvalidFrame
+from neardup.pipeline.report.names import visible
+from neardup.pipeline.types import Decision, Doubt, Exact
+from neardup.workers.cli.common import (
+    Bar,
+    CalibrationOption,
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    RegionsOption,
+)
+from neardup.workers.cli.reader import Reader
+
+if TYPE_CHECKING:
+    from neardup.pipeline.match.query.compare_two import Comparison
+    from neardup.pipeline.match.query.verify import Answer, Verifier
+
+EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
+
+
+def run(
+    a: Annotated[Path, typer.Argument(help="An image or video.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Tell the decision by the exit code.")] = False,
+    as_json: JsonOption = False,
+    model: ModelOption = None,
+    threshold_precision: PrecisionOption = None,
+    regions: RegionsOption = None,
+    calibration: CalibrationOption = None,
+    sample_fps: FpsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Compare two files."""
+    import msgspec
+
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.log.records import join_parts
+    from neardup.pipeline.match.apply.make import make_state, read_calibration
+    from neardup.pipeline.match.query.compare_two import compare_both_ways
+    from neardup.pipeline.match.query.verify import read_verifier, verify
+    from neardup.pipeline.settings import load
+
+    settings = load(
+        model=model,
+        precision=threshold_precision,
+        calibration=calibration,
+        sample_fps=sample_fps,
+        regions=regions,
+        device=device,
+    )
+    for path in (a, b):
+        if not path.is_file():
+            raise ConfigError(f"{visible(str(path))} is no file; name two images or videos")
+    checkpoint = load_checkpoint(settings.model)
+    verifier = read_verifier(checkpoint)
+    measured = None if verifier else read_calibration(checkpoint, settings.calibration)
+    if verifier:  # it was measured on whole pictures
+        settings = settings.model_copy(update={"regions": "none"})
+    reader = Reader(checkpoint, settings)
+    sides = []
+    for path in (a, b):
+        with Bar("reading") as bar:
+            [(_, outcome)] = reader.described(path, bar)
+        if isinstance(outcome, InvalidFrame):
+            raise ConfigError(f"{visible(str(path))}: {outcome}")
+        sides.append(outcome)
+    if verifier:
+        vectors = [join_parts(side).embedded().vectors for side in sides]
+        answer = verify(verifier, vectors[0], vectors[1], checkpoint.background)
+        typer.echo(msgspec.json.encode(answer) if as_json else _answer(answer, verifier))
+        if exit_code:
+            raise typer.Exit(EXIT_CODES[Decision.DUPLICATE if answer.same else Decision.DISTINCT])
+        return
+    assert measured is not None
+    found = compare_both_ways(
+        sides[0], sides[1], lambda: make_state(checkpoint, measured, settings.precision, stars=False, kind="exact")
+    )
+    typer.echo(msgspec.json.encode(found) if as_json else _words(found))
+    if exit_code:
+        raise typer.Exit(EXIT_CODES[found.decision])
+
+
+def _answer(found: Answer, verifier: Verifier) -> str:
+    return "\n".join(
+        (
+            "yes, the same" if found.same else "no, not the same",
+            f"probability  {found.probability:.4f}   (where half of all pairs are)",
+            f"score        {found.score:.4f}   (yes from {verifier.threshold:.4f})",
+            f"On {verifier.classes} classes that training never saw, {verifier.false_accept:.1%} of the pairs that are "
+            f"not the same got a yes, and {verifier.false_reject:.1%} of those that are got a no.",
+            "Never let this alone decide about a person.",
+        )
+    )
+
+
+_DOUBTS = {
+    Doubt.OTHER_SOUND: "same pictures, other sound",
+    Doubt.NO_SOUND: "same pictures, one is silent",
+    Doubt.DARK_GROUND: "transparent, and too pale to be seen on white",
+}
+
+
+def _words(found: Comparison) -> str:
+    exact = {Exact.BYTES: ", identical files", Exact.PIXELS: ", identical pixels", Exact.NO: ""}[found.exact]
+    lines = [
+        f"{found.decision.value}{exact}",
+        f"probability  {found.probability:.4f}",
+        f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
+        f"evidence     {found.evidence:.4f}",
+    ]
+    if found.doubt is not Doubt.NO:
+        lines.append(f"doubt        {_DOUBTS[found.doubt]}")
+    lines += [
+        f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
+        for one in found.spans
+    ]
+    lines += [
+        f"in part of {name}  {', '.join(f'{share:.0%}' for share in box)}   (left, top, right, bottom)"
+        for name, box in (("A", found.query_box), ("B", found.reference_box))
+        if box is not None and not found.whole
+    ]
+    return "\n".join(lines)

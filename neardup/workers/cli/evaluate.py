@@ -1,0 +1,171 @@
+"""Measure checkpoints and peers on edited copies of pictures: one ranking of all pairs, as DISC21 defines it.
+
+Pictures are edited and searched for among themselves and others; figures come over all, and by kind of picture, family
+and strength of the edit. Of videos, with --videos: which pairs copy, and how well the copied seconds are located, as
+VCSL defines it. Prints tables; writes evaluation.json, and evaluation.html with curves and the worst mistakes.
+
+Example: [bold]neardup evaluate ~/Pictures --model mine.safetensors --output evaluation[/bold]
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neardup.pipeline.errors import ConfigError
+from neardup.workers.cli.common import (
+    Bar,
+    DeviceOption,
+    FpsOption,
+    RegionsOption,
+    ThreadsOption,
+    check_present,
+    writable_folder,
+)
+from neardup.workers.cli.reader import Reader
+
+if TYPE_CHECKING:
+    from neardup.pipeline.learn.evaluate.measure import Result
+    from neardup.pipeline.learn.evaluate.queries import EvaluationSet
+    from neardup.pipeline.learn.evaluate.systems import Matrix
+    from neardup.pipeline.learn.evaluate.video_report import VideoEvaluation
+    from neardup.pipeline.settings import Settings
+
+
+def run(
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of pictures that the network was not trained on.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the page and the JSON.")] = Path("evaluation"),
+    model: Annotated[
+        list[str] | None, typer.Option(help="Checkpoint, by name or path; again for more. The page is about the first.")
+    ] = None,
+    trunk: Annotated[Path | None, typer.Option(help="State dict of an untrained MobileNetV2 to compare with.")] = None,
+    peers: Annotated[bool, typer.Option(help="Also measure PDQ, pHash, dHash where they are installed.")] = True,
+    only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
+    alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
+    kinds: Annotated[
+        Path | None, typer.Option(help="CSV with the kind of each folder: folder, kind; else its name is the kind.")
+    ] = None,
+    edited: Annotated[int, typer.Option(min=10, help="Pictures that are edited, four times each.")] = 1000,
+    memes: Annotated[
+        list[str] | None, typer.Option(help="KIND=N: N pictures of this kind are made into memes first.")
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="CSV of segments that videos beside it copy: query, reference, and start and end in each."),
+    ] = None,
+    sample_fps: FpsOption = None,
+    regions: RegionsOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Evaluate checkpoints."""
+    from neardup.pipeline.learn.evaluate import report
+    from neardup.pipeline.settings import load
+
+    settings = load(device=device, threads=threads, sample_fps=sample_fps, regions=regions)
+    check_present(*pictures or (), only, alike, kinds, trunk, videos)
+    if not pictures and videos is None:
+        raise ConfigError("nothing to evaluate with; name folders of pictures, or --videos and a CSV")
+    folder = writable_folder(output)
+    models = model or [settings.model]
+    seen = _evaluate_videos(videos, models, settings) if videos else None
+    if not pictures:
+        assert seen is not None
+        typer.echo(f"\n{report.write_videos(seen, folder)}")
+        return
+    given, results, first = _evaluate_pictures(
+        pictures, models, trunk, peers, (only, alike, kinds), edited, memes, settings
+    )
+    typer.echo(f"\n{report.write_evaluation(given, results, first, folder, seen)}")
+
+
+def _evaluate_pictures(
+    pictures: list[Path],
+    models: list[str],
+    trunk: Path | None,
+    peers: bool,
+    lists: tuple[Path | None, Path | None, Path | None],
+    edited: int,
+    memes: list[str] | None,
+    settings: Settings,
+) -> tuple[EvaluationSet, list[Result], Matrix]:
+    """Measure and print; return the set, all results, and the scores of the first system."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.learn.evaluate import report, systems
+    from neardup.pipeline.learn.evaluate.measure import measure
+    from neardup.pipeline.learn.evaluate.queries import build_set, find_kinds, read_kinds
+    from neardup.pipeline.learn.shared.pictures import load_pictures
+
+    only, alike, kinds = lists
+    loaded = load_pictures(pictures, 256, only, alike, settings.worker_threads)
+    named = find_kinds(loaded, pictures, read_kinds(kinds) if kinds else {})
+    given = build_set(loaded, named, edited, _read_memes(memes or []), settings.worker_threads)
+    typer.echo(report.describe(given))
+    measured = [
+        systems.ours(load_checkpoint(name), settings.device, settings.worker_threads, settings.regions)
+        for name in models
+    ]
+    if trunk:
+        measured.append(systems.untrained(trunk))
+    if peers:
+        found, missing = systems.peers()
+        measured += found.values()
+        if missing:
+            typer.echo(f"peers left out, as {' and '.join(missing)} is not installed: neardup[peers]", err=True)
+    results, first = [], None
+    for system in measured:
+        for name, scores in system(given).items():
+            first = scores if first is None else first
+            results.append(measure(name, given, scores))
+            typer.echo(f"{name}: micro-AP {results[-1].micro_ap:.3f}", err=True)
+    assert first is not None
+    typer.echo(report.as_markdown(report.figures(results)))
+    for cut in ("kind", "family", "strength"):
+        typer.echo(
+            f"\n{report.TITLES[cut]}\n\n" + "\n\n".join(map(report.as_markdown, report.cut_tables(results, cut)))
+        )
+    return given, results, first
+
+
+def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> VideoEvaluation:
+    """Measure and print."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.learn.evaluate import report, video_report
+    from neardup.pipeline.learn.evaluate import videos as measured
+    from neardup.pipeline.match.apply.make import make_state, read_calibration
+
+    told = measured.read_truth(truth)
+    results, kept = [], None
+    for name in models:
+        checkpoint = load_checkpoint(name)
+        calibration = read_calibration(checkpoint)
+        with Bar("reading videos") as bar:
+            files = Reader(checkpoint, settings).described(truth.parent, bar)
+            given = measured.build_video_set(told, {str(Path(p).relative_to(truth.parent)): one for p, one in files})
+        matches = measured.match_all(
+            given, partial(make_state, checkpoint, calibration, settings.precision, stars=False, kind="exact")
+        )
+        results.append(measured.measure_matches(f"{checkpoint.name}, segments", given, matches))
+        frames = measured.best_frames(given)
+        results.append(measured.measure_scores(f"{checkpoint.name}, most similar frames", given, frames))
+        kept = kept or (given, matches)
+    assert kept is not None
+    typer.echo(f"{video_report.describe_videos(kept[0])}\n")
+    for table in (video_report.video_figures(results), video_report.segment_figures(results)):
+        typer.echo(f"{report.as_markdown(table)}\n")
+    return video_report.VideoEvaluation(kept[0], results, kept[1], truth.parent)
+
+
+def _read_memes(given: list[str]) -> dict[str, int]:
+    found = {}
+    for one in given:
+        kind, _, count = one.partition("=")
+        if not count.isdecimal():
+            raise ConfigError(f"memes is {one!r}, expected KIND=N, such as photo=100")
+        found[kind] = int(count)
+    return found

@@ -1,0 +1,206 @@
+"""Find near-duplicates in folders of images and videos, and write a report.
+
+The report is a folder: report.html, duplicates.json, duplicates.csv, and skipped.csv with every file that could not be
+used and why. Nothing is ever deleted or moved. With --index the next run embeds only what is new or changed.
+
+Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from enum import Enum
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.report.names import visible
+from neardup.workers.cli.common import (
+    Bar,
+    CalibrationOption,
+    DeviceOption,
+    FpsOption,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    RegionsOption,
+    ThreadsOption,
+    check_present,
+    writable_folder,
+)
+from neardup.workers.cli.reader import lazy_embedder
+
+if TYPE_CHECKING:
+    from neardup.pipeline.cleanup.plan import Options, Plan
+    from neardup.pipeline.cleanup.quality import Look
+    from neardup.pipeline.report.result import ScanResult
+    from neardup.pipeline.scan.thumbnails import Thumbnailer
+
+FILES = ("report.html", "duplicates.json", "duplicates.csv", "skipped.csv", "plan.sh", "plan.json")
+DEFAULT_PLAN = "keep=best"
+CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
+
+
+def run(
+    paths: Annotated[list[Path], typer.Argument(help="Folders and files to compare with each other.")],
+    index: Annotated[Path | None, typer.Option(help="Folder that remembers descriptors between runs.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("neardup-report"),
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="Also write plan.sh and plan.json, what could go, and keep of several files the best one, or "
+            "keep=oldest, keep=newest, keep=largest, keep=shortest."
+        ),
+    ] = None,
+    plan_include: Annotated[
+        str | None,
+        typer.Option(
+            help="What the plan lists: exact (default), or duplicate, which adds copies that differ and says in what."
+        ),
+    ] = None,
+    plan_action: Annotated[
+        str | None,
+        typer.Option(
+            help="What plan.sh does: quarantine (the default; it can be undone), trash, hardlink, reflink or delete."
+        ),
+    ] = None,
+    model: ModelOption = None,
+    threshold_precision: PrecisionOption = None,
+    regions: RegionsOption = None,
+    calibration: CalibrationOption = None,
+    sample_fps: FpsOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Scan folders and write the report."""
+    from neardup.pipeline.cleanup.quality import Looker
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.scan.catalog import Catalog
+    from neardup.pipeline.scan.choose import describing
+    from neardup.pipeline.scan.run import scan
+    from neardup.pipeline.scan.thumbnails import Thumbnailer
+    from neardup.pipeline.scan.walk import identities
+    from neardup.pipeline.settings import load
+
+    settings = load(
+        model=model,
+        precision=threshold_precision,
+        calibration=calibration,
+        sample_fps=sample_fps,
+        regions=regions,
+        device=device,
+        threads=threads,
+    )
+    options = _options(plan, plan_include, plan_action)
+    check_present(*paths)
+    checkpoint = load_checkpoint(settings.model)
+    output = writable_folder(output)
+    index = None if index is None else index.expanduser()
+    with closing(
+        Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions {settings.regions}")
+    ) as catalog:
+        ours = identities([output / name for name in FILES])
+        ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
+        describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
+        with Bar("comparing") as bar:
+            result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
+        _write(
+            result,
+            output,
+            options,
+            Looker(settings.scan_limits),
+            Thumbnailer(catalog, settings.scan_limits, settings.worker_threads),
+        )
+    if as_json:
+        typer.echo((output / "duplicates.json").read_bytes(), nl=False)
+    else:
+        _tell(result, output)
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """Return a command line in which a `--plan` that stands alone has its value; the next word is a path then."""
+    return [
+        f"--plan={DEFAULT_PLAN}" if word == "--plan" and not after.startswith("keep") and "scan" in arguments else word
+        for word, after in zip_longest(arguments, arguments[1:], fillvalue="")
+    ]
+
+
+def _options(plan: str | None, include: str | None, action: str | None) -> Options | None:
+    from neardup.pipeline.cleanup.plan import Action, Include, Keep, Options
+
+    if plan is None:
+        if include is not None or action is not None:
+            raise ConfigError("--plan-include and --plan-action say what a plan holds; add --plan")
+        return None
+    name, _, keep = plan.partition("=")
+    if name != "keep":
+        raise ConfigError(f"--plan is {plan!r}; write keep= and one of {_choices(Keep)}")
+    options = Options(
+        keep=_one_of(Keep, keep, "--plan keep"),
+        include=_one_of(Include, include or Include.EXACT.value, "--plan-include"),
+        action=_one_of(Action, action or Action.QUARANTINE.value, "--plan-action"),
+    )
+    if options.action.needs_bytes and options.include is not Include.EXACT:
+        raise ConfigError(f"--plan-action {options.action.value} needs identical bytes; leave out --plan-include")
+    return options
+
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def _one_of(choices: type[Choice], value: str, option: str) -> Choice:
+    try:
+        return choices(value)
+    except ValueError as error:
+        raise ConfigError(f"{option} is {value!r}; choose one of {_choices(choices)}") from error
+
+
+def _choices(choices: type[Enum]) -> str:
+    return ", ".join(one.value for one in choices)
+
+
+def _write(result: ScanResult, output: Path, options: Options | None, look: Look, thumbnails: Thumbnailer) -> None:
+    from neardup.pipeline.report.html import write_html
+    from neardup.pipeline.report.tables import write_csv, write_json, write_skipped
+
+    notes = {} if options is None else _plan(result, output, options, look).notes
+    write_json(result, output / "duplicates.json", notes)
+    write_csv(result, output / "duplicates.csv", notes)
+    write_skipped(result, output / "skipped.csv")
+    with Bar("thumbnails") as bar:
+        thumbnails.prepare(result, bar)
+    write_html(result, thumbnails, output / "report.html", notes=notes)
+
+
+def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Plan:
+    from neardup.pipeline.cleanup.choose import make_plan
+    from neardup.pipeline.cleanup.script import write_plan_json, write_script
+
+    plan = make_plan(result, options, look)
+    write_script(plan, result, output / "plan.sh")
+    write_plan_json(plan, result, output / "plan.json")
+    return plan
+
+
+def _tell(result: ScanResult, output: Path) -> None:
+    copies, sure = result.copies, result.duplicates
+    items = result.images + result.videos
+    if items:
+        rate = items / max(result.seconds, 1e-3)
+        typer.echo(
+            f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
+            f"{result.embedded:,} embedded with model {visible(result.model)}"
+        )
+        typer.echo(
+            f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
+            f"{len(result.skipped):,} files skipped"
+        )
+    else:
+        roots = ", ".join(visible(root) for root in result.roots)
+        typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
+    typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")

@@ -1,0 +1,92 @@
+"""Records of `media` on their way through an embed worker."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from kafka import TopicPartition
+
+from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.log.records import Described
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.types import Kind, Media
+from neardup.workers.embed.ordering import Turn
+from neardup.workers.kafka.media_record import Item, is_small, sender_of
+from neardup.workers.kafka.offsets import Ticket
+from neardup.workers.run.tracing import traceparent_of
+
+END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
+"""What the end of a live video becomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A polled record on its way; `size` counts as in flight until the record is confirmed."""
+
+    record: Any
+    ticket: Ticket[TopicPartition]
+    size: int
+
+    @property
+    def traceparent(self) -> str:
+        """What the record says of where the item has been."""
+        return traceparent_of(self.record.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Describable(Taken):
+    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
+
+    item: Item
+    rules: Rules
+    blobs: Blobs
+    turn: Turn | None
+
+    @property
+    def sender(self) -> Hashable:
+        return self.record.partition, sender_of(self.item.id)
+
+    @property
+    def small(self) -> bool:
+        return is_small(self.item.content)
+
+    @property
+    def owner(self) -> str:
+        return ""
+
+    @property
+    def gone(self) -> bool:
+        return False
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        return self.item.opened(self.rules)
+
+    def check(self, media: Media) -> None:
+        if self.item.live and media.kind is not Kind.IMAGE:
+            raise InvalidFrame(Reason.SCHEMA, f"a frame of a live video is a picture, this {media.format} is a video")
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
+
+    def finished(self, part: Described) -> Described:
+        """Return a record of its description with what the network does not know."""
+        described = msgspec.structs.replace(
+            part,
+            id=self.item.id,
+            bank=self.item.bank,
+            source_partition=self.record.partition,
+            source_offset=self.record.offset,
+            produced_ms=max(self.record.timestamp, 0),
+        )
+        if self.item.pts is None:
+            return described
+        seconds = self.item.pts
+        frame = msgspec.structs.replace(described, similar=b"", similar_space="")
+        return msgspec.structs.replace(
+            frame, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
+        )

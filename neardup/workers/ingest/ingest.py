@@ -1,0 +1,188 @@
+"""Files and URIs into `media`, a bounded number of bytes at a time.
+
+An item's id is its path below the folder that was named; `ids.make_id` makes one of a path that cannot be an id. Files
+up to MAX_INLINE_BYTES travel in the record; larger ones go to the blob store, and their URI and SHA-256 travel. What
+the journal has as delivered is not sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.ids import make_id
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.identify import HEAD_BYTES, identify
+from neardup.pipeline.report.names import visible
+from neardup.pipeline.scan.walk import Found, PutAside, walk
+from neardup.workers.ingest.journal import Journal
+from neardup.workers.kafka.media_record import URI_LIST
+from neardup.workers.kafka.outbox import Headers, Message, Outbox
+
+logger = logging.getLogger(__name__)
+MAX_INLINE_BYTES = 15 * 2**20
+MAX_WAITING_BYTES = 64 * 2**20
+"""Beyond so many unacknowledged bytes, reading waits."""
+MAX_WAIT_SECONDS = 90.0
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Count:
+    """What became of the files: sent now, delivered by an earlier run, and skipped because nothing can be read."""
+
+    sent: int = 0
+    before: int = 0
+    skipped: int = 0
+
+
+def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return the paths and the URIs among the arguments.
+
+    Raises:
+        ConfigError: two folders have the same name, so that ids could meet.
+    """
+    uris = [one for one in arguments if _URI.match(one)]
+    paths = [Path(one).expanduser() for one in arguments if not _URI.match(one)]
+    names = [_root_name(path) for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"two paths end in {visible(twice[0])}; ingest one after the other, with --id-prefix")
+    return paths, uris
+
+
+class Ingest:
+    """One run.
+
+    Args:
+        topic: the name of `media`.
+        rate: items per second at most; 0 is no limit.
+        sent: told the id of each item that is sent.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        topic: str,
+        blobs: Callable[[], Blobs],
+        journal: Journal,
+        bank: str = "",
+        id_prefix: str = "",
+        rate: float = 0.0,
+        sent: Callable[[str], object] = lambda _id: None,
+    ) -> None:
+        self._outbox = outbox
+        self._topic = topic
+        self._blobs = blobs
+        self._journal = journal
+        self._headers: Headers = [("bank", bank.encode())] if bank else []
+        self._id_prefix = id_prefix
+        self._interval = 1.0 / rate if rate > 0 else 0.0
+        self._told = sent
+        self._next = 0.0
+        self.count = Count()
+
+    def run(self, paths: Sequence[Path], uris: Sequence[str]) -> Iterator[None]:
+        """Send everything; yields after each file and URI, and ends when Kafka has them all.
+
+        Raises:
+            ConfigError: a path does not exist.
+            DependencyError: Kafka or the blob store failed; what was acknowledged is in the journal.
+        """
+        for path in paths:
+            prefix = self._id_prefix + (f"{_root_name(path)}/" if len(paths) > 1 and path.is_dir() else "")
+            for found in walk([path]):
+                self._file(found, prefix, path)
+                yield
+        for uri in uris:
+            self._pace()
+            message = Message(self._topic, make_id(self._id_prefix + uri).encode(), uri.encode(), self._uri_headers())
+            self._send(message, lambda: None)
+            yield
+        self._wait(0)
+
+    def _file(self, found: Found | PutAside, prefix: str, root: Path) -> None:
+        if isinstance(found, PutAside) or not _is_media(found):
+            logger.info("file skipped path=%s", visible(found.path))
+            self.count.skipped += 1
+            return
+        id = make_id(prefix + _below(found.path, root))
+        key = id.encode()
+        if self._journal.has(id, found.size, found.modified):
+            self.count.before += 1
+            return
+        self._pace()
+        try:
+            message = self._message(found, key)
+        except OSError as error:
+            logger.warning("file skipped path=%s error=%s", visible(found.path), error.strerror)
+            self.count.skipped += 1
+            return
+        self._send(message, partial(self._journal.add, id, found.size, found.modified))
+
+    def _message(self, found: Found, key: bytes) -> Message:
+        path = Path(found.path)
+        if found.size <= MAX_INLINE_BYTES:
+            with path.open("rb", buffering=0) as file:
+                data = file.read(MAX_INLINE_BYTES + 1)
+            if len(data) <= MAX_INLINE_BYTES:
+                return Message(self._topic, key, data, self._headers)
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        uri = self._blobs().put(key.decode(), path, digest.digest())
+        return Message(self._topic, key, uri.encode(), [*self._uri_headers(), ("sha256", digest.hexdigest().encode())])
+
+    def _uri_headers(self) -> Headers:
+        return [*self._headers, ("content-type", URI_LIST.encode())]
+
+    def _send(self, message: Message, confirmed: Callable[[], None]) -> None:
+        self._wait(MAX_WAITING_BYTES)
+        self._outbox.send([message], confirmed)
+        self.count.sent += 1
+        self._told((message.key or b"").decode())
+
+    def _wait(self, most_bytes: int) -> None:
+        self._outbox.wait_below(most_bytes, MAX_WAIT_SECONDS)
+
+    def _pace(self) -> None:
+        if self._interval:
+            now = time.monotonic()
+            self._next = max(self._next + self._interval, now - 1.0)  # a pause is not made good for by a burst
+            time.sleep(max(self._next - now, 0.0))
+
+
+def _is_media(found: Found) -> bool:
+    try:
+        with Path(found.path).open("rb", buffering=0) as file:
+            return identify(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _below(path: str, root: Path) -> str:
+    """Return the name of a file below a folder: in Unicode's form NFC, as ids are, unless that names another file."""
+    name = os.path.relpath(path, root) if root.is_dir() else Path(path).name
+    composed = unicodedata.normalize("NFC", path)
+    return name if composed != path and _is_another(composed, path) else unicodedata.normalize("NFC", name)
+
+
+def _is_another(path: str, than: str) -> bool:
+    try:
+        return not os.path.samestat(os.lstat(path), os.lstat(than))
+    except OSError:  # there is none of this name
+        return False
+
+
+def _root_name(path: Path) -> str:
+    return Path(os.path.abspath(path)).name  # noqa: PTH100 (links are left as they are)

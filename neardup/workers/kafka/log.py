@@ -1,0 +1,261 @@
+"""The log and the verdicts, each one partition: read from any place on, found by the log's offset, appended to.
+
+Readers see only what was committed. In `verdicts` each transaction ends with a marker that takes an offset of its own,
+so an envelope's place there is not the offset of the log that it stands for: `locate` finds it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.records import Described, Envelope, Record, key_of
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.topics import MAX_RECORD_BYTES
+from neardup.workers.run.telemetry import RECORDS_CONSUMED
+from neardup.workers.run.tracing import traceparent_of
+
+NOTHING = -1
+"""The offset before the first."""
+PARTITION = 0
+_FETCH_BYTES = 8 * 2**20
+_GATHERED_BYTES, _GATHER_MS = 2**16, 100
+"""The broker answers when so much is there, or after so long. Each answer becomes a transaction, or a call of Redis,
+and those cost several milliseconds however little they hold."""
+_PROBE_SECONDS = 0.3
+"""Where nothing but markers follows, a reader waits so long to learn that. An outage looks the same: `locate` then
+answers with an earlier place than need be, others have `Patience`."""
+_ANSWER_SECONDS = 5.0
+"""What is known to be there and does not come for so long is taken for an outage."""
+encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One record as the broker keeps it; the time is the broker's, in milliseconds since 1970.
+
+    Attributes:
+        traceparent: what was handed on of where the item has been; "" for most.
+    """
+
+    offset: int
+    timestamp_ms: int
+    value: bytes
+    traceparent: str = ""
+
+
+class Tail:
+    """Reads one partition from any place on."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        """Connect.
+
+        Raises:
+            kafka.errors.KafkaError: no broker answers.
+        """
+        self._partition = TopicPartition(topic, PARTITION)
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.split(","),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_min_bytes=_GATHERED_BYTES,
+            fetch_max_wait_ms=_GATHER_MS,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([self._partition])
+        self.seek(0)
+
+    @property
+    def topic(self) -> str:
+        """Its name."""
+        return str(self._partition.topic)
+
+    def begin(self) -> int:
+        """Return the lowest offset that the broker still has."""
+        return int(self._consumer.beginning_offsets([self._partition])[self._partition])
+
+    def end(self) -> int:
+        """Return the offset after all that is committed."""
+        return int(self._consumer.end_offsets([self._partition])[self._partition])
+
+    def position(self) -> int:
+        """Return where `poll` reads on."""
+        return int(self._consumer.position(self._partition))
+
+    def lag(self) -> int:
+        """Return how many offsets were left after the position, as far as the last answer of the broker told."""
+        end = self._consumer.highwater(self._partition)
+        return 0 if end is None else max(0, int(end) - self.position())
+
+    def seek(self, offset: int) -> None:
+        """Read on from an offset."""
+        self._consumer.seek(self._partition, offset)
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]:
+        """Return what comes next, waiting while there is nothing."""
+        found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        (records,) = found.values() or [()]
+        RECORDS_CONSUMED.labels(self.topic).inc(len(records))
+        return [
+            Fetched(record.offset, record.timestamp, record.value or b"", traceparent_of(record.headers))
+            for record in records
+        ]
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close(timeout_ms=2000)
+
+
+class Appender:
+    """Appends records to the log; each is acknowledged by all replicas before `append` returns."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        """Connect."""
+        self._topic = topic
+        self._producer = KafkaProducer(
+            bootstrap_servers=settings.kafka.split(","), acks="all", max_request_size=MAX_RECORD_BYTES
+        )
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """Return the offsets that the records have in the log.
+
+        Raises:
+            kafka.errors.KafkaError: they may or may not be in the log; to repeat them does no harm.
+        """
+        sent = [
+            self._producer.send(self._topic, encode(record), key=key_of(record).encode(), partition=PARTITION)
+            for record in records
+        ]
+        return [int(one.get(timeout=60).offset) for one in sent]
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._producer.close(timeout=2)
+
+
+def read_envelopes(fetched: Sequence[Fetched]) -> list[Envelope]:
+    """Return what records of `verdicts` say.
+
+    Raises:
+        DependencyError: one is no envelope: somebody else writes to the topic.
+    """
+    try:
+        return [_decode_envelope(one.value) for one in fetched]
+    except msgspec.MsgspecError as error:
+        raise DependencyError(
+            f"verdicts hold what is no envelope, from offset {fetched[0].offset} on: {error}"
+        ) from error
+
+
+def read_entry(fetched: Fetched, dimension: int) -> Entry | str:
+    """Return a record of the log at its place, or why it can be none."""
+    try:
+        record = _decode_record(fetched.value)
+    except msgspec.MsgspecError as error:
+        return f"no record: {error}"
+    wrong = _wrong(record, dimension) if isinstance(record, Described) else ""
+    return wrong or Entry(fetched.offset, record, fetched.timestamp_ms)
+
+
+def _wrong(record: Described, dimension: int) -> str:
+    """Return what keeps a record's arrays from being used, "" if nothing does."""
+    n = len(record.pts)
+    if record.live and (record.part != 0 or n != (0 if record.last else 1) or not all(map(math.isfinite, record.pts))):
+        return f"{n} descriptors in part {record.part} of a live video; wanted one, at a time, or none with its end"
+    if record.live and n == 0:
+        return ""
+    if n == 0 or record.dimension != dimension or record.part < 0:
+        return (
+            f"{n} descriptors of {record.dimension} dimensions in part {record.part}, wanted 1 or more of {dimension}"
+        )
+    if (len(record.vectors), len(record.hashes), len(record.detail)) != (2 * n * dimension, 32 * n, n):
+        return f"vectors, hashes or detail do not belong to {n} descriptors"
+    vectors = np.frombuffer(record.vectors, "<f2").astype(np.float32).reshape(n, dimension)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    is_unit = bool((np.abs(np.sqrt(squares) - 1) < 0.1).all())  # which NaN is not
+    return "" if is_unit else "a vector is not of unit length"
+
+
+def last_envelope(verdicts: Tail) -> int:
+    """Return the offset of the log of the last envelope that is committed, NOTHING if there is none.
+
+    Raises:
+        DependencyError: Kafka stopped answering meanwhile.
+    """
+    begin, end, back = verdicts.begin(), verdicts.end(), 2
+    while end > begin:
+        last = _last_from(verdicts, max(begin, end - back), end)
+        if last is not None:
+            return last.offset
+        if end - back <= begin:
+            break
+        back *= 16
+    return NOTHING
+
+
+def locate(verdicts: Tail, offset: int) -> int:
+    """Return a place in `verdicts` from which on are all envelopes of this offset of the log or a later one."""
+    low, high = verdicts.begin(), verdicts.end()
+    if offset <= 0:
+        return low
+    while high - low > 64:  # a few envelopes too many are passed over more quickly than found out
+        middle = (low + high) // 2
+        found = _first_from(verdicts, middle)
+        if found is not None and found.offset < offset:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _first_from(verdicts: Tail, place: int) -> Envelope | None:
+    verdicts.seek(place)
+    envelopes = read_envelopes(verdicts.poll(_PROBE_SECONDS, 1))
+    return envelopes[0] if envelopes else None
+
+
+def _last_from(verdicts: Tail, place: int, end: int) -> Envelope | None:
+    verdicts.seek(place)
+    last, patience = None, Patience(verdicts)
+    while verdicts.position() < end:
+        if fetched := verdicts.poll(_PROBE_SECONDS, 1000):
+            last = read_envelopes(fetched[-1:])[0]
+        patience.check()
+    return last
+
+
+class Patience:
+    """For who reads up to a place that is known to be there: silence is no sign of the end, and not to last for ever.
+
+    Args:
+        tail: what is read, at its place.
+    """
+
+    def __init__(self, tail: Tail, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tail, self._clock = tail, clock
+        self._at, self._since = tail.position(), clock()
+
+    def check(self) -> None:
+        """To be called after each reading.
+
+        Raises:
+            DependencyError: for some seconds nothing came.
+        """
+        if self._tail.position() > self._at:  # markers move it on, too
+            self._at, self._since = self._tail.position(), self._clock()
+        elif self._clock() - self._since > _ANSWER_SECONDS:
+            raise DependencyError(
+                f"Kafka gives nothing of {self._tail.topic} from offset {self._at} on, but it goes on"
+            )

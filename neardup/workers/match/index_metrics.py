@@ -1,0 +1,28 @@
+"""What the index tells of itself, as metrics."""
+
+from __future__ import annotations
+
+from neardup.pipeline.index.interface import Status
+from neardup.workers.run import telemetry
+
+
+class IndexMetrics:
+    """Turns what one index has counted since its start into counters."""
+
+    def __init__(self) -> None:
+        self._before = Status()
+
+    def tell(self, now: Status) -> None:
+        """Set gauges, and move counters by what was added since the last time."""
+        before, self._before = self._before, now
+        telemetry.INDEX_DESCRIPTORS.labels("scann").set(now.searcher)
+        telemetry.INDEX_DESCRIPTORS.labels("tail").set(now.tail)
+        telemetry.INDEX_BYTES.set(now.bytes)
+        telemetry.INDEX_BUILD_SECONDS.set(now.build_seconds)
+        telemetry.INDEX_BUILDS.labels("swapped-in").inc(now.builds - before.builds)
+        telemetry.INDEX_BUILDS.labels("failed").inc(now.failed - before.failed)
+        new, old = now.checked, before.checked
+        telemetry.CANARY_SEARCHES.labels("near").inc(new.near - old.near)
+        telemetry.CANARY_SEARCHES.labels("far").inc(new.far - old.far)
+        telemetry.CANARY_MISSES.labels("near").inc(new.near_missed - old.near_missed)
+        telemetry.CANARY_MISSES.labels("far").inc(new.far_missed - old.far_missed)

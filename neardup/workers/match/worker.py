@@ -1,0 +1,448 @@
+"""The match worker: applies the log to the state, and publishes one envelope for each of its offsets.
+
+    neardup worker match
+
+Every match worker *follows*: it applies the log as far as verdicts are published, with the verdicts that were given
+where its own differ. One of them leads: having followed to the last envelope, it applies on and publishes. So a
+restart, a standby and a deposed leader are the same thing, and nothing is published twice: whoever leads first shuts
+out its predecessor and only then looks for the last envelope.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gc
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.log.reasons import IgnoredReason
+from neardup.pipeline.log.records import Described, Envelope, Event, Rolling, Verdict, ignored, say_the_same
+from neardup.pipeline.match.apply.make import make_state, read_calibration
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.match.live.videos import LiveRules
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Decision
+from neardup.workers.kafka.leader import Leadership, Publisher
+from neardup.workers.kafka.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
+from neardup.workers.match import saver
+from neardup.workers.match.index_metrics import IndexMetrics
+from neardup.workers.match.saver import Saver, SnapshotPolicy
+from neardup.workers.run import fault_points, telemetry, tracing
+from neardup.workers.run.closing import close_all
+from neardup.workers.run.disk import watch_disk
+from neardup.workers.run.lag import Place, watch_lag
+
+logger = logging.getLogger(__name__)
+BATCH_RECORDS = 256
+_WAIT_SECONDS = 0.25
+CLOSE_SECONDS = 2.0
+"""For leaving the group and disconnecting, altogether."""
+_MOST_FOLDERS = 16
+_SET_ASIDE_ROWS = 16_384
+
+
+class Leads(Protocol):
+    """See `leader.Leadership`."""
+
+    def held(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Publishes(Protocol):
+    """See `leader.Publisher`."""
+
+    def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What a match worker talks to.
+
+    Attributes:
+        join: joins the group of those who may lead. publisher: shuts out the one before.
+    """
+
+    log: Tail
+    verdicts: Tail
+    join: Callable[[], Leads]
+    publisher: Callable[[], Publishes]
+
+
+class MatchWorker:
+    """One match worker; see `runner.Worker`.
+
+    Args:
+        state: empty, over the vector file of the snapshots' folder; closed with the worker.
+        dimension: of the descriptors in the log.
+        place: kept right, for others to see.
+        max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
+        reached: told the name of each point where a crash leaves things differently, for tests.
+    Raises:
+        ConfigError: the log does not fit the snapshot: it begins after it, or ends before it.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        state: State,
+        snapshots: Snapshots,
+        dimension: int,
+        policy: SnapshotPolicy = saver.DEFAULT,
+        clock: Callable[[], float] = time.monotonic,
+        reached: Callable[[str], object] = fault_points.reached,
+        max_unwritten_bytes: int = 2**30,
+        place: Place | None = None,
+    ) -> None:
+        self._connections = connections
+        self._state = state
+        self._dimension = dimension
+        self._clock = clock
+        self._reached = reached
+        self._max_unwritten_bytes = max_unwritten_bytes
+        self._leadership: Leads | None = None
+        self._publisher: Publishes | None = None
+        self._last_before = NOTHING
+        self._waiting: deque[Envelope] = deque()
+        self._fetched: deque[Fetched] = deque()
+        self._saver = Saver(state, snapshots, policy, clock, reached)
+        self._applied = self._saver.saved
+        self._place = place or Place()
+        self._place.next = self._applied + 1
+        self._index_metrics = IndexMetrics()
+        self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
+        self._spare_collector()
+        self._check_log()
+        self._connections.log.seek(self._applied + 1)
+        self._find_verdicts()
+
+    @property
+    def applied(self) -> int:
+        """The offset that the state stands for."""
+        return self._applied
+
+    @property
+    def leads(self) -> bool:
+        """Whether it publishes."""
+        return self._publisher is not None and self._applied >= self._last_before
+
+    def step(self) -> None:
+        """Follow or lead for up to a batch of records.
+
+        Raises:
+            DependencyError: Kafka failed, or the disk has been full for so long that memory would be next.
+        """
+        self._check_disk()
+        self._take_or_leave()
+        if self.leads:
+            self._lead()
+        else:
+            self._follow()
+        self._saver.step(self._applied)
+        self._place.next = self._applied + 1
+        self._spare_collector()
+
+    def ready(self) -> bool:
+        """Return whether it leads, or could at once."""
+        return self._leadership is not None
+
+    def drain(self, seconds: float) -> None:
+        """Let another lead, then write down the state, so that the next start is quick; all of it is published."""
+        end = self._clock() + seconds
+        self._leave(min(seconds / 4, CLOSE_SECONDS))
+        self._saver.finish((end - self._clock()) / 2)
+        if self._applied > self._saver.saved:
+            self._saver.save_within(self._applied, end - self._clock())
+
+    def close(self) -> None:
+        """Leave the group and disconnect, in a bounded time."""
+        self._saver.finish(0)
+        connections = self._connections.log, self._connections.verdicts
+        close_all((self._publisher, self._leadership, *connections), CLOSE_SECONDS)
+        self._state.close()
+        telemetry.MATCH_LEADS.set(0)
+
+    def _check_disk(self) -> None:
+        unwritten = self._state.unwritten_bytes
+        telemetry.UNWRITTEN_BYTES.set(unwritten)
+        if unwritten > self._max_unwritten_bytes:
+            raise DependencyError(
+                f"the disk with the state is full, and memory holds {unwritten} bytes that it should take "
+                f"(NEARDUP_MAX_UNWRITTEN_BYTES is {self._max_unwritten_bytes})"
+            )
+
+    def _leave(self, seconds: float) -> None:
+        """Leave the group, so that another takes over at once."""
+        leaving = self._publisher, self._leadership
+        self._publisher = self._leadership = None
+        close_all(leaving, seconds)
+
+    # -- who leads -----------------------------------------------------------------------------------------------
+
+    def _take_or_leave(self) -> None:
+        if self._leadership is None:
+            return
+        held = self._leadership.held()
+        if held and self._publisher is None:
+            self._publisher = self._connections.publisher()
+            place = self._connections.verdicts.position()
+            self._last_before = last_envelope(self._connections.verdicts)
+            self._connections.verdicts.seek(place)
+            self._reached("took-over")
+            logger.info("leads applied=%d last_envelope=%d", self._applied, self._last_before)
+        elif not held and self._publisher is not None:
+            logger.warning("leads no more applied=%d", self._applied)
+            self._publisher.close()
+            self._publisher = None
+            self._find_verdicts()
+        telemetry.MATCH_LEADS.set(self.leads)
+
+    def _check_log(self) -> None:
+        log, following = self._connections.log, self._applied + 1
+        begin, end = log.begin(), log.end()
+        if begin > following:
+            raise ConfigError(
+                f"topic {log.topic} begins at offset {begin} and the newest snapshot ends before {following}: "
+                "the records between them are lost; restore a newer snapshot"
+            )
+        if end < following:
+            raise ConfigError(
+                f"topic {log.topic} ends before offset {end} and the newest snapshot before {following}: "
+                "this is not the log that it was taken of; name another folder in NEARDUP_STATE_FOLDER"
+            )
+
+    def _find_verdicts(self) -> None:
+        self._waiting.clear()
+        self._connections.verdicts.seek(locate(self._connections.verdicts, self._applied + 1))
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Apply what is published; with nothing left of it, be ready to lead."""
+        if not self._waiting:
+            fetched = self._connections.verdicts.poll(_WAIT_SECONDS, BATCH_RECORDS)
+            self._waiting.extend(one for one in read_envelopes(fetched) if one.offset > self._applied)
+            if not fetched and self._leadership is None:
+                self._leadership = self._connections.join()
+                logger.info("follows applied=%d", self._applied)
+        if not self._waiting:
+            return
+        batch = self._next_records(self._waiting[-1].offset)
+        if not batch:
+            raise_if_gone(self._connections.log, self._waiting[0].offset)
+            return
+        published = {one.offset: one for one in self._waiting}
+        found = self._apply(batch, published)
+        self._compare(found, published)
+        while self._waiting and self._waiting[0].offset <= self._applied:
+            self._waiting.popleft()
+
+    def _compare(self, found: Sequence[Envelope], published: Mapping[int, Envelope]) -> None:
+        """Count where the published events were others; verdicts are taken over, of other events there is no choice."""
+        for one in found:
+            told = published.get(one.offset)
+            if told is None or not say_the_same(told.events, one.events):
+                telemetry.MATCH_DIFFERED.inc()
+                logger.warning("published otherwise offset=%d missing=%s", one.offset, told is None)
+
+    # -- leading -------------------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        assert self._publisher is not None
+        batch = self._next_records(None)
+        if not batch:
+            return
+        envelopes = self._apply(batch, {})
+        self._reached("applied")
+        started = self._clock()
+        traces = {one.offset: one.traceparent for one in batch if one.traceparent}
+        with tracing.span("publish", traces.values(), envelopes=len(envelopes)):
+            self._publisher.publish(envelopes, traces)
+        telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
+        decisions = Counter(_decision(event) for one in envelopes for event in one.events)
+        for decision, count in decisions.items():
+            if decision is not None:
+                telemetry.VERDICTS.labels(decision.value).inc(count)
+        for offset, traceparent in traces.items():
+            logger.info("item decided offset=%d trace_id=%s", offset, tracing.trace_id(traceparent))
+        self._reached("published")
+
+    # -- both ----------------------------------------------------------------------------------------------------
+
+    def _next_records(self, up_to: int | None) -> list[Fetched]:
+        """Return the next batch of the log, at most up to an offset."""
+        if not self._fetched:
+            self._fetched.extend(self._connections.log.poll(_WAIT_SECONDS, BATCH_RECORDS))
+        batch = []
+        while self._fetched and (up_to is None or self._fetched[0].offset <= up_to):
+            batch.append(self._fetched.popleft())
+        return batch
+
+    def _apply(self, batch: Sequence[Fetched], published: Mapping[int, Envelope]) -> list[Envelope]:
+        """Apply records, passing over those that are none, and return one envelope for each."""
+        started = self._clock()
+        entries: list[Entry] = []
+        events: dict[int, tuple[Event, ...]] = {}
+        for one in batch:
+            entry = read_entry(one, self._dimension)
+            if isinstance(entry, Entry):
+                entries.append(entry)
+            else:
+                logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
+                events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
+        produced = {e.offset: e.record.produced_ms for e in entries if isinstance(e.record, Described)}
+        with tracing.span("match", (one.traceparent for one in batch), records=len(batch)):
+            events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}
+        self._applied = batch[-1].offset
+        telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
+        telemetry.MATCH_APPLIED.set(self._applied)
+        telemetry.MATCH_ROWS.set(len(self._state.rows))
+        telemetry.MATCH_ITEMS.set(len(self._state.items))
+        self._index_metrics.tell(self._state.parts().index.status())
+        return [
+            Envelope(
+                offset=one.offset,
+                events=events[one.offset],
+                timestamp_ms=one.timestamp_ms,
+                produced_ms=produced.get(one.offset, 0),
+            )
+            for one in batch
+        ]
+
+    def _spare_collector(self) -> None:
+        """Keep Python's collector from looking through all items, which takes a second at a million of them."""
+        if len(self._state.rows) - self._set_aside >= _SET_ASIDE_ROWS:
+            gc.collect()
+            gc.freeze()
+            self._set_aside = len(self._state.rows)
+
+
+def connector(settings: Settings) -> Callable[[], MatchWorker]:
+    """Return what connects a match worker, for `runner.run_worker`.
+
+    Raises:
+        ConfigError: the model cannot be used, or the topics.
+    """
+    checkpoint = load_checkpoint(settings.model)
+    calibration = read_calibration(checkpoint, settings.calibration)
+    names = topic_names(settings.topic_prefix, checkpoint.space)
+    folder = claim_folder(settings.state_path / names.log)
+    watch_disk("state", folder)
+    watch_lag(settings, names.log, place := Place())
+
+    def connect() -> MatchWorker:
+        with open_admin(settings) as admin:
+            check_topics(admin, checkpoint.space, settings)
+        with ExitStack() as undo:
+            log = undo.enter_context(closing(Tail(settings, names.log)))
+            verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
+            state = undo.enter_context(closing(open_state(checkpoint, calibration, settings, folder)))
+            worker = MatchWorker(
+                Connections(log, verdicts, lambda: Leadership(settings, names), lambda: Publisher(settings, names)),
+                state,
+                Snapshots(folder, fault_points.reached),
+                checkpoint.architecture.dimension,
+                SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
+                max_unwritten_bytes=settings.max_unwritten_bytes,
+                place=place,
+            )
+            undo.pop_all()
+            return worker
+
+    return connect
+
+
+def open_state(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    settings: Settings,
+    folder: Path,
+    similar: Literal["kept", "searched"] = "kept",
+) -> State:
+    """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all.
+
+    Args:
+        similar: see `make_state`.
+    """
+    live = LiveRules(
+        settings.live_idle_seconds,
+        settings.live_max_frames,
+        settings.live_growth_seconds,
+        settings.live_unsure_seconds,
+    )
+    make = partial(
+        make_state,
+        checkpoint,
+        calibration,
+        settings.precision,
+        live=live,
+        folder=folder,
+        scann_from=settings.scann_from,
+        similar=similar,
+    )
+    try:
+        return make()
+    except ConfigError as error:
+        path = folder / VECTORS
+        if not path.exists():
+            raise
+        logger.error("vector file put aside path=%s error=%s", path, error)
+        path.replace(path.with_name("vectors.damaged"))
+        return make()
+
+
+def claim_folder(parent: Path, kind: str = "match") -> Path:
+    """Return the first folder of a kind of workers that no running one has; it is this process's until its end.
+
+    Raises:
+        ConfigError: it cannot be made or written.
+        DependencyError: the disk is full.
+    """
+    for number in range(_MOST_FOLDERS):
+        folder = parent / f"{kind}-{number}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DependencyError(f"state_folder: {folder}: {error.strerror}") from error
+            raise ConfigError(f"state_folder: {folder}: {error.strerror}; name a folder that can be written") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return folder
+    raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} {kind} workers use it already")
+
+
+def raise_if_gone(log: Tail, offset: int) -> None:
+    """Raise ConfigError if verdicts stand for what the log does not have."""
+    if offset >= log.end():
+        raise ConfigError(
+            f"verdicts stand for offset {offset} and topic {log.topic} ends before: they are not of this log"
+        )
+
+
+def _decision(event: Event) -> Decision | None:
+    """Return what an event decides, of a live video what it flags."""
+    if isinstance(event, Rolling):
+        return event.flagged.decision if event.flagged is not None else None
+    return event.decision if isinstance(event, Verdict) else None

@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+import errno
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from neardup.pipeline.embed.description import MAX_DESCRIPTORS_PER_PART
+from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.media.fetch import Fetched
+from neardup.pipeline.media.jpeg import read_plain_jpeg
+from neardup.pipeline.media.nvjpeg import GpuJpegs
+from neardup.pipeline.media.regions import GRID
+from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
+from neardup.workers.dead_letters.letters import dead_letter, original_headers
+from neardup.workers.describe.describer import Describer, Done
+from neardup.workers.ingest.ingest import split
+from neardup.workers.kafka.media_record import attempts, read_item, read_key
+from neardup.workers.kafka.outbox import Message, Outbox
+from tests.pipeline.scan.build import StandIn, a_picture
+from tests.timing import LATE_SECONDS, until
+
+
+@dataclass(frozen=True)
+class Named:
+    """An item whose content is given."""
+
+    name: str
+    content: bytes = b""
+    wait: threading.Event | None = field(default=None, compare=False)
+    kept: list[tuple[str, bytes]] | None = field(default=None, compare=False)
+    small: bool = True
+    traceparent: str = ""
+    sender: str = ""
+    owner: str = ""
+    gone: bool = False
+
+    @contextmanager
+    def opened(self) -> Iterator[Fetched]:
+        if self.wait is not None:
+            self.wait.wait(120)
+        yield Fetched(self.name.encode(), self.content)
+
+    def check(self, media: Media) -> None:
+        if self.name == "no video" and media.kind is Kind.VIDEO:
+            raise InvalidFrame(Reason.SCHEMA, "a video")
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        if self.kept is None:
+            raise DependencyError("the store is away")
+        self.kept.append((sha256.decode(), jpeg))
+        return f"kept/{self.name}"
+
+
+def picture(seed: int) -> bytes:
+    file = io.BytesIO()
+    a_picture(seed).save(file, "PNG")
+    return file.getvalue()
+
+
+def animation(frames: int) -> bytes:
+    file = io.BytesIO()
+    pictures = [a_picture(number % 7) for number in range(frames)]
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=500)
+    return file.getvalue()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Describer[Named]]]:
+    made: list[Describer[Named]] = []
+
+    def describer(
+        embedder: Embedder | None = None,
+        threads: int = 2,
+        batch: int = 8,
+        wait: float = 0.05,
+        thumbnail_side: int = 0,
+        writers: int = 0,
+    ) -> Describer[Named]:
+        made.append(Describer(embedder or StandIn(), Limits(), 2.0, threads, batch, wait, thumbnail_side, writers))
+        return made[-1]
+
+    yield describer
+    for one in made:
+        one.close()
+
+
+def all_of(describer: Describer[Named]) -> dict[str, Done[Named]]:
+    found: dict[str, Done[Named]] = {}
+    deadline = time.monotonic() + LATE_SECONDS
+    while describer.working and time.monotonic() < deadline:
+        found |= {done.source.name: done for done in describer.step(0.1)}
+    assert not describer.working
+    return found
+
+
+def test_items_come_out_described_or_with_their_reason(make: Callable[..., Describer[Named]]) -> None:
+    describer = make()
+    describer.add(Named("good", picture(1)))
+    describer.add(Named("words", b"no picture"))
+    describer.add(Named("empty"))
+    found = all_of(describer)
+    [part] = found["good"].parts
+    assert (part.sha256, part.pts, part.last, part.dimension) == (b"good", (0.0,), True, 64)
+    assert found["words"].error is not None
+    assert (found["words"].error.reason, found["words"].parts) == (Reason.FORMAT, ())
+    assert found["empty"].error is not None
+    assert found["empty"].error.reason is Reason.EMPTY
+
+
+def test_an_item_does_not_wait_for_all_that_another_sender_sent_before(make: Callable[..., Describer[Named]]) -> None:
+    describer, gate = make(threads=1, batch=1), threading.Event()
+    describer.add(Named("first", picture(1), wait=gate, small=False, sender="flood"))
+    until(lambda: describer.waiting == 0)
+    for number in range(50):
+        describer.add(Named(f"flood {number}", b"no picture", small=False, sender="flood"))
+    describer.add(Named("other", picture(2), small=False, sender="other"))
+    gate.set()
+    order: list[str] = []
+    while "other" not in order:
+        order += [done.source.name for done in describer.step(0.5)]
+    assert order.index("other") <= 2
+
+
+def test_a_full_temporary_folder_is_no_fault_of_the_item(make: Callable[..., Describer[Named]]) -> None:
+    class Full(Named):
+        @contextmanager
+        def opened(self) -> Iterator[Fetched]:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/neardup-x")
+            yield
+
+    describer = make()
+    describer.add(Full("fetched"))
+    with pytest.raises(DependencyError, match="/tmp/neardup-x: No space left on device"):
+        all_of(describer)
+
+
+def test_a_long_item_is_many_parts_and_only_the_last_is_marked(make: Callable[..., Describer[Named]]) -> None:
+    describer = make(batch=64)
+    describer.add(Named("long", animation(MAX_DESCRIPTORS_PER_PART + 20)))
+    parts = all_of(describer)["long"].parts
+    assert [(part.part, part.last) for part in parts] == [(0, False), (1, True)]
+    assert len(parts[0].pts) == MAX_DESCRIPTORS_PER_PART
+    assert sum(len(part.vectors) for part in parts) == 2 * 64 * sum(len(part.pts) for part in parts)
+    pts = [pts for part in parts for pts in part.pts]
+    assert pts == sorted(pts)
+
+
+class Picky(StandIn):
+    """Fails on every batch that holds a white tile."""
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        if (tiles.min(axis=(1, 2, 3)) == 255).any():
+            raise RuntimeError("no white")
+        return super().embed(tiles)
+
+
+def test_a_batch_that_the_network_fails_on_costs_one_item_only(make: Callable[..., Describer[Named]]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(file, "PNG")
+    describer = make(Picky(), batch=8, wait=1.0)
+    for number in range(7):
+        describer.add(Named(str(number), file.getvalue() if number == 3 else picture(number)))
+    found = all_of(describer)
+    errors = {name: done.error.reason for name, done in found.items() if done.error}
+    assert errors == {"3": Reason.MODEL}
+    assert len(found) == 7
+
+
+def test_a_batch_closes_when_its_oldest_frame_has_waited(make: Callable[..., Describer[Named]]) -> None:
+    gate = threading.Event()
+    describer = make(batch=8, wait=0.1)
+    describer.add(Named("slow", picture(1), gate))
+    describer.add(Named("quick", picture(2)))
+    began = time.monotonic()
+    done: list[Done[Named]] = []
+    while not done:
+        done = describer.step(60.0)
+    assert [one.source.name for one in done] == ["quick"]
+    assert time.monotonic() - began < 30.0  # and not when its batch is full
+    gate.set()
+    assert set(all_of(describer)) == {"slow"}
+
+
+def test_what_has_not_begun_can_be_dropped(make: Callable[..., Describer[Named]]) -> None:
+    gate = threading.Event()
+    describer = make(threads=1)
+    for number in range(5):
+        describer.add(Named(str(number), picture(number), gate, small=False))
+    until(lambda: describer.waiting <= 4)
+    assert [one.name for one in describer.drop_waiting()] == ["1", "2", "3", "4"]
+    gate.set()
+    assert set(all_of(describer)) == {"0"}
+
+
+def test_small_items_are_decoded_together_and_do_not_wait_for_a_large_one(
+    make: Callable[..., Describer[Named]],
+) -> None:
+    first, large = threading.Event(), threading.Event()
+    describer = make(threads=1)
+    describer.add(Named("first", picture(0), first, small=False))
+    until(lambda: describer.waiting == 0)
+    for number in range(4):
+        describer.add(Named(str(number), picture(number)))
+    describer.add(Named("large", picture(5), large, small=False))
+    for number in range(5, 15):
+        describer.add(Named(str(number), picture(number)))
+    first.set()
+    done: list[str] = []
+    while len(done) < 5:
+        done += [one.source.name for one in describer.step(5.0)]
+    assert sorted(done) == ["0", "1", "2", "3", "first"]
+    large.set()
+    assert set(all_of(describer)) == {"large", *map(str, range(5, 15))}
+
+
+def test_of_items_decoded_together_one_that_is_broken_costs_no_other(make: Callable[..., Describer[Named]]) -> None:
+    first = threading.Event()
+    describer = make(threads=1)
+    describer.add(Named("first", picture(0), first, small=False))
+    until(lambda: describer.waiting == 0)
+    for number in range(8):
+        describer.add(Named(str(number), picture(number) if number != 3 else b"nothing", small=True))
+    first.set()
+    found = all_of(describer)
+    assert len(found) == 9
+    assert [name for name, done in found.items() if done.error] == ["3"]
+
+
+def test_a_failure_outside_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]]) -> None:
+    class Full(StandIn):
+        def embed(self, _tiles: Pixels) -> Embedded:
+            raise DependencyError("GPU gone")
+
+    describer = make(Full())
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(DependencyError, match="GPU gone"):
+        all_of(describer)
+
+
+def test_a_gpu_that_failed_ends_the_worker_and_costs_no_item(make: Callable[..., Describer[Named]]) -> None:
+    class Broken(StandIn):
+        def embed(self, _tiles: Pixels) -> Embedded:
+            raise PipelineError("the GPU failed")
+
+    describer = make(Broken())
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(PipelineError, match="the GPU failed"):
+        all_of(describer)
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+@pytest.mark.parametrize("small", [True, False])
+def test_plain_jpegs_go_to_the_gpu_and_all_else_to_the_cpu(small: bool) -> None:
+    whole = io.BytesIO()
+    a_picture(1).resize((300, 300)).save(whole, "JPEG")
+    describer: Describer[Named] = Describer(StandIn(), Limits(), 2.0, 4, 8, 0.05, jpegs=GpuJpegs("cpu"))
+    describer.add(Named("jpeg", whole.getvalue(), small=small))
+    describer.add(Named("png", picture(1), small=small))
+    describer.add(Named("half", whole.getvalue()[:-200], small=small))
+    found = all_of(describer)
+    describer.close()
+    header = read_plain_jpeg(whole.getvalue())
+    assert header is not None
+    assert found["jpeg"].parts[0].pixels_digest == header.digest
+    assert len(found["png"].parts) == 1
+    assert found["half"].error is None  # most of it is there
+    assert not found["half"].parts[0].extras.complete
+    assert found["half"].parts[0].pixels_digest == b""
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+def test_regions_and_thumbnails_come_from_the_gpu_too() -> None:
+    paper = Image.new("RGB", (640, 400), "white")
+    for seed, left in ((1, 0), (2, 320)):
+        paper.paste(a_picture(seed).resize((320, 400)), (left, 0))
+    whole, kept = io.BytesIO(), list[tuple[str, bytes]]()
+    paper.save(whole, "JPEG")
+    describer: Describer[Named] = Describer(
+        StandIn(), Limits(), 2.0, 1, 8, 0.05, thumbnail_side=64, jpegs=GpuJpegs("cpu"), regions="grid"
+    )
+    describer.add(Named("both", whole.getvalue(), kept=kept))
+    (part,) = all_of(describer)["both"].parts
+    describer.close()
+    assert len(part.pts) == 1 + len(GRID)
+    assert Image.open(io.BytesIO(kept[0][1])).size == (64, 40)
+
+
+def test_a_gpu_that_fails_while_it_decodes_ends_the_worker_and_costs_no_item() -> None:
+    def broken(_files: list[Tensor], _device: torch.device) -> list[Tensor]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    whole = io.BytesIO()
+    a_picture(1).resize((300, 300)).save(whole, "JPEG")
+    describer: Describer[Named] = Describer(StandIn(), Limits(), 2.0, 1, 8, 0.05, jpegs=GpuJpegs("cpu", broken))
+    describer.add(Named("a", whole.getvalue()))
+    with pytest.raises(PipelineError, match="illegal memory access"):
+        all_of(describer)
+    describer.close()
+
+
+@pytest.mark.parametrize("writers", [0, 2])
+def test_an_item_comes_out_once_its_thumbnail_is_kept(make: Callable[..., Describer[Named]], writers: int) -> None:
+    kept: list[tuple[str, bytes]] = []
+    describer = make(thumbnail_side=20, writers=writers)
+    for name, content in (("still", picture(1)), ("film", animation(300)), ("words", b"no picture")):
+        describer.add(Named(name, content, kept=kept))
+    found = all_of(describer)
+    assert sorted(name for name, _ in kept) == ["film", "still"]
+    assert all(Image.open(io.BytesIO(jpeg)).size == (20, 20) for _, jpeg in kept)
+    assert [part.thumbnail for part in found["film"].parts] == ["kept/film", ""]
+    assert [part.thumbnail for part in found["still"].parts] == ["kept/still"]
+
+
+@pytest.mark.parametrize("writers", [0, 2])
+def test_a_store_that_is_away_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]], writers: int) -> None:
+    describer = make(thumbnail_side=20, writers=writers)
+    describer.add(Named("a", picture(1)))
+    with pytest.raises(DependencyError, match="the store is away"):
+        all_of(describer)
+
+
+def test_without_thumbnails_nothing_is_kept(make: Callable[..., Describer[Named]]) -> None:
+    describer = make(writers=2)
+    describer.add(Named("a", picture(1)))
+    assert all_of(describer)["a"].parts[0].thumbnail == ""
+
+
+def test_a_content_that_may_not_be_is_refused_before_its_frames(make: Callable[..., Describer[Named]]) -> None:
+    embedder = StandIn()
+    describer = make(embedder)
+    describer.add(Named("no video", animation(5)))
+    error = all_of(describer)["no video"].error
+    assert error is not None
+    assert (error.reason, embedder.tiles) == (Reason.SCHEMA, 0)
+
+
+class Producer:
+    """Keeps what it is given until told to answer."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Any, ...]] = []
+        self.futures: list[Any] = []
+
+    def send(self, *record: Any) -> Any:
+        from kafka.future import Future
+
+        self.kept.append(record)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    def close(self, timeout: float) -> None: ...
+
+
+def test_records_are_confirmed_together_and_counted_until_then() -> None:
+    producer, told = Producer(), list[str]()
+    outbox = Outbox(producer)
+    outbox.send([Message("log", b"k", bytes(1000)), Message("log", b"k", bytes(500))], lambda: told.append("both"))
+    assert outbox.in_flight_bytes > 1500
+    producer.futures[0].success(None)
+    assert not told
+    producer.futures[1].success(None)
+    assert told == ["both"]
+    assert outbox.in_flight_bytes == 0
+    assert outbox.wait(0)
+
+
+def test_a_record_that_kafka_does_not_take_is_never_confirmed() -> None:
+    producer, told = Producer(), list[str]()
+    outbox = Outbox(producer)
+    outbox.send([Message("log", b"k", b"v")], lambda: told.append("it"))
+    with pytest.raises(DependencyError, match="nothing for 0 s"):
+        outbox.wait_below(0, 0.01)
+    producer.futures[0].failure(TimeoutError("frozen"))
+    with pytest.raises(DependencyError, match="frozen"):
+        outbox.check()
+    assert not outbox.wait(0)
+    assert not told
+
+
+def test_the_key_and_the_headers_are_not_believed() -> None:
+    item = read_item(b"cat-1", b"bytes", [("traceparent", b"00-0")])
+    assert (item.id, item.bank, item.content, item.sha256) == ("cat-1", "seen", b"bytes", None)
+    uri = read_item(b"k", b"# one\r\nhttps://h/a\r\n", [("content-type", b"text/uri-list; charset=utf-8")])
+    assert uri.content == "https://h/a"
+    assert read_item(b"k", b"s3://b/a", [("content-type", b"text/uri-list"), ("sha256", b"AB" * 32)]).sha256 == (
+        b"\xab" * 32
+    )
+    wrong: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]] = [
+        (None, b"v", []),
+        (b"", b"v", []),
+        (b"k" * 257, b"v", []),
+        (b"\xff", b"v", []),
+        (b"../banks/victim", b"v", []),
+        (b"a\tb", b"v", []),
+        ("e\u0301".encode(), b"v", []),
+        (b"k", b"v", [("bank", b"..")]),
+        (b"k", b"v", [("bank", b"")]),
+        (b"k", b"v", [("bank", b"\xff")]),
+        (b"k", b"v", [("content-type", b"\xff")]),
+        (b"k", b"https://a\nhttps://b", [("content-type", b"text/uri-list")]),
+        (b"k", b"https://a", [("content-type", b"text/uri-list"), ("sha256", b"12")]),
+    ]
+    for key, value, headers in wrong:
+        with pytest.raises(InvalidFrame) as caught:
+            read_item(key, value, headers)
+        assert caught.value.reason is Reason.SCHEMA
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("007.25", 7.25), ("1000000000", 1e9)])
+def test_a_frame_of_a_live_video_has_its_second(text: str, seconds: float) -> None:
+    item = read_item(b"live-1", b"a frame", [("pts", text.encode())])
+    assert (item.id, item.pts, item.ends, item.live) == ("live-1", seconds, False, True)
+    uri = read_item(b"live-1", b"s3://b/a", [("pts", text.encode()), ("content-type", b"text/uri-list")])
+    assert (uri.content, uri.pts) == ("s3://b/a", seconds)
+
+
+def test_the_end_of_a_live_video_has_no_content() -> None:
+    end = read_item(b"live-1", b"", [("pts", b"end"), ("bank", b"licensed")])
+    assert (end.id, end.bank, end.ends, end.pts, end.live) == ("live-1", "licensed", True, None, True)
+    assert not read_item(b"cat", b"v", []).live
+
+
+@pytest.mark.parametrize(
+    ("pts", "value"),
+    [
+        *((pts, b"v") for pts in (b"", b"now", b"-1", b"+1", b"nan", b"inf", b"1e3", b"1,5", b"1.", b".5", b" 1")),
+        *((pts, b"v") for pts in (b"1000000000.001", b"9" * 400, b"0." + b"0" * 400, "\u0661".encode(), b"\xff")),
+        (b"end", b"v"),
+        (b"END", b""),
+    ],
+)
+def test_a_second_that_is_none_is_refused(pts: bytes, value: bytes) -> None:
+    with pytest.raises(InvalidFrame) as caught:
+        read_item(b"live-1", value, [("pts", pts)])
+    assert caught.value.reason is Reason.SCHEMA
+
+
+def test_a_dead_letter_keeps_the_record_and_counts_attempts() -> None:
+    headers = [("bank", b"blocked"), ("attempts", b"1"), ("reason", b"old")]
+    error = InvalidFrame(Reason.DECODE, "x" * 5000)
+    letter = dead_letter("dead", b"k", b"v", headers, ("media", 3, 9), error, attempts(headers) + 1)
+    told = dict(letter.headers)
+    assert (letter.key, letter.value) == (b"k", b"v")
+    assert (told["reason"], told["attempts"], told["source-partition"], told["source-offset"]) == (
+        b"decode", b"2", b"3", b"9",
+    )  # fmt: skip
+    assert len(told["detail"]) == 2000
+    assert original_headers(letter.headers) == [("bank", b"blocked")]
+    assert attempts([("attempts", b"-1")]) == 0
+
+
+def test_a_takedown_names_also_what_can_be_no_new_id() -> None:
+    assert read_key(b"a\tb") == "a\tb"
+    for key in (None, b"", b"k" * 257, b"\xff"):
+        with pytest.raises(InvalidFrame):
+            read_key(key)
+
+
+def test_arguments_are_paths_or_uris() -> None:
+    paths, uris = split(["pictures", "HTTPS://h/a.jpg", "b/clips"])
+    assert ([str(path) for path in paths], uris) == (["pictures", "b/clips"], ["HTTPS://h/a.jpg"])

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.records import Envelope, Record, Removed, RemovedEvent
+from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.store.memory import MemoryStore
+from neardup.workers.flag.erase import erase, gone
+from neardup.workers.flag.worker import FlagWorker
+from tests.integration.stream import a_state_in
+from tests.pipeline.match.build import picture
+from tests.workers.broker import Broker, FakeTail
+
+
+def test_what_was_taken_down_and_what_came_too_late_is_gone(tmp_path: Path) -> None:
+    log: list[Record] = [
+        picture("a", 0, source_offset=0),
+        picture("b", 60, source_offset=1),
+        Removed(id="a"),
+        picture("a", 0, source_offset=0),
+        picture("b", 90, source_offset=0),  # older than what is known: b stays
+    ]
+    with closing(a_state_in(tmp_path)) as state:
+        envelopes = state.apply([Entry(offset, record) for offset, record in enumerate(log)])
+    assert [gone([envelope]) for envelope in envelopes] == [set(), set(), {"a"}, {"a"}, set()]
+
+
+def test_files_of_many_items_go_and_others_stay(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    for number in range(40):
+        blobs.put_thumbnail(f"p{number}", b"jpeg", "1")
+    assert erase(blobs, {f"p{number}" for number in range(39)} | {"unheard-of"}) == 39
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    assert erase(blobs, set()) == 0
+
+
+def test_nothing_is_applied_before_its_files_are_erased() -> None:
+    broker, store = Broker(), MemoryStore()
+    broker.publish(Envelope(offset=0, events=(RemovedEvent(id="a"),)))
+    erased: list[set[str]] = []
+
+    def erase_later(ids: set[str]) -> None:
+        erased.append(ids)
+        if len(erased) == 1:
+            raise DependencyError("the blob store is away")
+
+    def worker() -> FlagWorker:
+        return FlagWorker(cast(Any, FakeTail(broker, "verdicts")), store, erase_later)
+
+    with pytest.raises(DependencyError):
+        worker().step()
+    assert store.applied() == -1
+    worker().step()
+    assert (erased, store.applied()) == ([{"a"}, {"a"}], 0)
