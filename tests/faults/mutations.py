@@ -18,6 +18,7 @@ from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka.log import NOTHING
 from neardup.workers.kafka.offsets import Offsets
+from neardup.workers.match import follower
 from neardup.workers.match import worker as match
 
 
@@ -44,7 +45,7 @@ def _from_the_beginning(self: Any) -> None:
 
 def no_last_envelope() -> None:
     """A leader publishes from its snapshot on, without looking at what is published."""
-    match.last_envelope = lambda _: NOTHING
+    follower.last_envelope = lambda _: NOTHING
 
     def follow(self: Any) -> None:
         if self._leadership is None:

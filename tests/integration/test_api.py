@@ -19,7 +19,7 @@ from neardup.workers.api.app import make_app
 from neardup.workers.api.auth import Tokens, line_of
 from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
-from neardup.workers.api.follow import Follower
+from neardup.workers.api.follow import ViewFollower
 from neardup.workers.api.networks import Network, Networks
 from neardup.workers.api.server import ApiWorker, KafkaWrites, Server
 from neardup.workers.api.view import View
@@ -62,7 +62,7 @@ def an_api_worker(settings: Settings, folder: Path, name: str = "eve") -> Iterat
     tokens = Tokens(line_of(name, "admin", "nd_eve"))
     context = Context(settings, SPACE, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
     view = context.view = View(a_state_in(folder), -1)
-    follower = Follower(Tail(settings, names.log), Tail(settings, names.verdicts), view, D, context.told)
+    follower = ViewFollower(Tail(settings, names.log), Tail(settings, names.verdicts), view, D, context.told)
     server = Server(make_app(context), "127.0.0.1", 0)
     client = httpx2.Client(
         base_url=f"http://127.0.0.1:{server.port}", headers={"Authorization": "Bearer nd_eve"}, timeout=LATE_SECONDS

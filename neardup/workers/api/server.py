@@ -35,7 +35,7 @@ from neardup.workers.api.attempts import Attempts
 from neardup.workers.api.auth import Tokens
 from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
-from neardup.workers.api.follow import Follower, newest_folder
+from neardup.workers.api.follow import ViewFollower, newest_folder
 from neardup.workers.api.gate import LOOPBACK
 from neardup.workers.api.networks import Networks, embedder_of, load_network, own_network, read_places
 from neardup.workers.api.originals import Originals
@@ -64,7 +64,7 @@ class ApiWorker:
         connect: returns what feeds the view.
     """
 
-    def __init__(self, context: Context, view: View, saver: Saver | None, follower: Follower) -> None:
+    def __init__(self, context: Context, view: View, saver: Saver | None, follower: ViewFollower) -> None:
         self._context = context
         self._view = view
         self._saver = saver
@@ -216,7 +216,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
         with ExitStack() as undo:
             log = undo.enter_context(closing(Tail(settings, names.log)))
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
-            follower = Follower(log, verdicts, view, checkpoint.architecture.dimension, context.told)
+            follower = ViewFollower(log, verdicts, view, checkpoint.architecture.dimension, context.told)
             undo.pop_all()
         return _Served(context, view, saver, follower, server)
 
@@ -226,7 +226,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
 class _Served(ApiWorker):
     """One that ends the server when it is told to end."""
 
-    def __init__(self, context: Context, view: View, saver: Saver, follower: Follower, server: Server) -> None:
+    def __init__(self, context: Context, view: View, saver: Saver, follower: ViewFollower, server: Server) -> None:
         super().__init__(context, view, saver, follower)
         self._server = server
 

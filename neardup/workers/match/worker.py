@@ -16,7 +16,7 @@ import gc
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -26,20 +26,19 @@ from typing import Literal, Protocol
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Described, Envelope, Event, Rolling, Verdict, ignored, say_the_same
+from neardup.pipeline.log.records import Envelope, Event, Rolling, Verdict
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.leader import Leadership, Publisher
-from neardup.workers.kafka.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.kafka.log import NOTHING, Tail
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match import saver
+from neardup.workers.match.follower import Batch, Follower
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import Saver, SnapshotPolicy
 from neardup.workers.run import fault_points, telemetry, tracing
@@ -48,8 +47,6 @@ from neardup.workers.run.disk import watch_disk
 from neardup.workers.run.lag import Place, watch_lag
 
 logger = logging.getLogger(__name__)
-BATCH_RECORDS = 256
-_WAIT_SECONDS = 0.25
 CLOSE_SECONDS = 2.0
 """For leaving the group and disconnecting, altogether."""
 _MOST_FOLDERS = 16
@@ -113,15 +110,12 @@ class MatchWorker:
     ) -> None:
         self._connections = connections
         self._state = state
-        self._dimension = dimension
         self._clock = clock
         self._reached = reached
         self._max_unwritten_bytes = max_unwritten_bytes
         self._leadership: Leads | None = None
         self._publisher: Publishes | None = None
         self._last_before = NOTHING
-        self._waiting: deque[Envelope] = deque()
-        self._fetched: deque[Fetched] = deque()
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
         self._place = place or Place()
@@ -130,8 +124,7 @@ class MatchWorker:
         self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
         self._check_log()
-        self._connections.log.seek(self._applied + 1)
-        self._find_verdicts()
+        self._follower = Follower(connections.log, connections.verdicts, self._applied, dimension)
 
     @property
     def applied(self) -> int:
@@ -202,16 +195,14 @@ class MatchWorker:
         held = self._leadership.held()
         if held and self._publisher is None:
             self._publisher = self._connections.publisher()
-            place = self._connections.verdicts.position()
-            self._last_before = last_envelope(self._connections.verdicts)
-            self._connections.verdicts.seek(place)
+            self._last_before = self._follower.last_published()
             self._reached("took-over")
             logger.info("leads applied=%d last_envelope=%d", self._applied, self._last_before)
         elif not held and self._publisher is not None:
             logger.warning("leads no more applied=%d", self._applied)
             self._publisher.close()
             self._publisher = None
-            self._find_verdicts()
+            self._follower.find_verdicts()
         telemetry.MATCH_LEADS.set(self.leads)
 
     def _check_log(self) -> None:
@@ -228,51 +219,28 @@ class MatchWorker:
                 "this is not the log that it was taken of; name another folder in NEARDUP_STATE_FOLDER"
             )
 
-    def _find_verdicts(self) -> None:
-        self._waiting.clear()
-        self._connections.verdicts.seek(locate(self._connections.verdicts, self._applied + 1))
-
     # -- following -----------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         """Apply what is published; with nothing left of it, be ready to lead."""
-        if not self._waiting:
-            fetched = self._connections.verdicts.poll(_WAIT_SECONDS, BATCH_RECORDS)
-            self._waiting.extend(one for one in read_envelopes(fetched) if one.offset > self._applied)
-            if not fetched and self._leadership is None:
-                self._leadership = self._connections.join()
-                logger.info("follows applied=%d", self._applied)
-        if not self._waiting:
-            return
-        batch = self._next_records(self._waiting[-1].offset)
-        if not batch:
-            raise_if_gone(self._connections.log, self._waiting[0].offset)
-            return
-        published = {one.offset: one for one in self._waiting}
-        found = self._apply(batch, published)
-        self._compare(found, published)
-        while self._waiting and self._waiting[0].offset <= self._applied:
-            self._waiting.popleft()
-
-    def _compare(self, found: Sequence[Envelope], published: Mapping[int, Envelope]) -> None:
-        """Count where the published events were others; verdicts are taken over, of other events there is no choice."""
-        for one in found:
-            told = published.get(one.offset)
-            if told is None or not say_the_same(told.events, one.events):
-                telemetry.MATCH_DIFFERED.inc()
-                logger.warning("published otherwise offset=%d missing=%s", one.offset, told is None)
+        batch = self._follower.published()
+        if self._leadership is None and self._follower.caught_up:
+            self._leadership = self._connections.join()
+            logger.info("follows applied=%d", self._applied)
+        if batch is not None:
+            batch.compare(self._apply(batch))
 
     # -- leading -------------------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
         assert self._publisher is not None
-        batch = self._next_records(None)
-        if not batch:
+        batch = self._follower.records()
+        if batch is None:
             return
-        envelopes = self._apply(batch, {})
+        envelopes = batch.envelopes(self._apply(batch))
         self._reached("applied")
         started = self._clock()
-        traces = {one.offset: one.traceparent for one in batch if one.traceparent}
+        traces = {one.offset: one.traceparent for one in batch.records if one.traceparent}
         with tracing.span("publish", traces.values(), envelopes=len(envelopes)):
             self._publisher.publish(envelopes, traces)
         telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
@@ -286,45 +254,19 @@ class MatchWorker:
 
     # -- both ----------------------------------------------------------------------------------------------------
 
-    def _next_records(self, up_to: int | None) -> list[Fetched]:
-        """Return the next batch of the log, at most up to an offset."""
-        if not self._fetched:
-            self._fetched.extend(self._connections.log.poll(_WAIT_SECONDS, BATCH_RECORDS))
-        batch = []
-        while self._fetched and (up_to is None or self._fetched[0].offset <= up_to):
-            batch.append(self._fetched.popleft())
-        return batch
-
-    def _apply(self, batch: Sequence[Fetched], published: Mapping[int, Envelope]) -> list[Envelope]:
-        """Apply records, passing over those that are none, and return one envelope for each."""
+    def _apply(self, batch: Batch) -> list[Envelope]:
+        """Apply records, passing over those that are none, and return the envelopes of the others."""
         started = self._clock()
-        entries: list[Entry] = []
-        events: dict[int, tuple[Event, ...]] = {}
-        for one in batch:
-            entry = read_entry(one, self._dimension)
-            if isinstance(entry, Entry):
-                entries.append(entry)
-            else:
-                logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
-                events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
-        produced = {e.offset: e.record.produced_ms for e in entries if isinstance(e.record, Described)}
-        with tracing.span("match", (one.traceparent for one in batch), records=len(batch)):
-            events |= {envelope.offset: envelope.events for envelope in self._state.apply(entries, published)}
-        self._applied = batch[-1].offset
+        entries = batch.entries
+        with tracing.span("match", (one.traceparent for one in batch.records), records=len(batch.records)):
+            envelopes = self._state.apply(entries, batch.published)
+        self._applied = batch.last
         telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
         telemetry.MATCH_APPLIED.set(self._applied)
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
         self._index_metrics.tell(self._state.parts().index.status())
-        return [
-            Envelope(
-                offset=one.offset,
-                events=events[one.offset],
-                timestamp_ms=one.timestamp_ms,
-                produced_ms=produced.get(one.offset, 0),
-            )
-            for one in batch
-        ]
+        return envelopes
 
     def _spare_collector(self) -> None:
         """Keep Python's collector from looking through all items, which takes a second at a million of them."""
@@ -431,14 +373,6 @@ def claim_folder(parent: Path, kind: str = "match") -> Path:
             continue
         return folder
     raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} {kind} workers use it already")
-
-
-def raise_if_gone(log: Tail, offset: int) -> None:
-    """Raise ConfigError if verdicts stand for what the log does not have."""
-    if offset >= log.end():
-        raise ConfigError(
-            f"verdicts stand for offset {offset} and topic {log.topic} ends before: they are not of this log"
-        )
 
 
 def _decision(event: Event) -> Decision | None:

@@ -6,23 +6,24 @@ import pytest
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.log.records import Envelope, Verdict
+from neardup.pipeline.log.reasons import IgnoredReason
+from neardup.pipeline.log.records import Envelope, Ignored, Redelivered, Verdict
 from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.types import Decision
-from neardup.workers.api.follow import Follower, newest_folder
+from neardup.workers.api.follow import ViewFollower, newest_folder
 from neardup.workers.api.server import _take_newest
 from neardup.workers.api.view import View
 from tests.integration.stream import a_log, a_state_in, oracle
 from tests.pipeline.match.build import D, a_state, picture
 from tests.timing import LATE_SECONDS
-from tests.workers.broker import Broker, FakeTail
+from tests.workers.broker import Broker, FakeLeadership, FakeTail
 from tests.workers.match.test_worker import a_worker, run
 
 
-def a_follower(broker: Broker, view: View, told: list[Envelope] | None = None, now: float = 0.0) -> Follower:
+def a_follower(broker: Broker, view: View, told: list[Envelope] | None = None, now: float = 0.0) -> ViewFollower:
     note = told.extend if told is not None else (lambda _: None)
     log, verdicts = FakeTail(broker, "log"), FakeTail(broker, "verdicts")
-    return Follower(log, verdicts, view, D, note, lambda: now)  # type: ignore[arg-type]
+    return ViewFollower(log, verdicts, view, D, note, lambda: now)  # type: ignore[arg-type]
 
 
 def held(view: View) -> list[str]:
@@ -72,6 +73,26 @@ def test_published_verdicts_stand_where_its_own_would_differ() -> None:
     )
     a_follower(broker, view).step()
     assert view.look(lambda state: [item.is_head for item in state.items]).result(LATE_SECONDS) == [True, True]
+    view.close()
+
+
+def test_both_who_follow_count_what_was_published_otherwise_and_not_what_is_malformed(tmp_path: Path) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("neardup_match_differed_total") or 0.0
+
+    broker, view = Broker(), View(a_state(), -1)
+    broker.append(picture("a", 0), b"", picture("b", 10))
+    malformed = Ignored(id="", why="in other words", reason=IgnoredReason.MALFORMED)
+    verdict = Verdict(id="a", decision=Decision.DISTINCT)
+    events = [(verdict,), (malformed,), (Redelivered(id="b"),)]
+    broker.publish(*(Envelope(offset=offset, events=these) for offset, these in enumerate(events)))
+    worker = a_worker(broker, tmp_path, leadership=FakeLeadership(granted=False))
+    for step in (worker.step, a_follower(broker, view).step):
+        before = count()
+        step()
+        assert count() == before + 1
+    assert (worker.applied, view.applied) == (2, 2)
+    worker.close()
     view.close()
 
 
