@@ -7,12 +7,13 @@ follows them, and a rebuild repeats them. Each says who asked for it and why, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
+from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.ids import fault_of_bank
 
 SEEN = "seen"
@@ -175,3 +176,10 @@ def fault_of(change: Change) -> str:
     if change.enable_ratio is not None and not 0.0 <= change.enable_ratio <= 1.0:
         return f"enable ratio is {change.enable_ratio:g}; wanted 0 to 1"
     return ""
+
+
+def check_changes(changes: Iterable[Change]) -> None:
+    """Raise UsageError if one is wrong in itself; see `fault_of`."""
+    for change in changes:
+        if fault := fault_of(change):
+            raise UsageError(fault)

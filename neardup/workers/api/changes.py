@@ -9,16 +9,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.changes import Change, fault_of
-from neardup.pipeline.log.reasons import MISSING, IgnoredReason, Refusal
-from neardup.pipeline.log.records import Changed, Envelope, Event, Ignored, Matched, Referenced, RetroMatched
+from neardup.pipeline.log.answers import Answer
+from neardup.pipeline.log.changes import Change, check_changes
+from neardup.pipeline.log.reasons import MISSING
 from neardup.pipeline.types import Decision
 from neardup.workers.api.context import Context
 from neardup.workers.api.models import Distance
@@ -77,51 +76,34 @@ class ChangeAnswer(BaseModel):
     left_out: int = Field(default=0, description="how many more earlier items there are")
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A change that was appended, and what it led to, as far as that is known."""
-
-    offset: int
-    events: tuple[Event, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a change had no effect, and in words."""
-
-    reason: Refusal | IgnoredReason
-    words: str
-
-
-async def change(context: Context, record: Change, wait: float = WAIT) -> Applied:
+async def change(context: Context, record: Change, wait: float = WAIT) -> Answer:
     """Append a change and wait for what it leads to, and until the store of flags shows it, where it soon does.
 
     Raises:
-        Problem: something is wrong with it in itself, or it was refused.
+        UsageError: something is wrong with it in itself.
+        Problem: it was refused.
     """
-    [applied] = await change_all(context, [record], wait)
-    if refusal := refused(applied.events or ()):
+    [found] = await change_all(context, [record], wait)
+    if refusal := found.refused:
         raise Problem(
             "not-found" if refusal.reason in MISSING else "conflict", refusal.words, reason=refusal.reason.value
         )
-    return applied
+    return found
 
 
-async def change_all(context: Context, records: Sequence[Change], wait: float = WAIT) -> list[Applied]:
-    """Append changes and wait for what each leads to; see `refused`.
+async def change_all(context: Context, records: Sequence[Change], wait: float = WAIT) -> list[Answer]:
+    """Append changes and wait for what each leads to.
 
     Raises:
-        Problem: something is wrong with one in itself; none was appended.
+        UsageError: something is wrong with one in itself; none was appended.
     """
-    for record in records:
-        if fault := fault_of(record):
-            raise Problem("invalid", fault)
+    check_changes(records)
     began = time.monotonic()
     offsets = await context.append(*records)
-    done = [await context.waiting.change(one, max(0.0, began + wait - time.monotonic())) for one in offsets]
+    found = [await context.waiting.change(one, max(0.0, began + wait - time.monotonic())) for one in offsets]
     if offsets:
         await shown(context, offsets[-1], began + wait)
-    return [Applied(offset, None if one is None else one.events) for offset, one in zip(offsets, done, strict=True)]
+    return found
 
 
 async def shown(context: Context, offset: int, deadline: float) -> bool:
@@ -140,38 +122,29 @@ async def shown(context: Context, offset: int, deadline: float) -> bool:
     return True
 
 
-def refused(events: Sequence[Event]) -> Refused | None:
-    """Return why a change had no effect, None if it had."""
-    for event in events:
-        if isinstance(event, Changed) and (refusal := event.refused_for) is not None:
-            return Refused(refusal, event.refused)
-        if isinstance(event, Ignored):
-            return Refused(event.ignored_for, event.why)
-    return None
-
-
-def answer(done: Applied, by: str, response: Response) -> ChangeAnswer:
+def answer(done: Answer, by: str, response: Response) -> ChangeAnswer:
     """Return what is told of a change; 202 where it is not applied yet."""
     if done.events is None:
         response.status_code = 202
-        return ChangeAnswer(event=f"{done.offset}.0", applied=False, by=by)
-    earlier, left_out = earlier_items(Envelope(offset=done.offset, events=done.events))
-    waits = any(isinstance(event, Changed) and event.waits for event in done.events)
-    return ChangeAnswer(event=f"{done.offset}.0", applied=True, by=by, waits=waits, earlier=earlier, left_out=left_out)
-
-
-def earlier_items(envelope: Envelope) -> tuple[list[EarlierBody], int]:
-    """Return the earlier items that match a new reference, and how many more there are."""
-    matches = [(event.id, event.match) for event in envelope.events if isinstance(event, RetroMatched)]
-    left_out = sum(event.left_out for event in envelope.events if isinstance(event, Referenced))
-    return [_earlier(item, match) for item, match in matches], left_out
-
-
-def _earlier(item: str, match: Matched) -> EarlierBody:
-    return EarlierBody(
-        item=item,
-        decision=match.decision,
-        probability=min(max(match.probability, 0.0), 1.0),
-        distance=match.distance,
-        silenced=match.silenced,
+    return ChangeAnswer(
+        event=f"{done.offset}.0",
+        applied=done.events is not None,
+        by=by,
+        waits=done.waits,
+        earlier=earlier_items(done),
+        left_out=done.left_out,
     )
+
+
+def earlier_items(done: Answer) -> list[EarlierBody]:
+    """Return the earlier items that match a new reference."""
+    return [
+        EarlierBody(
+            item=event.id,
+            decision=event.match.decision,
+            probability=min(max(event.match.probability, 0.0), 1.0),
+            distance=event.match.distance,
+            silenced=event.match.silenced,
+        )
+        for event in done.earlier
+    ]

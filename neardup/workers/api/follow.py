@@ -19,7 +19,7 @@ _BATCH_RECORDS = 64
 """Fewer than a match worker takes: lookups wait for a batch."""
 
 
-class ViewFollower:
+class ViewFollower(Follower):
     """Feeds a view; used by one thread.
 
     Args:
@@ -38,25 +38,14 @@ class ViewFollower:
         told: Callable[[Sequence[Envelope]], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._tails = log, verdicts
+        super().__init__(log, verdicts, view.applied, dimension, _BATCH_RECORDS)
         self._view = view
         self._told = told
         self._clock = clock
-        self._follower = Follower(log, verdicts, view.applied, dimension, _BATCH_RECORDS)
-
-    @property
-    def behind(self) -> int:
-        """How many records of the log the view lacks, as far as the broker has told."""
-        return self._follower.behind
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether it has been where the verdicts ended."""
-        return self._follower.caught_up
 
     def step(self) -> None:
         """Apply a batch, waiting for one if there is none."""
-        batch = self._follower.published()
+        batch = self.published()
         if batch is not None:
             batch.compare(self._view.apply(batch.entries, batch.published, batch.last))
             if self.caught_up:  # what waited while this worker was down tells of no delay
@@ -66,7 +55,7 @@ class ViewFollower:
 
     def close(self) -> None:
         """Disconnect."""
-        for tail in self._tails:
+        for tail in (self._log, self._verdicts):
             tail.close()
 
     def _observe(self, batch: Batch) -> None:

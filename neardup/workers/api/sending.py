@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Envelope
+from neardup.pipeline.log.answers import Answer
 from neardup.pipeline.media.fetch import check
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.store.interface import DeadLetter
@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.1
 
 async def send(
     context: Context, content: Content, id: str, bank: str, wait: float, traceparent: str = ""
-) -> Envelope | DeadLetter | None:
+) -> Answer | DeadLetter | None:
     """Send an item to `media`, and return what the match worker answers, or that it became a dead letter.
 
     None if neither came within the time.
@@ -54,17 +54,17 @@ async def send(
 
 async def _answered(
     context: Context,
-    answer: Callable[[float], Awaitable[Envelope | None]],
+    answer: Callable[[float], Awaitable[Answer | None]],
     id: str,
     bank: str,
     place: tuple[int, int],
     wait: float,
-) -> Envelope | DeadLetter | None:
+) -> Answer | DeadLetter | None:
     """Wait for whatever comes first; that Redis does not answer is no failure of what was sent."""
     deadline = time.monotonic() + wait
     while (left := deadline - time.monotonic()) > 0:
-        if (envelope := await answer(min(left, _LOOK_SECONDS))) is not None:
-            return envelope
+        if (found := await answer(min(left, _LOOK_SECONDS))) is not None:
+            return found
         try:
             letter = await asyncio.to_thread(context.store.dead_letter, id, bank)
         except DependencyError as error:

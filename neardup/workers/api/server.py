@@ -12,18 +12,16 @@ import logging
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.log.records import Record
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.match.apply.make import read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.data.similars import SIMILAR
@@ -43,17 +41,15 @@ from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.sessions import open_sessions
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
-from neardup.workers.kafka.log import Appender, Tail
-from neardup.workers.kafka.outbox import Headers, make_producer
-from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
+from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
+from neardup.workers.kafka.writes import KafkaWrites
 from neardup.workers.match.saver import Saver, SnapshotPolicy
 from neardup.workers.match.worker import claim_folder, open_state
 from neardup.workers.run.disk import watch_disk
 
 logger = logging.getLogger(__name__)
-R = TypeVar("R")
 _GRACE_SECONDS = 3
-_SEND_SECONDS = 15.0
 _BACKLOG = 1024
 
 
@@ -149,34 +145,6 @@ class Server:
         self._server.should_exit = True
         self._thread.join(_GRACE_SECONDS + 2)
         self._socket.close()
-
-
-class KafkaWrites:
-    """See `context.Writes`; connects when it is first used, and again after a failure."""
-
-    def __init__(self, settings: Settings, names: TopicNames) -> None:
-        self._settings = settings
-        self._names = names
-        self._lock = threading.Lock()
-        self._appender: Appender | None = None
-        self._producer: Any = None
-
-    def append(self, records: Sequence[Record]) -> list[int]:
-        """See `context.Writes`."""
-        with self._lock:
-            appender = self._appender = self._appender or _told(lambda: Appender(self._settings, self._names.log))
-        return _told(lambda: appender.append(records))
-
-    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
-        """See `context.Writes`."""
-        with self._lock:
-            producer = self._producer = self._producer or make_producer(self._settings)
-
-        def send() -> tuple[int, int]:
-            sent = producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
-            return int(sent.partition), int(sent.offset)
-
-        return _told(send)
 
 
 def connector(settings: Settings) -> Callable[[], ApiWorker]:
@@ -282,12 +250,3 @@ def _take_newest(folder: Path) -> None:
     except OSError as error:  # it was dropped for a newer one meanwhile
         logger.warning("snapshot not copied from=%s error=%s", newest, error)
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _told(call: Callable[[], R]) -> R:
-    from kafka.errors import KafkaError
-
-    try:
-        return call()
-    except KafkaError as error:
-        raise DependencyError(f"Kafka: {type(error).__name__}: {error}") from error

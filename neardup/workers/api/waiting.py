@@ -7,8 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
+from neardup.pipeline.log.answers import Answer, answered_id
 from neardup.pipeline.log.changes import SEEN
-from neardup.pipeline.log.records import Changed, Envelope, Event, Ignored, Redelivered, Referenced, Rolling, Verdict
+from neardup.pipeline.log.records import Envelope
 
 _KEPT = 16_384
 """Changes that are remembered, for who appended one and looks for it only then."""
@@ -20,8 +21,8 @@ class Waiting:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._offset = -1
-        self._changes: OrderedDict[int, Envelope] = OrderedDict()
-        self._items: dict[str, list[_Waiter]] = {}
+        self._changes: OrderedDict[int, Answer] = OrderedDict()
+        self._items: dict[tuple[str, str], list[_Waiter]] = {}
         self._offsets: list[tuple[int, _Waiter]] = []
 
     def told(self, envelopes: Sequence[Envelope]) -> None:
@@ -30,21 +31,21 @@ class Waiting:
             return
         with self._lock:
             self._offset = envelopes[-1].offset
-            for envelope in envelopes:
-                if any(isinstance(event, Changed) for event in envelope.events):
-                    self._changes[envelope.offset] = envelope
+            answers = [Answer(one.offset, one.events) for one in envelopes]
+            for answer in answers:
+                if answer.changed is not None:
+                    self._changes[answer.offset] = answer
                     if len(self._changes) > _KEPT:
                         self._changes.popitem(last=False)
             due = [one for one in self._offsets if one[0] <= self._offset]
             self._offsets = [one for one in self._offsets if one[0] > self._offset]
             for _, waiter in due:
                 waiter.wake(None)
-            if self._items:
-                for envelope in envelopes:
-                    for event in envelope.events:
-                        for waiter in self._items.get(_id(event), ()):
-                            if answers(event, waiter.bank):
-                                waiter.wake(envelope)
+            for bank in {bank for bank, _ in self._items}:
+                for answer in answers:
+                    for event in answer.events or ():
+                        for waiter in self._items.get((bank, answered_id(event, bank) or ""), ()):
+                            waiter.wake(answer)
 
     def expect(self, item_id: str, bank: str = SEEN) -> _Expected:
         """Return what waits for the next answer on an item, or a reference of a bank, from now on; a context."""
@@ -62,33 +63,32 @@ class Waiting:
             self._offsets = [one for one in self._offsets if one[1] is not waiter]
         return found
 
-    async def change(self, offset: int, seconds: float) -> Envelope | None:
-        """Return what a change at an offset led to; None if the view has not come so far within the time."""
+    async def change(self, offset: int, seconds: float) -> Answer:
+        """Return what came of a change at an offset; its events are None if that took longer."""
         if not await self.reached(offset, seconds):
-            return None
+            return Answer(offset)
         with self._lock:
-            return self._changes.get(offset, Envelope(offset=offset))
+            return self._changes.get(offset, Answer(offset, ()))
 
-    def _enter(self, item_id: str, waiter: _Waiter) -> None:
+    def _enter(self, key: tuple[str, str], waiter: _Waiter) -> None:
         with self._lock:
-            self._items.setdefault(item_id, []).append(waiter)
+            self._items.setdefault(key, []).append(waiter)
 
-    def _leave(self, item_id: str, waiter: _Waiter) -> None:
+    def _leave(self, key: tuple[str, str], waiter: _Waiter) -> None:
         with self._lock:
-            self._items[item_id].remove(waiter)
-            if not self._items[item_id]:
-                del self._items[item_id]
+            self._items[key].remove(waiter)
+            if not self._items[key]:
+                del self._items[key]
 
 
 class _Waiter:
-    def __init__(self, loop: asyncio.AbstractEventLoop, bank: str = SEEN) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._event = asyncio.Event()
-        self.bank = bank
-        self.found: Envelope | None = None
+        self.found: Answer | None = None
 
-    def wake(self, envelope: Envelope | None) -> None:
-        self.found = self.found or envelope
+    def wake(self, answer: Answer | None) -> None:
+        self.found = self.found or answer
         self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, seconds: float) -> bool:
@@ -104,36 +104,17 @@ class _Expected:
 
     def __init__(self, waiting: Waiting, item_id: str, bank: str) -> None:
         self._waiting = waiting
-        self._id = item_id
-        self._waiter = _Waiter(asyncio.get_running_loop(), bank)
+        self._key = bank, item_id
+        self._waiter = _Waiter(asyncio.get_running_loop())
 
-    def __enter__(self) -> Callable[[float], Awaitable[Envelope | None]]:
-        self._waiting._enter(self._id, self._waiter)
+    def __enter__(self) -> Callable[[float], Awaitable[Answer | None]]:
+        self._waiting._enter(self._key, self._waiter)
         return self.wait
 
     def __exit__(self, *_: object) -> None:
-        self._waiting._leave(self._id, self._waiter)
+        self._waiting._leave(self._key, self._waiter)
 
-    async def wait(self, seconds: float) -> Envelope | None:
-        """Return the envelope with the answer, None if none came within the time."""
+    async def wait(self, seconds: float) -> Answer | None:
+        """Return the answer, None if none came within the time."""
         await self._waiter.wait(seconds)
         return self._waiter.found
-
-
-def answers(event: Event, bank: str) -> bool:
-    """Return whether an event is the answer to an item that was sent as one of this bank.
-
-    That something is ignored or known already is not told of one bank or another; the id has to do.
-    """
-    if isinstance(event, Referenced):
-        return event.bank == bank
-    return isinstance(event, Redelivered | Ignored) or (bank == SEEN and isinstance(event, Verdict | Rolling))
-
-
-def _id(event: Event) -> str:
-    """Return the id of the item that an event answers on, "" if it answers on none."""
-    if isinstance(event, Rolling):
-        return event.verdict.id
-    if isinstance(event, Verdict | Redelivered | Ignored | Referenced):
-        return event.id
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
@@ -12,14 +12,14 @@ from urllib.parse import unquote
 import typer
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.log.changes import FOREVER_MS, fault_of
+from neardup.pipeline.log.changes import FOREVER_MS, check_changes
 from neardup.pipeline.log.ids import fault_of_id, fault_of_key
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from neardup.pipeline.log.answers import Answer
     from neardup.pipeline.log.changes import Change
-    from neardup.pipeline.log.records import Envelope
     from neardup.pipeline.store.interface import BankRow, FlagStore, ReferenceRow
     from neardup.pipeline.store.redis import RedisStore
 
@@ -37,24 +37,22 @@ MetadataOption = Annotated[
 ]
 
 
-def change(settings: Settings, records: Sequence[Change], seconds: float) -> list[Envelope]:
-    """Have changes made and return what the match worker said of each.
+def change(settings: Settings, records: Sequence[Change], seconds: float) -> list[Answer]:
+    """Have changes made and return what came of each.
 
     Raises:
         UsageError: one is wrong in itself; nothing was written.
         DependencyError: Kafka failed, or no answer came in time.
     """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.workers.kafka.changes import asking
+    from neardup.workers.kafka.changes import change_client
 
-    for record in records:
-        if fault := fault_of(record):
-            raise UsageError(fault)
-    with asking(settings, load_checkpoint(settings.model).space) as asked:
-        return asked.ask(records, seconds)
+    check_changes(records)
+    with change_client(settings, load_checkpoint(settings.model).space) as client:
+        return client.ask(records, seconds)
 
 
-def tell(envelopes: Sequence[Envelope], done: str, as_json: bool) -> None:
+def tell(answers: Sequence[Answer], done: str, as_json: bool) -> None:
     """Print what became of changes.
 
     Args:
@@ -62,10 +60,9 @@ def tell(envelopes: Sequence[Envelope], done: str, as_json: bool) -> None:
     Raises:
         UsageError: one was refused; the others were told.
     """
-    answers = [answer_of(envelope) for envelope in envelopes]
-    refused = [str(answer["refused"]) for answer in answers if not answer["applied"]]
+    refused = [answer.refused.words for answer in answers if answer.refused]
     if as_json:
-        typer.echo(json.dumps(answers, indent=2))
+        typer.echo(json.dumps([_as_json(answer) for answer in answers], indent=2))
     elif len(refused) < len(answers):
         typer.echo(done)
         for answer in answers:
@@ -75,29 +72,38 @@ def tell(envelopes: Sequence[Envelope], done: str, as_json: bool) -> None:
         raise UsageError(refused[0] + more)
 
 
-def tell_matches(answer: Mapping[str, Any]) -> None:
+def tell_matches(answer: Answer) -> None:
     """Print the earlier items that a new reference matches."""
-    for match in answer["earlier"]:
-        silenced = ", silenced by an allow-list" if match["silenced"] else ""
+    for event in answer.earlier:
+        match = event.match
+        silenced = ", silenced by an allow-list" if match.silenced else ""
         typer.echo(
-            f"  earlier: {visible(match['item'])} is {match['decision']} of {match['bank']}/"
-            f"{visible(match['reference'])}, probability {match['probability']:.3f}{silenced}"
+            f"  earlier: {visible(event.id)} is {match.decision.value} of {match.bank}/{visible(match.reference)}, "
+            f"probability {match.probability:.3f}{silenced}"
         )
-    if answer["left_out"]:
-        typer.echo(f"  and {answer['left_out']:,} more earlier items")
-    if answer["waits"]:
-        typer.echo(f"  {visible(answer['id'])} is not there yet: this holds from its arrival on")
+    if answer.left_out:
+        typer.echo(f"  and {answer.left_out:,} more earlier items")
+    if answer.waits:
+        typer.echo(f"  {visible(_id_of(answer))} is not there yet: this holds from its arrival on")
 
 
-def answer_of(envelope: Envelope) -> dict[str, Any]:
-    """Return what an envelope says of a change, or of a reference, as JSON has it."""
-    from neardup.pipeline.log.records import Changed, Ignored, Referenced, RetroMatched, key_of
+def _as_json(answer: Answer) -> dict[str, Any]:
+    refused = answer.refused
+    return {
+        "offset": answer.offset,
+        "id": _id_of(answer),
+        "applied": refused is None,
+        "refused": refused.words if refused else "",
+        "reason": refused.reason.value if refused else "",
+        "waits": answer.waits,
+        "earlier": earlier_as_json(answer),
+        "left_out": answer.left_out,
+    }
 
-    changed = next((event for event in envelope.events if isinstance(event, Changed)), None)
-    ignored = next((event for event in envelope.events if isinstance(event, Ignored)), None)
-    refusal = (None if changed is None else changed.refused_for) or (None if ignored is None else ignored.ignored_for)
-    words = (changed.refused if changed is not None else "") or (ignored.why if ignored is not None else "")
-    earlier = [
+
+def earlier_as_json(answer: Answer) -> list[dict[str, object]]:
+    """Return the earlier items that a new reference matches, as JSON has them."""
+    return [
         {
             "item": event.id,
             "bank": event.match.bank,
@@ -107,20 +113,14 @@ def answer_of(envelope: Envelope) -> dict[str, Any]:
             "distance": event.match.distance,
             "silenced": event.match.silenced,
         }
-        for event in envelope.events
-        if isinstance(event, RetroMatched)
+        for event in answer.earlier
     ]
-    left_out = sum(event.left_out for event in envelope.events if isinstance(event, Referenced))
-    return {
-        "offset": envelope.offset,
-        "id": "" if changed is None else key_of(changed.record),
-        "applied": refusal is None,
-        "refused": words,
-        "reason": "" if refusal is None else refusal.value,
-        "waits": changed is not None and changed.waits,
-        "earlier": earlier,
-        "left_out": left_out,
-    }
+
+
+def _id_of(answer: Answer) -> str:
+    from neardup.pipeline.log.records import key_of
+
+    return key_of(answer.changed.record) if answer.changed else ""
 
 
 def parse_metadata(pairs: Sequence[str] | None) -> dict[str, str] | None:

@@ -24,7 +24,7 @@ from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.log.changes import SEEN, BankChanged, fault_of
 from neardup.pipeline.log.ids import fault_of_id
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.changes import answer_of, tell_matches
+from neardup.workers.cli.changes import earlier_as_json, tell_matches
 from neardup.workers.cli.common import Bar, JsonOption, ModelOption, check_present
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run(
                 outbox.close(1.0)
         if not as_json:
             _tell(ingest.count)
-        dealt = _await(awaited, timeout, as_json)
+        dealt = _await(awaited, bank or SEEN, timeout, as_json)
     if as_json:
         count = ingest.count
         told = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
@@ -96,32 +96,28 @@ def _arrivals(settings: Settings, wait: bool, bank: str) -> Iterator[Arrivals | 
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.changes import arrivals
 
-    with arrivals(settings, load_checkpoint(settings.model).space, bank) as awaited:
+    with arrivals(settings, load_checkpoint(settings.model).space, bank or SEEN) as awaited:
         yield awaited
 
 
-def _await(awaited: Arrivals | None, seconds: float, as_json: bool) -> dict[str, object]:
+def _await(awaited: Arrivals | None, bank: str, seconds: float, as_json: bool) -> dict[str, object]:
     """Wait for what was sent, tell of it, and return what JSON has of it."""
     if awaited is None:
         return {}
-    from neardup.pipeline.log.records import Ignored, Redelivered, Referenced, Verdict
+    from neardup.pipeline.log.answers import answered_id
+    from neardup.pipeline.log.records import Ignored, Redelivered, Referenced, Rolling, Verdict
 
+    words = {Referenced: "references", Redelivered: "known before", Ignored: "ignored"}
     outcomes: Counter[str] = Counter()
     earlier: list[dict[str, object]] = []
-    for envelope in awaited.wait(seconds):
-        answer = answer_of(envelope)
-        earlier += answer["earlier"]
+    for answer in awaited.wait(seconds):
+        earlier += earlier_as_json(answer)
         if not as_json:
             tell_matches(answer)
-        for event in envelope.events:
-            if isinstance(event, Verdict):
-                outcomes[event.decision.value] += 1
-            elif isinstance(event, Referenced):
-                outcomes["references"] += 1
-            elif isinstance(event, Redelivered):
-                outcomes["known before"] += 1
-            elif isinstance(event, Ignored):
-                outcomes["ignored"] += 1
+        for event in answer.events or ():
+            said = event.verdict if isinstance(event, Rolling) else event
+            if answered_id(event, bank) is not None:
+                outcomes[said.decision.value if isinstance(said, Verdict) else words[type(said)]] += 1
     if not as_json:
         typer.echo(", ".join(f"{number:,} {name}" for name, number in outcomes.most_common()) or "nothing to wait for")
     return {"outcomes": dict(outcomes), "earlier": earlier}

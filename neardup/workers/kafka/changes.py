@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Protocol
 
-from kafka.errors import KafkaError
-
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Envelope, Event, Ignored, Record, Redelivered, Referenced, Verdict
+from neardup.pipeline.log.answers import Answer, answered_id
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.log import Appender, Tail, read_envelopes
-from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
+from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
+from neardup.workers.kafka.writes import kafka_errors
 
 AT_ONCE = 1000
 """Records that are written before their answers are awaited."""
@@ -30,37 +31,37 @@ class Appends(Protocol):
     def append(self, records: Sequence[Record]) -> list[int]: ...
 
 
-class Asking:
-    """Asks for changes, one call after another."""
+class ChangeClient:
+    """Appends changes and waits for their answers, one call after another."""
 
     def __init__(self, appender: Appends, verdicts: Tail, clock: Callable[[], float] = time.monotonic) -> None:
         self._appender = appender
         self._verdicts = verdicts
         self._clock = clock
 
-    def ask(self, records: Sequence[Record], seconds: float) -> list[Envelope]:
-        """Write records to the log and return the envelope of each.
+    def ask(self, records: Sequence[Record], seconds: float) -> list[Answer]:
+        """Write records to the log and return the answer to each.
 
         Args:
             seconds: that the answers may take, for every AT_ONCE of them.
         Raises:
             DependencyError: they took longer, or Kafka failed.
         """
-        found: list[Envelope] = []
+        found: list[Answer] = []
         for start in range(0, len(records), AT_ONCE):
             found += self._ask(records[start : start + AT_ONCE], seconds)
         return found
 
-    def _ask(self, records: Sequence[Record], seconds: float) -> list[Envelope]:
+    def _ask(self, records: Sequence[Record], seconds: float) -> list[Answer]:
         self._verdicts.seek(self._verdicts.end())  # what answers is published only after this
         offsets = self._appender.append(records)
         deadline = self._clock() + seconds
-        wanted, found = set(offsets), list[Envelope]()
+        wanted, found = set(offsets), list[Answer]()
         while wanted:
             for envelope in read_envelopes(self._verdicts.poll(_POLL_SECONDS, 1000)):
                 if envelope.offset in wanted:
                     wanted.discard(envelope.offset)
-                    found.append(envelope)
+                    found.append(Answer(envelope.offset, envelope.events))
             if wanted and self._clock() > deadline:
                 raise DependencyError(
                     f"no answer within {seconds:g} s to what is in the log at offset {min(wanted)}: it takes effect "
@@ -73,18 +74,18 @@ class Arrivals:
     """Waits until items that are on their way were dealt with; made before they are sent.
 
     Args:
-        bank: whose references they are; "" if they are uploads.
+        bank: that they are sent as, `seen` if they are uploads.
     """
 
-    def __init__(self, verdicts: Tail, bank: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, verdicts: Tail, bank: str = SEEN, clock: Callable[[], float] = time.monotonic) -> None:
         self._verdicts = verdicts
         self._bank = bank
         self._clock = clock
         self.expected: set[str] = set()
         verdicts.seek(verdicts.end())
 
-    def wait(self, seconds: float) -> Iterator[Envelope]:
-        """Yield the envelopes that deal with what is expected, until that is all.
+    def wait(self, seconds: float) -> Iterator[Answer]:
+        """Yield the answers to what is expected, until that is all.
 
         Raises:
             DependencyError: for so many seconds none came.
@@ -92,57 +93,43 @@ class Arrivals:
         due = self._clock() + seconds
         while self.expected:
             for envelope in read_envelopes(self._verdicts.poll(_POLL_SECONDS, 1000)):
-                if dealt := {id for event in envelope.events if (id := self._deals_with(event)) in self.expected}:
+                ids = {answered_id(event, self._bank) for event in envelope.events}
+                if dealt := self.expected & ids:
                     self.expected -= dealt
                     due = self._clock() + seconds
-                    yield envelope
+                    yield Answer(envelope.offset, envelope.events)
             if self.expected and self._clock() > due:
                 raise DependencyError(
                     f"{len(self.expected):,} were not dealt with, such as {min(self.expected)!r}: for {seconds:g} s "
                     "nothing came; do embed and match run? `neardup dead-letters list` tells what could not be used"
                 )
 
-    def _deals_with(self, event: Event) -> str | None:
-        """Return the id that an event is the answer to."""
-        if isinstance(event, Referenced):
-            return event.id if event.bank == self._bank else None
-        if isinstance(event, Redelivered | Ignored):
-            return event.id
-        return event.id if isinstance(event, Verdict) and not self._bank else None
-
 
 @contextmanager
 def arrivals(settings: Settings, space: str, bank: str) -> Iterator[Arrivals]:
-    """Connect; see `asking`."""
-    names = topic_names(settings.topic_prefix, space)
-    with open_admin(settings) as admin:
-        check_topics(admin, space, settings)
-    with _kafka_errors(), closing(Tail(settings, names.verdicts)) as verdicts:
+    """Connect; see `change_client`."""
+    with kafka_errors(), closing(Tail(settings, _checked(settings, space).verdicts)) as verdicts:
         yield Arrivals(verdicts, bank)
 
 
 @contextmanager
-def _kafka_errors() -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise DependencyError(f"Kafka failed: {error}") from error
-
-
-@contextmanager
-def asking(settings: Settings, space: str) -> Iterator[Asking]:
+def change_client(settings: Settings, space: str) -> Iterator[ChangeClient]:
     """Connect.
 
     Raises:
         ConfigError: the topics are missing or unsafe.
         DependencyError: Kafka does not answer.
     """
-    names = topic_names(settings.topic_prefix, space)
-    with open_admin(settings) as admin:
-        check_topics(admin, space, settings)
+    names = _checked(settings, space)
     with (
-        _kafka_errors(),
+        kafka_errors(),
         closing(Appender(settings, names.log)) as appender,
         closing(Tail(settings, names.verdicts)) as verdicts,
     ):
-        yield Asking(appender, verdicts)
+        yield ChangeClient(appender, verdicts)
+
+
+def _checked(settings: Settings, space: str) -> TopicNames:
+    with open_admin(settings) as admin:
+        check_topics(admin, space, settings)
+    return topic_names(settings.topic_prefix, space)

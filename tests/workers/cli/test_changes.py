@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.log.answers import Answer
 from neardup.pipeline.log.changes import FOREVER_MS, BankChanged, Change, ReferenceChanged, Reviewed
-from neardup.pipeline.log.records import Changed, Envelope, Matched, Referenced, RetroMatched
+from neardup.pipeline.log.records import Changed, Matched, Referenced, RetroMatched
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.cli.app import run
@@ -65,13 +66,13 @@ def test_ids_of_before_there_were_rules_are_named_encoded() -> None:
 def test_earlier_items_are_told_with_what_they_match(capsys: pytest.CaptureFixture[str]) -> None:
     changed = Changed(record=ReferenceChanged(bank="b", id="r"))
     events = (changed, Referenced(id="r", bank="b", left_out=3), RetroMatched(id="old\n1", match=MATCH))
-    tell([Envelope(offset=1, events=events)], "1 added", as_json=False)
+    tell([Answer(1, events)], "1 added", as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "1 added",
         "  earlier: old\\n1 is duplicate of b/r, probability 0.990",
         "  and 3 more earlier items",
     ]
-    tell([Envelope(offset=1, events=events)], "", as_json=True)
+    tell([Answer(1, events)], "", as_json=True)
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["applied"], told["id"], told["left_out"], told["earlier"][0]["item"]) == (True, "r", 3, "old\n1")
 
@@ -79,7 +80,7 @@ def test_earlier_items_are_told_with_what_they_match(capsys: pytest.CaptureFixtu
 def test_what_was_refused_is_a_mistake_and_the_rest_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = (Changed(record=BankChanged(bank="b"), refused=why) for why in ("", "no such thing"))
     with pytest.raises(UsageError, match="no such thing"):
-        tell([Envelope(offset=1, events=(bad,)), Envelope(offset=2, events=(good,))], "1 of 2", as_json=False)
+        tell([Answer(1, (bad,)), Answer(2, (good,))], "1 of 2", as_json=False)
     assert capsys.readouterr().out == "1 of 2\n"
 
 
@@ -123,9 +124,9 @@ def test_a_claim_is_respected_by_the_command_as_by_the_api(
 
     asked: list[Sequence[Change]] = []
 
-    def change(_settings: object, records: Sequence[Change], _seconds: float) -> list[Envelope]:
+    def change(_settings: object, records: Sequence[Change], _seconds: float) -> list[Answer]:
         asked.append(records)
-        return [Envelope(offset=1, events=(Changed(record=records[0]),))]
+        return [Answer(1, (Changed(record=records[0]),))]
 
     monkeypatch.setattr("neardup.workers.cli.review.open_rows", lambda _settings: Claimed())
     monkeypatch.setattr("neardup.workers.cli.review.change", change)

@@ -6,9 +6,19 @@ import pytest
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.changes import BankChanged
-from neardup.pipeline.log.records import Changed, Envelope, Event, Ignored, Record, Redelivered, Referenced, Verdict
+from neardup.pipeline.log.records import (
+    Changed,
+    Envelope,
+    Event,
+    Ignored,
+    Record,
+    Redelivered,
+    Referenced,
+    Rolling,
+    Verdict,
+)
 from neardup.pipeline.types import Decision
-from neardup.workers.kafka.changes import AT_ONCE, Arrivals, Asking
+from neardup.workers.kafka.changes import AT_ONCE, Arrivals, ChangeClient
 from tests.workers.broker import Broker, FakeTail
 
 
@@ -45,7 +55,7 @@ def test_each_change_gets_the_envelope_of_its_own_offset_whatever_was_said_befor
     broker = Broker()
     broker.append(*banks(3))
     broker.publish(Envelope(offset=0), Envelope(offset=1))
-    asked = Asking(Answers(broker), FakeTail(broker, "verdicts"))  # type: ignore[arg-type]
+    asked = ChangeClient(Answers(broker), FakeTail(broker, "verdicts"))  # type: ignore[arg-type]
     found = asked.ask(banks(2), seconds=5)
     assert [(one.offset, one.events) for one in found] == [
         (3 + n, (Changed(record=r),)) for n, r in enumerate(banks(2))
@@ -54,7 +64,7 @@ def test_each_change_gets_the_envelope_of_its_own_offset_whatever_was_said_befor
 
 def test_many_changes_are_asked_for_a_number_at_a_time() -> None:
     broker = Broker()
-    asked = Asking(Answers(broker, at_once=300), FakeTail(broker, "verdicts"))  # type: ignore[arg-type]
+    asked = ChangeClient(Answers(broker, at_once=300), FakeTail(broker, "verdicts"))  # type: ignore[arg-type]
     assert len(asked.ask(banks(AT_ONCE + 7), seconds=5)) == AT_ONCE + 7
 
 
@@ -63,7 +73,7 @@ def test_a_change_that_nobody_answers_is_told_with_its_place_in_the_log() -> Non
         def append(self, records: Sequence[Record]) -> list[int]:
             return list(range(40, 40 + len(records)))
 
-    asked = Asking(Silent(), FakeTail(Broker(), "verdicts"), Clock())  # type: ignore[arg-type]
+    asked = ChangeClient(Silent(), FakeTail(Broker(), "verdicts"), Clock())  # type: ignore[arg-type]
     with pytest.raises(DependencyError, match=r"no answer within 5 s .* offset 40.*does one run"):
         asked.ask(banks(2), seconds=5)
 
@@ -77,10 +87,12 @@ VERDICT = Verdict(id="a", decision=Decision.DISTINCT)
     [
         ("blocked", REFERENCED, True),
         ("other", REFERENCED, False),
-        ("", REFERENCED, False),
+        ("seen", REFERENCED, False),
         ("blocked", VERDICT, False),
-        ("", VERDICT, True),
-        ("", Redelivered(id="a"), True),
+        ("seen", VERDICT, True),
+        ("seen", Rolling(verdict=VERDICT), True),
+        ("blocked", Rolling(verdict=VERDICT), False),
+        ("seen", Redelivered(id="a"), True),
         ("blocked", Ignored(id="a", why="older"), True),
         ("blocked", Redelivered(id="b"), False),
     ],

@@ -18,7 +18,7 @@ from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
 from neardup.workers.api.body import read_body
-from neardup.workers.api.changes import WAIT, WhyQuery, change_all, refused
+from neardup.workers.api.changes import WAIT, WhyQuery, change_all
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.names import BankName
 from neardup.workers.api.problems import Problem, responses
@@ -101,9 +101,9 @@ async def import_bank(bank: BankName, request: Request, context: Given, caller: 
     done, told = True, list[RefusedLine]()
     for start in range(0, len(records), _AT_ONCE):
         some: Sequence[Change] = records[start : start + _AT_ONCE]
-        for record, applied in zip(some, await change_all(context, some, WAIT), strict=True):
-            done = done and applied.events is not None
-            if refusal := refused(applied.events or ()):
+        for record, answer in zip(some, await change_all(context, some, WAIT), strict=True):
+            done = done and answer.events is not None
+            if refusal := answer.refused:
                 told.append(RefusedLine(id=getattr(record, "id", ""), why=refusal.words, reason=refusal.reason.value))
         if start == 0 and told and not told[0].id:
             raise Problem("conflict", told[0].why)

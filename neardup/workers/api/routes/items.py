@@ -13,8 +13,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from neardup.pipeline.log.answers import Answer
 from neardup.pipeline.log.changes import SEEN
-from neardup.pipeline.log.records import Envelope, Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
+from neardup.pipeline.log.records import Ignored, Redelivered, Referenced, Removed, Rolling, Verdict
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.store.interface import DeadLetter
@@ -136,7 +137,7 @@ async def publish(
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     found = await send(context, content, id, bank, wait, request.headers.get("traceparent", ""))
     told = published(id, bank, found)
-    if told.status == "redelivered" and bank == SEEN and isinstance(found, Envelope):
+    if told.status == "redelivered" and bank == SEEN and isinstance(found, Answer):
         told.verdict = await _said_before(context, id, found.offset, began + wait)
     response.status_code = 202 if told.status == "accepted" else 200
     return told
@@ -322,20 +323,19 @@ def _item(state: State, id: str) -> Item:
     return found
 
 
-def published(id: str, bank: str, answer: Envelope | DeadLetter | None) -> Published:
+def published(id: str, bank: str, answer: Answer | DeadLetter | None) -> Published:
     """Return what became of an item, given what it was answered with; None if that took too long."""
     if isinstance(answer, DeadLetter):
         return Published(id=id, status="dead-letter", reason=answer.reason, detail=answer.detail)
-    for event in () if answer is None else answer.events:
-        if isinstance(event, Verdict) and event.id == id and bank == SEEN:
-            return Published(id=id, status="decided", verdict=verdict_body(event))
-        if isinstance(event, Rolling) and event.verdict.id == id and bank == SEEN:
-            return Published(id=id, status="decided", verdict=verdict_body(event.verdict))
-        if isinstance(event, Referenced) and (event.id, event.bank) == (id, bank):
-            earlier, left_out = earlier_items(answer) if answer else ([], 0)
-            return Published(id=id, status="referenced", earlier=earlier, left_out=left_out)
-        if isinstance(event, Redelivered) and event.id == id:
-            return Published(id=id, status="redelivered")
-        if isinstance(event, Ignored) and event.id == id:
-            return Published(id=id, status="ignored", detail=event.why, reason=event.ignored_for.value)
+    event = answer.to_item(id, bank) if answer else None
+    if isinstance(event, Rolling):
+        event = event.verdict
+    if isinstance(event, Verdict):
+        return Published(id=id, status="decided", verdict=verdict_body(event))
+    if isinstance(event, Referenced) and answer:
+        return Published(id=id, status="referenced", earlier=earlier_items(answer), left_out=answer.left_out)
+    if isinstance(event, Redelivered):
+        return Published(id=id, status="redelivered")
+    if isinstance(event, Ignored):
+        return Published(id=id, status="ignored", detail=event.why, reason=event.ignored_for.value)
     return Published(id=id, status="accepted")
