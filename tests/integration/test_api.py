@@ -24,9 +24,9 @@ from neardup.workers.api.networks import Network, Networks
 from neardup.workers.api.server import ApiWorker, Server
 from neardup.workers.api.view import View
 from neardup.workers.flag.worker import FlagWorker
+from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
 from neardup.workers.kafka.topics import topic_names
-from neardup.workers.kafka.writes import KafkaWrites
 from tests.integration.stream import SPACE, a_match_worker, a_state_in, append, make_topics
 from tests.pipeline.match.build import D, a_state, picture
 from tests.timing import BUSY, LATE_SECONDS, until

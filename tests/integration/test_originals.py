@@ -10,8 +10,8 @@ import pytest
 
 from neardup.pipeline.settings import Settings
 from neardup.workers.api.originals import Originals, Place
+from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
-from neardup.workers.kafka.writes import KafkaWrites
 from tests.pipeline.scan.build import save
 
 pytestmark = pytest.mark.integration

@@ -41,9 +41,9 @@ from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.sessions import open_sessions
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
+from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
-from neardup.workers.kafka.writes import KafkaWrites
 from neardup.workers.match.saver import Saver, SnapshotPolicy
 from neardup.workers.match.worker import claim_folder, open_state
 from neardup.workers.run.disk import watch_disk

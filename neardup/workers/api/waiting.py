@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from neardup.pipeline.log.answers import Answer, answered_id
 from neardup.pipeline.log.changes import SEEN
@@ -47,9 +48,19 @@ class Waiting:
                         for waiter in self._items.get((bank, answered_id(event, bank) or ""), ()):
                             waiter.wake(answer)
 
-    def expect(self, item_id: str, bank: str = SEEN) -> _Expected:
-        """Return what waits for the next answer on an item, or a reference of a bank, from now on; a context."""
-        return _Expected(self, item_id, bank)
+    @contextmanager
+    def expect(self, item_id: str, bank: str = SEEN) -> Iterator[Callable[[float], Awaitable[Answer | None]]]:
+        """Give what waits for the next answer to an item, or a reference of a bank, from now on."""
+        key, waiter = (bank, item_id), _Waiter(asyncio.get_running_loop())
+        with self._lock:
+            self._items.setdefault(key, []).append(waiter)
+        try:
+            yield waiter.answer
+        finally:
+            with self._lock:
+                self._items[key].remove(waiter)
+                if not self._items[key]:
+                    del self._items[key]
 
     async def reached(self, offset: int, seconds: float) -> bool:
         """Return whether the view came to stand for an offset within the time."""
@@ -70,16 +81,6 @@ class Waiting:
         with self._lock:
             return self._changes.get(offset, Answer(offset, ()))
 
-    def _enter(self, key: tuple[str, str], waiter: _Waiter) -> None:
-        with self._lock:
-            self._items.setdefault(key, []).append(waiter)
-
-    def _leave(self, key: tuple[str, str], waiter: _Waiter) -> None:
-        with self._lock:
-            self._items[key].remove(waiter)
-            if not self._items[key]:
-                del self._items[key]
-
 
 class _Waiter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -98,23 +99,7 @@ class _Waiter:
             return False
         return True
 
-
-class _Expected:
-    """Waits for the next answer on one item, from `with` on."""
-
-    def __init__(self, waiting: Waiting, item_id: str, bank: str) -> None:
-        self._waiting = waiting
-        self._key = bank, item_id
-        self._waiter = _Waiter(asyncio.get_running_loop())
-
-    def __enter__(self) -> Callable[[float], Awaitable[Answer | None]]:
-        self._waiting._enter(self._key, self._waiter)
-        return self.wait
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting._leave(self._key, self._waiter)
-
-    async def wait(self, seconds: float) -> Answer | None:
+    async def answer(self, seconds: float) -> Answer | None:
         """Return the answer, None if none came within the time."""
-        await self._waiter.wait(seconds)
-        return self._waiter.found
+        await self.wait(seconds)
+        return self.found

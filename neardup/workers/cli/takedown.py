@@ -39,13 +39,11 @@ def run(
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.store.redis import RedisStore
     from neardup.workers.flag.erase import erase
+    from neardup.workers.kafka.changes import checked_topics
     from neardup.workers.kafka.log import Appender
-    from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 
     space = load_checkpoint(settings.model).space
-    with open_admin(settings) as admin:
-        check_topics(admin, space, settings)
-    with closing(Appender(settings, topic_names(settings.topic_prefix, space).log)) as appender:
+    with closing(Appender(settings, checked_topics(settings, space).log)) as appender:
         started = time.monotonic()
         last = appender.append([Removed(id=one, by=by or whoever() or "unknown", why=why) for one in ids])[-1]
     typer.echo(f"{len(ids)} taken down, in the log after {time.monotonic() - started:.2f} s")

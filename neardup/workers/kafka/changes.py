@@ -1,15 +1,17 @@
-"""Changes that somebody asks for at the command line: into the log, and what the match worker made of them.
+"""What a door writes, and what came of it: changes in the log, items in `media`.
 
-The answer is the envelope of the record's own offset, so it is the same whoever asks and however busy the stream is.
-It comes only when the match worker has come so far; a change that was not answered in time is in the log all the same.
+The answer to a change is the envelope of the record's own offset, so it is the same whoever asks and however busy the
+stream is. It comes only when the match worker has come so far; a change that was not answered in time is in the log all
+the same. A command waits here; the API waits in `api.waiting`, for it follows the log anyway and holds no thread.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Protocol
+from typing import Any
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.answers import Answer, answered_id
@@ -17,24 +19,45 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.log import Appender, Tail, read_envelopes
-from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
-from neardup.workers.kafka.writes import kafka_errors
+from neardup.workers.kafka.outbox import Headers, make_producer
+from neardup.workers.kafka.topics import TopicNames, check_topics, kafka_errors, open_admin, topic_names
 
 AT_ONCE = 1000
 """Records that are written before their answers are awaited."""
 _POLL_SECONDS = 0.2
+_SEND_SECONDS = 15.0
 
 
-class Appends(Protocol):
-    """As `log.Appender`."""
+class KafkaWrites:
+    """See `context.Writes`; connects when it is first used, and again after a failure."""
 
-    def append(self, records: Sequence[Record]) -> list[int]: ...
+    def __init__(self, settings: Settings, names: TopicNames) -> None:
+        self._settings = settings
+        self._names = names
+        self._lock = threading.Lock()
+        self._appender: Appender | None = None
+        self._producer: Any = None
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """See `context.Writes`."""
+        with kafka_errors():
+            with self._lock:
+                appender = self._appender = self._appender or Appender(self._settings, self._names.log)
+            return appender.append(records)
+
+    def publish(self, item_id: str, value: bytes, headers: Headers) -> tuple[int, int]:
+        """See `context.Writes`."""
+        with self._lock:
+            producer = self._producer = self._producer or make_producer(self._settings)
+        with kafka_errors():
+            sent = producer.send(self._names.media, value, item_id.encode(), headers).get(timeout=_SEND_SECONDS)
+        return int(sent.partition), int(sent.offset)
 
 
 class ChangeClient:
     """Appends changes and waits for their answers, one call after another."""
 
-    def __init__(self, appender: Appends, verdicts: Tail, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, appender: Appender, verdicts: Tail, clock: Callable[[], float] = time.monotonic) -> None:
         self._appender = appender
         self._verdicts = verdicts
         self._clock = clock
@@ -108,7 +131,7 @@ class Arrivals:
 @contextmanager
 def arrivals(settings: Settings, space: str, bank: str) -> Iterator[Arrivals]:
     """Connect; see `change_client`."""
-    with kafka_errors(), closing(Tail(settings, _checked(settings, space).verdicts)) as verdicts:
+    with kafka_errors(), closing(Tail(settings, checked_topics(settings, space).verdicts)) as verdicts:
         yield Arrivals(verdicts, bank)
 
 
@@ -120,7 +143,7 @@ def change_client(settings: Settings, space: str) -> Iterator[ChangeClient]:
         ConfigError: the topics are missing or unsafe.
         DependencyError: Kafka does not answer.
     """
-    names = _checked(settings, space)
+    names = checked_topics(settings, space)
     with (
         kafka_errors(),
         closing(Appender(settings, names.log)) as appender,
@@ -129,7 +152,8 @@ def change_client(settings: Settings, space: str) -> Iterator[ChangeClient]:
         yield ChangeClient(appender, verdicts)
 
 
-def _checked(settings: Settings, space: str) -> TopicNames:
+def checked_topics(settings: Settings, space: str) -> TopicNames:
+    """Return the names of the topics; raises ConfigError where they are missing or unsafe."""
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
     return topic_names(settings.topic_prefix, space)

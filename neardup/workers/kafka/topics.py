@@ -121,7 +121,7 @@ def create_topics(admin: KafkaAdminClient, space: str, settings: Settings) -> li
         DependencyError: Kafka failed.
     """
     wanted = wanted_topics(space, settings)
-    with _kafka_errors():
+    with kafka_errors():
         answer = admin.create_topics({topic.name: _request(topic) for topic in wanted}, raise_errors=False)
         codes = {one["name"]: one["error_code"] for one in answer["topics"]}
         for one in answer["topics"]:
@@ -142,7 +142,7 @@ def check_topics(admin: KafkaAdminClient, space: str, settings: Settings) -> Non
 
 def list_topics(admin: KafkaAdminClient, prefix: str) -> list[Topic]:
     """Return the topics under a prefix, of every space, in order of their names."""
-    with _kafka_errors():
+    with kafka_errors():
         names = sorted(name for name in admin.list_topics() if name.startswith(f"{prefix}."))
     return _describe(admin, names)
 
@@ -223,7 +223,7 @@ def _describe(admin: KafkaAdminClient, names: Sequence[str]) -> list[Topic]:
     """Return the topics that exist, in the order of the names."""
     if not names:
         return []
-    with _kafka_errors():
+    with kafka_errors():
         from kafka.admin import ConfigResource, ConfigResourceType
 
         metadata = {one["name"]: one for one in admin.describe_topics(list(names)) if one["error_code"] == 0}
@@ -242,7 +242,8 @@ def _describe(admin: KafkaAdminClient, names: Sequence[str]) -> list[Topic]:
 
 
 @contextmanager
-def _kafka_errors() -> Iterator[None]:
+def kafka_errors() -> Iterator[None]:
+    """Raise DependencyError for what Kafka raises."""
     from kafka.errors import KafkaError
 
     try:

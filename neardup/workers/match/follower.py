@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,22 +54,17 @@ class Batch:
     def envelopes(self, applied: Sequence[Envelope]) -> list[Envelope]:
         """Return one envelope for each record, given those of the entries; with the times of the records."""
         events = {one.offset: one.events for one in applied}
-        produced: dict[int, int] = {}
+        envelopes = []
         for one, entry in zip(self.records, self._read, strict=True):
+            produced_ms = 0
             if isinstance(entry, str):
                 logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
                 events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
             elif isinstance(entry.record, Described):
-                produced[one.offset] = entry.record.produced_ms
-        return [
-            Envelope(
-                offset=one.offset,
-                events=events[one.offset],
-                timestamp_ms=one.timestamp_ms,
-                produced_ms=produced.get(one.offset, 0),
-            )
-            for one in self.records
-        ]
+                produced_ms = entry.record.produced_ms
+            times = {"timestamp_ms": one.timestamp_ms, "produced_ms": produced_ms}
+            envelopes.append(Envelope(offset=one.offset, events=events[one.offset], **times))
+        return envelopes
 
     def compare(self, applied: Sequence[Envelope]) -> None:
         """Count where the published events were others; verdicts are taken over, of other events there is no choice."""
@@ -148,8 +143,6 @@ class Follower:
         if not batch:
             return None
         self._read = batch[-1].offset
-        return Batch(batch, self._dimension, {one.offset: one for one in self._take_waiting()})
-
-    def _take_waiting(self) -> Iterator[Envelope]:
-        while self._waiting and self._waiting[0].offset <= self._read:
-            yield self._waiting.popleft()
+        done = len(self._waiting) - sum(one.offset > self._read for one in self._waiting)
+        published = [self._waiting.popleft() for _ in range(done)]
+        return Batch(batch, self._dimension, {one.offset: one for one in published})
