@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN, Action
@@ -184,12 +185,13 @@ class Watch:
         known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
-        ripe = [one.match for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds)]
+        due = (self._respected(live, one) for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds))
+        ripe = [match for match in due if match is not None]
         if not ripe and not any(one.is_news(rules.growth_seconds) for one in known):
             return ()
         verdict = self._verdict(live)
         allowing = [m for m in verdict.matches if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
-        flagged = [m for m in ripe if m is not None and m.action is Action.FLAG and not is_silenced(m, allowing)]
+        flagged = [m for m in ripe if m.action is Action.FLAG and not is_silenced(m, allowing)]
         return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
 
     def _tell(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
@@ -213,10 +215,20 @@ class Watch:
         if reference is None or (bank is None and match.bank != SEEN):
             return None
         sighting = live.sightings.setdefault(reference.number, Sighting(reference.number))
+        if sighting.match is not None and self._reviews.of(self._item(live), reference) is not None:
+            match = msgspec.structs.replace(sighting.match, spans=match.spans)  # a reviewer's word can be taken back
         sighting.adopt(match)
         return sighting
 
+    def _respected(self, live: Live, sighting: Sighting) -> Matched | None:
+        """Return what is known of a reference as reviewers left it."""
+        found = self._find(sighting.reference)
+        if sighting.match is None or found is None:
+            return sighting.match
+        return self._reviews.respected(self._item(live), found[1], sighting.match)
+
     def _verdict(self, live: Live) -> Verdict:
-        matches = [sighting.match for sighting in live.sightings.values() if sighting.match is not None]
+        respected = (self._respected(live, sighting) for sighting in live.sightings.values())
+        matches = [match for match in respected if match is not None]
         matches.sort(key=lambda match: (match.bank == SEEN, -RANK[match.decision], -match.evidence))
         return combine(live.id, matches[:MAX_MATCHES], running=live.running)
