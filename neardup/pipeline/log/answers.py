@@ -19,6 +19,7 @@ from neardup.pipeline.log.records import (
     RetroMatched,
     Rolling,
     Verdict,
+    key_of,
 )
 
 
@@ -45,6 +46,11 @@ class Answer:
     def changed(self) -> Changed | None:
         """What is said of the change."""
         return next((event for event in self.events or () if isinstance(event, Changed)), None)
+
+    @property
+    def id(self) -> str:
+        """Of what the change is about; "" if it is no change."""
+        return "" if self.changed is None else key_of(self.changed.record)
 
     @property
     def refused(self) -> Refused | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from neardup.pipeline.log.records import Described, Envelope
+from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.workers.api.view import View
 from neardup.workers.kafka.log import Tail
 from neardup.workers.match.follower import Batch, Follower
@@ -47,7 +48,7 @@ class ViewFollower(Follower):
         """Apply a batch, waiting for one if there is none."""
         batch = self.published()
         if batch is not None:
-            batch.compare(self._view.apply(batch.entries, batch.published, batch.last))
+            batch.compare(self._view.apply(batch.entries, batch.published, batch.records[-1].offset))
             if self.caught_up:  # what waited while this worker was down tells of no delay
                 self._observe(batch)
             self._told(list(batch.published.values()))
@@ -68,7 +69,5 @@ class ViewFollower(Follower):
 
 def newest_folder(parent: Path) -> Path | None:
     """Return the folder below this one with the newest snapshot of a state, None if there is none."""
-    from neardup.pipeline.match.apply.snapshot import Snapshots
-
     found = [(offsets[0], folder) for folder in sorted(parent.glob("*-*")) if (offsets := Snapshots(folder).offsets())]
     return max(found, key=lambda one: one[0])[1] if found else None

@@ -7,11 +7,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from neardup.pipeline.log.answers import Answer, answered_id
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Envelope
 
+R = TypeVar("R")
 _KEPT = 16_384
 """Changes that are remembered, for who appended one and looks for it only then."""
 
@@ -23,8 +26,8 @@ class Waiting:
         self._lock = threading.Lock()
         self._offset = -1
         self._changes: OrderedDict[int, Answer] = OrderedDict()
-        self._items: dict[tuple[str, str], list[_Waiter]] = {}
-        self._offsets: list[tuple[int, _Waiter]] = []
+        self._items: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
+        self._offsets: list[tuple[int, asyncio.Future[bool]]] = []
 
     def told(self, envelopes: Sequence[Envelope]) -> None:
         """Wake those for whom it came by."""
@@ -40,22 +43,22 @@ class Waiting:
                         self._changes.popitem(last=False)
             due = [one for one in self._offsets if one[0] <= self._offset]
             self._offsets = [one for one in self._offsets if one[0] > self._offset]
-            for _, waiter in due:
-                waiter.wake(None)
+            for _, reached in due:
+                _wake(reached, True)
             for bank in {bank for bank, _ in self._items}:
                 for answer in answers:
                     for event in answer.events or ():
                         for waiter in self._items.get((bank, answered_id(event, bank) or ""), ()):
-                            waiter.wake(answer)
+                            _wake(waiter, answer)
 
     @contextmanager
     def expect(self, item_id: str, bank: str = SEEN) -> Iterator[Callable[[float], Awaitable[Answer | None]]]:
         """Give what waits for the next answer to an item, or a reference of a bank, from now on."""
-        key, waiter = (bank, item_id), _Waiter(asyncio.get_running_loop())
+        key, waiter = (bank, item_id), asyncio.get_running_loop().create_future()
         with self._lock:
             self._items.setdefault(key, []).append(waiter)
         try:
-            yield waiter.answer
+            yield partial(_wait, waiter)
         finally:
             with self._lock:
                 self._items[key].remove(waiter)
@@ -64,15 +67,15 @@ class Waiting:
 
     async def reached(self, offset: int, seconds: float) -> bool:
         """Return whether the view came to stand for an offset within the time."""
-        waiter = _Waiter(asyncio.get_running_loop())
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._offset >= offset:
                 return True
             self._offsets.append((offset, waiter))
-        found = await waiter.wait(seconds)
+        found = await _wait(waiter, seconds)
         with self._lock:
             self._offsets = [one for one in self._offsets if one[1] is not waiter]
-        return found
+        return found is not None
 
     async def change(self, offset: int, seconds: float) -> Answer:
         """Return what came of a change at an offset; its events are None if that took longer."""
@@ -82,24 +85,16 @@ class Waiting:
             return self._changes.get(offset, Answer(offset, ()))
 
 
-class _Waiter:
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._event = asyncio.Event()
-        self.found: Answer | None = None
+def _wake(waiter: asyncio.Future[R], result: R) -> None:
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(result)
 
-    def wake(self, answer: Answer | None) -> None:
-        self.found = self.found or answer
-        self._loop.call_soon_threadsafe(self._event.set)
+    waiter.get_loop().call_soon_threadsafe(wake)
 
-    async def wait(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._event.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
 
-    async def answer(self, seconds: float) -> Answer | None:
-        """Return the answer, None if none came within the time."""
-        await self.wait(seconds)
-        return self.found
+async def _wait(waiter: asyncio.Future[R], seconds: float) -> R | None:
+    try:
+        return await asyncio.wait_for(asyncio.shield(waiter), seconds)
+    except asyncio.TimeoutError:
+        return None

@@ -84,14 +84,14 @@ def tell_matches(answer: Answer) -> None:
     if answer.left_out:
         typer.echo(f"  and {answer.left_out:,} more earlier items")
     if answer.waits:
-        typer.echo(f"  {visible(_id_of(answer))} is not there yet: this holds from its arrival on")
+        typer.echo(f"  {visible(answer.id)} is not there yet: this holds from its arrival on")
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:
     refused = answer.refused
     return {
         "offset": answer.offset,
-        "id": _id_of(answer),
+        "id": answer.id,
         "applied": refused is None,
         "refused": refused.words if refused else "",
         "reason": refused.reason.value if refused else "",
@@ -115,12 +115,6 @@ def earlier_as_json(answer: Answer) -> list[dict[str, object]]:
         }
         for event in answer.earlier
     ]
-
-
-def _id_of(answer: Answer) -> str:
-    from neardup.pipeline.log.records import key_of
-
-    return key_of(answer.changed.record) if answer.changed else ""
 
 
 def parse_metadata(pairs: Sequence[str] | None) -> dict[str, str] | None:

@@ -13,15 +13,14 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neardup.pipeline.errors import ConfigError, UsageError
-from neardup.pipeline.log.changes import SEEN, BankChanged, fault_of
+from neardup.pipeline.log.changes import SEEN, BankChanged, check_changes
 from neardup.pipeline.log.ids import fault_of_id
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.cli.changes import earlier_as_json, tell_matches
@@ -55,8 +54,7 @@ def run(
     from neardup.workers.kafka.outbox import Outbox, make_producer
 
     settings = load(model=model)
-    if fault := fault_of(BankChanged(bank=bank or SEEN)):
-        raise UsageError(fault)
+    check_changes([BankChanged(bank=bank or SEEN)])
     if fault := fault_of_id(f"{id_prefix}x"):
         raise UsageError(f"--id-prefix {id_prefix[:80]!r}: {fault}")
     files, uris = split(paths)
@@ -88,16 +86,13 @@ def run(
         typer.echo(json.dumps(told | dealt))
 
 
-@contextmanager
-def _arrivals(settings: Settings, wait: bool, bank: str) -> Iterator[Arrivals | None]:
+def _arrivals(settings: Settings, wait: bool, bank: str) -> AbstractContextManager[Arrivals | None]:
     if not wait:
-        yield None
-        return
+        return nullcontext()
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.changes import arrivals
 
-    with arrivals(settings, load_checkpoint(settings.model).space, bank or SEEN) as awaited:
-        yield awaited
+    return arrivals(settings, load_checkpoint(settings.model).space, bank or SEEN)
 
 
 def _await(awaited: Arrivals | None, bank: str, seconds: float, as_json: bool) -> dict[str, object]:

@@ -46,11 +46,6 @@ class Batch:
         """Those of the records that can be read."""
         return [one for one in self._read if isinstance(one, Entry)]
 
-    @property
-    def last(self) -> int:
-        """The offset of the last record."""
-        return self.records[-1].offset
-
     def envelopes(self, applied: Sequence[Envelope]) -> list[Envelope]:
         """Return one envelope for each record, given those of the entries; with the times of the records."""
         events = {one.offset: one.events for one in applied}

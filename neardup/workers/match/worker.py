@@ -260,7 +260,7 @@ class MatchWorker:
         entries = batch.entries
         with tracing.span("match", (one.traceparent for one in batch.records), records=len(batch.records)):
             envelopes = self._state.apply(entries, batch.published)
-        self._applied = batch.last
+        self._applied = batch.records[-1].offset
         telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
         telemetry.MATCH_APPLIED.set(self._applied)
         telemetry.MATCH_ROWS.set(len(self._state.rows))

@@ -209,16 +209,7 @@ async def upload_reference(
     told = published(id, bank, await send(context, content, id, bank, wait, traceparent))
     assert told.status != "decided"  # that is said of uploads to `seen` alone
     response.status_code = 202 if told.status == "accepted" else 200
-    return ReferenceAnswer(
-        id=id,
-        bank=bank,
-        event=f"{done.offset}.0",
-        status=told.status,
-        reason=told.reason,
-        detail=told.detail,
-        earlier=told.earlier,
-        left_out=told.left_out,
-    )
+    return ReferenceAnswer(bank=bank, event=f"{done.offset}.0", **told.model_dump(exclude={"verdict"}))
 
 
 @router.put(
