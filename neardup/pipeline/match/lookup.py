@@ -20,7 +20,7 @@ from neardup.pipeline.match.pictures import pictures_of
 from neardup.pipeline.match.segments import Track
 from neardup.pipeline.match.state import State
 from neardup.pipeline.messages import Described, Matched, Verdict, unpack_boxes
-from neardup.pipeline.types import Decision, Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind, doubt_of
 from neardup.pipeline.verdicts import combine
 
 
@@ -106,7 +106,7 @@ def _side(query: Described, pictures: Pictures, speaks: npt.NDArray[np.bool_], s
         seconds=query.seconds,
     )
     boxes = unpack_boxes(query.boxes, len(query.pts)) if query.boxes else None  # without, all show all of the image
-    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound, dark_ground=query.extras.dark_ground)
+    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound, doubt=doubt_of(query.extras))
 
 
 def _sharers(state: State, query: Described, pairs: Pairs) -> Ids:
