@@ -65,6 +65,8 @@ class Doubt(str, Enum):
     """One can be heard, the other is silent."""
     DARK_GROUND = "dark-ground"
     """One is transparent and cannot be seen on white: its few pale lines are compared, of which too little is known."""
+    STRETCHED = "stretched"
+    """One holds measurements or labels, not a photograph, and the other is not close enough to be the same."""
 
 
 class Attachment(str, Enum):
@@ -94,6 +96,8 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         raw: sensor data (DNG, NEF, CR2 …) of which an embedded preview is compared.
         complete: the whole file was decoded; False for a truncated one, which is compared by what it has.
         dark_ground: transparent, and not seen on white, as pages have it; compared on a darker ground.
+        stretched: of more than 8 bits and using little of their range (labels, depth, slices of a scan); compared as
+            stretched to the whole range.
         sound: digest of a video's sound, see `media.sound`; b"" where nothing is known of it: it could not be decoded,
             or the record is of a time before digests. That a video has no sound, or an inaudible one, is known.
     """
@@ -105,11 +109,17 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     raw: bool = False
     complete: bool = True
     dark_ground: bool = False
+    stretched: bool = False
     sound: bytes = b""
 
 
 PLAIN = Extras()
 """A single opaque picture of 8 bits per channel, or a film of whose sound nothing is known."""
+
+
+def doubt_of(extras: Extras) -> Doubt:
+    """Return the doubt that a picture's own nature raises."""
+    return Doubt.DARK_GROUND if extras.dark_ground else Doubt.STRETCHED if extras.stretched else Doubt.NO
 
 
 @dataclass(frozen=True, slots=True)

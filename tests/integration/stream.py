@@ -93,8 +93,10 @@ def published(settings: Settings) -> list[Envelope]:
     """Return all envelopes that are committed."""
     with closing(Tail(settings, topic_names(settings.topic_prefix, SPACE).verdicts)) as tail:
         envelopes: list[Envelope] = []
-        while fetched := tail.poll(0.5, 1000):
-            envelopes += read_envelopes(fetched)
+        deadline, end = time.monotonic() + LATE_SECONDS, tail.end()
+        while tail.position() < end:
+            envelopes += read_envelopes(tail.poll(0.5, 1000))
+            assert time.monotonic() < deadline, f"{tail.position()} of {end} after {LATE_SECONDS} s"
         return envelopes
 
 

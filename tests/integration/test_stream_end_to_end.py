@@ -73,8 +73,10 @@ class Stream:
     def offsets_published(self) -> list[int]:
         with closing(Tail(self.settings, self.names.verdicts)) as tail:
             offsets: list[int] = []
-            while fetched := tail.poll(0.5, 1000):
-                offsets += [one.offset for one in read_envelopes(fetched)]
+            deadline, end = time.monotonic() + LATE_SECONDS, tail.end()
+            while tail.position() < end:
+                offsets += [one.offset for one in read_envelopes(tail.poll(0.5, 1000))]
+                assert time.monotonic() < deadline, f"{tail.position()} of {end} after {LATE_SECONDS} s"
             return offsets
 
 

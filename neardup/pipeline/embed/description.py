@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
 from neardup.pipeline.log.records import Described, pack_boxes, pack_hashes, pack_vectors
 from neardup.pipeline.types import Box, Frame, Media
 
@@ -106,8 +106,8 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
     """As `embed`; a batch that fails is halved until the frame that it fails on stands alone, which costs its item.
 
     Raises:
-        PipelineError: not a frame failed but something outside, the GPU for one.
-        DependencyError: the network fails on a picture that is good, too.
+        DependencyError: not a frame failed but something outside, the GPU for one.
+        PipelineError: the network fails on a picture that is good, too: this process is broken, and must end.
     """
     if not batch:
         return
@@ -127,11 +127,12 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
 
 
 def _check(embedder: Embedder) -> None:
-    """Raise DependencyError if the network fails on a picture that is good: grey, brighter to one side."""
+    """Raise PipelineError if the network fails on a picture that is good: grey, brighter to one side."""
     row = np.linspace(64, 192, embedder.size).astype(np.uint8)
     try:
         embedder.embed(np.broadcast_to(row[:, None], (1, embedder.size, embedder.size, 3)).copy())
     except PipelineError:
         raise
     except Exception as error:
-        raise DependencyError(f"the network fails on every picture: {type(error).__name__}: {error}") from error
+        words = f"a picture that is known to be good fails, too: {type(error).__name__}: {error}"
+        raise PipelineError(f"the network is broken: {words}") from error

@@ -31,11 +31,10 @@ def eight_bits(values: Numbers) -> Pixels:
     """
     if values.dtype == np.uint8:
         return np.asarray(values, dtype=np.uint8)
-    low, high = _used(values)
-    most = 65535.0 if values.dtype.kind in "iu" else 1.0
+    low, high, most = *_used(values), _most(values)
     if values.dtype == np.uint16 and (high >= _LITTLE * most or high <= low):
         return np.asarray(values >> 8, dtype=np.uint8)
-    if low >= 0 and _LITTLE * most <= high <= most:
+    if not _uses_little(low, high, most):
         low, high = 0.0, most
     seen = np.empty(values.shape, np.uint8)
     for rows in _blocks(values):
@@ -44,6 +43,19 @@ def eight_bits(values: Numbers) -> Pixels:
         scaled *= np.float32(255 / max(high - low, 1e-12))
         seen[rows] = np.clip(scaled, 0, 255)
     return seen
+
+
+def is_stretched(values: Numbers) -> bool:
+    """Return whether `eight_bits` stretches them: they are measurements or labels, and no photograph."""
+    return values.dtype != np.uint8 and _uses_little(*_used(values), _most(values))
+
+
+def _most(values: Numbers) -> float:
+    return 65535.0 if values.dtype.kind in "iu" else 1.0
+
+
+def _uses_little(low: float, high: float, most: float) -> bool:
+    return not (low >= 0 and _LITTLE * most <= high <= most)
 
 
 def _used(values: Numbers) -> tuple[float, float]:

@@ -38,7 +38,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import jxl
 from neardup.pipeline.media.attached import attached_to_heif, attached_to_jpeg, in_order
 from neardup.pipeline.media.budget import Metered, current
-from neardup.pipeline.media.depth import Numbers, eight_bits
+from neardup.pipeline.media.depth import Numbers, eight_bits, is_stretched
 from neardup.pipeline.media.digest import Content, avif_bits, colours_of, holds_nothing_more
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
@@ -347,7 +347,13 @@ def _from_numbers(
     rgb, factor = _reduce(picture, side, looked_at)
     bits = max(8, 8 * values.dtype.itemsize) if page is None else page.bits
     attachments = (Attachment.ALPHA,) * (not looked_at.opaque)
-    extras = Extras(attachments=attachments, bits=bits, grey=is_grey(rgb), dark_ground=looked_at.dark_ground)
+    extras = Extras(
+        attachments=attachments,
+        bits=bits,
+        grey=is_grey(rgb),
+        dark_ground=looked_at.dark_ground,
+        stretched=is_stretched(values[..., : channels - alpha]),
+    )
     claims = holds_nothing_more(data, format, opened.info) and not (page and (page.associated or page.has_more))
     digest = content.digest(width, height) if claims else b""
     return Still(width, height, 1, rgb, (height / factor, width / factor), digest, extras)
@@ -397,7 +403,13 @@ def _from_loaded(
         rgb,
         (height / shrunk, width / shrunk),
         content.digest(width, height) if claims else b"",
-        Extras(attachments=in_order(found), bits=bits, grey=is_grey(rgb), dark_ground=content.dark_ground),
+        Extras(
+            attachments=in_order(found),
+            bits=bits,
+            grey=is_grey(rgb),
+            dark_ground=content.dark_ground,
+            stretched=values is not None and is_stretched(values),
+        ),
     )
 
 

@@ -113,6 +113,7 @@ def _answer(found: Answer, verifier: Verifier) -> str:
 _DOUBTS = {
     Doubt.OTHER_SOUND: "same pictures, other sound",
     Doubt.NO_SOUND: "same pictures, one is silent",
+    Doubt.STRETCHED: "measurements or labels, not quite the same",
     Doubt.DARK_GROUND: "transparent, and too pale to be seen on white",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neardup.pipeline.errors import DependencyError, Reason
+from neardup.pipeline.errors import PipelineError, Reason
 from neardup.pipeline.scan import decode
 from neardup.pipeline.scan.describe import BATCH, Describer, Finished, _chunks
 from neardup.pipeline.scan.in_turn import InTurn
@@ -120,7 +120,7 @@ def test_failure_of_the_network_is_raised_and_ends_the_decoders(tmp_path: Path) 
             raise RuntimeError(f"no memory for {len(tiles)} tiles")
 
     save(tmp_path, "a.png", 1)
-    with pytest.raises(DependencyError, match="no memory for 1 tiles"):
+    with pytest.raises(PipelineError, match="no memory for 1 tiles"):
         all_of(found(tmp_path), Broken())
     assert decoders() == 0
 

@@ -16,7 +16,7 @@ import pytest
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan import processes
 from neardup.pipeline.scan.catalog import Catalog
@@ -163,7 +163,7 @@ def test_an_idle_process_that_died_is_replaced(media: Path, start: Start) -> Non
     [
         ("stillborn", DependencyError, "ended with 7 before it began"),
         ("unusable", ConfigError, "the model is unusable"),
-        ("broken", DependencyError, "RuntimeError: no memory for 1 tiles"),
+        ("broken", PipelineError, "RuntimeError: no memory for 1 tiles"),
     ],
 )
 def test_what_is_wrong_with_the_processes_is_told(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.data.shards import Shards
-from neardup.pipeline.types import Boxes, Hashes, Ids, Kind
+from neardup.pipeline.types import Boxes, Doubt, Hashes, Ids, Kind
 
 NO_ROW = -1
 
@@ -30,7 +30,7 @@ class Item:
         members: numbers of the items that copy it, in order of arrival, if it is a head.
         shares: stretches of others that it shows and counts for: number of the item, first and last second.
         similar: row of its vector in `similars`; NO_ROW without one.
-        sound, dark_ground: see `types.Extras`.
+        sound: see `types.Extras`. doubt: see `types.doubt_of`.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Item:
     shares: tuple[tuple[int, float, float], ...] = ()
     similar: int = NO_ROW
     sound: bytes = b""
-    dark_ground: bool = False
+    doubt: Doubt = Doubt.NO
 
     @property
     def rows(self) -> Ids:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.data.items import Item, Items
-from neardup.pipeline.types import Ids
+from neardup.pipeline.types import Ids, doubt_of
 
 MAX_PENDING_SECONDS = 86_400.0
 """An item of which no part came for so long, by the log's time, is given up."""
@@ -45,7 +45,7 @@ class Pending:
             seconds=first.seconds,
             ranges=tuple(self.ranges),
             sound=first.extras.sound,
-            dark_ground=first.extras.dark_ground,
+            doubt=doubt_of(first.extras),
         )
 
 

@@ -151,7 +151,7 @@ class Tables:
             running=live is not None and live.running,
             boxes=boxes,
             sound=item.sound,
-            dark_ground=item.dark_ground,
+            doubt=item.doubt,
         )
 
 

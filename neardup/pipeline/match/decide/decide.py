@@ -28,6 +28,8 @@ WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+CLOSE = 0.95
+"""Evidence of two readings of one picture; other label masks of one set reach 0.72, other slices of a scan 0.65."""
 WHOLE_AREA = 0.7
 """Share of a picture from which a part of it stands for the whole. Of two that match, one must: what two pictures have
 in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
@@ -69,7 +71,7 @@ class Side:
     Attributes:
         running: a live video that goes on, of which nothing is a copy as a whole.
         boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
-        sound, dark_ground: see `types.Extras`.
+        sound: see `types.Extras`. doubt: see `types.doubt_of`.
     """
 
     kind: Kind
@@ -77,7 +79,7 @@ class Side:
     running: bool = False
     boxes: Boxes | None = None
     sound: bytes = b""
-    dark_ground: bool = False
+    doubt: Doubt = Doubt.NO
 
     @property
     def count(self) -> int:
@@ -171,7 +173,10 @@ def compare_items(
         return _NOTHING
     if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
         outcome = _compare_images(query, reference, pairs, frames, judge, references)
-        return _doubted(outcome, Doubt.DARK_GROUND) if query.dark_ground or reference.dark_ground else outcome
+        for doubt in (query.doubt, reference.doubt):
+            if doubt is not Doubt.STRETCHED or outcome.evidence < CLOSE:
+                outcome = _doubted(outcome, doubt)
+        return outcome
     best = int(np.argmax(pairs.evidence))
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:

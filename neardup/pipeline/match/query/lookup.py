@@ -21,7 +21,7 @@ from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.match.decide.evidence import Pictures
 from neardup.pipeline.match.decide.pictures import pictures_of
 from neardup.pipeline.match.decide.segments import Track
-from neardup.pipeline.types import Decision, Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind, doubt_of
 
 
 def lookup(state: State, queries: Sequence[Described], k: int) -> list[list[Matched]]:
@@ -106,7 +106,7 @@ def _side(query: Described, pictures: Pictures, speaks: npt.NDArray[np.bool_], s
         seconds=query.seconds,
     )
     boxes = unpack_boxes(query.boxes, len(query.pts)) if query.boxes else None  # without, all show all of the image
-    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound, dark_ground=query.extras.dark_ground)
+    return Side(query.kind, lambda: track, boxes=boxes, sound=query.extras.sound, doubt=doubt_of(query.extras))
 
 
 def _sharers(state: State, query: Described, pairs: Pairs) -> Ids:

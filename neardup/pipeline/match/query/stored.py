@@ -8,7 +8,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.records import Described, pack_hashes, pack_vectors
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.decide.pictures import MIN_DETAIL
-from neardup.pipeline.types import Extras
+from neardup.pipeline.types import Doubt, Extras
 
 
 def described_again(state: State, item_id: str) -> Described:
@@ -37,5 +37,9 @@ def described_again(state: State, item_id: str) -> Described:
         hashes=pack_hashes(state.rows.hash[rows]),
         detail=detail.tobytes(),
         boxes=state.rows.box[rows].astype("<u2").tobytes(),
-        extras=Extras(sound=item.sound, dark_ground=item.dark_ground),
+        extras=Extras(
+            sound=item.sound,
+            dark_ground=item.doubt is Doubt.DARK_GROUND,
+            stretched=item.doubt is Doubt.STRETCHED,
+        ),
     )

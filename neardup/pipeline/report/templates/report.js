@@ -68,7 +68,7 @@
     const place = { x: left * file.width, y: top * file.height, width: (right - left) * file.width, height: (bottom - top) * file.height };
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", { ...place }));
   }
-  const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground" })[match.doubt] || null;
+  const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same" })[match.doubt] || null;
   function partText(match) {
     if (match.whole) return null;
     if (match.box && match.reference_box) return "parts of both pictures";

@@ -505,3 +505,20 @@ def test_a_picture_that_is_pale_on_transparent_ground_is_unsure_at_most() -> Non
     ]
     assert (alike.decision, alike.matches[0].doubt) == (Decision.UNSURE, Doubt.DARK_GROUND)
     assert (exact.decision, exact.matches[0].exact) == (Decision.DUPLICATE, Exact.BYTES)
+
+
+def test_measurements_that_resemble_each_other_are_unsure_unless_they_are_close() -> None:
+    state = a_state()
+    slices = Extras(bits=16, stretched=True)
+    records = [
+        msgspec.structs.replace(picture(name, degrees), extras=slices)
+        for name, degrees in (("slice", 0), ("next", 25), ("again", 5))
+    ]
+    [_, other, again] = [
+        verdict
+        for envelope in state.apply([Entry(n, one) for n, one in enumerate(records)])
+        for verdict in envelope.events
+        if isinstance(verdict, Verdict)
+    ]
+    assert (other.decision, other.matches[0].doubt) == (Decision.UNSURE, Doubt.STRETCHED)
+    assert (again.decision, again.matches[0].doubt) == (Decision.DUPLICATE, Doubt.NO)
