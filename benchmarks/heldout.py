@@ -22,7 +22,7 @@ import torch
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.hash import dct_hash
-from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
+from neardup.pipeline.embed.network import read_trunk
 from neardup.pipeline.learn.shared.pairs import find_relations
 from neardup.pipeline.learn.shared.pictures import load_pictures, split_held_out
 from neardup.pipeline.learn.shared.ranking import recall_at_precision
@@ -44,9 +44,7 @@ def unit(rows: Descriptors) -> Descriptors:
 def untrained(start: Path, whiten_on: Pixels) -> dict[str, Embed]:
     """Return the start weights with GeM pooling, as they are and whitened to 256 dimensions."""
     architecture = Architecture()
-    network = Siamese(architecture).eval()
-    weights = torch.load(start, weights_only=True)
-    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))
+    network = read_trunk(start, architecture)
 
     def features(tiles: Pixels) -> Descriptors:
         with torch.inference_mode():

@@ -21,10 +21,10 @@ import torch
 
 from benchmarks.heldout import BACKGROUND, HELD_OUT, SPLIT
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.convolutions import to_int8
 from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.openvino_engine import load_model
+from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.learn.shared.pairs import find_relations
 from neardup.pipeline.learn.shared.pictures import load_pictures, split_held_out
 from neardup.pipeline.learn.train.heldout import HeldOut, build_held_out, measure
@@ -46,7 +46,7 @@ def in_int8(checkpoint: Checkpoint, tiles: Pixels) -> Checkpoint:
     if checkpoint.architecture.precision == "int8":
         return checkpoint
     network = load_network(checkpoint)
-    to_int8(network.trunk)
+    find_trunk(checkpoint.architecture.trunk).quantise(network.trunk)
     batches = (tiles[i : i + 32] for i in range(0, len(tiles), 32))
     measure_ranges(network, batches, torch.device("cpu"))
     weights = {key: value.detach().numpy().astype(np.float16) for key, value in network.state_dict().items()}

@@ -29,7 +29,7 @@ from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
-from neardup.pipeline.learn.train.start import read_trunk
+from neardup.pipeline.embed.network import read_trunk
 from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 

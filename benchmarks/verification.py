@@ -19,7 +19,7 @@ import torch
 from benchmarks.identities import SOURCES, lay_out
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
+from neardup.pipeline.embed.network import read_trunk
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.pairs import Relations, find_relations
 from neardup.pipeline.learn.shared.pictures import load_pictures
@@ -76,10 +76,7 @@ def train_on(folder: Path, output: Path, steps: int, threads: int) -> None:
 
 def untrained(weights: Path, tiles: Pixels) -> Descriptors:
     """Return what the trunk says of tiles as it was before any training here, GeM-pooled."""
-    architecture = Architecture()
-    network = Siamese(architecture).eval()
-    state = torch.load(weights, weights_only=True)
-    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, state))
+    network = read_trunk(weights, Architecture())
     with torch.inference_mode():
         rows = torch.cat([network.features(torch.from_numpy(tiles[i : i + 16])) for i in range(0, len(tiles), 16)])
     return torch.nn.functional.normalize(rows, dim=1).numpy()

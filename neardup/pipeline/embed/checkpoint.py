@@ -23,6 +23,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from neardup.pipeline.embed.trunks import MOBILENET_V2, PADDINGS, Channels, find_trunk
 from neardup.pipeline.errors import ConfigError, ShapeError
 from neardup.pipeline.types import Descriptors
 
@@ -38,21 +39,31 @@ class Architecture:
     """What must be known to run the weights.
 
     Attributes:
-        trunk: name in `network.TRUNKS`.
+        trunk: name in `trunks.TRUNKS`.
         dimension: d of the descriptors.
-        size: height and width of the tiles it was made for, a multiple of 32.
+        size: height and width of the tiles it was made for, a multiple of the trunk's stride.
         mean, std: of the channels R, G, B in 0..1, for normalisation.
         padding: "same" (TensorFlow's) or "torchvision".
         precision: "int8" where the network rounds to 8-bit integers (`convolutions.py`), else "float".
     """
 
-    trunk: str = "mobilenet_v2"
+    trunk: str = MOBILENET_V2.name
     dimension: int = 256
-    size: int = 160
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    padding: str = "same"
+    size: int = MOBILENET_V2.size
+    mean: Channels = MOBILENET_V2.mean
+    std: Channels = MOBILENET_V2.std
+    padding: str = MOBILENET_V2.padding
     precision: Precision = "float"
+
+    @classmethod
+    def of(cls, trunk: str) -> Architecture:
+        """Return what the start weights of a trunk expect.
+
+        Raises:
+            ConfigError: no such trunk.
+        """
+        one = find_trunk(trunk)
+        return cls(trunk, size=one.size, mean=one.mean, std=one.std, padding=one.padding)
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ def _read(path: Path) -> Checkpoint:
             similar=similar,
             check=_parse_check(metadata["check"], architecture.dimension) if "check" in metadata else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ConfigError(f"model {path} lacks usable metadata: {type(error).__name__}: {error}") from error
 
 
@@ -261,10 +272,11 @@ def _parse_similar(text: str, arrays: Arrays) -> SimilarHead:
 def _parse_architecture(text: str) -> Architecture:
     fields = json.loads(text)
     architecture = Architecture(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
-    if architecture.size < 32 or architecture.size % 32:
-        raise ValueError(f"size is {architecture.size}, expected a multiple of 32")
-    if architecture.padding not in ("same", "torchvision"):
-        raise ValueError(f"padding is {architecture.padding!r}, expected same or torchvision")
+    trunk = find_trunk(architecture.trunk)
+    if not trunk.takes(architecture.size):
+        raise ValueError(f"size is {architecture.size}, expected a multiple of {trunk.stride}")
+    if architecture.padding not in PADDINGS:
+        raise ValueError(f"padding is {architecture.padding!r}, expected one of {', '.join(PADDINGS)}")
     if architecture.precision not in get_args(Precision):
         raise ValueError(f"precision is {architecture.precision!r}, expected float or int8")
     return architecture

@@ -1,4 +1,4 @@
-"""Convolutions of the trunk: padded as TensorFlow pads, and of 8-bit integers.
+"""Convolutions of the trunk: padded as TensorFlow pads, with batch normalisation folded in, and of 8-bit integers.
 
 The integers are simulated in floating point ("fake quantisation"): what enters a convolution and the weights of each
 output channel are rounded to a grid of 256 or 255 levels. So the torch module says what every engine computes, and a
@@ -7,11 +7,13 @@ gradient can pass. Source: Jacob et al. 2018, arXiv:1712.05877, sections 2 and 3
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 LEVELS = 255
 """Steps of an 8-bit grid. Weights use 254 of them, as many below zero as above."""
@@ -143,3 +145,30 @@ def settle(trunk: nn.Module) -> None:
         if isinstance(module, QuantisedConv2d) and not module.settled:
             module.weight = nn.Parameter(round_weight(module.weight.detach()), requires_grad=False)
             module.settled = True
+
+
+def pad_as_tensorflow(network: nn.Module) -> None:
+    """Give every convolution of stride 2 the padding of `SameConv2d`, in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and module.kernel_size[0] > 1:
+            module.__class__ = SameConv2d
+
+
+def fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Fold every batch normalisation into the convolution before it, in place, and return the module.
+
+    Relies on a convolution and its normalisation being neighbours among the children, as in all of torchvision.
+    """
+    children = list(module.named_children())
+    for (_, first), (name, second) in pairwise(children):
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            assert second.running_mean is not None
+            assert second.running_var is not None
+            first.weight, first.bias = fuse_conv_bn_weights(
+                first.weight, first.bias, second.running_mean, second.running_var,
+                second.eps, second.weight, second.bias,
+            )  # fmt: skip
+            setattr(module, name, nn.Identity())
+    for _, child in children:
+        fold_batch_norms(child)
+    return module

@@ -6,8 +6,8 @@ cannot be written to is no error.
 
 An int8 network runs on 8-bit kernels, and what is between them in float32. Where the processor's 8-bit products
 saturate, it is converted in a form in which they cannot (`saturation.py`). A float network runs in bfloat16 where that
-is faster (`precision.py`); then its first two blocks stay in float32, which costs 1 to 3 % and halves the angle to the
-float32 descriptor.
+is faster (`precision.py`); then its first blocks (`Trunk.precise`) stay in float32, which costs 1 to 3 % and halves the
+angle to the float32 descriptor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import tempfile
 import threading
 import warnings
@@ -29,17 +28,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, write_whole
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.openvino_core import get_converter, get_core, ov
 from neardup.pipeline.embed.precision import choose_precision, saturates
+from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.types import Embedded, Pixels
 
 logger = logging.getLogger(__name__)
 BATCH, LEAST = 16, 8
 """Tiles in one request: about so many, as more gain nothing and leave the cache; fewer where threads would be idle."""
-_PRECISE = re.compile(r"__module\.trunk\.[01][./]")
 _CONVERSION = 3
 """Goes up when `_convert` or `_pack` change what is computed, so that older caches are not used."""
 _DIGEST = 32
@@ -136,8 +135,7 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path, narrow: bool | No
         model = _unpack(core, _read(path))  # another process may have made it meanwhile
         if model is not None:
             return model
-        # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
-        packed = _pack(_convert(checkpoint, narrow), checkpoint.architecture.precision == "float")
+        packed = _pack(_convert(checkpoint, narrow), checkpoint.architecture)
         try:
             write_whole(path, packed)
         except OSError as error:
@@ -162,14 +160,14 @@ def _convert(checkpoint: Checkpoint, narrow: bool) -> Any:
     """Return the network for OpenVINO; see `load_model`."""
     import torch
 
-    from neardup.pipeline.embed.network import GeMByRoots, load_network
-    from neardup.pipeline.embed.saturation import avoid_saturation
+    from neardup.pipeline.embed.network import load_network
+    from neardup.pipeline.embed.pooling import GeM, GeMByRoots
 
     convert = get_converter()
     network = load_network(checkpoint).requires_grad_(False)
     if narrow:
-        avoid_saturation(network.trunk)
-    if GeMByRoots.fits(network.pool):
+        find_trunk(checkpoint.architecture.trunk).narrow(network.trunk)
+    if isinstance(network.pool, GeM) and GeMByRoots.fits(network.pool):
         network.pool = GeMByRoots(network.pool)
     size = checkpoint.architecture.size
     with warnings.catch_warnings():
@@ -177,21 +175,24 @@ def _convert(checkpoint: Checkpoint, narrow: bool) -> Any:
         return convert(network, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
 
 
-def _pack(model: Any, in_float16: bool) -> bytes:
+def _pack(model: Any, architecture: Architecture) -> bytes:
     """Return the network as one byte string: digest of the rest, length of the graph, graph (XML), weights."""
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.xml"
-        ov.save_model(model, graph, compress_to_fp16=in_float16)
-        text, weights = _keep_precise(graph), graph.with_suffix(".bin").read_bytes()
+        # The steps of an int8 network are no float16; the weights of a float one are, in the checkpoint already.
+        ov.save_model(model, graph, compress_to_fp16=architecture.precision == "float")
+        text = _keep_precise(graph, find_trunk(architecture.trunk).precise)
+        weights = graph.with_suffix(".bin").read_bytes()
     rest = len(text).to_bytes(_LENGTH, "little") + text + weights
     return hashlib.sha256(rest).digest() + rest
 
 
-def _keep_precise(graph: Path) -> bytes:
-    """Return the XML of the graph with the layers of the first blocks marked to be computed in float32."""
+def _keep_precise(graph: Path, blocks: int) -> bytes:
+    """Return the XML of the graph with the layers of the trunk's first blocks marked to be computed in float32."""
     root = ElementTree.parse(graph).getroot()
+    first = tuple(f"__module.trunk.{block}{mark}" for block in range(blocks) for mark in "./")
     for layer in root.iter("layer"):
-        if _PRECISE.match(layer.get("name", "")) and layer.get("type") != "Const":
+        if layer.get("name", "").startswith(first) and layer.get("type") != "Const":
             info = layer.find("rt_info")
             if info is None:
                 info = ElementTree.Element("rt_info")

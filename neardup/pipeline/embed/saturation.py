@@ -12,13 +12,13 @@ So a network is rewritten that every pair is like that, and no result changes: s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torchvision.models.mobilenetv2 import InvertedResidual
 
 from neardup.pipeline.embed.convolutions import QuantisedConv2d, QuantisedSameConv2d, SameConv2d, weight_step
 
@@ -54,19 +54,18 @@ class ExactSameConv2d(ExactConv2d, SameConv2d):
     """See `ExactConv2d`."""
 
 
-def avoid_saturation(trunk: nn.Module) -> None:
+def avoid_saturation(trunk: nn.Module, ordered: Iterable[nn.Module] = ()) -> None:
     """Rewrite the convolutions of an int8 trunk, in place, so that no sum of two products needs more than 16 bits.
 
-    What comes out of every block stays as it was.
+    What comes out of every block stays as it was. `ordered`: the blocks that `Trunk.ordered` describes.
     """
     convolutions = [module for module in trunk.modules() if isinstance(module, QuantisedConv2d)]
     for convolution in convolutions:
         _fix(convolution)
-    for block in trunk.modules():
-        if isinstance(block, InvertedResidual):
-            inner = [module for module in block.modules() if isinstance(module, ExactConv2d)]
-            if len(inner) == 3:  # widen, depthwise, narrow
-                _reorder(*inner)
+    for block in ordered:
+        inner = [module for module in block.modules() if isinstance(module, ExactConv2d)]
+        if len(inner) == 3:  # widen, depthwise, narrow
+            _reorder(*inner)
     for convolution in convolutions:
         if convolution.groups == 1 and not suits(_integers(convolution)):
             _double(cast(ExactConv2d, convolution))

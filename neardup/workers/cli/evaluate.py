@@ -43,7 +43,9 @@ def run(
     model: Annotated[
         list[str] | None, typer.Option(help="Checkpoint, by name or path; again for more. The page is about the first.")
     ] = None,
-    trunk: Annotated[Path | None, typer.Option(help="State dict of an untrained MobileNetV2 to compare with.")] = None,
+    trunk: Annotated[
+        Path | None, typer.Option(help="State dict of the first model's trunk before training, to compare with.")
+    ] = None,
     peers: Annotated[bool, typer.Option(help="Also measure PDQ, pHash, dHash where they are installed.")] = True,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
@@ -95,7 +97,7 @@ def _evaluate_pictures(
     settings: Settings,
 ) -> tuple[EvaluationSet, list[Result], Matrix]:
     """Measure and print; return the set, all results, and the scores of the first system."""
-    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
     from neardup.pipeline.learn.evaluate import report, systems
     from neardup.pipeline.learn.evaluate.measure import measure
     from neardup.pipeline.learn.evaluate.queries import build_set, find_kinds, read_kinds
@@ -111,7 +113,8 @@ def _evaluate_pictures(
         for name in models
     ]
     if trunk:
-        measured.append(systems.untrained(trunk))
+        name = load_checkpoint(models[0]).architecture.trunk
+        measured.append(systems.untrained(trunk, Architecture.of(name)))
     if peers:
         found, missing = systems.peers()
         measured += found.values()

@@ -9,8 +9,8 @@ then the weights learn to live with the rounding. Give it a low --learning-rate,
 
 --head similar leaves the network as it is and adds a head that finds pictures with like content, not only copies. From
 --teacher, a classifier's state dict (a torchvision trunk), it learns which pictures are alike; from --classes, which
-are of one class. It takes minutes, and starts anew when killed. Of the options it takes --init, --only, --alike,
---classes, --held-out, --seed, --licence, --device and --threads.
+are of one class. It takes minutes, and starts anew when killed. Of the options it takes --init, --trunk, --only,
+--alike, --classes, --held-out, --seed, --licence, --device and --threads.
 
 Killed at any moment, the same command goes on from the last saved state. Afterwards run `neardup calibrate`.
 
@@ -48,6 +48,10 @@ def run(
         str,
         typer.Option(help="Start weights: a checkpoint, by name or path; or a torchvision trunk's state dict."),
     ] = "default",
+    trunk: Annotated[
+        str | None,
+        typer.Option(help="Trunk of a state dict that --init or --teacher names; default mobilenet_v2."),
+    ] = None,
     head: Annotated[
         Literal["copy", "similar"],
         typer.Option(help="What is trained: the network, for copies; or a head of it for similar items."),
@@ -100,10 +104,12 @@ def run(
 ) -> None:
     """Train a checkpoint."""
     from neardup.pipeline.devices import has_cuda
+    from neardup.pipeline.embed.checkpoint import Architecture
     from neardup.pipeline.errors import ConfigError
     from neardup.pipeline.learn.train.loop import train
     from neardup.pipeline.learn.train.options import TrainSettings
     from neardup.pipeline.learn.train.report import write_report
+    from neardup.pipeline.learn.train.start import find_state_dict
     from neardup.pipeline.match.query.verify import read_verifier
     from neardup.pipeline.settings import load
 
@@ -116,6 +122,9 @@ def run(
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ConfigError(f"--{name.replace('_', '-')} is not for --head {head}")
+    architecture = Architecture() if trunk is None else Architecture.of(trunk)
+    if trunk is not None and teacher is None and find_state_dict(init) is None:
+        raise ConfigError(f"--trunk is for a state dict; --init {init} is a checkpoint, which names its trunk itself")
     if head == "similar":
         _train_similar(
             TrainSettings(
@@ -123,6 +132,7 @@ def run(
                 output=target,
                 state=target.with_suffix(".state"),
                 init=init,
+                architecture=architecture,
                 licence=licence,
                 classes=classes,
                 held_out=held_out,
@@ -141,6 +151,7 @@ def run(
             output=target,
             state=target.with_suffix(".state"),
             init=init,
+            architecture=architecture,
             precision=precision,
             size=size,
             licence=licence,

@@ -104,3 +104,14 @@ def test_a_range_that_is_loaded_is_used_and_is_what_a_checkpoint_can_keep() -> N
     assert one.range.half().float().equal(one.range)
     other.load_state_dict(one.state_dict())
     assert (other.step, other.low, other.high) == (one.step, one.low, one.high) != make_grid(0.0, 6.0)
+
+
+def test_same_padding_starts_at_the_first_pixel() -> None:
+    # TensorFlow pads one pixel right and below at stride 2: the first window covers pixels 0 to 2, the second 2 to 4.
+    convolution = SameConv2d(1, 1, 3, stride=2, bias=False)
+    nn.init.ones_(convolution.weight)
+    row = torch.tensor([1.0, 10, 100, 1000]).view(1, 1, 1, 4).expand(1, 1, 4, 4)
+    out = convolution(row)
+    assert out.shape == (1, 1, 2, 2)
+    assert out[0, 0, 0].tolist() == [333.0, 3300.0]
+    assert out[0, 0, 1].tolist() == [222.0, 2200.0]

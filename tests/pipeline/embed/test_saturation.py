@@ -11,12 +11,13 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from neardup.pipeline.embed import openvino_engine
 from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.embed.convolutions import QuantisedConv2d, SameConv2d, to_int8
-from neardup.pipeline.embed.network import fold_batch_norms, load_network
+from neardup.pipeline.embed.convolutions import QuantisedConv2d, SameConv2d, fold_batch_norms, to_int8
+from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.embed.openvino_core import get_converter, get_core
 from neardup.pipeline.embed.openvino_engine import load_model
 from neardup.pipeline.embed.precision import saturates
 from neardup.pipeline.embed.saturation import ExactConv2d, avoid_saturation, pair_up, suiting, suits
+from neardup.pipeline.embed.trunks import MOBILENET_V2
 
 
 def weights(*rows: tuple[int, ...]) -> np.ndarray:
@@ -88,7 +89,7 @@ def test_what_is_rewritten_suits_and_computes_what_it_did() -> None:
     trunk, rewritten = Trunk(), Trunk()
     before = [module for module in trunk.modules() if isinstance(module, QuantisedConv2d) and module.groups == 1]
     assert not any(suits(_grid(module)) for module in before)
-    avoid_saturation(rewritten)
+    avoid_saturation(rewritten, [block for block in rewritten if isinstance(block, InvertedResidual)])
     after = [module for module in rewritten.modules() if isinstance(module, ExactConv2d) and module.groups == 1]
     assert len(after) == len(before)
     assert all(suits(module.weight.numpy()) for module in after)
@@ -125,7 +126,7 @@ def test_openvino_multiplies_the_largest_numbers_without_a_loss(channels: int, k
 @pytest.mark.parametrize("name", ["default", "fast", "faces"])
 def test_the_shipped_networks_are_rewritten_whole(name: str) -> None:
     network = load_network(load_checkpoint(name)).requires_grad_(False)
-    avoid_saturation(network.trunk)
+    MOBILENET_V2.narrow(network.trunk)
     dense = [module for module in network.trunk.modules() if isinstance(module, ExactConv2d) and module.groups == 1]
     assert len(dense) == 35
     assert all(suits(module.weight.numpy()) for module in dense)

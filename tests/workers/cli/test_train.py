@@ -109,6 +109,22 @@ def test_options_reach_the_training_of_a_similar_head(
     assert "views: 9" in told.output
 
 
+def test_a_state_dict_starts_the_trunk_that_is_named(neardup: Command, asked: list[TrainSettings]) -> None:
+    with pytest.raises(CalledError):
+        neardup("train", "media", "--init", "r.pth", "--trunk", "regnet_y_400mf")
+    assert asked[0].architecture == Architecture.of("regnet_y_400mf")
+    with pytest.raises(CalledError):
+        neardup("train", "media", "--init", "m.pth")
+    assert asked[1].architecture == Architecture.of("mobilenet_v2")
+
+
+def test_an_unknown_trunk_and_one_for_a_checkpoint_are_refused(neardup: Command, tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    assert "expected one of mobilenet_v2, " in neardup("train", "media", "--init", "r.pth", "--trunk", "vgg99").errors
+    told = neardup("train", "media", "--init", "fast", "--trunk", "resnet18")
+    assert "--init fast is a checkpoint, which names its trunk itself" in told.errors
+
+
 def test_an_option_of_the_other_head_is_refused(neardup: Command, tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     (tmp_path / "t.pth").touch()

@@ -15,7 +15,6 @@ from PIL import Image
 
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
-from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, differing
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.decide.calibration import parse_calibration
@@ -70,23 +69,17 @@ def rule_of(checkpoint: Checkpoint) -> Evidence:
     )
 
 
-def untrained(weights: Path) -> System:
-    """Return a torchvision MobileNetV2 as it came (GeM pooling, no head), normalised by pictures of the set itself.
+def untrained(weights: Path, architecture: Architecture) -> System:
+    """Return a torchvision network as it came (pooled, no head), normalised by pictures of the set itself.
 
     Raises:
         ConfigError: the file is no state dict of it.
     """
     import torch
 
-    from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms
+    from neardup.pipeline.embed.network import read_trunk
 
-    architecture = Architecture()
-    network = Siamese(architecture).eval()
-    try:
-        state = torch.load(weights, weights_only=True)
-    except Exception as error:
-        raise ConfigError(f"trunk {weights} is no state dict: {error}") from error
-    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, state))
+    network = read_trunk(weights, architecture)
 
     def embed(pictures: Sequence[Pixels]) -> Matrix:
         batches = tiles(pictures, architecture.size)

@@ -16,20 +16,18 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.ops.misc import Conv2dNormActivation
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.embed.network import Siamese, load_network
+from neardup.pipeline.embed.network import Siamese, load_network, read_trunk
+from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.learn.shared.pictures import Pictures
 from neardup.pipeline.learn.train.options import TrainSettings
-from neardup.pipeline.learn.train.start import read_trunk
 from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.types import Pixels
 
 BATCH, CHUNK = 8, 256
 TEACHER_SIZE = 192
 """Of the tiles that the teacher sees, and at least of a view."""
-TAPS = 5
 MOST_ROWS = 60_000
 """Views in all, so that they fit into memory: about 5 kB each."""
 Averages = npt.NDArray[np.float32]
@@ -118,13 +116,13 @@ class Seen:
 def look(checkpoint: Checkpoint, settings: TrainSettings, pictures: Pictures, tell: Callable[[float], object]) -> Seen:
     """Have both networks look at `settings.views` views of each picture, fewer of very many pictures.
 
-    Averages are taken of the trunk's last TAPS blocks, and of the teacher's last two.
+    Averages are taken of the trunk's taps, and of the teacher's last two.
 
     Raises:
         ConfigError: weights that cannot be used.
     """
     network = load_network(replace(checkpoint, similar=None))
-    taps, size = find_taps(network), checkpoint.architecture.size
+    taps, size = find_trunk(checkpoint.architecture.trunk).taps, checkpoint.architecture.size
     ours = make_runner(Tapped(network, taps), size, settings.device, settings.threads)
     theirs, widths = None, list[int]()
     if settings.teacher is not None:
@@ -144,13 +142,6 @@ def look(checkpoint: Checkpoint, settings: TrainSettings, pictures: Pictures, te
                 taught.append(theirs(np.stack([squeeze(one, TEACHER_SIZE) for one in drawn])).astype(np.float16))
     seen = np.concatenate(averages).reshape(views, count, -1)
     return Seen(taps, seen, None if not taught else _unit(np.concatenate(taught).reshape(views, count, -1), widths))
-
-
-def find_taps(network: Siamese) -> tuple[int, ...]:
-    """Return the last TAPS blocks, but for a last one that only widens: its many channels say nothing new."""
-    widens = isinstance(network.blocks[-1], Conv2dNormActivation)
-    end = len(network.blocks) - widens
-    return tuple(range(end - TAPS, end))
 
 
 def _unit(taught: Halves, widths: Sequence[int]) -> Halves:

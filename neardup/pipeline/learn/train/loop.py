@@ -390,7 +390,7 @@ class _Run:
 
     def _whiten(self) -> None:
         """Start the head from PCA-whitening of the trunk's features, unless the start weights brought a head."""
-        if find_state_dict(self.settings) is None:
+        if find_state_dict(self.settings.init) is None:
             return
         features = self._embed_members(self.network.features, self.architecture.size)
         weight, bias = whitening(features, self.architecture.dimension)

@@ -21,7 +21,7 @@ class TrainSettings:
         licence: of the start weights; a checkpoint brings its own.
         architecture: of the network that a state dict starts; a checkpoint brings its own.
         precision: "int8" makes the network round to 8-bit integers, with ranges measured before the first step; that of
-            the start without it. size: of the tiles, a multiple of 32; that of the start without it.
+            the start without it. size: of the tiles, a multiple of the trunk's stride; that of the start without it.
         loss: see `losses`. distance, margin: the loss's own without them; only contrastive and triplet have a margin.
             mining: of triplets. temperature, spread: of infonce.
         memory: descriptors of earlier batches that serve as negatives and positives, 0 for none.

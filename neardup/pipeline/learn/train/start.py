@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
-from neardup.pipeline.embed.convolutions import to_int8
-from neardup.pipeline.embed.network import Siamese, build_trunk, fold_batch_norms, load_network
+from neardup.pipeline.embed.network import Siamese, load_network, read_trunk
+from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.learn.train.options import TrainSettings
 from neardup.pipeline.types import Descriptors
 
 
-def find_state_dict(settings: TrainSettings) -> Path | None:
+def find_state_dict(init: str | Path | None) -> Path | None:
     """Return the path of the start weights, where they are no checkpoint of ours."""
-    path = Path(settings.init or "default")
+    path = Path(init or "default")
     return path if path.suffix in (".pth", ".pt") else None
 
 
@@ -40,43 +40,29 @@ def start(settings: TrainSettings) -> Start:
     """Return the network to start from, of the precision and size that are asked for.
 
     Raises:
-        ConfigError: unusable start weights, a size that is no multiple of 32, or a precision that cannot be had.
+        ConfigError: unusable start weights, a size that the trunk does not take, or a precision that cannot be had.
     """
     network, before, licence = _read(settings)
     size, precision = settings.size or before.size, settings.precision or before.precision
-    if size < 32 or size % 32:
-        raise ConfigError(f"size is {size}, expected a multiple of 32")
+    trunk = find_trunk(before.trunk)
+    if not trunk.takes(size):
+        raise ConfigError(f"size is {size}, expected a multiple of {trunk.stride}")
     if precision == "float" and before.precision == "int8":
         raise ConfigError("precision is 'float', and the start weights are of int8; start from those they came from")
     measure = precision != before.precision
     if measure:
-        to_int8(network.trunk)
+        trunk.quantise(network.trunk)
     return Start(network, replace(before, size=size, precision=precision), licence, measure)
 
 
 def _read(settings: TrainSettings) -> tuple[Siamese, Architecture, str]:
-    path = find_state_dict(settings)
+    path = find_state_dict(settings.init)
     if path is None:
         checkpoint = load_checkpoint(settings.init or "default")
         # A similar head was made for the trunk as it was: it is not taken along.
         network = load_network(replace(checkpoint, similar=None))
         return network, checkpoint.architecture, checkpoint.licence
     return read_trunk(path, settings.architecture), settings.architecture, settings.licence
-
-
-def read_trunk(path: Path, architecture: Architecture) -> Siamese:
-    """Return a network with the trunk of a torchvision state dict, and a head that knows nothing.
-
-    Raises:
-        ConfigError: the file is no state dict, or not of this trunk.
-    """
-    try:
-        weights = torch.load(path, weights_only=True)
-    except Exception as error:
-        raise ConfigError(f"weights {path} are no state dict: {error}") from error
-    network = Siamese(architecture)
-    network.trunk = fold_batch_norms(build_trunk(architecture.trunk, architecture.padding, weights))
-    return network.eval()
 
 
 def freeze(network: Siamese, blocks: int) -> list[torch.nn.Parameter]:

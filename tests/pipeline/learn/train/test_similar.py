@@ -10,7 +10,8 @@ from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead, load_checkpoint, save_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
-from neardup.pipeline.embed.network import Siamese, build_trunk
+from neardup.pipeline.embed.network import Siamese
+from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.learn.train import averages, similar
 from neardup.pipeline.learn.train.averages import Seen, draw_view
@@ -42,7 +43,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
     weights = {name: value.numpy() for name, value in Siamese(architecture).state_dict().items()}
     save_checkpoint(Checkpoint("c", architecture, weights, np.zeros((0, 4), np.float32)), tmp_path / "c.safetensors")
     network = torch.nn.Sequential()
-    network.add_module("features", build_trunk(TRUNK, "same"))
+    network.add_module("features", find_trunk(TRUNK).build("same"))
     torch.save(network.state_dict(), tmp_path / "teacher.pth")
     return TrainSettings(
         pictures=(tmp_path / "media",),
