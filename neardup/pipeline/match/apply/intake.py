@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from neardup.pipeline.log.records import Described, Envelope, Event, Rolling
-from neardup.pipeline.match.apply.rows import Keeper
+from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.verdict import Settler
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
@@ -33,7 +33,7 @@ class Intake:
         banks: Banks,
         pending: UnderWay,
         lives: LiveVideos,
-        keeper: Keeper,
+        row_writer: RowWriter,
         settler: Settler,
         watch: Watch,
     ) -> None:
@@ -41,7 +41,7 @@ class Intake:
         self._banks = banks
         self._pending = pending
         self._lives = lives
-        self._keeper = keeper
+        self._row_writer = row_writer
         self._settler = settler
         self._watch = watch
 
@@ -51,7 +51,7 @@ class Intake:
         if not records:
             return []
         holders = [self._holder(entry, record) for entry, record in zip(entries, records, strict=True)]
-        rows = self._keeper.append(records, holders)
+        rows = self._row_writer.append(records, holders)
         compared = [
             (holder.rows if isinstance(holder, Pending) else own, record.kind)
             for record, holder, own in zip(records, holders, rows, strict=True)

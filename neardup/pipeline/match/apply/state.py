@@ -23,7 +23,7 @@ from neardup.pipeline.match.apply.intake import Intake
 from neardup.pipeline.match.apply.prefetch import Ahead
 from neardup.pipeline.match.apply.references import References
 from neardup.pipeline.match.apply.removals import Removals
-from neardup.pipeline.match.apply.rows import Keeper
+from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.uploads import Uploads
 from neardup.pipeline.match.apply.verdict import Settler
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
@@ -105,13 +105,13 @@ class State:
         self._told = Told()
         self._ahead = Ahead(seen)
         self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
-        keeper = Keeper(tables, self._lives, evidence)
+        row_writer = RowWriter(tables, self._lives, evidence)
         settler = Settler(seen, self.reviews, self.stars, self._lives, self._told, similars)
-        self._intake = Intake(seen, self.banks, self._pending, self._lives, keeper, settler, self._watch)
+        self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, settler, self._watch)
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
         retro = Retro(seen, self.banks, self.reviews, evidence, self._ahead)
-        self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, keeper.copy)
-        self._references = References(tables, self.banks, keeper, self._editor)
+        self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, row_writer.copy)
+        self._references = References(tables, self.banks, row_writer, self._editor)
 
     @property
     def items(self) -> Items:
