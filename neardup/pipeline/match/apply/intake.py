@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from neardup.pipeline.log.records import Described, Envelope, Event, Rolling
 from neardup.pipeline.match.apply.rows import RowWriter
-from neardup.pipeline.match.apply.verdict import Settler
+from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
 from neardup.pipeline.match.compare.collection import Shelf
@@ -34,7 +34,7 @@ class Intake:
         pending: UnderWay,
         lives: LiveVideos,
         row_writer: RowWriter,
-        settler: Settler,
+        item_verdicts: ItemVerdicts,
         watch: Watch,
     ) -> None:
         self._seen = seen
@@ -42,7 +42,7 @@ class Intake:
         self._pending = pending
         self._lives = lives
         self._row_writer = row_writer
-        self._settler = settler
+        self._item_verdicts = item_verdicts
         self._watch = watch
 
     def describe(self, entries: Sequence[Entry]) -> list[Envelope]:
@@ -67,9 +67,9 @@ class Intake:
                 if isinstance(holder, Live):
                     events = self._take_frame(entry, record, holder, own, pairs, banked)
                 else:
-                    events = (self._settler.settle(entry, record, holder, pairs, banked),)
+                    events = (self._item_verdicts.decide(entry, record, holder, pairs, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
-        self._settler.flush()
+        self._item_verdicts.flush()
         return envelopes
 
     def _holder(self, entry: Entry, record: Described) -> Live | Pending:

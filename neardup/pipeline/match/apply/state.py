@@ -4,7 +4,7 @@
 unchanged. It has no clock and no randomness: equal logs give equal events, however they are cut into batches. An item
 is compared only with items of smaller offsets, and among those only with heads of stars; ties go to the earlier one.
 
-What becomes of a record stands in `uploads`, `intake` and `settler`, `references`, `editor` and `removals`.
+What becomes of a record stands in `uploads`, `intake` and `verdict`, `references`, `editor` and `removals`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from neardup.pipeline.match.apply.references import References
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.uploads import Uploads
-from neardup.pipeline.match.apply.verdict import Settler
+from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
 from neardup.pipeline.match.compare.collection import make_bank_shelf, make_shelf
 from neardup.pipeline.match.compare.reviews import Judged, Reviews
@@ -106,8 +106,8 @@ class State:
         self._ahead = Ahead(seen)
         self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
         row_writer = RowWriter(tables, self._lives, evidence)
-        settler = Settler(seen, self.reviews, self.stars, self._lives, self._told, similars)
-        self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, settler, self._watch)
+        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._told, similars)
+        self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._watch)
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
         retro = Retro(seen, self.banks, self.reviews, evidence, self._ahead)
         self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, row_writer.copy)

@@ -1,4 +1,4 @@
-"""Settle what an item is: what it matches, and which star it joins."""
+"""Decide what an item is: what it matches, and which star it joins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from neardup.pipeline.match.live.videos import LiveVideos
 from neardup.pipeline.types import Decision, Kind
 
 
-class Settler:
+class ItemVerdicts:
     """Gives verdicts on items of the stream and takes the items in."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Settler:
         self._told = told
         self._similars = similars
 
-    def settle(
+    def decide(
         self, entry: Entry, record: Described, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
     ) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
