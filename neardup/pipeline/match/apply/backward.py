@@ -13,7 +13,7 @@ import msgspec
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.records import Matched, RetroMatched
 from neardup.pipeline.log.verdicts import is_silenced
-from neardup.pipeline.match.apply.prefetch import Ahead
+from neardup.pipeline.match.apply.prefetch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.compare.collection import Shelf
@@ -33,15 +33,15 @@ class Retro:
     """Searches what was seen for a bank's references.
 
     Args:
-        ahead: may know the nearest already.
+        prefetch: may know the nearest already.
     """
 
-    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence, ahead: Ahead) -> None:
+    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch) -> None:
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
         self._evidence = evidence
-        self._ahead = ahead
+        self._prefetch = prefetch
 
     def search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
         """Return the earlier items that match a reference, in order of arrival, and how many more there are."""
@@ -63,7 +63,7 @@ class Retro:
         numbers = {item.number for same in items.identical(reference.sha256, reference.pixels_digest) for item in same}
         rows = bank.shelf.tables.rows_of(reference)
         rows = rows[bank.shelf.tables.rows.searched[rows]]
-        known = self._ahead.take(bank.settings.name, reference, len(rows))
+        known = self._prefetch.take(bank.settings.name, reference, len(rows))
         for start in range(0, len(rows), _AT_ONCE):
             here = slice(start, start + _AT_ONCE)
             first = None if known is None else Neighbours(known.ids[here], known.distances[here])

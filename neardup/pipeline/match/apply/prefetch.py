@@ -21,7 +21,7 @@ from neardup.pipeline.match.decide.pictures import MIN_DETAIL
 from neardup.pipeline.types import Neighbours
 
 
-class Ahead:
+class Prefetch:
     """Looks ahead in the log."""
 
     def __init__(self, seen: Shelf) -> None:
@@ -30,7 +30,7 @@ class Ahead:
         self._found: dict[tuple[str, str, bytes], Neighbours] = {}
 
     def forget(self) -> None:
-        """Hold nothing to be known: what was seen may have changed."""
+        """Drop all answers: what was seen may have changed."""
         self._until = 0
         self._found.clear()
 

@@ -20,7 +20,7 @@ from neardup.pipeline.match.apply.backward import Retro
 from neardup.pipeline.match.apply.batch import Batch
 from neardup.pipeline.match.apply.editor import Editor
 from neardup.pipeline.match.apply.intake import Intake
-from neardup.pipeline.match.apply.prefetch import Ahead
+from neardup.pipeline.match.apply.prefetch import Prefetch
 from neardup.pipeline.match.apply.references import References
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.rows import RowWriter
@@ -103,13 +103,13 @@ class State:
         self._lives = LiveVideos(tables, seen.heads, live)
         self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
         self._told = Told()
-        self._ahead = Ahead(seen)
+        self._prefetch = Prefetch(seen)
         self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
         row_writer = RowWriter(tables, self._lives, evidence)
         item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._told, similars)
         self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._watch)
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
-        retro = Retro(seen, self.banks, self.reviews, evidence, self._ahead)
+        retro = Retro(seen, self.banks, self.reviews, evidence, self._prefetch)
         self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, row_writer.copy)
         self._references = References(tables, self.banks, row_writer, self._editor)
 
@@ -145,7 +145,7 @@ class State:
                 search need not find the same again.
         """
         self._told.begin(published or {})
-        self._ahead.forget()
+        self._prefetch.forget()
         envelopes: list[Envelope] = []
         batch = Batch(self._tables, self._pending, self._lives, self._removals)
         for place, entry in enumerate(entries):
@@ -158,8 +158,8 @@ class State:
             else:
                 ended = [event for live in idle for event in self._watch.end(live, entry.offset)]
                 if idle:
-                    self._ahead.forget()
-                self._ahead.look(entries, place)
+                    self._prefetch.forget()
+                self._prefetch.look(entries, place)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
         return envelopes + self._intake.describe(batch.take())
 
