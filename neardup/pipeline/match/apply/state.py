@@ -33,7 +33,7 @@ from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending, UnderWay
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
 from neardup.pipeline.match.decide.calibration import Calibration
@@ -102,11 +102,11 @@ class State:
         self._pending = UnderWay()
         self._lives = LiveVideos(tables, seen.heads, live)
         self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
-        self._told = Told()
+        self._published = PublishedVerdicts()
         self._prefetch = Prefetch(seen)
-        self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
+        self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
-        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._told, similars)
+        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._published, similars)
         self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._watch)
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
         retro = Retro(seen, self.banks, self.reviews, evidence, self._prefetch)
@@ -144,7 +144,7 @@ class State:
             published: what was said earlier, by offset; it takes the place of what is found now, for an approximate
                 search need not find the same again.
         """
-        self._told.begin(published or {})
+        self._published.begin(published or {})
         self._prefetch.forget()
         envelopes: list[Envelope] = []
         batch = Batch(self._tables, self._pending, self._lives, self._removals)

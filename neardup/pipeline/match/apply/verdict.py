@@ -15,7 +15,7 @@ from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.pending import Pending
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.live.videos import LiveVideos
@@ -26,13 +26,19 @@ class ItemVerdicts:
     """Gives verdicts on items of the stream and takes the items in."""
 
     def __init__(
-        self, seen: Shelf, reviews: Reviews, stars: Stars, lives: LiveVideos, told: Told, similars: Similars | None
+        self,
+        seen: Shelf,
+        reviews: Reviews,
+        stars: Stars,
+        lives: LiveVideos,
+        published: PublishedVerdicts,
+        similars: Similars | None,
     ) -> None:
         self._seen = seen
         self._reviews = reviews
         self._stars = stars
         self._lives = lives
-        self._told = told
+        self._published = published
         self._similars = similars
 
     def decide(
@@ -47,8 +53,8 @@ class ItemVerdicts:
         """
         item = pending.item()
         matches = self._matches(entry, item, pending, pairs, banked)
-        told = self._told.verdict(entry.offset)
-        verdict = told or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+        published = self._published.verdict(entry.offset)
+        verdict = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
         self._stars.add(item, star_head(verdict) or "")
         if self._similars is not None:
             self._similars.take(item, record)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from neardup.pipeline.log.records import Envelope, Rolling, Verdict
 
 
-class Told:
+class PublishedVerdicts:
     """What was published, by offset; nothing of it may be known."""
 
     def __init__(self) -> None:

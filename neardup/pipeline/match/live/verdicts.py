@@ -19,7 +19,7 @@ from neardup.pipeline.match.compare.collection import Shelf
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.tables import Frames
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -44,7 +44,13 @@ class Watch:
     """Looks at live videos and tells what is new of the stream and of the curated banks."""
 
     def __init__(
-        self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence, told: Told
+        self,
+        seen: Shelf,
+        banks: Banks,
+        lives: LiveVideos,
+        reviews: Reviews,
+        evidence: Evidence,
+        published: PublishedVerdicts,
     ) -> None:
         self._seen = seen
         self._tables = seen.tables
@@ -52,7 +58,7 @@ class Watch:
         self._lives = lives
         self._reviews = reviews
         self._evidence = evidence
-        self._told = told
+        self._published = published
 
     def take(
         self, live: Live, offset: int, pts: float, row: int, source: tuple[int, int], pairs: Pairs
@@ -73,16 +79,16 @@ class Watch:
         self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
         self._look(live)
-        told = self._told.rolling(offset, live.id, running=True)
-        return self._tell(live, self._news(live) if told is None else told)
+        published = self._published.rolling(offset, live.id, running=True)
+        return self._tell(live, self._news(live) if published is None else published)
 
     def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
         """Say, with the record of this offset, what was seen in all, and let go of what only a running video needs."""
         self._look(live, at_end=True)
         self._lives.stop(live)
-        told = self._told.rolling(offset, live.id, running=False)
+        published = self._published.rolling(offset, live.id, running=False)
         events = self._tell(
-            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
+            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if published is None else published
         )
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
