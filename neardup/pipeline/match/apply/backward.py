@@ -16,7 +16,7 @@ from neardup.pipeline.log.verdicts import is_silenced
 from neardup.pipeline.match.apply.prefetch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
@@ -36,7 +36,9 @@ class Retro:
         prefetch: may know the nearest already.
     """
 
-    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch) -> None:
+    def __init__(
+        self, seen: Collection, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch
+    ) -> None:
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
@@ -50,7 +52,7 @@ class Retro:
         bank.references[reference.id].searched = True
         found = []
         for item in self._candidates(bank, reference):
-            match = bank.shelf.comparer.one(item, reference)
+            match = bank.collection.comparer.one(item, reference)
             told = self.reviews.respected(item, reference, match)
             if told is not None and told.decision is not Decision.DISTINCT and bank.asks_about(item.id):
                 told = msgspec.structs.replace(told, action=bank.settings.action)
@@ -61,8 +63,8 @@ class Retro:
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:
         items = self._seen.tables.items
         numbers = {item.number for same in items.identical(reference.sha256, reference.pixels_digest) for item in same}
-        rows = bank.shelf.tables.rows_of(reference)
-        rows = rows[bank.shelf.tables.rows.searched[rows]]
+        rows = bank.collection.tables.rows_of(reference)
+        rows = rows[bank.collection.tables.rows.searched[rows]]
         known = self._prefetch.take(bank.settings.name, reference, len(rows))
         for start in range(0, len(rows), _AT_ONCE):
             here = slice(start, start + _AT_ONCE)
@@ -79,9 +81,9 @@ class Retro:
         Args:
             first: the CANDIDATES nearest to each, if they are known.
         """
-        table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.shelf.judge
+        table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.collection.judge
         hashes = table.hash[rows]
-        unsure = judge.thresholds(bank.shelf.heads.chances).min_unsure
+        unsure = judge.thresholds(bank.collection.heads.chances).min_unsure
         # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be that.
         matters = judge.min_vote if kind is Kind.VIDEO else max(judge.min_vote, unsure)
         k, most = CANDIDATES, min(MOST_CANDIDATES, len(index))
@@ -108,7 +110,7 @@ class Retro:
         for bank in self._banks.asked(item.id):
             if bank.settings.action is Action.ALLOW:
                 rows = self._seen.tables.rows_of(item)
-                (pairs,) = bank.shelf.candidates.of_batch([rows], [item.kind], among_themselves=False)
+                (pairs,) = bank.collection.candidates.of_batch([rows], [item.kind], among_themselves=False)
                 found = bank.matches(item, self._seen.tables.side(item), pairs, now_ms)
                 matches += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches

@@ -29,7 +29,7 @@ from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import Changed, Event, Referenced, ReHeaded, Unreferenced
 from neardup.pipeline.match.apply.backward import Retro
 from neardup.pipeline.match.compare.banks import Bank, Banks, decode_calibration
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item
@@ -52,7 +52,7 @@ class Editor:
     """
 
     def __init__(
-        self, seen: Shelf, banks: Banks, stars: Stars, reviews: Reviews, retro: Retro, copy: Callable[[Item], Item]
+        self, seen: Collection, banks: Banks, stars: Stars, reviews: Reviews, retro: Retro, copy: Callable[[Item], Item]
     ) -> None:
         self._seen = seen
         self._banks = banks
@@ -116,7 +116,7 @@ class Editor:
 
     def _change_reference(self, change: ReferenceChanged, now_ms: int) -> Iterator[Event]:
         bank = self._known(change.bank)
-        known = bank.shelf.tables.items.named(change.id)
+        known = bank.collection.tables.items.named(change.id)
         if change.edit is ReferenceEdit.REMOVE:
             if known is None:
                 raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.id!r}")
@@ -231,7 +231,7 @@ class Editor:
         """Whether a change was made of a reference that is not there yet."""
         if not isinstance(change, ReferenceChanged) or change.edit is not ReferenceEdit.SET:
             return False
-        return self._known(change.bank).shelf.tables.items.named(change.id) is None
+        return self._known(change.bank).collection.tables.items.named(change.id) is None
 
     def _known(self, name: str) -> Bank:
         bank = self._banks.named(name)
@@ -248,7 +248,7 @@ class Editor:
     def _reference(self, change: Reviewed) -> Item:
         if change.bank == SEEN:
             return self._held(change.reference)
-        item = self._known(change.bank).shelf.tables.items.named(change.reference)
+        item = self._known(change.bank).collection.tables.items.named(change.reference)
         if item is None:
             raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.reference!r}")
         return item

@@ -13,7 +13,7 @@ from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.pending import Pending, UnderWay, source_of
 from neardup.pipeline.match.decide.decide import Pairs
@@ -29,7 +29,7 @@ class Intake:
 
     def __init__(
         self,
-        seen: Shelf,
+        seen: Collection,
         banks: Banks,
         pending: UnderWay,
         lives: LiveVideos,
@@ -80,8 +80,8 @@ class Intake:
     def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[tuple[Pairs, Banked]]:
         """Yield for each item its pairs with what was seen and, by bank, with references; all are searched for now."""
         of_seen = self._seen.candidates.of_batch(rows, kinds)
-        banks = [bank for bank in self._banks if len(bank.shelf.tables.items)]
-        of_banks = [bank.shelf.candidates.of_batch(rows, kinds, among_themselves=False) for bank in banks]
+        banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
+        of_banks = [bank.collection.candidates.of_batch(rows, kinds, among_themselves=False) for bank in banks]
         return ((pairs, [*zip(banks, theirs, strict=True)]) for pairs, *theirs in zip(of_seen, *of_banks, strict=True))
 
     def _take_frame(

@@ -40,7 +40,7 @@ class References:
         if bank is None:
             bank = self._banks.create(record.bank)
             created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
-        known, pending = bank.shelf.tables.items.named(record.id), bank.pending.get(record.id)
+        known, pending = bank.collection.tables.items.named(record.id), bank.pending.get(record.id)
         if is_no_newer(record, bank.removed.get(record.id)):
             return (ignored(record.id, IgnoredReason.REFERENCE_REMOVED, f"was removed from bank {record.bank}"),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None

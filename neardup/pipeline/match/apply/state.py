@@ -27,7 +27,7 @@ from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.uploads import Uploads
 from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
-from neardup.pipeline.match.compare.collection import make_bank_shelf, make_shelf
+from neardup.pipeline.match.compare.collection import make_bank_collection, make_collection
 from neardup.pipeline.match.compare.reviews import Judged, Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
@@ -95,8 +95,8 @@ class State:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
-        self.seen = seen = make_shelf(SEEN, tables, index, evidence, Judge(calibration, precision))
-        self.banks = Banks(seen, partial(make_bank_shelf, seen, evidence))
+        self.seen = seen = make_collection(SEEN, tables, index, evidence, Judge(calibration, precision))
+        self.banks = Banks(seen, partial(make_bank_collection, seen, evidence))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
         self._pending = UnderWay()
@@ -127,7 +127,7 @@ class State:
     def unwritten_bytes(self) -> int:
         """Memory of vectors that a full disk did not take."""
         files = [self._tables.vectors, *([] if self.similars is None else [self.similars.vectors])]
-        indexes = [self.seen.heads.index, *(bank.shelf.heads.index for bank in self.banks)]
+        indexes = [self.seen.heads.index, *(bank.collection.heads.index for bank in self.banks)]
         return sum(one.unwritten_bytes for one in files) + sum(one.status().unwritten_bytes for one in indexes)
 
     def rows_of(self, item: Item) -> Ids:
@@ -181,7 +181,7 @@ class State:
     def knows(self, item_id: str) -> bool:
         """Return whether an item or a reference of this id is there, or one was taken down."""
         held = item_id in self._tables.items or item_id in self.taken_down
-        return held or any(item_id in bank.shelf.tables.items for bank in self.banks)
+        return held or any(item_id in bank.collection.tables.items for bank in self.banks)
 
     def parts(self) -> Parts:
         """Return what the state consists of, to be written down; not a copy."""
@@ -213,7 +213,7 @@ class State:
         """Let go of files, memory and processes; the state is of no use afterwards."""
         self.seen.heads.index.close()
         for bank in self.banks:
-            bank.shelf.heads.index.close()
+            bank.collection.heads.index.close()
         self._tables.vectors.close()
         if self.similars is not None:
             self.similars.close()

@@ -8,7 +8,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Matched, Verdict
 from neardup.pipeline.log.verdicts import combine, star_head
 from neardup.pipeline.match.compare.banks import Bank
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
@@ -27,7 +27,7 @@ class ItemVerdicts:
 
     def __init__(
         self,
-        seen: Shelf,
+        seen: Collection,
         reviews: Reviews,
         stars: Stars,
         lives: LiveVideos,
@@ -83,5 +83,5 @@ class ItemVerdicts:
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
-            matches += self._reviews.respect(item, found, bank.shelf.tables.items)
+            matches += self._reviews.respect(item, found, bank.collection.tables.items)
         return matches

@@ -15,7 +15,7 @@ import numpy as np
 
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.log.verdicts import RANK
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
@@ -96,15 +96,15 @@ class Sighting:
         self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), most)
         self.new = 0
 
-    def learn(self, sight: Sight, reference: str, shelf: Shelf, window: float) -> None:
+    def learn(self, sight: Sight, reference: str, collection: Collection, window: float) -> None:
         """Join what was seen through the window, which begins at so many seconds, to what is known."""
         before = self.match
         if sight.judgement.decision is Decision.DISTINCT:
             return
         found = Matched(
             reference=reference,
-            bank=shelf.name,
-            action=shelf.action,
+            bank=collection.name,
+            action=collection.action,
             decision=sight.judgement.decision,
             distance=sight.distance,
             evidence=sight.evidence,

@@ -15,7 +15,7 @@ from neardup.pipeline.log.changes import SEEN, Action
 from neardup.pipeline.log.records import Matched, Rolling, Verdict
 from neardup.pipeline.log.verdicts import RANK, combine, is_silenced
 from neardup.pipeline.match.compare.banks import Banks
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
@@ -45,7 +45,7 @@ class Watch:
 
     def __init__(
         self,
-        seen: Shelf,
+        seen: Collection,
         banks: Banks,
         lives: LiveVideos,
         reviews: Reviews,
@@ -143,26 +143,28 @@ class Watch:
         found = self._find(sighting.reference)
         if found is None or sighting.reference in live.copies or not sighting.votes:
             return
-        shelf, reference = found
-        sight = self._see(live, sighting, window, shelf, reference)
+        collection, reference = found
+        sight = self._see(live, sighting, window, collection, reference)
         if sight is not None and not self._reviews.rejects(self._item(live), [reference]):
-            sighting.learn(sight, reference.id, shelf, window.begin)
+            sighting.learn(sight, reference.id, collection, window.begin)
 
-    def _find(self, number: int) -> tuple[Shelf, Item] | None:
+    def _find(self, number: int) -> tuple[Collection, Item] | None:
         """Return a reference of the stream or of a curated bank, with what judges it."""
         item = self._tables.items.get(number)
         if item is not None:
             return self._seen, item
         found = self._banks.find(number)
-        return None if found is None else (found[0].shelf, found[1])
+        return None if found is None else (found[0].collection, found[1])
 
     def _item(self, live: Live) -> Item:
         item = self._tables.items.get(live.number)
         assert item is not None
         return item
 
-    def _see(self, live: Live, sighting: Sighting, window: Track, shelf: Shelf, reference: Item) -> Sight | None:
-        judge, chances = shelf.judge, shelf.heads.chances
+    def _see(
+        self, live: Live, sighting: Sighting, window: Track, collection: Collection, reference: Item
+    ) -> Sight | None:
+        judge, chances = collection.judge, collection.heads.chances
         pts, rows, evidence, distance = map(np.array, zip(*sighting.votes, strict=True))
         votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
         if reference.kind is Kind.IMAGE:
@@ -214,7 +216,7 @@ class Watch:
 
     def _adopt(self, live: Live, match: Matched) -> Sighting | None:
         bank = self._banks.named(match.bank)
-        tables = self._tables if bank is None else bank.shelf.tables
+        tables = self._tables if bank is None else bank.collection.tables
         reference = tables.items.named(match.reference)
         if reference is None or (bank is None and match.bank != SEEN):
             return None

@@ -74,9 +74,9 @@ def _asked(state: State, one: _Prepared, now_ms: int, k: int) -> Verdict:
     matches = state.reviews.respect(query, found, state.items)
     for bank in state.banks.asked(query.id or query.sha256.hex()):
         floor = np.full(len(one.speaks), -np.inf)
-        pairs = bank.shelf.candidates.search(one.pictures, one.speaks, CANDIDATES, floor)
+        pairs = bank.collection.candidates.search(one.pictures, one.speaks, CANDIDATES, floor)
         theirs = bank.matches(query, one.side, pairs, now_ms)
-        matches += state.reviews.respect(query, theirs, bank.shelf.tables.items)
+        matches += state.reviews.respect(query, theirs, bank.collection.tables.items)
     return combine(query.id, matches)
 
 

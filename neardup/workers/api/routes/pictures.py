@@ -77,7 +77,7 @@ def find(state: State, bank: str, id: str) -> _Found:
 
 def _reference(state: State, bank: str, id: str) -> Item | None:
     known = state.banks.named(bank)
-    return None if known is None else known.shelf.tables.items.named(id)
+    return None if known is None else known.collection.tables.items.named(id)
 
 
 def _is_live(item: Item) -> bool:
