@@ -52,7 +52,13 @@ class Editor:
     """
 
     def __init__(
-        self, seen: Collection, banks: Banks, stars: Stars, reviews: Reviews, retro: Retro, copy: Callable[[Item], Item]
+        self,
+        seen: Collection,
+        banks: Banks,
+        stars: Stars,
+        reviews: Reviews,
+        retro: Retro,
+        copy: Callable[[Item], Item],
     ) -> None:
         self._seen = seen
         self._banks = banks

@@ -17,7 +17,7 @@ from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.pending import Pending, UnderWay, source_of
 from neardup.pipeline.match.decide.decide import Pairs
-from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
 from neardup.pipeline.types import Ids, Kind
 
@@ -35,7 +35,7 @@ class Intake:
         lives: LiveVideos,
         row_writer: RowWriter,
         item_verdicts: ItemVerdicts,
-        watch: Watch,
+        live_verdicts: LiveVerdicts,
     ) -> None:
         self._seen = seen
         self._banks = banks
@@ -43,7 +43,7 @@ class Intake:
         self._lives = lives
         self._row_writer = row_writer
         self._item_verdicts = item_verdicts
-        self._watch = watch
+        self._live_verdicts = live_verdicts
 
     def describe(self, entries: Sequence[Entry]) -> list[Envelope]:
         """Take in described items that do not depend on each other's removal, see `batch`."""
@@ -91,7 +91,7 @@ class Intake:
         pairs = self._seen.comparer.with_heads(pairs)
         self._seen.tables.rows.shared[row] = self._seen.comparer.sharers(pairs, 1)
         pairs = join_pairs([*(bank.usable_pairs(theirs, entry.timestamp_ms) for bank, theirs in banked), pairs])
-        return self._watch.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
+        return self._live_verdicts.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
 
 
 def _is_compared(record: Described) -> bool:

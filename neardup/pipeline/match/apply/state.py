@@ -39,7 +39,7 @@ from neardup.pipeline.match.data.tables import Tables, Vectors
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
-from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveRules, LiveVideos
 from neardup.pipeline.types import Ids
 
@@ -104,11 +104,13 @@ class State:
         self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
         self._published = PublishedVerdicts()
         self._prefetch = Prefetch(seen)
-        self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._published)
+        self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
         item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._published, similars)
-        self._intake = Intake(seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._watch)
-        self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
+        self._intake = Intake(
+            seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
+        )
+        self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
         retro = Retro(seen, self.banks, self.reviews, evidence, self._prefetch)
         self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, row_writer.copy)
         self._references = References(tables, self.banks, row_writer, self._editor)
@@ -156,7 +158,7 @@ class State:
             if joins:
                 batch.add(entry)
             else:
-                ended = [event for live in idle for event in self._watch.end(live, entry.offset)]
+                ended = [event for live in idle for event in self._live_verdicts.end(live, entry.offset)]
                 if idle:
                     self._prefetch.forget()
                 self._prefetch.look(entries, place)
