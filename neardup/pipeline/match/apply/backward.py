@@ -29,7 +29,7 @@ MOST_CANDIDATES = 16_384
 _AT_ONCE = 64
 
 
-class Retro:
+class BackwardSearch:
     """Searches what was seen for a bank's references.
 
     Args:

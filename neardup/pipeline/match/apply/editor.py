@@ -27,7 +27,7 @@ from neardup.pipeline.log.changes import (
 )
 from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import Changed, Event, Referenced, ReHeaded, Unreferenced
-from neardup.pipeline.match.apply.backward import Retro
+from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks, decode_calibration
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
@@ -57,14 +57,14 @@ class Editor:
         banks: Banks,
         stars: Stars,
         reviews: Reviews,
-        retro: Retro,
+        backward: BackwardSearch,
         copy: Callable[[Item], Item],
     ) -> None:
         self._seen = seen
         self._banks = banks
         self._stars = stars
         self.reviews = reviews
-        self._retro = retro
+        self._backward = backward
         self._copy = copy
 
     def apply(self, change: Change, now_ms: int) -> tuple[Event, ...]:
@@ -80,7 +80,7 @@ class Editor:
     def take_in(self, bank: Bank, item: Item, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
         """Add a new reference to a bank, and tell which earlier items are like it."""
         bank.add(item)
-        found, left_out = self._retro.search(bank, item, now_ms)
+        found, left_out = self._backward.search(bank, item, now_ms)
         told = Referenced(
             id=item.id,
             bank=bank.settings.name,
@@ -141,7 +141,7 @@ class Editor:
             return
         bank.change_reference(change)
         if known is not None and not bank.references[known.id].searched:
-            found, left_out = self._retro.search(bank, known, now_ms)
+            found, left_out = self._backward.search(bank, known, now_ms)
             if found:
                 yield Referenced(
                     id=known.id,

@@ -16,7 +16,7 @@ from functools import partial
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Envelope, Event, Removed
-from neardup.pipeline.match.apply.backward import Retro
+from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.apply.batch import Batch
 from neardup.pipeline.match.apply.editor import Editor
 from neardup.pipeline.match.apply.intake import Intake
@@ -111,8 +111,8 @@ class State:
             seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
         )
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
-        retro = Retro(seen, self.banks, self.reviews, evidence, self._prefetch)
-        self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, row_writer.copy)
+        backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch)
+        self._editor = Editor(seen, self.banks, self.stars, self.reviews, backward, row_writer.copy)
         self._references = References(tables, self.banks, row_writer, self._editor)
 
     @property
