@@ -15,7 +15,7 @@ from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.entry import Entry
-from neardup.pipeline.match.data.pending import Pending, UnderWay, source_of
+from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
@@ -31,7 +31,7 @@ class Intake:
         self,
         seen: Collection,
         banks: Banks,
-        pending: UnderWay,
+        pending: PendingItems,
         lives: LiveVideos,
         row_writer: RowWriter,
         item_verdicts: ItemVerdicts,

@@ -32,7 +32,7 @@ from neardup.pipeline.match.compare.reviews import Judged, Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item, Items, Rows
-from neardup.pipeline.match.data.pending import Pending, UnderWay
+from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
@@ -99,7 +99,7 @@ class State:
         self.banks = Banks(seen, partial(make_bank_collection, seen, evidence))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
-        self._pending = UnderWay()
+        self._pending = PendingItems()
         self._lives = LiveVideos(tables, seen.heads, live)
         self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
         self._published = PublishedVerdicts()

@@ -11,7 +11,7 @@ from neardup.pipeline.log.records import Described, Event, Redelivered, Replaced
 from neardup.pipeline.match.apply.intake import Intake
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.data.entry import Entry
-from neardup.pipeline.match.data.pending import UnderWay, is_older, source_of
+from neardup.pipeline.match.data.pending import PendingItems, is_older, source_of
 from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
@@ -23,7 +23,7 @@ class Uploads:
     def __init__(
         self,
         tables: Tables,
-        pending: UnderWay,
+        pending: PendingItems,
         lives: LiveVideos,
         removals: Removals,
         intake: Intake,

@@ -19,7 +19,7 @@ from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.pending import Pending, UnderWay
+from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.types import Decision
@@ -87,7 +87,7 @@ class Bank:
         self.collection = collection
         self.references: dict[str, ReferenceSettings] = {}
         self.removed: dict[str, tuple[int, int]] = {}
-        self.pending = UnderWay()
+        self.pending = PendingItems()
 
     def asks_about(self, item_id: str) -> bool:
         """Whether an item is among those that the bank is asked about."""
@@ -206,7 +206,7 @@ class Banks:
         for one in kept:
             bank = self.create(one.settings.name)
             bank.settings = one.settings
-            bank.references, bank.removed, bank.pending = one.references, one.removed, UnderWay(one.pending)
+            bank.references, bank.removed, bank.pending = one.references, one.removed, PendingItems(one.pending)
             for item in one.items:
                 bank.collection.heads.add(item)
                 bank.collection.tables.items.add(item)
