@@ -49,7 +49,7 @@ class Deaths:
 
     @property
     def careful(self) -> bool:
-        """Whether only one record may be in flight, and each is committed before the next is taken."""
+        """Whether only one record may be in flight, and each is committed before the next is polled."""
         return bool(self._careful)
 
     def commit(self, offsets: dict[TopicPartition, int]) -> None:

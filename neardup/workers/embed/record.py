@@ -25,7 +25,7 @@ END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PolledRecord:
     """A polled record on its way; `size` counts as in flight until the record is confirmed."""
 
     record: Any
@@ -39,7 +39,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Describable(Taken):
+class PolledItem(PolledRecord):
     """One that is to be described: see `describe.Source`. What is live waits for its turn."""
 
     item: Item
