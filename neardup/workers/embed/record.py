@@ -15,7 +15,7 @@ from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.types import Kind, Media
-from neardup.workers.embed.ordering import Turn
+from neardup.workers.embed.ordering import Slot
 from neardup.workers.kafka.media_record import Item, is_small, sender_of
 from neardup.workers.kafka.offsets import Ticket
 from neardup.workers.run.tracing import traceparent_of
@@ -40,12 +40,12 @@ class PolledRecord:
 
 @dataclass(frozen=True, slots=True)
 class PolledItem(PolledRecord):
-    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
+    """One that is to be described: see `describe.Source`. What is live waits for its slot."""
 
     item: Item
     rules: Rules
     blobs: Blobs
-    turn: Turn | None
+    slot: Slot | None
 
     @property
     def sender(self) -> Hashable:

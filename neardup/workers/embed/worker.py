@@ -36,7 +36,7 @@ from neardup.workers.dead_letters.letters import dead_letter
 from neardup.workers.describe.describer import Describer, Done
 from neardup.workers.embed.in_flight import InFlight
 from neardup.workers.embed.known_good import Prove, prove_with
-from neardup.workers.embed.ordering import Turns
+from neardup.workers.embed.ordering import KeyOrder
 from neardup.workers.embed.poison import HOPELESS, Deaths
 from neardup.workers.embed.record import END, PolledItem, PolledRecord
 from neardup.workers.kafka.media_record import PRODUCER, attempts, is_end, read_item, read_key
@@ -102,7 +102,7 @@ class EmbedWorker:
         batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
         self._most_items = 4 * batch
         self._blobs = Blobs(settings.blobs_url)
-        self._turns = Turns()
+        self._order = KeyOrder()
         self._describer: Describer[PolledItem] = Describer(
             embedder,
             settings.limits,
@@ -256,18 +256,18 @@ class EmbedWorker:
         except InvalidFrame as error:
             self._put_aside(polled, error)
             return
-        turn = self._turns.take(item.id) if item.live else None
-        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, turn)
+        slot = self._order.take(item.id) if item.live else None
+        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, slot)
         if item.ends:
             self._deliver(Done(described, (END,)))
         else:
             self._describer.add(described)
 
     def _deliver(self, done: Done[PolledItem]) -> None:
-        if (turn := done.source.turn) is None:
+        if (slot := done.source.slot) is None:
             self._settle(done)
         else:
-            self._turns.act(turn, partial(self._settle, done))
+            self._order.act(slot, partial(self._settle, done))
 
     def _settle(self, done: Done[PolledItem]) -> None:
         polled = done.source
