@@ -25,7 +25,7 @@ _PROCESS = uuid.uuid4().hex[:12]
 _MARK = re.compile(r"died=(\d{1,3}) by=([0-9a-f]{12})")
 
 
-class Deaths:
+class PoisonMarks:
     """The marks of one consumer; used by its thread."""
 
     def __init__(self, consumer: Any) -> None:

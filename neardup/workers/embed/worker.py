@@ -37,7 +37,7 @@ from neardup.workers.describe.describer import Describer, Done
 from neardup.workers.embed.in_flight import InFlight
 from neardup.workers.embed.known_good import Prove, prove_with
 from neardup.workers.embed.ordering import KeyOrder
-from neardup.workers.embed.poison import HOPELESS, Deaths
+from neardup.workers.embed.poison import HOPELESS, PoisonMarks
 from neardup.workers.embed.record import END, PolledItem, PolledRecord
 from neardup.workers.kafka.media_record import PRODUCER, attempts, is_end, read_item, read_key
 from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
@@ -120,7 +120,7 @@ class EmbedWorker:
         self._consumer = make_consumer(settings, group_of(settings, embedder.space))
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
-        self._deaths = Deaths(self._consumer)
+        self._poison_marks = PoisonMarks(self._consumer)
         self._in_flight: InFlight[TopicPartition] = InFlight()
         self._prove = prove
         self._dead_in_a_row = 0
@@ -152,7 +152,7 @@ class EmbedWorker:
             for done in self._describer.step(0.1):
                 self._deliver(done)
         self._outbox.wait(max(end - time.monotonic() - 1.5, 0.1))
-        offsets = self._offsets.positions()  # also those that did not move, to take the marks of `Deaths` away
+        offsets = self._offsets.positions()  # also those that did not move, to take the marks of `PoisonMarks` away
         logger.info("embed worker drained dropped=%d unfinished=%d", len(dropped), self._describer.working)
         if offsets:
             try:
@@ -173,7 +173,7 @@ class EmbedWorker:
 
     def _commit_last(self) -> None:
         """After a failure, commit what is confirmed, so that it is not done again; of a broken worker nothing is."""
-        if self._broken or self._deaths.careful or not (offsets := self._offsets.due()):
+        if self._broken or self._poison_marks.careful or not (offsets := self._offsets.due()):
             return
         with suppress(Exception):
             self._consumer.commit(to_commit(offsets), timeout_ms=1000)
@@ -182,7 +182,7 @@ class EmbedWorker:
         held = self._in_flight.bytes + self._outbox.in_flight_bytes
         IN_FLIGHT_BYTES.set(held)
         share = 0.5 if self._paused else 1.0  # it goes on when half is done, not with every record
-        most = 1 if self._deaths.careful else self._bound
+        most = 1 if self._poison_marks.careful else self._bound
         self._paused = held >= share * most or self._describer.working >= share * self._most_items
         PAUSED.set(self._paused)
         assignment, paused = self._consumer.assignment(), self._consumer.paused()
@@ -204,7 +204,7 @@ class EmbedWorker:
 
     def _poll(self, seconds: float) -> None:
         lost = self._listener.losses
-        most = 1 if self._deaths.careful else _POLL_RECORDS
+        most = 1 if self._poison_marks.careful else _POLL_RECORDS
         read_on_after_pause(self._consumer)
         polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=most)
         for partition, records in polled.items():
@@ -214,7 +214,7 @@ class EmbedWorker:
                 # Were these polled before it went, or after it came back? Only its committed offset is certain.
                 raise DependencyError(f"partition {partition.partition} was taken and given back at once")
             RECORDS_CONSUMED.labels(partition.topic).inc(len(records))
-            if self._deaths.careful and self._in_flight.bytes:  # one after the other
+            if self._poison_marks.careful and self._in_flight.bytes:  # one after the other
                 self._consumer.seek(partition, records[0].offset)
                 continue
             if self._offsets.assigned_in(partition) is None:
@@ -227,9 +227,9 @@ class EmbedWorker:
     def _begin(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         """Take up a partition with its first records."""
         PARTITION_DEAD_LETTERS.labels(str(partition.partition))
-        died = self._deaths.begin(partition, records[0].offset)
+        died = self._poison_marks.begin(partition, records[0].offset)
         self._offsets.assign([partition], records[0].offset)
-        if self._deaths.careful:  # those after the first are polled again, one by one
+        if self._poison_marks.careful:  # those after the first are polled again, one by one
             records = records[:1]
             self._consumer.seek(partition, records[0].offset + 1)
         for record in records:
@@ -358,10 +358,10 @@ class EmbedWorker:
         reached("sent")
 
     def _commit_due(self) -> None:
-        if self._deaths.careful:
+        if self._poison_marks.careful:
             if offsets := self._offsets.due():
-                self._deaths.commit(offsets)
-            self._deaths.forget()
+                self._poison_marks.commit(offsets)
+            self._poison_marks.forget()
             return
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
