@@ -1,4 +1,4 @@
-"""KeyOrder: what has to leave in the order in which it came, however it is finished in between."""
+"""What must leave in the order in which it came, for each key, whatever finishes first."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class PolledRecord:
 
 @dataclass(frozen=True, slots=True)
 class PolledItem(PolledRecord):
-    """One that is to be described: see `describe.Source`. What is live waits for its slot."""
+    """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot."""
 
     item: Item
     rules: Rules
