@@ -48,7 +48,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PairOutcome:
     """How a query matches one reference item; see `messages.Matched` for the words."""
 
     judgement: Judgement
@@ -108,7 +108,7 @@ class Judgement:
 
 
 DISTINCT = Judgement(Decision.DISTINCT, 0.0)
-_NOTHING = Outcome(DISTINCT, 4.0, 0.0, whole=False)
+_NOTHING = PairOutcome(DISTINCT, 4.0, 0.0, whole=False)
 
 
 class Judge:
@@ -158,7 +158,7 @@ def _rounded(references: int) -> int:
 
 def compare_items(
     query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], rule: Evidence, judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     """Compare a query with one reference item, given their similar descriptors.
 
     Args:
@@ -185,17 +185,17 @@ def compare_items(
     start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
-    return Outcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
+    return PairOutcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
 
 
 def _compare_images(
     query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     """Compare two images: as wholes where that decides as much, else by the best part."""
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
         evidence = float(pairs.evidence[best])
-        return Outcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
+        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
     areas = query.areas(frames[0]), reference.areas(frames[1])
     whole = np.minimum(*areas) >= WHOLE_AREA
     outcomes = []
@@ -208,22 +208,22 @@ def _compare_images(
         # Each part is one more chance to match; the whole has those that it had without parts.
         judgement = judge.judge(evidence, references * (query.count if frame else 1))
         boxes = query.box(frame), reference.box(other)
-        outcomes.append(Outcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
+        outcomes.append(PairOutcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
     return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
 
 
 def _compare_videos(
     one: Side, other: Side, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     query, reference = one.track(), other.track()
     segments = find_segments(query, reference, votes, rule, judge.min_vote)
     kept = keep_rare(segments, query, reference)
     if not kept:
-        return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
+        return PairOutcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
     judgement, best = judge_segments(kept, len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
-    outcome = Outcome(
+    outcome = PairOutcome(
         judgement,
         min(segment.distance for segment in kept),
         best.evidence,
@@ -234,7 +234,7 @@ def _compare_videos(
     return _doubted(outcome, doubt)
 
 
-def _doubted(outcome: Outcome, doubt: Doubt) -> Outcome:
+def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
     """Return an outcome that is `unsure` at most where there is a doubt."""
     if doubt is Doubt.NO:
         return outcome
