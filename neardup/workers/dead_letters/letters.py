@@ -208,7 +208,7 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
         ConfigError: there are such events and no receiver.
         DependencyError: Kafka failed, or the receiver does not take an event.
     """
-    from neardup.workers.webhook.delivery import Delivery, Receiver, RefusedError, make_receiver
+    from neardup.workers.webhook.delivery import Delivery, DeliveryRefused, Receiver, make_receiver
 
     receiver: Receiver | None = None
     outbox = Outbox(make_producer(settings))
@@ -221,7 +221,7 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
                 delivery = Delivery((letter.key or b"").decode(errors="replace"), letter.value or b"", trace)
                 try:
                     receiver.send(delivery, time.time())
-                except RefusedError as error:
+                except DeliveryRefused as error:
                     raise DependencyError(
                         f"{receiver.host} did not take event {delivery.id}, dead letter {letter.offset}: {error}"
                     ) from error
