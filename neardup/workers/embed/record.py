@@ -16,7 +16,7 @@ from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.embed.ordering import Slot
-from neardup.workers.kafka.media_record import Item, is_small, sender_of
+from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
 from neardup.workers.kafka.offsets import Ticket
 from neardup.workers.run.tracing import traceparent_of
 
@@ -42,7 +42,7 @@ class PolledRecord:
 class PolledItem(PolledRecord):
     """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot."""
 
-    item: Item
+    item: MediaItem
     rules: Rules
     blobs: Blobs
     slot: Slot | None
