@@ -43,7 +43,7 @@ def run(
         from neardup.pipeline.embed.checkpoint import load_checkpoint
         from neardup.pipeline.store.redis import prefix
         from neardup.workers.kafka import topics
-        from neardup.workers.run.stopping import Stop, until_told
+        from neardup.workers.run.stopping import Stop, until_signalled
         from neardup.workers.up.supervisor import Supervisor, make_specs
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
@@ -55,7 +55,7 @@ def run(
     specs = make_specs(settings, embed, match, port, verbose, api)
     stopping = Stop()
     display = JsonLines() if settings.log_format == "json" else Screen() if sys.stderr.isatty() else Lines()
-    with until_told(stopping), display:
+    with until_signalled(stopping), display:
         for spec in specs:
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
         if api:

@@ -93,7 +93,7 @@ def ends_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def until_told(stopping: Stopping) -> Iterator[None]:
+def until_signalled(stopping: Stopping) -> Iterator[None]:
     """Let SIGTERM and SIGINT set the event; a second SIGINT interrupts at once.
 
     Raises:
@@ -120,7 +120,7 @@ def until_told(stopping: Stopping) -> Iterator[None]:
 
 @contextmanager
 def nothing_to_drain(stopping: Stopping) -> Iterator[None]:
-    """Within `until_told`: have SIGTERM and SIGINT raise `Stopped`, while a worker connects and loads.
+    """Within `until_signalled`: have SIGTERM and SIGINT raise `Stopped`, while a worker connects and loads.
 
     Raises:
         Stopped: the event is set, or one of them comes.
