@@ -71,7 +71,7 @@ for group in (topics, worker, bank, dead_letters, export, rebuild):
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"neardup {__version__}")
         raise typer.Exit
@@ -81,7 +81,7 @@ def _tell_version(wanted: bool) -> None:
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done, to standard error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_tell_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What stands before a command's name."""

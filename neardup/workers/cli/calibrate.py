@@ -131,7 +131,7 @@ def run(
         if doubtful:
             write_doubtful(writable(doubtful), loaded, material, checkpoint.background, measured)
     _write(checkpoint, measured, settings, target, bank)
-    _tell(measured, settings.precision, as_json)
+    _print(measured, settings.precision, as_json)
 
 
 def _write(checkpoint: Checkpoint, measured: Calibration, settings: Settings, target: Path, bank: str) -> None:
@@ -155,7 +155,7 @@ def _write(checkpoint: Checkpoint, measured: Calibration, settings: Settings, ta
     write_calibrations(msgspec.structs.replace(held, space=checkpoint.space), target)
 
 
-def _tell(measured: Calibration, precision: float, as_json: bool) -> None:
+def _print(measured: Calibration, precision: float, as_json: bool) -> None:
     """Print what follows for some numbers of references."""
     rows = [_row(measured, precision, references) for references in SIZES]
     if as_json:

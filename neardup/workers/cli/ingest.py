@@ -80,7 +80,7 @@ def run(
                 outbox.wait(5.0)
                 outbox.close(1.0)
         if not as_json:
-            _tell(ingest.count)
+            _print(ingest.count)
         dealt = _await(awaited, timeout, as_json)
     if as_json:
         count = ingest.count
@@ -152,7 +152,7 @@ def _total(files: list[Path]) -> int:
     return sum(1 for file in files for _ in walk([file]))
 
 
-def _tell(count: Count) -> None:
+def _print(count: Count) -> None:
     typer.echo(f"{count.sent:,} sent")
     if count.before:
         typer.echo(f"{count.before:,} were delivered by an earlier run; --again sends them too")

@@ -163,7 +163,7 @@ def run(
             threads=settings.worker_threads,
             device=where,
         ),
-        _tell,
+        _print,
     )
     page = write_report(trained, target)
     record = trained.checkpoint.training
@@ -182,18 +182,18 @@ def run(
 def _train_similar(settings: TrainSettings) -> None:
     from neardup.pipeline.learn.train.similar import train_similar
 
-    def tell(progress: SimilarProgress) -> None:
+    def report(progress: SimilarProgress) -> None:
         line = f"{progress.stage} {progress.done:6.1%}  {progress.seconds / 60:.1f} min"
         typer.echo(line if progress.loss is None else f"{line}  loss {progress.loss:.3f}", err=True)
 
-    checkpoint = train_similar(settings, tell)
+    checkpoint = train_similar(settings, report)
     assert checkpoint.similar is not None
     for name, value in checkpoint.similar.training.items():
         typer.echo(f"{name}: {value}")
     typer.echo(f"{settings.output}: descriptors of copies as before, similar items in space {checkpoint.similar_space}")
 
 
-def _tell(progress: Progress) -> None:
+def _print(progress: Progress) -> None:
     line = f"{progress.done:6.1%}  step {progress.step:,}  {progress.seconds / 60:.1f} min  loss {progress.loss:.3f}"
     line += f"  {progress.pictures_per_second:.0f} pictures/s, {progress.waited:.0%} waiting for edits"
     if progress.quality is not None:
