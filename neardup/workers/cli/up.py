@@ -70,7 +70,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
-        self._told_at = time.monotonic()
+        self._logged_at = time.monotonic()
 
     def __enter__(self) -> Lines:
         return self
@@ -87,9 +87,9 @@ class Lines:
 
     def show(self, rows: Sequence[Row]) -> None:
         """See `up.Display`."""
-        everything = time.monotonic() - self._told_at >= _LINES_SECONDS
+        everything = time.monotonic() - self._logged_at >= _LINES_SECONDS
         if everything:
-            self._told_at = time.monotonic()
+            self._logged_at = time.monotonic()
         for row in rows:
             if everything or row.state != self._states.get(row.name):
                 self.say(row.line())
@@ -101,7 +101,7 @@ class JsonLines(Lines):
 
     def say(self, line: str) -> None:
         """See `up.Display`."""
-        self._tell("up", line)
+        self._log("up", line)
 
     def relay(self, line: str) -> None:
         """See `up.Display`."""
@@ -109,12 +109,12 @@ class JsonLines(Lines):
         if said.startswith("{"):
             typer.echo(said, err=True)
         else:
-            self._tell(worker, said)
+            self._log(worker, said)
 
-    def _tell(self, worker: str, message: str) -> None:
+    def _log(self, worker: str, message: str) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        told = {"time": now, "level": "info", "worker": worker, "logger": __name__, "message": visible(message)}
-        typer.echo(json.dumps(told, ensure_ascii=False, separators=(",", ":")), err=True)
+        line_fields = {"time": now, "level": "info", "worker": worker, "logger": __name__, "message": visible(message)}
+        typer.echo(json.dumps(line_fields, ensure_ascii=False, separators=(",", ":")), err=True)
 
 
 class Screen:
