@@ -107,7 +107,7 @@ class Operations:
         with self._lock:
             if not self._readings or self._clock() - self._readings[-1].at >= _FRESH_SECONDS:
                 self._take()
-            return self._wake()
+            return self._summary()
 
     def _take(self) -> None:
         workers = [found for one in self._workers for found in self._resolve(one)][:_MOST_WORKERS]
@@ -122,7 +122,7 @@ class Operations:
         while self._readings[0].at < reading.at - _WINDOW_SECONDS:
             self._readings.popleft()
 
-    def _wake(self) -> dict[str, Any]:
+    def _summary(self) -> dict[str, Any]:
         now, then = self._readings[-1], self._readings[0]
         seconds = now.at - then.at
         total = _summed(now.samples.values())
