@@ -1,4 +1,4 @@
-"""The command line: commands, help, and how mistakes are told.
+"""The command line: commands, help, and how mistakes are reported.
 
 Each command imports what it needs when it runs: on an unchanged folder `scan` loads neither torch nor the network.
 """
@@ -42,8 +42,8 @@ from neardup.workers.run.stopping import Stopped, ends_at_once, is_service
 
 logger = logging.getLogger(__name__)
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
-    "in one line; 130 interrupted."
+    "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, "
+    "named in one line; 130 interrupted."
 )
 INTERRUPTED = 130
 _MISTAKE: Any = typer.BadParameter.__base__

@@ -42,7 +42,7 @@ def add(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make uploads references too, and tell which other earlier uploads match them."""
+    """Make uploads references too, and print which other earlier uploads match them."""
     given = ReferenceChanged(
         bank=bank,
         id="",

@@ -32,7 +32,7 @@ ReasonOption = Annotated[Reason | None, typer.Option(help="Only those with this 
 @app.command("list")
 def list_(
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to list: the latest.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters, the latest last, and how many there are by reason and by sender.
@@ -68,7 +68,7 @@ def list_(
 
 @app.command()
 def show(
-    offset: Annotated[int, typer.Argument(min=0, help="Its number, as listed.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Offset of the dead letter, as listed.")],
     output: Annotated[Path | None, typer.Option(help="Write the original bytes to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,9 +86,9 @@ def show(
 
 @app.command()
 def replay(
-    offsets: Annotated[list[int] | None, typer.Argument(help="Their numbers, as listed.")] = None,
+    offsets: Annotated[list[int] | None, typer.Argument(help="Offsets of dead letters, as listed.")] = None,
     reason: ReasonOption = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
 ) -> None:
     """Send dead letters to `media`, or to the webhook's receiver, once more."""
     from neardup.workers.dead_letters.letters import read_letters, replay_letters

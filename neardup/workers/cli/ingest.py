@@ -40,7 +40,7 @@ def run(
     journal: Annotated[Path | None, typer.Option(help="Where to note what was delivered; has a default.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Send also what was delivered before.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the verdicts too; with --bank, tell which earlier uploads match.")
+        bool, typer.Option("--wait", help="Wait for the verdicts too; with --bank, print which earlier uploads match.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits for the next of them.")] = 60.0,
     model: ModelOption = None,
@@ -101,7 +101,7 @@ def _arrivals(settings: Settings, wait: bool, bank: str) -> Iterator[Arrivals | 
 
 
 def _await(awaited: Arrivals | None, seconds: float, as_json: bool) -> dict[str, object]:
-    """Wait for what was sent, tell of it, and return what JSON has of it."""
+    """Wait for the verdicts on what was sent, print them, and return them for JSON."""
     if awaited is None:
         return {}
     from neardup.pipeline.log.records import Ignored, Redelivered, Referenced, Verdict

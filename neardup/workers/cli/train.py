@@ -60,20 +60,21 @@ def run(
         typer.Option(help="int8 makes a network that rounds to 8-bit integers; default that of --init."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=32, help="Of the tiles, a multiple of 32; default that of --init.")
+        int | None, typer.Option(min=32, help="Side of the tiles in pixels, a multiple of 32; default that of --init.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the start weights, kept in the checkpoint.")] = "",
     loss: Annotated[
-        Literal["contrastive", "triplet", "bce", "infonce"], typer.Option(help="What is minimised.")
+        Literal["contrastive", "triplet", "bce", "infonce"], typer.Option(help="Loss to minimise.")
     ] = "infonce",
     distance: Annotated[
         Literal["euclidean", "cosine"] | None,
         typer.Option(help="Distance in the loss; default cosine for bce and infonce, else euclidean."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(min=0.0, help="Of contrastive (default 1) and triplet (default 0.3).")
+        float | None,
+        typer.Option(min=0.0, help="Margin of the contrastive (default 1) or triplet loss (0.3)."),
     ] = None,
-    mining: Annotated[Literal["batch-hard", "semi-hard"], typer.Option(help="Which triplets.")] = "batch-hard",
+    mining: Annotated[Literal["batch-hard", "semi-hard"], typer.Option(help="How triplets are chosen.")] = "batch-hard",
     memory: Annotated[int, typer.Option(min=0, help="Descriptors of earlier batches to compare with as well.")] = 0,
     classes: Annotated[bool, typer.Option("--classes", help="Each folder below DIR is a class.")] = False,
     pairs: Annotated[Path | None, typer.Option(help="CSV of pairs: a, b, relation.")] = None,
@@ -92,7 +93,7 @@ def run(
         float, typer.Option(min=1e-6, max=1e-2, help="AdamW's highest; less for a checkpoint that is trained already.")
     ] = 1.5e-4,
     held_out: Annotated[int, typer.Option(min=3, help="Pictures, a third at most, to measure with.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of batches and edits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of batches and edits.")] = 0,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
     device: DeviceOption = None,
