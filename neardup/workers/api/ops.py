@@ -157,11 +157,11 @@ class Operations:
 
     def _worker(self, worker: Watched, look: Look | None, now: _Reading, then: _Reading) -> dict[str, Any]:
         increase = _increase(now.samples.get(worker, {}), then.samples.get(worker, {}))
-        told = state(worker.kind, look, worker in self._answered) if look is not None else "does not answer"
+        shown = state(worker.kind, look, worker in self._answered) if look is not None else "does not answer"
         return {
             "kind": worker.kind,
             "address": worker.address,
-            "state": told,
+            "state": shown,
             "ready": look is not None and look.ready,
             "items_per_second": _rate(increase, now.at - then.at) if look is not None and look.counts else None,
         }
@@ -257,8 +257,8 @@ def _lag(now: _Reading) -> list[dict[str, Any]]:
     for worker, samples in now.samples.items():
         for (name, labels), value in samples.items():
             if name == "consumer_lag_messages":
-                told = dict(labels)
-                key = worker.kind, told["topic"], told["partition"]
+                names = dict(labels)
+                key = worker.kind, names["topic"], names["partition"]
                 most[key] = max(most.get(key, 0.0), value)
     order = sorted(most, key=lambda key: (key[1], key[0], int(key[2])))
     return [{"worker": key[0], "topic": key[1], "partition": int(key[2]), "messages": most[key]} for key in order]

@@ -59,8 +59,8 @@ def list_(
             f"{one['offset']:>8}  {one['time']}  {one['reason']:<10}  {one['source']}  "
             f"attempts {one['attempts']}  {visible(str(one['key']))}  {visible(str(one['detail']))}"
         )
-    told = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
-    typer.echo(f"{reasons.total():,} dead letters{': ' if told else ''}{told}")
+    by_reason = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
+    typer.echo(f"{reasons.total():,} dead letters{': ' if by_reason else ''}{by_reason}")
     if senders:
         most = ", ".join(f"{visible(name)} {number:,}" for name, number in senders.most_common(_MOST_SENDERS))
         typer.echo(f"most from: {most}")
@@ -76,11 +76,11 @@ def show(
     letter = _one(load(), offset)
     if output is not None:
         writable(output).write_bytes(letter.value or b"")
-    told = _as_dict(letter)
+    fields = _as_dict(letter)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(fields, indent=2))
         return
-    for name, value in told.items():
+    for name, value in fields.items():
         typer.echo(f"{name:<12} {visible(str(value))}")
 
 

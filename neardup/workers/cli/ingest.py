@@ -84,8 +84,8 @@ def run(
         dealt = _await(awaited, timeout, as_json)
     if as_json:
         count = ingest.count
-        told = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
-        typer.echo(json.dumps(told | dealt))
+        counts = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
+        typer.echo(json.dumps(counts | dealt))
 
 
 @contextmanager

@@ -61,8 +61,8 @@ def run(
     by = by or whoever()
     _check_claim(settings, item, by)
     record = Reviewed(item=item, reference=reference, outcome=outcome, bank=bank, by=by, why=why)
-    told = {Outcome.MATCH: "are a match", Outcome.NOT_A_MATCH: "are no match", Outcome.UNDO: "are undecided again"}
-    tell(change(settings, [record], timeout), f"{visible(item)} and {visible(reference)} {told[outcome]}", as_json)
+    done = {Outcome.MATCH: "are a match", Outcome.NOT_A_MATCH: "are no match", Outcome.UNDO: "are undecided again"}
+    tell(change(settings, [record], timeout), f"{visible(item)} and {visible(reference)} {done[outcome]}", as_json)
 
 
 def _check_claim(settings: Settings, item: str, by: str) -> None:

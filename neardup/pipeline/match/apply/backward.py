@@ -53,11 +53,11 @@ class BackwardSearch:
         found = []
         for item in self._candidates(bank, reference):
             match = bank.collection.comparer.one(item, reference)
-            told = self.reviews.respected(item, reference, match)
-            if told is not None and told.decision is not Decision.DISTINCT and bank.asks_about(item.id):
-                told = msgspec.structs.replace(told, action=bank.settings.action)
-                silenced = is_silenced(told, self._allowing(item, now_ms))
-                found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(told, silenced=silenced)))
+            kept = self.reviews.respected(item, reference, match)
+            if kept is not None and kept.decision is not Decision.DISTINCT and bank.asks_about(item.id):
+                kept = msgspec.structs.replace(kept, action=bank.settings.action)
+                silenced = is_silenced(kept, self._allowing(item, now_ms))
+                found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))
         return found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
 
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:

@@ -81,7 +81,7 @@ class Editor:
         """Add a new reference to a bank, and tell which earlier items are like it."""
         bank.add(item)
         found, left_out = self._backward.search(bank, item, now_ms)
-        told = Referenced(
+        referenced = Referenced(
             id=item.id,
             bank=bank.settings.name,
             kind=item.kind,
@@ -90,7 +90,7 @@ class Editor:
             found=len(found),
             left_out=left_out,
         )
-        return (told, *found)
+        return (referenced, *found)
 
     def _apply(self, change: Change, now_ms: int) -> Iterator[Event]:
         match change:

@@ -204,8 +204,8 @@ def _star(searched: _Searched, query: Query, head: Item, distance: float) -> lis
     if not head.members:
         return [(head, distance)]
     members = [searched.item(number) for number in head.members[:MAX_MEMBERS]]
-    told = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
-    return sorted([(head, distance), *told], key=lambda one: (one[1], one[0].number))
+    by_member = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
+    return sorted([(head, distance), *by_member], key=lambda one: (one[1], one[0].number))
 
 
 def _least(queries: Descriptors, vectors: Descriptors) -> float:
