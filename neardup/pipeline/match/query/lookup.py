@@ -44,7 +44,7 @@ def ask_all(state: State, queries: Sequence[Described], now_ms: int, k: int = MA
     return [_asked(state, one, now_ms, k) for one in _prepare(state, queries, k)]
 
 
-def compare_held(state: State, query_id: str, reference_id: str) -> Matched:
+def compare_stored(state: State, query_id: str, reference_id: str) -> Matched:
     """Compare two items that are held, with all that is known by now.
 
     Raises:

@@ -18,7 +18,7 @@ from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.compare import identity
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.query.lookup import compare_held
+from neardup.pipeline.match.query.lookup import compare_stored
 from neardup.pipeline.match.query.similar import Query as SimilarQuery
 from neardup.pipeline.match.query.similar import Similar, similar, vectors_of_item
 from neardup.workers.api.auth import Role, who
@@ -125,7 +125,7 @@ def _look(state: State, id: str, start: int) -> _Cluster:
 
 def _compared(state: State, one: Item, head: Item) -> dict[str, object]:
     """Return what is said of a copy and its original by now."""
-    match = msgspec.structs.replace(compare_held(state, one.id, head.id), exact=identity(one, head))
+    match = msgspec.structs.replace(compare_stored(state, one.id, head.id), exact=identity(one, head))
     return match_body(match).model_dump(mode="json")
 
 
