@@ -1,8 +1,8 @@
 """What the page `/ops` shows, read from the metrics of the workers when somebody looks.
 
-Nothing runs while nobody does, and several who look share one reading. What is told of "lately" is the difference to
-the oldest reading of the last five minutes; before there is one, it is since the workers' start. A worker that does not
-answer is told as such, and the others' figures stand.
+Nothing runs while nobody looks, and several who look share one reading. "Lately" is the difference to the oldest
+reading of the last five minutes; before there is one, it is since the workers' start. A worker that does not answer is
+shown as such, and the others' figures stand.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _read(worker: Watched) -> tuple[Look | None, str]:
 
 
 def _resolve(worker: Watched) -> list[Watched]:
-    """Return a worker for each address that its name stands for; the worker itself if that cannot be told."""
+    """Return a worker for each address that its name stands for; the worker itself if that is unknown."""
     try:
         found = socket.getaddrinfo(worker.host, worker.port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
@@ -252,7 +252,7 @@ def _rate(increase: Samples, seconds: float) -> float | None:
 
 
 def _lag(now: _Reading) -> list[dict[str, Any]]:
-    """Return each partition once: a standby tells the same as the leader."""
+    """Return each partition once: a standby reports the same as the leader."""
     most: dict[tuple[str, str, str], float] = {}
     for worker, samples in now.samples.items():
         for (name, labels), value in samples.items():

@@ -7,7 +7,7 @@ from neardup.workers.run import telemetry
 
 
 class IndexMetrics:
-    """Turns what one index has counted since its start into counters."""
+    """Turns the counts of one index since its start into counters."""
 
     def __init__(self) -> None:
         self._before = Status()

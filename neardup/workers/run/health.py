@@ -1,4 +1,4 @@
-"""What a worker tells over HTTP on a port of its own: `/healthz`, `/readyz`, `/metrics`.
+"""What a worker serves over HTTP on a port of its own: `/healthz`, `/readyz`, `/metrics`.
 
 It answers from a thread, so that a worker which hangs is still seen: `/healthz` fails when the loop has not come round
 for a while, `/readyz` while the worker is not connected or has nothing to work with yet, and says why.
@@ -55,7 +55,7 @@ class HealthServer:
     """Serves until `close`, from threads that do not keep the process alive.
 
     Args:
-        port: 0 takes a free one; `port` then tells which.
+        port: 0 takes a free one; `port` is then the one chosen.
     Raises:
         ConfigError: the address cannot be listened on.
     """

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C for commands that run until they are told to stop: workers, and `up`.
+"""SIGTERM and Ctrl-C for commands that run until they are stopped: workers, and `up`.
 
 Such a command first imports and loads for seconds, and may wait for a broker for as long as it takes. Meanwhile there
 is nothing to drain: SIGTERM raises `Stopped`, which ends the process with 0 on the way out of whatever it is at. Once
@@ -69,7 +69,7 @@ class Stop:
 
 
 def is_service(arguments: Sequence[str]) -> bool:
-    """Return whether a command line is one of a command that runs until it is told to stop."""
+    """Return whether a command line is one of a command that runs until it is stopped."""
     return next((word for word in arguments if not word.startswith("-")), "") in _SERVICES
 
 

@@ -1,4 +1,4 @@
-"""The webhook worker: tells a receiver over HTTP of what is flagged, event by event, in their order.
+"""The webhook worker: sends what is flagged to a receiver over HTTP, event by event, in order.
 
     NEARDUP_WEBHOOK_URL=https://example.org/hook NEARDUP_WEBHOOK_SECRETS=whsec_… neardup worker webhook
 

@@ -23,7 +23,7 @@ from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
 from neardup.pipeline.types import Decision, Ids, Kind, Neighbours
 
 MOST_FOUND = 10_000
-"""Items that are told of one reference: a record has to fit its topic."""
+"""Most items that one event lists: a record has to fit its topic."""
 MOST_CANDIDATES = 16_384
 """Nearest descriptors of heads that are looked at for each descriptor of a reference."""
 _AT_ONCE = 64

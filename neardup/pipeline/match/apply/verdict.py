@@ -64,7 +64,7 @@ class ItemVerdicts:
         return verdict
 
     def flush(self) -> None:
-        """Have all that was taken in be found."""
+        """Let later searches find all that was taken in."""
         self._seen.heads.flush()
         if self._similars is not None:
             self._similars.flush()
@@ -72,7 +72,7 @@ class ItemVerdicts:
     def _matches(
         self, entry: Entry, item: Item, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
     ) -> list[Matched]:
-        """Return what is to be told of an item, and count the frames that it has in common with others."""
+        """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
         pairs = comparer.likely(item.kind, pairs)
         if item.kind is Kind.VIDEO:

@@ -130,7 +130,7 @@ class Judge:
         self.calibration = calibration
         self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
-        self._thresholds(1)  # an unusable precision is told at once
+        self._thresholds(1)  # fails at once for an unusable precision
 
     @property
     def min_vote(self) -> float:
@@ -247,7 +247,7 @@ def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
 def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:
     """Return what the sound says against two videos that look the same as a whole.
 
-    Where the pictures move they tell whether both begin together; where they are still, any offset looks right.
+    Where the pictures move they show whether both begin together; where they are still, any offset looks right.
     """
     first = min(kept, key=lambda segment: segment.span.query_start).span
     together = math.isnan(best.contrast) or abs(first.reference_start - first.query_start) <= MAX_OFFSET_SECONDS
@@ -277,7 +277,7 @@ def keep_rare(
 ) -> list[Segment]:
     """Leave out segments that many items have in common: intros, adverts, logos.
 
-    What covers nearly all of one of the two is kept all the same: an excerpt that went round is still a copy.
+    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy.
 
     Args:
         query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.
