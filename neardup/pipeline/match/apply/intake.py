@@ -45,7 +45,7 @@ class Intake:
         self._item_verdicts = item_verdicts
         self._live_verdicts = live_verdicts
 
-    def describe(self, entries: Sequence[Entry]) -> list[Envelope]:
+    def take_in(self, entries: Sequence[Entry]) -> list[Envelope]:
         """Take in described items that do not depend on each other's removal, see `batch`."""
         records = [entry.record for entry in entries if isinstance(entry.record, Described)]
         if not records:

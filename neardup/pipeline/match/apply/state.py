@@ -154,7 +154,7 @@ class State:
             idle = self._lives.idle(entry.timestamp_ms)
             joins = not idle and batch.may_join(entry)
             if not joins or not batch.has_room(entry):
-                envelopes += self._intake.describe(batch.take())
+                envelopes += self._intake.take_in(batch.take())
             if joins:
                 batch.add(entry)
             else:
@@ -163,7 +163,7 @@ class State:
                     self._prefetch.forget()
                 self._prefetch.look(entries, place)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
-        return envelopes + self._intake.describe(batch.take())
+        return envelopes + self._intake.take_in(batch.take())
 
     def _apply_alone(self, entry: Entry) -> tuple[Event, ...]:
         record = entry.record

@@ -61,7 +61,7 @@ class Uploads:
             self._pending.forget(record.id)
             self._lives.begin(record.id, source_of(record))
             self._lives.note_time(record.id, entry.timestamp_ms)
-        return (*replaced, *self._intake.describe([entry])[0].events)
+        return (*replaced, *self._intake.take_in([entry])[0].events)
 
     def _apply_live(self, entry: Entry, record: Described, live: Live) -> tuple[Event, ...]:
         """Apply what is not simply the next frame of a live video."""
@@ -77,4 +77,4 @@ class Uploads:
         self._lives.resume(live)
         self._lives.make_room(live)
         self._lives.note_time(live.id, entry.timestamp_ms)
-        return self._intake.describe([entry])[0].events
+        return self._intake.take_in([entry])[0].events
