@@ -45,7 +45,7 @@ from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks, embedder_of, own_network
 from neardup.workers.api.server import Server
-from neardup.workers.api.uploads import Uploads
+from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.api.view import View
 
 PICTURES = 64
@@ -272,7 +272,7 @@ def run(rows: int, clients: int, seconds: float, folder: Path) -> None:
     view = View(state, Filled(folder, population, rows, lambda _: None).load(state))
     print(f"filled with {rows:,} rows in {time.perf_counter() - started:.0f} s; {about()}\n")
     settings = load(api_rate_per_second=0, api_max_requests=4 * clients)
-    uploads = Uploads(lambda: embedder_of(checkpoint, settings), settings)
+    uploads = UploadDescriber(lambda: embedder_of(checkpoint, settings), settings)
     networks = Networks(own_network(checkpoint, settings, uploads), {}, lambda name, _: networks.get(name))
     store = MemoryStore()
     context = Context(

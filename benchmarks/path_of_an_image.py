@@ -33,7 +33,7 @@ from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Limits
 from neardup.workers.describe.describer import Describer
-from neardup.workers.embed.record import Describable
+from neardup.workers.embed.record import PolledItem
 from neardup.workers.kafka.media_record import read_item
 
 PACKAGE = str(Path(__file__).resolve().parents[1] / "neardup") + "/"
@@ -80,11 +80,11 @@ def describe(embedder: Embedder, name: str, quality: int) -> Sequence[Described]
     record = SimpleNamespace(
         partition=0, offset=0, key=name.encode(), value=file.getvalue(), headers=headers, timestamp=1
     )
-    describer: Describer[Describable] = Describer(embedder, Limits(), 2.0, 1, 8, 0.01, 0, 0)
+    describer: Describer[PolledItem] = Describer(embedder, Limits(), 2.0, 1, 8, 0.01, 0, 0)
     try:
         item = read_item(record.key, record.value, record.headers)
         rules = Rules((), False, 1, 1.0)
-        describer.add(Describable(record, None, 0, item, rules, Blobs("memory://"), None))  # type: ignore[arg-type]
+        describer.add(PolledItem(record, None, 0, item, rules, Blobs("memory://"), None))  # type: ignore[arg-type]
         done = []
         while describer.working:
             done += describer.step(0.05)

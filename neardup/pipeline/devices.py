@@ -1,4 +1,4 @@
-"""Where products can be computed."""
+"""Which devices this machine has: a GPU for torch, and the processor's name."""
 
 from __future__ import annotations
 

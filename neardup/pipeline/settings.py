@@ -29,7 +29,7 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="decoding threads, as many for the network on a CPU; 0 is one per core"
     )
     processes: int = Field(
-        0, ge=0, le=1024, description="processes in which a CPU describes many files; 0 chooses, 1 is none"
+        0, ge=0, le=1024, description="processes in which a CPU describes many files; 0 chooses, 1 uses threads only"
     )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
     regions: Literal["none", "boxes", "grid"] = Field(
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         Limits().max_picture_memory_bytes, gt=0, description="most memory for decoding one picture"
     )
     scan_decode_factor: float = Field(
-        4.0, ge=1, description="`neardup scan` grants so many times the processor seconds for decoding"
+        4.0, ge=1, description="factor by which `neardup scan` multiplies the processor seconds for decoding"
     )
 
     kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     scann_from: int = Field(
         0, ge=0, description="descriptors from which ScaNN proposes candidates; 0 is 100,000, with a GPU 2,000,000"
     )
-    snapshot_records: int = Field(100_000, gt=0, description="records of the log after which the state is written down")
-    snapshot_seconds: float = Field(300.0, gt=0, description="seconds after which it is, if there was any record")
+    snapshot_records: int = Field(100_000, gt=0, description="records of the log between snapshots of the state")
+    snapshot_seconds: float = Field(300.0, gt=0, description="maximum seconds between snapshots while records arrive")
     max_unwritten_bytes: int = Field(
         2**30, gt=0, description="bytes of vectors that a full disk did not take, above which a match worker waits"
     )
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         50_000, ge=2000, description="newest frames of a running live video that items are compared with"
     )
     live_growth_seconds: float = Field(
-        10.0, gt=0, le=3600, description="seconds by which spans of a live video grow before its verdict is told anew"
+        10.0, gt=0, le=3600, description="seconds by which spans of a live video grow before a new verdict is published"
     )
     live_unsure_seconds: float = Field(
         30.0, ge=0, le=3600, description="seconds that an unsure match of a live video goes on before it is flagged"

@@ -136,14 +136,14 @@ def changes(
     bank: str, settings: BankLine | None, references: Iterable[ReferenceLine], by: str, why: str
 ) -> list[BankChanged | ReferenceChanged]:
     """Return what makes a bank of this name as the lines say; a bank without settings is made if it is not there."""
-    told = settings or BankLine(bank)
+    line = settings or BankLine(bank)
     first = BankChanged(
         bank=bank,
-        action=told.action,
-        precision=told.precision,
-        enable_ratio=told.enable_ratio,
-        note=told.note,
-        metadata=told.metadata,
+        action=line.action,
+        precision=line.precision,
+        enable_ratio=line.enable_ratio,
+        note=line.note,
+        metadata=line.metadata,
         by=by,
         why=why,
     )

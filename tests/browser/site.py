@@ -35,7 +35,7 @@ from neardup.workers.api.auth import Tokens, line_of
 from neardup.workers.api.context import Context
 from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks, load_network, own_network
-from neardup.workers.api.originals import Originals, Place
+from neardup.workers.api.originals import Originals, WantedContent
 from neardup.workers.api.server import Server
 from neardup.workers.api.uploads import Uploads
 from neardup.workers.api.view import View
@@ -54,7 +54,7 @@ class Files(Originals):
         super().__init__(settings, "")
         self._folder = folder
 
-    def picture(self, place: Place, seconds: float, side: int) -> Future[bytes | None]:
+    def picture(self, place: WantedContent, seconds: float, side: int) -> Future[bytes | None]:
         return self._pool.submit(self._jpeg, place.id, seconds, side)
 
     def _jpeg(self, id: str, seconds: float, side: int) -> bytes | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neardup.pipeline.settings import Settings
-from neardup.workers.api.originals import Originals, Place
+from neardup.workers.api.originals import Originals, WantedContent
 from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 from tests.pipeline.scan.build import save
@@ -31,7 +31,7 @@ def test_an_original_is_read_from_its_record_or_from_where_that_leads(settings: 
     digests = {path.stem: hashlib.sha256(path.read_bytes()).digest() for path in (near, far)}
 
     def shown(id: str, offset: int, sha256: bytes) -> bool:
-        return originals.picture(Place(id, sha256, ((-1, -1), (0, offset))), 0.0, 64).result() is not None
+        return originals.picture(WantedContent(id, sha256, ((-1, -1), (0, offset))), 0.0, 64).result() is not None
 
     with closing(Originals(allowed, names.media)) as originals:
         assert shown("a", 0, digests["a"])

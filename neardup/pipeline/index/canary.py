@@ -100,7 +100,7 @@ class Canary:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         started = time.thread_time()
         queries = np.stack([query for query, _, _ in noted])
-        told = np.array([distance for _, distance, _ in noted])
+        returned = np.array([distance for _, distance, _ in noted])
         ends = np.array([rows for _, _, rows in noted])
         best = np.full(len(noted), np.inf)
         for start in range(0, int(ends.max()), _CHUNK_ROWS):
@@ -111,12 +111,12 @@ class Canary:
             rows = np.arange(start, start + len(vectors))
             possible = alive[rows] & (rows < ends[:, None])
             best = np.minimum(best, np.where(possible, distances, np.inf).min(axis=1))
-        self._count(best, told)
+        self._count(best, returned)
         busy = time.thread_time() - started
         self._next_at = max(self._next_at, self._clock() + busy / self._policy.share)
 
-    def _count(self, best: npt.NDArray[np.float64], told: npt.NDArray[np.float64]) -> None:
-        near, missed = best <= self._policy.near, told > best + _ROUNDING
+    def _count(self, best: npt.NDArray[np.float64], returned: npt.NDArray[np.float64]) -> None:
+        near, missed = best <= self._policy.near, returned > best + _ROUNDING
         before = self.checked
         self.checked = Checked(
             before.near + int(near.sum()),

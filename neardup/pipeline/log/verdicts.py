@@ -27,11 +27,11 @@ def combine(item: str, matches: Iterable[Matched], head: str | None = None, runn
     """
     ordered = sorted(matches, key=lambda m: (m.bank == SEEN, -RANK[m.decision], m.exact is Exact.NO, -m.evidence))
     allowing = [m for m in ordered if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
-    told = [msgspec.structs.replace(m, silenced=is_silenced(m, allowing)) for m in ordered]
-    counting = [m.decision for m in told if m.action is Action.FLAG and not m.silenced]
+    marked = [msgspec.structs.replace(m, silenced=is_silenced(m, allowing)) for m in ordered]
+    counting = [m.decision for m in marked if m.action is Action.FLAG and not m.silenced]
     decision = max(counting, key=RANK.__getitem__, default=Decision.DISTINCT)
     allowed = allowing[0].bank if allowing else ""
-    return Verdict(id=item, decision=decision, matches=tuple(told), running=running, allowed=allowed, head=head)
+    return Verdict(id=item, decision=decision, matches=tuple(marked), running=running, allowed=allowed, head=head)
 
 
 def is_silenced(match: Matched, allowing: Iterable[Matched]) -> bool:

@@ -97,7 +97,7 @@ class Catalog:
         self._name = "the index in memory" if folder is None else f"index {visible(os.fspath(folder))}"
         if folder is not None:
             _make_writable(folder)
-        with self._told():
+        with self._translated():
             self._db = sqlite3.connect(":memory:" if folder is None else folder / NAME, timeout=_WAIT_SECONDS)
         try:
             self._open()
@@ -106,7 +106,7 @@ class Catalog:
             raise
 
     def _open(self) -> None:
-        with self._told():
+        with self._translated():
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             # A writer that dies leaves the last commit; synchronous NORMAL in WAL mode cannot corrupt the file.
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -114,7 +114,7 @@ class Catalog:
             self._db.executescript(_SCHEMA)
         found = self.meta("format")
         if found is None or found in _OLDER:
-            with self._told():
+            with self._translated():
                 self._db.execute("DELETE FROM described")
             self.set_meta("format", FORMAT)
             self.commit()
@@ -130,7 +130,7 @@ class Catalog:
 
     def commit(self) -> None:
         """Keep everything written so far, whatever happens to this process."""
-        with self._told():
+        with self._translated():
             self._db.commit()
 
     def meta(self, name: str) -> bytes | None:
@@ -140,24 +140,24 @@ class Catalog:
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Set a named value."""
-        with self._told():
+        with self._translated():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def files(self) -> dict[str, Known]:
         """Return all known files by absolute path."""
-        with self._told():
+        with self._translated():
             rows = self._db.execute("SELECT path, size, modified, sha256, reason, detail FROM files").fetchall()
         return {path: Known(path, *rest) for path, rest in ((os.fsdecode(row[0]), row[1:]) for row in rows)}
 
     def put_files(self, files: Iterable[Known]) -> None:
         """Note how files look now."""
         rows = [(os.fsencode(f.path), f.size, f.modified, f.sha256, f.reason, readable(f.detail)) for f in files]
-        with self._told():
+        with self._translated():
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Drop files, and then every content that no file has any more."""
-        with self._told():
+        with self._translated():
             self._db.executemany("DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths])
             held = "(SELECT sha256 FROM files WHERE sha256 IS NOT NULL)"
             self._db.execute(f"DELETE FROM described WHERE sha256 NOT IN {held}")
@@ -165,7 +165,7 @@ class Catalog:
 
     def contents(self) -> set[bytes]:
         """Return the hashes of all contents that are described in this space."""
-        with self._told():
+        with self._translated():
             rows = self._db.execute("SELECT sha256 FROM described WHERE space = ?", (self._space,)).fetchall()
         return {row[0] for row in rows}
 
@@ -182,7 +182,7 @@ class Catalog:
     def put_contents(self, contents: Iterable[Packed]) -> None:
         """Keep described contents."""
         rows = [(self._space, c.sha256, c.format, c.parts) for c in contents]
-        with self._told():
+        with self._translated():
             self._db.executemany("INSERT OR REPLACE INTO described VALUES (?, ?, ?, ?)", rows)
 
     def hash_of(self, path: str) -> bytes | None:
@@ -197,16 +197,16 @@ class Catalog:
 
     def put_thumbnail(self, sha256: bytes, seconds: float, jpeg: bytes) -> None:
         """Keep a thumbnail."""
-        with self._told():
+        with self._translated():
             self._db.execute("INSERT OR REPLACE INTO thumbnails VALUES (?, ?, ?)", (sha256, seconds, jpeg))
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        with self._told():
+        with self._translated():
             row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         """Turn errors of the database into ours."""
         try:
             yield

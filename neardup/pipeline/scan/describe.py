@@ -19,7 +19,7 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
 from neardup.pipeline.scan.finished import Describe, Finished
-from neardup.pipeline.scan.twins import Settler
+from neardup.pipeline.scan.twins import Twins
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Limits
@@ -63,7 +63,7 @@ class Describer:
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._stopped = threading.Event()
         self._decoder = Decoder(size, known, limits, sample_fps, regions)
-        self._settler = Settler(self._decoder, known, lambda job: self._start([job]))
+        self._twins = Twins(self._decoder, known, lambda job: self._start([job]))
         self._working = 0
 
     def describe(self, files: Iterable[Found]) -> Generator[list[Finished]]:
@@ -146,7 +146,7 @@ class Describer:
     def _finish_all(self, pieces: list[Piece], embedded: Future[None]) -> list[Finished]:
         embedded.result()
         ended = [(piece.job, piece.end) for piece in pieces if piece.end is not None]
-        return [finished for job, end in ended for finished in self._settler.settle(job, end)]
+        return [finished for job, end in ended for finished in self._twins.settle(job, end)]
 
 
 def in_threads(make_embedder: Callable[[], Embedder], size: int, settings: Settings) -> Describe:

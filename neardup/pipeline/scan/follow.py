@@ -60,10 +60,10 @@ class Follower:
             self._unreported += path not in self._plan.todo
             self._next += 1
             if self._unreported >= REPORT_FILES:
-                self._tell()
-        self._tell()
+                self._report_progress()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._unreported:
             self._report(self._unreported)
             self._unreported = 0

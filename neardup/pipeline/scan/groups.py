@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from neardup.pipeline.log.records import Described, Matched, Verdict
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.query.lookup import compare_held
+from neardup.pipeline.match.query.lookup import compare_stored
 from neardup.pipeline.report.result import File, Group, Match
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Decision, Exact, Kind
@@ -54,7 +54,7 @@ def _worth_showing(verdict: Verdict, files: Mapping[int, File], state: State) ->
     """Return the best match as a whole and all partial ones; the unsure only where nothing is sure."""
     video = files[int(verdict.id)].kind is Kind.VIDEO
     rechecked = [
-        compare_held(state, verdict.id, matched.reference)
+        compare_stored(state, verdict.id, matched.reference)
         if video and not matched.whole and files[int(matched.reference)].kind is Kind.VIDEO
         else matched
         for matched in verdict.matches

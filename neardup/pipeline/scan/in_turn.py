@@ -9,7 +9,7 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.scan.decode import Decoder, Job, Piece
 from neardup.pipeline.scan.finished import Finished
 from neardup.pipeline.scan.processes import Setup
-from neardup.pipeline.scan.twins import Settler
+from neardup.pipeline.scan.twins import Twins
 from neardup.pipeline.scan.walk import Found
 
 BATCH = 64
@@ -24,7 +24,7 @@ class InTurn:
         self._embedder = embedder
         self._decoder = Decoder(embedder.size, known, setup.limits, setup.sample_fps, setup.regions)
         self._again: list[Job] = []
-        self._settler = Settler(self._decoder, known, self._again.append)
+        self._twins = Twins(self._decoder, known, self._again.append)
 
     def describe(self, files: Sequence[Found]) -> list[Finished]:
         """Return every file, in the order in which they ended; a frame that the network fails on costs its file."""
@@ -35,7 +35,7 @@ class InTurn:
                 embed_each(self._embedder, [(piece.job.description, piece.frame) for piece in pieces if piece.frame])
                 for piece in pieces:
                     if piece.end is not None:
-                        finished.extend(self._settler.settle(piece.job, piece.end))
+                        finished.extend(self._twins.settle(piece.job, piece.end))
             jobs = self._again.copy()
             self._again.clear()
         return finished

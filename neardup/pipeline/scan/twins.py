@@ -15,7 +15,7 @@ PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED})
 """Reasons that say something about the moment and not about the content of a file."""
 
 
-class Settler:
+class Twins:
     """Takes in how jobs ended. For one thread.
 
     Args:

@@ -89,7 +89,7 @@ class RedisStore:
 
     def applied(self) -> int:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.get(f"{self._prefix}:applied"))
+        found = self._call(lambda: self._redis.get(f"{self._prefix}:applied"))
         return NOTHING_APPLIED if found is None else int(found)
 
     def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
@@ -97,21 +97,21 @@ class RedisStore:
         encoder = Encoder(self._keep_distinct_ms)
         packed = encode([encoder.envelope(one) for one in envelopes])
         arguments = [packed, self._feed_entries, after, *encoder.verdicts]
-        count = int(self._told(lambda: self._apply(keys=[self._prefix], args=arguments)))
+        count = int(self._call(lambda: self._apply(keys=[self._prefix], args=arguments)))
         return None if count < 0 else count
 
     def verdict(self, item: str) -> Verdict | None:
         """See `FlagStore`."""
-        return _verdict(item, self._told(lambda: self._redis.hgetall(f"{self._prefix}:v:{item}")))
+        return _verdict(item, self._call(lambda: self._redis.hgetall(f"{self._prefix}:v:{item}")))
 
     def members(self, head: str) -> frozenset[str]:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.smembers(f"{self._prefix}:members:{head}"))
+        found = self._call(lambda: self._redis.smembers(f"{self._prefix}:members:{head}"))
         return frozenset(member.decode() for member in found)
 
     def head(self, item: str) -> str:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.hget(f"{self._prefix}:v:{item}", "head"))
+        found = self._call(lambda: self._redis.hget(f"{self._prefix}:v:{item}", "head"))
         return "" if found is None else str(found.decode())
 
     def feed(self, after: str, count: int, bank: str = "", decision: Decision | None = None) -> list[FeedEntry]:
@@ -128,7 +128,7 @@ class RedisStore:
 
     def _entries(self, after: str, count: int) -> list[FeedEntry]:
         least = "-" if not after else "({}-{}".format(*_place(after))
-        entries = self._told(lambda: self._redis.xrange(f"{self._prefix}:feed", min=least, count=count))
+        entries = self._call(lambda: self._redis.xrange(f"{self._prefix}:feed", min=least, count=count))
         return [
             FeedEntry(
                 _event(entry.decode()),
@@ -141,13 +141,13 @@ class RedisStore:
 
     def queued(self, certain: bool = False) -> int:
         """See `FlagStore`."""
-        return int(self._told(lambda: self._redis.zcard(self._queue_key(certain))))
+        return int(self._call(lambda: self._redis.zcard(self._queue_key(certain))))
 
     def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
         """See `FlagStore`."""
         if count <= 0:
             return []
-        found = self._told(lambda: self._redis.zrange(self._queue_key(certain), start, start + count - 1))
+        found = self._call(lambda: self._redis.zrange(self._queue_key(certain), start, start + count - 1))
         return self._queued([item.decode() for item in found])
 
     def claim(
@@ -155,23 +155,23 @@ class RedisStore:
     ) -> list[Queued]:
         """See `FlagStore`."""
         arguments = [self._queue_key(certain), reviewer, count, lease_ms, *passed]
-        found = self._told(lambda: self._claim(keys=[self._prefix], args=arguments))
+        found = self._call(lambda: self._claim(keys=[self._prefix], args=arguments))
         return self._queued([item.decode() for item in found])
 
     def claimer(self, item: str) -> str:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.get(f"{self._prefix}:claim:{item}"))
+        found = self._call(lambda: self._redis.get(f"{self._prefix}:claim:{item}"))
         return "" if found is None else str(found.decode())
 
     def release(self, reviewer: str, item: str) -> None:
         """See `FlagStore`."""
         if self.claimer(item) == reviewer:
-            self._told(lambda: self._redis.delete(f"{self._prefix}:claim:{item}"))
+            self._call(lambda: self._redis.delete(f"{self._prefix}:claim:{item}"))
 
     def audit(self, before: str, count: int) -> list[AuditEntry]:
         """See `FlagStore`."""
         most = "+" if not before else "({}-{}".format(*_place(before))
-        found = self._told(lambda: self._redis.xrevrange(f"{self._prefix}:audit", max=most, count=count))
+        found = self._call(lambda: self._redis.xrevrange(f"{self._prefix}:audit", max=most, count=count))
         return [
             AuditEntry(_event(entry.decode()), _decode_changed(fields[b"changed"]), int(fields[b"at"]))
             for entry, fields in found
@@ -179,7 +179,7 @@ class RedisStore:
 
     def banks(self) -> list[BankRow]:
         """See `FlagStore`."""
-        names = sorted(name.decode() for name in self._told(lambda: self._redis.smembers(f"{self._prefix}:banks")))
+        names = sorted(name.decode() for name in self._call(lambda: self._redis.smembers(f"{self._prefix}:banks")))
 
         def read() -> list[Any]:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -188,7 +188,7 @@ class RedisStore:
                     pipe.zcard(f"{self._prefix}:references:{name}")
                 return list(pipe.execute())
 
-        answers = self._told(read)
+        answers = self._call(read)
         return [
             _bank(name, fields, count) for name, fields, count in zip(names, answers[::2], answers[1::2], strict=True)
         ]
@@ -198,7 +198,7 @@ class RedisStore:
         if count <= 0:
             return []
         key = f"{self._prefix}:references:{bank}"
-        found = self._told(lambda: self._redis.zrange(key, start, start + count - 1, withscores=True))
+        found = self._call(lambda: self._redis.zrange(key, start, start + count - 1, withscores=True))
 
         def read() -> list[Any]:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -206,17 +206,17 @@ class RedisStore:
                     pipe.hgetall(f"{self._prefix}:reference:{bank}:{id.decode()}")
                 return list(pipe.execute())
 
-        rows = zip(found, self._told(read), strict=True)
+        rows = zip(found, self._call(read), strict=True)
         return [_reference(bank, id.decode(), int(offset), fields) for (id, offset), fields in rows]
 
     def dead_letter(self, item: str, bank: str = SEEN) -> DeadLetter | None:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.get(self._dead_key(bank, item)))
+        found = self._call(lambda: self._redis.get(self._dead_key(bank, item)))
         return _decode_letter(found) if found else None
 
     def dead_letters_at(self) -> int | None:
         """See `FlagStore`."""
-        found = self._told(lambda: self._redis.get(f"{self._prefix}:dead-letters"))
+        found = self._call(lambda: self._redis.get(f"{self._prefix}:dead-letters"))
         return None if found is None else int(found)
 
     def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
@@ -232,7 +232,7 @@ class RedisStore:
                 pipe.set(f"{self._prefix}:dead-letters", place)
                 pipe.execute()
 
-        self._told(note)
+        self._call(note)
 
     def _dead_key(self, bank: str, item: str) -> str:
         return f"{self._prefix}:dead:{bank}:{item}"
@@ -241,7 +241,7 @@ class RedisStore:
         """See `FlagStore`."""
         first = [f"{self._prefix}:{name}" for name in ("applied", "feed", "audit", "dead-letters")]
         # Interrupted after this, the next start rebuilds; a stream that outlived the watermark would refuse entries.
-        self._told(lambda: self._redis.delete(*first))
+        self._call(lambda: self._redis.delete(*first))
         pattern = self._prefix + ":*"
 
         def remove() -> None:
@@ -254,9 +254,9 @@ class RedisStore:
             if batch:
                 self._redis.unlink(*batch)
 
-        self._told(remove)
+        self._call(remove)
         # A flag worker that went on meanwhile has written keys that were then removed: it is to begin again.
-        self._told(lambda: self._redis.delete(*first))
+        self._call(lambda: self._redis.delete(*first))
 
     def close(self) -> None:
         """Close the connection."""
@@ -280,7 +280,7 @@ class RedisStore:
                     pipe.get(f"{self._prefix}:claim:{item}")
                 return list(pipe.execute())
 
-        answers = self._told(read)
+        answers = self._call(read)
         found = []
         for item, fields, open_keys, claimer in zip(items, answers[::3], answers[1::3], answers[2::3], strict=True):
             verdict = _verdict(item, fields)
@@ -289,7 +289,7 @@ class RedisStore:
                 found.append(Queued(item, int(fields[b"queued"]), verdict, keys, (claimer or b"").decode()))
         return found
 
-    def _told(self, call: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except redis.RedisError as error:

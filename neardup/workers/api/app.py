@@ -13,7 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from neardup import __version__
 from neardup.workers.api import pages, problems
 from neardup.workers.api.context import Context
-from neardup.workers.api.gate import Gate, Limits
+from neardup.workers.api.gate import Gate, RequestLimits
 from neardup.workers.api.places import Shares
 from neardup.workers.api.routes import (
     audit,
@@ -79,10 +79,10 @@ def _start_at_zero() -> None:
         telemetry.API_SECONDS.labels(path)
 
 
-def limits_of(context: Context) -> Limits:
+def limits_of(context: Context) -> RequestLimits:
     """Return what the settings let through."""
     settings = context.settings
-    return Limits(
+    return RequestLimits(
         settings.api_rate_per_second,
         settings.api_max_requests,
         settings.api_request_seconds,

@@ -112,12 +112,12 @@ def bank_body(state: State, name: str) -> BankBody:
 
 def row_of(bank: Bank) -> BankRow:
     """Return a curated bank as a store would."""
-    return _row(bank.settings, len(bank.shelf.tables.items))
+    return _row(bank.settings, len(bank.collection.tables.items))
 
 
 def reference_rows(bank: Bank, start: int, count: int) -> list[ReferenceRow]:
     """Return references that are there as a store would, in order of arrival, from the one at this place on."""
-    found = islice(bank.shelf.tables.items, start, start + count)
+    found = islice(bank.collection.tables.items, start, start + count)
     return [_reference_row(bank, item.id, item.kind, item.sha256) for item in found]
 
 
@@ -132,7 +132,7 @@ def reference_body(bank: Bank, id: str, letter: DeadLetter | None = None) -> Ref
     Raises:
         Problem: there is none of this id.
     """
-    item = bank.shelf.tables.items.named(id)
+    item = bank.collection.tables.items.named(id)
     if item is None and id not in bank.references and letter is not None:
         raise Problem("dead-letter", f"{id!r}: {letter.detail}", reason=letter.reason)
     if item is None and id not in bank.references:

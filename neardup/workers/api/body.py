@@ -97,15 +97,15 @@ async def read_pair(request: Request, most: int, seconds: float) -> tuple[Conten
         return sides["a"], sides["b"], model
     if kind != JSON:
         raise Problem("media-type", f"content-type is {kind[:100] or 'not given'}, wanted {FORM} or {JSON}")
-    told = json_object(await read_body(request, 3 * most, seconds))
+    fields = json_object(await read_body(request, 3 * most, seconds))
     for name in ("a", "b"):
-        if not isinstance(told.get(name), dict):
+        if not isinstance(fields.get(name), dict):
             raise Problem("invalid", f"{name} is missing; wanted an object with id, uri or data")
-    model = told.get("model", "")
-    if not isinstance(model, str) or set(told) - {"a", "b", "model"}:
+    model = fields.get("model", "")
+    if not isinstance(model, str) or set(fields) - {"a", "b", "model"}:
         raise Problem("invalid", "wanted a, b, and perhaps model as a string, and nothing else")
     kinds = ("id", "uri", "data")
-    return content_of(told["a"], kinds), content_of(told["b"], kinds), model
+    return content_of(fields["a"], kinds), content_of(fields["b"], kinds), model
 
 
 async def read_form(
@@ -148,20 +148,20 @@ def json_object(data: bytes) -> dict[str, Any]:
         Problem: it is none.
     """
     try:
-        told = json.loads(data)
+        fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Problem("malformed", f"the body is no JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise Problem("invalid", f"the body is a JSON {type(told).__name__}, wanted an object")
-    return told
+    if not isinstance(fields, dict):
+        raise Problem("invalid", f"the body is a JSON {type(fields).__name__}, wanted an object")
+    return fields
 
 
-def content_of(told: dict[str, Any], allowed: tuple[str, ...]) -> Content:
+def content_of(fields: dict[str, Any], allowed: tuple[str, ...]) -> Content:
     """Return what one object names, by exactly one of the names that are allowed."""
-    [*names] = told
-    if len(names) != 1 or names[0] not in allowed or not isinstance(told[names[0]], str):
+    [*names] = fields
+    if len(names) != 1 or names[0] not in allowed or not isinstance(fields[names[0]], str):
         raise Problem("invalid", f"wanted an object with one of {', '.join(allowed)}, a string")
-    name, value = names[0], told[names[0]]
+    name, value = names[0], fields[names[0]]
     if not value or "\0" in value or not value.isprintable():
         raise Problem("invalid", f"{name} is empty or holds what cannot be printed")
     if name == "data":

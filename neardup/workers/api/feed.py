@@ -88,7 +88,7 @@ class Hub:
                     after = await self.now()
                     self._recent.clear()
                     self._since = after
-                    self._tell()  # what came before that, they now find in the store
+                    self._wake()  # what came before that, they now find in the store
                 found = await asyncio.to_thread(self._store.feed, after, _COUNT)
             except DependencyError as error:
                 logger.warning("feed cannot be read error=%s", error)
@@ -100,11 +100,11 @@ class Hub:
                 self._recent.append(entry)
             if found:
                 after = found[-1].event
-                self._tell()
+                self._wake()
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

@@ -59,7 +59,7 @@ _PREFLIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What is let through.
 
     Attributes:
@@ -159,7 +159,7 @@ class _Client:
 class Gate:
     """Wraps an app. See the module."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, limits: RequestLimits) -> None:
         self._app = app
         self._tokens = tokens
         self._limits = limits

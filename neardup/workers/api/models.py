@@ -238,7 +238,7 @@ class SimilarAnswer(_Model):
 
 
 def match_body(match: Matched) -> MatchBody:
-    """Return a match as it is told."""
+    """Return a match as answers show it."""
     return MatchBody(
         reference=match.reference,
         bank=match.bank,
@@ -259,7 +259,7 @@ def match_body(match: Matched) -> MatchBody:
 
 
 def span_body(span: Span) -> SpanBody:
-    """Return a span as it is told."""
+    """Return a span as answers show it."""
     return SpanBody(
         query_start=span.query_start,
         query_end=span.query_end,
@@ -270,7 +270,7 @@ def span_body(span: Span) -> SpanBody:
 
 
 def verdict_body(verdict: Verdict) -> VerdictBody:
-    """Return a verdict as it is told."""
+    """Return a verdict as answers show it."""
     return VerdictBody(
         id=verdict.id,
         decision=verdict.decision,
@@ -293,7 +293,7 @@ def media_body(record: Described) -> MediaBody:
 
 
 def dead_letter_body(letter: DeadLetter) -> DeadLetterBody:
-    """Return a dead letter as it is told."""
+    """Return a dead letter as answers show it."""
     return DeadLetterBody(reason=letter.reason, detail=letter.detail, at_ms=letter.at_ms)
 
 
@@ -306,7 +306,7 @@ def item_body(
     verdict: Verdict | None,
     letter: DeadLetter | None = None,
 ) -> ItemBody:
-    """Return an item as it is told."""
+    """Return an item as answers show it."""
     return ItemBody(
         id=item.id,
         kind=item.kind,

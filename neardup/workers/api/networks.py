@@ -23,7 +23,7 @@ MOST_LOADED = 3
 
 
 class Describes(Protocol):
-    """See `uploads.Uploads`."""
+    """See `uploads.UploadDescriber`."""
 
     def describe(self, content: bytes | str, owner: str = "") -> Future[list[Described]]:
         """Have content described."""
@@ -114,17 +114,17 @@ def load_network(settings: Settings, name: str, place: str) -> Network:
     Raises:
         ConfigError: it cannot be loaded, or was never calibrated.
     """
-    from neardup.workers.api.uploads import Uploads
+    from neardup.workers.api.uploads import UploadDescriber
 
     checkpoint = load_checkpoint(place)
     verifier = read_verifier(checkpoint)
     if verifier is not None:  # it was measured on whole pictures, and needs no calibration
         settings = settings.model_copy(update={"regions": "none"})
-        uploads = Uploads(partial(embedder_of, checkpoint, settings), settings)
+        uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings)
         answer = partial(_verified, verifier, checkpoint.background)
         return Network(name, checkpoint.space, uploads, _never, answer, uploads.close)
     make = _maker(checkpoint, settings, "")
-    uploads = Uploads(partial(embedder_of, checkpoint, settings), settings)
+    uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings)
     return Network(name, checkpoint.space, uploads, make, close=uploads.close)
 
 

@@ -1,8 +1,8 @@
 """What the page `/ops` shows, read from the metrics of the workers when somebody looks.
 
-Nothing runs while nobody does, and several who look share one reading. What is told of "lately" is the difference to
-the oldest reading of the last five minutes; before there is one, it is since the workers' start. A worker that does not
-answer is told as such, and the others' figures stand.
+Nothing runs while nobody looks, and several who look share one reading. "Lately" is the difference to the oldest
+reading of the last five minutes; before there is one, it is since the workers' start. A worker that does not answer is
+shown as such, and the others' figures stand.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Operations:
         with self._lock:
             if not self._readings or self._clock() - self._readings[-1].at >= _FRESH_SECONDS:
                 self._take()
-            return self._tell()
+            return self._summary()
 
     def _take(self) -> None:
         workers = [found for one in self._workers for found in self._resolve(one)][:_MOST_WORKERS]
@@ -122,7 +122,7 @@ class Operations:
         while self._readings[0].at < reading.at - _WINDOW_SECONDS:
             self._readings.popleft()
 
-    def _tell(self) -> dict[str, Any]:
+    def _summary(self) -> dict[str, Any]:
         now, then = self._readings[-1], self._readings[0]
         seconds = now.at - then.at
         total = _summed(now.samples.values())
@@ -157,11 +157,11 @@ class Operations:
 
     def _worker(self, worker: Watched, look: Look | None, now: _Reading, then: _Reading) -> dict[str, Any]:
         increase = _increase(now.samples.get(worker, {}), then.samples.get(worker, {}))
-        told = state(worker.kind, look, worker in self._answered) if look is not None else "does not answer"
+        shown = state(worker.kind, look, worker in self._answered) if look is not None else "does not answer"
         return {
             "kind": worker.kind,
             "address": worker.address,
-            "state": told,
+            "state": shown,
             "ready": look is not None and look.ready,
             "items_per_second": _rate(increase, now.at - then.at) if look is not None and look.counts else None,
         }
@@ -197,7 +197,7 @@ def _read(worker: Watched) -> tuple[Look | None, str]:
 
 
 def _resolve(worker: Watched) -> list[Watched]:
-    """Return a worker for each address that its name stands for; the worker itself if that cannot be told."""
+    """Return a worker for each address that its name stands for; the worker itself if that is unknown."""
     try:
         found = socket.getaddrinfo(worker.host, worker.port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
@@ -252,13 +252,13 @@ def _rate(increase: Samples, seconds: float) -> float | None:
 
 
 def _lag(now: _Reading) -> list[dict[str, Any]]:
-    """Return each partition once: a standby tells the same as the leader."""
+    """Return each partition once: a standby reports the same as the leader."""
     most: dict[tuple[str, str, str], float] = {}
     for worker, samples in now.samples.items():
         for (name, labels), value in samples.items():
             if name == "consumer_lag_messages":
-                told = dict(labels)
-                key = worker.kind, told["topic"], told["partition"]
+                names = dict(labels)
+                key = worker.kind, names["topic"], names["partition"]
                 most[key] = max(most.get(key, 0.0), value)
     order = sorted(most, key=lambda key: (key[1], key[0], int(key[2])))
     return [{"worker": key[0], "topic": key[1], "partition": int(key[2]), "messages": most[key]} for key in order]

@@ -41,7 +41,7 @@ _POLL_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WantedContent:
     """Which content is wanted. `sources`: partitions and offsets of `media` where it may be."""
 
     id: str
@@ -66,7 +66,7 @@ class Originals:
         self._keeping = threading.Lock()
         self._kept: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
 
-    def picture(self, place: Place, seconds: float, side: int) -> Future[bytes | None]:
+    def picture(self, place: WantedContent, seconds: float, side: int) -> Future[bytes | None]:
         """Return a JPEG of an item at a time, its longer side at most `side`; None if the original is not held.
 
         Cancelling the future ends the work.
@@ -86,7 +86,7 @@ class Originals:
         self._pool.shutdown(cancel_futures=True)
         self._disconnect()
 
-    def _settle(self, future: Future[bytes | None], place: Place, seconds: float, side: int) -> None:
+    def _settle(self, future: Future[bytes | None], place: WantedContent, seconds: float, side: int) -> None:
         if future.cancelled():
             return
         made, failed = None, None
@@ -101,7 +101,7 @@ class Originals:
         else:
             future.set_exception(failed)
 
-    def _make(self, place: Place, seconds: float, side: int, budget: Budget) -> bytes | None:
+    def _make(self, place: WantedContent, seconds: float, side: int, budget: Budget) -> bytes | None:
         with self._content(place) as content:
             if content is None:
                 return None
@@ -115,7 +115,7 @@ class Originals:
         return jpeg
 
     @contextmanager
-    def _content(self, place: Place) -> Iterator[bytes | Path | None]:
+    def _content(self, place: WantedContent) -> Iterator[bytes | Path | None]:
         with self._keeping:
             kept = self._kept.get((place.id, place.sha256))
         if kept is not None:
@@ -133,7 +133,7 @@ class Originals:
         yield content
 
     @contextmanager
-    def _fetched(self, uri: str, place: Place) -> Iterator[bytes | Path | None]:
+    def _fetched(self, uri: str, place: WantedContent) -> Iterator[bytes | Path | None]:
         try:
             opened = fetch(uri, place.sha256, fetch_rules(self._settings))
             fetched = opened.__enter__()
@@ -148,7 +148,7 @@ class Originals:
         finally:
             opened.__exit__(None, None, None)
 
-    def _of_media(self, place: Place) -> bytes | str | None:
+    def _of_media(self, place: WantedContent) -> bytes | str | None:
         """Return what the item's record holds."""
         for partition, offset in place.sources:
             if partition < 0 or offset < 0:
@@ -192,7 +192,7 @@ class Originals:
         records = found.get(partition, ())
         return records[0] if records and records[0].offset == offset else None
 
-    def _keep(self, place: Place, content: bytes) -> None:
+    def _keep(self, place: WantedContent, content: bytes) -> None:
         with self._keeping:
             self._kept[place.id, place.sha256] = content
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_BYTES:

@@ -25,7 +25,7 @@ _RETRY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """One kind of problem: HTTP status, title, and what the caller can do."""
 
     status: int
@@ -34,36 +34,42 @@ class Kind:
 
 
 KINDS = {
-    "malformed": Kind(400, "The request cannot be read", "Send what the OpenAPI document describes, see /docs."),
-    "no-token": Kind(
+    "malformed": ProblemKind(400, "The request cannot be read", "Send what the OpenAPI document describes, see /docs."),
+    "no-token": ProblemKind(
         401, "A token is needed", "Send the header `Authorization: Bearer TOKEN`; `neardup token` makes one."
     ),
-    "forbidden": Kind(403, "The token may not do this", "Use a token of the role that is named, see `neardup token`."),
-    "not-found": Kind(
+    "forbidden": ProblemKind(
+        403, "The token may not do this", "Use a token of the role that is named, see `neardup token`."
+    ),
+    "not-found": ProblemKind(
         404, "There is no such thing", "Check the id or name; items appear once the match worker has seen them."
     ),
-    "dead-letter": Kind(
+    "dead-letter": ProblemKind(
         404,
         "It could not be used, and nothing is known by this id",
         "See `reason` and `detail`; send it again once that is mended, or `neardup dead-letters replay` does.",
     ),
-    "method-not-allowed": Kind(405, "The path knows no such method", "See the header Allow, and /docs."),
-    "timeout": Kind(408, "The request came too slowly", "Send the whole body within the time that is named."),
-    "conflict": Kind(409, "It is not in the state for that", "Read it again, and decide anew."),
-    "too-large": Kind(413, "The content is too large", "Send less, or a URI that workers may read."),
-    "media-type": Kind(
+    "method-not-allowed": ProblemKind(405, "The path knows no such method", "See the header Allow, and /docs."),
+    "timeout": ProblemKind(408, "The request came too slowly", "Send the whole body within the time that is named."),
+    "conflict": ProblemKind(409, "It is not in the state for that", "Read it again, and decide anew."),
+    "too-large": ProblemKind(413, "The content is too large", "Send less, or a URI that workers may read."),
+    "media-type": ProblemKind(
         415, "This content type is not read here", "Send the bytes of an image or video, or JSON with a uri."
     ),
-    "invalid": Kind(422, "The request is not as it should be", "See `errors` for each value and what was expected."),
-    "bad-media": Kind(
+    "invalid": ProblemKind(
+        422, "The request is not as it should be", "See `errors` for each value and what was expected."
+    ),
+    "bad-media": ProblemKind(
         422, "The content cannot be used", "See `reason`; send an image or a video that opens elsewhere."
     ),
-    "too-many": Kind(429, "Too many requests", "Wait for the seconds of Retry-After; or have the limit raised."),
-    "head-too-large": Kind(431, "The headers are too large", "Send fewer or shorter ones, or a shorter path."),
-    "failed": Kind(500, "Something failed here", "Try again; the log of the API worker has the details."),
-    "busy": Kind(503, "Too much is under way", "Wait for the seconds of Retry-After."),
-    "unavailable": Kind(503, "Something that this needs does not answer", "Wait for the seconds of Retry-After."),
-    "not-ready": Kind(503, "Not ready yet", "Wait until /readyz says ok."),
+    "too-many": ProblemKind(429, "Too many requests", "Wait for the seconds of Retry-After; or have the limit raised."),
+    "head-too-large": ProblemKind(431, "The headers are too large", "Send fewer or shorter ones, or a shorter path."),
+    "failed": ProblemKind(500, "Something failed here", "Try again; the log of the API worker has the details."),
+    "busy": ProblemKind(503, "Too much is under way", "Wait for the seconds of Retry-After."),
+    "unavailable": ProblemKind(
+        503, "Something that this needs does not answer", "Wait for the seconds of Retry-After."
+    ),
+    "not-ready": ProblemKind(503, "Not ready yet", "Wait until /readyz says ok."),
 }
 _BY_STATUS = {400: "malformed", 401: "no-token", 403: "forbidden", 404: "not-found", 405: "method-not-allowed"}
 

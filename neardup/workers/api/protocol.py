@@ -1,5 +1,5 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to the patience: for clients that open a connection and send nothing,
-or headers without end, or do not read the answer. What cannot be read as HTTP is told as a problem, too.
+"""uvicorn's HTTP/1.1 with time limits: for clients that open a connection and send nothing, send endless headers or do
+not read the answer. A request that is no valid HTTP is answered by a problem document, too.
 
 There is always room for one more connection: where there are too many, the one is closed that has been without a
 request for longest. Where all of them have one, a few more are let in, and the gate answers health checks and

@@ -39,7 +39,7 @@ from neardup.workers.api.networks import Networks, embedder_of, load_network, ow
 from neardup.workers.api.originals import Originals
 from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.sessions import open_sessions
-from neardup.workers.api.uploads import Uploads
+from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.api.view import View
 from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
@@ -159,7 +159,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     tokens = open_tokens(settings)
     store = RedisStore(settings.redis.get_secret_value(), checkpoint.space)
     places = read_places(settings.api_models)
-    uploads = Uploads(partial(embedder_of, checkpoint, settings), settings)
+    uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings)
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))

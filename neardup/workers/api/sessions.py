@@ -40,8 +40,8 @@ class Sessions:
 
     def make(self, digest: str) -> str:
         """Return a cookie for the token with this hash."""
-        told = f"{int(self._clock()) + SESSION_SECONDS}.{secrets.token_urlsafe(16)}"
-        return f"{told}.{self._sign(told, digest)}"
+        payload = f"{int(self._clock()) + SESSION_SECONDS}.{secrets.token_urlsafe(16)}"
+        return f"{payload}.{self._sign(payload, digest)}"
 
     def is_of(self, cookie: str, digest: str) -> bool:
         """Return whether a cookie was made for the token with this hash, and has not ended."""
@@ -50,8 +50,8 @@ class Sessions:
             return False
         return hmac.compare_digest(found[3], self._sign(found[1], digest))
 
-    def _sign(self, told: str, digest: str) -> str:
-        return hmac.new(self._secret, f"{told}.{digest}".encode(), hashlib.sha256).hexdigest()
+    def _sign(self, payload: str, digest: str) -> str:
+        return hmac.new(self._secret, f"{payload}.{digest}".encode(), hashlib.sha256).hexdigest()
 
 
 def open_sessions(settings: Settings) -> Sessions:

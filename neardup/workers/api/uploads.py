@@ -81,7 +81,7 @@ class Upload:
             yield Fetched(hashlib.sha256(self.content).digest(), self.content)
 
 
-class Uploads:
+class UploadDescriber:
     """Describes uploads; `describe` may be called by any thread.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command line: commands, help, and how mistakes are told.
+"""The command line: commands, help, and how mistakes are reported.
 
 Each command imports what it needs when it runs: on an unchanged folder `scan` loads neither torch nor the network.
 """
@@ -42,8 +42,8 @@ from neardup.workers.run.stopping import Stopped, ends_at_once, is_service
 
 logger = logging.getLogger(__name__)
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, told "
-    "in one line; 130 interrupted."
+    "Exit codes: 0 done; 1 something outside failed, such as the disk, try again; 2 a wrong option, path or file, "
+    "named in one line; 130 interrupted."
 )
 INTERRUPTED = 130
 _MISTAKE: Any = typer.BadParameter.__base__
@@ -71,7 +71,7 @@ for group in (topics, worker, bank, dead_letters, export, rebuild):
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"neardup {__version__}")
         raise typer.Exit
@@ -81,7 +81,7 @@ def _tell_version(wanted: bool) -> None:
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done, to standard error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_tell_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What stands before a command's name."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 ActionOption = Annotated[
-    Action | None, typer.Option("--action", help="flag tells of a match; allow lets it pass and silences the others.")
+    Action | None, typer.Option("--action", help="flag reports a match; allow lets it pass and silences the others.")
 ]
 PrecisionOption = Annotated[
     float | None, typer.Option("--precision", help="Wanted of `duplicate`, between 0 and 1; default the stream's.")

@@ -42,7 +42,7 @@ def add(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make uploads references too, and tell which other earlier uploads match them."""
+    """Make uploads references too, and print which other earlier uploads match them."""
     given = ReferenceChanged(
         bank=bank,
         id="",
@@ -68,8 +68,8 @@ def disable(
 ) -> None:
     """Let references match nothing, at once."""
     given = ReferenceChanged(bank=bank, id="", disabled_until_ms=parse_date(until), by=by or whoever(), why=why)
-    told = f"disabled in {bank}" + (f" until {until}" if until else "")
-    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, told, as_json)
+    done = f"disabled in {bank}" + (f" until {until}" if until else "")
+    _change_references(load(model=model), given, read_ids(ids, encoded), timeout, done, as_json)
 
 
 def enable(

@@ -4,8 +4,8 @@ Of the pictures --held-out are edited and searched for among all; they are chose
 it does not train on, so calibrating with the training folders uses pictures that the network has not seen. Folders
 below those named count as sources, and folders below those, or --labels, as kinds of pictures: the interval of the
 precision allows for another source, and for references that are all of one kind, where look-alikes are many. --output
-ending in .json makes a file for --calibration, anything else a checkpoint. Look-alikes that are not told of count as
-false matches: have --doubtful list the likeliest, look at them, and give those that are the same in --lookalikes.
+ending in .json makes a file for --calibration, anything else a checkpoint. Unlabelled look-alikes count as
+false matches. Use --doubtful to list likely ones, review them, and pass the true ones with --lookalikes.
 
 Example: [bold]neardup calibrate ~/Pictures --model mine.safetensors --output mine.safetensors[/bold]
 
@@ -131,7 +131,7 @@ def run(
         if doubtful:
             write_doubtful(writable(doubtful), loaded, material, checkpoint.background, measured)
     _write(checkpoint, measured, settings, target, bank)
-    _tell(measured, settings.precision, as_json)
+    _print(measured, settings.precision, as_json)
 
 
 def _write(checkpoint: Checkpoint, measured: Calibration, settings: Settings, target: Path, bank: str) -> None:
@@ -155,7 +155,7 @@ def _write(checkpoint: Checkpoint, measured: Calibration, settings: Settings, ta
     write_calibrations(msgspec.structs.replace(held, space=checkpoint.space), target)
 
 
-def _tell(measured: Calibration, precision: float, as_json: bool) -> None:
+def _print(measured: Calibration, precision: float, as_json: bool) -> None:
     """Print what follows for some numbers of references."""
     rows = [_row(measured, precision, references) for references in SIZES]
     if as_json:

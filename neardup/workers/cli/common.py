@@ -45,7 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 class Bar(AbstractContextManager["Bar"]):
     """A progress bar on standard error: items per second and time left; silent where that is no terminal.
 
-    While it is up, Ctrl-C acts where progress is told.
+    While it is up, Ctrl-C acts where progress is reported.
     """
 
     def __init__(self, what: str) -> None:

@@ -37,8 +37,10 @@ EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
 
 def run(
     a: Annotated[Path, typer.Argument(help="An image or video.")],
-    b: Annotated[Path, typer.Argument(help="Another.")],
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Tell the decision by the exit code.")] = False,
+    b: Annotated[Path, typer.Argument(help="The image or video to compare it with.")],
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 0 duplicate, 3 unsure, 4 distinct.")
+    ] = False,
     as_json: JsonOption = False,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,

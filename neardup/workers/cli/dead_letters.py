@@ -32,7 +32,7 @@ ReasonOption = Annotated[Reason | None, typer.Option(help="Only those with this 
 @app.command("list")
 def list_(
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to list: the latest.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters, the latest last, and how many there are by reason and by sender.
@@ -59,8 +59,8 @@ def list_(
             f"{one['offset']:>8}  {one['time']}  {one['reason']:<10}  {one['source']}  "
             f"attempts {one['attempts']}  {visible(str(one['key']))}  {visible(str(one['detail']))}"
         )
-    told = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
-    typer.echo(f"{reasons.total():,} dead letters{': ' if told else ''}{told}")
+    by_reason = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
+    typer.echo(f"{reasons.total():,} dead letters{': ' if by_reason else ''}{by_reason}")
     if senders:
         most = ", ".join(f"{visible(name)} {number:,}" for name, number in senders.most_common(_MOST_SENDERS))
         typer.echo(f"most from: {most}")
@@ -68,7 +68,7 @@ def list_(
 
 @app.command()
 def show(
-    offset: Annotated[int, typer.Argument(min=0, help="Its number, as listed.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Offset of the dead letter, as listed.")],
     output: Annotated[Path | None, typer.Option(help="Write the original bytes to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,19 +76,19 @@ def show(
     letter = _one(load(), offset)
     if output is not None:
         writable(output).write_bytes(letter.value or b"")
-    told = _as_dict(letter)
+    fields = _as_dict(letter)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(fields, indent=2))
         return
-    for name, value in told.items():
+    for name, value in fields.items():
         typer.echo(f"{name:<12} {visible(str(value))}")
 
 
 @app.command()
 def replay(
-    offsets: Annotated[list[int] | None, typer.Argument(help="Their numbers, as listed.")] = None,
+    offsets: Annotated[list[int] | None, typer.Argument(help="Offsets of dead letters, as listed.")] = None,
     reason: ReasonOption = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
 ) -> None:
     """Send dead letters to `media`, or to the webhook's receiver, once more."""
     from neardup.workers.dead_letters.letters import read_letters, replay_letters

@@ -39,7 +39,7 @@ def run(
     journal: Annotated[Path | None, typer.Option(help="Where to note what was delivered; has a default.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Send also what was delivered before.")] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the verdicts too; with --bank, tell which earlier uploads match.")
+        bool, typer.Option("--wait", help="Wait for the verdicts too; with --bank, print which earlier uploads match.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits for the next of them.")] = 60.0,
     model: ModelOption = None,
@@ -78,12 +78,12 @@ def run(
                 outbox.wait(5.0)
                 outbox.close(1.0)
         if not as_json:
-            _tell(ingest.count)
+            _print(ingest.count)
         dealt = _await(awaited, bank or SEEN, timeout, as_json)
     if as_json:
         count = ingest.count
-        told = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
-        typer.echo(json.dumps(told | dealt))
+        counts = {"sent": count.sent, "delivered_before": count.before, "skipped": count.skipped}
+        typer.echo(json.dumps(counts | dealt))
 
 
 def _arrivals(settings: Settings, wait: bool, bank: str) -> AbstractContextManager[Arrivals | None]:
@@ -96,7 +96,7 @@ def _arrivals(settings: Settings, wait: bool, bank: str) -> AbstractContextManag
 
 
 def _await(awaited: Arrivals | None, bank: str, seconds: float, as_json: bool) -> dict[str, object]:
-    """Wait for what was sent, tell of it, and return what JSON has of it."""
+    """Wait for the verdicts on what was sent, print them, and return them for JSON."""
     if awaited is None:
         return {}
     from neardup.pipeline.log.answers import answered_id
@@ -143,7 +143,7 @@ def _total(files: list[Path]) -> int:
     return sum(1 for file in files for _ in walk([file]))
 
 
-def _tell(count: Count) -> None:
+def _print(count: Count) -> None:
     typer.echo(f"{count.sent:,} sent")
     if count.before:
         typer.echo(f"{count.before:,} were delivered by an earlier run; --again sends them too")

@@ -1,7 +1,8 @@
 """Ctrl-C while work is under way.
 
 Python raises KeyboardInterrupt between any two instructions, also while a lock is held that other threads wait for. So
-during the long parts of a command the first Ctrl-C is noted and acts where progress is told; a second one acts at once.
+during the long parts of a command the first Ctrl-C is noted and acts where progress is reported; a second one acts at
+once.
 """
 
 from __future__ import annotations

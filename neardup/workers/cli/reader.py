@@ -79,7 +79,7 @@ class Reader:
                     position += 1
 
     def usable(self, root: Path, bar: Bar) -> Iterator[tuple[str, list[Described]]]:
-        """Yield what `described` does, and tell on standard error what is skipped."""
+        """Yield what `described` does, and print on standard error what is skipped."""
         for path, outcome in self.described(root, bar):
             if isinstance(outcome, InvalidFrame):
                 typer.echo(f"skipped {visible(path)}: {outcome}", err=True)

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 def run(
     item: Annotated[str, typer.Argument(help="Id of the upload.")] = "",
     reference: Annotated[str, typer.Argument(help="Id of what it was matched with.")] = "",
-    outcome: Annotated[Outcome | None, typer.Argument(help="What you say.", show_default=False)] = None,
+    outcome: Annotated[Outcome | None, typer.Argument(help="Your decision on the pair.", show_default=False)] = None,
     bank: Annotated[str, typer.Option(help="Bank of the reference.")] = SEEN,
-    limit: Annotated[int, typer.Option(min=1, help="List so many that wait.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Number of waiting uploads to list.")] = 20,
     certain: Annotated[bool, typer.Option("--certain", help="List certain duplicates as well.")] = False,
     by: ByOption = "",
     why: WhyOption = "",
@@ -61,8 +61,8 @@ def run(
     by = by or whoever()
     _check_claim(settings, item, by)
     record = Reviewed(item=item, reference=reference, outcome=outcome, bank=bank, by=by, why=why)
-    told = {Outcome.MATCH: "are a match", Outcome.NOT_A_MATCH: "are no match", Outcome.UNDO: "are undecided again"}
-    tell(change(settings, [record], timeout), f"{visible(item)} and {visible(reference)} {told[outcome]}", as_json)
+    done = {Outcome.MATCH: "are a match", Outcome.NOT_A_MATCH: "are no match", Outcome.UNDO: "are undecided again"}
+    tell(change(settings, [record], timeout), f"{visible(item)} and {visible(reference)} {done[outcome]}", as_json)
 
 
 def _check_claim(settings: Settings, item: str, by: str) -> None:

@@ -119,7 +119,7 @@ def run(
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
-        _tell(result, output)
+        _print(result, output)
 
 
 def spelled_out(arguments: list[str]) -> list[str]:
@@ -187,7 +187,7 @@ def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Pla
     return plan
 
 
-def _tell(result: ScanResult, output: Path) -> None:
+def _print(result: ScanResult, output: Path) -> None:
     copies, sure = result.copies, result.duplicates
     items = result.images + result.videos
     if items:

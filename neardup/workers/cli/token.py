@@ -20,7 +20,7 @@ from neardup.workers.cli.common import writable
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="Whose it is; it stands in the audit trail.")],
+    name: Annotated[str, typer.Argument(help="Who uses the token; the audit trail shows this name.")],
     role: Annotated[Literal["read", "review", "admin"], typer.Option(help="What it may do.")] = "read",
     file: Annotated[
         Path | None,

@@ -64,20 +64,21 @@ def run(
         typer.Option(help="int8 makes a network that rounds to 8-bit integers; default that of --init."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=32, help="Of the tiles, a multiple of 32; default that of --init.")
+        int | None, typer.Option(min=32, help="Side of the tiles in pixels, a multiple of 32; default that of --init.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the start weights, kept in the checkpoint.")] = "",
     loss: Annotated[
-        Literal["contrastive", "triplet", "bce", "infonce"], typer.Option(help="What is minimised.")
+        Literal["contrastive", "triplet", "bce", "infonce"], typer.Option(help="Loss to minimise.")
     ] = "infonce",
     distance: Annotated[
         Literal["euclidean", "cosine"] | None,
         typer.Option(help="Distance in the loss; default cosine for bce and infonce, else euclidean."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(min=0.0, help="Of contrastive (default 1) and triplet (default 0.3).")
+        float | None,
+        typer.Option(min=0.0, help="Margin of the contrastive (default 1) or triplet loss (0.3)."),
     ] = None,
-    mining: Annotated[Literal["batch-hard", "semi-hard"], typer.Option(help="Which triplets.")] = "batch-hard",
+    mining: Annotated[Literal["batch-hard", "semi-hard"], typer.Option(help="How triplets are chosen.")] = "batch-hard",
     memory: Annotated[int, typer.Option(min=0, help="Descriptors of earlier batches to compare with as well.")] = 0,
     classes: Annotated[bool, typer.Option("--classes", help="Each folder below DIR is a class.")] = False,
     pairs: Annotated[Path | None, typer.Option(help="CSV of pairs: a, b, relation.")] = None,
@@ -96,7 +97,7 @@ def run(
         float, typer.Option(min=1e-6, max=1e-2, help="AdamW's highest; less for a checkpoint that is trained already.")
     ] = 1.5e-4,
     held_out: Annotated[int, typer.Option(min=3, help="Pictures, a third at most, to measure with.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of batches and edits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of batches and edits.")] = 0,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
     device: DeviceOption = None,
@@ -174,7 +175,7 @@ def run(
             threads=settings.worker_threads,
             device=where,
         ),
-        _tell,
+        _print,
     )
     page = write_report(trained, target)
     record = trained.checkpoint.training
@@ -193,18 +194,18 @@ def run(
 def _train_similar(settings: TrainSettings) -> None:
     from neardup.pipeline.learn.train.similar import train_similar
 
-    def tell(progress: SimilarProgress) -> None:
+    def report(progress: SimilarProgress) -> None:
         line = f"{progress.stage} {progress.done:6.1%}  {progress.seconds / 60:.1f} min"
         typer.echo(line if progress.loss is None else f"{line}  loss {progress.loss:.3f}", err=True)
 
-    checkpoint = train_similar(settings, tell)
+    checkpoint = train_similar(settings, report)
     assert checkpoint.similar is not None
     for name, value in checkpoint.similar.training.items():
         typer.echo(f"{name}: {value}")
     typer.echo(f"{settings.output}: descriptors of copies as before, similar items in space {checkpoint.similar_space}")
 
 
-def _tell(progress: Progress) -> None:
+def _print(progress: Progress) -> None:
     line = f"{progress.done:6.1%}  step {progress.step:,}  {progress.seconds / 60:.1f} min  loss {progress.loss:.3f}"
     line += f"  {progress.pictures_per_second:.0f} pictures/s, {progress.waited:.0%} waiting for edits"
     if progress.quality is not None:

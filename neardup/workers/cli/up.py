@@ -43,7 +43,7 @@ def run(
         from neardup.pipeline.embed.checkpoint import load_checkpoint
         from neardup.pipeline.store.redis import prefix
         from neardup.workers.kafka import topics
-        from neardup.workers.run.stopping import Stop, until_told
+        from neardup.workers.run.stopping import Stop, until_signalled
         from neardup.workers.up.supervisor import Supervisor, make_specs
     except ModuleNotFoundError as error:
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
@@ -55,7 +55,7 @@ def run(
     specs = make_specs(settings, embed, match, port, verbose, api)
     stopping = Stop()
     display = JsonLines() if settings.log_format == "json" else Screen() if sys.stderr.isatty() else Lines()
-    with until_told(stopping), display:
+    with until_signalled(stopping), display:
         for spec in specs:
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
         if api:
@@ -70,7 +70,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
-        self._told_at = time.monotonic()
+        self._logged_at = time.monotonic()
 
     def __enter__(self) -> Lines:
         return self
@@ -87,9 +87,9 @@ class Lines:
 
     def show(self, rows: Sequence[Row]) -> None:
         """See `up.Display`."""
-        everything = time.monotonic() - self._told_at >= _LINES_SECONDS
+        everything = time.monotonic() - self._logged_at >= _LINES_SECONDS
         if everything:
-            self._told_at = time.monotonic()
+            self._logged_at = time.monotonic()
         for row in rows:
             if everything or row.state != self._states.get(row.name):
                 self.say(row.line())
@@ -101,7 +101,7 @@ class JsonLines(Lines):
 
     def say(self, line: str) -> None:
         """See `up.Display`."""
-        self._tell("up", line)
+        self._log("up", line)
 
     def relay(self, line: str) -> None:
         """See `up.Display`."""
@@ -109,12 +109,12 @@ class JsonLines(Lines):
         if said.startswith("{"):
             typer.echo(said, err=True)
         else:
-            self._tell(worker, said)
+            self._log(worker, said)
 
-    def _tell(self, worker: str, message: str) -> None:
+    def _log(self, worker: str, message: str) -> None:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        told = {"time": now, "level": "info", "worker": worker, "logger": __name__, "message": visible(message)}
-        typer.echo(json.dumps(told, ensure_ascii=False, separators=(",", ":")), err=True)
+        line_fields = {"time": now, "level": "info", "worker": worker, "logger": __name__, "message": visible(message)}
+        typer.echo(json.dumps(line_fields, ensure_ascii=False, separators=(",", ":")), err=True)
 
 
 class Screen:

@@ -1,4 +1,4 @@
-"""Run one worker of the stream until it is told to stop.
+"""Run one worker of the stream until it is stopped.
 
 SIGTERM or Ctrl-C drains it within ten seconds. It serves /healthz, /readyz and /metrics on its port.
 
@@ -26,7 +26,7 @@ _LAST_SECONDS = 12.0
 
 app = typer.Typer(no_args_is_help=True)
 HostOption = Annotated[str | None, typer.Option(help="Address of /healthz, /readyz, /metrics; default 127.0.0.1.")]
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0 takes a free one.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of /healthz, /readyz, /metrics; 0: any free.")]
 StdinOption = Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input does; for supervisors.")]
 
 

@@ -43,7 +43,7 @@ def dead_letter(
         source: topic, partition and offset.
         attempts: how often it was tried, this time included.
     """
-    told = {
+    written = {
         "reason": error.reason.value,
         "detail": error.detail,
         "source-topic": source[0],
@@ -51,7 +51,7 @@ def dead_letter(
         "source-offset": str(source[2]),
         "attempts": str(attempts),
     }
-    own = [(name, text.encode(errors="replace")[:MAX_DETAIL_BYTES]) for name, text in told.items()]
+    own = [(name, text.encode(errors="replace")[:MAX_DETAIL_BYTES]) for name, text in written.items()]
     if key is None and value is None:  # Kafka wants one of them
         key = b""
     return Message(topic, key, value, original_headers(headers) + own)
@@ -179,20 +179,20 @@ class Noting:
 
     def _read(self, record: Any) -> DeadLetter | None:
         """Return what is to be noted of a dead letter; None where it is none of an item."""
-        told = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-        places = told.get("source-partition", ""), told.get("source-offset", "")
-        if told.get("source-topic") != self._media or not all(place.isascii() and place.isdigit() for place in places):
+        read = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        places = read.get("source-partition", ""), read.get("source-offset", "")
+        if read.get("source-topic") != self._media or not all(place.isascii() and place.isdigit() for place in places):
             return None
         try:
             item = (record.key or b"").decode()
         except UnicodeDecodeError:
             return None
-        bank = told.get("bank", SEEN)
+        bank = read.get("bank", SEEN)
         return DeadLetter(
             item,
             SEEN if fault_of_bank(bank) else bank,
-            told.get("reason", "?"),
-            told.get("detail", ""),
+            read.get("reason", "?"),
+            read.get("detail", ""),
             int(places[0]),
             int(places[1]),
             max(record.timestamp, 0),
@@ -208,7 +208,7 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
         ConfigError: there are such events and no receiver.
         DependencyError: Kafka failed, or the receiver does not take an event.
     """
-    from neardup.workers.webhook.delivery import Delivery, Receiver, RefusedError, make_receiver
+    from neardup.workers.webhook.delivery import Delivery, DeliveryRefused, Receiver, make_receiver
 
     receiver: Receiver | None = None
     outbox = Outbox(make_producer(settings))
@@ -221,7 +221,7 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
                 delivery = Delivery((letter.key or b"").decode(errors="replace"), letter.value or b"", trace)
                 try:
                     receiver.send(delivery, time.time())
-                except RefusedError as error:
+                except DeliveryRefused as error:
                     raise DependencyError(
                         f"{receiver.host} did not take event {delivery.id}, dead letter {letter.offset}: {error}"
                     ) from error
@@ -240,15 +240,15 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
 
 
 def _letter(record: Any) -> Letter:
-    told = {name: value.decode(errors="replace") for name, value in record.headers if name in OWN_HEADERS}
-    source = "/".join(told.get(f"source-{part}", "?") for part in ("topic", "partition", "offset"))
+    found = {name: value.decode(errors="replace") for name, value in record.headers if name in OWN_HEADERS}
+    source = "/".join(found.get(f"source-{part}", "?") for part in ("topic", "partition", "offset"))
     return Letter(
         offset=record.offset,
         timestamp_ms=max(record.timestamp, 0),
         key=record.key,
         value=record.value,
-        reason=told.get("reason", "?"),
-        detail=told.get("detail", ""),
+        reason=found.get("reason", "?"),
+        detail=found.get("detail", ""),
         source=source,
         attempts=tried_before(record.headers),
         original_headers=original_headers(record.headers),

@@ -25,7 +25,7 @@ _PROCESS = uuid.uuid4().hex[:12]
 _MARK = re.compile(r"died=(\d{1,3}) by=([0-9a-f]{12})")
 
 
-class Deaths:
+class PoisonMarks:
     """The marks of one consumer; used by its thread."""
 
     def __init__(self, consumer: Any) -> None:
@@ -49,7 +49,7 @@ class Deaths:
 
     @property
     def careful(self) -> bool:
-        """Whether only one record may be in flight, and each is committed before the next is taken."""
+        """Whether only one record may be in flight, and each is committed before the next is polled."""
         return bool(self._careful)
 
     def commit(self, offsets: dict[TopicPartition, int]) -> None:

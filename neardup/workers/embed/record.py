@@ -15,8 +15,8 @@ from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.types import Kind, Media
-from neardup.workers.embed.ordering import Turn
-from neardup.workers.kafka.media_record import Item, is_small, sender_of
+from neardup.workers.embed.ordering import Slot
+from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
 from neardup.workers.kafka.offsets import Ticket
 from neardup.workers.run.tracing import traceparent_of
 
@@ -25,7 +25,7 @@ END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PolledRecord:
     """A polled record on its way; `size` counts as in flight until the record is confirmed."""
 
     record: Any
@@ -39,13 +39,13 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Describable(Taken):
-    """One that is to be described: see `describe.Source`. What is live waits for its turn."""
+class PolledItem(PolledRecord):
+    """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot."""
 
-    item: Item
+    item: MediaItem
     rules: Rules
     blobs: Blobs
-    turn: Turn | None
+    slot: Slot | None
 
     @property
     def sender(self) -> Hashable:

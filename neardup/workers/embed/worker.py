@@ -36,9 +36,9 @@ from neardup.workers.dead_letters.letters import dead_letter
 from neardup.workers.describe.describer import Describer, Done
 from neardup.workers.embed.in_flight import InFlight
 from neardup.workers.embed.known_good import Prove, prove_with
-from neardup.workers.embed.ordering import Turns
-from neardup.workers.embed.poison import HOPELESS, Deaths
-from neardup.workers.embed.record import END, Describable, Taken
+from neardup.workers.embed.ordering import KeyOrder
+from neardup.workers.embed.poison import HOPELESS, PoisonMarks
+from neardup.workers.embed.record import END, PolledItem, PolledRecord
 from neardup.workers.kafka.media_record import PRODUCER, attempts, is_end, read_item, read_key
 from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
 from neardup.workers.kafka.offsets import Offsets
@@ -102,8 +102,8 @@ class EmbedWorker:
         batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
         self._most_items = 4 * batch
         self._blobs = Blobs(settings.blobs_url)
-        self._turns = Turns()
-        self._describer: Describer[Describable] = Describer(
+        self._order = KeyOrder()
+        self._describer: Describer[PolledItem] = Describer(
             embedder,
             settings.limits,
             settings.sample_fps,
@@ -120,7 +120,7 @@ class EmbedWorker:
         self._consumer = make_consumer(settings, group_of(settings, embedder.space))
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
-        self._deaths = Deaths(self._consumer)
+        self._poison_marks = PoisonMarks(self._consumer)
         self._in_flight: InFlight[TopicPartition] = InFlight()
         self._prove = prove
         self._dead_in_a_row = 0
@@ -152,7 +152,7 @@ class EmbedWorker:
             for done in self._describer.step(0.1):
                 self._deliver(done)
         self._outbox.wait(max(end - time.monotonic() - 1.5, 0.1))
-        offsets = self._offsets.positions()  # also those that did not move, to take the marks of `Deaths` away
+        offsets = self._offsets.positions()  # also those that did not move, to take the marks of `PoisonMarks` away
         logger.info("embed worker drained dropped=%d unfinished=%d", len(dropped), self._describer.working)
         if offsets:
             try:
@@ -173,7 +173,7 @@ class EmbedWorker:
 
     def _commit_last(self) -> None:
         """After a failure, commit what is confirmed, so that it is not done again; of a broken worker nothing is."""
-        if self._broken or self._deaths.careful or not (offsets := self._offsets.due()):
+        if self._broken or self._poison_marks.careful or not (offsets := self._offsets.due()):
             return
         with suppress(Exception):
             self._consumer.commit(to_commit(offsets), timeout_ms=1000)
@@ -182,7 +182,7 @@ class EmbedWorker:
         held = self._in_flight.bytes + self._outbox.in_flight_bytes
         IN_FLIGHT_BYTES.set(held)
         share = 0.5 if self._paused else 1.0  # it goes on when half is done, not with every record
-        most = 1 if self._deaths.careful else self._bound
+        most = 1 if self._poison_marks.careful else self._bound
         self._paused = held >= share * most or self._describer.working >= share * self._most_items
         PAUSED.set(self._paused)
         assignment, paused = self._consumer.assignment(), self._consumer.paused()
@@ -204,7 +204,7 @@ class EmbedWorker:
 
     def _poll(self, seconds: float) -> None:
         lost = self._listener.losses
-        most = 1 if self._deaths.careful else _POLL_RECORDS
+        most = 1 if self._poison_marks.careful else _POLL_RECORDS
         read_on_after_pause(self._consumer)
         polled = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=most)
         for partition, records in polled.items():
@@ -214,7 +214,7 @@ class EmbedWorker:
                 # Were these polled before it went, or after it came back? Only its committed offset is certain.
                 raise DependencyError(f"partition {partition.partition} was taken and given back at once")
             RECORDS_CONSUMED.labels(partition.topic).inc(len(records))
-            if self._deaths.careful and self._in_flight.bytes:  # one after the other
+            if self._poison_marks.careful and self._in_flight.bytes:  # one after the other
                 self._consumer.seek(partition, records[0].offset)
                 continue
             if self._offsets.assigned_in(partition) is None:
@@ -227,9 +227,9 @@ class EmbedWorker:
     def _begin(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         """Take up a partition with its first records."""
         PARTITION_DEAD_LETTERS.labels(str(partition.partition))
-        died = self._deaths.begin(partition, records[0].offset)
+        died = self._poison_marks.begin(partition, records[0].offset)
         self._offsets.assign([partition], records[0].offset)
-        if self._deaths.careful:  # those after the first are polled again, one by one
+        if self._poison_marks.careful:  # those after the first are polled again, one by one
             records = records[:1]
             self._consumer.seek(partition, records[0].offset + 1)
         for record in records:
@@ -243,54 +243,54 @@ class EmbedWorker:
             return
         size = len(record.value or b"") + len(record.key or b"") + 200
         self._in_flight.add(partition, size)
-        taken = Taken(record, ticket, size)
+        polled = PolledRecord(record, ticket, size)
         try:
             if refused is not None:
                 raise refused
             if record.value is None and not is_end(record.headers):
                 why = f"a record without a value, {record.topic}/{record.partition}/{record.offset}"
                 removed = Removed(id=read_key(record.key), by=PRODUCER, why=why)
-                self._send(taken, [self._of_log(taken, removed)], "removed")
+                self._send(polled, [self._of_log(polled, removed)], "removed")
                 return
             item = read_item(record.key, record.value or b"", record.headers)
         except InvalidFrame as error:
-            self._put_aside(taken, error)
+            self._put_aside(polled, error)
             return
-        turn = self._turns.take(item.id) if item.live else None
-        described = Describable(record, ticket, size, item, self._rules, self._blobs, turn)
+        slot = self._order.take(item.id) if item.live else None
+        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, slot)
         if item.ends:
             self._deliver(Done(described, (END,)))
         else:
             self._describer.add(described)
 
-    def _deliver(self, done: Done[Describable]) -> None:
-        if (turn := done.source.turn) is None:
+    def _deliver(self, done: Done[PolledItem]) -> None:
+        if (slot := done.source.slot) is None:
             self._settle(done)
         else:
-            self._turns.act(turn, partial(self._settle, done))
+            self._order.act(slot, partial(self._settle, done))
 
-    def _settle(self, done: Done[Describable]) -> None:
-        taken = done.source
-        if not self._offsets.valid(taken.ticket):  # another worker has it now
-            self._in_flight.done(taken.ticket.partition, taken.size)
+    def _settle(self, done: Done[PolledItem]) -> None:
+        polled = done.source
+        if not self._offsets.valid(polled.ticket):  # another worker has it now
+            self._in_flight.done(polled.ticket.partition, polled.size)
             ITEMS_OUT.labels("embed", "dropped").inc()
             return
         if done.error is not None:
-            self._put_aside(taken, done.error)
+            self._put_aside(polled, done.error)
             return
         self._dead_in_a_row = 0
-        messages = [self._of_log(taken, taken.finished(part)) for part in done.parts]
+        messages = [self._of_log(polled, polled.finished(part)) for part in done.parts]
         reached("described")
-        self._send(taken, messages, "described")
+        self._send(polled, messages, "described")
 
-    def _of_log(self, taken: Taken, record: Record) -> Message:
-        headers = tracing.headers_of(taken.traceparent)
-        return Message(self._names.log, taken.record.key, _encode(record), headers, partition=0)
+    def _of_log(self, polled: PolledRecord, record: Record) -> Message:
+        headers = tracing.headers_of(polled.traceparent)
+        return Message(self._names.log, polled.record.key, _encode(record), headers, partition=0)
 
-    def _put_aside(self, taken: Taken, error: InvalidFrame) -> None:
-        record = taken.record
+    def _put_aside(self, polled: PolledRecord, error: InvalidFrame) -> None:
+        record = polled.record
         self._note_bad(error)
-        self._log_bad(taken, error)
+        self._log_bad(polled, error)
         source = (record.topic, record.partition, record.offset)
         tried = attempts(record.headers) + 1
         letter = dead_letter(self._names.dead_letters, record.key, record.value, record.headers, source, error, tried)
@@ -299,7 +299,7 @@ class EmbedWorker:
             DEAD_LETTERED.labels(error.reason.value).inc()
             PARTITION_DEAD_LETTERS.labels(str(record.partition)).inc()
 
-        self._send(taken, [letter], "dead-lettered", count)
+        self._send(polled, [letter], "dead-lettered", count)
 
     def _note_bad(self, error: InvalidFrame) -> None:
         """Count a bad item; with too many in a row, see whether it is this worker that is bad.
@@ -321,16 +321,16 @@ class EmbedWorker:
                 f"{self._dead_in_a_row} bad items in a row, the last one {error}"
             )
 
-    def _log_bad(self, taken: Taken, error: InvalidFrame) -> None:
+    def _log_bad(self, polled: PolledRecord, error: InvalidFrame) -> None:
         self._log_rest()
         if self._logged >= _LOGGED_PER_SECOND:
             self._unlogged += 1
             return
         self._logged += 1
-        record = taken.record
+        record = polled.record
         logger.warning(
             "item dead-lettered reason=%s partition=%d offset=%d trace_id=%s detail=%s",
-            error.reason.value, record.partition, record.offset, tracing.trace_id(taken.traceparent), error.detail,
+            error.reason.value, record.partition, record.offset, tracing.trace_id(polled.traceparent), error.detail,
         )  # fmt: skip
 
     def _log_rest(self) -> None:
@@ -342,14 +342,14 @@ class EmbedWorker:
             logger.warning("more items dead-lettered count=%d", self._unlogged)
         self._log_second, self._logged, self._unlogged = second, 0, 0
 
-    def _send(self, taken: Taken, messages: list[Message], outcome: str, also: Any = None) -> None:
+    def _send(self, polled: PolledRecord, messages: list[Message], outcome: str, also: Any = None) -> None:
         def confirmed() -> None:
             reached("acknowledged")
-            self._offsets.done(taken.ticket)
-            self._in_flight.done(taken.ticket.partition, taken.size)
+            self._offsets.done(polled.ticket)
+            self._in_flight.done(polled.ticket.partition, polled.size)
             ITEMS_OUT.labels("embed", outcome).inc()
-            if trace_id := tracing.trace_id(taken.traceparent):
-                place = taken.record.partition, taken.record.offset
+            if trace_id := tracing.trace_id(polled.traceparent):
+                place = polled.record.partition, polled.record.offset
                 logger.info("item left outcome=%s partition=%d offset=%d trace_id=%s", outcome, *place, trace_id)
             if also is not None:
                 also()
@@ -358,10 +358,10 @@ class EmbedWorker:
         reached("sent")
 
     def _commit_due(self) -> None:
-        if self._deaths.careful:
+        if self._poison_marks.careful:
             if offsets := self._offsets.due():
-                self._deaths.commit(offsets)
-            self._deaths.forget()
+                self._poison_marks.commit(offsets)
+            self._poison_marks.forget()
             return
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return

@@ -29,7 +29,7 @@ _SMALL_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class MediaItem:
     """One item to describe.
 
     Attributes:
@@ -102,7 +102,7 @@ def read_id(key: bytes | None) -> str:
     return id
 
 
-def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> Item:
+def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> MediaItem:
     """Return what a record with a value says.
 
     Raises:
@@ -116,12 +116,12 @@ def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, byte
     if pts == _END:
         if value:
             raise InvalidFrame(Reason.SCHEMA, f"header pts is end, and the value has {len(value)} bytes, wanted none")
-        return Item(id, bank, b"", ends=True)
+        return MediaItem(id, bank, b"", ends=True)
     seconds = None if pts is None else _seconds(pts)
     content_type = _text(named.get("content-type", b""), "header content-type")
     if content_type.partition(";")[0].strip().lower() != URI_LIST:
-        return Item(id, bank, value, pts=seconds)
-    return Item(id, bank, _uri(value), _sha256(named), seconds)
+        return MediaItem(id, bank, value, pts=seconds)
+    return MediaItem(id, bank, _uri(value), _sha256(named), seconds)
 
 
 def is_end(headers: Sequence[tuple[str, bytes]]) -> bool:

@@ -32,8 +32,8 @@ class _Partition:
     """Offset -> whether it is done, from the first that is not."""
     next: int = -1
     """What may be committed; -1 before anything may."""
-    told: int = -1
-    """What `due` told last."""
+    reported: int = -1
+    """What `due` returned last."""
 
 
 class Offsets(Generic[P]):
@@ -55,7 +55,7 @@ class Offsets(Generic[P]):
         with self._lock:
             self._term += 1
             for partition in partitions:
-                self._partitions[partition] = _Partition(self._term, next=start, told=start)
+                self._partitions[partition] = _Partition(self._term, next=start, reported=start)
 
     def revoke(self, partitions: Iterable[P]) -> dict[P, int]:
         """Forget partitions; return what may still be committed for them."""
@@ -101,9 +101,9 @@ class Offsets(Generic[P]):
     def due(self) -> dict[P, int]:
         """Return, of the partitions where it has moved since the last call, the next offset to read."""
         with self._lock:
-            moved = {p: one.next for p, one in self._partitions.items() if one.next > one.told}
+            moved = {p: one.next for p, one in self._partitions.items() if one.next > one.reported}
             for partition, offset in moved.items():
-                self._partitions[partition].told = offset
+                self._partitions[partition].reported = offset
             return moved
 
     def positions(self) -> dict[P, int]:
@@ -112,11 +112,11 @@ class Offsets(Generic[P]):
             return {partition: one.next for partition, one in self._partitions.items() if one.next >= 0}
 
     def repeat(self, offsets: dict[P, int]) -> None:
-        """Let `due` tell these again: their commit has failed."""
+        """Let `due` return these again: their commit has failed."""
         with self._lock:
             for partition in offsets:
                 if partition in self._partitions:
-                    self._partitions[partition].told = -1
+                    self._partitions[partition].reported = -1
 
     def open(self, partition: P) -> int:
         """Return how many messages of a partition are not done, or wait for one that is not."""

@@ -1,4 +1,4 @@
-"""What the index tells of itself, as metrics."""
+"""Metrics of the index."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from neardup.workers.run import telemetry
 
 
 class IndexMetrics:
-    """Turns what one index has counted since its start into counters."""
+    """Turns the counts of one index since its start into counters."""
 
     def __init__(self) -> None:
         self._before = Status()
 
-    def tell(self, now: Status) -> None:
+    def update(self, now: Status) -> None:
         """Set gauges, and move counters by what was added since the last time."""
         before, self._before = self._before, now
         telemetry.INDEX_DESCRIPTORS.labels("scann").set(now.searcher)

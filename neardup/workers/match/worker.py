@@ -265,7 +265,7 @@ class MatchWorker:
         telemetry.MATCH_APPLIED.set(self._applied)
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
-        self._index_metrics.tell(self._state.parts().index.status())
+        self._index_metrics.update(self._state.parts().index.status())
         return envelopes
 
     def _spare_collector(self) -> None:

@@ -1,4 +1,4 @@
-"""How full the disks are that a worker writes to, in the metrics: looked up when they are asked for."""
+"""Metrics of free disk space where a worker writes; read at each scrape."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def watch_gpu() -> None:
     telemetry.GPU_MEMORY_BYTES.set_function(torch.cuda.memory_reserved)
     telemetry.GPU_UTILIZATION.set_function(utilization)
     if math.isnan(utilization()):
-        logger.warning("GPU utilization is not told: the driver's NVML does not answer")
+        logger.warning("GPU utilization unknown: the driver's NVML does not answer")
 
 
 def utilization() -> float:

@@ -1,4 +1,4 @@
-"""What a worker tells over HTTP on a port of its own: `/healthz`, `/readyz`, `/metrics`.
+"""What a worker serves over HTTP on a port of its own: `/healthz`, `/readyz`, `/metrics`.
 
 It answers from a thread, so that a worker which hangs is still seen: `/healthz` fails when the loop has not come round
 for a while, `/readyz` while the worker is not connected or has nothing to work with yet, and says why.
@@ -55,7 +55,7 @@ class HealthServer:
     """Serves until `close`, from threads that do not keep the process alive.
 
     Args:
-        port: 0 takes a free one; `port` then tells which.
+        port: 0 takes a free one; `port` is then the one chosen.
     Raises:
         ConfigError: the address cannot be listened on.
     """
@@ -90,14 +90,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path == "/metrics":
             self._answer(HTTPStatus.OK, generate_latest(), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
-            self._tell(None if self.health.alive else "the loop has not come round")
+            self._log(None if self.health.alive else "the loop has not come round")
         elif path == "/readyz":
             why = self.health.not_ready
-            self._tell(None if why is None else f"not ready: {why}")
+            self._log(None if why is None else f"not ready: {why}")
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"see /healthz, /readyz, /metrics\n")
 
-    def _tell(self, wrong: str | None) -> None:
+    def _log(self, wrong: str | None) -> None:
         status = HTTPStatus.OK if wrong is None else HTTPStatus.SERVICE_UNAVAILABLE
         self._answer(status, f"{wrong or 'ok'}\n".encode())
 

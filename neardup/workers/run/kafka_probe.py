@@ -51,9 +51,9 @@ class Watch:
         self._ended.set()
 
     def _watch(self) -> None:
-        told = f"no Kafka answers at {self._addresses}"
+        why = f"no Kafka answers at {self._addresses}"
         while not self._ended.wait(self._every_seconds):
-            away = "" if kafka_answers(self._addresses) else told
+            away = "" if kafka_answers(self._addresses) else why
             if away != self._health.away:
                 logger.warning("%s", away or f"Kafka answers again at {self._addresses}")
             self._health.away = away

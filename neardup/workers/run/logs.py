@@ -28,17 +28,17 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return time (UTC), level, worker, logger, message, then the message's fields, then a traceback."""
         message, fields = fields_of(record)
-        told: dict[str, object] = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "worker": self._worker,
             "logger": record.name,
             "message": message,
         }
-        told |= {name: value for name, value in fields.items() if name not in told}
+        line |= {name: value for name, value in fields.items() if name not in line}
         if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str, separators=(",", ":"))
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":"))
 
 
 def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:

@@ -27,7 +27,7 @@ from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.health import Health, HealthServer
 from neardup.workers.run.kafka_probe import Watch, kafka_answers
 from neardup.workers.run.series import start_at_zero
-from neardup.workers.run.stopping import Stop, Stopped, Stopping, nothing_to_drain, until_told
+from neardup.workers.run.stopping import Stop, Stopped, Stopping, nothing_to_drain, until_signalled
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 7.0
@@ -86,7 +86,7 @@ def run_worker(
     server = HealthServer(health, host, port)
     watch = Watch(kafka, health) if kafka else None
     try:
-        with until_told(stopping):
+        with until_signalled(stopping):
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
             _run(name, _after_asking(kafka, make), health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C for commands that run until they are told to stop: workers, and `up`.
+"""SIGTERM and Ctrl-C for commands that run until they are stopped: workers, and `up`.
 
 Such a command first imports and loads for seconds, and may wait for a broker for as long as it takes. Meanwhile there
 is nothing to drain: SIGTERM raises `Stopped`, which ends the process with 0 on the way out of whatever it is at. Once
@@ -69,7 +69,7 @@ class Stop:
 
 
 def is_service(arguments: Sequence[str]) -> bool:
-    """Return whether a command line is one of a command that runs until it is told to stop."""
+    """Return whether a command line is one of a command that runs until it is stopped."""
     return next((word for word in arguments if not word.startswith("-")), "") in _SERVICES
 
 
@@ -93,7 +93,7 @@ def ends_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def until_told(stopping: Stopping) -> Iterator[None]:
+def until_signalled(stopping: Stopping) -> Iterator[None]:
     """Let SIGTERM and SIGINT set the event; a second SIGINT interrupts at once.
 
     Raises:
@@ -120,7 +120,7 @@ def until_told(stopping: Stopping) -> Iterator[None]:
 
 @contextmanager
 def nothing_to_drain(stopping: Stopping) -> Iterator[None]:
-    """Within `until_told`: have SIGTERM and SIGINT raise `Stopped`, while a worker connects and loads.
+    """Within `until_signalled`: have SIGTERM and SIGINT raise `Stopped`, while a worker connects and loads.
 
     Raises:
         Stopped: the event is set, or one of them comes.

@@ -19,14 +19,14 @@ _SECONDS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2,
 WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
 WORKER_FAILURES = Counter(
     "neardup_worker_failures_total",
-    "Times that something outside failed (Kafka, Redis, a disk) and the worker was to connect again.",
+    "Failures of Kafka, Redis or a disk after which the worker connects again.",
 )
 DISK_FREE_BYTES = Gauge(
     "neardup_disk_free_bytes",
-    "Bytes that are free where a worker keeps state or blobs.",
+    "Free bytes on the disk where a worker keeps state or blobs.",
     ["holds"],
 )
-DISK_BYTES = Gauge("neardup_disk_bytes", "Bytes of that disk altogether.", ["holds"])
+DISK_BYTES = Gauge("neardup_disk_bytes", "Size of that disk in bytes.", ["holds"])
 
 # ---- embed -----------------------------------------------------------------------------------------------------------
 RECORDS_CONSUMED = Counter(
@@ -45,22 +45,22 @@ BATCH_FRAMES = Histogram(
 STAGE_SECONDS = Histogram(
     "neardup_stage_duration_seconds",
     "Seconds in a stage: fetch of one item, decode of one item or of a GPU's batch, store of a thumbnail, embed of one "
-    "batch, produce until it is acknowledged; match, publish and flag of one batch; what a snapshot holds them up.",
+    "batch, produce until it is acknowledged; match, publish and flag of one batch; the pause that a snapshot causes.",
     ["stage"],
     buckets=(*_STAGE_SECONDS, *_SECONDS),
 )
 DEAD_LETTERED = Counter(
-    "neardup_items_dead_lettered_total", "Items put aside, counted when Kafka has the dead letter.", ["reason"]
+    "neardup_items_dead_lettered_total", "Items dead-lettered, counted when Kafka has the dead letter.", ["reason"]
 )
 PARTITION_DEAD_LETTERS = Counter(
     "neardup_partition_dead_letters_total",
-    "The same by partition of `media`, from when it is first read.",
+    "Items dead-lettered by partition of `media`, from when it is first read.",
     ["partition"],
 )
 CONSUMER_LAG = Gauge(
     "neardup_consumer_lag_messages",
-    "Messages of each partition that this kind of worker has not committed, or applied, asked of Kafka every 5 s; gone "
-    "while that cannot be asked.",
+    "Messages of each partition that this kind of worker has not committed or applied; read from Kafka every 5 s, "
+    "absent while Kafka does not answer.",
     ["topic", "partition"],
 )
 IN_FLIGHT_BYTES = Gauge(
@@ -69,8 +69,7 @@ IN_FLIGHT_BYTES = Gauge(
 PAUSED = Gauge("neardup_consumer_paused", "1 while the consumer is paused because too much is in flight, else 0.")
 SELF_CHECKS = Counter(
     "neardup_self_checks_total",
-    "Times that an embed worker put a picture that is known to be good through decoding and the network, because many "
-    "items in a row were bad: passed, failed.",
+    "Self-checks of an embed worker with a known good picture, after many bad items in a row: passed, failed.",
     ["outcome"],
 )
 GPU_MEMORY_BYTES = Gauge("neardup_gpu_memory_bytes", "GPU memory that torch holds; 0 without a GPU.")
@@ -85,44 +84,46 @@ MATCH_ROWS = Gauge("neardup_match_descriptors", "Descriptors that the state hold
 MATCH_ITEMS = Gauge("neardup_match_items", "Items that the state holds.")
 INDEX_DESCRIPTORS = Gauge(
     "neardup_index_descriptors",
-    "Descriptors that are searched: by scann, built over them, and one by one the tail that is newer.",
+    "Descriptors that are searched, by part: scann in the built searcher, tail one by one because they are newer.",
     ["part"],
 )
 INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index: working file, searcher and tail.")
 INDEX_BUILDS = Counter(
     "neardup_index_builds_total", "Builds of a searcher that ended: swapped-in, failed.", ["outcome"]
 )
-INDEX_BUILD_SECONDS = Gauge("neardup_index_build_seconds", "Seconds that the last build took that was swapped in.")
+INDEX_BUILD_SECONDS = Gauge("neardup_index_build_seconds", "Seconds that the build of the current searcher took.")
 CANARY_SEARCHES = Counter(
     "neardup_index_canary_searches_total",
-    "Searches checked against all rows, a sample, by whether the nearest is near enough for a copy: near, far.",
+    "Sampled searches that were checked against all rows, by whether the nearest is near enough for a copy: near, far.",
     ["nearest"],
 )
 CANARY_MISSES = Counter(
-    "neardup_index_canary_misses_total", "Those of them whose nearest had been missed.", ["nearest"]
+    "neardup_index_canary_misses_total",
+    "Checked searches in which the index missed the true nearest neighbour.",
+    ["nearest"],
 )
 MATCH_DIFFERED = Counter(
     "neardup_match_differed_total",
-    "Published envelopes that a follower found otherwise, as it meets them.",
+    "Published envelopes that differ from what this follower computed.",
 )
 SNAPSHOT_AGE = Gauge(
     "neardup_snapshot_age_seconds",
-    "Seconds for which the state has held what no snapshot does; 0 while the newest one lacks nothing.",
+    "Age in seconds of the oldest change that no snapshot contains; 0 while the newest snapshot contains all.",
 )
-SNAPSHOT_SECONDS = Gauge("neardup_snapshot_seconds", "Seconds that the last snapshot took until it was whole.")
+SNAPSHOT_SECONDS = Gauge("neardup_snapshot_seconds", "Seconds that the last snapshot took to complete.")
 UNWRITTEN_BYTES = Gauge(
     "neardup_state_unwritten_bytes",
-    "Memory of vectors that the disk with the state did not take, for it is full; 0 while it takes them.",
+    "Bytes of vectors kept in memory because the disk with the state is full; 0 otherwise.",
 )
 SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
 VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
 REVIEWS = Counter(
     "neardup_reviews_total",
-    "Reviewers' decisions, counted when they are in Redis, by what had been decided of the pair.",
+    "Reviewers' decisions by the decision that they review, counted when they are in Redis.",
     ["decision", "outcome"],
 )
 FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")
-FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost what it held and was filled again.")
+FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost its data and was filled again.")
 END_TO_END_SECONDS = Histogram(
     "neardup_end_to_end_seconds",
     "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",

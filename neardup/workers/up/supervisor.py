@@ -208,12 +208,12 @@ class Child:
     def row(self) -> Row:
         """Return how it is."""
         if self._process is None:
-            told = f"restarting: {self._why}"
+            shown = f"restarting: {self._why}"
         else:
-            told = state(self.spec.kind, self.history.last, self.history.answered)
+            shown = state(self.spec.kind, self.history.last, self.history.answered)
         seen = self.history.last
         lag = seen.lag if seen is not None else 0
-        return Row(self.spec.name, self.spec.port, told, self.history.per_second, lag, self.history.counts)
+        return Row(self.spec.name, self.spec.port, shown, self.history.per_second, lag, self.history.counts)
 
     def _bury(self) -> None:
         assert self._process is not None

@@ -37,7 +37,7 @@ _SETTING = "NEARDUP_WEBHOOK_PRIVATE"
 _encode = msgspec.json.Encoder().encode
 
 
-class RefusedError(Exception):
+class DeliveryRefused(Exception):
     """A receiver did not take an event.
 
     Attributes:
@@ -133,7 +133,7 @@ class Receiver:
         """Return when the receiver has said that it has the event.
 
         Raises:
-            RefusedError: it has not, or it is not known.
+            DeliveryRefused: it has not, or it is not known.
         """
         held = self._connection is not None
         try:
@@ -148,9 +148,9 @@ class Receiver:
             self.close()
             late = isinstance(error, TimeoutError)
             told = f"no answer within {self._seconds:g} s" if late else f"{type(error).__name__}: {error}"
-            raise RefusedError(told) from error
+            raise DeliveryRefused(told) from error
         except InvalidFrame as error:
-            raise RefusedError(error.detail) from error
+            raise DeliveryRefused(error.detail) from error
 
     def close(self) -> None:
         """Disconnect."""
@@ -177,7 +177,7 @@ class Receiver:
         if answer.will_close or not whole:
             self.close()
         if not 200 <= answer.status < 300:
-            raise RefusedError(f"status {answer.status}", _pause(answer))
+            raise DeliveryRefused(f"status {answer.status}", _pause(answer))
 
 
 def make_receiver(settings: Settings) -> Receiver:

@@ -1,4 +1,4 @@
-"""The webhook worker: tells a receiver over HTTP of what is flagged, event by event, in their order.
+"""The webhook worker: sends what is flagged to a receiver over HTTP, event by event, in order.
 
     NEARDUP_WEBHOOK_URL=https://example.org/hook NEARDUP_WEBHOOK_SECRETS=whsec_… neardup worker webhook
 
@@ -33,7 +33,7 @@ from neardup.workers.kafka.rejoin import REQUEST_MS, keep_joining
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.lag import watch_lag
-from neardup.workers.webhook.delivery import Delivery, RefusedError, make_delivery, make_receiver
+from neardup.workers.webhook.delivery import Delivery, DeliveryRefused, make_delivery, make_receiver
 
 logger = logging.getLogger(__name__)
 LEAST_ATTEMPTS = 5
@@ -167,7 +167,7 @@ class WebhookWorker:
         try:
             with tracing.span("webhook", (due.traceparent,), attempt=due.attempts):
                 self._receiver.send(delivery, self._clock())
-        except RefusedError as error:
+        except DeliveryRefused as error:
             telemetry.WEBHOOK_DELIVERIES.labels("refused").inc()
             self._refused(due, delivery, error)
             return
@@ -180,7 +180,7 @@ class WebhookWorker:
                 "webhook event taken event=%s trace_id=%s", due.entry.event, tracing.trace_id(due.traceparent)
             )  # fmt: skip
 
-    def _refused(self, due: _Due, delivery: Delivery, error: RefusedError) -> None:
+    def _refused(self, due: _Due, delivery: Delivery, error: DeliveryRefused) -> None:
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(due.attempts - 1, 20), MAX_PAUSE_SECONDS)
         pause = min(max(pause, error.pause_seconds), MAX_PAUSE_SECONDS)
         due.at = self._clock() + pause

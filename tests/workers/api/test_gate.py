@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from neardup.workers.api.app import make_app
 from neardup.workers.api.auth import ANYONE, COOKIE, Tokens
-from neardup.workers.api.gate import Gate, Limits, Rates
+from neardup.workers.api.gate import Gate, Rates, RequestLimits
 from tests.workers.api.build import Api, an_api, an_image
 
 
@@ -115,8 +115,8 @@ def test_a_request_that_takes_too_long_and_one_too_many_are_told_to_come_again()
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b""}
 
-    assert raw(Gate(slow, Tokens(), Limits(seconds=0.05)), receive) == 503
-    full = Gate(slow, Tokens(), Limits(at_once=1))
+    assert raw(Gate(slow, Tokens(), RequestLimits(seconds=0.05)), receive) == 503
+    full = Gate(slow, Tokens(), RequestLimits(at_once=1))
     full._requests.take(ANYONE)
     assert raw(full, receive) == 503
 

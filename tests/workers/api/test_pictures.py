@@ -11,7 +11,7 @@ import pytest
 from neardup.pipeline.log.changes import BankChanged, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.log.records import Removed
 from neardup.pipeline.settings import Settings
-from neardup.workers.api.originals import Originals, Place
+from neardup.workers.api.originals import Originals, WantedContent
 from tests.pipeline.match.build import picture
 from tests.pipeline.scan.build import a_picture, save, save_clip
 from tests.workers.api.build import Api, an_api
@@ -22,9 +22,9 @@ class Kept(Originals):
 
     def __init__(self, *ids: str) -> None:
         self.ids = set(ids)
-        self.asked: list[tuple[Place, float, int]] = []
+        self.asked: list[tuple[WantedContent, float, int]] = []
 
-    def picture(self, place: Place, seconds: float, side: int) -> Future[bytes | None]:
+    def picture(self, place: WantedContent, seconds: float, side: int) -> Future[bytes | None]:
         self.asked.append((place, seconds, side))
         future: Future[bytes | None] = Future()
         future.set_result(b"original" if place.id in self.ids else None)
@@ -50,7 +50,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield running
 
 
-def asked(api: Api) -> list[tuple[Place, float, int]]:
+def asked(api: Api) -> list[tuple[WantedContent, float, int]]:
     assert isinstance(api.context.originals, Kept)
     return api.context.originals.asked
 
@@ -59,7 +59,7 @@ def test_a_small_picture_is_the_thumbnail_and_a_large_one_is_made(api: Api) -> N
     small = api.client.get("/v1/pictures", params={"id": "a"})
     assert (small.content, small.headers["content-type"]) == (b"small", "image/jpeg")
     assert api.client.get("/v1/pictures", params={"id": "a", "side": 960}).content == b"original"
-    assert asked(api) == [(Place("a", b"content of a", ((-1, 7),)), 0.0, 960)]
+    assert asked(api) == [(WantedContent("a", b"content of a", ((-1, 7),)), 0.0, 960)]
 
 
 def test_any_id_has_a_picture(api: Api) -> None:
@@ -104,10 +104,10 @@ def test_originals_of_the_blob_store_are_shown_at_a_size_and_a_time(tmp_path: Pa
     for path in (save(tmp_path, "x.png", 1, 200), save_clip(tmp_path / "x.mp4", [1, 2, 3])):
         digest = hashlib.sha256(path.read_bytes()).digest()
         originals._blobs.put(path.name, path, digest)
-        made = originals.picture(Place(path.name, digest), 1.5, 100).result()
+        made = originals.picture(WantedContent(path.name, digest), 1.5, 100).result()
         assert made is not None
         assert near(made, 2 if path.suffix == ".mp4" else 1)
-        assert originals.picture(Place(path.name, b"0" * 32), 0, 100).result() is None
+        assert originals.picture(WantedContent(path.name, b"0" * 32), 0, 100).result() is None
     originals.close()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Embedded, Pixels
-from neardup.workers.api.uploads import Uploads
+from neardup.workers.api.uploads import UploadDescriber
 from tests.pipeline.media.test_regions import with_pasted
 from tests.pipeline.scan.build import SIZE, StandIn
 from tests.timing import LATE_SECONDS
@@ -30,8 +30,8 @@ class LargeStandIn(StandIn):
 
 
 @contextmanager
-def uploads(**settings: object) -> Iterator[Uploads]:
-    opened = Uploads(LargeStandIn, Settings(**settings))  # type: ignore[arg-type]
+def uploads(**settings: object) -> Iterator[UploadDescriber]:
+    opened = UploadDescriber(LargeStandIn, Settings(**settings))  # type: ignore[arg-type]
     yield opened
     opened.close()
 

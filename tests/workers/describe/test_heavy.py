@@ -21,7 +21,7 @@ from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Frame, Kind, Limits, Media
-from neardup.workers.api.uploads import Uploads
+from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.describe import decode
 from neardup.workers.describe.describer import Describer, Done
 from neardup.workers.describe.heavy import Heavy
@@ -209,7 +209,7 @@ def hungry(frames: int = 300, side: int = 2048) -> bytes:
 
 def test_hungry_videos_end_by_their_budget_and_pictures_beside_them_are_answered_before() -> None:
     content = hungry()
-    uploads = Uploads(StandIn, Settings(api_decode_seconds=0.4, threads=1))
+    uploads = UploadDescriber(StandIn, Settings(api_decode_seconds=0.4, threads=1))
     try:
         assert uploads.describe(picture(0)).result(60)  # the network is there
         films = [uploads.describe(content, "ann") for _ in range(3)]
@@ -225,7 +225,7 @@ def test_hungry_videos_end_by_their_budget_and_pictures_beside_them_are_answered
 
 
 def test_an_upload_that_is_cancelled_ends_its_work(films: Films) -> None:
-    uploads = Uploads(StandIn, Settings(threads=1))
+    uploads = UploadDescriber(StandIn, Settings(threads=1))
     try:
         film = uploads.describe(b"film", "ann")
         until(lambda: films.running == ["film"])

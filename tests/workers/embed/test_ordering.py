@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from neardup.workers.embed.ordering import Turns
+from neardup.workers.embed.ordering import KeyOrder
 
 
 def test_a_row_moves_only_from_its_front() -> None:
-    turns, done = Turns(), list[str]()
-    first, second, other = turns.take("a"), turns.take("a"), turns.take("b")
-    turns.act(second, lambda: done.append("second"))
-    turns.act(other, lambda: done.append("other"))
+    order, done = KeyOrder(), list[str]()
+    first, second, other = order.take("a"), order.take("a"), order.take("b")
+    order.act(second, lambda: done.append("second"))
+    order.act(other, lambda: done.append("other"))
     assert done == ["other"]
-    third = turns.take("a")
-    turns.act(first, lambda: done.append("first"))
+    third = order.take("a")
+    order.act(first, lambda: done.append("first"))
     assert done == ["other", "first", "second"]
-    turns.act(third, lambda: done.append("third"))
+    order.act(third, lambda: done.append("third"))
     assert done[-1] == "third"
-    turns.act(turns.take("a"), lambda: done.append("again"))
+    order.act(order.take("a"), lambda: done.append("again"))
     assert done[-1] == "again"

@@ -449,9 +449,9 @@ def test_a_wide_item_is_followed_and_led_alike(tmp_path: Path) -> None:
 
 def test_what_the_index_does_can_be_seen(tmp_path: Path) -> None:
     metrics, before = IndexMetrics(), sample("neardup_index_builds_total", outcome="swapped-in")
-    metrics.tell(Status(searcher=5, tail=2, builds=1, checked=Checked(near=3, near_missed=1)))
+    metrics.update(Status(searcher=5, tail=2, builds=1, checked=Checked(near=3, near_missed=1)))
     missed = sample("neardup_index_canary_misses_total", nearest="near")
-    metrics.tell(Status(searcher=7, tail=0, builds=2, checked=Checked(near=9, near_missed=3)))
+    metrics.update(Status(searcher=7, tail=0, builds=2, checked=Checked(near=9, near_missed=3)))
     assert sample("neardup_index_descriptors", part="scann") == 7
     assert sample("neardup_index_builds_total", outcome="swapped-in") == before + 2
     assert sample("neardup_index_canary_misses_total", nearest="near") == missed + 2

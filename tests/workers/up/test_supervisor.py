@@ -225,7 +225,7 @@ def test_signals_are_given_back(neardup: Command, monkeypatch: pytest.MonkeyPatc
 
 IMPATIENT = """
 import sys, threading
-from neardup.workers.run.stopping import until_told
+from neardup.workers.run.stopping import until_signalled
 from neardup.workers.up.supervisor import Spec, Supervisor
 from tests.workers.up.test_supervisor import STUBBORN
 
@@ -235,7 +235,7 @@ class Told:
     def show(self, rows): pass
 
 stopping = threading.Event()
-with until_told(stopping):
+with until_signalled(stopping):
     Supervisor([Spec("match", "match", 1, ("sh", "-c", STUBBORN))], "127.0.0.1", Told()).run(stopping)
 """
 

@@ -16,8 +16,8 @@ from neardup.pipeline.store.interface import FeedEntry
 from neardup.pipeline.types import Decision, Span
 from neardup.workers.webhook.delivery import (
     Delivery,
+    DeliveryRefused,
     Receiver,
-    RefusedError,
     make_delivery,
     make_receiver,
     read_secrets,
@@ -130,7 +130,7 @@ def test_what_is_not_taken_is_told(answer: Answer, why: str, pause: float) -> No
     seconds = 1.0 if why == "." else LATE_SECONDS
     with receiving(answer) as received, receiver(received.url, seconds=seconds) as sending:
         started = time.monotonic()
-        with pytest.raises(RefusedError, match=why) as caught:
+        with pytest.raises(DeliveryRefused, match=why) as caught:
             sending.send(DELIVERY, time.time())
         assert time.monotonic() - started < DRIP_SECONDS / 2
         assert caught.value.pause_seconds == pause
@@ -142,7 +142,7 @@ def test_what_is_not_taken_is_told(answer: Answer, why: str, pause: float) -> No
 
 def test_another_secret_is_refused(received: Received) -> None:
     sending = Receiver(received.url, [KEY[::-1]], 5, private=True)
-    with closing(sending), pytest.raises(RefusedError, match="status 401"):
+    with closing(sending), pytest.raises(DeliveryRefused, match="status 401"):
         sending.send(DELIVERY, time.time())
 
 
@@ -150,14 +150,14 @@ def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-        with receiver(url) as sending, pytest.raises(RefusedError, match="ConnectionRefusedError"):
+        with receiver(url) as sending, pytest.raises(DeliveryRefused, match="ConnectionRefusedError"):
             sending.send(DELIVERY, time.time())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "169.254.169.254"])
 def test_private_addresses_are_forbidden_unless_they_are_allowed(host: str) -> None:
     sending = Receiver(f"https://{host}/hook", [KEY], 2, private=False)
-    with closing(sending), pytest.raises(RefusedError, match="NEARDUP_WEBHOOK_PRIVATE"):
+    with closing(sending), pytest.raises(DeliveryRefused, match="NEARDUP_WEBHOOK_PRIVATE"):
         sending.send(DELIVERY, time.time())
 
 

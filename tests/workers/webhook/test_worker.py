@@ -13,7 +13,7 @@ from neardup.pipeline.store.interface import FeedEntry, counts_in
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.log import Fetched, encode
 from neardup.workers.run.logs import fields_of
-from neardup.workers.webhook.delivery import Delivery, RefusedError
+from neardup.workers.webhook.delivery import Delivery, DeliveryRefused
 from neardup.workers.webhook.worker import LEAST_ATTEMPTS, WebhookWorker, group_of
 
 DAY = 86_400.0
@@ -66,7 +66,7 @@ class Hook:
 
     host = "example.org"
 
-    def __init__(self, clock: Clock, refuses: Callable[[str], RefusedError | None] = lambda _id: None) -> None:
+    def __init__(self, clock: Clock, refuses: Callable[[str], DeliveryRefused | None] = lambda _id: None) -> None:
         self._clock = clock
         self.refuses = refuses
         self.tried: list[tuple[str, float]] = []
@@ -145,7 +145,7 @@ def test_what_is_not_taken_is_sent_again_after_pauses_that_double_and_the_next_w
     bench = Bench()
     bench.log.add(flagged("a"))
     bench.log.add(flagged("b"))
-    bench.hook.refuses = lambda id: RefusedError("status 500") if id == "s_0_0" else None
+    bench.hook.refuses = lambda id: DeliveryRefused("status 500") if id == "s_0_0" else None
     bench.run(40)
     assert bench.hook.pauses() == pytest.approx([0.5, 1, 2, 4, 8, 16], abs=0.6)
     assert bench.hook.taken == []
@@ -159,9 +159,9 @@ def test_what_is_not_taken_is_sent_again_after_pauses_that_double_and_the_next_w
 def test_a_pause_that_the_receiver_asks_for_is_kept_within_bounds() -> None:
     bench = Bench()
     bench.log.add(flagged("a"))
-    bench.hook.refuses = lambda _: RefusedError("status 503", pause_seconds=60.0)
+    bench.hook.refuses = lambda _: DeliveryRefused("status 503", pause_seconds=60.0)
     bench.run(100)
-    bench.hook.refuses = lambda _: RefusedError("status 503", pause_seconds=1e9)
+    bench.hook.refuses = lambda _: DeliveryRefused("status 503", pause_seconds=1e9)
     bench.run(700)
     assert bench.hook.pauses() == pytest.approx([60, 60, 300, 300], abs=0.6)
 
@@ -170,7 +170,7 @@ def test_an_event_is_given_up_a_day_after_it_was_flagged_and_the_next_goes_on() 
     bench = Bench()
     bench.log.add(flagged("a"))
     bench.log.add(flagged("b"))
-    bench.hook.refuses = lambda id: RefusedError("status 410") if id == "s_0_0" else None
+    bench.hook.refuses = lambda id: DeliveryRefused("status 410") if id == "s_0_0" else None
     bench.run(DAY - 700)
     assert bench.parked.letters == []
     bench.run(1000)
@@ -185,7 +185,7 @@ def test_an_old_event_has_a_few_attempts_all_the_same() -> None:
     bench = Bench()
     bench.clock.now += 10 * DAY
     bench.log.add(flagged("a"))
-    bench.hook.refuses = lambda _: RefusedError("status 500")
+    bench.hook.refuses = lambda _: DeliveryRefused("status 500")
     bench.run(60)
     assert [attempts for *_, attempts in bench.parked.letters] == [LEAST_ATTEMPTS]
 
@@ -195,7 +195,7 @@ def test_many_given_up_in_a_row_mean_that_the_receiver_is_wrong() -> None:
     bench.clock.now += 10 * DAY
     for number in range(5):
         bench.log.add(flagged(f"i{number}"))
-    bench.hook.refuses = lambda _: RefusedError("status 404")
+    bench.hook.refuses = lambda _: DeliveryRefused("status 404")
     with pytest.raises(ConfigError, match=r"3 events in a row.*example\.org takes none \(status 404\)"):
         bench.run(600)
     assert len(bench.parked.letters) == 3
@@ -206,7 +206,7 @@ def test_the_next_worker_goes_on_where_this_one_had_come_to() -> None:
     bench = Bench()
     bench.log.add(flagged("a"))
     bench.log.add(flagged("b"), flagged("c"))
-    bench.hook.refuses = lambda id: RefusedError("status 500") if id == "s_1_1" else None
+    bench.hook.refuses = lambda id: DeliveryRefused("status 500") if id == "s_1_1" else None
     bench.run(3)
     bench.worker.drain(1)
     assert bench.log.committed == 1
@@ -223,7 +223,7 @@ def test_how_long_the_first_event_has_waited_is_told() -> None:
 
     bench = Bench()
     bench.log.add(flagged("a"))
-    bench.hook.refuses = lambda _: RefusedError("status 500")
+    bench.hook.refuses = lambda _: DeliveryRefused("status 500")
     bench.run(20)
     assert waiting() == pytest.approx(20, abs=1)
     bench.hook.refuses = lambda _: None
@@ -235,7 +235,7 @@ def test_a_trace_is_handed_on_and_in_the_lines_of_the_log(caplog: pytest.LogCapt
     bench = Bench()
     bench.log.add(flagged("a"), traceparent=TRACE)
     bench.log.add(flagged("b"))
-    bench.hook.refuses = lambda _: RefusedError("status 500") if len(bench.hook.tried) < 2 else None
+    bench.hook.refuses = lambda _: DeliveryRefused("status 500") if len(bench.hook.tried) < 2 else None
     with caplog.at_level("INFO", "neardup.workers.webhook.worker"):
         bench.run(10)
     assert bench.hook.traceparents == [TRACE, ""]
@@ -247,7 +247,7 @@ def test_a_trace_is_handed_on_and_in_the_lines_of_the_log(caplog: pytest.LogCapt
 def test_what_another_worker_took_over_is_not_sent() -> None:
     bench = Bench()
     bench.log.add(flagged("a"))
-    bench.hook.refuses = lambda _: RefusedError("status 500")
+    bench.hook.refuses = lambda _: DeliveryRefused("status 500")
     bench.worker.step()
     tried = len(bench.hook.tried)
     bench.log.was_lost = True

@@ -16,7 +16,7 @@ import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.durable import naming
-from neardup.pipeline.index.scann.build_process import Job, Tree, unfinished_name
+from neardup.pipeline.index.scann.build_process import BuildJob, Tree, unfinished_name
 from neardup.pipeline.index.scann.generation import Generation
 from neardup.pipeline.index.store import RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
@@ -56,7 +56,7 @@ class Build:
             np.save(self._files[1], rows)
             job.write_bytes(
                 msgspec.json.encode(
-                    Job(
+                    BuildJob(
                         vectors=str(vectors.path),
                         dimension=vectors.dimension,
                         space=vectors.space,

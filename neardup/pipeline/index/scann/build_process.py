@@ -39,7 +39,7 @@ class Tree(msgspec.Struct, frozen=True):
     searched: int
 
 
-class Job(msgspec.Struct, frozen=True):
+class BuildJob(msgspec.Struct, frozen=True):
     """What to build.
 
     Attributes:
@@ -57,7 +57,7 @@ class Job(msgspec.Struct, frozen=True):
     threads: int
 
 
-def build(job: Job) -> None:
+def build(job: BuildJob) -> None:
     """Build, check and write one searcher. ScaNN numbers its points from 0, in the order of the rows."""
     vectors = _read(job)
     searcher = _train(vectors, job)
@@ -74,7 +74,7 @@ def unfinished_name(target: Path) -> Path:
     return target.with_name(target.name + ".unfinished")
 
 
-def _read(job: Job) -> Descriptors:
+def _read(job: BuildJob) -> Descriptors:
     rows = np.load(job.rows, allow_pickle=False)
     file = VectorFile(Path(job.vectors), job.dimension, job.space, read_only=True)
     vectors = np.empty((len(rows), job.dimension), np.float32)
@@ -86,7 +86,7 @@ def _read(job: Job) -> Descriptors:
     return vectors
 
 
-def _train(vectors: Descriptors, job: Job) -> Any:
+def _train(vectors: Descriptors, job: BuildJob) -> Any:
     from scann import ReorderType
     from scann.scann_ops.py import scann_ops_pybind
 
@@ -121,7 +121,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     os.nice(10)
-    build(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job))
+    build(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=BuildJob))
 
 
 if __name__ == "__main__":

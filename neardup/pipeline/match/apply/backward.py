@@ -13,35 +13,37 @@ import msgspec
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.records import Matched, RetroMatched
 from neardup.pipeline.log.verdicts import is_silenced
-from neardup.pipeline.match.apply.prefetch import Ahead
+from neardup.pipeline.match.apply.prefetch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
 from neardup.pipeline.types import Decision, Ids, Kind, Neighbours
 
 MOST_FOUND = 10_000
-"""Items that are told of one reference: a record has to fit its topic."""
+"""Most items that one event lists: a record has to fit its topic."""
 MOST_CANDIDATES = 16_384
 """Nearest descriptors of heads that are looked at for each descriptor of a reference."""
 _AT_ONCE = 64
 
 
-class Retro:
+class BackwardSearch:
     """Searches what was seen for a bank's references.
 
     Args:
-        ahead: may know the nearest already.
+        prefetch: may know the nearest already.
     """
 
-    def __init__(self, seen: Shelf, banks: Banks, reviews: Reviews, evidence: Evidence, ahead: Ahead) -> None:
+    def __init__(
+        self, seen: Collection, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch
+    ) -> None:
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
         self._evidence = evidence
-        self._ahead = ahead
+        self._prefetch = prefetch
 
     def search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
         """Return the earlier items that match a reference, in order of arrival, and how many more there are."""
@@ -50,20 +52,20 @@ class Retro:
         bank.references[reference.id].searched = True
         found = []
         for item in self._candidates(bank, reference):
-            match = bank.shelf.comparer.one(item, reference)
-            told = self.reviews.respected(item, reference, match)
-            if told is not None and told.decision is not Decision.DISTINCT and bank.asks_about(item.id):
-                told = msgspec.structs.replace(told, action=bank.settings.action)
-                silenced = is_silenced(told, self._allowing(item, now_ms))
-                found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(told, silenced=silenced)))
+            match = bank.collection.comparer.one(item, reference)
+            kept = self.reviews.respected(item, reference, match)
+            if kept is not None and kept.decision is not Decision.DISTINCT and bank.asks_about(item.id):
+                kept = msgspec.structs.replace(kept, action=bank.settings.action)
+                silenced = is_silenced(kept, self._allowing(item, now_ms))
+                found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))
         return found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
 
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:
         items = self._seen.tables.items
         numbers = {item.number for same in items.identical(reference.sha256, reference.pixels_digest) for item in same}
-        rows = bank.shelf.tables.rows_of(reference)
-        rows = rows[bank.shelf.tables.rows.searched[rows]]
-        known = self._ahead.take(bank.settings.name, reference, len(rows))
+        rows = bank.collection.tables.rows_of(reference)
+        rows = rows[bank.collection.tables.rows.searched[rows]]
+        known = self._prefetch.take(bank.settings.name, reference, len(rows))
         for start in range(0, len(rows), _AT_ONCE):
             here = slice(start, start + _AT_ONCE)
             first = None if known is None else Neighbours(known.ids[here], known.distances[here])
@@ -79,9 +81,9 @@ class Retro:
         Args:
             first: the CANDIDATES nearest to each, if they are known.
         """
-        table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.shelf.judge
+        table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.collection.judge
         hashes = table.hash[rows]
-        unsure = judge.thresholds(bank.shelf.heads.chances).min_unsure
+        unsure = judge.thresholds(bank.collection.heads.chances).min_unsure
         # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be that.
         matters = judge.min_vote if kind is Kind.VIDEO else max(judge.min_vote, unsure)
         k, most = CANDIDATES, min(MOST_CANDIDATES, len(index))
@@ -108,7 +110,7 @@ class Retro:
         for bank in self._banks.asked(item.id):
             if bank.settings.action is Action.ALLOW:
                 rows = self._seen.tables.rows_of(item)
-                (pairs,) = bank.shelf.candidates.of_batch([rows], [item.kind], among_themselves=False)
+                (pairs,) = bank.collection.candidates.of_batch([rows], [item.kind], among_themselves=False)
                 found = bank.matches(item, self._seen.tables.side(item), pairs, now_ms)
                 matches += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches

@@ -10,7 +10,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.data.entry import Entry
-from neardup.pipeline.match.data.pending import UnderWay
+from neardup.pipeline.match.data.pending import PendingItems
 from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.live.videos import LiveVideos
 
@@ -21,7 +21,7 @@ MAX_BATCH_ROWS = 1024
 class Batch:
     """Collects entries of the log until they are taken."""
 
-    def __init__(self, tables: Tables, pending: UnderWay, lives: LiveVideos, removals: Removals) -> None:
+    def __init__(self, tables: Tables, pending: PendingItems, lives: LiveVideos, removals: Removals) -> None:
         self._tables = tables
         self._pending = pending
         self._lives = lives

@@ -27,16 +27,16 @@ from neardup.pipeline.log.changes import (
 )
 from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import Changed, Event, Referenced, ReHeaded, Unreferenced
-from neardup.pipeline.match.apply.backward import Retro
+from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks, decode_calibration
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.types import Kind
 
 
-class RefusedError(Exception):
+class ChangeRefused(Exception):
     """A change cannot be made; the text says why in words."""
 
     def __init__(self, reason: Refusal, words: str) -> None:
@@ -52,30 +52,36 @@ class Editor:
     """
 
     def __init__(
-        self, seen: Shelf, banks: Banks, stars: Stars, reviews: Reviews, retro: Retro, copy: Callable[[Item], Item]
+        self,
+        seen: Collection,
+        banks: Banks,
+        stars: Stars,
+        reviews: Reviews,
+        backward: BackwardSearch,
+        copy: Callable[[Item], Item],
     ) -> None:
         self._seen = seen
         self._banks = banks
         self._stars = stars
         self.reviews = reviews
-        self._retro = retro
+        self._backward = backward
         self._copy = copy
 
     def apply(self, change: Change, now_ms: int) -> tuple[Event, ...]:
         """Make a change and return all that happened."""
         try:
             if fault := fault_of(change):
-                raise RefusedError(Refusal.INVALID, fault)
+                raise ChangeRefused(Refusal.INVALID, fault)
             followed = tuple(self._apply(change, now_ms))
-        except RefusedError as refused:
+        except ChangeRefused as refused:
             return (Changed(record=change, refused=str(refused), refusal=refused.reason),)
         return (Changed(record=change, waits=self._waits(change)), *followed)
 
     def take_in(self, bank: Bank, item: Item, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
         """Add a new reference to a bank, and tell which earlier items are like it."""
         bank.add(item)
-        found, left_out = self._retro.search(bank, item, now_ms)
-        told = Referenced(
+        found, left_out = self._backward.search(bank, item, now_ms)
+        referenced = Referenced(
             id=item.id,
             bank=bank.settings.name,
             kind=item.kind,
@@ -84,7 +90,7 @@ class Editor:
             found=len(found),
             left_out=left_out,
         )
-        return (told, *found)
+        return (referenced, *found)
 
     def _apply(self, change: Change, now_ms: int) -> Iterator[Event]:
         match change:
@@ -107,7 +113,7 @@ class Editor:
             self._banks.delete(self._known(change.bank))
             return
         if bank is not None and change.edit is BankEdit.CREATE:
-            raise RefusedError(Refusal.BANK_EXISTS, f"there is a bank {change.bank} already")
+            raise ChangeRefused(Refusal.BANK_EXISTS, f"there is a bank {change.bank} already")
         if bank is None and change.bank != SEEN:
             bank = self._banks.create(change.bank)
         (bank.settings if bank else self._banks.settings).change(change)
@@ -116,10 +122,10 @@ class Editor:
 
     def _change_reference(self, change: ReferenceChanged, now_ms: int) -> Iterator[Event]:
         bank = self._known(change.bank)
-        known = bank.shelf.tables.items.named(change.id)
+        known = bank.collection.tables.items.named(change.id)
         if change.edit is ReferenceEdit.REMOVE:
             if known is None:
-                raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.id!r}")
+                raise ChangeRefused(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.id!r}")
             bank.remove(known)
             bank.removed[known.id] = known.source
             del bank.references[known.id]
@@ -128,14 +134,14 @@ class Editor:
         if change.edit is ReferenceEdit.ADD and known is None:
             item = self._held(change.id)
             if self._is_live(item):
-                raise RefusedError(Refusal.LIVE, "a live video can be no reference")
+                raise ChangeRefused(Refusal.LIVE, "a live video can be no reference")
             bank.removed.pop(change.id, None)
             bank.change_reference(change)
             yield from self.take_in(bank, self._copy(item), now_ms, "")
             return
         bank.change_reference(change)
         if known is not None and not bank.references[known.id].searched:
-            found, left_out = self._retro.search(bank, known, now_ms)
+            found, left_out = self._backward.search(bank, known, now_ms)
             if found:
                 yield Referenced(
                     id=known.id,
@@ -152,10 +158,10 @@ class Editor:
         try:
             calibration = decode_calibration(change.calibration)
         except (msgspec.MsgspecError, ConfigError) as error:
-            raise RefusedError(Refusal.CALIBRATION, f"no calibration: {error}") from None
+            raise ChangeRefused(Refusal.CALIBRATION, f"no calibration: {error}") from None
         weights = self._seen.judge.calibration.weights
         if calibration.weights != weights:
-            raise RefusedError(
+            raise ChangeRefused(
                 Refusal.CALIBRATION,
                 f"the calibration weighs hash and background by {calibration.weights}, evidence is made with {weights}",
             )
@@ -168,13 +174,13 @@ class Editor:
         item = self._held(change.item)
         reference = self._reference(change)
         if item is reference:
-            raise RefusedError(Refusal.ITSELF, "an item is not judged against itself")
+            raise ChangeRefused(Refusal.ITSELF, "an item is not judged against itself")
         before = self.reviews.forget(item, reference)
         if before is not None and before.moved >= 0:
             yield from self._move_back(before.moved, before.head, before.outcome)
         if change.outcome is Outcome.UNDO:
             if before is None:
-                raise RefusedError(Refusal.NOT_JUDGED, "nothing was said of this pair")
+                raise ChangeRefused(Refusal.NOT_JUDGED, "nothing was said of this pair")
             return
         judged = self.reviews.set(item, reference, change.outcome)
         if change.bank != SEEN:
@@ -207,19 +213,19 @@ class Editor:
         item = self._held(change.item)
         other = self._held(change.into) if change.edit is ClusterEdit.MERGE else item
         if self._is_live(item) or self._is_live(other):
-            raise RefusedError(Refusal.LIVE, "a live video stands alone")
+            raise ChangeRefused(Refusal.LIVE, "a live video stands alone")
         match change.edit:
             case ClusterEdit.SPLIT:
                 if item.is_head and not item.members:
-                    raise RefusedError(Refusal.ALONE, f"{item.id!r} stands alone")
+                    raise ChangeRefused(Refusal.ALONE, f"{item.id!r} stands alone")
                 yield from self._stars.leave(item)
             case ClusterEdit.MERGE:
                 if item.head == other.head:
-                    raise RefusedError(Refusal.SAME_CLUSTER, f"{item.id!r} and {other.id!r} are in one cluster")
+                    raise ChangeRefused(Refusal.SAME_CLUSTER, f"{item.id!r} and {other.id!r} are in one cluster")
                 yield from self._stars.merge(item, other)
             case ClusterEdit.HEAD:
                 if item.is_head:
-                    raise RefusedError(Refusal.IS_HEAD, f"{item.id!r} is the head of its cluster")
+                    raise ChangeRefused(Refusal.IS_HEAD, f"{item.id!r} is the head of its cluster")
                 yield from self._stars.lead(item)
 
     # -- what is known -------------------------------------------------------------------------------------------
@@ -231,24 +237,24 @@ class Editor:
         """Whether a change was made of a reference that is not there yet."""
         if not isinstance(change, ReferenceChanged) or change.edit is not ReferenceEdit.SET:
             return False
-        return self._known(change.bank).shelf.tables.items.named(change.id) is None
+        return self._known(change.bank).collection.tables.items.named(change.id) is None
 
     def _known(self, name: str) -> Bank:
         bank = self._banks.named(name)
         if bank is None:
-            raise RefusedError(Refusal.NO_BANK, f"there is no bank {name}")
+            raise ChangeRefused(Refusal.NO_BANK, f"there is no bank {name}")
         return bank
 
     def _held(self, item_id: str) -> Item:
         item = self._seen.tables.items.named(item_id)
         if item is None:
-            raise RefusedError(Refusal.NO_ITEM, f"there is no item {item_id!r}")
+            raise ChangeRefused(Refusal.NO_ITEM, f"there is no item {item_id!r}")
         return item
 
     def _reference(self, change: Reviewed) -> Item:
         if change.bank == SEEN:
             return self._held(change.reference)
-        item = self._known(change.bank).shelf.tables.items.named(change.reference)
+        item = self._known(change.bank).collection.tables.items.named(change.reference)
         if item is None:
-            raise RefusedError(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.reference!r}")
+            raise ChangeRefused(Refusal.NO_REFERENCE, f"bank {change.bank} has no reference {change.reference!r}")
         return item

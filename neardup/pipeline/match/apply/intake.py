@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from neardup.pipeline.log.records import Described, Envelope, Event, Rolling
-from neardup.pipeline.match.apply.rows import Keeper
-from neardup.pipeline.match.apply.verdict import Settler
+from neardup.pipeline.match.apply.rows import RowWriter
+from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.entry import Entry
-from neardup.pipeline.match.data.pending import Pending, UnderWay, source_of
+from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
 from neardup.pipeline.match.decide.decide import Pairs
-from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
 from neardup.pipeline.types import Ids, Kind
 
@@ -29,29 +29,29 @@ class Intake:
 
     def __init__(
         self,
-        seen: Shelf,
+        seen: Collection,
         banks: Banks,
-        pending: UnderWay,
+        pending: PendingItems,
         lives: LiveVideos,
-        keeper: Keeper,
-        settler: Settler,
-        watch: Watch,
+        row_writer: RowWriter,
+        item_verdicts: ItemVerdicts,
+        live_verdicts: LiveVerdicts,
     ) -> None:
         self._seen = seen
         self._banks = banks
         self._pending = pending
         self._lives = lives
-        self._keeper = keeper
-        self._settler = settler
-        self._watch = watch
+        self._row_writer = row_writer
+        self._item_verdicts = item_verdicts
+        self._live_verdicts = live_verdicts
 
-    def describe(self, entries: Sequence[Entry]) -> list[Envelope]:
+    def take_in(self, entries: Sequence[Entry]) -> list[Envelope]:
         """Take in described items that do not depend on each other's removal, see `batch`."""
         records = [entry.record for entry in entries if isinstance(entry.record, Described)]
         if not records:
             return []
         holders = [self._holder(entry, record) for entry, record in zip(entries, records, strict=True)]
-        rows = self._keeper.append(records, holders)
+        rows = self._row_writer.append(records, holders)
         compared = [
             (holder.rows if isinstance(holder, Pending) else own, record.kind)
             for record, holder, own in zip(records, holders, rows, strict=True)
@@ -67,9 +67,9 @@ class Intake:
                 if isinstance(holder, Live):
                     events = self._take_frame(entry, record, holder, own, pairs, banked)
                 else:
-                    events = (self._settler.settle(entry, record, holder, pairs, banked),)
+                    events = (self._item_verdicts.decide(entry, record, holder, pairs, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
-        self._settler.flush()
+        self._item_verdicts.flush()
         return envelopes
 
     def _holder(self, entry: Entry, record: Described) -> Live | Pending:
@@ -80,8 +80,8 @@ class Intake:
     def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[tuple[Pairs, Banked]]:
         """Yield for each item its pairs with what was seen and, by bank, with references; all are searched for now."""
         of_seen = self._seen.candidates.of_batch(rows, kinds)
-        banks = [bank for bank in self._banks if len(bank.shelf.tables.items)]
-        of_banks = [bank.shelf.candidates.of_batch(rows, kinds, among_themselves=False) for bank in banks]
+        banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
+        of_banks = [bank.collection.candidates.of_batch(rows, kinds, among_themselves=False) for bank in banks]
         return ((pairs, [*zip(banks, theirs, strict=True)]) for pairs, *theirs in zip(of_seen, *of_banks, strict=True))
 
     def _take_frame(
@@ -91,7 +91,7 @@ class Intake:
         pairs = self._seen.comparer.with_heads(pairs)
         self._seen.tables.rows.shared[row] = self._seen.comparer.sharers(pairs, 1)
         pairs = join_pairs([*(bank.usable_pairs(theirs, entry.timestamp_ms) for bank, theirs in banked), pairs])
-        return self._watch.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
+        return self._live_verdicts.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
 
 
 def _is_compared(record: Described) -> bool:

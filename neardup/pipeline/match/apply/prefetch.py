@@ -14,23 +14,23 @@ import numpy as np
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.compare.candidates import CANDIDATES, SEARCHED_AT_ONCE
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.decide.pictures import MIN_DETAIL
 from neardup.pipeline.types import Neighbours
 
 
-class Ahead:
+class Prefetch:
     """Looks ahead in the log."""
 
-    def __init__(self, seen: Shelf) -> None:
+    def __init__(self, seen: Collection) -> None:
         self._seen = seen
         self._until = 0
         self._found: dict[tuple[str, str, bytes], Neighbours] = {}
 
     def forget(self) -> None:
-        """Hold nothing to be known: what was seen may have changed."""
+        """Drop all answers: what was seen may have changed."""
         self._until = 0
         self._found.clear()
 

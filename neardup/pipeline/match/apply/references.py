@@ -6,7 +6,7 @@ from neardup.pipeline.log.changes import BankChanged, fault_of
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import Changed, Described, Event, Redelivered, ignored
 from neardup.pipeline.match.apply.editor import Editor
-from neardup.pipeline.match.apply.rows import Keeper
+from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item
@@ -19,10 +19,10 @@ CREATED_BY_REFERENCE = "a reference came for a bank that was not known"
 class References:
     """Applies parts of references."""
 
-    def __init__(self, tables: Tables, banks: Banks, keeper: Keeper, editor: Editor) -> None:
+    def __init__(self, tables: Tables, banks: Banks, row_writer: RowWriter, editor: Editor) -> None:
         self._tables = tables
         self._banks = banks
-        self._keeper = keeper
+        self._row_writer = row_writer
         self._editor = editor
 
     def apply(self, entry: Entry, record: Described) -> tuple[Event, ...]:
@@ -40,7 +40,7 @@ class References:
         if bank is None:
             bank = self._banks.create(record.bank)
             created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
-        known, pending = bank.shelf.tables.items.named(record.id), bank.pending.get(record.id)
+        known, pending = bank.collection.tables.items.named(record.id), bank.pending.get(record.id)
         if is_no_newer(record, bank.removed.get(record.id)):
             return (ignored(record.id, IgnoredReason.REFERENCE_REMOVED, f"was removed from bank {record.bank}"),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
@@ -56,7 +56,7 @@ class References:
     def _take(self, entry: Entry, record: Described, bank: Bank, known: Item | None) -> tuple[Event, ...]:
         """Take in a part; with the last one the reference takes the place of its version before, if one is known."""
         holder = bank.pending.take(record, entry.timestamp_ms, self._tables.items)
-        self._keeper.append([record], [holder])
+        self._row_writer.append([record], [holder])
         if not record.last:
             return ()
         if known is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from neardup.pipeline.log.records import Changed, Event, ReHeaded, Removed, RemovedEvent
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.pending import UnderWay
+from neardup.pipeline.match.data.pending import PendingItems
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.live.videos import LiveVideos
@@ -21,7 +21,7 @@ class Removals:
     """
 
     def __init__(
-        self, tables: Tables, stars: Stars, lives: LiveVideos, pending: UnderWay, similars: Similars | None
+        self, tables: Tables, stars: Stars, lives: LiveVideos, pending: PendingItems, similars: Similars | None
     ) -> None:
         self.taken_down: set[str] = set()
         self._tables = tables

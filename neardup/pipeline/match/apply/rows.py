@@ -17,7 +17,7 @@ from neardup.pipeline.match.live.videos import Live, LiveVideos
 from neardup.pipeline.types import Ids
 
 
-class Keeper:
+class RowWriter:
     """Writes rows, of the stream and of all banks; nothing is searched for or compared here."""
 
     def __init__(self, tables: Tables, lives: LiveVideos, evidence: Evidence) -> None:

@@ -201,7 +201,7 @@ class Snapshots:
         """Erase the vectors that none of the kept snapshots uses; `name` is of the file that says which one uses."""
         wanted = np.zeros(len(vectors), dtype=np.bool_)
         for path in kept:
-            for mask in path.glob(f"*/{name}"):  # an older version wrote none of similar vectors, and used none
+            for mask in path.glob(f"*/{name}"):  # older versions had no similar vectors, and no mask of them
                 used = np.load(mask, allow_pickle=False)
                 wanted[: len(used)] |= used
                 wanted[len(used) :] = True

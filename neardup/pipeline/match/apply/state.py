@@ -4,7 +4,7 @@
 unchanged. It has no clock and no randomness: equal logs give equal events, however they are cut into batches. An item
 is compared only with items of smaller offsets, and among those only with heads of stars; ties go to the earlier one.
 
-What becomes of a record stands in `uploads`, `intake` and `settler`, `references`, `editor` and `removals`.
+What becomes of a record stands in `uploads`, `intake` and `verdict`, `references`, `editor` and `removals`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from functools import partial
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Envelope, Event, Removed
-from neardup.pipeline.match.apply.backward import Retro
+from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.apply.batch import Batch
 from neardup.pipeline.match.apply.editor import Editor
 from neardup.pipeline.match.apply.intake import Intake
-from neardup.pipeline.match.apply.prefetch import Ahead
+from neardup.pipeline.match.apply.prefetch import Prefetch
 from neardup.pipeline.match.apply.references import References
 from neardup.pipeline.match.apply.removals import Removals
-from neardup.pipeline.match.apply.rows import Keeper
+from neardup.pipeline.match.apply.rows import RowWriter
 from neardup.pipeline.match.apply.uploads import Uploads
-from neardup.pipeline.match.apply.verdict import Settler
+from neardup.pipeline.match.apply.verdict import ItemVerdicts
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
-from neardup.pipeline.match.compare.collection import make_bank_shelf, make_shelf
+from neardup.pipeline.match.compare.collection import make_bank_collection, make_collection
 from neardup.pipeline.match.compare.reviews import Judged, Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item, Items, Rows
-from neardup.pipeline.match.data.pending import Pending, UnderWay
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.pending import Pending, PendingItems
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
-from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveRules, LiveVideos
 from neardup.pipeline.types import Ids
 
@@ -95,23 +95,25 @@ class State:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
-        self.seen = seen = make_shelf(SEEN, tables, index, evidence, Judge(calibration, precision))
-        self.banks = Banks(seen, partial(make_bank_shelf, seen, evidence))
+        self.seen = seen = make_collection(SEEN, tables, index, evidence, Judge(calibration, precision))
+        self.banks = Banks(seen, partial(make_bank_collection, seen, evidence))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
-        self._pending = UnderWay()
+        self._pending = PendingItems()
         self._lives = LiveVideos(tables, seen.heads, live)
         self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
-        self._told = Told()
-        self._ahead = Ahead(seen)
-        self._watch = Watch(seen, self.banks, self._lives, self.reviews, evidence, self._told)
-        keeper = Keeper(tables, self._lives, evidence)
-        settler = Settler(seen, self.reviews, self.stars, self._lives, self._told, similars)
-        self._intake = Intake(seen, self.banks, self._pending, self._lives, keeper, settler, self._watch)
-        self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._watch)
-        retro = Retro(seen, self.banks, self.reviews, evidence, self._ahead)
-        self._editor = Editor(seen, self.banks, self.stars, self.reviews, retro, keeper.copy)
-        self._references = References(tables, self.banks, keeper, self._editor)
+        self._published = PublishedVerdicts()
+        self._prefetch = Prefetch(seen)
+        self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
+        row_writer = RowWriter(tables, self._lives, evidence)
+        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._published, similars)
+        self._intake = Intake(
+            seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
+        )
+        self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
+        backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch)
+        self._editor = Editor(seen, self.banks, self.stars, self.reviews, backward, row_writer.copy)
+        self._references = References(tables, self.banks, row_writer, self._editor)
 
     @property
     def items(self) -> Items:
@@ -127,7 +129,7 @@ class State:
     def unwritten_bytes(self) -> int:
         """Memory of vectors that a full disk did not take."""
         files = [self._tables.vectors, *([] if self.similars is None else [self.similars.vectors])]
-        indexes = [self.seen.heads.index, *(bank.shelf.heads.index for bank in self.banks)]
+        indexes = [self.seen.heads.index, *(bank.collection.heads.index for bank in self.banks)]
         return sum(one.unwritten_bytes for one in files) + sum(one.status().unwritten_bytes for one in indexes)
 
     def rows_of(self, item: Item) -> Ids:
@@ -144,24 +146,24 @@ class State:
             published: what was said earlier, by offset; it takes the place of what is found now, for an approximate
                 search need not find the same again.
         """
-        self._told.begin(published or {})
-        self._ahead.forget()
+        self._published.begin(published or {})
+        self._prefetch.forget()
         envelopes: list[Envelope] = []
         batch = Batch(self._tables, self._pending, self._lives, self._removals)
         for place, entry in enumerate(entries):
             idle = self._lives.idle(entry.timestamp_ms)
             joins = not idle and batch.may_join(entry)
             if not joins or not batch.has_room(entry):
-                envelopes += self._intake.describe(batch.take())
+                envelopes += self._intake.take_in(batch.take())
             if joins:
                 batch.add(entry)
             else:
-                ended = [event for live in idle for event in self._watch.end(live, entry.offset)]
+                ended = [event for live in idle for event in self._live_verdicts.end(live, entry.offset)]
                 if idle:
-                    self._ahead.forget()
-                self._ahead.look(entries, place)
+                    self._prefetch.forget()
+                self._prefetch.look(entries, place)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
-        return envelopes + self._intake.describe(batch.take())
+        return envelopes + self._intake.take_in(batch.take())
 
     def _apply_alone(self, entry: Entry) -> tuple[Event, ...]:
         record = entry.record
@@ -181,7 +183,7 @@ class State:
     def knows(self, item_id: str) -> bool:
         """Return whether an item or a reference of this id is there, or one was taken down."""
         held = item_id in self._tables.items or item_id in self.taken_down
-        return held or any(item_id in bank.shelf.tables.items for bank in self.banks)
+        return held or any(item_id in bank.collection.tables.items for bank in self.banks)
 
     def parts(self) -> Parts:
         """Return what the state consists of, to be written down; not a copy."""
@@ -213,7 +215,7 @@ class State:
         """Let go of files, memory and processes; the state is of no use afterwards."""
         self.seen.heads.index.close()
         for bank in self.banks:
-            bank.shelf.heads.index.close()
+            bank.collection.heads.index.close()
         self._tables.vectors.close()
         if self.similars is not None:
             self.similars.close()

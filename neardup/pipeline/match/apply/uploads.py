@@ -11,9 +11,9 @@ from neardup.pipeline.log.records import Described, Event, Redelivered, Replaced
 from neardup.pipeline.match.apply.intake import Intake
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.data.entry import Entry
-from neardup.pipeline.match.data.pending import UnderWay, is_older, source_of
+from neardup.pipeline.match.data.pending import PendingItems, is_older, source_of
 from neardup.pipeline.match.data.tables import Tables
-from neardup.pipeline.match.live.verdicts import Watch
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
 
 
@@ -21,14 +21,20 @@ class Uploads:
     """Applies what may depend on any record before it."""
 
     def __init__(
-        self, tables: Tables, pending: UnderWay, lives: LiveVideos, removals: Removals, intake: Intake, watch: Watch
+        self,
+        tables: Tables,
+        pending: PendingItems,
+        lives: LiveVideos,
+        removals: Removals,
+        intake: Intake,
+        live_verdicts: LiveVerdicts,
     ) -> None:
         self._tables = tables
         self._pending = pending
         self._lives = lives
         self._removals = removals
         self._intake = intake
-        self._watch = watch
+        self._live_verdicts = live_verdicts
 
     def apply(self, entry: Entry, record: Described) -> tuple[Event, ...]:
         """Apply a part of an item or a frame of a live video and return all that happened."""
@@ -55,13 +61,13 @@ class Uploads:
             self._pending.forget(record.id)
             self._lives.begin(record.id, source_of(record))
             self._lives.note_time(record.id, entry.timestamp_ms)
-        return (*replaced, *self._intake.describe([entry])[0].events)
+        return (*replaced, *self._intake.take_in([entry])[0].events)
 
     def _apply_live(self, entry: Entry, record: Described, live: Live) -> tuple[Event, ...]:
         """Apply what is not simply the next frame of a live video."""
         if record.last and not live.ended:
             live.ended = True
-            return self._watch.end(live, entry.offset) if live.running else ()
+            return self._live_verdicts.end(live, entry.offset) if live.running else ()
         if record.last or record.pts[0] in self._lives.frames(live):
             return (Redelivered(id=live.id),)
         if live.ended:
@@ -71,4 +77,4 @@ class Uploads:
         self._lives.resume(live)
         self._lives.make_room(live)
         self._lives.note_time(live.id, entry.timestamp_ms)
-        return self._intake.describe([entry])[0].events
+        return self._intake.take_in([entry])[0].events

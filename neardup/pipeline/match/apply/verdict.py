@@ -1,4 +1,4 @@
-"""Settle what an item is: what it matches, and which star it joins."""
+"""Decide what an item is: what it matches, and which star it joins."""
 
 from __future__ import annotations
 
@@ -8,34 +8,40 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Matched, Verdict
 from neardup.pipeline.log.verdicts import combine, star_head
 from neardup.pipeline.match.compare.banks import Bank
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.pending import Pending
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.live.videos import LiveVideos
 from neardup.pipeline.types import Decision, Kind
 
 
-class Settler:
+class ItemVerdicts:
     """Gives verdicts on items of the stream and takes the items in."""
 
     def __init__(
-        self, seen: Shelf, reviews: Reviews, stars: Stars, lives: LiveVideos, told: Told, similars: Similars | None
+        self,
+        seen: Collection,
+        reviews: Reviews,
+        stars: Stars,
+        lives: LiveVideos,
+        published: PublishedVerdicts,
+        similars: Similars | None,
     ) -> None:
         self._seen = seen
         self._reviews = reviews
         self._stars = stars
         self._lives = lives
-        self._told = told
+        self._published = published
         self._similars = similars
 
-    def settle(
+    def decide(
         self, entry: Entry, record: Described, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
     ) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
@@ -47,8 +53,8 @@ class Settler:
         """
         item = pending.item()
         matches = self._matches(entry, item, pending, pairs, banked)
-        told = self._told.verdict(entry.offset)
-        verdict = told or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+        published = self._published.verdict(entry.offset)
+        verdict = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
         self._stars.add(item, star_head(verdict) or "")
         if self._similars is not None:
             self._similars.take(item, record)
@@ -58,7 +64,7 @@ class Settler:
         return verdict
 
     def flush(self) -> None:
-        """Have all that was taken in be found."""
+        """Let later searches find all that was taken in."""
         self._seen.heads.flush()
         if self._similars is not None:
             self._similars.flush()
@@ -66,7 +72,7 @@ class Settler:
     def _matches(
         self, entry: Entry, item: Item, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
     ) -> list[Matched]:
-        """Return what is to be told of an item, and count the frames that it has in common with others."""
+        """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
         pairs = comparer.likely(item.kind, pairs)
         if item.kind is Kind.VIDEO:
@@ -77,5 +83,5 @@ class Settler:
         matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
-            matches += self._reviews.respect(item, found, bank.shelf.tables.items)
+            matches += self._reviews.respect(item, found, bank.collection.tables.items)
         return matches

@@ -16,10 +16,10 @@ import numpy as np
 
 from neardup.pipeline.log.changes import SEEN, Action, BankChanged, ReferenceChanged
 from neardup.pipeline.log.records import Described, Matched
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.pending import Pending, UnderWay
+from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.types import Decision
@@ -82,12 +82,12 @@ class Bank:
             back.
     """
 
-    def __init__(self, settings: BankSettings, shelf: Shelf) -> None:
+    def __init__(self, settings: BankSettings, collection: Collection) -> None:
         self.settings = settings
-        self.shelf = shelf
+        self.collection = collection
         self.references: dict[str, ReferenceSettings] = {}
         self.removed: dict[str, tuple[int, int]] = {}
-        self.pending = UnderWay()
+        self.pending = PendingItems()
 
     def asks_about(self, item_id: str) -> bool:
         """Whether an item is among those that the bank is asked about."""
@@ -104,14 +104,14 @@ class Bank:
 
     def matches(self, item: Item | Described, side: Side, pairs: Pairs, now_ms: int) -> list[Matched]:
         """Return what an item matches here, best first, given its pairs with references, at this time of the log."""
-        found = self.shelf.comparer.matches(item, side, pairs, usable=self.usable(now_ms))
+        found = self.collection.comparer.matches(item, side, pairs, usable=self.usable(now_ms))
         kept = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
         return [msgspec.structs.replace(match, action=self.settings.action) for match in kept]
 
     def usable_pairs(self, pairs: Pairs, now_ms: int) -> Pairs:
         """Return the pairs with references that may be matched by a record of this time."""
-        usable, items = self.usable(now_ms), self.shelf.tables.items
-        held = [items.get(number) for number in self.shelf.tables.rows.item[pairs.reference].tolist()]
+        usable, items = self.usable(now_ms), self.collection.tables.items
+        held = [items.get(number) for number in self.collection.tables.rows.item[pairs.reference].tolist()]
         return pairs.take(np.array([n for n, item in enumerate(held) if item and usable(item)], dtype=np.int64))
 
     def change_reference(self, change: ReferenceChanged) -> None:
@@ -123,19 +123,19 @@ class Bank:
 
     def add(self, item: Item) -> None:
         """Take in a reference, which is searched from now on."""
-        self.shelf.heads.add(item)
-        self.shelf.heads.flush()
-        self.shelf.tables.items.add(item)
+        self.collection.heads.add(item)
+        self.collection.heads.flush()
+        self.collection.tables.items.add(item)
         self.references.setdefault(item.id, ReferenceSettings())
 
     def remove(self, item: Item) -> None:
         """Take a reference out; its settings stay, for a new version of it."""
-        self.shelf.heads.remove(item)
-        self.shelf.tables.items.remove(item)
+        self.collection.heads.remove(item)
+        self.collection.tables.items.remove(item)
 
     def kept(self) -> Kept:
         """Return what a snapshot keeps; not a copy."""
-        items = list(self.shelf.tables.items)
+        items = list(self.collection.tables.items)
         return Kept(self.settings, self.references, self.removed, items, self.pending.by_id)
 
 
@@ -143,14 +143,14 @@ class Banks:
     """All curated banks, in order of their creation.
 
     Args:
-        seen: the shelf of the stream. make: returns an empty one of this name.
+        seen: the collection of the stream. make: returns an empty one of this name.
 
     Attributes:
         settings: of `seen`.
         deleted: names of banks that were deleted.
     """
 
-    def __init__(self, seen: Shelf, make: Callable[[str], Shelf]) -> None:
+    def __init__(self, seen: Collection, make: Callable[[str], Collection]) -> None:
         self._seen = seen
         self._make = make
         self._default = seen.judge.calibration, seen.judge.precision
@@ -174,31 +174,31 @@ class Banks:
 
     def take_hold(self) -> None:
         """Have all banks decide as their settings say."""
-        shelves = [(self.settings, self._seen), *((bank.settings, bank.shelf) for bank in self)]
+        collections = [(self.settings, self._seen), *((bank.settings, bank.collection) for bank in self)]
         calibration, precision = self._default
-        for settings, shelf in shelves:
+        for settings, collection in collections:
             own = decode_calibration(settings.calibration) if settings.calibration else calibration
-            shelf.judge.change(own, settings.precision or precision)
-            shelf.action = settings.action
-            if shelf is self._seen:
-                calibration, precision = shelf.judge.calibration, shelf.judge.precision
+            collection.judge.change(own, settings.precision or precision)
+            collection.action = settings.action
+            if collection is self._seen:
+                calibration, precision = collection.judge.calibration, collection.judge.precision
 
     def delete(self, bank: Bank) -> None:
         """Forget a bank with all that is in it. Late records of references do not bring it back."""
         self._banks.pop(bank.settings.name)
-        bank.shelf.heads.index.close()
+        bank.collection.heads.index.close()
         self.deleted.add(bank.settings.name)
 
     def find(self, number: int) -> tuple[Bank, Item] | None:
         """Return the reference of this number."""
         for bank in self:
-            if (item := bank.shelf.tables.items.get(number)) is not None:
+            if (item := bank.collection.tables.items.get(number)) is not None:
                 return bank, item
         return None
 
     def asked(self, item_id: str) -> list[Bank]:
         """Return the banks that an item is matched against."""
-        return [bank for bank in self if len(bank.shelf.tables.items) and bank.asks_about(item_id)]
+        return [bank for bank in self if len(bank.collection.tables.items) and bank.asks_about(item_id)]
 
     def restore(self, settings: BankSettings, kept: Iterable[Kept], deleted: Iterable[str]) -> None:
         """Take over, while empty, what was written down."""
@@ -206,11 +206,11 @@ class Banks:
         for one in kept:
             bank = self.create(one.settings.name)
             bank.settings = one.settings
-            bank.references, bank.removed, bank.pending = one.references, one.removed, UnderWay(one.pending)
+            bank.references, bank.removed, bank.pending = one.references, one.removed, PendingItems(one.pending)
             for item in one.items:
-                bank.shelf.heads.add(item)
-                bank.shelf.tables.items.add(item)
-            bank.shelf.heads.flush()
+                bank.collection.heads.add(item)
+                bank.collection.tables.items.add(item)
+            bank.collection.heads.flush()
         self.deleted = set(deleted)
         self.take_hold()
 

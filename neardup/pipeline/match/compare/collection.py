@@ -19,7 +19,7 @@ from neardup.pipeline.match.decide.evidence import Evidence
 
 
 @dataclass(slots=True)
-class Shelf:
+class Collection:
     """See above. `action` is what a match means."""
 
     name: str
@@ -31,18 +31,18 @@ class Shelf:
     action: Action = Action.FLAG
 
 
-def make_shelf(name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge) -> Shelf:
-    """Return an empty shelf."""
+def make_collection(name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge) -> Collection:
+    """Return an empty collection."""
     heads = Heads(index, tables)
     candidates = Candidates(tables, heads, evidence, judge)
-    return Shelf(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
+    return Collection(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
 
 
-def make_bank_shelf(seen: Shelf, evidence: Evidence, name: str) -> Shelf:
-    """Return an empty shelf beside that of the stream, for a bank, which is searched exactly."""
+def make_bank_collection(seen: Collection, evidence: Evidence, name: str) -> Collection:
+    """Return an empty collection beside that of the stream, for a bank, which is searched exactly."""
     from neardup.pipeline.index.exact import ExactIndex  # loads torch
 
     tables = Tables(seen.tables.vectors)
     tables.rows, tables.live = seen.tables.rows, seen.tables.live
     index = ExactIndex(seen.heads.index.dimension, seen.heads.index.space)
-    return make_shelf(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))
+    return make_collection(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))

@@ -14,7 +14,7 @@ from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.data.heads import Heads
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Tables
-from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Outcome, Pairs, Side, compare_items
+from neardup.pipeline.match.decide.decide import DISTINCT, Judge, PairOutcome, Pairs, Side, compare_items
 from neardup.pipeline.match.decide.evidence import Evidence, near
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
 
@@ -63,7 +63,7 @@ class Comparer:
             matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
         return matches
 
-    def pair(self, query: Item, reference: Item) -> Outcome:
+    def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
         q, r = self._tables.rows_of(query), self._tables.rows_of(reference)
         speaks = self._tables.rows.speaks
@@ -130,7 +130,7 @@ class Comparer:
                 # most pairs of images stand alone, and a slice costs less than an array of one
                 yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
 
-    def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> Outcome:
+    def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> PairOutcome:
         return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)
 
     def _twin(self, query: Described | Item, usable: Callable[[Item], bool]) -> tuple[Item | None, Exact]:
@@ -142,7 +142,7 @@ class Comparer:
                     return twin, exact
         return None, Exact.NO
 
-    def _itself(self, item: Item) -> Outcome:
+    def _itself(self, item: Item) -> PairOutcome:
         """Return how an item matches another with the same content."""
         rows = self._tables.rows_of(item)
         background = self._tables.rows.background[rows if item.kind is Kind.VIDEO else rows[:1]]
@@ -150,9 +150,9 @@ class Comparer:
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
         mean = float(evidence.mean()) if evidence.size else 0.0
         spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
-        return Outcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
+        return PairOutcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
 
-    def _note_shared(self, item: Item, reference: Item, outcome: Outcome) -> None:
+    def _note_shared(self, item: Item, reference: Item, outcome: PairOutcome) -> None:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
         segments = [segment for segment in outcome.segments if segment.evidence >= self._least]
         if outcome.whole or not segments:
@@ -169,7 +169,7 @@ def identity(a: Item, b: Item) -> Exact:
     return Exact.PIXELS if a.pixels_digest and a.pixels_digest == b.pixels_digest else Exact.NO
 
 
-def matched(reference: Item, outcome: Outcome, bank: str = SEEN) -> Matched:
+def matched(reference: Item, outcome: PairOutcome, bank: str = SEEN) -> Matched:
     """Return how a query matches a reference, as verdicts tell it."""
     return Matched(
         reference=reference.id,
@@ -186,7 +186,7 @@ def matched(reference: Item, outcome: Outcome, bank: str = SEEN) -> Matched:
     )
 
 
-def exactly(twin: Item, head: Item, exact: Exact, outcome: Outcome, bank: str = SEEN) -> Matched:
+def exactly(twin: Item, head: Item, exact: Exact, outcome: PairOutcome, bank: str = SEEN) -> Matched:
     """Identical content is a copy whatever the descriptors say; those of the twin stand in for the query's."""
     return Matched(
         reference=head.id,

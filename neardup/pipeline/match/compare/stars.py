@@ -60,7 +60,7 @@ class Stars:
         return events
 
     def star_of(self, item: Item) -> Iterator[Item]:
-        """Yield the head of an item's star and all of its members, of which a picture that goes round has many."""
+        """Yield the cluster's head and members; a viral picture may have thousands."""
         head = self.head_of(item)
         yield head
         yield from self._members(head)

@@ -49,7 +49,7 @@ class Pending:
         )
 
 
-class UnderWay:
+class PendingItems:
     """All of them, by id."""
 
     def __init__(self, pending: Mapping[str, Pending] | None = None) -> None:

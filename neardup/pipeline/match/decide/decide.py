@@ -50,7 +50,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PairOutcome:
     """How a query matches one reference item; see `messages.Matched` for the words."""
 
     judgement: Judgement
@@ -110,7 +110,7 @@ class Judgement:
 
 
 DISTINCT = Judgement(Decision.DISTINCT, 0.0)
-_NOTHING = Outcome(DISTINCT, 4.0, 0.0, whole=False)
+_NOTHING = PairOutcome(DISTINCT, 4.0, 0.0, whole=False)
 
 
 class Judge:
@@ -132,7 +132,7 @@ class Judge:
         self.calibration = calibration
         self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
-        self._thresholds(1)  # an unusable precision is told at once
+        self._thresholds(1)  # fails at once for an unusable precision
 
     @property
     def min_vote(self) -> float:
@@ -160,7 +160,7 @@ def _rounded(references: int) -> int:
 
 def compare_items(
     query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], rule: Evidence, judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     """Compare a query with one reference item, given their similar descriptors.
 
     Args:
@@ -190,17 +190,17 @@ def compare_items(
     start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
-    return Outcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
+    return PairOutcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
 
 
 def _compare_images(
     query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     """Compare two images: as wholes where that decides as much, else by the best part."""
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
         evidence = float(pairs.evidence[best])
-        return Outcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
+        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
     areas = query.areas(frames[0]), reference.areas(frames[1])
     whole = np.minimum(*areas) >= WHOLE_AREA
     outcomes = []
@@ -213,22 +213,22 @@ def _compare_images(
         # Each part is one more chance to match; the whole has those that it had without parts.
         judgement = judge.judge(evidence, references * (query.count if frame else 1))
         boxes = query.box(frame), reference.box(other)
-        outcomes.append(Outcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
+        outcomes.append(PairOutcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
     return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
 
 
 def _compare_videos(
     one: Side, other: Side, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
-) -> Outcome:
+) -> PairOutcome:
     query, reference = one.track(), other.track()
     segments = find_segments(query, reference, votes, rule, judge.min_vote)
     kept = keep_rare(segments, query, reference)
     if not kept:
-        return Outcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
+        return PairOutcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
     judgement, best = judge_segments(kept, len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
-    outcome = Outcome(
+    outcome = PairOutcome(
         judgement,
         min(segment.distance for segment in kept),
         best.evidence,
@@ -239,7 +239,7 @@ def _compare_videos(
     return _doubted(outcome, doubt)
 
 
-def _doubted(outcome: Outcome, doubt: Doubt) -> Outcome:
+def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
     """Return an outcome that is `unsure` at most where there is a doubt."""
     if doubt is Doubt.NO:
         return outcome
@@ -252,7 +252,7 @@ def _doubted(outcome: Outcome, doubt: Doubt) -> Outcome:
 def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:
     """Return what the sound says against two videos that look the same as a whole.
 
-    Where the pictures move they tell whether both begin together; where they are still, any offset looks right.
+    Where the pictures move they show whether both begin together; where they are still, any offset looks right.
     """
     first = min(kept, key=lambda segment: segment.span.query_start).span
     together = math.isnan(best.contrast) or abs(first.reference_start - first.query_start) <= MAX_OFFSET_SECONDS
@@ -282,7 +282,7 @@ def keep_rare(
 ) -> list[Segment]:
     """Leave out segments that many items have in common: intros, adverts, logos.
 
-    What covers nearly all of one of the two is kept all the same: an excerpt that went round is still a copy.
+    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy.
 
     Args:
         query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.

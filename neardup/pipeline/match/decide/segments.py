@@ -27,7 +27,7 @@ WINDOW_OFFSETS = 5
 MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
 HASH_SHARE = 0.3
-"""Weight of the hash beside the descriptor where moments are told apart."""
+"""Weight of the hash beside the descriptor where moments are distinguished."""
 REPEATED = 0.8
 """Share of the first showing's contrast that another showing of the same stretch needs."""
 SAME_SCENE = 0.2

@@ -1,4 +1,4 @@
-"""What a live video has shown of one reference so far, and how that grows.
+"""The match of a live video with one reference, and how it grows.
 
 A live video is looked at through a *window*, its newest frames: what is found there continues the spans that were found
 before. So the work for a frame does not grow with the video, and a span may be hours long.
@@ -15,7 +15,7 @@ import numpy as np
 
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.log.verdicts import RANK
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
@@ -30,7 +30,7 @@ MOST_WAIT_IN_VAIN = 20
 
 
 @dataclass(slots=True)
-class Sighting:
+class LiveMatch:
     """One reference, as a live video shows it.
 
     Attributes:
@@ -39,8 +39,8 @@ class Sighting:
         last: seconds of the newest frame that voted. new: frames that did since the last look.
         wait: frames after which to look again.
         going_on: the newest frames show it still.
-        match: what is known, None while nothing is. unsure_since: seconds.
-        told, told_extent: what the last event said of it: its decision, and its `extent`.
+        match: None while there is none. unsure_since: seconds.
+        told, told_extent: its decision and its `extent` in the last event. (These names stand in snapshots.)
         flagged: the decision with which it was flagged.
         shared: its frames were counted as shared with this live video.
     """
@@ -65,7 +65,7 @@ class Sighting:
         return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
     def is_news(self, growth_seconds: float) -> bool:
-        """Whether what is known differs, by what matters, from what was told; for the seconds see `LiveRules`."""
+        """Return whether the match changed enough since the last event to emit a new one; see `LiveRules`."""
         if self.match is None:
             return False
         grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
@@ -78,8 +78,8 @@ class Sighting:
         ripe = not self.going_on or newest - self.unsure_since >= unsure_seconds
         return self.match.decision is Decision.DUPLICATE or ripe
 
-    def tell(self) -> None:
-        """Note that what is known is told."""
+    def note_event(self) -> None:
+        """Note that an event carries the match as it is."""
         if self.match is not None:
             self.told, self.told_extent = self.match.decision, self.extent
 
@@ -90,27 +90,27 @@ class Sighting:
         self.new += 1
 
     def looked(self, begin: float) -> None:
-        """Have the next look wait, and forget votes from before so many seconds."""
+        """Let the next look wait, and forget votes from before `begin`, in seconds."""
         self.votes = [vote for vote in self.votes if vote[0] >= begin]
         most = MOST_WAIT if self.match else MOST_WAIT_IN_VAIN
         self.wait = min(max(1, len({vote[0] for vote in self.votes}) // 2), most)
         self.new = 0
 
-    def learn(self, sight: Sight, reference: str, shelf: Shelf, window: float) -> None:
-        """Join what was seen through the window, which begins at so many seconds, to what is known."""
+    def learn(self, shown: WindowMatch, reference: str, collection: Collection, window: float) -> None:
+        """Join what the window shows to the match; `window` is where it begins, in seconds."""
         before = self.match
-        if sight.judgement.decision is Decision.DISTINCT:
+        if shown.judgement.decision is Decision.DISTINCT:
             return
         found = Matched(
             reference=reference,
-            bank=shelf.name,
-            action=shelf.action,
-            decision=sight.judgement.decision,
-            distance=sight.distance,
-            evidence=sight.evidence,
-            probability=sight.judgement.probability,
+            bank=collection.name,
+            action=collection.action,
+            decision=shown.judgement.decision,
+            distance=shown.distance,
+            evidence=shown.evidence,
+            probability=shown.judgement.probability,
             whole=False,
-            spans=continued(before.spans if before else (), sight, window)[-MAX_SPANS:],
+            spans=continued(before.spans if before else (), shown, window)[-MAX_SPANS:],
         )
         self.adopt(found)
 
@@ -125,7 +125,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class WindowMatch:
     """What the window shows of a reference.
 
     Attributes:
@@ -141,10 +141,10 @@ class Sight:
     still: bool = False
 
 
-NOTHING = Sight(DISTINCT)
+NOTHING = WindowMatch(DISTINCT)
 
 
-def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: Judge, references: int) -> Sight:
+def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: Judge, references: int) -> WindowMatch:
     """Return the run of frames that shows an image.
 
     Args:
@@ -159,12 +159,12 @@ def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: J
     least = judge.thresholds(chances).min_unsure
     start, end = run_around(window.pts, votes.query, votes.evidence, int(votes.query[best]), least)
     span = Span(start, end, 0.0, 0.0, evidence)
-    return Sight(judgement, distance, evidence, (span,), window.interval, still=True)
+    return WindowMatch(judgement, distance, evidence, (span,), window.interval, still=True)
 
 
 def see_video(
     window: Track, reference: Track, votes: Votes, taken: int, rule: Evidence, judge: Judge, references: int
-) -> Sight:
+) -> WindowMatch:
     """Return the stretches of a video that the window shows; for the arguments see `see_image`."""
     least = min(MIN_VOTES, int(reference.speaks.sum()))
     step = max(window.interval, reference.interval, 1e-3)
@@ -177,10 +177,10 @@ def see_video(
     judgement, best = judge_segments(kept, taken, judge, references)
     spans = tuple(segment.span for segment in kept)
     distance = min(segment.distance for segment in kept)
-    return Sight(judgement, distance, best.evidence, spans, step, still=math.isnan(best.contrast))
+    return WindowMatch(judgement, distance, best.evidence, spans, step, still=math.isnan(best.contrast))
 
 
-def continued(before: Sequence[Span], sight: Sight, window: float) -> tuple[Span, ...]:
+def continued(before: Sequence[Span], shown: WindowMatch, window: float) -> tuple[Span, ...]:
     """Return spans in order of the live video's time: those found in the window, and those from before.
 
     A found span that goes on where an earlier one was, at the same offset, takes over its beginning. It takes the place
@@ -189,12 +189,15 @@ def continued(before: Sequence[Span], sight: Sight, window: float) -> tuple[Span
     Args:
         window: seconds at which the window begins.
     """
-    spans, kept = list(sight.spans), []
+    spans, kept = list(shown.spans), []
     for old in before:
-        place = next((n for n, span in enumerate(spans) if _goes_on(old, span, 2 * sight.step, sight.still)), None)
+        place = next(
+            (n for n, span in enumerate(spans) if _goes_on(old, span, 2 * shown.step, shown.still)),
+            None,
+        )
         if place is not None:
             spans[place] = _joined(old, spans[place])
-        elif old.query_start < window or not any(_overlap(old, span) for span in sight.spans):
+        elif old.query_start < window or not any(_overlap(old, span) for span in shown.spans):
             kept.append(old)
     return tuple(sorted([*kept, *spans], key=lambda span: (span.query_start, span.query_end)))
 

@@ -1,8 +1,8 @@
-"""What is said of live videos while they run.
+"""The verdicts on live videos while they run.
 
 A frame votes for the references that it resembles, and every few votes the newest frames are compared with a reference
-(see `sighting`). An event tells of it when a reference is new, a decision rose, or spans grew by a step; never one for
-each frame. A match is flagged once, and once more where what was flagged as unsure became a duplicate.
+(see `live.match`). An event is emitted when a reference is new, a decision rose, or spans grew by a step, not for each
+frame. A match is flagged once, and a second time where what was flagged as unsure became a duplicate.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from neardup.pipeline.log.changes import SEEN, Action
 from neardup.pipeline.log.records import Matched, Rolling, Verdict
 from neardup.pipeline.log.verdicts import RANK, combine, is_silenced
 from neardup.pipeline.match.compare.banks import Banks
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.published import Told
+from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.tables import Frames
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import Track, Votes
-from neardup.pipeline.match.live.match import Sight, Sighting, see_image, see_video
+from neardup.pipeline.match.live.match import LiveMatch, WindowMatch, see_image, see_video
 from neardup.pipeline.match.live.videos import Live, LiveVideos
 from neardup.pipeline.types import Decision, Kind
 
@@ -41,11 +41,17 @@ VOTES_PER_REFERENCE = 4
 REFERENCES_PER_FRAME = 32
 
 
-class Watch:
-    """Looks at live videos and tells what is new of the stream and of the curated banks."""
+class LiveVerdicts:
+    """Compares live videos with the stream and the curated banks, and emits what is new."""
 
     def __init__(
-        self, seen: Shelf, banks: Banks, lives: LiveVideos, reviews: Reviews, evidence: Evidence, told: Told
+        self,
+        seen: Collection,
+        banks: Banks,
+        lives: LiveVideos,
+        reviews: Reviews,
+        evidence: Evidence,
+        published: PublishedVerdicts,
     ) -> None:
         self._seen = seen
         self._tables = seen.tables
@@ -53,15 +59,15 @@ class Watch:
         self._lives = lives
         self._reviews = reviews
         self._evidence = evidence
-        self._told = told
+        self._published = published
 
     def take(
         self, live: Live, offset: int, pts: float, row: int, source: tuple[int, int], pairs: Pairs
     ) -> tuple[Rolling, ...]:
-        """Take in a frame and return what is to be told.
+        """Take in a frame and return its events.
 
         Args:
-            offset: of its record; what was told of that already takes the place of what is found now.
+            offset: of its record; events that were published for it replace those computed now.
             pairs: of the frame with earlier descriptors of heads, and with references of curated banks.
         """
         frames = self._lives.frames(live)
@@ -74,22 +80,22 @@ class Watch:
         self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
         self._look(live)
-        told = self._told.rolling(offset, live.id, running=True)
-        return self._tell(live, self._news(live) if told is None else told)
+        published = self._published.rolling(offset, live.id, running=True)
+        return self._emit(live, self._news(live) if published is None else published)
 
     def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
-        """Say, with the record of this offset, what was seen in all, and let go of what only a running video needs."""
+        """Return the final events, for the record of this offset, and drop what only a running video needs."""
         self._look(live, at_end=True)
         self._lives.stop(live)
-        told = self._told.rolling(offset, live.id, running=False)
-        events = self._tell(
-            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if told is None else told
+        published = self._published.rolling(offset, live.id, running=False)
+        events = self._emit(
+            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if published is None else published
         )
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
-        for sighting in live.sightings.values():
-            sighting.votes.clear()
-            self._count_shared(item, sighting)
+        for live_match in live.sightings.values():
+            live_match.votes.clear()
+            self._count_shared(item, live_match)
         return events
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -106,7 +112,7 @@ class Watch:
                 numbered = int(pairs.reference[place]), float(pairs.evidence[place]), float(pairs.distance[place])
                 mine.append(numbered)
         for number, mine in votes.items():
-            live.sightings.setdefault(number, Sighting(number)).vote(pts, mine)
+            live.sightings.setdefault(number, LiveMatch(number)).vote(pts, mine)
 
     def _look(self, live: Live, at_end: bool = False) -> None:
         """Look at references for which enough frames voted, or that are over."""
@@ -114,18 +120,18 @@ class Watch:
         begin = frames.pts[-min(VOTING, len(frames))]
         over = frames.pts[-OVER] if len(frames) >= OVER else frames.pts[0]
         window: Track | None = None
-        for sighting in list(live.sightings.values()):
-            is_over = at_end or sighting.last < over
-            sighting.going_on = not is_over
-            if sighting.new >= (1 if is_over else sighting.wait):
+        for live_match in list(live.sightings.values()):
+            is_over = at_end or live_match.last < over
+            live_match.going_on = not is_over
+            if live_match.new >= (1 if is_over else live_match.wait):
                 window = window or self._window(frames)
-                sighting.looked(begin)
-                self._look_at(live, sighting, window)
-            if sighting.last < begin:
-                sighting.votes.clear()
-            gone = self._find(sighting.reference) is None
-            if gone or (sighting.match is None and sighting.last < begin):
-                del live.sightings[sighting.reference]
+                live_match.looked(begin)
+                self._look_at(live, live_match, window)
+            if live_match.last < begin:
+                live_match.votes.clear()
+            gone = self._find(live_match.reference) is None
+            if gone or (live_match.match is None and live_match.last < begin):
+                del live.sightings[live_match.reference]
         matched = [one for one in live.sightings.values() if one.match is not None]
         if len(matched) > MAX_MATCHED:
             del live.sightings[min(matched, key=lambda one: one.last).reference]
@@ -134,31 +140,33 @@ class Watch:
         pts, rows = frames.newest(WINDOW)
         return self._tables.track(rows, float(pts[0]), float(pts[-1]))
 
-    def _look_at(self, live: Live, sighting: Sighting, window: Track) -> None:
-        found = self._find(sighting.reference)
-        if found is None or sighting.reference in live.copies or not sighting.votes:
+    def _look_at(self, live: Live, live_match: LiveMatch, window: Track) -> None:
+        found = self._find(live_match.reference)
+        if found is None or live_match.reference in live.copies or not live_match.votes:
             return
-        shelf, reference = found
-        sight = self._see(live, sighting, window, shelf, reference)
-        if sight is not None and not self._reviews.rejects(self._item(live), [reference]):
-            sighting.learn(sight, reference.id, shelf, window.begin)
+        collection, reference = found
+        shown = self._see(live, live_match, window, collection, reference)
+        if shown is not None and not self._reviews.rejects(self._item(live), [reference]):
+            live_match.learn(shown, reference.id, collection, window.begin)
 
-    def _find(self, number: int) -> tuple[Shelf, Item] | None:
+    def _find(self, number: int) -> tuple[Collection, Item] | None:
         """Return a reference of the stream or of a curated bank, with what judges it."""
         item = self._tables.items.get(number)
         if item is not None:
             return self._seen, item
         found = self._banks.find(number)
-        return None if found is None else (found[0].shelf, found[1])
+        return None if found is None else (found[0].collection, found[1])
 
     def _item(self, live: Live) -> Item:
         item = self._tables.items.get(live.number)
         assert item is not None
         return item
 
-    def _see(self, live: Live, sighting: Sighting, window: Track, shelf: Shelf, reference: Item) -> Sight | None:
-        judge, chances = shelf.judge, shelf.heads.chances
-        pts, rows, evidence, distance = map(np.array, zip(*sighting.votes, strict=True))
+    def _see(
+        self, live: Live, live_match: LiveMatch, window: Track, collection: Collection, reference: Item
+    ) -> WindowMatch | None:
+        judge, chances = collection.judge, collection.heads.chances
+        pts, rows, evidence, distance = map(np.array, zip(*live_match.votes, strict=True))
         votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
         if reference.kind is Kind.IMAGE:
             return see_image(window, votes, float(distance.min()), live.taken, judge, chances)
@@ -169,20 +177,20 @@ class Watch:
         votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
         return see_video(window, track, votes, live.taken, self._evidence, judge, chances)
 
-    def _count_shared(self, item: Item, sighting: Sighting) -> None:
+    def _count_shared(self, item: Item, live_match: LiveMatch) -> None:
         """Count, once, that a live video shows these frames of a reference."""
-        reference = self._tables.items.get(sighting.reference)
-        if reference is None or sighting.match is None or sighting.shared or reference.kind is Kind.IMAGE:
+        reference = self._tables.items.get(live_match.reference)
+        if reference is None or live_match.match is None or live_match.shared or reference.kind is Kind.IMAGE:
             return
-        spans = [(span.reference_start, span.reference_end) for span in sighting.match.spans]
+        spans = [(span.reference_start, span.reference_end) for span in live_match.match.spans]
         self._tables.share(item, reference, spans)
-        sighting.shared = True
+        live_match.shared = True
 
-    # -- telling ---------------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------------
 
     def _news(self, live: Live) -> tuple[Rolling, ...]:
         """Return one event for each match to be flagged, or else one if anything else matters."""
-        known = [sighting for sighting in live.sightings.values() if sighting.match is not None]
+        known = [live_match for live_match in live.sightings.values() if live_match.match is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
         due = (self._respected(live, one) for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds))
@@ -194,41 +202,41 @@ class Watch:
         flagged = [m for m in ripe if m.action is Action.FLAG and not is_silenced(m, allowing)]
         return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
 
-    def _tell(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
-        """Remember what is told, and take it over where it was found by another."""
+    def _emit(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
+        """Remember what these events say, and adopt what another worker published."""
         for event in events:
             for match in event.verdict.matches:
                 self._adopt(live, match)
                 if match.bank == SEEN:
                     self._lives.note_copy(match.reference, live.number)
-            if event.flagged is not None and (sighting := self._adopt(live, event.flagged)) is not None:
-                sighting.flagged = event.flagged.decision
+            if event.flagged is not None and (live_match := self._adopt(live, event.flagged)) is not None:
+                live_match.flagged = event.flagged.decision
         if events:
-            for sighting in live.sightings.values():
-                sighting.tell()
+            for live_match in live.sightings.values():
+                live_match.note_event()
         return tuple(events)
 
-    def _adopt(self, live: Live, match: Matched) -> Sighting | None:
+    def _adopt(self, live: Live, match: Matched) -> LiveMatch | None:
         bank = self._banks.named(match.bank)
-        tables = self._tables if bank is None else bank.shelf.tables
+        tables = self._tables if bank is None else bank.collection.tables
         reference = tables.items.named(match.reference)
         if reference is None or (bank is None and match.bank != SEEN):
             return None
-        sighting = live.sightings.setdefault(reference.number, Sighting(reference.number))
-        if sighting.match is not None and self._reviews.of(self._item(live), reference) is not None:
-            match = msgspec.structs.replace(sighting.match, spans=match.spans)  # a reviewer's word can be taken back
-        sighting.adopt(match)
-        return sighting
+        live_match = live.sightings.setdefault(reference.number, LiveMatch(reference.number))
+        if live_match.match is not None and self._reviews.of(self._item(live), reference) is not None:
+            match = msgspec.structs.replace(live_match.match, spans=match.spans)  # a reviewer's word can be taken back
+        live_match.adopt(match)
+        return live_match
 
-    def _respected(self, live: Live, sighting: Sighting) -> Matched | None:
+    def _respected(self, live: Live, live_match: LiveMatch) -> Matched | None:
         """Return what is known of a reference as reviewers left it."""
-        found = self._find(sighting.reference)
-        if sighting.match is None or found is None:
-            return sighting.match
-        return self._reviews.respected(self._item(live), found[1], sighting.match)
+        found = self._find(live_match.reference)
+        if live_match.match is None or found is None:
+            return live_match.match
+        return self._reviews.respected(self._item(live), found[1], live_match.match)
 
     def _verdict(self, live: Live) -> Verdict:
-        respected = (self._respected(live, sighting) for sighting in live.sightings.values())
+        respected = (self._respected(live, live_match) for live_match in live.sightings.values())
         matches = [match for match in respected if match is not None]
         matches.sort(key=lambda match: (match.bank == SEEN, -RANK[match.decision], -match.evidence))
         return combine(live.id, matches[:MAX_MATCHES], running=live.running)

@@ -2,7 +2,7 @@
 
 A live video ends by its end marker, for good, or when the log's time says that no frame came for `idle_seconds`; a
 frame that comes after that has it go on. What a running one needs is bounded: seconds and row of `max_frames` frames,
-and what `watch` keeps, which is the votes of `VOTING` frames and `MAX_MATCHED` references.
+and what `live.verdicts` keeps, which is the votes of `VOTING` frames and `MAX_MATCHED` references.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from neardup.pipeline.match.data.heads import Heads
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Frames, Tables
 from neardup.pipeline.match.decide.evidence import differing_bits
-from neardup.pipeline.match.live.match import Sighting
+from neardup.pipeline.match.live.match import LiveMatch
 from neardup.pipeline.types import Kind
 
 DROPPED = 1000
@@ -67,7 +67,7 @@ class Live:
     running: bool = True
     ended: bool = False
     copies: set[int] = field(default_factory=set)
-    sightings: dict[int, Sighting] = field(default_factory=dict)
+    sightings: dict[int, LiveMatch] = field(default_factory=dict)
 
 
 class LiveVideos:

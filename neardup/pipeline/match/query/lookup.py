@@ -44,7 +44,7 @@ def ask_all(state: State, queries: Sequence[Described], now_ms: int, k: int = MA
     return [_asked(state, one, now_ms, k) for one in _prepare(state, queries, k)]
 
 
-def compare_held(state: State, query_id: str, reference_id: str) -> Matched:
+def compare_stored(state: State, query_id: str, reference_id: str) -> Matched:
     """Compare two items that are held, with all that is known by now.
 
     Raises:
@@ -74,9 +74,9 @@ def _asked(state: State, one: _Prepared, now_ms: int, k: int) -> Verdict:
     matches = state.reviews.respect(query, found, state.items)
     for bank in state.banks.asked(query.id or query.sha256.hex()):
         floor = np.full(len(one.speaks), -np.inf)
-        pairs = bank.shelf.candidates.search(one.pictures, one.speaks, CANDIDATES, floor)
+        pairs = bank.collection.candidates.search(one.pictures, one.speaks, CANDIDATES, floor)
         theirs = bank.matches(query, one.side, pairs, now_ms)
-        matches += state.reviews.respect(query, theirs, bank.shelf.tables.items)
+        matches += state.reviews.respect(query, theirs, bank.collection.tables.items)
     return combine(query.id, matches)
 
 

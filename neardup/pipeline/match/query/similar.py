@@ -16,7 +16,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.compare.collection import Shelf
+from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.decide.evidence import Floats
 from neardup.pipeline.match.decide.pictures import MIN_DETAIL
@@ -115,7 +115,7 @@ def similar(state: State, queries: Sequence[Query], bank: str = SEEN, now_ms: in
         UsageError: there is no such bank.
     """
     searched = _searched(state, bank, now_ms)
-    index = searched.shelf.heads.index
+    index = searched.collection.heads.index
     wanted = [min(max(2 * query.k + 32, _LEAST_FETCHED), _MOST_FETCHED) for query in queries]
     results: list[list[Similar]] = [[] for _ in queries]
     open_ones = [number for number, query in enumerate(queries) if len(query.vectors)]
@@ -143,15 +143,15 @@ def similar(state: State, queries: Sequence[Query], bank: str = SEEN, now_ms: in
 class _Searched:
     """A bank's references; `usable` of them may be found, and `own` is whether the query may be one itself."""
 
-    shelf: Shelf
+    collection: Collection
     usable: Callable[[Item], bool]
     own: bool
 
     def item(self, number: int) -> Item | None:
-        return self.shelf.tables.items.get(number)
+        return self.collection.tables.items.get(number)
 
     def vectors(self, item: Item) -> Descriptors:
-        return self.shelf.tables.vectors.read(self.shelf.tables.rows_of(item))
+        return self.collection.tables.vectors.read(self.collection.tables.rows_of(item))
 
 
 def _searched(state: State, name: str, now_ms: int) -> _Searched:
@@ -160,14 +160,14 @@ def _searched(state: State, name: str, now_ms: int) -> _Searched:
     bank = state.banks.named(name)
     if bank is None:
         raise UsageError(f"no bank {name!r}")
-    return _Searched(bank.shelf, bank.usable(now_ms), own=False)
+    return _Searched(bank.collection, bank.usable(now_ms), own=False)
 
 
 def _results(searched: _Searched, query: Query, ids: Ids, distances: Floats) -> list[Similar]:
-    own = searched.shelf.tables.items.named(query.item) if query.item and searched.own else None
+    own = searched.collection.tables.items.named(query.item) if query.item and searched.own else None
     least: dict[int, float] = {}
     kept = ids >= 0
-    numbers = searched.shelf.tables.rows.item[ids[kept]]
+    numbers = searched.collection.tables.rows.item[ids[kept]]
     order = np.lexsort((numbers, distances[kept]))
     for number, distance in zip(numbers[order].tolist(), distances[kept][order].tolist(), strict=True):
         least.setdefault(number, distance)
@@ -204,8 +204,8 @@ def _star(searched: _Searched, query: Query, head: Item, distance: float) -> lis
     if not head.members:
         return [(head, distance)]
     members = [searched.item(number) for number in head.members[:MAX_MEMBERS]]
-    told = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
-    return sorted([(head, distance), *told], key=lambda one: (one[1], one[0].number))
+    by_member = [(one, _least(query.vectors, searched.vectors(one))) for one in members if one is not None]
+    return sorted([(head, distance), *by_member], key=lambda one: (one[1], one[0].number))
 
 
 def _least(queries: Descriptors, vectors: Descriptors) -> float:

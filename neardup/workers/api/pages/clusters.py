@@ -18,7 +18,7 @@ from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.compare import identity
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.query.lookup import compare_held
+from neardup.pipeline.match.query.lookup import compare_stored
 from neardup.pipeline.match.query.similar import Query as SimilarQuery
 from neardup.pipeline.match.query.similar import Similar, similar, vectors_of_item
 from neardup.workers.api.auth import Role, who
@@ -64,8 +64,8 @@ async def cluster(
     """
     if (away := needs_login(request, Role.READ)) is not None:
         return away
-    told = {"done": done, "moved": moved, "before": before, "later": later}
-    return await _page(request, context, item, start, **told)
+    parameters = {"done": done, "moved": moved, "before": before, "later": later}
+    return await _page(request, context, item, start, **parameters)
 
 
 @router.post("/clusters/edits")
@@ -95,13 +95,13 @@ async def edit(
         page = await _page(request, context, back or item, 0, problem=problem.detail)
         page.status_code = problem.status
         return page
-    told = {"item": back or item, "done": edit.value, "moved": item, "before": before}
+    parameters = {"item": back or item, "done": edit.value, "moved": item, "before": before}
     if done.events is None:
-        told["later"] = "1"
-    return RedirectResponse(f"/clusters?{urlencode(told)}", 303)
+        parameters["later"] = "1"
+    return RedirectResponse(f"/clusters?{urlencode(parameters)}", 303)
 
 
-async def _page(request: Request, context: Given, item: str, start: int, **told: object) -> Response:
+async def _page(request: Request, context: Given, item: str, start: int, **parameters: object) -> Response:
     try:
         found = await context.look(lambda state: _look(state, item, start)) if item else None
     except UsageError as error:
@@ -109,7 +109,7 @@ async def _page(request: Request, context: Given, item: str, start: int, **told:
         page.status_code = 404
         return page
     data = {} if found is None else _data(found)
-    return render(request, "clusters.html", item=item, found=found, start=start, page=PAGE, data=data, **told)
+    return render(request, "clusters.html", item=item, found=found, start=start, page=PAGE, data=data, **parameters)
 
 
 def _look(state: State, id: str, start: int) -> _Cluster:
@@ -125,7 +125,7 @@ def _look(state: State, id: str, start: int) -> _Cluster:
 
 def _compared(state: State, one: Item, head: Item) -> dict[str, object]:
     """Return what is said of a copy and its original by now."""
-    match = msgspec.structs.replace(compare_held(state, one.id, head.id), exact=identity(one, head))
+    match = msgspec.structs.replace(compare_stored(state, one.id, head.id), exact=identity(one, head))
     return match_body(match).model_dump(mode="json")
 
 

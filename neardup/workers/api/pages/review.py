@@ -166,7 +166,7 @@ def _pair(state: State, match: Matched, is_open: bool) -> Pair:
         facts = _facts(match.reference, state.items.named(match.reference), state)
     else:
         bank = state.banks.named(match.bank)
-        held = None if bank is None else bank.shelf.tables.items.named(match.reference)
+        held = None if bank is None else bank.collection.tables.items.named(match.reference)
         facts = _facts(match.reference, held)
     return Pair(**match_body(match).model_dump(), open=is_open, facts=facts)
 

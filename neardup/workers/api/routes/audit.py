@@ -78,16 +78,16 @@ async def audit(
 
 def _body(entry: AuditEntry) -> AuditBody:
     record = entry.changed.record
-    told = msgspec.to_builtins(record)
+    fields = msgspec.to_builtins(record)
     return AuditBody(
         event=entry.event,
         at_ms=entry.at_ms,
-        kind=told["type"],
+        kind=fields["type"],
         about=key_of(record),
         by=record.by,
         why=record.why,
         refused=entry.changed.refused,
         reason=refusal.value if (refusal := entry.changed.refused_for) else "",
         waits=entry.changed.waits,
-        change={name: value for name, value in told.items() if name not in _SHOWN_APART},
+        change={name: value for name, value in fields.items() if name not in _SHOWN_APART},
     )

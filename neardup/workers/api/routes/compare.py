@@ -142,6 +142,6 @@ def _verified(found: Answer, vectors: list[Descriptors], network: Network) -> Co
 
 
 def _answer(found: Comparison, network: Network) -> CompareAnswer:
-    told = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "spans"}
+    fields = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "spans"}
     spans = [span_body(span) for span in found.spans]
-    return CompareAnswer(**told, spans=spans, model=network.name, space=network.space)
+    return CompareAnswer(**fields, spans=spans, model=network.name, space=network.space)

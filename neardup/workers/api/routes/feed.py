@@ -56,7 +56,7 @@ async def feed(
     begin = "" if begin == "0" else begin or await context.hub.now()
 
     async def events() -> AsyncIterator[str]:
-        told = 0
+        sent = 0
         yield "retry: 2000\n\n"
         async for entry in context.hub.entries(begin, idle):
             if entry is None:
@@ -65,8 +65,8 @@ async def feed(
                 told_of = {**verdict_body(entry.verdict).model_dump(mode="json"), **_when(entry)}
                 data = json.dumps(told_of, separators=(",", ":"))
                 yield f"id: {entry.event}\nevent: {entry.verdict.decision.value}\ndata: {data}\n\n"
-                told += 1
-                if told == limit:
+                sent += 1
+                if sent == limit:
                     return
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

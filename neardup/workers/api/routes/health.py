@@ -53,14 +53,14 @@ async def healthz() -> str:
 )
 async def readyz(context: Given) -> JSONResponse:
     """Say whether lookups can be answered, and how many records behind the log the view is."""
-    told = Ready(
+    answer = Ready(
         ready=not context.unready,
         why=context.unready,
         offset=context.applied,
         behind=context.behind(),
         space=context.space,
     )
-    return JSONResponse(told.model_dump(), 200 if told.ready else 503)
+    return JSONResponse(answer.model_dump(), 200 if answer.ready else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, include_in_schema=False)

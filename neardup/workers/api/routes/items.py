@@ -191,7 +191,7 @@ async def status(context: Given, _: Reader, id: ItemQuery, bank: OfBank = SEEN) 
 
     def read(state: State) -> ItemStatus:
         if bank != SEEN:
-            if id not in bank_rows.bank_of(state, bank).shelf.tables.items:
+            if id not in bank_rows.bank_of(state, bank).collection.tables.items:
                 raise Problem("not-found", f"bank {bank} has no reference {id!r}")
             return ItemStatus(id=id, bank=bank, status="referenced")
         if id in state.taken_down:
@@ -230,7 +230,7 @@ async def item(context: Given, _: Reader, id: ItemQuery) -> ItemBody:
             raise Problem("dead-letter", f"{id!r}: {letter.detail}", reason=letter.reason)
         found = _item(state, id)
         head, frames = state.stars.head_of(found), len(state.rows_of(found))
-        banks = [bank.settings.name for bank in state.banks if id in bank.shelf.tables.items]
+        banks = [bank.settings.name for bank in state.banks if id in bank.collection.tables.items]
         return item_body(found, head, frames, f"/v1/thumbnails?id={quote(id, safe='')}", banks, verdict, letter)
 
     return await context.look(read)
@@ -297,11 +297,11 @@ async def dead_letter(context: Context, id: str, bank: str) -> DeadLetter | None
     place = letter.partition, letter.offset
 
     def is_newest(state: State) -> bool:
-        shelf = state.seen if bank == SEEN else None
+        collection = state.seen if bank == SEEN else None
         known = state.banks.named(bank)
         if known is not None:
-            shelf = known.shelf
-        found = None if shelf is None else shelf.tables.items.named(id)
+            collection = known.collection
+        found = None if collection is None else collection.tables.items.named(id)
         return found is None or (found.source[0] == place[0] and found.source[1] < place[1])
 
     return letter if await context.look(is_newest) else None

@@ -17,7 +17,7 @@ from neardup.pipeline.match.data.items import Item
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.names import ItemQuery, OfBank, check_known
-from neardup.workers.api.originals import Place
+from neardup.workers.api.originals import WantedContent
 from neardup.workers.api.problems import Problem, responses
 
 router = APIRouter(tags=["items"])
@@ -27,7 +27,7 @@ _CACHED = "private, max-age=300"
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    place: Place
+    place: WantedContent
     live: bool
 
 
@@ -72,12 +72,12 @@ def find(state: State, bank: str, id: str) -> _Found:
         raise Problem("not-found", f"no item {id!r}" if bank == SEEN else f"no reference {id!r} in bank {bank}")
     # A reference that was made of an upload has no record of its own in `media`.
     same = [one.source for one in (item, held) if one is not None and one.sha256 == item.sha256]
-    return _Found(Place(id, item.sha256, tuple(dict.fromkeys(same))), _is_live(item))
+    return _Found(WantedContent(id, item.sha256, tuple(dict.fromkeys(same))), _is_live(item))
 
 
 def _reference(state: State, bank: str, id: str) -> Item | None:
     known = state.banks.named(bank)
-    return None if known is None else known.shelf.tables.items.named(id)
+    return None if known is None else known.collection.tables.items.named(id)
 
 
 def _is_live(item: Item) -> bool:

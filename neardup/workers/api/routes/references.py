@@ -132,7 +132,7 @@ async def list_references(
 
     def read(state: State) -> References:
         found = bank_rows.bank_of(state, bank)
-        total = len(found.shelf.tables.items)
+        total = len(found.collection.tables.items)
         return References(references=bank_rows.reference_bodies(found, start, count), start=start, total=total)
 
     return await context.look(read)

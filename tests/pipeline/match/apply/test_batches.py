@@ -203,7 +203,7 @@ def test_verdicts_name_only_earlier_items_that_are_held_and_their_numbers_are_so
                 assert 0.0 <= match.distance <= 4.0
                 assert 0.0 <= match.probability <= 1.0
                 bank = state.banks.named(match.bank)
-                held = state.items if bank is None else bank.shelf.tables.items
+                held = state.items if bank is None else bank.collection.tables.items
                 item, reference = state.items.named(event.id), held.named(match.reference)
                 assert item is not None
                 assert reference is not None

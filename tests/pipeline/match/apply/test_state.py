@@ -11,7 +11,7 @@ from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
-from neardup.pipeline.match.query.lookup import compare_held, lookup
+from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
 
@@ -155,7 +155,7 @@ def test_blank_pages_are_distinct_however_alike() -> None:
     log = Log()
     log.add(picture("a", 0, detail=BLANK))
     assert log.verdict(picture("b", 0, detail=BLANK)).decision is Decision.DISTINCT
-    assert compare_held(log.state, "b", "a").decision is Decision.DISTINCT
+    assert compare_stored(log.state, "b", "a").decision is Decision.DISTINCT
 
 
 def test_blank_pages_of_one_batch_are_distinct() -> None:
@@ -430,16 +430,16 @@ def test_compare_of_held_items_says_what_apply_said() -> None:
     log = Log()
     log.add(picture("a", 0))
     (match,) = log.verdict(picture("b", 20)).matches
-    assert compare_held(log.state, "b", "a") == match
+    assert compare_stored(log.state, "b", "a") == match
 
 
 def test_compare_with_an_unknown_item_is_the_caller_s_mistake() -> None:
     log = Log()
     log.add(picture("a", 0))
     with pytest.raises(UsageError, match="'b'"):
-        compare_held(log.state, "b", "a")
+        compare_stored(log.state, "b", "a")
     with pytest.raises(UsageError, match="'c'"):
-        compare_held(log.state, "a", "c")
+        compare_stored(log.state, "a", "c")
 
 
 # -- evidence beyond the descriptor ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from neardup.pipeline.log.records import Described, Matched, Removed
 from neardup.pipeline.match.query.compare_two import compare_both_ways
-from neardup.pipeline.match.query.lookup import compare_held, lookup
+from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Descriptors, Exact, Span
 from tests.pipeline.match.build import BLANK, Film, Log, a_state, at, described, edited, picture, times, video
 
@@ -153,7 +153,7 @@ def test_identical_long_still_scene_costs_no_square_of_its_frames() -> None:
     log = Log()
     log.add(*video("lecture", still, sha256=b"same"), *video("copy", still, sha256=b"same"))
     assert log.head_of("copy") == "lecture"
-    match = compare_held(log.state, "copy", "lecture")
+    match = compare_stored(log.state, "copy", "lecture")
     assert match.decision is Decision.DUPLICATE
 
 
@@ -239,7 +239,7 @@ def test_clips_that_share_an_intro_are_not_duplicates_by_it() -> None:
     said = [log.verdict(*video(f"episode {n}", episode(n))) for n in range(8)]
     assert [verdict.decision for verdict in said[3:]] == [Decision.DISTINCT] * 5
     # The first of them could not know yet; with what is known by now they are no duplicates either.
-    assert compare_held(log.state, "episode 1", "episode 0").decision is Decision.DISTINCT
+    assert compare_stored(log.state, "episode 1", "episode 0").decision is Decision.DISTINCT
 
 
 def test_intro_is_discounted_also_where_the_clips_come_in_one_batch() -> None:

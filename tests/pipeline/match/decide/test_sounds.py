@@ -11,7 +11,7 @@ from neardup.pipeline.log.records import Described, Matched, Removed, join_parts
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.decide.sounds import compare_sounds
 from neardup.pipeline.match.query.compare_two import compare_both_ways
-from neardup.pipeline.match.query.lookup import compare_held, lookup
+from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.match.query.stored import described_again
 from neardup.pipeline.media.sound import BANDS, SILENT
 from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact, Extras
@@ -40,7 +40,7 @@ def a_pair(mine: bytes, theirs: bytes, first: Descriptors | None = None, second:
     log = Log()
     log.add(sounding("film", film, theirs))
     (match,) = log.verdict(*sounding("copy", edited(film) if second is None else second, mine)).matches
-    assert compare_held(log.state, "copy", "film") == match
+    assert compare_stored(log.state, "copy", "film") == match
     return match
 
 

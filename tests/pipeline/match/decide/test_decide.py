@@ -1,0 +1,120 @@
+"""Hand-made pairs: a duplicate begins at evidence 0.85 and the unsure at 0.78, see `build.a_calibration`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.records import FULL
+from neardup.pipeline.match.decide.decide import Judge, PairOutcome, Pairs, Side, compare_items, run_around
+from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.segments import Track
+from neardup.pipeline.types import Decision, Doubt, Kind
+from tests.pipeline.match.build import D, a_calibration
+
+JUDGE = Judge(a_calibration(), 0.99)
+RULE = Evidence(np.empty((0, D), np.float32), 0.0)
+LEFT_HALF = (0, 0, FULL // 2, FULL)
+WHOLE = (0, 0, FULL, FULL)
+
+
+def no_track() -> Track:
+    raise AssertionError("a still was read as a video")
+
+
+def image(*boxes: tuple[int, int, int, int], dark_ground: bool = False) -> Side:
+    parts = np.array(boxes, dtype=np.uint16) if boxes else None
+    return Side(Kind.IMAGE, no_track, boxes=parts, dark_ground=dark_ground)
+
+
+def clip(seconds: int) -> Side:
+    count = seconds + 1
+    track = Track(
+        pts=np.arange(count, dtype=np.float64),
+        vectors=np.zeros((count, D), np.float32),
+        hashes=np.zeros((count, 32), np.uint8),
+        background=np.zeros(count, np.float32),
+        speaks=np.ones(count, np.bool_),
+        shared=np.zeros(count, np.int64),
+        seconds=float(seconds),
+    )
+    return Side(Kind.VIDEO, lambda: track)
+
+
+def compared(query: Side, reference: Side, found: Sequence[tuple[int, int, float]], references: int = 1) -> PairOutcome:
+    """Return the outcome for pairs of (frame of the query, frame of the reference, evidence)."""
+    frames = np.array([(q, r) for q, r, _ in found], dtype=np.int64).reshape(-1, 2)
+    evidence = np.array([e for _, _, e in found], dtype=np.float32)
+    pairs = Pairs(frames[:, 0], frames[:, 1], 2 - 2 * evidence, evidence)
+    return compare_items(query, reference, pairs, (frames[:, 0], frames[:, 1]), RULE, JUDGE, references)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "decision"),
+    [(0.86, Decision.DUPLICATE), (0.84, Decision.UNSURE), (0.79, Decision.UNSURE), (0.77, Decision.DISTINCT)],
+)
+def test_evidence_decides_between_two_images(evidence: float, decision: Decision) -> None:
+    outcome = compared(image(), image(), [(0, 0, evidence)])
+    assert outcome.judgement.decision is decision
+    assert outcome.whole
+    assert outcome.distance == pytest.approx(2 - 2 * evidence)
+
+
+def test_items_without_similar_descriptors_are_distinct() -> None:
+    outcome = compared(image(), image(), [])
+    assert (outcome.judgement.decision, outcome.judgement.probability, outcome.distance) == (Decision.DISTINCT, 0, 4)
+
+
+def test_probability_falls_with_the_number_of_references() -> None:
+    few, many = (compared(image(), image(), [(0, 0, 0.84)], count) for count in (1, 1_000_000))
+    assert few.judgement.probability > many.judgement.probability
+
+
+def test_a_part_that_shows_the_whole_reference_matches_as_a_part_with_its_box() -> None:
+    outcome = compared(image(WHOLE, LEFT_HALF), image(), [(0, 0, 0.5), (1, 0, 0.99)])
+    assert outcome.judgement.decision is Decision.DUPLICATE
+    assert (outcome.whole, outcome.query_box, outcome.reference_box) == (False, (0.0, 0.0, 0.5, 1.0), None)
+
+
+def test_two_parts_that_match_each_other_say_nothing() -> None:
+    parts = image(WHOLE, LEFT_HALF)
+    assert compared(parts, parts, [(1, 1, 0.99)]).judgement.decision is Decision.DISTINCT
+
+
+def test_the_whole_stands_where_a_part_decides_no_more() -> None:
+    outcome = compared(image(WHOLE, LEFT_HALF), image(), [(0, 0, 0.9), (1, 0, 0.99)])
+    assert (outcome.whole, outcome.evidence) == (True, pytest.approx(0.9))
+
+
+def test_a_dark_ground_leaves_a_duplicate_unsure() -> None:
+    outcome = compared(image(dark_ground=True), image(), [(0, 0, 0.99)])
+    assert (outcome.judgement.decision, outcome.doubt) == (Decision.UNSURE, Doubt.DARK_GROUND)
+
+
+@pytest.mark.parametrize("video_is_query", [True, False])
+def test_an_image_matches_a_video_in_the_run_of_frames_that_shows_it(video_is_query: bool) -> None:
+    shown = [(3, 0.96), (4, 0.97), (5, 0.96), (8, 0.95), (6, 0.5)]
+    sides = (clip(10), image()) if video_is_query else (image(), clip(10))
+    found = [(frame, 0, e) if video_is_query else (0, frame, e) for frame, e in shown]
+    outcome = compared(*sides, found)
+    (span,) = outcome.spans
+    seconds = (span.query_start, span.query_end) if video_is_query else (span.reference_start, span.reference_end)
+    assert (outcome.judgement.decision, outcome.whole, seconds) == (Decision.DUPLICATE, False, (3.0, 5.0))
+
+
+def test_each_frame_of_a_video_is_one_more_chance() -> None:
+    short, long = (compared(clip(seconds), image(), [(1, 0, 0.84)]) for seconds in (1, 5000))
+    assert short.judgement.probability > long.judgement.probability
+
+
+def test_a_run_holds_the_best_frame_even_alone() -> None:
+    pts, evidence = np.arange(5.0), np.array([0.9, 0.1, 0.2], np.float32)
+    assert run_around(pts, np.array([0, 2, 3]), evidence, 2, least=0.8) == (2.0, 2.0)
+
+
+def test_an_unusable_precision_is_refused_when_a_judge_is_made() -> None:
+    with pytest.raises(ConfigError):
+        Judge(a_calibration(), 1.5)
