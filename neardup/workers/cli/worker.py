@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -121,13 +122,14 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     try:
+        from neardup.workers.run.kafka_probe import kafka_away
         from neardup.workers.run.runner import run_worker
 
         connect = importlib.import_module(f"neardup.workers.{name}").connector(settings)
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
-    run_worker(name, connect, settings.health_host, port, kafka=settings.kafka)
+    run_worker(name, connect, settings.health_host, port, kafka_away=partial(kafka_away, settings))
 
 
 def _end_with_stdin() -> None:

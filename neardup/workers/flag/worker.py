@@ -21,7 +21,7 @@ from neardup.pipeline.log.records import Changed, Envelope, Event, RemovedEvent,
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
-from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.store.redis import RedisStore, open_store
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import erase, gone
@@ -172,11 +172,6 @@ def _outcome(event: Event) -> str:
     if isinstance(event, Rolling):
         return event.flagged.decision.value if event.flagged is not None else ""
     return "removed" if isinstance(event, RemovedEvent) else ""
-
-
-def open_store(settings: Settings, space: str) -> RedisStore:
-    """Return the store of a space in Redis; nothing is sent before its first call."""
-    return RedisStore(settings.redis.get_secret_value(), space, keep_distinct_days=settings.keep_distinct_days)
 
 
 def connector(settings: Settings) -> Callable[[], FlagWorker]:
