@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.types import Decision, Limits
+from neardup.pipeline.types import Decision, Limits, RegionMode
 
 PREFIX = "NEARDUP_"
 
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="processes in which a CPU describes many files; 0 chooses, 1 is none"
     )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
-    regions: Literal["none", "boxes", "grid"] = Field(
+    regions: RegionMode = Field(
         "boxes", description="which parts of an image are compared, too: pictures within it, fixed parts, or none"
     )
     sample_fps: float = Field(2.0, gt=0.0, le=60.0, description="frames per second sampled from a video")

@@ -41,13 +41,12 @@ import redis
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Changed, Envelope, Matched, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Matched, Verdict
 from neardup.pipeline.log.verdicts import as_of_now
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.encode import Encoder, encode
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
-    NOTHING_APPLIED,
     AuditEntry,
     BankRow,
     DeadLetter,
@@ -103,9 +102,9 @@ class RedisStore:
     def applied(self) -> int:
         """See `FlagStore`."""
         found = self._told(lambda: self._redis.get(f"{self._prefix}:applied"))
-        return NOTHING_APPLIED if found is None else int(found)
+        return NOTHING if found is None else int(found)
 
-    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING) -> int | None:
         """See `FlagStore`."""
         encoder = Encoder(self._keep_distinct_ms)
         packed = encode([encoder.envelope(one) for one in envelopes])

@@ -27,10 +27,9 @@ from kafka.errors import KafkaError
 from neardup.pipeline.errors import DependencyError, InvalidFrame
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.budget import Budget
-from neardup.pipeline.media.fetch import fetch
+from neardup.pipeline.media.fetch import fetch, fetch_rules
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.settings import Settings
-from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.kafka.clients import connect_consumer
 from neardup.workers.kafka.media_record import read_item
 

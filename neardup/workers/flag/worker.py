@@ -17,7 +17,7 @@ from functools import partial
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.changes import Reviewed
-from neardup.pipeline.log.records import Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
@@ -25,7 +25,7 @@ from neardup.pipeline.store.redis import RedisStore, open_store
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import erase, gone
-from neardup.workers.kafka.log import NOTHING, Tail, last_envelope, locate, read_envelopes
+from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.fault_points import reached

@@ -16,7 +16,7 @@ import numpy as np
 from kafka import TopicPartition
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Described, Envelope, Record, key_of
+from neardup.pipeline.log.records import NOTHING, Described, Envelope, Record, key_of
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
@@ -24,8 +24,6 @@ from neardup.workers.kafka.topics import MAX_RECORD_BYTES
 from neardup.workers.run.telemetry import RECORDS_CONSUMED
 from neardup.workers.run.tracing import traceparent_of
 
-NOTHING = -1
-"""The offset before the first."""
 PARTITION = 0
 _FETCH_BYTES = 8 * 2**20
 _GATHERED_BYTES, _GATHER_MS = 2**16, 100

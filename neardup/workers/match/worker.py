@@ -27,7 +27,7 @@ from typing import Literal, Protocol
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Described, Envelope, Event, Rolling, Verdict, ignored, say_the_same
+from neardup.pipeline.log.records import NOTHING, Described, Envelope, Event, Rolling, Verdict, ignored, say_the_same
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
@@ -37,7 +37,7 @@ from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.leader import Leadership, Publisher
-from neardup.workers.kafka.log import NOTHING, Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match import saver
 from neardup.workers.match.index_metrics import IndexMetrics
