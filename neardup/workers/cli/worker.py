@@ -117,7 +117,7 @@ def api(
 
 
 def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None:
-    """Run the worker of `neardup.workers.<name>`, whose `connector(settings)` returns what connects one."""
+    """Run a worker; `connector(settings)` of its module returns what connects one."""
     logs.configure(settings.log_format, name)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
@@ -125,7 +125,8 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
         from neardup.workers.run.kafka_probe import kafka_away
         from neardup.workers.run.runner import run_worker
 
-        connect = importlib.import_module(f"neardup.workers.{name}").connector(settings)
+        module = f"neardup.workers.{name}.{'server' if name == 'api' else 'worker'}"
+        connect = importlib.import_module(module).connector(settings)
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error

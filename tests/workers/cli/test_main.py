@@ -10,6 +10,7 @@ import pytest
 
 from neardup import __version__
 from neardup.pipeline.errors import DependencyError
+from neardup.workers.cli.app import run
 from tests.pipeline.scan.build import save
 from tests.workers.conftest import Command
 
@@ -132,3 +133,16 @@ def test_an_api_without_its_libraries_says_what_to_install(neardup: Command, mon
     told = neardup("worker", "api", "--port", "0")
     assert told.code == 2
     assert "neardup: workers need uvicorn: pip install 'neardup[api]'\n" in told.errors
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [*((one, f"{one}.worker") for one in ("embed", "match", "flag", "webhook")), ("api", "api.server")],
+)
+def test_each_worker_is_run_by_its_connector(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[object, ...]] = []
+    monkeypatch.setattr(f"neardup.workers.{module}.connector", lambda _settings: "connects")
+    monkeypatch.setattr("neardup.workers.run.runner.run_worker", lambda *given, **_: ran.append(given))
+    monkeypatch.setattr("neardup.workers.run.logs.configure", lambda *_: None)
+    assert run(["worker", name]) == 0
+    assert [given[:2] for given in ran] == [(name, "connects")]
