@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neardup.pipeline.embed.checkpoint import Architecture, write_whole
+from neardup.pipeline.embed.checkpoint import Architecture
+from neardup.pipeline.files import write_whole
 from neardup.pipeline.learn.train.heldout import Quality
 from neardup.pipeline.learn.train.loop import train
 from neardup.pipeline.learn.train.losses import LossName

@@ -6,6 +6,7 @@ import base64
 import os
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.jars import fetch_jars
@@ -17,14 +18,16 @@ _JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "
 _SCRATCH = "services-check"
 
 
-def start_kafka(folder: Path, port: int, controller_port: int) -> Process:
+def start_kafka(folder: Path, port: int, controller_port: int, further: Mapping[str, str] | None = None) -> Process:
     """Start the broker with its data, log and settings below the folder; format the data on the first start.
 
+    Args:
+        further: settings of the broker that take the place of ours.
     Raises:
         ServiceError: the data folder cannot be formatted.
     """
     settings = folder / "server.properties"
-    _write_settings(settings, folder / "data", port, controller_port)
+    _write_settings(settings, folder / "data", port, controller_port, further or {})
     java = _java(folder)
     if not (folder / "data" / "meta.properties").exists():
         _format(java, settings)
@@ -65,13 +68,14 @@ def kafka_answers(address: str, limit_seconds: float) -> None:
         raise ServiceError(f"Kafka at {address} did not give back the record that it had acknowledged")
 
 
-def _write_settings(path: Path, data: Path, port: int, controller_port: int) -> None:
+def _write_settings(path: Path, data: Path, port: int, controller_port: int, further: Mapping[str, str]) -> None:
     listeners = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
     own = {
         "listeners": listeners,
         "advertised.listeners": listeners,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "log.dirs": data,
+        **further,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(SETTINGS.read_text() + "\n" + "".join(f"{name}={value}\n" for name, value in own.items()))

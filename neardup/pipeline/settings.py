@@ -6,13 +6,13 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.types import Decision, Limits
+from neardup.pipeline.types import Decision, Limits, RegionMode
 
 PREFIX = "NEARDUP_"
 
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="processes in which a CPU describes many files; 0 chooses, 1 uses threads only"
     )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
-    regions: Literal["none", "boxes", "grid"] = Field(
+    regions: RegionMode = Field(
         "boxes", description="which parts of an image are compared, too: pictures within it, fixed parts, or none"
     )
     sample_fps: float = Field(2.0, gt=0.0, le=60.0, description="frames per second sampled from a video")
@@ -63,7 +63,28 @@ class Settings(BaseSettings):
     )
 
     kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's addresses, host:port, with commas between")
-    redis: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis as a URL; may hold a password")
+    kafka_security: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    ] = Field("plaintext", description="whether connections to Kafka are encrypted (ssl) and log in (sasl)")
+    kafka_ca_file: str = Field(
+        "", description="certificates (PEM) that Kafka's must be signed by; by default those that the system trusts"
+    )
+    kafka_certificate_file: str = Field("", description="certificate (PEM) that Kafka's clients show")
+    kafka_key_file: str = Field("", description="its key (PEM); by default it is in the file of the certificate")
+    kafka_key_password: SecretStr = Field(SecretStr(""), description="password of an encrypted key")
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "", description="how Kafka's clients log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_sasl_username: str = Field("", description="user as which they log in")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="the user's password")
+    redis: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis as a URL, which may hold user and password; rediss:// encrypts",
+    )
+    redis_ca_file: str = Field(
+        "", description="certificates (PEM) that may sign Redis's, besides those that the system trusts"
+    )
     topic_prefix: str = Field(
         "neardup", pattern=r"^[a-zA-Z0-9_-]{1,100}$", description="first part of the topics' names"
     )

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+RegionMode: TypeAlias = Literal["none", "boxes", "grid"]
+"""Which parts of an image are compared, too: none, pictures within it, or fixed ones."""
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """RGB, 0 to 255: (h, w, 3) for one picture, (n, size, size, 3) for a batch of tiles."""
 Descriptors: TypeAlias = npt.NDArray[np.float32]

@@ -23,6 +23,7 @@ from neardup.pipeline.log.changes import (
     Reviewed,
 )
 from neardup.pipeline.log.records import (
+    NOTHING,
     Changed,
     Envelope,
     Event,
@@ -38,7 +39,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.store.interface import NOTHING_APPLIED, DeadLetter, FlagStore
+from neardup.pipeline.store.interface import DeadLetter, FlagStore
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
@@ -118,7 +119,7 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
 
 
 def test_an_empty_store_knows_nothing(store: FlagStore) -> None:
-    assert contents(store, "a") == (NOTHING_APPLIED, [None], [frozenset()], [], [""], [], [], [], [], [])
+    assert contents(store, "a") == (NOTHING, [None], [frozenset()], [], [""], [], [], [], [], [])
     assert store.apply([]) == 0
 
 
@@ -319,7 +320,7 @@ def test_clear_leaves_other_spaces_alone(redis: str) -> None:
     for store in (one, other):
         store.apply(log(new("a"), copy("b", "a")))
     one.clear()
-    assert (one.applied(), len(keys(one))) == (NOTHING_APPLIED, 7)
+    assert (one.applied(), len(keys(one))) == (NOTHING, 7)
     assert other.members("a") == {"b"}
     one.close()
     other.close()

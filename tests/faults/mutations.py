@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from neardup.pipeline.log.records import Removed
+from neardup.pipeline.log.records import NOTHING, Removed
 from neardup.pipeline.match.apply import references, uploads
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.state import State
@@ -16,7 +16,6 @@ from neardup.pipeline.match.data import pending
 from neardup.pipeline.store import redis as store
 from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
-from neardup.workers.kafka.log import NOTHING
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.match import follower
 from neardup.workers.match import worker as match

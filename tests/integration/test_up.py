@@ -17,7 +17,7 @@ import pytest
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.run.kafka_probe import kafka_answers
+from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.up.status import look
 from tests.pipeline.scan.build import a_checkpoint, save
 from tests.timing import BUSY, LATE_SECONDS, until
@@ -148,8 +148,8 @@ def test_copies_are_in_the_feed_once_whichever_worker_is_killed(
 
 
 def test_a_broker_is_known_by_its_answer(settings: Settings) -> None:
-    assert kafka_answers(settings.kafka)
-    assert not kafka_answers(settings.redis.get_secret_value().split("/")[2])
+    assert kafka_away(settings) == ""
+    assert kafka_away(settings.model_copy(update={"kafka": settings.redis.get_secret_value().split("/")[2]}))
 
 
 def test_workers_end_when_the_supervisor_is_killed(environment: dict[str, str], tmp_path: Path) -> None:

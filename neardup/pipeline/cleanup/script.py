@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 import msgspec
 
 from neardup.pipeline.cleanup.plan import QUARANTINE, WORDS, Action, Include, Move, Place, Plan
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import absolute, is_utf8, readable, visible
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.types import Exact

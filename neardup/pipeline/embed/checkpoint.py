@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from safetensors.numpy import save
 
 from neardup.pipeline.embed.trunks import MOBILENET_V2, PADDINGS, Channels, find_trunk
 from neardup.pipeline.errors import ConfigError, ShapeError
+from neardup.pipeline.files import write_whole
 from neardup.pipeline.types import Descriptors
 
 BACKGROUND = "background"
@@ -182,6 +182,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises:
         ShapeError: the background has another dimension than the architecture.
+        DependencyError: the file cannot be written.
     """
     dimension = checkpoint.architecture.dimension
     if checkpoint.background.ndim != 2 or checkpoint.background.shape[1] != dimension:
@@ -202,19 +203,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         arrays[SIMILAR_WEIGHT] = np.ascontiguousarray(similar.weight)
         arrays[SIMILAR_BIAS] = np.ascontiguousarray(similar.bias)
     write_whole(path, save(arrays, metadata))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is either complete or not there, by renaming a finished one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Checkpoint:

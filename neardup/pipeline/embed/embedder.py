@@ -7,7 +7,6 @@ it at the start, on the check pictures of the checkpoint (`selfcheck.py`).
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.selfcheck import check_embedder
 from neardup.pipeline.errors import ConfigError, ShapeError
+from neardup.pipeline.settings import usable_cores
 from neardup.pipeline.types import Descriptors, Embedded, Hashes, Pixels
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -87,7 +87,7 @@ def make_embedder(
         engine = "torch" if cuda or find_spec("openvino") is None else "openvino"
     if engine == "openvino" and find_spec("openvino") is None:
         raise ConfigError("engine is 'openvino', which is not installed")
-    threads = threads or usable_cpus()
+    threads = threads or usable_cores()
     if engine == "openvino":
         from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
 
@@ -99,13 +99,6 @@ def make_embedder(
     torch = TorchEmbedder(loaded, "cuda" if cuda else "cpu", threads)
     check_embedder(torch, loaded, torch.check_counts, torch.processor, torch.remedy)
     return torch
-
-
-def usable_cpus() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def put_together(rows: Descriptors, dimension: int, hashes: Hashes, detail: npt.NDArray[np.uint8]) -> Embedded:

@@ -28,12 +28,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, write_whole
+from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.embed.embedder import check_tiles, put_together
 from neardup.pipeline.embed.hash import dct_hash
 from neardup.pipeline.embed.openvino_core import get_converter, get_core, ov
 from neardup.pipeline.embed.precision import choose_precision, saturates
 from neardup.pipeline.embed.trunks import find_trunk
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.files import write_whole
 from neardup.pipeline.types import Embedded, Pixels
 
 logger = logging.getLogger(__name__)
@@ -138,7 +140,7 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path, narrow: bool | No
         packed = _pack(_convert(checkpoint, narrow), checkpoint.architecture)
         try:
             write_whole(path, packed)
-        except OSError as error:
+        except DependencyError as error:
             logger.info("converted network not cached path=%s error=%s", path, error)
     model = _unpack(core, packed)
     assert model is not None

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from neardup.pipeline.embed.checkpoint import write_whole
 from neardup.pipeline.embed.openvino_core import op, ov
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.files import write_whole
 
 logger = logging.getLogger(__name__)
 CHOICES = ("f32", "bf16")
@@ -82,7 +83,7 @@ def _kept(path: Path, known: tuple[str, ...], find: Callable[[], str]) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, found.encode())
-    except OSError as error:
+    except (OSError, DependencyError) as error:
         logger.info("finding not kept path=%s error=%s", path, error)
     return found
 

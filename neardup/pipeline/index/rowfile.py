@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, DependencyError, SpaceError
-from neardup.pipeline.index.durable import fsync_folder, naming
+from neardup.pipeline.files import fsync_folder, naming
 from neardup.pipeline.index.row_array import Records, RowArray, RowNumbers
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import time
 import weakref
 from pathlib import Path
 
-from neardup.pipeline.index.durable import naming
+from neardup.pipeline.files import naming
 
 _PREFIX = "neardup-index-"
 _LOCK = "lock"

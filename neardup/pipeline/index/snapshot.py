@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from neardup.pipeline.errors import ConfigError, SpaceError
-from neardup.pipeline.index.durable import fsync_file, fsync_folder, naming, replace_text
+from neardup.pipeline.files import BESIDE, fsync_file, fsync_folder, naming, write_whole
 
 MANIFEST = "manifest.json"
 _DATA = "data-"
@@ -57,10 +57,12 @@ def write_snapshot(folder: Path, dimension: int, space: str, fill: Callable[[Pat
                 fsync_folder(place)
             files = {path.relative_to(data).as_posix(): _describe(path) for path in paths}
             manifest = _Manifest(_FORMAT, dimension, space, data.name, files)
-            replace_text(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)).decode())
+            write_whole(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         except BaseException:
             shutil.rmtree(data, ignore_errors=True)
             raise
+    for unfinished in folder.glob(BESIDE):
+        unfinished.unlink(missing_ok=True)
     for old in folder.glob(_DATA + "*"):
         if old != data:
             shutil.rmtree(old, ignore_errors=True)

@@ -39,6 +39,8 @@ from neardup.pipeline.types import (
     Span,
 )
 
+NOTHING = -1
+"""The offset before the first: of an empty log, state or store."""
 FULL = 65535
 """A whole side of a picture in `Described.boxes`."""
 

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.hosts import begin, cut_after, open_connection, port_of, target_of
+from neardup.pipeline.settings import Settings
 
 IN_MEMORY_BYTES = 16 * 2**20
 """Content up to this size is handed on in memory, larger content as a file."""
@@ -46,12 +47,28 @@ class Rules:
     seconds: float = 60.0
 
 
+def fetch_rules(settings: Settings) -> Rules:
+    """Return what workers may read."""
+    prefixes = (settings.blobs_url, *settings.fetch_prefixes)
+    return Rules(prefixes, settings.fetch_private, settings.fetch_max_bytes, settings.fetch_seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """Content that was fetched: its hash, and itself or the file that holds it while the context lasts."""
 
     sha256: bytes
     source: bytes | Path
+
+
+@contextmanager
+def open_content(content: bytes | str, sha256: bytes | None, rules: Rules) -> Iterator[Fetched]:
+    """Yield bytes with their hash, or what a URI leads to; see `fetch`."""
+    if isinstance(content, str):
+        with fetch(content, sha256, rules) as fetched:
+            yield fetched
+    else:
+        yield Fetched(hashlib.sha256(content).digest(), content)
 
 
 @contextmanager

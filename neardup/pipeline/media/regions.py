@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Box, Frame, Pixels
+from neardup.pipeline.types import Box, Frame, Pixels, RegionMode
 
-Mode: TypeAlias = Literal["none", "boxes", "grid"]
+Mode: TypeAlias = RegionMode
 MOST = 4
 """Regions of one picture."""
 GRID: tuple[Box, ...] = (

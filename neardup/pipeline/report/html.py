@@ -19,7 +19,7 @@ import msgspec
 from markupsafe import Markup
 
 from neardup.pipeline.cleanup.plan import WORDS, Note
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import link, visible
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
 from neardup.pipeline.report.tables import unused

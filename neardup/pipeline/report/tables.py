@@ -17,7 +17,7 @@ from types import MappingProxyType
 import msgspec
 
 from neardup.pipeline.cleanup.plan import Note
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, describe_extras
 from neardup.pipeline.types import Attachment, Box, Decision, Doubt, Exact, Kind, Span

@@ -9,11 +9,10 @@ from typing import Protocol
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action
-from neardup.pipeline.log.records import Changed, Envelope, Event, RetroMatched, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, RetroMatched, Rolling, Verdict
 from neardup.pipeline.log.verdicts import flagged_verdict, is_counted
 from neardup.pipeline.types import Decision, Kind
 
-NOTHING_APPLIED = -1
 DEAD_LETTER_DAYS = 7.0
 """After which the store forgets a dead letter; its topic keeps it for longer."""
 
@@ -125,15 +124,15 @@ class FlagStore(Protocol):
     """
 
     def applied(self) -> int:
-        """Return the offset of the last envelope that was applied, NOTHING_APPLIED before the first."""
+        """Return the offset of the last envelope that was applied, NOTHING before the first."""
 
-    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING) -> int | None:
         """Take in envelopes, in order of offset, all or none, and note the last offset in the same step.
 
         Those at or below `applied()` are passed over.
 
         Args:
-            after: offset of the envelope before the first of these; NOTHING_APPLIED if there is none.
+            after: offset of the envelope before the first of these; NOTHING if there is none.
         Returns:
             how many were applied; None, and nothing was, if `applied()` is below `after`: the store was cleared or
             lost since, and what comes after `applied()` has to be read again.

@@ -9,6 +9,7 @@ from typing import Any
 
 from neardup.pipeline.log.changes import SEEN, BankChanged, BankEdit, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
 from neardup.pipeline.log.records import (
+    NOTHING,
     Changed,
     Envelope,
     Event,
@@ -25,7 +26,6 @@ from neardup.pipeline.log.records import (
 from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
-    NOTHING_APPLIED,
     AuditEntry,
     BankRow,
     DeadLetter,
@@ -72,7 +72,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._applied: int = NOTHING_APPLIED
+        self._applied: int = NOTHING
         self._dead_at: int | None = None
         self.clear()
 
@@ -80,7 +80,7 @@ class MemoryStore:
         """See `FlagStore`."""
         return self._applied
 
-    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING) -> int | None:
         """See `FlagStore`."""
         if self._applied < after:
             return None
@@ -178,7 +178,7 @@ class MemoryStore:
         """See `FlagStore`."""
         self._dead: dict[Key, tuple[DeadLetter | None, float]] = {}
         self._dead_at = None
-        self._applied = NOTHING_APPLIED
+        self._applied = NOTHING
         self._items: dict[str, _Item] = {}
         self._feed: list[FeedEntry] = []
         self._queue: set[str] = set()

@@ -30,21 +30,23 @@ Needs Redis 7.0. The instance must not evict (`maxmemory-policy noeviction`).
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import redis
 
-from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Changed, Envelope, Matched, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Matched, Verdict
 from neardup.pipeline.log.verdicts import as_of_now
+from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.encode import Encoder, encode
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
-    NOTHING_APPLIED,
     AuditEntry,
     BankRow,
     DeadLetter,
@@ -72,15 +74,25 @@ Key = tuple[str, str]
 class RedisStore:
     """See `interface.FlagStore`."""
 
-    def __init__(self, url: str, space: str, feed_entries: int = FEED_ENTRIES, keep_distinct_days: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        space: str,
+        feed_entries: int = FEED_ENTRIES,
+        keep_distinct_days: float = 0.0,
+        ca_file: str = "",
+    ) -> None:
         """Take the address; nothing is sent before the first call.
 
         Args:
-            url: `redis://host:port/db`.
+            url: `redis://user:password@host:port/db`; with `rediss://`, connections are encrypted.
             feed_entries: that the feed keeps at least.
             keep_distinct_days: after which verdicts of `distinct` are forgotten; 0 keeps them.
+            ca_file: certificates that the server's must be signed by; without, those that the system trusts.
+        Raises:
+            ConfigError: the URL or the file cannot be used, or they do not fit together.
         """
-        self._redis: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+        self._redis: Any = _client(url, ca_file)
         self._prefix = prefix(space)
         self._feed_entries = feed_entries
         self._keep_distinct_ms = int(keep_distinct_days * _DAY_MS)
@@ -90,9 +102,9 @@ class RedisStore:
     def applied(self) -> int:
         """See `FlagStore`."""
         found = self._call(lambda: self._redis.get(f"{self._prefix}:applied"))
-        return NOTHING_APPLIED if found is None else int(found)
+        return NOTHING if found is None else int(found)
 
-    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING_APPLIED) -> int | None:
+    def apply(self, envelopes: Sequence[Envelope], after: int = NOTHING) -> int | None:
         """See `FlagStore`."""
         encoder = Encoder(self._keep_distinct_ms)
         packed = encode([encoder.envelope(one) for one in envelopes])
@@ -294,6 +306,38 @@ class RedisStore:
             return call()
         except redis.RedisError as error:
             raise DependencyError(f"Redis: {error}") from error
+
+
+def open_store(settings: Settings, space: str) -> RedisStore:
+    """Return the store of a space, as the settings say; nothing is sent before its first call.
+
+    Raises:
+        ConfigError: `redis` or `redis_ca_file` cannot be used.
+    """
+    return RedisStore(
+        settings.redis.get_secret_value(),
+        space,
+        keep_distinct_days=settings.keep_distinct_days,
+        ca_file=settings.redis_ca_file,
+    )
+
+
+def _client(url: str, ca_file: str) -> Any:
+    options: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5}
+    if url.startswith("rediss://"):
+        options["ssl_check_hostname"] = True
+    if ca_file:
+        if not url.startswith("rediss://"):
+            raise ConfigError("redis_ca_file is set, and redis is no URL that encrypts; wanted rediss://…")
+        options["ssl_ca_certs"] = str(Path(ca_file).expanduser())
+        try:
+            ssl.create_default_context(cafile=options["ssl_ca_certs"])
+        except OSError as error:
+            raise ConfigError(f"redis_ca_file is {ca_file!r}: {error}; wanted certificates (PEM)") from error
+    try:
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:  # the URL may hold a password, so it is not shown
+        raise ConfigError(f"redis cannot be used as a URL: {error}") from error
 
 
 def prefix(space: str) -> str:

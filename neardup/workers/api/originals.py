@@ -24,13 +24,13 @@ import simplejpeg
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.errors import DependencyError, InvalidFrame
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.budget import Budget
-from neardup.pipeline.media.fetch import fetch
+from neardup.pipeline.media.fetch import fetch, fetch_rules
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.settings import Settings
-from neardup.workers.api.uploads import fetch_rules
+from neardup.workers.kafka.clients import connect_consumer
 from neardup.workers.kafka.media_record import read_item
 
 logger = logging.getLogger(__name__)
@@ -171,19 +171,17 @@ class Originals:
         with self._reading:
             try:
                 return self._poll(TopicPartition(self._topic, partition), offset)
-            except KafkaError as error:
+            except (KafkaError, DependencyError) as error:
                 logger.info("original not read partition=%d offset=%d error=%s", partition, offset, error)
                 self._disconnect()
                 return None
 
     def _poll(self, partition: TopicPartition, offset: int) -> Any:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=self._settings.kafka.split(","),
-                enable_auto_commit=False,
+            self._consumer = connect_consumer(
+                self._settings,
                 auto_offset_reset="none",
                 max_partition_fetch_bytes=1,  # the batch that has it, and none after it
-                metrics_enabled=False,
             )
         self._consumer.assign([partition])
         self._consumer.seek(partition, offset)

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.answers import Answer
-from neardup.pipeline.media.fetch import check
+from neardup.pipeline.media.fetch import check, fetch_rules
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.workers.api.body import Content
 from neardup.workers.api.context import Context
 from neardup.workers.api.problems import Problem
-from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.ingest.ingest import MAX_INLINE_BYTES
 from neardup.workers.kafka.media_record import URI_LIST
 from neardup.workers.run import tracing

@@ -27,7 +27,7 @@ from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.data.similars import SIMILAR
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.store.redis import open_store
 from neardup.workers.api.app import make_app
 from neardup.workers.api.attempts import Attempts
 from neardup.workers.api.auth import Tokens
@@ -157,7 +157,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     calibration = read_calibration(checkpoint, settings.calibration)
     names = topic_names(settings.topic_prefix, checkpoint.space)
     tokens = open_tokens(settings)
-    store = RedisStore(settings.redis.get_secret_value(), checkpoint.space)
+    store = open_store(settings, checkpoint.space)
     places = read_places(settings.api_models)
     uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings)
     own = own_network(checkpoint, settings, uploads)

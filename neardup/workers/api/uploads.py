@@ -5,19 +5,18 @@ One thread owns the describer, which is the embed workers' own; nothing is store
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import Backpressure
 from neardup.pipeline.log.records import Described
-from neardup.pipeline.media.fetch import Fetched, Rules, fetch
+from neardup.pipeline.media.fetch import Fetched, Rules, fetch_rules, open_content
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Media
 from neardup.workers.describe.describer import Describer
@@ -62,7 +61,7 @@ class Upload:
 
     def opened(self) -> AbstractContextManager[Fetched]:
         """Return the content while the context lasts."""
-        return self._opened()
+        return open_content(self.content, None, self.rules)
 
     def check(self, media: Media) -> None:
         """Take whatever can be opened."""
@@ -71,14 +70,6 @@ class Upload:
         """Store nothing."""
         del jpeg, sha256
         return ""
-
-    @contextmanager
-    def _opened(self) -> Iterator[Fetched]:
-        if isinstance(self.content, str):
-            with fetch(self.content, None, self.rules) as fetched:
-                yield fetched
-        else:
-            yield Fetched(hashlib.sha256(self.content).digest(), self.content)
 
 
 class UploadDescriber:
@@ -167,9 +158,3 @@ class UploadDescriber:
             wait_seconds=0.002,
             regions=settings.regions,
         )
-
-
-def fetch_rules(settings: Settings) -> Rules:
-    """Return what URIs may be read, as embed workers may."""
-    prefixes = (settings.blobs_url, *settings.fetch_prefixes)
-    return Rules(prefixes, settings.fetch_private, settings.fetch_max_bytes, settings.fetch_seconds)

@@ -166,9 +166,9 @@ def whoever() -> str:
 def open_rows(settings: Settings) -> RedisStore:
     """Return the store that knows banks, references and the queue, to be closed."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.store.redis import RedisStore
+    from neardup.pipeline.store.redis import open_store
 
-    return RedisStore(settings.redis.get_secret_value(), load_checkpoint(settings.model).space)
+    return open_store(settings, load_checkpoint(settings.model).space)
 
 
 def find_bank(store: FlagStore, name: str) -> BankRow:

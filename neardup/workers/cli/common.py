@@ -13,13 +13,13 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import visible
+from neardup.pipeline.types import RegionMode
 from neardup.workers.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 Device = Literal["auto", "cpu", "cuda"]
-Regions = Literal["none", "boxes", "grid"]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Checkpoint: a name of `neardup models`, or a path; default `default`.")
 ]
@@ -29,7 +29,7 @@ FpsOption = Annotated[
     float | None, typer.Option("--sample-fps", help="Frames per second taken from a video; default 2.")
 ]
 RegionsOption = Annotated[
-    Regions | None,
+    RegionMode | None,
     typer.Option("--regions", help="Also compare pictures within an image (boxes), fixed parts of it (grid), or none."),
 ]
 CalibrationOption = Annotated[

@@ -51,8 +51,8 @@ def run(
     import numpy as np
 
     from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.files import atomic
     from neardup.pipeline.log.records import FULL, join_parts, unpack_boxes
-    from neardup.pipeline.report.atomic import atomic
     from neardup.pipeline.settings import load
     from neardup.pipeline.types import Kind
 
@@ -96,8 +96,8 @@ def _embed_similar(path: Path, checkpoint: Checkpoint, settings: Settings, targe
     import numpy as np
 
     from neardup.pipeline.errors import ConfigError
+    from neardup.pipeline.files import atomic
     from neardup.pipeline.log.records import join_parts
-    from neardup.pipeline.report.atomic import atomic
 
     if checkpoint.similar is None:
         raise ConfigError(f"model {settings.model!r} has no similar head; train one: neardup train --head similar")

@@ -160,7 +160,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    from neardup.pipeline.report.atomic import atomic
+    from neardup.pipeline.files import atomic
 
     with atomic(path) as binary:
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")

@@ -25,7 +25,8 @@ def root() -> None:
 def flags(model: ModelOption = None) -> None:
     """Empty Redis, of this model's space only, and write all verdicts again; a flag worker may go on meanwhile."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.workers.flag.worker import FlagWorker, open_store
+    from neardup.pipeline.store.redis import open_store
+    from neardup.workers.flag.worker import FlagWorker
     from neardup.workers.kafka.log import Patience, Tail, last_envelope
     from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 

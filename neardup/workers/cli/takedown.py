@@ -37,7 +37,7 @@ def run(
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.log.records import Removed
     from neardup.pipeline.media.blobs import Blobs
-    from neardup.pipeline.store.redis import RedisStore
+    from neardup.pipeline.store.redis import open_store
     from neardup.workers.flag.erase import erase
     from neardup.workers.kafka.changes import checked_topics
     from neardup.workers.kafka.log import Appender
@@ -51,7 +51,7 @@ def run(
     erased = erase(Blobs(settings.blobs_url), ids)
     typer.echo(f"{erased} files erased from the blob store after {time.monotonic() - started:.2f} s")
     if wait:
-        with closing(RedisStore(settings.redis.get_secret_value(), space)) as store:
+        with closing(open_store(settings, space)) as store:
             while store.applied() < last:
                 if time.monotonic() - started > timeout:
                     raise DependencyError(f"Redis has not forgotten them after {timeout:g} s; do match and flag run?")

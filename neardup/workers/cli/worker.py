@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -121,6 +122,7 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     try:
+        from neardup.workers.run.kafka_probe import kafka_away
         from neardup.workers.run.runner import run_worker
 
         module = f"neardup.workers.{name}.{'server' if name == 'api' else 'worker'}"
@@ -128,7 +130,7 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
         raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
-    run_worker(name, connect, settings.health_host, port, kafka=settings.kafka)
+    run_worker(name, connect, settings.health_host, port, kafka_away=partial(kafka_away, settings))
 
 
 def _end_with_stdin() -> None:

@@ -15,6 +15,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.ids import fault_of_bank
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS, DeadLetter, FlagStore
+from neardup.workers.kafka.clients import connect_consumer
 from neardup.workers.kafka.media_record import attempts as tried_before
 from neardup.workers.kafka.media_record import sender_of
 from neardup.workers.kafka.outbox import Headers, Message, Outbox, make_producer
@@ -96,17 +97,12 @@ def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
         ConfigError: the topic does not exist.
         DependencyError: Kafka failed.
     """
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
     from kafka.errors import KafkaError
 
     topic = topic_names(settings.topic_prefix, "").dead_letters
     place = TopicPartition(topic, 0)
-    try:
-        consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, allow_auto_create_topics=False
-        )
-    except KafkaError as error:
-        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+    consumer = connect_consumer(settings, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False)
     try:
         if not consumer.partitions_for_topic(topic):
             raise ConfigError(f"topic {topic} does not exist; `neardup topics create` makes it")
@@ -128,23 +124,17 @@ class Noting:
     """Notes in the store of flags which items became dead letters, for those who wait for a verdict.
 
     Raises:
-        KafkaError: no broker answers.
+        DependencyError: no broker answers.
     """
 
     def __init__(self, settings: Settings, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
-        from kafka import KafkaConsumer, TopicPartition
+        from kafka import TopicPartition
 
         names = topic_names(settings.topic_prefix, "")
         self._media = names.media
         self._store = store
         self._place = TopicPartition(names.dead_letters, 0)
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        self._consumer = connect_consumer(settings, auto_offset_reset="earliest", allow_auto_create_topics=False)
         self._consumer.assign([self._place])
         self._clock = clock
         self.begin()

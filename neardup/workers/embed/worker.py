@@ -30,7 +30,7 @@ from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.log.records import Record, Removed
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.media.fetch import Rules
+from neardup.pipeline.media.fetch import fetch_rules
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.workers.dead_letters.letters import dead_letter
 from neardup.workers.describe.describer import Describer, Done
@@ -93,12 +93,7 @@ class EmbedWorker:
             check_topics(admin, embedder.space, settings)
         self._bound = settings.max_in_flight_bytes
         self._max_dead_letters = settings.max_dead_letters
-        self._rules = Rules(
-            (settings.blobs_url, *settings.fetch_prefixes),
-            settings.fetch_private,
-            settings.fetch_max_bytes,
-            settings.fetch_seconds,
-        )
+        self._rules = fetch_rules(settings)
         batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
         self._most_items = 4 * batch
         self._blobs = Blobs(settings.blobs_url)

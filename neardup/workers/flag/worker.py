@@ -17,15 +17,15 @@ from functools import partial
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.changes import Reviewed
-from neardup.pipeline.log.records import Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
-from neardup.pipeline.store.redis import RedisStore
+from neardup.pipeline.store.redis import RedisStore, open_store
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import erase, gone
-from neardup.workers.kafka.log import NOTHING, Tail, last_envelope, locate, read_envelopes
+from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.fault_points import reached
@@ -172,11 +172,6 @@ def _outcome(event: Event) -> str:
     if isinstance(event, Rolling):
         return event.flagged.decision.value if event.flagged is not None else ""
     return "removed" if isinstance(event, RemovedEvent) else ""
-
-
-def open_store(settings: Settings, space: str) -> RedisStore:
-    """Return the store of a space in Redis; nothing is sent before its first call."""
-    return RedisStore(settings.redis.get_secret_value(), space, keep_distinct_days=settings.keep_distinct_days)
 
 
 def connector(settings: Settings) -> Callable[[], FlagWorker]:

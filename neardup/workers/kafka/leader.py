@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, ProducerFencedError
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.records import Envelope
 from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.clients import connect_consumer, connect_producer
 from neardup.workers.kafka.log import PARTITION, encode
 from neardup.workers.kafka.rejoin import REQUEST_MS, keep_joining
 from neardup.workers.kafka.topics import MAX_RECORD_BYTES, TopicNames
@@ -43,16 +44,14 @@ class Leadership:
     def __init__(self, settings: Settings, names: TopicNames, clock: Callable[[], float] = time.monotonic) -> None:
         """Join; `held` tells when it was granted."""
         self._partition = TopicPartition(names.log, PARTITION)
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
+        self._consumer = connect_consumer(
+            settings,
             group_id=f"{names.verdicts}.match",
-            enable_auto_commit=False,
             auto_offset_reset="latest",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
             request_timeout_ms=REQUEST_MS,
             partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
-            metrics_enabled=False,
         )
         keep_joining(self._consumer).subscribe([names.log])
         self._clock = clock
@@ -102,15 +101,13 @@ class Publisher:
     def __init__(self, settings: Settings, names: TopicNames) -> None:
         """Take over from whoever published before: from now on the broker refuses that one."""
         self._topic = names.verdicts
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.split(","),
+        self._producer = connect_producer(
+            settings,
             transactional_id=f"{names.verdicts}.match",
-            acks="all",
             compression_type="lz4",
             batch_size=2**20,
             max_request_size=MAX_RECORD_BYTES,
             max_block_ms=round(1000 * COMMIT_SECONDS),
-            metrics_enabled=False,
         )
         try:
             self._producer.init_transactions()

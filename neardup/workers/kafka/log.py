@@ -13,18 +13,17 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import TopicPartition
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Described, Envelope, Record, key_of
+from neardup.pipeline.log.records import NOTHING, Described, Envelope, Record, key_of
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.clients import connect_consumer, connect_producer
 from neardup.workers.kafka.topics import MAX_RECORD_BYTES
 from neardup.workers.run.telemetry import RECORDS_CONSUMED
 from neardup.workers.run.tracing import traceparent_of
 
-NOTHING = -1
-"""The offset before the first."""
 PARTITION = 0
 _FETCH_BYTES = 8 * 2**20
 _GATHERED_BYTES, _GATHER_MS = 2**16, 100
@@ -61,18 +60,16 @@ class Tail:
         """Connect.
 
         Raises:
-            kafka.errors.KafkaError: no broker answers.
+            DependencyError: no broker answers.
         """
         self._partition = TopicPartition(topic, PARTITION)
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
+        self._consumer = connect_consumer(
+            settings,
             isolation_level="read_committed",
-            enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_min_bytes=_GATHERED_BYTES,
             fetch_max_wait_ms=_GATHER_MS,
-            metrics_enabled=False,
         )
         self._consumer.assign([self._partition])
         self.seek(0)
@@ -124,9 +121,7 @@ class Appender:
     def __init__(self, settings: Settings, topic: str) -> None:
         """Connect."""
         self._topic = topic
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.split(","), acks="all", max_request_size=MAX_RECORD_BYTES
-        )
+        self._producer = connect_producer(settings, max_request_size=MAX_RECORD_BYTES)
 
     def append(self, records: Sequence[Record]) -> list[int]:
         """Return the offsets that the records have in the log.

@@ -8,15 +8,14 @@ A frame of a live video has the header `pts`, its second as a decimal number, an
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.ids import fault_of_bank, fault_of_id, fault_of_key
-from neardup.pipeline.media.fetch import Fetched, Rules, fetch
+from neardup.pipeline.media.fetch import Fetched, Rules, open_content
 
 URI_LIST = "text/uri-list"
 PRODUCER = "producer"
@@ -51,18 +50,13 @@ class MediaItem:
         """Whether it belongs to a live video; `id` is that video's."""
         return self.ends or self.pts is not None
 
-    @contextmanager
-    def opened(self, rules: Rules) -> Iterator[Fetched]:
+    def opened(self, rules: Rules) -> AbstractContextManager[Fetched]:
         """Return the content and its hash.
 
         Raises:
             InvalidFrame: it cannot be had.
         """
-        if isinstance(self.content, str):
-            with fetch(self.content, self.sha256, rules) as fetched:
-                yield fetched
-        else:
-            yield Fetched(hashlib.sha256(self.content).digest(), self.content)
+        return open_content(self.content, self.sha256, rules)
 
 
 def is_small(content: bytes | str) -> bool:

@@ -9,10 +9,9 @@ from typing import Any
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError
 
-from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.clients import connect_consumer
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.kafka.rejoin import REQUEST_MS
 
@@ -30,26 +29,21 @@ def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
     Raises:
         DependencyError: no broker answers.
     """
-    try:
-        return KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
-            group_id=group,
-            partition_assignment_strategy=(CooperativeStickyAssignor,),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=round(1000 * SESSION_SECONDS),
-            heartbeat_interval_ms=round(200 * SESSION_SECONDS),
-            fetch_max_bytes=_FETCH_BYTES,
-            fetch_min_bytes=_GATHERED_BYTES,
-            fetch_max_wait_ms=_GATHER_MS,
-            max_partition_fetch_bytes=_FETCH_BYTES // 4,
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=5_000,
-            request_timeout_ms=REQUEST_MS,
-            metrics_enabled=False,
-        )
-    except KafkaError as error:
-        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+    return connect_consumer(
+        settings,
+        group_id=group,
+        partition_assignment_strategy=(CooperativeStickyAssignor,),
+        auto_offset_reset="earliest",
+        session_timeout_ms=round(1000 * SESSION_SECONDS),
+        heartbeat_interval_ms=round(200 * SESSION_SECONDS),
+        fetch_max_bytes=_FETCH_BYTES,
+        fetch_min_bytes=_GATHERED_BYTES,
+        fetch_max_wait_ms=_GATHER_MS,
+        max_partition_fetch_bytes=_FETCH_BYTES // 4,
+        allow_auto_create_topics=False,
+        bootstrap_timeout_ms=5_000,
+        request_timeout_ms=REQUEST_MS,
+    )
 
 
 class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from typing import Any
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.clients import connect_producer
 from neardup.workers.kafka.topics import MAX_DEAD_LETTER_BYTES
 from neardup.workers.run.telemetry import STAGE_SECONDS
 
@@ -126,12 +127,7 @@ def make_producer(settings: Settings, **options: Any) -> Any:
     Raises:
         DependencyError: no broker answers.
     """
-    from kafka import KafkaProducer
-    from kafka.errors import KafkaError
-
     configs = {
-        "bootstrap_servers": settings.kafka.split(","),
-        "acks": "all",
         "enable_idempotence": True,
         "linger_ms": 10,
         "batch_size": 2**18,
@@ -141,9 +137,5 @@ def make_producer(settings: Settings, **options: Any) -> Any:
         "max_block_ms": 20_000,
         "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
-        "metrics_enabled": False,
     }
-    try:
-        return KafkaProducer(**configs | options)
-    except KafkaError as error:
-        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+    return connect_producer(settings, **configs | options)

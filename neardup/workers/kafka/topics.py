@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.clients import connect_admin
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -155,18 +156,7 @@ def open_admin(settings: Settings, limit_seconds: float = 10.0) -> Iterator[Kafk
         ConfigError: the client is not installed.
         DependencyError: no broker answers within the limit.
     """
-    try:
-        from kafka import KafkaAdminClient
-        from kafka.errors import KafkaError
-    except ModuleNotFoundError as error:
-        raise ConfigError("streaming needs a Kafka client: pip install 'neardup[stream]'") from error
-    try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=int(limit_seconds * 1000)
-        )
-    except KafkaError as error:
-        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
-    with admin:
+    with connect_admin(settings, bootstrap_timeout_ms=int(limit_seconds * 1000)) as admin:
         yield admin
 
 

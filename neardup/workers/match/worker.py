@@ -26,7 +26,7 @@ from typing import Literal, Protocol
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.log.records import Envelope, Event, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Envelope, Event, Rolling, Verdict
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
@@ -35,7 +35,7 @@ from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.leader import Leadership, Publisher
-from neardup.workers.kafka.log import NOTHING, Tail
+from neardup.workers.kafka.log import Tail
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match import saver
 from neardup.workers.match.follower import Batch, Follower

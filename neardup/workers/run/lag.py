@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from kafka.protocol.consumer.offsets import IsolationLevel
 
-from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.settings import Settings
-from neardup.workers.run.kafka_probe import kafka_answers
+from neardup.workers.kafka.clients import connect_admin
+from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.run.telemetry import CONSUMER_LAG
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class LagWatch:
         """Ask once, and set the metric."""
         try:
             found = {str(number): behind for number, behind in self._ask().items()}
-        except (KafkaError, DependencyError, OSError) as error:
+        except (KafkaError, PipelineError, OSError) as error:
             if not self._failed:
                 logger.warning("lag is not known topic=%s error=%s", self._topic, error)
             found, self._failed = {}, True
@@ -142,11 +143,9 @@ class KafkaBroker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if not kafka_answers(settings.kafka):  # a client that cannot connect leaves a thread behind
-            raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA)")
-        self._admin = KafkaAdminClient(
-            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=5_000, request_timeout_ms=10_000
-        )
+        if away := kafka_away(settings):  # a client that cannot connect leaves a thread behind
+            raise DependencyError(away)
+        self._admin = connect_admin(settings, bootstrap_timeout_ms=5_000, request_timeout_ms=10_000)
 
     def range(self, topic: str) -> dict[int, tuple[int, int]]:
         """See `Broker`. What is not committed by its transaction is not counted."""

@@ -25,7 +25,7 @@ from typing import Protocol
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.health import Health, HealthServer
-from neardup.workers.run.kafka_probe import Watch, kafka_answers
+from neardup.workers.run.kafka_probe import Watch
 from neardup.workers.run.series import start_at_zero
 from neardup.workers.run.stopping import Stop, Stopped, Stopping, nothing_to_drain, until_signalled
 
@@ -66,7 +66,7 @@ def run_worker(
     port: int,
     stop: Stopping | None = None,
     pause: Callable[[float], object] | None = None,
-    kafka: str = "",
+    kafka_away: Callable[[], str] | None = None,
 ) -> None:
     """Run workers one after the other until SIGTERM or SIGINT (or until `stop` is set), then return.
 
@@ -74,7 +74,7 @@ def run_worker(
         make: connects; raises DependencyError where that fails.
         port: of /healthz, /readyz and /metrics; 0 takes a free one.
         pause: waits between failures, for tests; by default until the time is over or `stop` is set.
-        kafka: addresses of brokers without which it is not ready; none are watched without.
+        kafka_away: returns why Kafka does not answer, "" if it does; without, it is not watched.
     Raises:
         PipelineError: what a worker ended with, but for DependencyError.
     """
@@ -84,11 +84,11 @@ def run_worker(
     tracing.start(name)
     telemetry.WORKER_READY.set_function(lambda: float(health.not_ready is None))
     server = HealthServer(health, host, port)
-    watch = Watch(kafka, health) if kafka else None
+    watch = Watch(kafka_away, health) if kafka_away else None
     try:
         with until_signalled(stopping):
             logger.info("worker started name=%s pid=%d port=%d", name, os.getpid(), server.port)
-            _run(name, _after_asking(kafka, make), health, stopping, pause or stopping.wait)
+            _run(name, _after_asking(kafka_away, make), health, stopping, pause or stopping.wait)
             logger.info("worker ended name=%s", name)
     except Stopped:
         logger.info("worker ended before it began name=%s", name)
@@ -99,12 +99,12 @@ def run_worker(
             watch.close()
 
 
-def _after_asking(kafka: str, make: Callable[[], Worker]) -> Callable[[], Worker]:
+def _after_asking(away: Callable[[], str] | None, make: Callable[[], Worker]) -> Callable[[], Worker]:
     """Make a worker only if Kafka answers: a client that cannot connect leaves a thread behind."""
 
     def asked() -> Worker:
-        if kafka and not kafka_answers(kafka):
-            raise DependencyError(f"no Kafka answers at {kafka} (NEARDUP_KAFKA)")
+        if away is not None and (why := away()):
+            raise DependencyError(why)
         return make()
 
     return asked

@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
@@ -27,6 +27,7 @@ from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry, counts_in, entry_of
 from neardup.workers.dead_letters.letters import dead_letter
+from neardup.workers.kafka.clients import connect_consumer
 from neardup.workers.kafka.log import PARTITION, Fetched, read_envelopes
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
 from neardup.workers.kafka.rejoin import REQUEST_MS, keep_joining
@@ -215,17 +216,15 @@ class GroupPlace:
     def __init__(self, settings: Settings, topic: str, group: str) -> None:
         """Join."""
         self._partition = TopicPartition(topic, PARTITION)
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
+        self._consumer = connect_consumer(
+            settings,
             group_id=group,
             isolation_level="read_committed",
-            enable_auto_commit=False,
             auto_offset_reset="latest",
             session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=_SESSION_MS // 5,
             request_timeout_ms=REQUEST_MS,
             partition_assignment_strategy=[CooperativeStickyAssignor],
-            metrics_enabled=False,
         )
         self._listener = _Listener()
         keep_joining(self._consumer).subscribe([topic], listener=self._listener)

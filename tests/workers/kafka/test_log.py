@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Described, Envelope, Removed
+from neardup.pipeline.log.records import NOTHING, Described, Envelope, Removed
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.types import Kind
 from neardup.workers.kafka import log
-from neardup.workers.kafka.log import NOTHING, Fetched, Patience, Tail, encode, last_envelope, read_entry
+from neardup.workers.kafka.log import Fetched, Patience, Tail, encode, last_envelope, read_entry
 from tests.pipeline.match.build import D, at, described
 from tests.workers.broker import Broker, FakeTail
 

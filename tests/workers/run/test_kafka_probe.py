@@ -7,9 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.settings import Settings, load
 from neardup.workers.run.health import Health
-from neardup.workers.run.kafka_probe import Watch, kafka_answers
+from neardup.workers.run.kafka_probe import Watch, kafka_away
 from tests.timing import until
+
+
+def at(address: str) -> Settings:
+    return load(kafka=address)
 
 
 class Listener:
@@ -46,28 +52,34 @@ def listener() -> Iterator[Listener]:
 
 
 def test_a_broker_is_asked_for_the_requests_that_it_knows(listener: Listener) -> None:
-    assert kafka_answers(listener.address)
+    assert kafka_away(at(listener.address)) == ""
     assert listener.asked == [b"\0\0\0\x0a\0\x12\0\0\0\0\0\1\xff\xff"]
 
 
 def test_one_broker_of_several_is_enough(listener: Listener) -> None:
-    assert kafka_answers(f"127.0.0.1:1, {listener.address}")
+    assert kafka_away(at(f"127.0.0.1:1, {listener.address}")) == ""
 
 
 def test_one_that_is_silent_gone_or_no_address_does_not_answer(listener: Listener) -> None:
     listener.speaks = False
-    assert not kafka_answers(listener.address)
-    assert not kafka_answers("127.0.0.1:1")
-    assert not kafka_answers("nonsense")
+    for address, why in (
+        (listener.address, "it closed the connection"),
+        ("127.0.0.1:1", "Connection refused"),
+        ("nonsense", "invalid literal"),
+    ):
+        words = kafka_away(at(address))
+        assert words.startswith(f"no Kafka answers at {address} (NEARDUP_KAFKA): ")
+        assert why in words
 
 
 def test_readiness_follows_and_each_change_is_one_line(listener: Listener, caplog: pytest.LogCaptureFixture) -> None:
+    away = f"no Kafka answers at {listener.address} (NEARDUP_KAFKA): it closed the connection"
     health = Health()
     health.ready = True
     caplog.set_level(logging.WARNING)
-    watch = Watch(listener.address, health, every_seconds=0.01)
+    watch = Watch(lambda: kafka_away(at(listener.address)), health, every_seconds=0.01)
     try:
-        for speaks, why in ((False, f"no Kafka answers at {listener.address}"), (True, None)):
+        for speaks, why in ((False, away), (True, None)):
             listener.speaks = speaks
             until(lambda why=why: health.not_ready == why, "readiness follows")  # type: ignore[misc]
             count = len(listener.asked)
@@ -75,6 +87,19 @@ def test_readiness_follows_and_each_change_is_one_line(listener: Listener, caplo
     finally:
         watch.close()
     assert [record.getMessage() for record in caplog.records] == [
-        f"no Kafka answers at {listener.address}",
-        f"Kafka answers again at {listener.address}",
+        away,
+        "Kafka answers again",
     ]
+
+
+def test_settings_that_no_longer_hold_are_an_outage_and_the_watch_goes_on() -> None:
+    def away() -> str:
+        raise ConfigError("refused")
+
+    health = Health()
+    health.ready = True
+    watch = Watch(away, health, every_seconds=0.01)
+    try:
+        until(lambda: health.not_ready == "refused", "readiness follows")
+    finally:
+        watch.close()

@@ -110,11 +110,12 @@ def test_what_is_away_is_waited_for_and_readyz_says_so() -> None:
     assert failures() == before + 2000
 
 
-def test_no_worker_is_made_while_kafka_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, told, answers = threading.Event(), list[str](), iter([False, False, True])
-    monkeypatch.setattr("neardup.workers.run.runner.kafka_answers", lambda _addresses: next(answers))
+def test_no_worker_is_made_while_kafka_does_not_answer() -> None:
+    stop, told, answers = threading.Event(), list[str](), iter(["away", "away", ""])
     pauses = list[float]()
-    run_worker("fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop, pauses.append, kafka="127.0.0.1:1")
+    run_worker(
+        "fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop, pauses.append, kafka_away=lambda: next(answers)
+    )
     assert told == ["made", "step", "drain", "close"]
     assert len(pauses) == 2
 

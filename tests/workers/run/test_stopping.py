@@ -109,7 +109,7 @@ class Silent:
             while True:
                 connection, _ = self._listener.accept()
                 self._connections.append(connection)
-                if connection.recv(100) == kafka_probe._QUESTION:
+                if connection.recv(100) == kafka_probe.request(kafka_probe.VERSIONS):
                     connection.sendall(b"\0\0\0\6\0\0\0\1\0\0")
                 else:
                     self.left_waiting += 1

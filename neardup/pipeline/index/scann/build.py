@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
-from neardup.pipeline.index.durable import naming
+from neardup.pipeline.files import naming
 from neardup.pipeline.index.scann.build_process import BuildJob, Tree, unfinished_name
 from neardup.pipeline.index.scann.generation import Generation
 from neardup.pipeline.index.store import RowNumbers

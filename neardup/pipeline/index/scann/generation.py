@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.index.durable import naming
+from neardup.pipeline.files import naming
 from neardup.pipeline.index.scann.build_process import Tree
 from neardup.pipeline.index.scann.searcher import Searcher
 from neardup.pipeline.index.store import RowNumbers, Store

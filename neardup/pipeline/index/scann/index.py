@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
+from neardup.pipeline.files import naming
 from neardup.pipeline.index.canary import DEFAULT, Canary, CanaryPolicy
 from neardup.pipeline.index.checks import check_k, check_vectors
-from neardup.pipeline.index.durable import naming
 from neardup.pipeline.index.flat import Flat
 from neardup.pipeline.index.interface import Status
 from neardup.pipeline.index.products import make_products, pick_device

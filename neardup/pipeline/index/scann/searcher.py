@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.index.durable import naming
+from neardup.pipeline.files import naming
 from neardup.pipeline.index.scann.serve_process import ANSWER, REQUEST
 from neardup.pipeline.types import Descriptors
 

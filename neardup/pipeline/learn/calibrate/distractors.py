@@ -18,9 +18,9 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.embed.checkpoint import write_whole
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.files import write_whole
 from neardup.pipeline.learn.shared.pictures import Pictures
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Embedded, Hashes, Pixels

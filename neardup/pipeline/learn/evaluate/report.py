@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.files import atomic
 from neardup.pipeline.learn.evaluate import video_report
 from neardup.pipeline.learn.evaluate.measure import CUTS, Result
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
@@ -20,7 +21,6 @@ from neardup.pipeline.learn.evaluate.video_report import VideoEvaluation
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.mistakes import worst_missed, worst_strangers
 from neardup.pipeline.learn.shared.page import Case, Page, Picture, Section, Table, encode, write_page
-from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.types import Pixels
 
 MISTAKES = 12

@@ -16,8 +16,8 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
+from neardup.pipeline.files import atomic
 from neardup.pipeline.learn.shared.chart import Chart
-from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.types import Pixels
 
 PICTURE_HEIGHT = 160

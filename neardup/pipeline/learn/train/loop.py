@@ -29,6 +29,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint, save_
 from neardup.pipeline.embed.network import load_network
 from neardup.pipeline.embed.selfcheck import with_check
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.files import atomic
 from neardup.pipeline.learn.shared.pairs import Relations, find_relations
 from neardup.pipeline.learn.shared.pictures import Pictures, load_pictures, split_held_out
 from neardup.pipeline.learn.train.depthwise import has_fast_bf16, use_own_depthwise
@@ -279,9 +280,8 @@ class _Run:
             "waited": self.waited, "best": self.best, "idle": self.idle,
             **{name: part.state_dict() for name, part in self._parts().items()},
         }  # fmt: skip
-        partial = self.settings.state.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.settings.state)
+        with atomic(self.settings.state) as file:
+            torch.save(state, file)
 
     def _parts(self) -> dict[str, Any]:
         return {"network": self.network, "optimizer": self.optimizer, "loss": self.loss, "memory": self.memory}

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from neardup.pipeline.embed.network import load_network
+from neardup.pipeline.files import atomic
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.mistakes import worst_missed, worst_strangers
 from neardup.pipeline.learn.shared.page import Case, Page, Section, Table, encode, write_page
 from neardup.pipeline.learn.train.heldout import HeldOut, score
 from neardup.pipeline.learn.train.loop import Trained, embed_tiles
-from neardup.pipeline.report.atomic import atomic
 from neardup.pipeline.types import Pixels
 
 MISTAKES = 10

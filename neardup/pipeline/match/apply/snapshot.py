@@ -28,11 +28,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, PipelineError
-from neardup.pipeline.index.durable import fsync_folder, naming
+from neardup.pipeline.files import fsync_folder, naming
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import NOTHING
 from neardup.pipeline.match.apply.state import Parts, State
 from neardup.pipeline.match.compare.banks import BankSettings, Kept
 from neardup.pipeline.match.compare.reviews import Judged
@@ -43,8 +44,6 @@ from neardup.pipeline.match.live.videos import Live
 logger = logging.getLogger(__name__)
 VECTORS = "vectors"
 KEPT = 2
-NOTHING = -1
-"""The offset that an empty state stands for."""
 _VERSION = 4
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"

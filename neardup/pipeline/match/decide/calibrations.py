@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from neardup.pipeline.embed.checkpoint import Checkpoint, write_whole
+from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.files import write_whole
 from neardup.pipeline.match.decide.calibration import Calibration, parse_calibration
 from neardup.pipeline.match.decide.decide import Judge
 

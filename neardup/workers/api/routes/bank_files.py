@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.log.changes import SEEN, Change
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.media.fetch import check
+from neardup.pipeline.media.fetch import check, fetch_rules
 from neardup.pipeline.store.interface import BankRow, ReferenceRow
 from neardup.workers.api import bank_rows
 from neardup.workers.api.auth import Admin, Reader
@@ -22,7 +22,6 @@ from neardup.workers.api.changes import WAIT, WhyQuery, change_all
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.names import BankName
 from neardup.workers.api.problems import Problem, responses
-from neardup.workers.api.uploads import fetch_rules
 from neardup.workers.bank_file import LineError, ReferenceLine, changes, lines_of, read_lines
 from neardup.workers.kafka.media_record import URI_LIST
 

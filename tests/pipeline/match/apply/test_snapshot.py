@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.records import Envelope, Record, Removed, Verdict
-from neardup.pipeline.match.apply.snapshot import NOTHING, VECTORS, Snapshots
+from neardup.pipeline.log.records import NOTHING, Envelope, Record, Removed, Verdict
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.decide.evidence import Evidence

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead
-from neardup.pipeline.log.records import Removed
+from neardup.pipeline.log.records import NOTHING, Removed
 from neardup.pipeline.match.apply.make import make_state
-from neardup.pipeline.match.apply.snapshot import NOTHING, Snapshots
+from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.similars import SIMILAR
 from neardup.pipeline.match.query.content import content_of_item

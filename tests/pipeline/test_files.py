@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.report.atomic import atomic
+from neardup.pipeline.files import atomic, write_whole
 
 
 def test_a_written_file_replaces_the_old_one(tmp_path: Path) -> None:
@@ -41,7 +42,10 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     path = tmp_path / "duplicates.csv"
-    with pytest.raises(DependencyError, match=r"duplicates\.csv: No space left on device"), atomic(path) as file:
+    with (
+        pytest.raises(DependencyError, match=r"s\.csv: cannot write: No space left"),
+        atomic(path) as file,
+    ):
         file.write(b"row")
     assert list(tmp_path.iterdir()) == []
 
@@ -60,3 +64,14 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_bytes_are_written_whole_and_the_new_name_is_synced_after_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "manifest.json"
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda place: seen.append((stat.S_ISDIR(os.fstat(place).st_mode), path.exists())))
+    write_whole(path, b"{}")
+    assert path.read_bytes() == b"{}"
+    assert seen == [(False, False), (True, True)]

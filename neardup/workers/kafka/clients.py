@@ -1,0 +1,53 @@
+"""Every client of Kafka is made here: addresses, encryption and login are the same for all of them.
+
+What differs is given by the caller, in kafka-python's own options.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.security import security_options
+from neardup.workers.run.kafka_probe import kafka_away
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+
+def connect_consumer(settings: Settings, **options: Any) -> KafkaConsumer:
+    """Return a consumer that is connected; see `_connect` for errors."""
+    return _connect("KafkaConsumer", settings, enable_auto_commit=False, metrics_enabled=False, **options)
+
+
+def connect_producer(settings: Settings, **options: Any) -> KafkaProducer:
+    """Return a producer that is connected, and acknowledged by all replicas; see `_connect` for errors."""
+    return _connect("KafkaProducer", settings, acks="all", metrics_enabled=False, **options)
+
+
+def connect_admin(settings: Settings, **options: Any) -> KafkaAdminClient:
+    """Return a client for topics and groups that is connected; see `_connect` for errors."""
+    return _connect("KafkaAdminClient", settings, **options)
+
+
+def _connect(kind: str, settings: Settings, **options: Any) -> Any:
+    """Return a client.
+
+    Raises:
+        ConfigError: kafka-python is not installed, the settings do not fit together, or Kafka refuses the login.
+        DependencyError: no broker answers, or its certificate is not trusted.
+    """
+    try:
+        import kafka
+        from kafka.errors import KafkaError
+    except ModuleNotFoundError as error:
+        raise ConfigError("streaming needs a Kafka client: pip install 'neardup[stream]'") from error
+    # kafka-python 3.0.12 tries a wrong password or certificate until its time is over, and then says nothing of it.
+    if settings.kafka_security != "plaintext" and (away := kafka_away(settings)):
+        raise DependencyError(away)
+    try:
+        servers = [one.strip() for one in settings.kafka.split(",")]
+        return getattr(kafka, kind)(bootstrap_servers=servers, **security_options(settings), **options)
+    except KafkaError as error:
+        raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
