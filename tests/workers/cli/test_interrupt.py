@@ -75,7 +75,7 @@ def nothing_goes_on() -> Iterator[None]:
 
 def start(model: Path, folder: Path, processes: int = 0) -> subprocess.Popen[str]:
     """Start a scan, a slow one unless it has processes, and return when the command begins."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     process = subprocess.Popen(
         [sys.executable, "-c", _SLOW, "scan", "media", "--index", "index"],
         cwd=folder,

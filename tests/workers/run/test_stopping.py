@@ -22,7 +22,7 @@ from tests.pipeline.scan.test_processes import is_running
 from tests.timing import LATE_SECONDS, until
 from tests.workers.halting import HALTS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KINDS = ("embed", "match", "flag", "webhook", "api")
 NOWHERE = "127.0.0.1:1"
 

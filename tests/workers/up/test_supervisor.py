@@ -241,7 +241,7 @@ with until_signalled(stopping):
 
 
 def test_a_second_ctrl_c_kills() -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": root}
     with subprocess.Popen([sys.executable, "-c", IMPATIENT], stdout=pipe, stderr=pipe, env=environment) as process:

@@ -129,6 +129,7 @@ def test_still_scene_is_one_chance_and_not_as_many_as_it_has_frames() -> None:
     assert (match.decision, len(match.spans)) == (Decision.DUPLICATE, 1)
 
 
+@pytest.mark.slow
 def test_copy_of_a_long_still_scene_is_a_copy_as_a_whole() -> None:
     # More frames than candidates are fetched for each: the votes cannot show the offset.
     still = np.repeat(at(0), 600, axis=0)
@@ -148,6 +149,7 @@ def test_still_video_does_not_hide_what_else_is_alike(frames: int) -> None:
     assert [match.reference for match in found] == ["lecture", "slide"]
 
 
+@pytest.mark.slow
 def test_identical_long_still_scene_costs_no_square_of_its_frames() -> None:
     still = np.repeat(at(0), 1200, axis=0)
     log = Log()

@@ -9,6 +9,7 @@ from neardup.pipeline.match.data.shards import _SHARDS, Shards
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["set", "delete", "default"]), st.text(max_size=2), st.integers())))
+@pytest.mark.slow
 def test_it_does_what_a_dict_does(steps: list[tuple[str, str, int]]) -> None:
     shards, plain = Shards[str, int](), dict[str, int]()
     for step, key, value in steps:

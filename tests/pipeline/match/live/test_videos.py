@@ -255,6 +255,7 @@ def test_own_frames_are_no_match_however_often_they_come_back() -> None:
     assert [event.verdict.decision for event in rolling(events)] == [Decision.DISTINCT]
 
 
+@pytest.mark.slow
 def test_still_picture_for_hours_hides_nothing_else() -> None:
     log = Log()
     log.add(a_broadcast(edited(at(*[0] * 3000), 1, 0.9999)), picture("slide", 37))
@@ -516,6 +517,7 @@ def told(state: State) -> list[object]:
 
 @settings(max_examples=40, deadline=None)
 @given(a_live_log(), st.lists(st.integers(0, 80), max_size=5))
+@pytest.mark.slow
 def test_batches_of_any_size_say_the_same(log: list[Entry], cuts: list[int]) -> None:
     single, cut, whole = a_state(), a_state(), a_state()
     expected = in_pieces(single, log, range(len(log)))
@@ -526,6 +528,7 @@ def test_batches_of_any_size_say_the_same(log: list[Entry], cuts: list[int]) -> 
 
 @settings(max_examples=15, deadline=None)
 @given(a_live_log(), st.floats(0, 1))
+@pytest.mark.slow
 def test_a_restored_snapshot_goes_on_as_if_nothing_had_happened(log: list[Entry], share: float) -> None:
     with TemporaryDirectory() as folder:
         saved_and_followed(Path(folder), log, round(share * len(log)))
@@ -565,6 +568,7 @@ def test_follower_that_found_nothing_takes_over_what_was_published_and_flags_it_
 
 @settings(max_examples=20, deadline=None)
 @given(a_live_log(), st.floats(0, 1))
+@pytest.mark.slow
 def test_follower_that_comes_to_lead_says_what_the_leader_would_have_said(log: list[Entry], share: float) -> None:
     leader, follower = a_state(), a_state()
     said = leader.apply(log)
@@ -610,6 +614,7 @@ def as_jpeg(rgb: Pixels) -> Pixels:
         return np.asarray(Image.open(file).convert("RGB"))
 
 
+@pytest.mark.slow
 def test_recompressed_frames_of_a_film_are_found_by_the_shipped_network() -> None:
     checkpoint = load_checkpoint("default")
     embedder = make_embedder(checkpoint, "cpu", threads=1)
