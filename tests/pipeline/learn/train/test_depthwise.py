@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from neardup.pipeline.embed.checkpoint import Architecture
-from neardup.pipeline.embed.network import SameConv2d, Siamese
+from neardup.pipeline.embed.convolutions import SameConv2d
+from neardup.pipeline.embed.network import Siamese
 from neardup.pipeline.learn.train.depthwise import use_own_depthwise
 
 
