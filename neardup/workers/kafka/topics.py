@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.clients import connect_admin
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -156,6 +155,8 @@ def open_admin(settings: Settings, limit_seconds: float = 10.0) -> Iterator[Kafk
         ConfigError: the client is not installed.
         DependencyError: no broker answers within the limit.
     """
+    from neardup.workers.kafka.clients import connect_admin  # loads Kafka's client, which a scan does without
+
     with connect_admin(settings, bootstrap_timeout_ms=int(limit_seconds * 1000)) as admin:
         yield admin
 

@@ -146,3 +146,20 @@ def test_each_worker_is_run_by_its_connector(name: str, module: str, monkeypatch
     monkeypatch.setattr("neardup.workers.run.logs.configure", lambda *_: None)
     assert run(["worker", name]) == 0
     assert [given[:2] for given in ran] == [(name, "connects")]
+
+
+def test_commands_start_without_what_only_the_stream_needs() -> None:
+    program = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("kafka", "prometheus_client", "redis", "fsspec", "fastapi", "uvicorn", "torch"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+from neardup.workers.cli.app import run
+sys.exit(run(["scan", "--help"]))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
