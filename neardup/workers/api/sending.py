@@ -14,6 +14,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.answers import Answer
 from neardup.pipeline.media.fetch import check, fetch_rules
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
+from neardup.pipeline.media.unread import unread
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.workers.api.body import Content
 from neardup.workers.api.context import Context
@@ -86,8 +87,7 @@ async def _publish(context: Context, content: Content, id: str, headers: list[tu
 async def _inline(context: Context, id: str, data: bytes, headers: list[tuple[str, bytes]]) -> bytes:
     """Return what travels in the record: the content, or where it lies if it is large."""
     if identify(data[:HEAD_BYTES]) is None:
-        begin = data[:8].hex(" ")
-        raise Problem("media-type", f"content begins with {begin}, which is no format read here", reason="format")
+        raise Problem("media-type", unread(data[:HEAD_BYTES]), reason="format")
     if len(data) <= MAX_INLINE_BYTES:
         return data
     sha256 = hashlib.sha256(data).digest()
