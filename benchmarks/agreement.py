@@ -24,8 +24,7 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.openvino_core import get_core
 from neardup.pipeline.embed.openvino_engine import BATCH, load_model
 from neardup.pipeline.embed.precision import PRODUCTS, multiply_largest
-from neardup.pipeline.learn.shared.pictures import load_pictures
-from neardup.pipeline.learn.train.views import squeeze
+from neardup.pipeline.learn.shared.pictures import load_pictures, squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
 ROUNDS = 15

@@ -19,10 +19,9 @@ from benchmarks.heldout import HELD_OUT, SPLIT
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.learn.shared.pairs import find_relations
-from neardup.pipeline.learn.shared.pictures import load_pictures, source_of, split_held_out
+from neardup.pipeline.learn.shared.pictures import load_pictures, source_of, split_held_out, squeeze
 from neardup.pipeline.learn.shared.ranking import micro_average_precision, recall_at_precision
 from neardup.pipeline.learn.train.heldout import HeldOut, build_held_out
-from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
 from neardup.pipeline.types import Descriptors, Embedded
 

@@ -39,6 +39,7 @@ from neardup.pipeline.learn.calibrate.calibrate import (
     collect,
     measure,
 )
+from neardup.pipeline.learn.calibrate.copies import describe_copies, describe_pictures
 from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Sample
 from neardup.pipeline.learn.shared.pictures import (
     Pictures,
@@ -49,7 +50,6 @@ from neardup.pipeline.learn.shared.pictures import (
     split_held_out,
     with_lookalikes,
 )
-from neardup.pipeline.learn.train.copies import describe_copies, describe_pictures
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.evidence import Evidence, measured_pairs
 from neardup.pipeline.types import Descriptors

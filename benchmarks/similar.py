@@ -30,7 +30,7 @@ from PIL import Image
 from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.embed.network import read_trunk
-from neardup.pipeline.learn.train.views import squeeze
+from neardup.pipeline.learn.shared.pictures import squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
 SPLIT = Path(__file__).parent / "split"

@@ -22,11 +22,10 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.network import read_trunk
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.pairs import Relations, find_relations
-from neardup.pipeline.learn.shared.pictures import load_pictures
+from neardup.pipeline.learn.shared.pictures import load_pictures, squeeze
 from neardup.pipeline.learn.shared.verification import Pairs, Roc, all_pairs, interval, take
 from neardup.pipeline.learn.train.loop import Progress, train
 from neardup.pipeline.learn.train.options import TrainSettings
-from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.match.query.verify import pair_scores, read_verifier
 from neardup.pipeline.types import Descriptors, Pixels
 

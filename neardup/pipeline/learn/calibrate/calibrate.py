@@ -21,12 +21,12 @@ import numpy.typing as npt
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.learn.calibrate.copies import describe_copies, describe_pictures
 from neardup.pipeline.learn.calibrate.distractors import describe_distractors, joined
 from neardup.pipeline.learn.calibrate.fit import fit, recall_at
 from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Places, Sample, count_strangers
 from neardup.pipeline.learn.shared.pages import render_pages
 from neardup.pipeline.learn.shared.pictures import SIMILAR, Pictures
-from neardup.pipeline.learn.train.copies import describe_copies, describe_pictures
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.evidence import Evidence, measured_pairs
 from neardup.pipeline.types import Descriptors, Embedded

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from neardup.pipeline.learn.train.views import squeeze
+from neardup.pipeline.learn.shared.pictures import squeeze
 from neardup.pipeline.types import Pixels
 
 _LETTERS = "abcdefghilmnoprstu    "

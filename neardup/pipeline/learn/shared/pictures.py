@@ -219,3 +219,8 @@ def _decode(path: Path, short_side: int, wanted: set[str] | None) -> tuple[str, 
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BOX)
     return sha1, np.array(picture)
+
+
+def squeeze(pixels: Pixels, size: int) -> Pixels:
+    """Return the whole picture as a tile of size × size, aspect ratio not kept."""
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

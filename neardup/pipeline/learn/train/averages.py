@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.network import Siamese, load_network, read_trunk
 from neardup.pipeline.embed.trunks import find_trunk
-from neardup.pipeline.learn.shared.pictures import Pictures
+from neardup.pipeline.learn.shared.pictures import Pictures, squeeze
 from neardup.pipeline.learn.train.options import TrainSettings
-from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.types import Pixels
 
 BATCH, CHUNK = 8, 256

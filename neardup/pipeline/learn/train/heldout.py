@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from neardup.pipeline.learn.edits import EDITS, Draw, chain, draw_steps
 from neardup.pipeline.learn.shared.pairs import Mask, Relations
-from neardup.pipeline.learn.shared.pictures import Pictures
+from neardup.pipeline.learn.shared.pictures import Pictures, squeeze
 from neardup.pipeline.learn.shared.ranking import micro_average_precision, recall_at_precision
-from neardup.pipeline.learn.train.views import squeeze
 from neardup.pipeline.types import Descriptors, Pixels
 
 EDITS_PER_PICTURE = 3

@@ -31,7 +31,7 @@ from neardup.pipeline.embed.selfcheck import with_check
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.files import atomic
 from neardup.pipeline.learn.shared.pairs import Relations, find_relations
-from neardup.pipeline.learn.shared.pictures import Pictures, load_pictures, split_held_out
+from neardup.pipeline.learn.shared.pictures import Pictures, load_pictures, split_held_out, squeeze
 from neardup.pipeline.learn.train.depthwise import has_fast_bf16, use_own_depthwise
 from neardup.pipeline.learn.train.heldout import HeldOut, Quality, build_held_out, measure
 from neardup.pipeline.learn.train.losses import LOSSES, Loss
@@ -41,7 +41,7 @@ from neardup.pipeline.learn.train.options import TrainSettings
 from neardup.pipeline.learn.train.ranges import measure_ranges
 from neardup.pipeline.learn.train.start import find_state_dict, freeze, start, whitening
 from neardup.pipeline.learn.train.verifier import fit_verifier
-from neardup.pipeline.learn.train.views import Batch, Batches, squeeze
+from neardup.pipeline.learn.train.views import Batch, Batches
 from neardup.pipeline.match.query.verify import KEY, Verifier
 from neardup.pipeline.types import Descriptors, Pixels
 

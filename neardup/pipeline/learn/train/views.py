@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from neardup.pipeline.learn.edits import Draw, chain, draw_steps
-from neardup.pipeline.learn.shared.pictures import Pictures
+from neardup.pipeline.learn.shared.pictures import Pictures, squeeze
 from neardup.pipeline.types import Pixels
 
 OTHERS = 32
@@ -105,8 +104,3 @@ class Batches:
     def _view(self, index: int, draw: Draw, hardness: float, size: int) -> Pixels:
         pixels = self.pictures.pixels[index]
         return squeeze(chain(pixels, draw_steps(draw, hardness * self.edits), draw), size)
-
-
-def squeeze(pixels: Pixels, size: int) -> Pixels:
-    """Return the whole picture as a tile of size × size, aspect ratio not kept."""
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

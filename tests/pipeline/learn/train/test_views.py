@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from neardup.pipeline.learn.shared.pictures import Pictures
-from neardup.pipeline.learn.train.views import Batches, squeeze
+from neardup.pipeline.learn.shared.pictures import Pictures, squeeze
+from neardup.pipeline.learn.train.views import Batches
 
 
 @pytest.fixture
