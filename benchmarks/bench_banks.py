@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.bench_match import Bench, about, resident
 from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.workers.match.follower import BATCH_RECORDS
+from neardup.workers.match.worker import BATCH_RECORDS
 
 BANK = "blocked"
 

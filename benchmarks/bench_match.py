@@ -45,9 +45,8 @@ from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Kind
 from neardup.workers.kafka.log import Fetched, encode
-from neardup.workers.match.follower import BATCH_RECORDS
 from neardup.workers.match.saver import SnapshotPolicy
-from neardup.workers.match.worker import Connections, MatchWorker
+from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker
 
 CHUNK = 16384
 COPIES = 0.1

@@ -19,7 +19,6 @@ from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
-BATCH_RECORDS = 256
 _WAIT_SECONDS = 0.25
 
 
@@ -79,7 +78,7 @@ class Follower:
         most: records of a batch.
     """
 
-    def __init__(self, log: Tail, verdicts: Tail, applied: int, dimension: int, most: int = BATCH_RECORDS) -> None:
+    def __init__(self, log: Tail, verdicts: Tail, applied: int, dimension: int, most: int) -> None:
         self._log = log
         self._verdicts = verdicts
         self._read = applied
@@ -116,7 +115,7 @@ class Follower:
             ConfigError: verdicts stand for what the log does not have.
         """
         if not self._waiting:
-            fetched = self._verdicts.poll(_WAIT_SECONDS, BATCH_RECORDS)
+            fetched = self._verdicts.poll(_WAIT_SECONDS, self._most)
             self._waiting.extend(one for one in read_envelopes(fetched) if one.offset > self._read)
             self.caught_up = self.caught_up or not fetched
         if not self._waiting:

@@ -47,6 +47,7 @@ from neardup.workers.run.disk import watch_disk
 from neardup.workers.run.lag import Place, watch_lag
 
 logger = logging.getLogger(__name__)
+BATCH_RECORDS = 256
 CLOSE_SECONDS = 2.0
 """For leaving the group and disconnecting, altogether."""
 _MOST_FOLDERS = 16
@@ -124,7 +125,7 @@ class MatchWorker:
         self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
         self._check_log()
-        self._follower = Follower(connections.log, connections.verdicts, self._applied, dimension)
+        self._follower = Follower(connections.log, connections.verdicts, self._applied, dimension, BATCH_RECORDS)
 
     @property
     def applied(self) -> int:
