@@ -25,9 +25,9 @@ def no_track() -> Track:
     raise AssertionError("a still was read as a video")
 
 
-def image(*boxes: tuple[int, int, int, int], dark_ground: bool = False) -> Side:
+def image(*boxes: tuple[int, int, int, int], doubt: Doubt = Doubt.NO) -> Side:
     parts = np.array(boxes, dtype=np.uint16) if boxes else None
-    return Side(Kind.IMAGE, no_track, boxes=parts, dark_ground=dark_ground)
+    return Side(Kind.IMAGE, no_track, boxes=parts, doubt=doubt)
 
 
 def clip(seconds: int) -> Side:
@@ -90,7 +90,7 @@ def test_the_whole_stands_where_a_part_decides_no_more() -> None:
 
 
 def test_a_dark_ground_leaves_a_duplicate_unsure() -> None:
-    outcome = compared(image(dark_ground=True), image(), [(0, 0, 0.99)])
+    outcome = compared(image(doubt=Doubt.DARK_GROUND), image(), [(0, 0, 0.99)])
     assert (outcome.judgement.decision, outcome.doubt) == (Decision.UNSURE, Doubt.DARK_GROUND)
 
 
