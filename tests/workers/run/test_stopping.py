@@ -190,7 +190,7 @@ def test_a_supervisor_whose_workers_import(tmp_path: Path) -> None:
 
 CHILD = """
 import os, sys, time
-if any("scann_serve" in word for word in sys.orig_argv):
+if any("scann.serve_process" in word for word in sys.orig_argv):
     open("child", "w").write(str(os.getpid()))
     time.sleep(600)
 """

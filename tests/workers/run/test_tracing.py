@@ -34,7 +34,7 @@ def test_what_is_none_is_not_handed_on(value: bytes | None) -> None:
 
 def test_nothing_of_opentelemetry_is_imported_unless_a_collector_is_named() -> None:
     code = (
-        "import sys; from neardup.workers import tracing, runner; tracing.start('embed')\n"
+        "import sys; from neardup.workers.run import tracing, runner; tracing.start('embed')\n"
         "with tracing.span('x', ['00-0']): pass\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

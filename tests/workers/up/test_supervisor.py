@@ -198,7 +198,7 @@ def test_impatience_kills_at_once() -> None:
 def test_a_worker_ends_with_its_standard_input() -> None:
     program = (
         "import signal, threading, time\n"
-        "from neardup.workers.commands import worker\n"
+        "from neardup.workers.cli import worker\n"
         "signal.signal(signal.SIGTERM, lambda *_: exit(7))\n"
         "threading.Thread(target=worker._end_with_stdin, daemon=True).start()\n"
         "print('waits', flush=True)\n"

@@ -1,4 +1,4 @@
-"""A ScaNN searcher in a process of its own (`scann_serve`), asked through pipes."""
+"""A ScaNN searcher in a process of its own (`serve_process`), asked through pipes."""
 
 from __future__ import annotations
 

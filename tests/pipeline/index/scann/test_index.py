@@ -316,7 +316,7 @@ os._exit(9)
 """
     run = subprocess.run([sys.executable, "-c", script], check=False, stdout=subprocess.PIPE, text=True)
     assert run.returncode == 9
-    until(lambda: b"scann_serve" not in cmdline(run.stdout.strip()), "it ends")
+    until(lambda: b"scann.serve_process" not in cmdline(run.stdout.strip()), "it ends")
 
 
 def cmdline(pid: str) -> bytes:
