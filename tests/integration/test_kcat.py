@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,10 +15,7 @@ from neardup.workers.kafka.media_record import is_end, read_item
 from tests.integration.test_embed_worker import a_file, read
 from tests.timing import LATE_SECONDS
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not shutil.which("kcat"), reason="kcat is not installed"),
-]
+pytestmark = pytest.mark.integration
 STREAM = Path(__file__).parents[2] / "docs" / "stream.md"
 
 

@@ -24,8 +24,8 @@ from neardup.pipeline.types import Descriptors, Embedded, Pixels
 
 logger = logging.getLogger(__name__)
 LEAST = {"int8": 0.99, "float": 0.98}
-"""Cosine, by precision of the checkpoint. Engines round in other places and come to 0.996 and more (in bfloat16 to
-0.99); with 8-bit products that saturate the lowest is below 0.95."""
+"""Cosine, by precision of the checkpoint. `benchmarks.check_pictures` prints what the engines of a machine come to, as
+they round in other places; `benchmarks.agreement` how far below it 8-bit products that saturate are."""
 
 
 class Embeds(Protocol):
