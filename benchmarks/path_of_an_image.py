@@ -25,9 +25,8 @@ from skimage import data
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
-from neardup.pipeline.log.records import Described
+from neardup.pipeline.log.records import Described, Entry
 from neardup.pipeline.match.apply.make import make_state, read_calibration
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.store.redis import RedisStore

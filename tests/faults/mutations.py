@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from neardup.pipeline.log.records import NOTHING, Removed
-from neardup.pipeline.match.apply import references, uploads
+from neardup.pipeline.match.apply import uploads
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data import pending
@@ -116,7 +116,7 @@ def takedown_forgotten() -> None:
 
 def late_version_taken() -> None:
     """A replayed record of an older version replaces the newer one."""
-    for module in (uploads, references, pending):
+    for module in (uploads, pending):
         assert hasattr(module, "is_older"), "the mutation no longer fits"
         module.is_older = lambda _record, _source: False  # type: ignore[attr-defined]
 

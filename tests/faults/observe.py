@@ -9,8 +9,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from neardup.pipeline.log.records import Described, Envelope, Verdict
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Described, Entry, Envelope, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import AuditEntry, BankRow, FeedEntry, FlagStore, Queued, ReferenceRow
 from neardup.pipeline.store.redis import RedisStore

@@ -14,9 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from neardup.pipeline.log.records import Described, Envelope, Removed, key_of
+from neardup.pipeline.log.records import Described, Entry, Envelope, Removed, key_of
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.types import Descriptors
 from tests.faults.content import same_picture
 from tests.faults.observe import Observed, source

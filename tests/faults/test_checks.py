@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.log.changes import BankChanged, Outcome, ReferenceChanged, ReferenceEdit, Reviewed
-from neardup.pipeline.log.records import Described, Envelope, Record, Removed, Verdict
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Described, Entry, Envelope, Record, Removed, Verdict
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Letter

@@ -23,10 +23,9 @@ import numpy as np
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.records import Described, Envelope, Record, Removed
+from neardup.pipeline.log.records import Described, Entry, Envelope, Record, Removed
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.kafka.leader import Leadership, Publisher

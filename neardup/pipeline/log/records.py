@@ -8,6 +8,7 @@ default.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -405,3 +406,12 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     timestamp_ms: int = 0
     produced_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record at its place in the log; the time is the log's, in milliseconds since 1970."""
+
+    offset: int
+    record: Record
+    timestamp_ms: int = 0

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Matched, Verdict
+from neardup.pipeline.log.records import Envelope, Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Exact
 
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
@@ -94,3 +94,32 @@ def is_counted(match: Matched) -> bool:
 def lets_pass(match: Matched) -> bool:
     """Return whether a match silences all others of its item."""
     return match.action is Action.ALLOW and match.decision is Decision.DUPLICATE and match.whole
+
+
+class PublishedVerdicts:
+    """Published envelopes by offset, as far as they are known, for records that are applied again.
+
+    A replay takes them in place of what it computes: an approximate search need not find the same again.
+    """
+
+    def __init__(self) -> None:
+        self._published: Mapping[int, Envelope] = {}
+
+    def begin(self, published: Mapping[int, Envelope]) -> None:
+        """Replace all that is known."""
+        self._published = published
+
+    def verdict(self, offset: int) -> Verdict | None:
+        """Return the verdict on the item that a record completes; None if it is not known."""
+        published = self._published.get(offset)
+        if published is None:
+            return None
+        return next((event for event in published.events if isinstance(event, Verdict)), None)
+
+    def rolling(self, offset: int, item_id: str, running: bool) -> list[Rolling] | None:
+        """Return the events of a live video's frame or, not running, of its end; None if they are not known."""
+        published = self._published.get(offset)
+        if published is None:
+            return None
+        rolling = [event for event in published.events if isinstance(event, Rolling)]
+        return [one for one in rolling if (one.verdict.id, one.verdict.running) == (item_id, running)]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from neardup.pipeline.log.records import Described, Verdict
+from neardup.pipeline.log.records import Described, Entry, Verdict
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.plan import Plan
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from neardup.pipeline.errors import Backpressure, DependencyError
-from neardup.pipeline.log.records import Envelope
+from neardup.pipeline.log.records import Entry, Envelope
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.workers.run import telemetry
 
 A = TypeVar("A")

@@ -75,9 +75,8 @@ def run(
 ) -> None:
     """Match queries against references."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.log.records import join_parts
+    from neardup.pipeline.log.records import Entry, join_parts
     from neardup.pipeline.match.apply.make import make_state, read_calibration
-    from neardup.pipeline.match.data.entry import Entry
     from neardup.pipeline.match.query.lookup import lookup
     from neardup.pipeline.settings import load
 

@@ -16,8 +16,7 @@ import numpy as np
 from kafka import TopicPartition
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import NOTHING, Described, Envelope, Record, key_of
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import NOTHING, Described, Entry, Envelope, Record, key_of
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
 from neardup.workers.kafka.topics import MAX_RECORD_BYTES

@@ -13,8 +13,7 @@ from functools import cached_property
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Described, Envelope, ignored, say_the_same
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Described, Entry, Envelope, ignored, say_the_same
 from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
 from neardup.workers.run import telemetry
 

@@ -17,6 +17,7 @@ from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import (
     Described,
+    Entry,
     Envelope,
     Event,
     Record,
@@ -25,7 +26,6 @@ from neardup.pipeline.log.records import (
     pack_vectors,
 )
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.evidence import Evidence

@@ -18,9 +18,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
-from neardup.pipeline.log.records import Described, Envelope, Record
+from neardup.pipeline.log.records import Described, Entry, Envelope, Record
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.query.verify import Verifier, verify
 from neardup.pipeline.media.identify import identify
 from neardup.pipeline.settings import Settings

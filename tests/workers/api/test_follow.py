@@ -53,7 +53,7 @@ class a_state_at:  # noqa: N801
     """The ids that a state holds which took in a log."""
 
     def __init__(self, folder: Path, log: list[object]) -> None:
-        from neardup.pipeline.match.data.entry import Entry
+        from neardup.pipeline.log.records import Entry
 
         self._state = a_state_in(folder)
         self._state.apply([Entry(offset, record) for offset, record in enumerate(log)])  # type: ignore[arg-type]

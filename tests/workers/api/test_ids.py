@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.log.changes import BankChanged, Reviewed
-from neardup.pipeline.log.records import Record, Removed
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Entry, Record, Removed
 from tests.pipeline.match.build import a_state, picture
 from tests.workers.api.build import Api, an_api, an_image
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from neardup.pipeline.errors import Backpressure, DependencyError, UsageError
+from neardup.pipeline.log.records import Entry
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.workers.api import view as module
 from neardup.workers.api.view import View
 from tests.pipeline.match.build import a_state, picture

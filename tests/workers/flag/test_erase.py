@@ -7,8 +7,7 @@ from typing import Any, cast
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import Envelope, Record, Removed, RemovedEvent
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Entry, Envelope, Record, Removed, RemovedEvent
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.workers.flag.erase import erase, gone

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.records import NOTHING, Described, Envelope, Removed
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import NOTHING, Described, Entry, Envelope, Removed
 from neardup.pipeline.types import Kind
 from neardup.workers.kafka import log
 from neardup.workers.kafka.log import Fetched, Patience, Tail, encode, last_envelope, read_entry

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.records import Entry
 from neardup.pipeline.match.apply.snapshot import Snapshots
-from neardup.pipeline.match.data.entry import Entry
 from neardup.workers.match.trim import needed_from
 from tests.integration.stream import a_state_in
 from tests.pipeline.match.build import picture

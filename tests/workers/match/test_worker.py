@@ -15,9 +15,8 @@ from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index.interface import Checked, Status
-from neardup.pipeline.log.records import Envelope, Ignored, Record, Removed, Verdict
+from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.log import Tail, last_envelope, locate
 from neardup.workers.match.index_metrics import IndexMetrics

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.match.decide.evidence import Evidence, differing_bits, measured_pairs
-from neardup.pipeline.match.decide.pictures import MIN_DETAIL
+from neardup.pipeline.match.decide.evidence import MIN_DETAIL, Evidence, differing_bits, measured_pairs
 from neardup.pipeline.types import Embedded
 
 CHUNK = 16384

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.match.decide.decide import WHOLE_AREA
-from neardup.pipeline.match.decide.evidence import Evidence, Floats
-from neardup.pipeline.match.decide.pictures import MIN_DETAIL
+from neardup.pipeline.match.decide.evidence import MIN_DETAIL, Evidence, Floats
 from neardup.pipeline.media.regions import Mode, cut_regions
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Embedded, Frame, Ids, Pixels

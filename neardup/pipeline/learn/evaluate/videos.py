@@ -24,9 +24,8 @@ import numpy as np
 from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.learn.evaluate.segments import Boxes, Pair, SegmentQuality, measure_segments
 from neardup.pipeline.learn.shared.ranking import Ranking
-from neardup.pipeline.log.records import Described, Matched, join_parts
+from neardup.pipeline.log.records import Described, Entry, Matched, join_parts
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.query.lookup import lookup
 from neardup.pipeline.types import Decision
 

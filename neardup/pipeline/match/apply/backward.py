@@ -13,7 +13,7 @@ import msgspec
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.records import Matched, RetroMatched
 from neardup.pipeline.log.verdicts import is_silenced
-from neardup.pipeline.match.apply.prefetch import Prefetch
+from neardup.pipeline.match.apply.batch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.compare.collection import Collection

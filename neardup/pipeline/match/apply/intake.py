@@ -1,4 +1,4 @@
-"""Take in described items of the stream, a batch at a time.
+"""Take in described items of the stream, a batch at a time: store rows, search, decide.
 
 All of a batch is searched for at once and then settled in order. An item is compared only with its last part, all of
 it, since what came between its parts is earlier too; a live video is compared frame by frame.
@@ -7,19 +7,28 @@ it, since what came between its parts is earlier too; a live video is compared f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from neardup.pipeline.log.records import Described, Envelope, Event, Rolling
-from neardup.pipeline.match.apply.rows import RowWriter
-from neardup.pipeline.match.apply.verdict import ItemVerdicts
+import numpy as np
+
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
+from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import join_pairs
 from neardup.pipeline.match.compare.collection import Collection
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.match.compare.compare import MAX_MATCHES
+from neardup.pipeline.match.compare.reviews import Reviews
+from neardup.pipeline.match.compare.stars import Stars
+from neardup.pipeline.match.data.items import NO_ROW, Item
 from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
+from neardup.pipeline.match.data.similars import Similars
+from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.decide.decide import Pairs
+from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind
 
 Banked = Sequence[tuple[Bank, Pairs]]
 
@@ -96,3 +105,122 @@ class Intake:
 
 def _is_compared(record: Described) -> bool:
     return record.last or record.live
+
+
+class ItemVerdicts:
+    """Decides what an item of the stream matches and which star it joins, and takes the item in."""
+
+    def __init__(
+        self,
+        seen: Collection,
+        reviews: Reviews,
+        stars: Stars,
+        lives: LiveVideos,
+        published: PublishedVerdicts,
+        similars: Similars | None,
+    ) -> None:
+        self._seen = seen
+        self._reviews = reviews
+        self._stars = stars
+        self._lives = lives
+        self._published = published
+        self._similars = similars
+
+    def decide(
+        self, entry: Entry, record: Described, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
+    ) -> Verdict:
+        """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
+
+        Args:
+            record: its last part, of this entry.
+            pairs: of the item with what was seen.
+            banked: of the item with the references of each bank that is asked about it.
+        """
+        item = pending.item()
+        matches = self._matches(entry, item, pending, pairs, banked)
+        published = self._published.verdict(entry.offset)
+        verdict = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+        self._stars.add(item, star_head(verdict) or "")
+        if self._similars is not None:
+            self._similars.take(item, record)
+        for match in verdict.matches:
+            if match.bank == SEEN:
+                self._lives.note_copy(match.reference, item.number)
+        return verdict
+
+    def flush(self) -> None:
+        """Let later searches find all that was taken in."""
+        self._seen.heads.flush()
+        if self._similars is not None:
+            self._similars.flush()
+
+    def _matches(
+        self, entry: Entry, item: Item, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
+    ) -> list[Matched]:
+        """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
+        tables, comparer = self._seen.tables, self._seen.comparer
+        pairs = comparer.likely(item.kind, pairs)
+        if item.kind is Kind.VIDEO:
+            pairs = comparer.with_heads(pairs)
+            tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
+        side = tables.side(item)
+        found = self._reviews.respect(item, comparer.matches(pending.first, side, pairs, item), tables.items)
+        matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
+        for bank, theirs in banked:
+            found = bank.matches(item, side, theirs, entry.timestamp_ms)
+            matches += self._reviews.respect(item, found, bank.collection.tables.items)
+        return matches
+
+
+class RowWriter:
+    """Writes descriptors into the tables: those of records, and again those of an item that becomes a reference."""
+
+    def __init__(self, tables: Tables, lives: LiveVideos, evidence: Evidence) -> None:
+        self._tables = tables
+        self._lives = lives
+        self._evidence = evidence
+
+    def append(self, records: Sequence[Described], holders: Sequence[Pending | Live]) -> list[Ids]:
+        """Keep the descriptors of records, and return the rows of each.
+
+        Args:
+            holders: what each record is a part or a frame of.
+        """
+        pictures, speaks = pictures_of(records, self._evidence)
+        counts = [len(record.pts) for record in records]
+        before = [holder.frames if isinstance(holder, Pending) else 0 for holder in holders]
+        rows = self._tables.rows.append(
+            sum(counts),
+            item=np.repeat([holder.number for holder in holders], counts),
+            frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
+            pts=np.concatenate([record.pts for record in records]),
+            hash=pictures.hashes,
+            box=np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records]),
+            speaks=speaks,
+            searched=speaks,
+            background=pictures.background,
+        )
+        self._tables.vectors.append(rows, pictures.vectors)
+        stop = int(rows[0]) if len(rows) else 0
+        for holder, count in zip(holders, counts, strict=True):
+            first, stop = stop, stop + count
+            if isinstance(holder, Live):
+                self._lives.pass_over_still(holder, first)
+            else:
+                holder.frames += count
+                holder.ranges.append((first, stop))
+        return np.split(rows, np.cumsum(counts)[:-1])
+
+    def copy(self, item: Item) -> Item:
+        """Return a new item, in no table yet, with the descriptors of one that is held."""
+        tables = self._tables
+        rows = tables.rows_of(item)
+        number = tables.items.next_number()
+        columns = tables.rows.columns()
+        values = {name: column[rows] for name, column in columns.items() if name not in ("item", "shared")}
+        copied = tables.rows.append(len(rows), item=number, **values)
+        tables.vectors.append(copied, tables.vectors.read(rows))
+        ranges = ((int(copied[0]), int(copied[-1]) + 1),)
+        return replace(
+            item, number=number, source=(-1, -1), ranges=ranges, head=-1, members=[], shares=(), similar=NO_ROW
+        )

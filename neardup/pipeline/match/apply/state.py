@@ -15,25 +15,20 @@ from functools import partial
 
 from neardup.pipeline.index.interface import Index
 from neardup.pipeline.log.changes import SEEN
-from neardup.pipeline.log.records import Described, Envelope, Event, Removed
+from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Removed
+from neardup.pipeline.log.verdicts import PublishedVerdicts
 from neardup.pipeline.match.apply.backward import BackwardSearch
-from neardup.pipeline.match.apply.batch import Batch
+from neardup.pipeline.match.apply.batch import Batch, Prefetch
 from neardup.pipeline.match.apply.editor import Editor
-from neardup.pipeline.match.apply.intake import Intake
-from neardup.pipeline.match.apply.prefetch import Prefetch
-from neardup.pipeline.match.apply.references import References
+from neardup.pipeline.match.apply.intake import Intake, ItemVerdicts, RowWriter
 from neardup.pipeline.match.apply.removals import Removals
-from neardup.pipeline.match.apply.rows import RowWriter
-from neardup.pipeline.match.apply.uploads import Uploads
-from neardup.pipeline.match.apply.verdict import ItemVerdicts
+from neardup.pipeline.match.apply.uploads import References, Uploads
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
 from neardup.pipeline.match.compare.collection import make_bank_collection, make_collection
 from neardup.pipeline.match.compare.reviews import Judged, Reviews
 from neardup.pipeline.match.compare.stars import Stars
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending, PendingItems
-from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
 from neardup.pipeline.match.decide.calibration import Calibration

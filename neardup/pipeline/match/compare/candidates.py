@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.match.data.heads import Heads
-from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import Judge, Pairs
 from neardup.pipeline.match.decide.evidence import Evidence, Pictures, differing_bits, near
 from neardup.pipeline.types import Ids, Kind

@@ -12,8 +12,7 @@ from neardup.pipeline.index.interface import Index
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.match.compare.candidates import Candidates
 from neardup.pipeline.match.compare.compare import Comparer
-from neardup.pipeline.match.data.heads import Heads
-from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
 

@@ -11,9 +11,8 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.compare.candidates import CANDIDATES
-from neardup.pipeline.match.data.heads import Heads
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, PairOutcome, Pairs, Side, compare_items
 from neardup.pipeline.match.decide.evidence import Evidence, near
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span

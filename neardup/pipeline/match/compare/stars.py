@@ -13,9 +13,8 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Matched, ReHeaded
 from neardup.pipeline.match.compare.compare import Comparer, identity
 from neardup.pipeline.match.compare.reviews import Reviews
-from neardup.pipeline.match.data.heads import Heads
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.types import Decision, Exact
 
 

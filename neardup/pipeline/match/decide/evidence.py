@@ -14,11 +14,13 @@ which is what pictures that have nothing to do with each other show.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.log.records import Described, unpack
 from neardup.pipeline.types import Descriptors, Embedded, Hashes
 
 BACKGROUND_NEIGHBOURS = 3
@@ -154,3 +156,14 @@ def _nearest(similarity: Floats, most: int) -> npt.NDArray[np.bool_]:
 def differing_bits(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
     """Return the Hamming distance of hashes along the last axis; (…, 32) and (…, 32) broadcast."""
     return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)).sum(axis=-1, dtype=np.int64))
+
+
+MIN_DETAIL = 8
+"""Below this a picture says nothing (`Embedded.detail`): blank pages, black frames."""
+
+
+def pictures_of(records: Sequence[Described], evidence: Evidence) -> tuple[Pictures, npt.NDArray[np.bool_]]:
+    """Return the pictures of at least one record, one record's after another's, and which of them speak, (n,)."""
+    together = unpack(records)
+    background = evidence.background(together.vectors)
+    return Pictures(together.vectors, together.hashes, background), together.detail >= MIN_DETAIL

@@ -14,13 +14,12 @@ import numpy as np
 
 from neardup.pipeline.log.changes import SEEN, Action
 from neardup.pipeline.log.records import Matched, Rolling, Verdict
-from neardup.pipeline.log.verdicts import RANK, combine, is_silenced
+from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, is_silenced
 from neardup.pipeline.match.compare.banks import Banks
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.tables import Frames
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neardup.pipeline.match.data.heads import Heads
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.data.tables import Frames, Tables
+from neardup.pipeline.match.data.tables import Frames, Heads, Tables
 from neardup.pipeline.match.decide.evidence import differing_bits
 from neardup.pipeline.match.live.match import LiveMatch
 from neardup.pipeline.types import Kind

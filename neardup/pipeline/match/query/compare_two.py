@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from neardup.pipeline.log.records import Described, Matched, join_parts
+from neardup.pipeline.log.records import Described, Entry, Matched, join_parts
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.query.lookup import lookup
 from neardup.pipeline.types import Box, Decision, Doubt, Exact, Span
 

@@ -18,8 +18,7 @@ from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.candidates import CANDIDATES, split
 from neardup.pipeline.match.compare.compare import MAX_MATCHES, matched
 from neardup.pipeline.match.decide.decide import Pairs, Side
-from neardup.pipeline.match.decide.evidence import Pictures
-from neardup.pipeline.match.decide.pictures import pictures_of
+from neardup.pipeline.match.decide.evidence import Pictures, pictures_of
 from neardup.pipeline.match.decide.segments import Track
 from neardup.pipeline.types import Decision, Ids, Kind, doubt_of
 

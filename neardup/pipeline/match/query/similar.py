@@ -18,8 +18,7 @@ from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.match.decide.evidence import Floats
-from neardup.pipeline.match.decide.pictures import MIN_DETAIL
+from neardup.pipeline.match.decide.evidence import MIN_DETAIL, Floats
 from neardup.pipeline.types import Descriptors, Ids
 
 MAX_K = 1000

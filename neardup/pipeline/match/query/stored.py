@@ -7,7 +7,7 @@ import numpy as np
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.records import Described, pack_hashes, pack_vectors
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.decide.pictures import MIN_DETAIL
+from neardup.pipeline.match.decide.evidence import MIN_DETAIL
 from neardup.pipeline.types import Doubt, Extras
 
 

@@ -22,10 +22,9 @@ from neardup.pipeline.log.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.log.records import Envelope, Record, Removed, RetroMatched, Rolling, Verdict
+from neardup.pipeline.log.records import Entry, Envelope, Record, Removed, RetroMatched, Rolling, Verdict
 from neardup.pipeline.log.verdicts import flagged_verdict
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from tests.pipeline.match.build import BLANK, D, Film, a_calibration, a_state, edited, picture, times, video
 
 FILMS = [Film(1), Film(2)]

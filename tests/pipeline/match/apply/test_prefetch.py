@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from neardup.pipeline.log.changes import BankChanged
-from neardup.pipeline.log.records import Described, Envelope, Record, Removed, RetroMatched
+from neardup.pipeline.log.records import Described, Entry, Envelope, Record, Removed, RetroMatched
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from tests.pipeline.match.build import Film, a_state, picture, times, video
 
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from neardup.pipeline.index.exact import ExactIndex
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.records import NOTHING, Envelope, Record, Removed, Verdict
+from neardup.pipeline.log.records import NOTHING, Entry, Envelope, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.types import Decision

@@ -8,8 +8,7 @@ import pytest
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
-from neardup.pipeline.match.data.entry import Entry
+from neardup.pipeline.log.records import Entry, Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras

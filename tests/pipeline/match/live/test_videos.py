@@ -20,6 +20,7 @@ from neardup.pipeline.learn.evaluate.systems import tiles
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import (
     Described,
+    Entry,
     Envelope,
     Event,
     Matched,
@@ -35,7 +36,6 @@ from neardup.pipeline.log.records import (
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.entry import Entry
 from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.types import Decision, Descriptors, Kind, Pixels
 from tests.pipeline.match.apply.test_batches import a_log as a_mixed_log

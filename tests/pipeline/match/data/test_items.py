@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup.pipeline.match.data.shards import _SHARDS, Shards
+from neardup.pipeline.match.data.items import _SHARDS, Shards
 
 
 @settings(deadline=None)
