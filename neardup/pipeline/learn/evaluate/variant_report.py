@@ -20,14 +20,15 @@ from neardup.pipeline.types import Decision
 
 MISTAKES = 12
 TILE = 224
-HEAD = ("pairs", "duplicate", "95 %", "unsure", "distinct")
+INTERVAL = "95 % interval"
+HEAD = ("pairs", "duplicate", INTERVAL, "unsure", "distinct")
 HELD, OTHERS, ALL_OVERLAYS = "held-out kinds", "other kinds", "captions and stickers"
 DIFFERS = {"one": "one field differs", "some": "every third field", "all": "all fields"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A variant that was not called distinct, or a copy that was not called a duplicate; the larger, the worse."""
+    """A variant that was called a duplicate, or a copy that was not; the larger `size`, the worse."""
 
     outcome: Outcome
     size: float
@@ -44,7 +45,7 @@ def variant_tables(result: VariantResult) -> tuple[Table, Table, Table]:
     ]
     strong = frozenset({HELD, ALL_OVERLAYS})
     return (
-        Table(("look-alikes", *HEAD, "copies that are duplicate", "95 %"), by_kind, strong),
+        Table(("look-alikes", *HEAD, "copies that are duplicate", INTERVAL), by_kind, strong),
         Table(("look-alikes", *HEAD), [_row(name, shares(found)) for name, found in _by_amount(variants).items()]),
         Table(("true copies", *HEAD), [_row(name, shares(found)) for name, found in _by_way(copies).items()], strong),
     )
@@ -91,11 +92,9 @@ def find_mistakes(samples: Iterable[Sample], outcomes: Iterable[Outcome]) -> lis
     made = {(one.variant.kind, one.variant.number): one for one in samples}
     worst: dict[tuple[str, bool], tuple[float, Outcome]] = {}
     for one in outcomes:
-        if one.decision is (Decision.DUPLICATE if one.way else Decision.DISTINCT):
+        if (one.decision is Decision.DUPLICATE) == bool(one.way):
             continue
-        sign = -1 if one.way else 1
-        severe = one.decision is (Decision.DISTINCT if one.way else Decision.DUPLICATE)
-        size, key = sign * one.evidence + 10 * severe, (one.kind, bool(one.way))
+        size, key = -one.evidence if one.way else one.evidence, (one.kind, bool(one.way))
         if key not in worst or size > worst[key][0]:
             worst[key] = size, one
     return [Mistake(one, size, _case(made[one.kind, one.number], one)) for size, one in worst.values()]
@@ -156,12 +155,14 @@ def _by_kind(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def _by_amount(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    return {name: [one for one in outcomes if one.differs == key] for key, name in DIFFERS.items()}
+    found = {name: [one for one in outcomes if one.differs == key] for key, name in DIFFERS.items()}
+    return {name: some for name, some in found.items() if some}
 
 
 def _by_way(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     found = {ALL_OVERLAYS: [one for one in outcomes if one.way in OVERLAYS]}
-    return found | {way: [one for one in outcomes if one.way == way] for way in WAYS}
+    found |= {way: [one for one in outcomes if one.way == way] for way in WAYS}
+    return {way: some for way, some in found.items() if some}
 
 
 def _name(kind: str) -> str:
