@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -42,89 +44,97 @@ _VALUES: dict[str, Callable[[Random], str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """How a form is filled in: by hand or machine, with which ink."""
+
+    page: Image.Image
+    by_hand: bool
+    ink: Colour
+
+    def fill(self, at: tuple[float, float], said: str, room: float, own: Random) -> None:
+        """Write a value that fits its box."""
+        size = min(30.0, 30 * room / max(width_of(said, 30), 1))
+        if self.by_hand:
+            handwrite(self.page, at, said, size, self.ink, own)
+        else:
+            write(ImageDraw.Draw(self.page), (at[0], at[1] + 4), said, size * 0.85, (25, 25, 28))
+
+
 @kind("scan")
 def form(layout: Random, content: Content) -> Image.Image:
     """An official form: header, numbered sections of boxes, filled in by hand or machine; ticks, a signature."""
     width, height, margin = 1060, 1500, int(layout.integers(56, 90))
     page, pen = paper(width, height, (253, 253, 251))
-    accent = hue(layout, 0.55, 0.5)
-    by_hand, boxed, office = layout.random() < 0.65, layout.random() < 0.5, words.firm(layout)
-    title = f"{pick(layout, ('Application for', 'Notification of', 'Declaration of', 'Claim for', 'Registration of'))} "
-    title += words.topic(layout)
-    ink = pick(layout, ((28, 42, 120), (20, 24, 60), (25, 25, 28)))
+    accent, boxed, office = hue(layout, 0.55, 0.5), layout.random() < 0.5, words.firm(layout)
+    title = (
+        f"{pick(layout, ('Application for', 'Notification of', 'Declaration of', 'Claim for'))} {words.topic(layout)}"
+    )
+    filling = _Filling(page, layout.random() < 0.65, pick(layout, ((28, 42, 120), (20, 24, 60), (25, 25, 28))))
     pen.rectangle((margin, 50, margin + 58, 108), accent)
     write(pen, (margin + 29, 79), office[0], 40, (255, 255, 255), True, "mm")
     write(pen, (margin + 76, 52), office, 24, accent, True)
     write(pen, (margin + 76, 84), f"{words.address(layout)}, {words.city(layout)}", 17, GREY)
     write(
-        pen, (width - margin, 52), f"Form {words.letters(layout, 1)} {words.digits(layout, 3)}", 19, GREY, anchor="ra"
+        pen, (width - margin, 52), f"Form {words.letters(layout, 2)} {words.digits(layout, 3)}", 19, GREY, anchor="ra"
     )
-    write(pen, (width - margin, 80), f"No. {words.digits(content.field(), 8)}", 22, ink, anchor="ra")
+    write(pen, (width - margin, 80), f"No. {words.digits(content.field(), 8)}", 22, filling.ink, anchor="ra")
     write(pen, (margin, 136), title, 34, bold=True)
     write(pen, (margin, 182), "Please complete in block letters and sign on the back page.", 17, GREY)
-    y, labels = 222, list(layout.permutation(sorted(_VALUES)))
-    sections = ("Personal data", "Address", "Request", "Payment", "Further information")
-    for number, section in enumerate(sections[: int(layout.integers(3, 5))], 1):
+    y, labels = 222, [str(one) for one in layout.permutation(sorted(_VALUES))]
+    for number, section in enumerate(_SECTIONS[: int(layout.integers(3, 5))], 1):
         pen.rectangle((margin, y, width - margin, y + 30), tint(accent, 0.82))
         write(pen, (margin + 10, y + 5), f"{number}  {section}", 19, accent, True)
         y += 38
         for _ in range(int(layout.integers(2, 4))):
-            cells = int(layout.integers(1, 4))
-            edges = np.linspace(margin, width - margin, cells + 1)
-            for left, right in zip(edges[:-1] + 3, edges[1:] - 3, strict=True):
+            edges = np.linspace(margin, width - margin, int(layout.integers(2, 5))).tolist()
+            for left, right in pairwise(edges):
                 label = labels.pop() if labels else "Remarks"
-                write(pen, (left + 4, y), label, 15, GREY)
-                if boxed:
-                    pen.rectangle((left, y + 20, right, y + 62), outline=(150, 152, 158), width=1)
-                else:
-                    pen.line((left, y + 62, right, y + 62), (110, 112, 118), 1)
+                _draw_box(pen, (left + 3, y, right - 3), label, boxed)
                 own = content.field()
-                _fill(
-                    page,
-                    (left + 10, y + 26),
-                    _VALUES.get(label, words.task)(own),
-                    right - left - 20,
-                    ink,
-                    own if by_hand else None,
-                )
+                filling.fill((left + 13, y + 26), _VALUES.get(label, words.task)(own), right - left - 26, own)
             y += 76
         y += 12
-    for line in (
-        "I agree to the processing of my data",
-        "A copy of an identity document is enclosed",
-        "Payment in instalments",
-    ):
-        own, yes = content.field(), float(layout.random())
-        pen.rectangle((margin, y, margin + 22, y + 22), outline=(60, 60, 64), width=2)
-        if own.random() < 0.35 + 0.3 * yes:
-            pen.line((margin + 4, y + 10, margin + 10, y + 18, margin + 24, y - 4), ink, 3)
-        write(pen, (margin + 36, y + 2), line, 18)
+    for line in _TICKS:
+        _draw_tick(pen, (margin, y), line, filling.ink if content.field().random() < 0.5 else None)
         y += 38
     y = max(y + 70, 1340)
     for left, label in ((margin, "Place, date"), (width // 2 + 40, "Signature")):
         pen.line((left, y, left + width // 2 - margin - 60, y), (60, 60, 64), 1)
         write(pen, (left, y + 6), label, 15, GREY)
     own = content.field()
-    _fill(page, (margin + 8, y - 38), f"{words.city(own)}, {words.date(own)}", 380, ink, own)
-    sign(pen, (width // 2 + 60, y - 16), 66, ink, own)
-    write(
-        pen,
-        (width / 2, height - 50),
-        f"{office} - {title} - page 1 of {int(layout.integers(2, 6))}",
-        14,
-        GREY,
-        anchor="ma",
-    )
+    _Filling(page, True, filling.ink).fill((margin + 8, y - 38), f"{words.city(own)}, {words.date(own)}", 380, own)
+    sign(pen, (width // 2 + 60, y - 16), 66, filling.ink, own)
+    foot = f"{office} - {title} - page 1 of {int(layout.integers(2, 6))}"
+    write(pen, (width / 2, height - 50), foot, 14, GREY, anchor="ma")
     return page
 
 
-def _fill(page: Image.Image, at: tuple[float, float], said: str, room: float, ink: Colour, hand: Random | None) -> None:
-    """Write a value that fits its box, by hand where a generator is given."""
-    size = min(30.0, 30 * room / max(width_of(said, 30), 1))
-    if hand is None:
-        write(ImageDraw.Draw(page), (at[0], at[1] + 4), said, size * 0.85, (25, 25, 28))
+_SECTIONS = "Personal data", "Address", "Request", "Payment"
+_TICKS = (
+    "I agree to the processing of my data",
+    "A copy of an identity document is enclosed",
+    "Payment in instalments",
+)
+
+
+def _draw_box(pen: ImageDraw.ImageDraw, at: tuple[float, int, float], label: str, boxed: bool) -> None:
+    """Draw where a value goes, from left to right, below its label."""
+    left, y, right = at
+    write(pen, (left + 4, y), label, 15, GREY)
+    if boxed:
+        pen.rectangle((left, y + 20, right, y + 62), outline=(150, 152, 158), width=1)
     else:
-        handwrite(page, at, said, size, ink, hand)
+        pen.line((left, y + 62, right, y + 62), (110, 112, 118), 1)
+
+
+def _draw_tick(pen: ImageDraw.ImageDraw, at: tuple[int, int], label: str, ink: Colour | None) -> None:
+    """Draw a box to tick, ticked where an ink is given."""
+    x, y = at
+    pen.rectangle((x, y, x + 22, y + 22), outline=(60, 60, 64), width=2)
+    if ink is not None:
+        pen.line((x + 4, y + 10, x + 10, y + 18, x + 24, y - 4), ink, 3)
+    write(pen, (x + 36, y + 2), label, 18)
 
 
 @kind("scan")

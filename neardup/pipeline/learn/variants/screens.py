@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from neardup.pipeline.learn.variants import wording as words
 from neardup.pipeline.learn.variants.canvas import (
@@ -75,69 +75,58 @@ def recording(layout: Random, content: Content) -> Image.Image:
     """A moment of a recorded desktop: an editor with files beside it, a terminal below, now and then a dialog."""
     width, height = 1280, 800
     dark, accent = layout.random() < 0.65, hue(layout, 0.5, 0.75)
-    ground, ink, side = (
-        ((30, 31, 38), (205, 208, 216), (38, 40, 48)) if dark else ((254, 254, 254), (40, 42, 50), (240, 240, 243))
-    )
+    ground, ink, side = _DARK if dark else _LIGHT
     page, pen = paper(width, height, ground)
-    files = [f"{words.topic(layout).replace(' ', '_')}.py" for _ in range(14)]
-    terminal = int(layout.integers(150, 230))
+    files = [f"{words.topic(layout).replace(' ', '_')}.py"[:24] for _ in range(14)]
+    terminal = height - int(layout.integers(150, 230))
     page.paste(tint(side, 0.35, (0, 0, 0)) if dark else (222, 222, 226), (0, 0, width, 44))
     for number, colour in enumerate(((236, 95, 86), (245, 190, 60), (98, 196, 84))):
         pen.ellipse((18 + 28 * number, 14, 34 + 28 * number, 30), colour)
     write(pen, (width / 2, 22), f"{words.firm(layout)} - editor", 18, GREY, anchor="mm")
     page.paste(side, (0, 44, 250, height))
-    own = content.field()
-    chosen, pointer = int(own.integers(len(files))), own.uniform(0, 1, 2).tolist()
+    chosen = int(content.field().integers(len(files)))
+    pen.rectangle((0, 66 + chosen * 32, 250, 98 + chosen * 32), tint(accent, 0.55, side))
     for number, file in enumerate(files):
-        if number == chosen:
-            pen.rectangle((0, 66 + number * 32, 250, 98 + number * 32), tint(accent, 0.55, side))
-        write(pen, (28, 72 + number * 32), file[:24], 17, ink)
-    pen.rectangle((250, 44, 250 + 260, 80), ground)
+        write(pen, (28, 72 + number * 32), file, 17, ink)
+    pen.rectangle((250, 44, 510, 80), ground)
     pen.line((250, 80, 510, 80), accent, 3)
-    write(pen, (268, 54), files[chosen][:24], 17, ink)
-    colours = ((198, 120, 221), (97, 175, 239), (152, 195, 121), (209, 154, 102))
-    for number, y in enumerate(range(100, height - terminal - 24, 25)):
-        own = content.field()
+    write(pen, (268, 54), files[chosen], 17, ink)
+    for number, y in enumerate(range(100, terminal - 24, 25)):
         write_columns(pen, (262, y), f"{number + 1:>3}", 17, GREY)
-        if own.random() < 0.12:
-            continue
-        x = 318.0 + int(own.integers(0, 4)) * 40
-        for part in range(int(own.integers(1, 5))):
-            text = pick(
-                own,
-                (
-                    "def",
-                    "return",
-                    "if",
-                    "for",
-                    "=",
-                    "self.",
-                    "None",
-                    words.topic(own).replace(" ", "_"),
-                    words.topic(own)[:8],
-                    "(x, y)",
-                ),
-            )
-            write_columns(pen, (x, y), text, 17, colours[(part + number) % 4] if own.random() < 0.55 else ink)
-            x += (len(text) + 1) * 17 * 0.58
-    pen.rectangle((250, height - terminal, width, height), (14, 14, 18) if dark else (30, 32, 40))
-    for y in range(height - terminal + 12, height - 22, 24):
+        _write_code(pen, y, ink, content.field())
+    pen.rectangle((250, terminal, width, height), (14, 14, 18) if dark else (30, 32, 40))
+    for y in range(terminal + 12, height - 22, 24):
         own = content.field()
-        write_columns(
-            pen,
-            (268, y),
-            f"$ {words.task(own)[:40]} --{words.topic(own).split()[0]} {int(own.integers(1, 900))}",
-            16,
-            (190, 220, 190),
-        )
+        said = f"$ {words.task(own)[:40]} --{words.word(own, 'noun')} {int(own.integers(1, 900))}"
+        write_columns(pen, (268, y), said, 16, (190, 220, 190))
     own = content.field()
     if own.random() < 0.35:
-        left, top = int(own.integers(330, 700)), int(own.integers(140, 380))
-        pen.rounded_rectangle((left, top, left + 430, top + 190), 12, tint(side, 0.5), GREY)
-        write(pen, (left + 26, top + 24), f"{words.task(own).capitalize()}?", 22, (30, 30, 34), True)
-        for place, text in ((left + 190, "Cancel"), (left + 310, "OK")):
-            pen.rounded_rectangle((place, top + 130, place + 100, top + 170), 8, accent)
-            write(pen, (place + 50, top + 150), text, 19, (255, 255, 255), anchor="mm")
-    x, y = 260 + pointer[0] * (width - 300), 90 + pointer[1] * (height - 130)
+        _draw_dialog(pen, tint(side, 0.5), accent, own)
+    x, y = 214, 86 + chosen * 32
     pen.polygon(((x, y), (x, y + 24), (x + 6, y + 18), (x + 16, y + 18)), (255, 255, 255), (0, 0, 0))
     return page
+
+
+_DARK: tuple[Colour, Colour, Colour] = (30, 31, 38), (205, 208, 216), (38, 40, 48)
+_LIGHT: tuple[Colour, Colour, Colour] = (254, 254, 254), (40, 42, 50), (240, 240, 243)
+_INKS: tuple[Colour, ...] = (198, 120, 221), (97, 175, 239), (152, 195, 121), (209, 154, 102)
+_TOKENS = "def", "return", "if", "for", "=", "self.", "None", "(x, y)"
+
+
+def _write_code(pen: ImageDraw.ImageDraw, y: int, ink: Colour, own: Random) -> None:
+    """Write a line of a program, or none."""
+    x = 318.0 + int(own.integers(0, 4)) * 40
+    for _ in range(int(own.integers(0, 6))):
+        text = pick(own, (*_TOKENS, words.topic(own).replace(" ", "_"), words.word(own, "noun")))
+        write_columns(pen, (x, y), text, 17, pick(own, _INKS) if own.random() < 0.55 else ink)
+        x += (len(text) + 1) * 17 * 0.58
+
+
+def _draw_dialog(pen: ImageDraw.ImageDraw, ground: Colour, accent: Colour, own: Random) -> None:
+    """Draw a question with two buttons, anywhere."""
+    left, top = int(own.integers(330, 700)), int(own.integers(140, 380))
+    pen.rounded_rectangle((left, top, left + 430, top + 190), 12, ground, GREY)
+    write(pen, (left + 26, top + 24), f"{words.task(own).capitalize()}?", 22, (30, 30, 34), True)
+    for place, text in ((left + 190, "Cancel"), (left + 310, "OK")):
+        pen.rounded_rectangle((place, top + 130, place + 100, top + 170), 8, accent)
+        write(pen, (place + 50, top + 150), text, 19, (255, 255, 255), anchor="mm")
