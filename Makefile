@@ -16,7 +16,7 @@ help:
 	@echo 'make bench-index  recall, speed and size of the indexes'
 	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
 	@echo 'make bench-api    lookups/s and times of the API at a million items with 32 clients, and the delay of the feed'
-	@echo 'make evaluate     quality beside its peers, on a mini-set or on DATA=DIR (MODEL=, TRUNK=, ONLY=, OUTPUT=)'
+	@echo 'make evaluate     quality beside its peers, on a mini-set or on DATA=DIR (MODEL=, TRUNK=, ONLY=, FILMS=, OUTPUT=)'
 	@echo 'make clean        remove the environment, the demo and caches'
 
 demo:

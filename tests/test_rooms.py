@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "neardup"
 FLOORS = {
     "pipeline/match": ("decide", "data", "compare", "live", "apply", "query"),
-    "pipeline/learn": ("edits", "shared", "train calibrate evaluate"),
+    "pipeline/learn": ("edits", "shared", "variants", "train calibrate evaluate"),
 }
 """Rooms from the ground up; those that share a floor do not import each other."""
 

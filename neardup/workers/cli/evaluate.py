@@ -2,7 +2,8 @@
 
 Pictures are edited and searched for among themselves and others; figures come over all, and by kind of picture, family
 and strength of the edit. Of videos, with --videos: which pairs copy, and how well the copied seconds are located, as
-VCSL defines it. Prints tables; writes evaluation.json, and evaluation.html with curves and the worst mistakes.
+VCSL defines it. Of look-alikes, rendered or cut out of --films: how many are called duplicate, by kind, and how many
+copies of the same pictures are. Prints tables; writes evaluation.json, and evaluation.html with the worst mistakes.
 
 Example: [bold]neardup evaluate ~/Pictures --model mine.safetensors --output evaluation[/bold]
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,10 +30,7 @@ from neardup.workers.cli.common import (
 from neardup.workers.cli.reader import Reader
 
 if TYPE_CHECKING:
-    from neardup.pipeline.learn.evaluate.measure import Result
-    from neardup.pipeline.learn.evaluate.queries import EvaluationSet
-    from neardup.pipeline.learn.evaluate.systems import Matrix
-    from neardup.pipeline.learn.evaluate.video_report import VideoEvaluation
+    from neardup.pipeline.learn.evaluate.chapters import Chapter
     from neardup.pipeline.settings import Settings
 
 
@@ -60,30 +59,34 @@ def run(
         Path | None,
         typer.Option(help="CSV of segments that videos beside it copy: query, reference, and start and end in each."),
     ] = None,
+    variants: Annotated[
+        int, typer.Option(min=0, help="Pairs of look-alikes of each kind, each with a copy; default 64, 0 for none.")
+    ] = 64,
+    films: Annotated[Path | None, typer.Option(help="Folder of films; their next shots are look-alikes, too.")] = None,
     sample_fps: FpsOption = None,
     regions: RegionsOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Evaluate checkpoints."""
-    from neardup.pipeline.learn.evaluate import report
+    from neardup.pipeline.learn.evaluate.chapters import write_chapters
     from neardup.pipeline.settings import load
 
     settings = load(device=device, threads=threads, sample_fps=sample_fps, regions=regions)
-    check_present(*pictures or (), only, alike, kinds, trunk, videos)
-    if not pictures and videos is None:
-        raise ConfigError("nothing to evaluate with; name folders of pictures, or --videos and a CSV")
+    check_present(*pictures or (), only, alike, kinds, trunk, videos, films)
+    if not pictures and videos is None and not variants:
+        raise ConfigError("nothing to evaluate with; name folders of pictures, --videos and a CSV, or --variants")
     folder = writable_folder(output)
     models = model or [settings.model]
-    seen = _evaluate_videos(videos, models, settings) if videos else None
-    if not pictures:
-        assert seen is not None
-        typer.echo(f"\n{report.write_videos(seen, folder)}")
-        return
-    given, results, first = _evaluate_pictures(
-        pictures, models, trunk, peers, (only, alike, kinds), edited, memes, settings
-    )
-    typer.echo(f"\n{report.write_evaluation(given, results, first, folder, seen)}")
+    chapters = []
+    if pictures:
+        lists = only, alike, kinds
+        chapters.append(_evaluate_pictures(pictures, models, trunk, peers, lists, edited, memes, settings))
+    if videos:
+        chapters.append(_evaluate_videos(videos, models, settings))
+    if variants:
+        chapters.append(_evaluate_variants(variants, films, models, settings))
+    typer.echo(f"\n{write_chapters(chapters, folder)}")
 
 
 def _evaluate_pictures(
@@ -95,10 +98,12 @@ def _evaluate_pictures(
     edited: int,
     memes: list[str] | None,
     settings: Settings,
-) -> tuple[EvaluationSet, list[Result], Matrix]:
-    """Measure and print; return the set, all results, and the scores of the first system."""
+) -> Chapter:
+    """Measure and print."""
     from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
-    from neardup.pipeline.learn.evaluate import report, systems
+    from neardup.pipeline.learn.evaluate import picture_report as report
+    from neardup.pipeline.learn.evaluate import systems
+    from neardup.pipeline.learn.evaluate.chapters import as_markdown
     from neardup.pipeline.learn.evaluate.measure import measure
     from neardup.pipeline.learn.evaluate.queries import build_set, find_kinds, read_kinds
     from neardup.pipeline.learn.shared.pictures import load_pictures
@@ -127,19 +132,18 @@ def _evaluate_pictures(
             results.append(measure(name, given, scores))
             typer.echo(f"{name}: micro-AP {results[-1].micro_ap:.3f}", err=True)
     assert first is not None
-    typer.echo(report.as_markdown(report.figures(results)))
+    typer.echo(as_markdown(report.figures(results)))
     for cut in ("kind", "family", "strength"):
-        typer.echo(
-            f"\n{report.TITLES[cut]}\n\n" + "\n\n".join(map(report.as_markdown, report.cut_tables(results, cut)))
-        )
-    return given, results, first
+        typer.echo(f"\n{report.TITLES[cut]}\n\n" + "\n\n".join(map(as_markdown, report.cut_tables(results, cut))))
+    return report.picture_chapter(given, results, first)
 
 
-def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> VideoEvaluation:
+def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> Chapter:
     """Measure and print."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
-    from neardup.pipeline.learn.evaluate import report, video_report
+    from neardup.pipeline.learn.evaluate import video_report
     from neardup.pipeline.learn.evaluate import videos as measured
+    from neardup.pipeline.learn.evaluate.chapters import as_markdown
     from neardup.pipeline.match.apply.make import make_state, read_calibration
 
     told = measured.read_truth(truth)
@@ -160,8 +164,40 @@ def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> Vide
     assert kept is not None
     typer.echo(f"{video_report.describe_videos(kept[0])}\n")
     for table in (video_report.video_figures(results), video_report.segment_figures(results)):
-        typer.echo(f"{report.as_markdown(table)}\n")
-    return video_report.VideoEvaluation(kept[0], results, kept[1], truth.parent)
+        typer.echo(f"{as_markdown(table)}\n")
+    return video_report.video_chapter(video_report.VideoEvaluation(kept[0], results, kept[1], truth.parent))
+
+
+def _evaluate_variants(count: int, films: Path | None, models: list[str], settings: Settings) -> Chapter:
+    """Measure and print."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.pipeline.learn.evaluate import variant_report as report
+    from neardup.pipeline.learn.evaluate import variants as measured
+    from neardup.pipeline.learn.evaluate.chapters import as_markdown
+    from neardup.pipeline.match.apply.make import make_state, read_calibration
+
+    checkpoints = [load_checkpoint(name) for name in models]
+    readers = [Reader(checkpoint, settings) for checkpoint in checkpoints]
+    states = [
+        partial(make_state, one, read_calibration(one), settings.precision, stars=False, kind="exact")
+        for one in checkpoints
+    ]
+    results = [measured.VariantResult(checkpoint.name, []) for checkpoint in checkpoints]
+    mistakes: list[report.Mistake] = []
+    for samples in measured.make_samples(count, films, settings.worker_threads):
+        with TemporaryDirectory() as place:
+            measured.save(samples, Path(place))
+            for reader, state, result in zip(readers, states, results, strict=True):
+                with Bar(f"look-alikes: {samples[0].variant.kind}") as bar:
+                    files = {Path(path).name: one for path, one in reader.described(Path(place), bar)}
+                found = measured.judge(samples, files, state)
+                if result is results[0]:
+                    mistakes += report.find_mistakes(samples, found)
+                result.outcomes.extend(found)
+    for result in results:
+        typer.echo(f"\n{result.name}: {report.describe_variants(result)}\n")
+        typer.echo("\n\n".join(map(as_markdown, report.variant_tables(result))))
+    return report.variant_chapter(results, mistakes)
 
 
 def _read_memes(given: list[str]) -> dict[str, int]:

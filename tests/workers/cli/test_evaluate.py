@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neardup.pipeline.embed import embedder
+from neardup.pipeline.embed.embedder import make_embedder  # before a stand-in takes its place
 from tests.pipeline.scan.build import save_clip
 from tests.workers.conftest import Command
 
@@ -22,7 +24,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_tables_are_printed_and_a_page_is_written(neardup: Command, folder: Path, tmp_path: Path) -> None:
-    told = neardup("evaluate", folder, "--no-peers", "--edited", "20", "--memes", "photo=4", "--output", "out")
+    told = neardup(
+        "evaluate", folder, "--no-peers", "--edited", "20", "--memes", "photo=4", "--variants", "0", "--output", "out"
+    )
     assert told.code == 0
     assert told.output.startswith("64 edited copies and 16 queries without an original, among 30 references")
     assert "|  | micro-AP | recall at 90 % precision |" in told.output
@@ -34,7 +38,9 @@ def test_tables_are_printed_and_a_page_is_written(neardup: Command, folder: Path
 
 def test_kinds_can_be_renamed(neardup: Command, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "kinds.csv").write_text("folder,kind\npage,receipt\n")
-    told = neardup("evaluate", folder, "--no-peers", "--edited", "20", "--kinds", "kinds.csv", "--output", "out")
+    told = neardup(
+        "evaluate", folder, "--no-peers", "--edited", "20", "--kinds", "kinds.csv", "--variants", "0", "--output", "out"
+    )
     assert "receipt" in told.output.splitlines()[0]
 
 
@@ -45,6 +51,7 @@ def test_kinds_can_be_renamed(neardup: Command, folder: Path, tmp_path: Path) ->
         ([".", "--trunk", "gone.pth"], "gone.pth does not exist"),
         (["media", "--memes", "photo"], "expected KIND=N"),
         (["media/photo", "--only", "list"], "no pictures"),
+        (["--films", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -69,7 +76,7 @@ def test_videos_are_matched_and_their_segments_located(neardup: Command, tmp_pat
         "query,reference,query_start,query_end,reference_start,reference_end\n"
         "copy.mp4,film.mp4,1,5,2,6\nstranger.mp4,,,,,\n"
     )
-    told = neardup("evaluate", "--videos", videos / "truth.csv", "--output", "out")
+    told = neardup("evaluate", "--videos", videos / "truth.csv", "--variants", "0", "--output", "out")
     assert (told.code, told.errors) == (0, "")
     assert told.output.startswith("1 videos with 1 copied segments and 1 that copy nothing, among 2 references.")
     [segments] = [one["segments"] for one in json.loads((tmp_path / "out" / "evaluation.json").read_text())["videos"][
@@ -80,6 +87,27 @@ def test_videos_are_matched_and_their_segments_located(neardup: Command, tmp_pat
 
 
 def test_nothing_to_evaluate_with_is_told(neardup: Command) -> None:
-    told = neardup("evaluate")
+    told = neardup("evaluate", "--variants", "0")
     assert told.code == 2
-    assert "name folders of pictures, or --videos" in told.errors
+    assert "name folders of pictures, --videos" in told.errors
+
+
+@pytest.mark.slow
+def test_look_alikes_of_every_kind_are_compared_by_a_shipped_network(
+    neardup: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedder, "make_embedder", make_embedder)
+    told = neardup("evaluate", "--model", "fast", "--variants", "1", "--output", "out")
+    assert (told.code, told.errors) == (0, "")
+    assert (
+        "fast: 20 pairs of look-alikes of 20 kinds, 10 of them held out of all fitting, and 20 true copies"
+        in told.output
+    )
+    [written] = json.loads((tmp_path / "out" / "evaluation.json").read_text())["variants"]
+    held, others = (written["kinds"][name] for name in ("held-out kinds", "other kinds"))
+    assert held["variants"]["pairs"] == others["variants"]["pairs"] == held["copies"]["pairs"] == 10
+    assert len(written["kinds"]) == 22
+    assert written["copies"]["re-encoded"]["duplicate"] >= 0.9
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "<h1>Look-alikes of held-out kinds called duplicate:" in page
+    assert "Copies of such pictures that are missed" in page

@@ -1,4 +1,4 @@
-"""What an evaluation of videos leaves: tables, JSON, and sections of the page with the worst mistakes as pictures."""
+"""What an evaluation says of videos: tables, JSON, and sections of the page with the worst mistakes as pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.learn.evaluate.chapters import Chapter
 from neardup.pipeline.learn.evaluate.segments import Boxes, Pair, covered
 from neardup.pipeline.learn.evaluate.videos import TAKEN, VideoResult, VideoSet, boxes_of
 from neardup.pipeline.learn.shared.chart import Chart, Line
@@ -72,7 +73,7 @@ def segment_figures(results: Sequence[VideoResult]) -> Table:
     return Table(SEGMENTS_HEAD, rows)
 
 
-def as_json(evaluation: VideoEvaluation) -> dict[str, Any]:
+def _as_json(evaluation: VideoEvaluation) -> dict[str, Any]:
     """Return all figures for programs."""
     systems = []
     for one in evaluation.results:
@@ -81,8 +82,20 @@ def as_json(evaluation: VideoEvaluation) -> dict[str, Any]:
     return {"set": describe_videos(evaluation.given), "systems": systems}
 
 
-def video_sections(evaluation: VideoEvaluation) -> tuple[Section, ...]:
-    """Return the sections of the page."""
+def video_chapter(evaluation: VideoEvaluation) -> Chapter:
+    """Return tables, a curve, and what is missed or wrong, as pictures."""
+    first = evaluation.results[0]
+    located = first.segments["duplicate or unsure"]
+    return Chapter(
+        title=f"Videos: micro-AP {first.micro_ap:.3f}, segment F1 {located.f1:.3f}",
+        lead=f"{first.name}. {describe_videos(evaluation.given)} Small reference sets flatter: compare within this "
+        "page only, not with published figures.",
+        told={"videos": _as_json(evaluation)},
+        sections=_sections(evaluation),
+    )
+
+
+def _sections(evaluation: VideoEvaluation) -> tuple[Section, ...]:
     results = evaluation.results
     chart = Chart(
         "Precision over recall, pairs of videos", "recall", [Line(one.name, *one.curve) for one in results],

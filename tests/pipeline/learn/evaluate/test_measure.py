@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.learn.evaluate.chapters import as_markdown, write_chapters
 from neardup.pipeline.learn.evaluate.measure import Result, measure
+from neardup.pipeline.learn.evaluate.picture_report import cut_tables, describe, figures, picture_chapter
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet, Query
-from neardup.pipeline.learn.evaluate.report import as_markdown, cut_tables, describe, figures, write_evaluation
 from neardup.pipeline.learn.evaluate.systems import ours, peers
 from neardup.pipeline.learn.shared.ranking import Ranking
 from neardup.pipeline.types import Pixels
@@ -125,7 +126,7 @@ def test_peers_find_plain_copies_and_only_the_turned_hash_a_mirrored_one(given: 
 
 def test_what_is_written_tells_the_same_figures(given: EvaluationSet, tmp_path: Path) -> None:
     results: list[Result] = [measure("mine", given, SCORES), measure("constant", given, 0 * SCORES)]
-    page = write_evaluation(given, results, SCORES, tmp_path)
+    page = write_chapters([picture_chapter(given, results, SCORES)], tmp_path)
     told = json.loads((tmp_path / "evaluation.json").read_text())
     assert [system["name"] for system in told["systems"]] == ["mine", "constant"]
     assert told["systems"][0]["micro_ap"] == results[0].micro_ap

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
-from neardup.pipeline.learn.evaluate.report import write_videos
+from neardup.pipeline.learn.evaluate.chapters import write_chapters
 from neardup.pipeline.learn.evaluate.video_report import (
     VideoEvaluation,
     describe_videos,
     segment_figures,
+    video_chapter,
     video_figures,
 )
 from neardup.pipeline.learn.evaluate.videos import (
@@ -133,7 +134,8 @@ def test_page_shows_what_is_missed_and_what_is_wrong(given: VideoSet, tmp_path: 
         ("b.mp4", "x.mp4"): found("x.mp4", 0.7, Decision.UNSURE, 0, 1, 0, 1),
     }
     results = [measure_matches("ours", given, matches)]
-    page = write_videos(VideoEvaluation(given, results, matches, tmp_path), tmp_path).read_text(encoding="utf-8")
+    chapter = video_chapter(VideoEvaluation(given, results, matches, tmp_path))
+    page = write_chapters([chapter], tmp_path).read_text(encoding="utf-8")
     assert "a.mp4 in y.mp4: 0% covered (nothing). True 2.0–3.0 s as 0.0–1.0 s; found nothing." in page
     assert "b.mp4 and x.mp4: unsure, evidence 0.700. Found 0.0–1.0 s as 0.0–1.0 s." in page
     assert page.count("data:image/jpeg") == 4

@@ -1,26 +1,21 @@
-"""What an evaluation leaves: a table for the terminal, JSON for programs, and a page with curves and mistakes."""
+"""What an evaluation says of pictures: tables, JSON, and sections of the page with curves and mistakes."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.files import atomic
-from neardup.pipeline.learn.evaluate import video_report
+from neardup.pipeline.learn.evaluate.chapters import Chapter
 from neardup.pipeline.learn.evaluate.measure import CUTS, Result
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.learn.evaluate.systems import tiles
-from neardup.pipeline.learn.evaluate.video_report import VideoEvaluation
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.mistakes import worst_missed, worst_strangers
-from neardup.pipeline.learn.shared.page import Case, Page, Picture, Section, Table, encode, write_page
+from neardup.pipeline.learn.shared.page import Case, Picture, Section, Table, encode
 from neardup.pipeline.types import Pixels
 
 MISTAKES = 12
@@ -77,29 +72,13 @@ def describe(given: EvaluationSet) -> str:
     )
 
 
-def as_markdown(table: Table) -> str:
-    """Return a table for a terminal or a document."""
-    lines = ["| " + " | ".join(table.head) + " |", "| --- |" + " ---: |" * (len(table.head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in table.rows])
-
-
-def write_evaluation(
-    given: EvaluationSet,
-    results: Sequence[Result],
-    scores: npt.NDArray[np.float32],
-    folder: Path,
-    videos: VideoEvaluation | None = None,
-) -> Path:
-    """Write evaluation.json and evaluation.html; return the path of the page.
+def picture_chapter(given: EvaluationSet, results: Sequence[Result], scores: npt.NDArray[np.float32]) -> Chapter:
+    """Return curves, tables and mistakes.
 
     Args:
-        results: the first is ours. scores: (q, m), of the first. videos: told on the same page.
-    Raises:
-        DependencyError: a file cannot be written.
+        results: the first is ours. scores: (q, m), of the first.
     """
     systems = [{**asdict(one), "threshold": None if np.isinf(one.threshold) else one.threshold} for one in results]
-    told: dict[str, Any] = {"set": describe(given), "systems": systems}
-    _write_json(told if videos is None else {**told, "videos": video_report.as_json(videos)}, folder)
     first = results[0]
     sections = [
         Section(
@@ -114,38 +93,13 @@ def write_evaluation(
         lead = f"Recall: copies above the one threshold of {first.name} that has 90 % precision over all queries."
         tables = (recall,) if cut == "edit" else (quality, recall)
         sections.append(Section(TITLES[cut], lead, tables=tables))
-    page = Page(
+    return Chapter(
         title=f"micro-AP {first.micro_ap:.3f}, recall {first.recall_at_p90:.3f} at 90 % precision",
         lead=f"{first.name}. {describe(given)} Small reference sets flatter: compare within this page only, not with "
         "published figures.",
-        sections=(*sections, *_mistakes(given, scores), *(video_report.video_sections(videos) if videos else ())),
+        told={"set": describe(given), "systems": systems},
+        sections=(*sections, *_mistakes(given, scores)),
     )
-    write_page(page, folder / "evaluation.html")
-    return folder / "evaluation.html"
-
-
-def write_videos(videos: VideoEvaluation, folder: Path) -> Path:
-    """Write evaluation.json and evaluation.html of videos alone; return the path of the page.
-
-    Raises:
-        DependencyError: a file cannot be written.
-    """
-    _write_json({"videos": video_report.as_json(videos)}, folder)
-    first = videos.results[0]
-    located = first.segments["duplicate or unsure"]
-    page = Page(
-        title=f"Videos: micro-AP {first.micro_ap:.3f}, segment F1 {located.f1:.3f}",
-        lead=f"{first.name}. {video_report.describe_videos(videos.given)} Small reference sets flatter: compare within "
-        "this page only, not with published figures.",
-        sections=video_report.video_sections(videos),
-    )
-    write_page(page, folder / "evaluation.html")
-    return folder / "evaluation.html"
-
-
-def _write_json(told: dict[str, Any], folder: Path) -> None:
-    with atomic(folder / "evaluation.json") as file:
-        file.write(json.dumps(told, indent=1).encode())
 
 
 def _order(name: str) -> tuple[int, str]:
