@@ -78,7 +78,7 @@ def _choose_index(mode: Mode) -> None:
     """Have the exact index used, or ScaNN from few rows on."""
     from functools import partial
 
-    from neardup.pipeline.index.scann import index as scann
+    from neardup.pipeline.index.scann import proposer as scann
 
     if mode == "exact":
         match.make_state = partial(make.make_state, kind="exact")  # type: ignore[assignment]

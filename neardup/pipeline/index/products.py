@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.index.store import RowNumbers
+from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.settings import usable_cores
 from neardup.pipeline.types import Descriptors
 
@@ -26,7 +26,7 @@ Block: TypeAlias = Any
 
 
 class Products(Protocol):
-    """What `flat.Flat` needs of a device; places count from the first row of the first block.
+    """What `exact.Exact` needs of a device; places count from the first row of the first block.
 
     Attributes:
         queries_at_once: so many bound the memory of scores.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neardup.pipeline.index.products import Block, Scores
-from neardup.pipeline.index.store import RowNumbers
+from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.types import Descriptors
 
 

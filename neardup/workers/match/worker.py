@@ -318,11 +318,12 @@ def open_state(
     settings: Settings,
     folder: Path,
     similar: Literal["kept", "searched"] = "kept",
+    owner: bool = True,
 ) -> State:
     """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all.
 
     Args:
-        similar: see `make_state`.
+        similar, owner: see `make_state`.
     """
     live = LiveRules(
         settings.live_idle_seconds,
@@ -337,7 +338,9 @@ def open_state(
         settings.precision,
         live=live,
         folder=folder,
+        kind=settings.index,
         scann_from=settings.scann_from,
+        owner=owner,
         similar=similar,
     )
     try:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.index.interface import Checked, Status
+from neardup.pipeline.index.proposer import Checked, Status
 from neardup.pipeline.log.records import Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.data.entry import Entry

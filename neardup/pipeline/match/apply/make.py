@@ -25,31 +25,29 @@ def make_state(
     *,
     stars: bool = True,
     live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
-    kind: Literal["auto", "exact", "scann"] = "auto",
+    kind: str = "auto",
     folder: Path | None = None,
     scann_from: int = 0,
+    owner: bool = True,
     similar: Literal["none", "kept", "searched"] = "none",
 ) -> State:
     """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
 
     Args:
-        kind, scann_from: see `index.factory.make_index`.
+        kind, scann_from, owner: see `index.proposer.IndexOptions`.
         similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
     """
-    from neardup.pipeline.index.factory import make_index
+    from neardup.pipeline.index import IndexOptions, make_index
     from neardup.pipeline.index.vectors import VectorFile
-    from neardup.pipeline.match.data.similars import Similars, open_vectors
+    from neardup.pipeline.match.data.similars import SIMILAR, Similars, open_vectors
 
     dimension = checkpoint.architecture.dimension
-    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
+    options = IndexOptions(kind, folder, scann_from=scann_from, owner=owner)
     vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
     evidence = Evidence(checkpoint.background, *calibration.weights)
     similars = None
     if checkpoint.similar is not None and similar != "none":
-        size, space = checkpoint.similar.dimension, checkpoint.similar_space
-        lookup = None
-        if similar == "searched":
-            # Its working files are its own: it has the system's temporary folder.
-            lookup = make_index(size, space, kind=kind, scann_from=scann_from)
-        similars = Similars(open_vectors(folder, size, space), lookup)
-    return State(index, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+        contents = open_vectors(folder, checkpoint.similar.dimension, checkpoint.similar_space)
+        lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
+        similars = Similars(contents, lookup)
+    return State(options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)

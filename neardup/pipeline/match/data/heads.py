@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.types import Ids
@@ -54,8 +54,7 @@ class Heads:
         if self._unindexed:
             rows = np.concatenate(self._unindexed)
             self._unindexed = []
-            if rows.size:
-                self.index.add(rows, self._tables.vectors.read(rows))
+            self.index.add(rows)
 
     def count_again(self) -> None:
         """Take over an index that was restored."""
