@@ -17,14 +17,13 @@ _ROWS_ON_GPU = 2_000_000
 
 
 def _exact(vectors: VectorFile, _: str, options: IndexOptions) -> Proposer:
-    from neardup.pipeline.index.exact import Exact
-    from neardup.pipeline.index.products import make_products, pick_device
+    from neardup.pipeline.index.exact import Exact, make_products, pick_device
 
     return Exact(vectors, make_products(pick_device(options.device)))
 
 
 def _scann(vectors: VectorFile, name: str, options: IndexOptions) -> Proposer:
-    from neardup.pipeline.index.products import make_products, pick_device
+    from neardup.pipeline.index.exact import make_products, pick_device
     from neardup.pipeline.index.scann.proposer import LEAST_ROWS, Policy, ScannProposer
 
     if 0 < options.scann_from < LEAST_ROWS:

@@ -124,11 +124,10 @@ class Index:
         if k < 1:
             raise UsageError(f"k is {k}, the least is 1")
         _check_queries(queries, self.dimension)
-        if self._canary is not None:
-            self._canary.poll(self._vectors, self._held)
         candidates = self.proposer.propose(queries, k, effort)
         found = self._rank(queries, np.where(self._held[candidates], candidates, -1), k)
         if self._canary is not None and not self.proposer.is_exact:
+            self._canary.poll(self._vectors, self._held)
             self._canary.note(queries, found, len(self._vectors))
         return found
 

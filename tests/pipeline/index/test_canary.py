@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.index.canary import Canary, CanaryPolicy, _is_taken
+from neardup.pipeline.index.exact import NumpyProducts
 from neardup.pipeline.index.index import Index
-from neardup.pipeline.index.products import NumpyProducts
 from neardup.pipeline.index.proposer import Checked
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.scann.generation import Generation

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from neardup.pipeline.index import exact
-from neardup.pipeline.index.exact import Exact
-from neardup.pipeline.index.products import NumpyProducts, Products
+from neardup.pipeline.index.exact import Exact, NumpyProducts, Products
 from neardup.pipeline.index.products_torch import TorchProducts
 from neardup.pipeline.index.vectors import VectorFile
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
-from neardup.pipeline.index.exact import Exact
-from neardup.pipeline.index.products import Products
+from neardup.pipeline.index.exact import Exact, Products
 from neardup.pipeline.index.proposer import Status
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.scann.build import Build

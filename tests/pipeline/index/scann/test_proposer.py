@@ -16,7 +16,7 @@ import pytest
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index import Index, IndexOptions, make_index, scratch
-from neardup.pipeline.index.products import NumpyProducts
+from neardup.pipeline.index.exact import NumpyProducts
 from neardup.pipeline.index.scann import build, build_process, generation
 from neardup.pipeline.index.scann.proposer import Policy, ScannProposer
 from neardup.pipeline.index.scratch import Scratch
