@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from neardup.pipeline.index.scann.build_process import BuildJob, Tree, unfinishe
 from neardup.pipeline.index.scann.generation import Generation
 from neardup.pipeline.index.vectors import VectorFile
 
+logger = logging.getLogger(__name__)
+
 _LEAST_LEAVES_SEARCHED = 32
 _SEARCHED_SHARE = 0.03
 
@@ -31,7 +34,7 @@ class Build:
         seconds: how long it took, once done.
     """
 
-    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int) -> None:
+    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int, name: str) -> None:
         """Start the process.
 
         Args:
@@ -39,12 +42,13 @@ class Build:
             rows: int64, the rows to take, ascending.
             folder: where the searcher will be; its name is free, its parent exists.
             threads: for the process.
+            name: of the index, for the log.
         Raises:
             DependencyError: the process cannot be started or the disk is full.
         """
         if vectors.unwritten_bytes:
             raise DependencyError(f"{vectors.path}: {vectors.unwritten_bytes} bytes are in memory, as the disk is full")
-        self._rows, self._folder = rows, folder
+        self._rows, self._folder, self._name = rows, folder, name
         self._tree = tree_for(len(rows))
         self._outcome: Generation | PipelineError | None = None
         self._begin = time.monotonic()
@@ -127,6 +131,7 @@ class Build:
         except PipelineError as error:
             return error
         self.seconds = time.monotonic() - self._begin
+        logger.info("index built name=%s rows=%d seconds=%.1f", self._name, len(self._rows), self.seconds)
         return generation
 
 

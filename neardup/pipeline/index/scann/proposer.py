@@ -166,7 +166,6 @@ class ScannProposer:
                 self._put_off(error)
                 return
             self._builds, self._build_seconds = self._builds + 1, build.seconds
-            logger.info("index built name=%s rows=%d seconds=%.1f", self._name, self._live, build.seconds)
 
     def rebuild(self) -> None:
         """Start a build over all rows now, unless one is under way or there are too few rows to train on."""
@@ -176,7 +175,7 @@ class ScannProposer:
         rows = np.sort(np.concatenate([*built, self._tail.rows]), kind="stable")
         self._removed = []
         try:
-            self._build = Build(self._vectors, rows, self._new_path(), self._policy.threads)
+            self._build = Build(self._vectors, rows, self._new_path(), self._policy.threads, self._name)
         except PipelineError as error:
             self._put_off(error)
 
