@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
@@ -41,13 +42,17 @@ def make_state(
     from neardup.pipeline.index.vectors import VectorFile
     from neardup.pipeline.match.data.similars import SIMILAR, Similars, open_vectors
 
-    dimension = checkpoint.architecture.dimension
     options = IndexOptions(kind, folder, scann_from=scann_from, owner=owner)
-    vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
     evidence = Evidence(checkpoint.background, *calibration.weights)
-    similars = None
-    if checkpoint.similar is not None and similar != "none":
-        contents = open_vectors(folder, checkpoint.similar.dimension, checkpoint.similar_space)
-        lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
-        similars = Similars(contents, lookup)
-    return State(options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+    path = None if folder is None else folder / "vectors"
+    with ExitStack() as undo:  # what is open when an engine cannot be made
+        vectors = undo.enter_context(closing(VectorFile(path, checkpoint.architecture.dimension, checkpoint.space)))
+        similars = None
+        if checkpoint.similar is not None and similar != "none":
+            contents = open_vectors(folder, checkpoint.similar.dimension, checkpoint.similar_space)
+            undo.callback(contents.close)
+            lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
+            similars = Similars(contents, lookup)
+        state = State(options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+        undo.pop_all()
+        return state
