@@ -38,9 +38,10 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.descriptors import near, unit
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions, make_index
 from neardup.pipeline.index.scann.generation import import_scann
-from neardup.pipeline.index.scann.index import Policy, ScannIndex
+from neardup.pipeline.index.scann.proposer import Policy, ScannProposer
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
 K = 10
@@ -95,38 +96,42 @@ class Rival(ABC):
 
 
 class Ours(Rival):
-    """`ExactIndex`, or `ScannIndex` after one build, or with the longest tail that its policy allows."""
+    """The exact index, or ScaNN's after one build, or with the longest tail that its policy allows.
+
+    The vector file lies on the disk, as a worker's does; appending to it counts as insertion.
+    """
 
     def __init__(self, kind: str) -> None:
         import_scann()
         self._kind = kind
 
     def add(self, vectors: Descriptors) -> None:
-        dimension = vectors.shape[1]
-        index: Any
-        if self._kind == "exact":
-            index = ExactIndex(dimension, "bench", "cpu")
-            self._insert(index, vectors, 0)
-        else:
-            index = ScannIndex(dimension, "bench", device="cpu", policy=Policy(min_rows=sys.maxsize))
-            tail = int(Policy().tail_factor * len(vectors) ** 0.5) if "tail" in self._kind else 0
-            self._insert(index, vectors[: len(vectors) - tail], 0)
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        self._vectors = VectorFile(folder / "vectors", vectors.shape[1], "bench")
+        options = IndexOptions("exact" if self._kind == "exact" else "scann", folder, "cpu", scann_from=sys.maxsize)
+        self._index = make_index(self._vectors, "bench", options)
+        engine = self._index.proposer
+        tail = int(Policy().tail_factor * len(vectors) ** 0.5) if "tail" in self._kind else 0
+        self._insert(vectors[: len(vectors) - tail])
+        if isinstance(engine, ScannProposer):
             before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-            index.rebuild()
-            index.wait()
+            engine.rebuild()
+            engine.wait()
             self.built_seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-            if index.tail_rows:
+            if engine.tail_rows:
                 raise SystemExit("the build failed; see the log")
-            self._insert(index, vectors[len(vectors) - tail :], len(vectors) - tail)
-            self.file_bytes = len(vectors) * (2 * dimension + 8)
-            self.process = index._generation._searcher.process.pid
-        self._index = index
+            self._insert(vectors[len(vectors) - tail :])
+            assert engine._generation is not None
+            self.process = engine._generation._searcher.process.pid
+        self.file_bytes = self._vectors.bytes
 
-    @staticmethod
-    def _insert(index: Any, vectors: Descriptors, first: int) -> None:
+    def _insert(self, vectors: Descriptors) -> None:
         for start in range(0, len(vectors), BATCH):
             batch = np.ascontiguousarray(vectors[start : start + BATCH])
-            index.add(np.arange(first + start, first + start + len(batch)), batch)
+            rows = np.arange(len(self._vectors), len(self._vectors) + len(batch))
+            self._vectors.append(rows, batch)
+            self._index.add(rows)
 
     def search(self, queries: Descriptors) -> Points:
         ids: Points = self._index.search(queries, K).ids

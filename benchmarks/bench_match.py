@@ -35,7 +35,8 @@ import torch
 
 from benchmarks.descriptors import Population, near
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.index.scann.index import Policy, ScannIndex
+from neardup.pipeline.index import IndexOptions
+from neardup.pipeline.index.scann.proposer import ScannProposer
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Described, Envelope, pack_hashes, pack_vectors
 from neardup.pipeline.match.apply.make import read_calibration
@@ -136,12 +137,13 @@ class Filled(Snapshots):
             parts.vectors.append(numbers, vectors)
             hashes = rng.integers(0, 256, (count, 32), dtype=np.uint8)
             rows.append(count, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True, background=0.2)
-            parts.index.add(numbers, parts.vectors.read(numbers))
+            parts.index.add(numbers)
         items = Items()
         items.restore((_item(n, rng.bytes(48)) for n in range(self._size)), self._size)
-        assert isinstance(parts.index, ScannIndex)
-        parts.index.wait()
-        if parts.index.tail_rows:
+        engine = parts.index.proposer
+        assert isinstance(engine, ScannProposer)
+        engine.wait()
+        if engine.tail_rows:
             raise SystemExit("the build failed; see the log")
         state.restore(replace(parts, items=items, rows=rows))
         return self._size - 1
@@ -204,9 +206,9 @@ class Bench:
     def __init__(self, checkpoint: Checkpoint, rows: int, folder: Path) -> None:
         population = Population(checkpoint.background, np.random.default_rng(0))
         self.state = open_state(checkpoint, rows, folder)
-        index = self.state.parts().index
-        assert isinstance(index, ScannIndex)
-        self.index = index
+        engine = self.state.parts().index.proposer
+        assert isinstance(engine, ScannProposer)
+        self.engine = engine
         self.log, self.publisher = Log(rows), Encodes()
         self.writing = False
         self.builder_memory = 0
@@ -232,14 +234,14 @@ class Bench:
         """Return the seconds of one batch, and what else happened in it."""
         self.log.offer(self.records())
         self._marks = []
-        building, covered = self.index.is_building, len(self.index) - self.index.tail_rows
+        building, covered = self.engine.is_building, self.engine.status().searcher
         started = time.perf_counter()
         self.worker.step()
         seconds = time.perf_counter() - started
         self._note_builder()
-        if self.index.is_building and not building:
+        if self.engine.is_building and not building:
             self._marks.append("build begun")
-        if len(self.index) - self.index.tail_rows > covered:
+        if self.engine.status().searcher > covered:
             self._marks.append("build swapped in")
         return seconds, ", ".join(self._marks) or "none of these"
 
@@ -249,13 +251,13 @@ class Bench:
         self.worker._saver.policy = SnapshotPolicy(records=1, seconds=NEVER)
 
     def _note_builder(self) -> None:
-        build = self.index._build
+        build = self.engine._build
         if build is not None and build.process.poll() is None:
             self.builder_memory = max(self.builder_memory, resident(build.process.pid))
 
     def searcher_memory(self) -> int:
         """Return the resident memory of ScaNN's process in MiB."""
-        generation = self.index._generation
+        generation = self.engine._generation
         return 0 if generation is None else resident(generation._searcher.process.pid)
 
     def _reached(self, name: str) -> None:
@@ -299,13 +301,13 @@ def run(rows: int, quiet: int, folder: Path) -> None:
     steps = measure(bench, "quiet", lambda n: n < quiet)
     memory = resident()
 
-    bench.index.rebuild()
-    steps += measure(bench, "ScaNN built anew", lambda _: bench.index.is_building)
+    bench.engine.rebuild()
+    steps += measure(bench, "ScaNN built anew", lambda _: bench.engine.is_building)
     bench.begin_snapshot()
     steps += measure(bench, "snapshot", lambda _: bench.writing)
-    bench.index.rebuild()
+    bench.engine.rebuild()
     bench.begin_snapshot()
-    steps += measure(bench, "both at once", lambda _: bench.index.is_building or bench.writing)
+    steps += measure(bench, "both at once", lambda _: bench.engine.is_building or bench.writing)
     steps += measure(bench, "quiet again", lambda n: n < quiet)
 
     print("\n| in the batch | times | longest ms | longest wait ms |\n| --- | ---: | ---: | ---: |")
@@ -316,7 +318,7 @@ def run(rows: int, quiet: int, folder: Path) -> None:
     for cause, times in sorted(by_cause.items()):
         longest, waited = np.max(times, axis=0)
         print(f"| {cause} | {len(times)} | {longest:.0f} | {waited:.0f} |")
-    status = bench.index.status()
+    status = bench.engine.status()
     print(
         f"\nmemory, MiB: worker {memory}, at the end {resident()}, {resident(part='RssFile')} of it mapped files; "
         f"searcher {bench.searcher_memory()}, builder up to {bench.builder_memory}"
@@ -340,7 +342,7 @@ def open_state(checkpoint: Checkpoint, rows: int, folder: Path) -> State:
     """Return an empty state that uses ScaNN from so many rows on."""
     dimension, calibration = checkpoint.architecture.dimension, read_calibration(checkpoint)
     return State(
-        ScannIndex(dimension, checkpoint.space, folder, "auto", Policy(min_rows=rows)),
+        IndexOptions("scann", folder, scann_from=rows),
         VectorFile(folder / VECTORS, dimension, checkpoint.space),
         Evidence(checkpoint.background, *calibration.weights),
         calibration,

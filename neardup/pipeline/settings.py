@@ -109,6 +109,9 @@ class Settings(BaseSettings):
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
     )
     state_folder: str = Field("", description="where match workers keep their state, each in a folder of its own")
+    index: str = Field(
+        "auto", description="what searches descriptors: exact, scann, or auto, which is scann where it is installed"
+    )
     scann_from: int = Field(
         0, ge=0, description="descriptors from which ScaNN proposes candidates; 0 is 100,000, with a GPU 2,000,000"
     )

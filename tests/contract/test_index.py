@@ -1,9 +1,13 @@
-"""One suite for every index: `exact`, `scann` before its first build (all tail) and `scann` with a searcher built."""
+"""One suite for every engine that is registered: whatever proposes, the index answers as brute force does.
+
+ScaNN takes part twice, before its first build (all tail) and with a searcher built. Rows lie in a vector file under ids
+that are neither dense nor in order.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,50 +16,41 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neardup.pipeline.errors import ShapeError, UsageError
-from neardup.pipeline.index import Index
-from neardup.pipeline.index.exact import ExactIndex
-from neardup.pipeline.index.scann.index import Policy, ScannIndex
+from neardup.pipeline.index import Index, IndexOptions, make_index
+from neardup.pipeline.index.factory import PROPOSERS
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors, Ids, Neighbours
-from tests.timing import LATE_SECONDS
+from tests.pipeline.index.filled import Filled
 
 D = 16
-KINDS = ("exact", "scann-tail", "scann-built")
+KINDS = (*PROPOSERS, "scann-built")
 
 
-def new_index(kind: str, folder: Path, dimension: int = D, space: str = "s") -> Index:
-    if kind == "exact":
-        return ExactIndex(dimension, space, device="cpu")
-    return ScannIndex(dimension, space, folder, "cpu", Policy(min_rows=256 if kind == "scann-built" else 10**9))
-
-
-def settle(index: Index) -> None:
-    """Let a build that is under way take over."""
-    if isinstance(index, ScannIndex):
-        assert index.wait(LATE_SECONDS)
-
-
-def is_built(index: Index) -> bool:
-    return isinstance(index, ScannIndex) and index.tail_rows < len(index)
+def new_index(kind: str, folder: Path) -> Callable[[VectorFile], Index]:
+    name, _, built = kind.partition("-")
+    options = IndexOptions(name, folder, "cpu", scann_from=256 if built else 0)
+    return lambda vectors: make_index(vectors, "contract", options)
 
 
 class Make:
     """Makes indexes of one kind, and closes them."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self._folder, self._made = kind, folder, list[Index]()
+        self.kind, self._folder, self._made = kind, folder, list[Filled]()
 
-    def __call__(self, dimension: int = D, space: str = "s") -> Index:
-        self._made.append(new_index(self.kind, self._folder, dimension, space))
+    def __call__(self, dimension: int = D) -> Filled:
+        path = self._folder / f"vectors-{len(self._made)}"
+        self._made.append(Filled(path, new_index(self.kind, self._folder), dimension))
         return self._made[-1]
 
     def close(self) -> None:
-        for index in self._made:
-            index.close()
+        for one in self._made:
+            one.close()
 
 
 @pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    maker = Make(request.param, tmp_path / "scratch")
+    maker = Make(request.param, tmp_path)
     yield maker
     maker.close()
 
@@ -77,12 +72,12 @@ def numbers(*ids: int) -> Ids:
     return np.array(ids, np.int64)
 
 
-def filled(make: Make, n: int = 600) -> tuple[Index, Ids, Descriptors]:
+def filled(make: Make, n: int = 600) -> tuple[Filled, Ids, Descriptors]:
     """An index of n rows whose ids are neither dense nor in order."""
     index, ids, vectors = make(), np.random.default_rng(1).permutation(10 * n)[:n].astype(np.int64), random_units(n, 2)
     index.add(ids, vectors)
-    settle(index)
-    assert is_built(index) == (make.kind == "scann-built")
+    index.settle()
+    assert index.is_built or make.kind != "scann-built"
     return index, ids, vectors
 
 
@@ -169,7 +164,7 @@ def test_equal_distances_are_ordered_by_id(make: Make) -> None:
     index.add(np.arange(1000, 1300), random_units(300, 1))
     copies = np.repeat(random_units(1, 2), 12, axis=0)
     index.add(np.array([50, 11, 90, 12, 40, 13, 80, 14, 15, 10, 20, 30]), copies)
-    settle(index)
+    index.settle()
     assert index.search(copies[:1], 5).ids.tolist() == [[10, 11, 12, 13, 14]]
 
 
@@ -177,8 +172,8 @@ def test_removed_is_not_found_from_then_on(make: Make) -> None:
     index, ids, vectors = filled(make)
     index.remove(ids[:100])
     assert len(index) == 500
-    assert ids[0] not in index
-    assert ids[100] in index
+    assert index.row_of[int(ids[0])] not in index.index
+    assert index.row_of[int(ids[100])] in index.index
     found = index.search(vectors, 20)
     assert not np.isin(found.ids, ids[:100]).any()
     assert (found.ids >= 0).all()
@@ -208,7 +203,7 @@ def test_everything_may_be_removed_and_added_again(make: Make) -> None:
     assert len(index) == 0
     assert index.search(vectors[:1], 1).ids.tolist() == [[-1]]
     index.add(ids, vectors)
-    settle(index)
+    index.settle()
     assert index.search(vectors, 1).ids[:, 0].tolist() == ids.tolist()
 
 
@@ -219,8 +214,20 @@ def test_adding_nothing_and_removing_nothing_is_allowed(make: Make) -> None:
     assert len(index) == 0
 
 
+def test_a_row_that_was_removed_may_be_added_again(make: Make) -> None:
+    index, ids, vectors = filled(make)
+    rows = index.rows(ids[:100])
+    for _ in range(2):
+        index.index.remove(rows)
+        index.index.add(rows)
+        found = index.search(vectors, 3)
+        assert found.ids[:, 0].tolist() == ids.tolist()
+        assert all(len(set(some)) == 3 for some in found.ids.tolist())
+    assert len(index) == 600
+
+
 @pytest.mark.parametrize(
-    "vectors",
+    "queries",
     [
         random_units(2, 0).astype(np.float64),
         random_units(2, 0, D + 1),
@@ -233,40 +240,60 @@ def test_adding_nothing_and_removing_nothing_is_allowed(make: Make) -> None:
     ],
     ids=["float64", "dimension", "one-axis", "length", "nan", "inf", "zero", "list"],
 )
-def test_vectors_that_are_no_unit_float32_rows_are_refused(make: Make, vectors: Descriptors) -> None:
-    index = make()
+def test_queries_that_are_no_unit_float32_rows_are_refused(make: Make, queries: Descriptors) -> None:
     with pytest.raises(ShapeError):
-        index.add(numbers(1, 2), vectors)
-    with pytest.raises(ShapeError):
-        index.search(vectors, 1)
-    assert len(index) == 0
+        make().search(queries, 1)
 
 
-def test_ids_of_wrong_shape_or_type_are_refused(make: Make) -> None:
-    index = make()
-    for ids in (numbers(1), np.array([1, 2], np.int32), np.array([[1, 2]]), [1, 2]):
-        with pytest.raises(ShapeError):
-            index.add(ids, random_units(2, 0))  # type: ignore[arg-type]
+def test_rows_of_wrong_shape_or_type_are_refused(make: Make) -> None:
+    index = make().index
+    for rows in (np.array([1, 2], np.int32), np.array([[1, 2]]), [1, 2]):
+        for call in (index.add, index.remove):
+            with pytest.raises(ShapeError):
+                call(rows)  # type: ignore[arg-type]
 
 
-def test_a_bad_id_adds_nothing_and_says_which(make: Make) -> None:
-    index = make()
-    index.add(numbers(4), random_units(1, 0))
-    for ids, message in ((numbers(8, 8), "twice: 8"), (numbers(5, 4), "held: 4"), (numbers(1, -2), "-2 is negative")):
+def test_a_bad_row_adds_nothing_and_says_which(make: Make) -> None:
+    one = make()
+    one.add(numbers(4), random_units(1, 0))
+    one.vectors.append(numbers(5, 6), random_units(2, 1))
+    wrong = ((numbers(1, 1), "twice: 1"), (numbers(1, 0), "held: 0"), (numbers(1, -2), "-2 is negative"))
+    for rows, message in (*wrong, (numbers(1, 3), "row 3 is not in the vector file, which has 3")):
         with pytest.raises(UsageError, match=message):
-            index.add(ids, random_units(2, 1))
-    assert len(index) == 1
-    assert 5 not in index
-    assert -1 not in index
+            one.index.add(rows)
+    assert len(one.index) == 1
+    assert 1 not in one.index
+    assert -1 not in one.index
+    assert one.search(random_units(1, 1), 3).ids[0].tolist() == [4, -1, -1]
 
 
-def test_a_bad_id_removes_nothing_and_says_which(make: Make) -> None:
-    index = make()
-    index.add(numbers(4, 5), random_units(2, 0))
-    for ids, message in ((numbers(4, 4), "twice: 4"), (numbers(4, 6), "not held: 6")):
+def test_a_bad_row_removes_nothing_and_says_which(make: Make) -> None:
+    one = make()
+    one.add(numbers(4, 5), random_units(2, 0))
+    for rows, message in ((numbers(0, 0), "twice: 0"), (numbers(0, 9), "not held: 9")):
         with pytest.raises(UsageError, match=message):
-            index.remove(ids)
-    assert len(index) == 2
+            one.index.remove(rows)
+    assert len(one.index) == 2
+
+
+def test_distances_are_those_of_the_exact_index_bit_for_bit(make: Make, tmp_path: Path) -> None:
+    one, ids, vectors = filled(make)
+    exact = Filled(None, new_index("exact", tmp_path), D)
+    exact.add(ids, vectors)
+    queries = edited(vectors, 4)
+    found, truth = one.search(queries, 10), exact.search(queries, 10)
+    same = found.ids == truth.ids
+    assert same[:, 0].mean() > 0.99
+    assert found.distances[same].tolist() == truth.distances[same].tolist()
+    exact.close()
+
+
+def test_what_an_engine_reads_from_memory_is_what_the_file_gives(make: Make) -> None:
+    one, ids, _ = filled(make)
+    one.remove(ids[::7])
+    rows = one.rows(np.setdiff1d(ids, ids[::7]))
+    held = one.index.proposer.read(rows)
+    assert held is None or np.array_equal(held, one.vectors.read(rows))
 
 
 def test_k_below_1_is_refused(make: Make) -> None:
@@ -277,41 +304,29 @@ def test_k_below_1_is_refused(make: Make) -> None:
 def test_what_was_saved_and_the_vectors_make_the_index_again(make: Make, tmp_path: Path) -> None:
     index, ids, vectors = filled(make)
     index.remove(ids[::3])
-    held = dict(zip(ids.tolist(), vectors, strict=True))
-    for gone in ids[::3].tolist():
-        del held[gone]
-    again = restarted(index, make(), held, tmp_path / "saved")
-    assert is_built(again) == (make.kind == "scann-built")
     queries = edited(vectors, 4)
-    before, after = index.search(queries, 5), again.search(queries, 5)
-    assert len(again) == len(index)
-    assert np.mean(before.ids[:, 0] == after.ids[:, 0]) > 0.99
-    everything = index.search(queries[:9], 600), again.search(queries[:9], 600)
-    assert everything[0].ids.tolist() == everything[1].ids.tolist()
-    assert everything[0].distances.tolist() == everything[1].distances.tolist()
-    again.add(ids[::3], vectors[::3])
-    assert len(again) == 600
+    nearest, everything = index.search(queries, 5), index.search(queries[:9], 600)
+    index.restart(tmp_path / "saved", np.setdiff1d(ids, ids[::3]))
+    assert index.is_built or make.kind != "scann-built"
+    assert len(index) == 400
+    assert np.mean(nearest.ids[:, 0] == index.search(queries, 5).ids[:, 0]) > 0.99
+    after = index.search(queries[:9], 600)
+    assert everything.ids.tolist() == after.ids.tolist()
+    assert everything.distances.tolist() == after.distances.tolist()
+    index.index.add(index.rows(ids[::3]))
+    assert len(index) == 600
+    assert index.search(vectors, 1).ids[:, 0].tolist() == ids.tolist()
 
 
 def test_what_one_kind_saved_any_other_may_load(make: Make, tmp_path: Path) -> None:
-    held = dict(enumerate(random_units(300, 5)))
+    vectors = random_units(300, 5)
     for kind in KINDS:
-        writer = new_index(kind, tmp_path / "scratch")
-        writer.add(np.arange(300), random_units(300, 5))
-        settle(writer)
-        index = restarted(writer, make(), held, tmp_path / kind)
-        writer.close()
-        assert index.search(random_units(300, 5), 1).ids[:, 0].tolist() == list(range(300))
-
-
-def restarted(index: Index, empty: Index, held: dict[int, Descriptors], folder: Path) -> Index:
-    """Return an empty index filled with what another one saved, and with what is held besides."""
-    index.save_searcher(folder)
-    known = empty.load_searcher(folder, lambda ids: np.stack([held[i] for i in ids.tolist()]))
-    rest = np.setdiff1d(np.array(sorted(held), np.int64), known)
-    if len(rest):
-        empty.add(rest, np.stack([held[i] for i in rest.tolist()]))
-    return empty
+        index = Filled(tmp_path / f"vectors of {kind}", new_index(kind, tmp_path), D)
+        index.add(np.arange(300), vectors)
+        index.settle()
+        index.restart(tmp_path / kind, np.arange(300), new_index(make.kind, tmp_path))
+        assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(300))
+        index.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -327,6 +342,7 @@ def restarted(index: Index, empty: Index, held: dict[int, Descriptors], folder: 
             st.tuples(st.just("add"), st.integers(1, 200)),
             st.tuples(st.just("copy"), st.integers(1, 20)),
             st.tuples(st.just("remove"), st.integers(1, 150)),
+            st.tuples(st.just("again"), st.integers(1, 150)),
             st.tuples(st.just("restart"), st.just(0)),
             st.tuples(st.just("settle"), st.just(0)),
         ),
@@ -339,7 +355,8 @@ def test_any_history_gives_what_brute_force_gives(
     kind: str, steps: list[tuple[str, int]], seed: int, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(seed)
-    index = new_index(kind, tmp_path / "scratch")
+    (tmp_path / "v").unlink(missing_ok=True)
+    index = Filled(tmp_path / "v", new_index(kind, tmp_path), D)
     held: dict[int, Descriptors] = {}
 
     def add(vectors: Descriptors) -> None:
@@ -351,24 +368,25 @@ def test_any_history_gives_what_brute_force_gives(
     add(random_units(300, int(rng.integers(2**31))))
     for step, count in [*steps, ("settle", 0)]:
         known = np.array(list(held), np.int64)
+        some = rng.choice(known, min(count, len(known)), replace=False) if len(known) else known
         if step == "add":
             add(random_units(count, int(rng.integers(2**31))))
         elif step == "copy" and held:
             add(np.stack([held[int(i)] for i in rng.choice(known, count)]))
         elif step == "remove":
-            gone = rng.choice(known, min(count, len(known)), replace=False)
-            index.remove(gone)
-            for i in gone.tolist():
+            index.remove(some)
+            for i in some.tolist():
                 del held[i]
+        elif step == "again":
+            index.remove(some)
+            index.index.add(index.rows(some))
         elif step == "restart":
-            before, index = index, new_index(kind, tmp_path / "scratch")
             shutil.rmtree(tmp_path / "s", ignore_errors=True)
-            restarted(before, index, held, tmp_path / "s")
-            before.close()
+            index.restart(tmp_path / "s", known)
         else:
-            settle(index)
+            index.settle()
         queries = random_units(3, int(rng.integers(2**31)))
-        k = len(held) + 2 if kind == "scann-built" else 10  # asked for everything, ScaNN is exact too
+        k = 10 if index.index.proposer.is_exact else len(held) + 2  # asked for everything, all are exact
         found, expected = index.search(queries, k), brute_force(held, queries, k)
         np.testing.assert_allclose(found.distances, expected[1], atol=1e-6)
         assert_same_up_to_ties(found, expected[0])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import (
     Described,
@@ -287,7 +287,7 @@ def snapshot_stands_for_the_log(observed: Observed, mode: Mode) -> Iterator[str]
         calibration = a_calibration()
         with closing(
             State(
-                ExactIndex(D, SPACE, device="cpu"),
+                IndexOptions("exact", device="cpu"),
                 VectorFile(folder / VECTORS, D, SPACE),
                 Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
                 calibration,

@@ -27,7 +27,7 @@ from neardup.workers.kafka.log import Tail, encode, last_envelope
 from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 from tests.faults.content import READABLE, payload, row
 from tests.faults.lane import Lane
-from tests.faults.schedule import Action, Edit, Event, Put, Row, Schedule
+from tests.faults.schedule import SCANN_ROWS, Action, Edit, Event, Put, Row, Schedule
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
@@ -213,7 +213,6 @@ class Cluster:
         kind = worker.name.partition("-")[0]
         order = Order(
             kind=kind,
-            mode=self._schedule.mode,
             batches=self._schedule.batches,
             faults=faults[worker.faults_done :],
             first=worker.faults_done,
@@ -230,6 +229,8 @@ class Cluster:
             "NEARDUP_BLOBS": str(self.blobs),
             "NEARDUP_FETCH_ALLOW": f"file://{READABLE}",
             "NEARDUP_SNAPSHOT_RECORDS": str(self._schedule.snapshot_records),
+            "NEARDUP_INDEX": self._schedule.mode,
+            "NEARDUP_SCANN_FROM": str(SCANN_ROWS),
         }
         self._lane.start_worker(Start(worker.name, order, environment, str(self._folder / f"{worker.name}.log")))
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from neardup.pipeline.embed import description, embedder
-from neardup.pipeline.match.apply import make
 from neardup.workers.cli.app import run
 from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
@@ -25,7 +24,7 @@ from neardup.workers.kafka import leader, membership
 from neardup.workers.match import worker as match
 from neardup.workers.run import fault_points, runner
 from tests.faults.mutations import MUTATIONS
-from tests.faults.schedule import SCANN_ROWS, Fault, Mode
+from tests.faults.schedule import Fault
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
 SESSION_SECONDS = 1.5
@@ -45,7 +44,6 @@ class Order(msgspec.Struct, frozen=True):
     """
 
     kind: str
-    mode: Mode
     batches: int
     faults: tuple[Fault, ...] = ()
     first: int = 0
@@ -71,20 +69,6 @@ def _tune(order: Order) -> None:
     runner.MAX_PAUSE_SECONDS = 1.0
     match.BATCH_RECORDS = order.batches
     flag.BATCH_ENVELOPES = order.batches
-    _choose_index(order.mode)
-
-
-def _choose_index(mode: Mode) -> None:
-    """Have the exact index used, or ScaNN from few rows on."""
-    from functools import partial
-
-    from neardup.pipeline.index.scann import index as scann
-
-    if mode == "exact":
-        match.make_state = partial(make.make_state, kind="exact")  # type: ignore[assignment]
-    else:
-        scann.Policy = partial(scann.Policy, min_rows=SCANN_ROWS)  # type: ignore[assignment,misc]
-        match.make_state = partial(make.make_state, kind="scann")  # type: ignore[assignment]
 
 
 def _killer(order: Order) -> Callable[[str], None]:

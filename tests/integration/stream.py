@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Described, Entry, Envelope, Record, Removed
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
@@ -69,7 +69,7 @@ def a_state_in(folder: Path) -> State:
     folder.mkdir(parents=True, exist_ok=True)
     vectors = VectorFile(folder / VECTORS, D, SPACE)
     evidence = Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights)
-    return State(ExactIndex(D, SPACE, device="cpu"), vectors, evidence, calibration)
+    return State(IndexOptions("exact", device="cpu"), vectors, evidence, calibration)
 
 
 def oracle(folder: Path, records: Sequence[Record]) -> list[Envelope]:

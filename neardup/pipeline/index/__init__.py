@@ -1,10 +1,11 @@
-"""The search structure: descriptors under ids of ours, and the k nearest of a query.
+"""Search: some rows of a vector file, and the k nearest of a query.
 
-Start reading at `interface.py`; `factory.make_index` chooses an implementation. Importing this package loads neither
-torch nor ScaNN.
+Start reading at `index.py`; `factory.make_index` chooses the engine that proposes (`proposer.py`). Importing this
+package loads neither torch nor ScaNN.
 """
 
 from neardup.pipeline.index.factory import make_index
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index.index import Index
+from neardup.pipeline.index.proposer import IndexOptions, Proposer
 
-__all__ = ["Index", "make_index"]
+__all__ = ["Index", "IndexOptions", "Proposer", "make_index"]

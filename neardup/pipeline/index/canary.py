@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.index.interface import Checked
-from neardup.pipeline.index.row_array import Records
-from neardup.pipeline.index.store import Store
-from neardup.pipeline.index.vectors import unit_rows
+from neardup.pipeline.index.proposer import Checked
+from neardup.pipeline.index.rowfile import Records
+from neardup.pipeline.index.rows import RowMap
+from neardup.pipeline.index.vectors import VectorFile, unit_rows
 from neardup.pipeline.types import Descriptors, Neighbours
 
 _CHUNK_ROWS = 4096
@@ -67,16 +67,16 @@ class Canary:
         for query in np.flatnonzero(_is_taken(queries, self._policy.one_in))[:room].tolist():
             self._noted.append((queries[query].copy(), float(found.distances[query, 0]), rows))
 
-    def poll(self, store: Store) -> None:
-        """Begin a pass if one is due; never waits."""
+    def poll(self, vectors: VectorFile, held: RowMap) -> None:
+        """Begin a pass over the rows of a file that are held, if one is due; never waits."""
         if not self._noted or self._clock() < self._next_at or (self._thread is not None and self._thread.is_alive()):
             return
-        if store.vectors.unwritten_bytes:  # to look through all rows they would have to be copied
+        if vectors.unwritten_bytes:  # to look through all rows they would have to be copied
             return
         noted, self._noted = self._noted, []
         self._next_at = self._clock() + self._policy.pause_seconds
-        # Rows are only ever appended, and those that are dead now count for nothing: the thread needs no lock.
-        work = noted, store.vectors.records(slice(None)), store.is_alive(np.arange(len(store.vectors)))
+        # Rows are only ever appended, and those that are not held now count for nothing: the thread needs no lock.
+        work = noted, vectors.records(slice(None)), held[np.arange(len(vectors))]
         self._thread = threading.Thread(target=self._check, args=work, name="index-canary", daemon=True)
         self._thread.start()
 
@@ -94,7 +94,7 @@ class Canary:
         self,
         noted: list[tuple[Descriptors, float, int]],
         records: Records,
-        alive: npt.NDArray[np.bool_],
+        held: npt.NDArray[np.bool_],
     ) -> None:
         with suppress(OSError, AttributeError):  # where threads have no priority of their own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
@@ -109,7 +109,7 @@ class Canary:
             vectors = unit_rows(records[start : start + _CHUNK_ROWS])
             distances = 2.0 - 2.0 * (queries @ vectors.T)  # (n, chunk)
             rows = np.arange(start, start + len(vectors))
-            possible = alive[rows] & (rows < ends[:, None])
+            possible = held[rows] & (rows < ends[:, None])
             best = np.minimum(best, np.where(possible, distances, np.inf).min(axis=1))
         self._count(best, returned)
         busy = time.thread_time() - started

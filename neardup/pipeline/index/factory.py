@@ -1,57 +1,62 @@
-"""Which index to use."""
+"""Which engine proposes: the registry, one entry each, and the index over one. How to add one: `docs/new-index.md`."""
 
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index.canary import DEFAULT
+from neardup.pipeline.index.index import Index
+from neardup.pipeline.index.proposer import IndexOptions, Proposer
+from neardup.pipeline.index.vectors import VectorFile
 
-IndexKind = Literal["auto", "exact", "scann"]
-
+AUTO = "auto"
 _ROWS_ON_GPU = 2_000_000
 """Up to here "auto" compares with everything on a GPU: at 256 dimensions 2 GB, and 1 TFLOP per thousand queries."""
-LEAST_ROWS = 256
-"""ScaNN needs rows to train on."""
 
 
-def make_index(
-    dimension: int,
-    space: str,
-    kind: IndexKind = "auto",
-    folder: Path | None = None,
-    device: str = "auto",
-    scann_from: int = 0,
-) -> Index:
+def _exact(vectors: VectorFile, _: str, options: IndexOptions) -> Proposer:
+    from neardup.pipeline.index.exact import Exact, make_products, pick_device
+
+    return Exact(vectors, make_products(pick_device(options.device)))
+
+
+def _scann(vectors: VectorFile, name: str, options: IndexOptions) -> Proposer:
+    from neardup.pipeline.index.exact import make_products, pick_device
+    from neardup.pipeline.index.scann.proposer import LEAST_ROWS, Policy, ScannProposer
+
+    if 0 < options.scann_from < LEAST_ROWS:
+        raise ConfigError(
+            f"scann_from is {options.scann_from}: ScaNN needs {LEAST_ROWS} descriptors or more, or 0 for automatic"
+        )
+    device = pick_device(options.device)
+    on_gpu = options.kind == AUTO and device == "cuda"
+    min_rows = options.scann_from or (_ROWS_ON_GPU if on_gpu else Policy().min_rows)
+    return ScannProposer(vectors, name, options.folder, make_products(device), Policy(min_rows=min_rows))
+
+
+PROPOSERS: dict[str, Callable[[VectorFile, str, IndexOptions], Proposer]] = {"exact": _exact, "scann": _scann}
+"""By the value of `NEARDUP_INDEX`: what makes an empty engine over a vector file, under a name (see `make_index`)."""
+
+
+def make_index(vectors: VectorFile, name: str, options: IndexOptions = IndexOptions()) -> Index:  # noqa: B008 (frozen)
     """Make an empty index.
 
+    "exact" compares with everything. "scann" does so up to `Policy.min_rows` descriptors and has ScaNN propose from
+    there on. "auto" is "scann" where ScaNN is installed (Linux only), with a GPU from more descriptors on, and "exact"
+    elsewhere.
+
     Args:
-        dimension: d of the descriptors. space: id of the model and preprocessing that make them.
-        kind: "exact" compares with everything. "scann" does so up to `Policy.min_rows` descriptors and has ScaNN
-            propose the candidates from there on. "auto" is "scann" where ScaNN is installed (Linux only), from more
-            descriptors on where there is a GPU, else "exact".
-        folder: where "scann" keeps its working files, for as long as it is open; None takes the system's temporary
-            folder. They are no snapshot.
-        device: "auto", "cpu" or "cuda", where products are computed.
-        scann_from: descriptors from which ScaNN is used, `LEAST_ROWS` or more; 0 is as told above.
+        vectors: the file whose rows are searched.
+        name: of what is searched, such as `seen`, `bank-news` or `similar`: in working files and log lines, and what a
+            shared engine calls its collection, with the file's space.
     Raises:
-        ConfigError: an unknown kind or device, `scann_from` is too small, or ScaNN is wanted and missing.
+        ConfigError: an unknown kind or device, `scann_from` is too small, or an engine is wanted that is not installed.
     """
-    if 0 < scann_from < LEAST_ROWS:
-        raise ConfigError(
-            f"scann_from is {scann_from}: ScaNN needs {LEAST_ROWS} descriptors or more, or 0 for automatic"
-        )
-    if kind not in ("auto", "exact", "scann"):
-        raise ConfigError(f"index kind {kind!r}: expected auto, exact or scann")
-    if kind == "exact" or (kind == "auto" and importlib.util.find_spec("scann") is None):
-        from neardup.pipeline.index.exact import ExactIndex
-
-        return ExactIndex(dimension, space, device)
-    from neardup.pipeline.index.products import pick_device
-    from neardup.pipeline.index.scann.index import Policy, ScannIndex
-
-    on_gpu = kind == "auto" and pick_device(device) == "cuda"
-    min_rows = scann_from or (_ROWS_ON_GPU if on_gpu else Policy().min_rows)
-    return ScannIndex(dimension, space, folder, device, Policy(min_rows=min_rows))
+    kind = options.kind
+    if kind == AUTO:
+        kind = "exact" if importlib.util.find_spec("scann") is None else "scann"
+    if kind not in PROPOSERS:
+        raise ConfigError(f"index is {kind!r}: NEARDUP_INDEX is one of {', '.join((AUTO, *PROPOSERS))}")
+    return Index(vectors, PROPOSERS[kind](vectors, name, options), DEFAULT if options.owner else None)

@@ -1,4 +1,4 @@
-"""Scores and the best of them in torch, for a GPU; see `products`."""
+"""Scores and the best of them in torch, for a GPU; see `exact`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neardup.pipeline.index.products import Block, Scores
-from neardup.pipeline.index.store import RowNumbers
+from neardup.pipeline.index.exact import Block, Scores
+from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.types import Descriptors
 
 

@@ -1,9 +1,9 @@
-"""A file of rows of equal size to which rows are only ever appended, and which survives a crash at any moment.
+"""Rows of equal size that are only ever appended: in memory, or in a file that survives a crash at any moment.
 
-A header page says what the rows are and holds two commit slots that are written in turn; the rows follow. Rows count
-only once `flush` has written their number into a slot, after they themselves were on the disk: what lies beyond the
-committed rows at open is a torn write, and is cut off. Rows can be erased where they stand. Whether they are what was
-written is for those to check who know which rows they want: a snapshot has their checksum.
+In a file a header page says what the rows are and holds two commit slots that are written in turn; the rows follow.
+Rows count only once `flush` has written their number into a slot, after they themselves were on the disk: what lies
+beyond the committed rows at open is a torn write, and is cut off. Rows can be erased where they stand. Whether they are
+what was written is for those to check who know which rows they want: a snapshot has their checksum.
 
 A full disk refuses no rows: the last ones then stand in memory, each call tries to write them, and `flush` says that it
 could not. Rows are written by `pwrite` and mapped for reading only, so a full disk is an error and never a signal.
@@ -20,14 +20,13 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, DependencyError, SpaceError
 from neardup.pipeline.files import fsync_folder, naming
-from neardup.pipeline.index.row_array import Records, RowArray, RowNumbers
 
 logger = logging.getLogger(__name__)
 HEADER_BYTES = 4096
@@ -40,13 +39,65 @@ _CRC = struct.Struct("<I")
 _SLOT_OFFSETS = (512, 1024)  # in sectors of their own: a torn write damages one only
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 2**20
+_LEAST_ROWS = 256
+Records = np.ndarray[Any, np.dtype[np.void]]
+"""(n,) of a structured row type."""
+RowSelection: TypeAlias = npt.NDArray[np.int64] | slice
+"""Row numbers, from 0, taken as checked; a slice has no step."""
+
+
+class RowArray:
+    """Rows in memory, with the interface of `RowFile`."""
+
+    path = None
+    unwritten_bytes = 0
+
+    def __init__(self, row: np.dtype[np.void]) -> None:
+        self._array: Records = np.empty(0, row)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, records: Records) -> None:
+        """Add rows after the last."""
+        needed = self._length + len(records)
+        if needed > len(self._array):
+            grown = np.empty(max(needed, 2 * len(self._array), _LEAST_ROWS), self._array.dtype)
+            grown[: self._length] = self._array[: self._length]
+            self._array = grown
+        self._array[self._length : needed] = records
+        self._length = needed
+
+    def take(self, rows: RowSelection, field: str | None = None) -> npt.NDArray[Any]:
+        """Return rows, or one field of them: a copy for row numbers, a view for a slice."""
+        return (self._array if field is None else self._array[field])[: self._length][rows]
+
+    def truncate(self, length: int) -> None:
+        """Drop the rows after the first ones."""
+        self._length = length
+
+    def erase(self, rows: Sequence[int]) -> None:
+        """Overwrite rows with zeros."""
+        self._array[rows] = 0
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._array = self._array[:0].copy()
+        self._length = 0
 
 
 class RowFile:
-    """Rows on a disk. One writer at a time; a reader in another process sees the rows that were committed."""
+    """Rows on a disk. One writer at a time; a reader in another process sees what was written, committed or not."""
 
-    def __init__(self, path: Path, row: np.dtype[np.void], dimension: int, space: str, *, read_only: bool) -> None:
-        """Open the file, or create it where it is missing or empty. See `VectorFile` for the errors."""
+    def __init__(self, path: Path, row: np.dtype[np.void], dimension: int, space: str, visible: int | None) -> None:
+        """Open the file, or create it where it is missing or empty. See `VectorFile` for arguments and errors."""
         self._path = path
         self._row = row
         self._made_for = dimension, space
@@ -61,14 +112,14 @@ class RowFile:
         self._mapped: Records = np.empty(0, row)
         self._file: io.FileIO | None = None
         with naming(path, "open"):
-            is_new = not read_only and (not path.exists() or path.stat().st_size == 0)
+            is_new = visible is None and (not path.exists() or path.stat().st_size == 0)
             if is_new:
                 self._create_if_there_is_room()
                 return
-            self._file = path.open("rb" if read_only else "rb+", buffering=0)
+            self._file = path.open("rb+" if visible is None else "rb", buffering=0)
         try:
-            self._recover(self._file)
-            if not read_only:
+            self._recover(self._file, visible)
+            if visible is None:
                 self._cut()
         except BaseException:
             self._file.close()
@@ -100,7 +151,7 @@ class RowFile:
         self._length += len(records)
         self._store_waiting()
 
-    def take(self, rows: RowNumbers, field: str | None = None) -> npt.NDArray[Any]:
+    def take(self, rows: RowSelection, field: str | None = None) -> npt.NDArray[Any]:
         """Return rows, or one field of them: a copy for row numbers, a view for a slice where all are on the disk.
 
         Rows are mapped from the file: nothing is read before it is used.
@@ -129,11 +180,11 @@ class RowFile:
         if self._file is None:
             return
         with naming(self._path, "drop rows"):
-            self._commit(length, durable=True)
+            self._commit(length)
         self._cut()  # cut off at the next open where this is not reached
 
     def erase(self, rows: Sequence[int]) -> None:
-        """Overwrite rows with zeros; durable after the next durable `flush`, or `sync`."""
+        """Overwrite rows with zeros; durable after the next `flush` or `sync`."""
         self._waiting.erase([row - self._waiting_from for row in rows if row >= self._stored])
         self._unerased += [row for row in rows if row < self._stored]
         self._erase_again()
@@ -147,17 +198,16 @@ class RowFile:
             with naming(self._path, "flush"):
                 os.fsync(self._file.fileno())
 
-    def flush(self, durable: bool) -> None:
+    def flush(self) -> None:
         """Commit all rows: first the rows to the disk, then the slot that counts them."""
         if self._committed == self._length and self._file is not None:
             return
         self._store_waiting()
         if self._stored < self._length or not self._has_file():
             raise DependencyError(f"{self._path}: cannot append {self._length - self._stored} rows: {self._why()}")
-        if durable:
-            self.sync()
+        self.sync()
         with naming(self._path, "flush"):
-            self._commit(self._length, durable)
+            self._commit(self._length)
 
     def close(self) -> None:
         """Close the file without flushing it."""
@@ -173,7 +223,7 @@ class RowFile:
         try:
             self._file = self._path.open("wb+", buffering=0)
             self._write(0, (what + _CRC.pack(zlib.crc32(what))).ljust(HEADER_BYTES, b"\0"))
-            self._commit(0, durable=True)
+            self._commit(0)
             fsync_folder(self._path.parent)
         except OSError as error:
             if self._file is not None:
@@ -236,7 +286,7 @@ class RowFile:
     def _why(self) -> str:
         return "the disk refuses" if self._refusal is None else self._refusal.strerror or str(self._refusal)
 
-    def _recover(self, file: io.FileIO) -> None:
+    def _recover(self, file: io.FileIO, visible: int | None) -> None:
         dimension, space = self._made_for
         with naming(self._path, "read"):
             page = file.read(HEADER_BYTES) or b""
@@ -257,9 +307,9 @@ class RowFile:
         if not slots:
             raise ConfigError(f"{self._path}: both commit slots are damaged")
         self._sequence, self._committed = max(slots)
-        self._length = self._stored = self._committed
+        self._length = self._stored = self._committed if visible is None else visible
         if size < self._end():
-            raise ConfigError(f"{self._path}: {self._length} rows were committed and {size} bytes are left; it was cut")
+            raise ConfigError(f"{self._path}: {self._length} rows were written and {size} bytes are left; it was cut")
 
     def _end(self) -> int:
         return HEADER_BYTES + self._stored * self._row.itemsize
@@ -269,12 +319,11 @@ class RowFile:
         with naming(self._path, "cut off a torn write"):
             self._file.truncate(self._end())
 
-    def _commit(self, length: int, durable: bool) -> None:
+    def _commit(self, length: int) -> None:
         assert self._file is not None
         slot = _SLOT.pack(self._sequence + 1, length)
         self._write(_SLOT_OFFSETS[self._sequence % 2], slot + _CRC.pack(zlib.crc32(slot)))
-        if durable:
-            os.fsync(self._file.fileno())
+        os.fsync(self._file.fileno())
         self._sequence += 1
         self._committed = length
 

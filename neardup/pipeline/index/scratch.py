@@ -21,11 +21,12 @@ _YOUNG_SECONDS = 60.0
 class Scratch:
     """A folder held by a lock for as long as this object or `close` lets it live."""
 
-    def __init__(self, parent: Path | None) -> None:
+    def __init__(self, parent: Path | None, name: str) -> None:
         """Make the folder, and delete those in the same place whose owners died.
 
         Args:
             parent: made where it is missing; None takes the system's temporary folder.
+            name: what the folder's name has beside random characters.
         Raises:
             DependencyError: it cannot be made.
         """
@@ -33,7 +34,7 @@ class Scratch:
         with naming(parent, "make a working folder"):
             parent.mkdir(parents=True, exist_ok=True)
             _sweep(parent)
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-", dir=parent))
             lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR)
             fcntl.flock(lock, fcntl.LOCK_EX)
         self._finalizer = weakref.finalize(self, _leave, self.path, lock)

@@ -1,6 +1,6 @@
 """The append-only truth: one row for each descriptor ever added, float16 with its int64 id.
 
-Rows never change their place. Which of them can be found is the business of others (`store.py`, the state); what nobody
+Rows never change their place. Which of them can be found is the business of others (`index.py`, the state); what nobody
 wants any more can be erased, and is zeros from then on.
 """
 
@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.errors import ConfigError, UsageError
-from neardup.pipeline.index.row_array import Records, RowArray, RowNumbers
-from neardup.pipeline.index.rowfile import SPACE_BYTES, RowFile
+from neardup.pipeline.errors import ConfigError, DependencyError, UsageError
+from neardup.pipeline.index.rowfile import SPACE_BYTES, Records, RowArray, RowFile, RowSelection
 from neardup.pipeline.types import Descriptors, Ids
 
 _CHUNK_ROWS = 16384
@@ -25,14 +24,14 @@ _SHORTEST = np.float32(1e-9)
 class VectorFile:
     """Rows of descriptors, in a file or in memory."""
 
-    def __init__(self, path: Path | None, dimension: int, space: str, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path | None, dimension: int, space: str, *, visible: int | None = None) -> None:
         """Open a file, or create it where there is none.
 
         Args:
             path: None keeps the rows in memory.
             dimension: d, 1 or more.
             space: id of what made the vectors, at most 256 bytes of UTF-8.
-            read_only: see the committed rows of a file that another process may be writing.
+            visible: read the first rows, as many, of a file that another process may be writing.
         Raises:
             ConfigError: the file is damaged or no vector file; dimension or space cannot be used.
             SpaceError: the file holds another space or dimension.
@@ -44,7 +43,7 @@ class VectorFile:
         self._space = space
         self._row = np.dtype([("id", "<i8"), ("vector", "<f2", (dimension,))])
         self._rows: RowFile | RowArray = (
-            RowArray(self._row) if path is None else RowFile(path, self._row, dimension, space, read_only=read_only)
+            RowArray(self._row) if path is None else RowFile(path, self._row, dimension, space, visible)
         )
 
     @property
@@ -92,15 +91,15 @@ class VectorFile:
             self._rows.append(records)
         return first
 
-    def records(self, rows: RowNumbers) -> Records:
+    def records(self, rows: RowSelection) -> Records:
         """Return rows as they are stored: a copy for row numbers, a view for a slice."""
         return self._rows.take(rows)
 
-    def read(self, rows: RowNumbers) -> Descriptors:
+    def read(self, rows: RowSelection) -> Descriptors:
         """Return rows as float32 (n, d), brought back to unit length; erased ones as zeros."""
         return unit_rows(self.records(rows))
 
-    def ids(self, rows: RowNumbers) -> Ids:
+    def ids(self, rows: RowSelection) -> Ids:
         """Return the ids of rows, int64 (n,)."""
         return self._rows.take(rows, "id").astype(np.int64)
 
@@ -112,11 +111,25 @@ class VectorFile:
             crc = zlib.crc32(self.records(slice(start, start + len(some)))[some].tobytes(), crc)
         return crc
 
+    def copy(self, path: Path, rows: Ids) -> None:
+        """Write rows, under numbers from 0, into a new file for another process, which sees them uncommitted.
+
+        Raises:
+            DependencyError: the disk is full or failed.
+        """
+        file = RowFile(path, self._row, self._dimension, self._space, visible=None)
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            file.append(self.records(rows[start : start + _CHUNK_ROWS]))
+        unwritten = file.unwritten_bytes
+        file.close()
+        if unwritten:
+            raise DependencyError(f"{path}: the disk does not take {unwritten} bytes")
+
     def erase(self, rows: npt.NDArray[np.int64]) -> None:
         """Overwrite rows with zeros, for good; where the disk refuses, with the next `append` or `sync`."""
         self._rows.erase(rows.tolist())
 
-    def is_erased(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
+    def is_erased(self, rows: RowSelection) -> npt.NDArray[np.bool_]:
         """Return whether rows were erased, (n,)."""
         erased: npt.NDArray[np.bool_] = ~np.any(self.records(rows)["vector"], axis=1)
         return erased
@@ -139,15 +152,13 @@ class VectorFile:
         """
         self._rows.sync()
 
-    def flush(self, *, durable: bool = True) -> None:
+    def flush(self) -> None:
         """Make all rows durable; in memory there is nothing to do.
 
-        Args:
-            durable: False only lets readers in other processes see them, and does not wait for the disk.
         Raises:
             DependencyError: the disk is full or failed; the rows flushed before are safe, the others can be read.
         """
-        self._rows.flush(durable)
+        self._rows.flush()
 
     def close(self) -> None:
         """Close the file without flushing it."""

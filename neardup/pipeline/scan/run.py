@@ -95,7 +95,8 @@ def _compare(
     describe: Describe,
     progress: Progress,
 ) -> ScanResult:
-    with closing(make_state(checkpoint, calibration, settings.precision)) as state:
+    made = make_state(checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from)
+    with closing(made) as state:
         follower = Follower(state, plan, catalog, progress.advance)
         embedded = _follow(follower, plan, catalog, describe, progress)
         return _sum_up(follower, plan, roots, checkpoint, settings, embedded)

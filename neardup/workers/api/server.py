@@ -225,7 +225,7 @@ def open_tokens(settings: Settings) -> Tokens:
 def _load(checkpoint: Checkpoint, calibration: Calibration, settings: Settings, folder: Path) -> tuple[View, Saver]:
     """Return a view that stands for the newest snapshot, and what writes its own."""
     _take_newest(folder)
-    state = open_state(checkpoint, calibration, settings, folder, similar="searched")
+    state = open_state(checkpoint, calibration, settings, folder, similar="searched", owner=False)
     policy = SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds)
     saver = Saver(state, Snapshots(folder), policy)
     logger.info("view loaded applied=%d items=%d", saver.saved, len(state.items))

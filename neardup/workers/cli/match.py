@@ -94,7 +94,10 @@ def run(
     checkpoint = load_checkpoint(settings.model)
     reader = Reader(checkpoint, settings)
     measured = read_calibration(checkpoint, settings.calibration)
-    with closing(make_state(checkpoint, measured, settings.precision, stars=False)) as state:
+    made = make_state(
+        checkpoint, measured, settings.precision, stars=False, kind=settings.index, scann_from=settings.scann_from
+    )
+    with closing(made) as state:
         with Bar("references") as bar:
             for items in _batches(_items(reader.usable(references, bar))):
                 state.apply([Entry(0, part) for parts in items for part in parts])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neardup.pipeline.index.interface import Status
+from neardup.pipeline.index.proposer import Status
 from neardup.workers.run import telemetry
 
 

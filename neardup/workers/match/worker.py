@@ -20,12 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import NOTHING, Envelope, Event, Rolling, Verdict
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
@@ -318,11 +318,12 @@ def open_state(
     settings: Settings,
     folder: Path,
     similar: Literal["kept", "searched"] = "kept",
+    owner: bool = True,
 ) -> State:
     """Return an empty state over the vector file of a folder; a damaged file is put aside, the log holds it all.
 
     Args:
-        similar: see `make_state`.
+        similar, owner: see `make_state`.
     """
     live = LiveRules(
         settings.live_idle_seconds,
@@ -330,25 +331,25 @@ def open_state(
         settings.live_growth_seconds,
         settings.live_unsure_seconds,
     )
-    make = partial(
-        make_state,
+    path = folder / VECTORS
+    try:
+        VectorFile(path, checkpoint.architecture.dimension, checkpoint.space).close()
+    except ConfigError as error:  # of the file alone: a wrong setting is no reason to put it aside
+        if not path.exists():
+            raise
+        logger.error("vector file put aside path=%s error=%s", path, error)
+        path.replace(path.with_name("vectors.damaged"))
+    return make_state(
         checkpoint,
         calibration,
         settings.precision,
         live=live,
         folder=folder,
+        kind=settings.index,
         scann_from=settings.scann_from,
+        owner=owner,
         similar=similar,
     )
-    try:
-        return make()
-    except ConfigError as error:
-        path = folder / VECTORS
-        if not path.exists():
-            raise
-        logger.error("vector file put aside path=%s error=%s", path, error)
-        path.replace(path.with_name("vectors.damaged"))
-        return make()
 
 
 def claim_folder(parent: Path, kind: str = "match") -> Path:

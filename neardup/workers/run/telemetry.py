@@ -87,7 +87,7 @@ INDEX_DESCRIPTORS = Gauge(
     "Descriptors that are searched, by part: scann in the built searcher, tail one by one because they are newer.",
     ["part"],
 )
-INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index: working file, searcher and tail.")
+INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index beside the vector file: searcher and tail.")
 INDEX_BUILDS = Counter(
     "neardup_index_builds_total", "Builds of a searcher that ended: swapped-in, failed.", ["outcome"]
 )

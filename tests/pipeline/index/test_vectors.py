@@ -190,21 +190,41 @@ def test_a_space_too_long_or_no_dimension_is_refused() -> None:
 
 def test_a_missing_or_forbidden_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="absent"):
-        VectorFile(tmp_path / "absent", 2, "s", read_only=True)
+        VectorFile(tmp_path / "absent", 2, "s", visible=0)
     with pytest.raises(DependencyError, match="nowhere"):
         VectorFile(tmp_path / "nowhere" / "v", 2, "s")
 
 
-def test_a_reader_sees_committed_rows_and_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_a_reader_sees_what_was_written_and_commits_nothing(tmp_path: Path) -> None:
     writer = VectorFile(written(tmp_path / "v"), 2, "s")
     writer.append(ids(13), vectors(X))
-    reader = VectorFile(tmp_path / "v", 2, "s", read_only=True)
-    assert len(reader) == 3
-    writer.flush(durable=False)
-    later = VectorFile(tmp_path / "v", 2, "s", read_only=True)
-    assert later.ids(slice(None)).tolist() == [10, 11, 12, 13]
-    for file in (writer, reader, later):
+    before = (tmp_path / "v").read_bytes()
+    reader = VectorFile(tmp_path / "v", 2, "s", visible=4)
+    assert reader.ids(slice(None)).tolist() == [10, 11, 12, 13]
+    with pytest.raises(ConfigError, match="5 rows were written"):
+        VectorFile(tmp_path / "v", 2, "s", visible=5)
+    for file in (writer, reader):
         file.close()
+    assert (tmp_path / "v").read_bytes() == before
+    again = VectorFile(tmp_path / "v", 2, "s")
+    assert len(again) == 3
+    again.close()
+
+
+@pytest.mark.parametrize("path", [None, "v"])
+def test_some_rows_can_be_copied_for_another_process(
+    tmp_path: Path, path: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = VectorFile(path and tmp_path / path, 2, "s")
+    file.append(ids(10, 11, 12), vectors(X, Y, X))
+    file.copy(tmp_path / "copy", np.array([1, 2]))
+    copy = VectorFile(tmp_path / "copy", 2, "s", visible=2)
+    assert copy.records(slice(None)).tobytes() == file.records(slice(1, 3)).tobytes()
+    copy.close()
+    monkeypatch.setattr("os.pwrite", FullDisk(room=0))
+    with pytest.raises(DependencyError, match="another: the disk does not take"):
+        file.copy(tmp_path / "another", np.array([1, 2]))
+    file.close()
 
 
 def test_rows_that_a_full_disk_does_not_take_are_in_memory_until_it_does(

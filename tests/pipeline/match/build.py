@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import (
     Described,
@@ -75,7 +75,7 @@ def a_state(
     if background is None:
         background = np.zeros((0, dimension), dtype=np.float32)
     return State(
-        ExactIndex(dimension, "s", device="cpu"),
+        IndexOptions("exact", device="cpu"),
         VectorFile(None, dimension, "s"),
         Evidence(background, *calibration.weights),
         calibration,

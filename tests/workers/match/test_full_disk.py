@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.index import make_index
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
@@ -60,7 +60,7 @@ def a_worker(
     calibration = a_calibration()
     folder.mkdir(exist_ok=True)
     state = State(
-        make_index(D, SPACE, kind, folder, "cpu"),
+        IndexOptions(kind, folder, "cpu"),
         VectorFile(folder / VECTORS, D, SPACE),
         Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
         calibration,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neardup.pipeline.index import make_index
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Envelope, Event, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
@@ -58,7 +58,7 @@ def a_worker(broker: Broker, folder: Path) -> MatchWorker:
     calibration = a_calibration()
     folder.mkdir(parents=True, exist_ok=True)
     state = State(
-        make_index(D, SPACE, "auto", folder, "cpu", scann_from=400),
+        IndexOptions("auto", folder, "cpu", scann_from=400),
         VectorFile(folder / VECTORS, D, SPACE),
         Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
         calibration,

@@ -16,9 +16,9 @@ import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.files import naming
+from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.scann.build_process import BuildJob, Tree, unfinished_name
 from neardup.pipeline.index.scann.generation import Generation
-from neardup.pipeline.index.store import RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
 
 logger = logging.getLogger(__name__)
@@ -34,33 +34,39 @@ class Build:
         seconds: how long it took, once done.
     """
 
-    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int) -> None:
+    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int, name: str) -> None:
         """Start the process.
 
         Args:
-            vectors: a file. rows: int64, the rows to take, ascending.
+            vectors: read by the process where they are a file; those in memory are written for it.
+            rows: int64, the rows to take, ascending.
             folder: where the searcher will be; its name is free, its parent exists.
             threads: for the process.
+            name: of the index, for the log.
         Raises:
             DependencyError: the process cannot be started or the disk is full.
         """
-        self._rows, self._end, self._folder = rows, len(vectors), folder
+        if vectors.unwritten_bytes:
+            raise DependencyError(f"{vectors.path}: {vectors.unwritten_bytes} bytes are in memory, as the disk is full")
+        self._rows, self._folder, self._name = rows, folder, name
         self._tree = tree_for(len(rows))
         self._outcome: Generation | PipelineError | None = None
         self._begin = time.monotonic()
         self.seconds = 0.0
-        vectors.flush(durable=False)
-        job = folder.with_name(folder.name + ".job")
-        self._files = [job, job.with_suffix(".npy")]
+        job, chosen, copy = (folder.with_name(folder.name + end) for end in (".job", ".npy", ".vectors"))
+        self._files = [job, chosen, copy]
         with naming(folder, "start a build"):
-            np.save(self._files[1], rows)
+            if vectors.path is None:
+                vectors.copy(copy, rows)
+            np.save(chosen, rows if vectors.path else np.arange(len(rows)))
             job.write_bytes(
                 msgspec.json.encode(
                     BuildJob(
-                        vectors=str(vectors.path),
+                        vectors=str(vectors.path or copy),
+                        length=len(vectors) if vectors.path else len(rows),
                         dimension=vectors.dimension,
                         space=vectors.space,
-                        rows=str(self._files[1]),
+                        rows=str(chosen),
                         target=str(folder),
                         tree=self._tree,
                         threads=threads,
@@ -121,11 +127,11 @@ class Build:
         if code != 0:
             return DependencyError(f"the index builder ended with {code}: {said.strip()[-500:]}")
         try:
-            generation = Generation(self._folder, self._rows, self._end, self._tree)
+            generation = Generation(self._folder, self._rows, self._tree)
         except PipelineError as error:
             return error
         self.seconds = time.monotonic() - self._begin
-        logger.info("index built rows=%d seconds=%.1f", len(self._rows), self.seconds)
+        logger.info("index built name=%s rows=%d seconds=%.1f", self._name, len(self._rows), self.seconds)
         return generation
 
 

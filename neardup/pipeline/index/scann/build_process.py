@@ -1,4 +1,4 @@
-"""The process that builds a ScaNN searcher; started by `generation.Build`, never by hand.
+"""The process that builds a ScaNN searcher; started by `build.Build`, never by hand.
 
     python -m neardup.pipeline.index.scann.build_process JOB.json
 
@@ -43,12 +43,14 @@ class BuildJob(msgspec.Struct, frozen=True):
     """What to build.
 
     Attributes:
-        vectors, dimension, space: the vector file. rows: path of an int64 .npy of the row numbers to take.
+        vectors, length, dimension, space: the vector file, and how many of its rows are written.
+        rows: path of an int64 .npy of the row numbers to take.
         target: folder that holds the searcher when the process ends with 0.
         threads: for training.
     """
 
     vectors: str
+    length: int
     dimension: int
     space: str
     rows: str
@@ -76,7 +78,7 @@ def unfinished_name(target: Path) -> Path:
 
 def _read(job: BuildJob) -> Descriptors:
     rows = np.load(job.rows, allow_pickle=False)
-    file = VectorFile(Path(job.vectors), job.dimension, job.space, read_only=True)
+    file = VectorFile(Path(job.vectors), job.dimension, job.space, visible=job.length)
     vectors = np.empty((len(rows), job.dimension), np.float32)
     for start in range(0, len(rows), _COPY_ROWS):
         vectors[start : start + _COPY_ROWS] = file.read(rows[start : start + _COPY_ROWS])

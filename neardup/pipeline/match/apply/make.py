@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
@@ -25,31 +26,33 @@ def make_state(
     *,
     stars: bool = True,
     live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
-    kind: Literal["auto", "exact", "scann"] = "auto",
+    kind: str = "auto",
     folder: Path | None = None,
     scann_from: int = 0,
+    owner: bool = True,
     similar: Literal["none", "kept", "searched"] = "none",
 ) -> State:
     """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
 
     Args:
-        kind, scann_from: see `index.factory.make_index`.
+        kind, scann_from, owner: see `index.proposer.IndexOptions`.
         similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
     """
-    from neardup.pipeline.index.factory import make_index
+    from neardup.pipeline.index import IndexOptions, make_index
     from neardup.pipeline.index.vectors import VectorFile
-    from neardup.pipeline.match.data.similars import Similars, open_vectors
+    from neardup.pipeline.match.data.similars import SIMILAR, Similars, open_vectors
 
-    dimension = checkpoint.architecture.dimension
-    index = make_index(dimension, checkpoint.space, kind=kind, folder=folder, scann_from=scann_from)
-    vectors = VectorFile(None if folder is None else folder / "vectors", dimension, checkpoint.space)
+    options = IndexOptions(kind, folder, scann_from=scann_from, owner=owner)
     evidence = Evidence(checkpoint.background, *calibration.weights)
-    similars = None
-    if checkpoint.similar is not None and similar != "none":
-        size, space = checkpoint.similar.dimension, checkpoint.similar_space
-        lookup = None
-        if similar == "searched":
-            # Its working files are its own: it has the system's temporary folder.
-            lookup = make_index(size, space, kind=kind, scann_from=scann_from)
-        similars = Similars(open_vectors(folder, size, space), lookup)
-    return State(index, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+    path = None if folder is None else folder / "vectors"
+    with ExitStack() as undo:  # what is open when an engine cannot be made
+        vectors = undo.enter_context(closing(VectorFile(path, checkpoint.architecture.dimension, checkpoint.space)))
+        similars = None
+        if checkpoint.similar is not None and similar != "none":
+            contents = open_vectors(folder, checkpoint.similar.dimension, checkpoint.similar_space)
+            undo.callback(contents.close)
+            lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
+            similars = Similars(contents, lookup)
+        state = State(options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+        undo.pop_all()
+        return state

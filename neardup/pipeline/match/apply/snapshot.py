@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, PipelineError
 from neardup.pipeline.files import fsync_folder, naming
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index
 from neardup.pipeline.index.snapshot import MANIFEST, read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
@@ -51,7 +51,6 @@ _IN_USE, _SIMILAR_IN_USE = "in-use.npy", "similar-in-use.npy"
 _SEARCHER = "searcher"
 _OF_PICTURES = ("hash", "background")
 """Columns of `Rows` that are computed from pixels."""
-_CHUNK_ROWS = 65536
 
 
 class _Tables(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +144,7 @@ class Snapshots:
             np.save(data / _IN_USE, in_use)
             np.save(data / _SIMILAR_IN_USE, similar_in_use)
             self._reached("snapshot-half-written")
-            parts.index.save_searcher(data / _SEARCHER)
+            parts.index.save(data / _SEARCHER)
             self._reached("snapshot-written")
 
         try:
@@ -239,7 +238,7 @@ class Snapshots:
             raise ConfigError(f"{data}: the vector file holds other vectors")
         items = Items()
         items.restore(tables.items, tables.numbers_given)
-        _fill(state.parts().index, data / _SEARCHER, items, rows, vectors)
+        _fill(state.parts().index, data / _SEARCHER, items, rows)
         vectors.truncate(tables.vectors)
         parts = state.parts()
         restored = replace(
@@ -279,14 +278,11 @@ def _blanked(column: npt.NDArray[np.generic], in_use: npt.NDArray[np.bool_]) -> 
     return blanked.astype(column.dtype)
 
 
-def _fill(index: Index, searcher: Path, items: Items, rows: Rows, vectors: VectorFile) -> None:
+def _fill(index: Index, searcher: Path, items: Items, rows: Rows) -> None:
     """Put the descriptors of heads into an empty index."""
     heads = np.array([item.number for item in items if item.is_head], dtype=np.int64)
     held = np.flatnonzero(np.isin(rows.item[: len(rows)], heads) & rows.searched[: len(rows)]).astype(np.int64)
-    rest = np.setdiff1d(held, index.load_searcher(searcher, vectors.read), assume_unique=True)
-    for start in range(0, len(rest), _CHUNK_ROWS):
-        some = rest[start : start + _CHUNK_ROWS]
-        index.add(some, vectors.read(some))
+    index.add(np.setdiff1d(held, index.load(searcher), assume_unique=True))
 
 
 def _read_rows(folder: Path) -> Rows:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index, IndexOptions, make_index
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Removed
 from neardup.pipeline.log.verdicts import PublishedVerdicts
@@ -60,7 +61,7 @@ class State:
     """Everything that a verdict depends on.
 
     Args:
-        index: holds the descriptors of heads; empty at the start.
+        options: of the indexes over descriptors of heads, one for what was seen and one for each bank.
         vectors: holds all descriptors; row numbers are those of `Rows`.
         evidence: turns pairs into evidence.
         calibration: gives thresholds.
@@ -78,8 +79,8 @@ class State:
 
     def __init__(
         self,
-        index: Index,
-        vectors: Vectors,
+        options: IndexOptions,
+        vectors: VectorFile,
         evidence: Evidence,
         calibration: Calibration,
         precision: float = 0.99,
@@ -90,8 +91,9 @@ class State:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
+        index = make_index(vectors, SEEN, options)
         self.seen = seen = make_collection(SEEN, tables, index, evidence, Judge(calibration, precision))
-        self.banks = Banks(seen, partial(make_bank_collection, seen, evidence))
+        self.banks = Banks(seen, partial(make_bank_collection, seen, vectors, options, evidence))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
         self._pending = PendingItems()
@@ -124,8 +126,7 @@ class State:
     def unwritten_bytes(self) -> int:
         """Memory of vectors that a full disk did not take."""
         files = [self._tables.vectors, *([] if self.similars is None else [self.similars.vectors])]
-        indexes = [self.seen.heads.index, *(bank.collection.heads.index for bank in self.banks)]
-        return sum(one.unwritten_bytes for one in files) + sum(one.status().unwritten_bytes for one in indexes)
+        return sum(one.unwritten_bytes for one in files)
 
     def rows_of(self, item: Item) -> Ids:
         """Return the rows of a held item's descriptors, int64 (n,), in order of time."""

@@ -1,8 +1,8 @@
 """Curated banks: named sets of references that uploads are matched against before all that was seen.
 
-A bank is searched exactly, as it is small, and decides with thresholds of its own. What is disabled is passed over by
-the id table, from the record on that disables it: the index is not asked. Dates are compared with the time of the
-record that a verdict is given on; the share of items that a bank is asked about follows from a hash of their ids.
+A bank has an index of its own, of the stream's kind, and decides with thresholds of its own. What is disabled is passed
+over by the id table, from the record on that disables it: the index is not asked. Dates are compared with the time of
+the record that a verdict is given on; the share of items that a bank is asked about follows from a hash of their ids.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index, IndexOptions, make_index
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.match.compare.candidates import Candidates
 from neardup.pipeline.match.compare.compare import Comparer
@@ -37,11 +38,11 @@ def make_collection(name: str, tables: Tables, index: Index, evidence: Evidence,
     return Collection(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
 
 
-def make_bank_collection(seen: Collection, evidence: Evidence, name: str) -> Collection:
-    """Return an empty collection beside that of the stream, for a bank, which is searched exactly."""
-    from neardup.pipeline.index.exact import ExactIndex  # loads torch
-
-    tables = Tables(seen.tables.vectors)
+def make_bank_collection(
+    seen: Collection, vectors: VectorFile, options: IndexOptions, evidence: Evidence, name: str
+) -> Collection:
+    """Return an empty collection beside that of the stream, for a bank."""
+    tables = Tables(vectors)
     tables.rows, tables.live = seen.tables.rows, seen.tables.live
-    index = ExactIndex(seen.heads.index.dimension, seen.heads.index.space)
+    index = make_index(vectors, f"bank-{name}", options)
     return make_collection(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, SpaceError
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.data.items import NO_ROW, Item
@@ -22,8 +22,7 @@ from neardup.pipeline.types import Descriptors
 
 logger = logging.getLogger(__name__)
 SIMILAR = "similar"
-"""Name of the file."""
-_CHUNK_ROWS = 65536
+"""Name of the file, and of the index."""
 
 
 class Similars:
@@ -31,7 +30,7 @@ class Similars:
 
     Args:
         vectors: the file, ids being numbers of items.
-        index: over the vectors of held items, by their numbers, empty at the start; None where nobody looks them up.
+        index: over the vectors of held items, empty at the start; None where nobody looks them up.
     """
 
     def __init__(self, vectors: VectorFile, index: Index | None = None) -> None:
@@ -60,12 +59,12 @@ class Similars:
         for row, (item, _) in enumerate(taken, first):
             item.similar = row
         if self.index is not None:
-            self.index.add(numbers, self.vectors.read(slice(first, first + len(taken))))
+            self.index.add(np.arange(first, first + len(taken), dtype=np.int64))
 
     def forget(self, item: Item) -> None:
         """Find an item no more."""
         if self.index is not None and item.similar != NO_ROW:
-            self.index.remove(np.array([item.number], dtype=np.int64))
+            self.index.remove(np.array([item.similar], dtype=np.int64))
 
     def read(self, item: Item) -> Descriptors:
         """Return the vector of an item, float32 (1, s); (0, s) if it has none."""
@@ -92,11 +91,7 @@ class Similars:
             for item in items:
                 item.similar = NO_ROW
         if self.index is not None:
-            held = [item for item in items if item.similar != NO_ROW]
-            for start in range(0, len(held), _CHUNK_ROWS):
-                some = held[start : start + _CHUNK_ROWS]
-                rows_of = np.array([item.similar for item in some], dtype=np.int64)
-                self.index.add(np.array([item.number for item in some], dtype=np.int64), self.vectors.read(rows_of))
+            self.index.add(np.array([item.similar for item in items if item.similar != NO_ROW], dtype=np.int64))
 
     def close(self) -> None:
         """Let go of files and memory."""

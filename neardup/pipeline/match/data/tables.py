@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.decide.decide import Side
 from neardup.pipeline.match.decide.evidence import Pictures
@@ -217,8 +217,7 @@ class Heads:
         if self._unindexed:
             rows = np.concatenate(self._unindexed)
             self._unindexed = []
-            if rows.size:
-                self.index.add(rows, self._tables.vectors.read(rows))
+            self.index.add(rows)
 
     def count_again(self) -> None:
         """Take over an index that was restored."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.index.interface import Index
+from neardup.pipeline.index import Index
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.items import Item

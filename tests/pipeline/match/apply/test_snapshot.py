@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import NOTHING, Entry, Envelope, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
@@ -28,7 +28,7 @@ from tests.pipeline.match.build import D, Film, a_calibration, at, edited, pictu
 def a_state_in(folder: Path, space: str = "s", live: LiveRules | None = None) -> State:
     calibration = a_calibration()
     return State(
-        ExactIndex(D, space, device="cpu"),
+        IndexOptions("exact", device="cpu"),
         VectorFile(folder / VECTORS, D, space),
         Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
         calibration,

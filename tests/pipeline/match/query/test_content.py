@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.index.exact import ExactIndex
+from neardup.pipeline.index import IndexOptions, make_index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Described, Removed, pack_vectors
 from neardup.pipeline.match.apply.state import State
@@ -19,7 +19,8 @@ SPACE = "t"
 
 
 def a_state_with_contents() -> State:
-    return a_state(similars=Similars(VectorFile(None, 2, SPACE), ExactIndex(2, SPACE, device="cpu")))
+    vectors = VectorFile(None, 2, SPACE)
+    return a_state(similars=Similars(vectors, make_index(vectors, "similar", IndexOptions("exact", device="cpu"))))
 
 
 def shows(record: Described, degrees: float, space: str = SPACE) -> Described:

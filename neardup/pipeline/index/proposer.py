@@ -1,0 +1,124 @@
+"""What a search engine has to do, so that another one is one module and one entry in `factory.PROPOSERS`.
+
+A proposer names rows of the one vector file that may be the nearest of a query. It never decides: `Index` computes the
+distances of what it names from the stored vectors, and orders them. So an engine may be approximate, late or of another
+precision, and a verdict still rests on the same numbers. How to add one: `docs/new-index.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from neardup.pipeline.index.rows import RowNumbers
+from neardup.pipeline.types import Descriptors
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """What all indexes of a process have in common.
+
+    Attributes:
+        kind: a name in `factory.PROPOSERS`, or "auto".
+        folder: where an engine keeps working files while it is open; None takes the system's temporary folder. They are
+            no snapshot.
+        device: "auto", "cpu" or "cuda", where products are computed.
+        scann_from: descriptors from which ScaNN is used, 256 or more; 0 leaves that to the engine.
+        owner: whether this process answers for the index: it checks how well an engine searches, and writes one that
+            several processes share. An engine of the process's own is written by everyone.
+    """
+
+    kind: str = "auto"
+    folder: Path | None = None
+    device: str = "auto"
+    scann_from: int = 0
+    owner: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Searches checked against all rows, and those of them whose nearest neighbour had been missed.
+
+    Attributes:
+        near, near_missed: where that neighbour may be a copy. far, far_missed: where it is none.
+    """
+
+    near: int = 0
+    near_missed: int = 0
+    far: int = 0
+    far_missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to know of an index.
+
+    Attributes:
+        searcher, tail: descriptors that an approximate searcher was built over, and those compared one by one.
+        bytes: of what the engine holds beside the vector file, in memory and in working files.
+        builds, failed: searchers built since the start, and attempts that failed. build_seconds: of the last one built.
+        checked: see `canary`.
+    """
+
+    searcher: int = 0
+    tail: int = 0
+    bytes: int = 0
+    builds: int = 0
+    failed: int = 0
+    build_seconds: float = 0.0
+    checked: Checked = Checked()
+
+
+class Proposer(Protocol):
+    """Names candidates among rows of a vector file, which it is made with and reads from; one thread at a time.
+
+    Rows come checked: int64, each once, in any order, not negative, in the file.
+    """
+
+    def add(self, rows: RowNumbers) -> None:
+        """Propose rows (n,), none of them held, from now on.
+
+        Raises:
+            DependencyError: the engine failed; then nothing was added.
+        """
+
+    def remove(self, rows: RowNumbers) -> None:
+        """Let go of rows (n,), all of them held. `Index` drops those that are still proposed."""
+
+    def propose(self, queries: Descriptors, k: int, effort: int) -> RowNumbers:
+        """Return rows that nearly always hold the k nearest of each query, each at most once per query.
+
+        Args:
+            queries: float32 (n, d), rows of unit length; n may be 0.
+            k: 1 or more, also more than there are.
+            effort: how many times as much an approximate engine looks at, 1 or more.
+        Returns:
+            int64 (n, m), in any order, padded with -1; m may be above k. All rows, where k is as many or more.
+        """
+
+    def read(self, rows: RowNumbers) -> Descriptors | None:
+        """Return the vectors of held rows from memory, bit for bit what the file gives; None has the file read."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether what is proposed now always holds the k nearest, however ties are resolved."""
+
+    def save(self, folder: Path) -> None:
+        """Write into an empty folder what takes long to make from the vectors again; in a copy of the process, too.
+
+        Raises:
+            DependencyError: the disk is full or failed.
+        """
+
+    def load(self, folder: Path) -> RowNumbers:
+        """Take over, while empty, what `save` wrote; return the rows that it holds now, each once, perhaps none.
+
+        What another kind of engine wrote, or another version, is passed over.
+        """
+
+    def status(self) -> Status:
+        """Return what there is to know, without `checked`."""
+
+    def close(self) -> None:
+        """Release files, processes and connections. The engine cannot be used afterwards."""

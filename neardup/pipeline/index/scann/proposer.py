@@ -1,0 +1,295 @@
+"""The engine for many descriptors: ScaNN over most rows, and a comparison with all newer ones.
+
+ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly; removed rows are skipped; when
+the tail has grown, another process builds anew over all rows, a further one loads the result and answers, and takes
+over between two calls. Until the first build, and whenever builds fail, everything is tail: slower, never wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neardup.pipeline.errors import DependencyError, PipelineError
+from neardup.pipeline.index.exact import Exact, Products
+from neardup.pipeline.index.proposer import Status
+from neardup.pipeline.index.rows import RowNumbers
+from neardup.pipeline.index.scann.build import Build
+from neardup.pipeline.index.scann.generation import Generation, import_scann, restore
+from neardup.pipeline.index.scratch import Scratch
+from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.types import Descriptors
+
+logger = logging.getLogger(__name__)
+
+LEAST_ROWS = 256
+"""ScaNN needs rows to train on."""
+_LONGEST_RETRY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to build anew.
+
+    A tail of t rows costs each query about t · 7 ns, a build over n rows about n · 25 µs on another core (256
+    dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a shorter tail
+    answers sooner.
+
+    Attributes:
+        min_rows: below, everything is compared; `LEAST_ROWS` or more.
+        tail_factor: build when the tail is longer than this × √n.
+        removed_share: build when this share of the searcher's rows was removed.
+        removed_seconds: build so long after the first of them was, for the searcher still holds their vectors.
+        threads: of the building process, which runs at low priority.
+        retry_seconds: wait after a failed build, doubled for each further one.
+    """
+
+    min_rows: int = 100_000
+    tail_factor: float = 50.0
+    removed_share: float = 0.2
+    removed_seconds: float = 3600.0
+    threads: int = 1
+    retry_seconds: float = 30.0
+
+
+class ScannProposer:
+    """Implements `Proposer`. Above `Policy.min_rows` a neighbour may be missing."""
+
+    def __init__(
+        self,
+        vectors: VectorFile,
+        name: str,
+        folder: Path | None,
+        products: Products,
+        policy: Policy = Policy(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make an empty one.
+
+        Args:
+            name: see `factory.make_index`.
+            folder: where working files live while this object does; None takes the system's temporary folder.
+            products: what the tail is compared by.
+            clock: seconds, for waiting after a failed build and a removal.
+        Raises:
+            ConfigError: ScaNN is not installed.
+        """
+        import_scann()
+        self._vectors = vectors
+        self._name = name
+        self._folder = folder
+        self._policy = policy
+        self._clock = clock
+        self._scratch: Scratch | None = None
+        self._paths = 0
+        self._generation: Generation | None = None
+        self._tail = Exact(vectors, products)
+        self._build: Build | None = None
+        self._removed: list[RowNumbers] = []  # since the build began
+        self._builds, self._failed, self._build_seconds = 0, 0, 0.0
+        self._leaving: threading.Thread | None = None
+        self._failures = 0
+        self._retry_at = -np.inf
+        self._erase_at = np.inf
+
+    @property
+    def tail_rows(self) -> int:
+        """How many rows ScaNN does not cover yet."""
+        return len(self._tail)
+
+    @property
+    def is_building(self) -> bool:
+        """Whether a build is under way, or done and not yet taken over."""
+        return self._build is not None
+
+    @property
+    def is_exact(self) -> bool:
+        """See `Proposer.is_exact`: without a searcher everything is tail."""
+        return self._generation is None
+
+    def add(self, rows: RowNumbers) -> None:
+        """See `Proposer.add`."""
+        self._tail.add(rows)
+        self.poll()
+
+    def remove(self, rows: RowNumbers) -> None:
+        """See `Proposer.remove`."""
+        if self._build is not None:
+            self._removed.append(rows)
+        if self._generation is not None:
+            built = self._generation.holds(rows)
+            self._generation.remove(rows[built])
+            self._plan_erasure(self._generation)
+            rows = rows[~built]
+        self._tail.remove(rows)
+        self.poll()
+
+    def propose(self, queries: Descriptors, k: int, effort: int = 1) -> RowNumbers:
+        """See `Proposer.propose`."""
+        self.poll()
+        if self._generation is not None and len(queries):
+            try:
+                return self._of_both(self._generation, queries, k, effort)
+            except DependencyError as error:
+                logger.error("searcher lost, will start it again name=%s error=%s", self._name, error)
+            try:
+                self._generation = self._generation.again()
+                return self._of_both(self._generation, queries, k, effort)
+            except DependencyError as error:
+                logger.error("searcher lost, will build it again name=%s error=%s", self._name, error)
+            lost, self._generation = self._generation, None
+            self._tail.add(lost.rows)
+            lost.discard()
+        return self._tail.propose(queries, k)
+
+    def read(self, rows: RowNumbers) -> Descriptors | None:
+        """See `Proposer.read`: the tail alone holds vectors."""
+        return self._tail.read(rows) if self._generation is None else None
+
+    def poll(self) -> None:
+        """Take over a build that is done, or start one that is due. Never waits; every other call does this too."""
+        if self._build is None:
+            if self._is_due():
+                self.rebuild()
+        elif self._build.is_done():
+            build, self._build = self._build, None
+            try:
+                self._take_over(build.result())
+            except PipelineError as error:
+                self._put_off(error)
+                return
+            self._builds, self._build_seconds = self._builds + 1, build.seconds
+
+    def rebuild(self) -> None:
+        """Start a build over all rows now, unless one is under way or there are too few rows to train on."""
+        if self._build is not None or self._live < min(LEAST_ROWS, self._policy.min_rows):
+            return
+        built = [] if self._generation is None else [self._generation.rows]
+        rows = np.sort(np.concatenate([*built, self._tail.rows]), kind="stable")
+        self._removed = []
+        try:
+            self._build = Build(self._vectors, rows, self._new_path(), self._policy.threads, self._name)
+        except PipelineError as error:
+            self._put_off(error)
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the build that is under way and take it over; return whether none is left."""
+        if self._build is not None and self._build.wait(timeout_seconds):
+            self.poll()
+        return self._build is None
+
+    def save(self, folder: Path) -> None:
+        """See `Proposer.save`. Vectors that were removed since the build are in the searcher still."""
+        if self._generation is None:
+            return
+        try:
+            self._generation.copy(folder)
+        except OSError as error:  # replaced while a copy of this process writes, for instance
+            logger.warning("searcher not saved, will be built again name=%s error=%s", self._name, error)
+            for path in folder.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True)
+
+    def load(self, folder: Path) -> RowNumbers:
+        """See `Proposer.load`."""
+        try:
+            self._generation = restore(folder, self._new_path(), len(self._vectors))
+        except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
+            logger.warning("saved searcher dropped name=%s error=%s", self._name, error)
+        if self._generation is None:
+            return np.empty(0, np.int64)
+        self._plan_erasure(self._generation)
+        return self._generation.rows
+
+    def status(self) -> Status:
+        """See `Proposer.status`."""
+        generation = self._generation
+        return Status(
+            searcher=0 if generation is None else generation.live,
+            tail=len(self._tail),
+            bytes=self._tail.status().bytes + (0 if generation is None else generation.bytes),
+            builds=self._builds,
+            failed=self._failed,
+            build_seconds=self._build_seconds,
+        )
+
+    def close(self) -> None:
+        """See `Proposer.close`."""
+        if self._build is not None:
+            self._build.cancel()
+        if self._generation is not None:
+            self._generation.discard()
+        if self._leaving is not None:
+            self._leaving.join()
+        if self._scratch is not None:
+            self._scratch.close()
+
+    @property
+    def _live(self) -> int:
+        return len(self._tail) + (0 if self._generation is None else self._generation.live)
+
+    def _of_both(self, generation: Generation, queries: Descriptors, k: int, effort: int) -> RowNumbers:
+        generation.ask(queries, k, effort)
+        newer = self._tail.propose(queries, k)
+        return np.concatenate([newer, generation.candidates()], axis=1)
+
+    def _is_due(self) -> bool:
+        if self._live < self._policy.min_rows or self._clock() < self._retry_at:
+            return False
+        if self._generation is None:
+            return True
+        covered, live = len(self._generation), self._generation.live
+        return (
+            len(self._tail) > self._policy.tail_factor * covered**0.5
+            or live < (1 - self._policy.removed_share) * covered
+            or self._clock() >= self._erase_at
+        )
+
+    def _plan_erasure(self, generation: Generation) -> None:
+        if generation.live == len(generation):
+            self._erase_at = np.inf
+        elif self._erase_at == np.inf:
+            self._erase_at = self._clock() + self._policy.removed_seconds
+
+    def _take_over(self, generation: Generation) -> None:
+        """Search with another generation from now on; the one before goes away in a thread, for it takes its time.
+
+        A row that was removed during the build and added again is in the tail, and no more in the generation.
+        """
+        generation.remove(np.concatenate([np.empty(0, np.int64), *self._removed]))
+        if self._generation is not None:
+            self._leaving = threading.Thread(target=self._generation.discard, name="index-discard")
+            self._leaving.start()
+        self._generation = generation
+        self._erase_at = np.inf
+        self._plan_erasure(generation)
+        tail = self._tail.rows
+        self._tail.remove(tail[generation.holds(tail)])
+        self._failures = 0
+
+    def _put_off(self, error: PipelineError) -> None:
+        wait = min(_LONGEST_RETRY_SECONDS, self._policy.retry_seconds * 2.0**self._failures)
+        self._failures += 1
+        self._failed += 1
+        self._retry_at = self._clock() + wait
+        logger.warning("index build failed, name=%s retry_seconds=%.0f error=%s", self._name, wait, error)
+
+    def _new_path(self) -> Path:
+        """Return a free name in the working folder, which is in the temporary one where its place cannot be written."""
+        if self._scratch is None:
+            try:
+                self._scratch = Scratch(self._folder, self._name)
+            except DependencyError as error:
+                if self._folder is None:
+                    raise
+                logger.warning("working files are in the system's temporary folder error=%s", error)
+                self._scratch = Scratch(None, self._name)
+        self._paths += 1
+        return self._scratch.path / f"searcher-{self._paths}"
