@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
-from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.index.proposer import Checked, Status
+from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.log import Tail, last_envelope, locate
