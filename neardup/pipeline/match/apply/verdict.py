@@ -19,7 +19,7 @@ from neardup.pipeline.match.data.published import PublishedVerdicts
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.live.videos import LiveVideos
-from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.types import Kind
 
 
 class ItemVerdicts:
@@ -80,7 +80,7 @@ class ItemVerdicts:
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
         side = tables.side(item)
         found = self._reviews.respect(item, comparer.matches(pending.first, side, pairs, item), tables.items)
-        matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
+        matches = [match for match in found[:MAX_MATCHES] if match.listed]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
             matches += self._reviews.respect(item, found, bank.collection.tables.items)
