@@ -83,7 +83,7 @@
     const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
     return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
   }
-  // Another shape tells of a border or a screenshot, which is no better picture; plan.sh goes by the same rule.
+  // Another shape tells of a border or a screenshot, which is no better picture, and neither is a collage; plan.sh goes by the same rule.
   function isLarger(file, original) {
     const difference = Math.abs(file.width * original.height - original.width * file.height);
     return file.width > original.width && difference <= 0.01 * original.width * file.height;
@@ -168,7 +168,7 @@
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
       picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), part(match, file, match.where.query_box)].filter(Boolean)),
-      verdict(match), ...names(file, "h4"), facts(file, original), belongs(file), planned(file));
+      verdict(match), ...names(file, "h4"), facts(file, match.where.kind === "whole" ? original : null), belongs(file), planned(file));
     if (!match.where.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
   }
