@@ -113,7 +113,7 @@ def _outcome(report: dict[str, Any], files: list[str], plans: dict[str, set[str]
         for file in (group["original"], *(match["file"] for match in group["matches"])):
             companions[_below(file, media)] = {os.path.relpath(path, media) for path in file["companions"]}
         for match in group["matches"]:
-            facts = (match["decision"], match["whole"], match["exact"])
+            facts = (match["decision"], match["where"]["kind"] == "whole", match["exact"])
             edges.append((original, _below(match["file"], media), *facts))
     return Outcome(files, companions, edges, plans)
 

@@ -37,7 +37,7 @@ from neardup.workers.api.feed import Hub
 from neardup.workers.api.networks import Networks, load_network, own_network
 from neardup.workers.api.originals import Originals, WantedContent
 from neardup.workers.api.server import Server
-from neardup.workers.api.uploads import Uploads
+from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.api.view import View
 from neardup.workers.match.worker import open_state
 from tests.workers.api.build import MemoryLog
@@ -73,7 +73,7 @@ def media_in(folder: Path) -> Path:
     return media
 
 
-def describe(folder: Path, uploads: Uploads) -> list[Described]:
+def describe(folder: Path, uploads: UploadDescriber) -> list[Described]:
     """Return the records of all media, as an embed worker would write them; kept in a file."""
     kept = folder / "described.msgpack"
     if kept.exists():
@@ -99,7 +99,7 @@ def site(folder: Path, port: int = 0) -> Iterator[str]:
     checkpoint = load_checkpoint("default")
     calibration = read_calibration(checkpoint, "")
     state = open_state(checkpoint, calibration, settings, fresh(folder / "state"), similar="searched")
-    with closing(Uploads(lambda: make_embedder(checkpoint, "cpu"), settings)) as uploads:
+    with closing(UploadDescriber(lambda: make_embedder(checkpoint, "cpu"), settings)) as uploads:
         view, store, log = View(state, -1), MemoryStore(), MemoryLog()
         tokens = Tokens(line_of("ann", "admin", TOKEN))
         networks = Networks(own_network(checkpoint, settings, uploads), {}, partial(load_network, settings))

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from neardup.pipeline.report.html import write_html
 from neardup.pipeline.report.result import File, Group, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
+from neardup.pipeline.where import Where, WhereKind
 from tests.browser.conftest import OpenPage
 from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
 from tests.pipeline.scan.build import date, save, scan_folder
@@ -226,3 +227,21 @@ def test_a_file_is_badged_as_identical_to_the_original_only_if_it_is(tmp_path: P
     assert page.locator(".badge.exact", has_text="Identical file").count() == 1
     page.get_by_text("Identical", exact=True).first.click()
     expect(page.locator(".member")).to_have_count(2)  # of the group, those that are identical to something
+
+
+def test_a_part_is_framed_and_its_picture_is_no_larger_copy(tmp_path: Path, open_page: OpenPage) -> None:
+    collage = a_file("collage.jpg", width=1200, height=900)
+    part = Where(kind=WhereKind.PART, query_box=(0.5, 0.0, 1.0, 0.5), reference_box=(0.0, 0.1, 1.0, 0.9))
+    whole = Where(kind=WhereKind.WHOLE, reference_box=(0.0, 0.1, 1.0, 0.9))
+    scan = a_file("scan.jpg", width=1600, height=1200)
+    group = a_group(a_file("cat.jpg"), a_match(collage, where=part), a_match(scan, where=whole))
+    write_html(a_result(group), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    first, second = page.locator(".member").nth(0), page.locator(".member").nth(1)
+    frame = first.locator(".part rect").last
+    assert [frame.get_attribute(name) for name in ("x", "y", "width", "height")] == ["600", "0", "600", "450"]
+    assert first.get_by_text("parts of both pictures").is_visible()
+    assert (first.locator(".better").count(), first.locator(".facts").inner_text()[:10]) == (0, "1200 × 900")
+    assert (second.locator(".part").count(), second.locator(".better").inner_text()) == (0, "1600 × 1200 ↑")
+    first.locator("[data-compare]").click()
+    assert page.locator("#compare .part").count() == 2

@@ -43,6 +43,7 @@ from neardup.pipeline.store.interface import DeadLetter, FlagStore
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
+from neardup.pipeline.where import WHOLE, Relation, Where, WhereKind
 from tests.integration.conftest import redis
 from tests.timing import until
 
@@ -67,7 +68,7 @@ def matched(reference: str, decision: Decision = Decision.DUPLICATE, whole: bool
         distance=0.1,
         evidence=0.9,
         probability=0.99,
-        whole=whole,
+        where=WHOLE if whole else Where(kind=WhereKind.PART, query_box=(0.0, 0.0, 0.5, 1.0)),
     )
 
 
@@ -137,6 +138,16 @@ def test_a_match_of_a_part_makes_no_member(store: FlagStore) -> None:
     store.apply(log(new("a"), part))
     assert store.members("a") == frozenset()
     assert [entry.verdict for entry in store.feed("", 10)] == [part]
+
+
+def test_a_variant_is_listed_and_neither_flagged_nor_queued_nor_a_member(store: FlagStore) -> None:
+    match = msgspec.structs.replace(matched("a", Decision.DISTINCT), relation=Relation.VARIANT)
+    variant, later = Verdict(id="b", decision=Decision.DISTINCT, matches=(match,)), RetroMatched(id="c", match=match)
+    store.apply(log(new("a"), variant, new("c"), later))
+    assert store.verdict("b") == variant
+    assert store.verdict("c") == Verdict(id="c", decision=Decision.DISTINCT, matches=(match,))
+    assert (store.members("a"), store.feed("", 10)) == (frozenset(), [])
+    assert (store.queue(0, 10, certain=True), store.queued(certain=True)) == ([], 0)
 
 
 def test_what_was_applied_is_passed_over(store: FlagStore) -> None:

@@ -54,8 +54,8 @@ def test_live_video_is_flagged_once_while_it_runs(
         send("end")
         until(lambda: said().decision is Decision.DUPLICATE and not said().running, "the last verdict")
     (match,) = said().matches
-    (span,) = match.spans
-    assert (match.reference, match.whole) == ("film", False)
+    (span,) = match.where.spans
+    assert (match.reference, match.where.whole) == ("film", False)
     assert (span.query_start, span.query_end) == pytest.approx((6, 30), abs=1)
     assert (span.reference_start, span.reference_end) == pytest.approx((10, 34), abs=1)
     (entry,) = store.feed("", 10)

@@ -243,7 +243,7 @@ def _candidates(group: Group) -> Iterable[tuple[File, Exact, Why | None]]:
     for match in group.matches:
         if match.decision is not Decision.DUPLICATE:
             yield match.file, Exact.NO, Why.UNSURE
-        elif not match.whole or match.file.kind is not group.original.kind:
+        elif not match.where.whole or match.file.kind is not group.original.kind:
             yield match.file, Exact.NO, Why.PART
         else:
             yield match.file, match.exact, None

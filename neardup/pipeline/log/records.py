@@ -2,17 +2,18 @@
 
 A record's place in the log, its offset, is the only order there is. Encoded with msgspec as MessagePack maps, so that
 an old reader takes a record with a new field and a new reader takes an old record: fields are only ever added, with a
-default.
+default, and one that goes stays readable (see `Matched`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from neardup.pipeline.log.changes import (
     SEEN,
@@ -39,6 +40,7 @@ from neardup.pipeline.types import (
     Kind,
     Span,
 )
+from neardup.pipeline.where import WHOLE, Relation, Where, located
 
 NOTHING = -1
 """The offset before the first: of an empty log, state or store."""
@@ -192,38 +194,77 @@ def key_of(record: Record) -> str:
             return key
 
 
-class Matched(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What two items have in common. A field that is added here reaches every match; docs/new-match-field.md.
+
+    Attributes:
+        exact: whether the two are identical.
+        distance: squared Euclidean distance of the closest pair of descriptors, 0 to 4.
+        evidence: what the decision was taken on; higher is more alike.
+        probability: that the two show the same picture, after calibration, 0 to 1.
+        relation: a variant is `distinct`, so it counts for no flag, cluster or plan, and is listed all the same.
+        doubt: why the match is `unsure` at most.
+    Raises:
+        ValueError: a variant that is not `distinct`.
+    """
+
+    decision: Decision
+    exact: Exact = Exact.NO
+    distance: float
+    evidence: float
+    probability: float
+    where: Where = WHOLE
+    relation: Relation = Relation.COPY
+    doubt: Doubt = Doubt.NO
+
+    def __post_init__(self) -> None:
+        if self.relation is Relation.VARIANT and self.decision is not Decision.DISTINCT:
+            raise ValueError(f"a variant is distinct, not {self.decision.value}")
+
+    @property
+    def listed(self) -> bool:
+        """Whether verdicts list the match: as a duplicate, as unsure, or as a variant."""
+        return self.decision is not Decision.DISTINCT or self.relation is Relation.VARIANT
+
+    def common(self) -> dict[str, Any]:
+        """Return the fields of `Comparison` alone, for another that says the same of two items."""
+        return {name: getattr(self, name) for name in Comparison.__struct_fields__}
+
+    def in_full(self) -> dict[str, Any]:
+        """Return all fields for JSON that people read, what is empty in `where` too."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
+        return fields | {"where": msgspec.structs.asdict(self.where)}
+
+
+class Matched(Comparison, frozen=True, kw_only=True, omit_defaults=True):
     """One reference that an item was matched with.
 
     Attributes:
         reference: id of the earlier item, a cluster head, or of a reference of the bank.
         bank: "seen" or a curated one. action: what a match with it means.
         silenced: an allow-list matches too, so this one counts for nothing in the item's decision.
-        distance: squared Euclidean distance of the closest pair of descriptors, 0 to 4.
-        evidence: what the decision was taken on; higher is more alike.
-        probability: that the two show the same picture, after calibration, 0 to 1.
-        whole: both items as a whole; otherwise only the spans match, or the boxes.
-        spans: matched stretches, in seconds; empty between two images.
-        query_box, reference_box: the part of each picture that matches; None is all of it.
         identical_to: id of the item with the same bytes or pixels: the reference or one of its members; "" if none.
-        doubt: why the match is `unsure` at most.
+        old_whole, old_spans, old_query_box, old_reference_box: `where` in records of a time before it; only read.
     """
 
     reference: str
     bank: str
-    decision: Decision
-    exact: Exact = Exact.NO
     identical_to: str = ""
-    distance: float
-    evidence: float
-    probability: float
-    whole: bool = True
-    spans: tuple[Span, ...] = ()
     action: Action = Action.FLAG
     silenced: bool = False
-    query_box: Box | None = None
-    reference_box: Box | None = None
-    doubt: Doubt = Doubt.NO
+    old_whole: bool | UnsetType = msgspec.field(name="whole", default=UNSET)
+    old_spans: tuple[Span, ...] | UnsetType = msgspec.field(name="spans", default=UNSET)
+    old_query_box: Box | UnsetType | None = msgspec.field(name="query_box", default=UNSET)
+    old_reference_box: Box | UnsetType | None = msgspec.field(name="reference_box", default=UNSET)
+
+    def __post_init__(self) -> None:
+        if self.old_whole is not UNSET:
+            boxes = self.old_query_box or None, self.old_reference_box or None
+            where = located(self.old_whole, boxes, self.old_spans or ())
+            msgspec.structs.force_setattr(self, "where", where)
+            for name in ("old_whole", "old_spans", "old_query_box", "old_reference_box"):
+                msgspec.structs.force_setattr(self, name, UNSET)
+        super().__post_init__()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):

@@ -13,6 +13,7 @@ import msgspec
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
 from neardup.pipeline.log.records import Envelope, Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.where import Relation
 
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 SLACK_SECONDS = 1.0
@@ -39,10 +40,10 @@ def is_silenced(match: Matched, allowing: Iterable[Matched]) -> bool:
     allowing = list(allowing)
     if match.action is Action.ALLOW or not allowing:
         return False
-    if any(one.whole for one in allowing):
+    if any(one.where.whole for one in allowing):
         return True
-    stretches = [(span.query_start, span.query_end) for one in allowing for span in one.spans]
-    wanted = [(span.query_start, span.query_end) for span in match.spans] or [(0.0, 0.0)]
+    stretches = [(span.query_start, span.query_end) for one in allowing for span in one.where.spans]
+    wanted = [(span.query_start, span.query_end) for span in match.where.spans] or [(0.0, 0.0)]
     return all(
         any(a - SLACK_SECONDS <= start and end <= b + SLACK_SECONDS for a, b in stretches) for start, end in wanted
     )
@@ -53,7 +54,7 @@ def as_judged(match: Matched, outcome: Outcome | None) -> Matched | None:
     if outcome is Outcome.NOT_A_MATCH:
         return None
     if outcome is Outcome.MATCH:
-        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, probability=1.0)
+        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, relation=Relation.COPY, probability=1.0)
     return match
 
 
@@ -77,7 +78,7 @@ def star_head(verdict: Verdict) -> str | None:
     """Return the head whose star the item joined, None if it stands alone."""
     if verdict.head is not None:
         return verdict.head or None
-    whole = (m for m in verdict.matches if m.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
+    whole = (m for m in verdict.matches if m.where.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
     return next((m.reference for m in whole), None)
 
 
@@ -93,7 +94,7 @@ def is_counted(match: Matched) -> bool:
 
 def lets_pass(match: Matched) -> bool:
     """Return whether a match silences all others of its item."""
-    return match.action is Action.ALLOW and match.decision is Decision.DUPLICATE and match.whole
+    return match.action is Action.ALLOW and match.decision is Decision.DUPLICATE and match.where.whole
 
 
 class PublishedVerdicts:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import jinja2
 import msgspec
@@ -23,7 +23,7 @@ from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import link, visible
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
 from neardup.pipeline.report.tables import unused
-from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind, Span
+from neardup.pipeline.types import Decision, Exact, Kind, Span
 
 MAX_THUMBNAIL_BYTES = 48 * 2**20
 """All thumbnails of a report together; the groups after that come without, and the page says so."""
@@ -70,25 +70,9 @@ class _Pair(msgspec.Struct):
     reference_thumbnail: int
 
 
-class _Match(msgspec.Struct):
-    file: int
-    decision: Decision
-    exact: Exact
-    identical_to: str
-    distance: float
-    probability: float
-    whole: bool
-    box: Box | None
-    reference_box: Box | None
-    spans: list[tuple[float, float, float, float]]
-    more_spans: int
-    pairs: list[_Pair]
-    doubt: Doubt
-
-
 class _Group(msgspec.Struct):
     original: int
-    matches: list[_Match]
+    matches: list[dict[str, Any]]
 
 
 class _Data(msgspec.Struct):
@@ -116,32 +100,26 @@ class _Builder:
             self.data.groups.append(_Group(original=self._file(group.original), matches=matches))
         for group, shown in zip(groups, self.data.groups, strict=True):
             for match, target in zip(group.matches, shown.matches, strict=True):
-                target.pairs = self._pairs(group.original, match)
+                target["pairs"] = self._pairs(group.original, match)
         return self.data
 
-    def _match(self, match: Match) -> _Match:
-        spans = [
-            tuple(round(t, 2) for t in (s.query_start, s.query_end, s.reference_start, s.reference_end))
-            for s in match.spans[:MAX_SPANS]
-        ]
-        return _Match(
-            file=self._file(match.file),
-            decision=match.decision,
-            exact=match.exact,
-            identical_to=visible(match.identical_to),
-            distance=round(match.distance, 4),
-            probability=round(match.probability, 6),
-            whole=match.whole,
-            box=match.query_box,
-            reference_box=match.reference_box,
-            spans=spans,  # type: ignore[arg-type]  # four numbers each
-            more_spans=max(0, len(match.spans) - MAX_SPANS),
-            pairs=[],
-            doubt=match.doubt,
-        )
+    def _match(self, match: Match) -> dict[str, Any]:
+        """Return whatever is known of a match; a field that it gets stands here as it is."""
+        spans = match.where.spans
+        times = [(s.query_start, s.query_end, s.reference_start, s.reference_end) for s in spans[:MAX_SPANS]]
+        where = msgspec.structs.asdict(match.where) | {"spans": [[round(t, 2) for t in one] for one in times]}
+        return match.in_full() | {
+            "file": self._file(match.file),
+            "identical_to": visible(match.identical_to),
+            "distance": round(match.distance, 4),
+            "evidence": round(match.evidence, 4),
+            "probability": round(match.probability, 6),
+            "where": where,
+            "more_spans": max(0, len(spans) - MAX_SPANS),
+        }
 
     def _pairs(self, original: File, match: Match) -> list[_Pair]:
-        moments = [m for span in match.spans[:MAX_PAIRED_SPANS] for m in _moments(match.file, original, span)]
+        moments = [m for span in match.where.spans[:MAX_PAIRED_SPANS] for m in _moments(match.file, original, span)]
         if match.file.kind is original.kind is Kind.IMAGE:
             return []
         return [
@@ -272,13 +250,13 @@ def _summary(result: ScanResult) -> _Summary:
     matches = [match for group in result.groups for match in group.matches]
     duplicates = [match for match in matches if match.decision is Decision.DUPLICATE]
     copies, sure = result.copies, result.duplicates
-    whole = {match.file.id: match.file.bytes for match in duplicates if match.whole}
+    whole = {match.file.id: match.file.bytes for match in duplicates if match.where.whole}
     return _Summary(
         copies=len(copies),
         duplicates=len(sure),
         exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO or match.identical_to)),
         unsure=len(copies - sure),
-        partial=len(copies - _ids(match for match in matches if match.whole)),
+        partial=len(copies - _ids(match for match in matches if match.where.whole)),
         reclaimable=_size(sum(whole.values())),
         files=result.images + result.videos,
     )

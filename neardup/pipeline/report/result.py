@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from neardup.pipeline.types import PLAIN, Box, Decision, Doubt, Exact, Extras, Kind, Span
+from neardup.pipeline.log.records import Comparison
+from neardup.pipeline.types import PLAIN, Decision, Extras, Kind
 
 Digest: TypeAlias = bytes
 
@@ -39,34 +40,16 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     companions: tuple[str, ...] = ()
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that copies the original of its group.
+class Match(Comparison, frozen=True, kw_only=True):
+    """A file that copies the original of its group, the reference.
 
     Attributes:
-        file: the copy (the query).
-        exact: whether it is identical to the original.
+        file: the copy, the query.
         identical_to: path of another copy that it is identical to; "" if there is none, or it is so to the original.
-        distance: squared Euclidean distance of the closest descriptors, 0 to 4.
-        evidence: what was decided on, higher is more alike. probability: after calibration, 0 to 1.
-        whole: both as a whole; otherwise only the spans match (an excerpt, or a picture that is a frame of a video), or
-            the boxes (a picture within another, a cell of a collage).
-        spans: matched stretches: query_* in `file`, reference_* in the original; empty between two images.
-        query_box, reference_box: the part that matches of `file` and of the original; None is all of it.
-        doubt: why the match is `unsure` at most.
     """
 
     file: File
-    decision: Decision
-    exact: Exact
     identical_to: str = ""
-    distance: float
-    evidence: float
-    probability: float
-    whole: bool
-    spans: tuple[Span, ...] = ()
-    query_box: Box | None = None
-    reference_box: Box | None = None
-    doubt: Doubt = Doubt.NO
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,35 +13,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
 from neardup.pipeline.cleanup.plan import Note
 from neardup.pipeline.files import atomic
+from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, describe_extras
-from neardup.pipeline.types import Attachment, Box, Decision, Doubt, Exact, Kind, Span
+from neardup.pipeline.types import Kind
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
 
 COLUMNS = (
-    *("group", "original", "file", "decision", "exact", "whole", "probability", "distance", "evidence"),
-    *("query_start", "query_end", "reference_start", "reference_end", "query_box", "reference_box"),
-    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan", "doubt"),
+    *("group", "original", "file", "decision", "exact", "probability", "distance", "evidence"),
+    *columns.COLUMNS,
+    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan"),
 )
 """Header of duplicates.csv."""
 
+EXTRAS = ("attachments", "pages", "bits", "grey", "raw", "complete")
+"""What `extras` in JSON says; the rest of `types.Extras` matters to comparisons alone."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
-
-class _Extras(msgspec.Struct, kw_only=True):
-    attachments: tuple[Attachment, ...]
-    pages: int
-    bits: int
-    grey: bool
-    raw: bool
-    complete: bool
 
 
 class _Note(msgspec.Struct, kw_only=True):
@@ -59,29 +55,14 @@ class _File(msgspec.Struct, kw_only=True):
     seconds: float
     bytes: int
     modified: str
-    extras: _Extras
+    extras: dict[str, Any]
     companions: list[str]
     plan: _Note | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Match(msgspec.Struct, kw_only=True):
-    file: _File
-    decision: Decision
-    exact: Exact
-    identical_to: str
-    whole: bool
-    probability: float
-    distance: float
-    evidence: float
-    spans: tuple[Span, ...]
-    query_box: Box | None
-    reference_box: Box | None
-    doubt: Doubt
-
-
 class _Group(msgspec.Struct, kw_only=True):
     original: _File
-    matches: list[_Match]
+    matches: list[dict[str, Any]]
 
 
 class _Skipped(msgspec.Struct, kw_only=True):
@@ -181,29 +162,11 @@ def _rows(groups: Iterable[Group], notes: Notes) -> Iterator[list[object]]:
     for number, group in enumerate(groups, start=1):
         original = _path_cell(group.original.path)
         for match in group.matches:
-            for times in _times(match):
-                where = (*times, *_parts(match))
-                facts = (*_facts(match.file), _word(notes.get(match.file.id)), match.doubt.value)
-                yield [number, original, _path_cell(match.file.path), *_scores(match), *where, *facts]
-
-
-def _times(match: Match) -> list[tuple[object, ...]]:
-    spans = match.spans
-    if not spans:
-        return [("", "", "", "")]
-    columns = ("query_start", "query_end", "reference_start", "reference_end")
-    return [tuple(f"{getattr(span, column):.3f}" for column in columns) for span in spans]
-
-
-def _scores(match: Match) -> list[object]:
-    whole = "yes" if match.whole else "no"
-    scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
-    return [match.decision.value, match.exact.value, whole, *scores]
-
-
-def _parts(match: Match) -> list[str]:
-    boxes = (match.query_box, match.reference_box)
-    return ["" if box is None else " ".join(f"{share:.4f}" for share in box) for box in boxes]
+            scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
+            said = (match.decision.value, match.exact.value, *scores)
+            facts = (*_facts(match.file), _word(notes.get(match.file.id)))
+            for cells in columns.rows(match, match.file.kind):
+                yield [number, original, _path_cell(match.file.path), *said, *cells, *facts]
 
 
 def _facts(file: File) -> list[object]:
@@ -235,26 +198,15 @@ def _group(group: Group, notes: Notes) -> _Group:
     return _Group(original=_file(group.original, notes), matches=[_match(match, notes) for match in group.matches])
 
 
-def _match(match: Match, notes: Notes) -> _Match:
-    return _Match(
-        file=_file(match.file, notes),
-        decision=match.decision,
-        exact=match.exact,
-        identical_to=readable(match.identical_to),
-        whole=match.whole,
-        probability=round(match.probability, 6),
-        distance=round(match.distance, 6),
-        evidence=round(match.evidence, 6),
-        spans=match.spans,
-        query_box=match.query_box,
-        reference_box=match.reference_box,
-        doubt=match.doubt,
-    )
+def _match(match: Match, notes: Notes) -> dict[str, Any]:
+    """Return whatever is known of a match; a field that it gets stands here as it is."""
+    rounded = {name: round(getattr(match, name), 6) for name in ("probability", "distance", "evidence")}
+    known = {"file": _file(match.file, notes), "identical_to": readable(match.identical_to)}
+    return match.in_full() | rounded | known
 
 
 def _file(file: File, notes: Notes) -> _File:
     note = notes.get(file.id)
-    extras = file.extras
     return _File(
         path=readable(file.path),
         path_bytes=_path_bytes(file.path),
@@ -265,14 +217,7 @@ def _file(file: File, notes: Notes) -> _File:
         seconds=round(file.seconds, 3),
         bytes=file.bytes,
         modified=_timestamp(file.modified),
-        extras=_Extras(
-            attachments=extras.attachments,
-            pages=extras.pages,
-            bits=extras.bits,
-            grey=extras.grey,
-            raw=extras.raw,
-            complete=extras.complete,
-        ),
+        extras={name: getattr(file.extras, name) for name in EXTRAS},
         companions=[readable(path) for path in file.companions],
         plan=msgspec.UNSET if note is None else _Note(goes=note.goes, why=note.why.value if note.why else ""),
     )

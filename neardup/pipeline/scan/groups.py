@@ -55,25 +55,25 @@ def _worth_showing(verdict: Verdict, files: Mapping[int, File], state: State) ->
     video = files[int(verdict.id)].kind is Kind.VIDEO
     rechecked = [
         compare_stored(state, verdict.id, matched.reference)
-        if video and not matched.whole and files[int(matched.reference)].kind is Kind.VIDEO
+        if video and not matched.where.whole and files[int(matched.reference)].kind is Kind.VIDEO
         else matched
         for matched in verdict.matches
     ]
     sure = [matched for matched in rechecked if matched.decision is Decision.DUPLICATE]
-    whole = [matched for matched in sure if matched.whole][:1]
-    partial = [matched for matched in sure if not matched.whole]
+    whole = [matched for matched in sure if matched.where.whole][:1]
+    partial = [matched for matched in sure if not matched.where.whole]
     unsure = [matched for matched in rechecked if matched.decision is Decision.UNSURE][:1]
     return whole + partial or unsure
 
 
 def _is_implied(matched: Matched, siblings: Sequence[Matched], shown: Mapping[str, Sequence[Matched]]) -> bool:
     """Tell whether a partial match follows from others: two excerpts of one clip match, and say nothing by that."""
-    if matched.whole:
+    if matched.where.whole:
         return False
     references = {one.reference for one in shown.get(matched.reference, ())}
     return any(
         sibling.reference in references  # what it matches copies the same original
-        or (sibling.whole and matched.reference in {one.reference for one in shown.get(sibling.reference, ())})
+        or (sibling.where.whole and matched.reference in {one.reference for one in shown.get(sibling.reference, ())})
         for sibling in siblings
         if sibling is not matched
     )
@@ -81,17 +81,6 @@ def _is_implied(matched: Matched, siblings: Sequence[Matched], shown: Mapping[st
 
 def _match(files: Mapping[int, File], file: File, matched: Matched) -> Match:
     other = matched.identical_to if matched.identical_to != matched.reference else ""
-    return Match(
-        file=file,
-        decision=matched.decision,
-        exact=Exact.NO if other else matched.exact,
-        identical_to=files[int(other)].path if other else "",
-        distance=matched.distance,
-        evidence=matched.evidence,
-        probability=matched.probability,
-        whole=matched.whole,
-        spans=matched.spans,
-        query_box=matched.query_box,
-        reference_box=matched.reference_box,
-        doubt=matched.doubt,
-    )
+    if not other:
+        return Match(file=file, **matched.common())
+    return Match(file=file, identical_to=files[int(other)].path, **matched.common() | {"exact": Exact.NO})

@@ -15,7 +15,7 @@ from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.banks import Bank, BankSettings, ReferenceSettings
 from neardup.pipeline.store.interface import BankRow, DeadLetter, ReferenceRow
 from neardup.pipeline.types import Kind
-from neardup.workers.api.models import DeadLetterBody, dead_letter_body
+from neardup.workers.api.models import DeadLetterBody
 from neardup.workers.api.problems import Problem
 
 Metadata = Annotated[
@@ -166,7 +166,7 @@ def _reference_body(row: ReferenceRow, here: bool, letter: DeadLetter | None = N
         disabled_until_ms=row.disabled_until_ms,
         note=row.note,
         metadata=dict(row.metadata),
-        dead_letter=None if letter is None else dead_letter_body(letter),
+        dead_letter=None if letter is None else DeadLetterBody.model_validate(letter),
     )
 
 

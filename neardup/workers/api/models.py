@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from neardup.pipeline.log.changes import Action
-from neardup.pipeline.log.records import Described, Matched, Verdict
+from neardup.pipeline.log.records import Described, Verdict
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.store.interface import DeadLetter
-from neardup.pipeline.types import Decision, Doubt, Exact, Kind, Span
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind
+from neardup.pipeline.where import Relation, Transform, WhereKind
 
 Distance = Annotated[float, Field(ge=0, le=4.001, description="squared Euclidean, 0 same, 4 opposite")]
-BoxBody = Annotated[
-    tuple[float, float, float, float] | None,
-    Field(description="left, top, right, bottom as shares of width and height"),
-]
-EXAMPLE_MATCH: dict[str, Any] = {
-    "reference": "cat-1",
-    "bank": "seen",
+Probability = Annotated[float, BeforeValidator(lambda value: min(max(value, 0.0), 1.0)), Field(ge=0, le=1)]
+_BOX = "left, top, right, bottom as shares of width and height"
+EXAMPLE_COMPARISON: dict[str, Any] = {
     "decision": "duplicate",
     "exact": "",
-    "identical_to": "",
     "distance": 0.12,
     "evidence": 0.93,
     "probability": 0.999,
-    "whole": True,
-    "spans": [],
-    "query_box": None,
-    "reference_box": None,
+    "where": {
+        "kind": "part",
+        "query_box": [0.1, 0.1, 0.6, 0.5],
+        "reference_box": None,
+        "spans": [],
+        "transform": None,
+    },
+    "relation": "copy",
     "doubt": "",
+}
+EXAMPLE_MATCH: dict[str, Any] = {
+    "reference": "cat-1",
+    "bank": "seen",
+    **EXAMPLE_COMPARISON,
+    "identical_to": "",
     "action": "flag",
     "silenced": False,
 }
@@ -42,7 +48,7 @@ EXAMPLE_DEAD_LETTER: dict[str, Any] = {
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class SpanBody(_Model):
@@ -55,25 +61,42 @@ class SpanBody(_Model):
     evidence: float
 
 
-class MatchBody(_Model):
+class WhereBody(_Model):
+    """Where two match: both as a whole, or the part that boxes or spans give."""
+
+    kind: WhereKind = Field(description="`whole`, `part`, or empty where nothing was found that both show")
+    query_box: Box | None = Field(None, description=f"the part of the query that matches: {_BOX}; null is all of it")
+    reference_box: Box | None = Field(None, description="the part of the reference that matches")
+    spans: list[SpanBody] = Field([], description="matched stretches of videos; empty between two images")
+    transform: Transform | None = Field(
+        None, description="matrix by rows, 2 × 3 or 3 × 3: from shares of the query to those of the reference"
+    )
+
+
+class ComparisonBody(_Model):
+    """What two items have in common."""
+
+    decision: Decision
+    exact: Exact = Field(description="identical `bytes` or `pixels`, else empty")
+    distance: Distance
+    evidence: float = Field(description="what was decided on; higher is more alike")
+    probability: Probability = Field(description="that the two show the same picture")
+    where: WhereBody
+    relation: Relation = Field(
+        Relation.COPY, description="`variant`: the same template or scene with other content; it is `distinct`"
+    )
+    doubt: Doubt = Field(
+        Doubt.NO, description="why it is unsure at most: same pictures, but other sound or none; or too pale for white"
+    )
+
+
+class MatchBody(ComparisonBody):
     """One reference that an item was matched with."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE_MATCH})
     reference: str = Field(description="id of the earlier item: the original of its cluster, or a reference of a bank")
     bank: str = Field(description="the bank that it is of; `seen` is the stream itself")
-    decision: Decision
-    exact: Exact = Field(description="identical `bytes` or `pixels`, else empty")
     identical_to: str = Field(description="id of the item with the same bytes or pixels; empty if there is none")
-    distance: Distance
-    evidence: float = Field(description="what was decided on; higher is more alike")
-    probability: float = Field(ge=0, le=1, description="that the two show the same picture")
-    whole: bool = Field(description="both as a whole; otherwise only the spans match")
-    spans: list[SpanBody] = Field(description="matched stretches of videos; empty between two images")
-    query_box: BoxBody = Field(None, description="the part of the item that matches, null is all of it")
-    reference_box: BoxBody = Field(None, description="the part of the reference that matches")
-    doubt: Doubt = Field(
-        Doubt.NO, description="why it is unsure at most: same pictures, but other sound or none; or too pale for white"
-    )
     action: Action = Field(Action.FLAG, description="of the bank: flag a match, or allow the item")
     silenced: bool = Field(False, description="an allow-list covers it, so it counts for nothing")
 
@@ -237,49 +260,6 @@ class SimilarAnswer(_Model):
     offset: int = Field(description="of the log, up to which items were searched")
 
 
-def match_body(match: Matched) -> MatchBody:
-    """Return a match as answers show it."""
-    return MatchBody(
-        reference=match.reference,
-        bank=match.bank,
-        decision=match.decision,
-        exact=match.exact,
-        identical_to=match.identical_to,
-        distance=match.distance,
-        evidence=match.evidence,
-        probability=min(max(match.probability, 0.0), 1.0),
-        whole=match.whole,
-        spans=[span_body(span) for span in match.spans],
-        query_box=match.query_box,
-        reference_box=match.reference_box,
-        doubt=match.doubt,
-        action=match.action,
-        silenced=match.silenced,
-    )
-
-
-def span_body(span: Span) -> SpanBody:
-    """Return a span as answers show it."""
-    return SpanBody(
-        query_start=span.query_start,
-        query_end=span.query_end,
-        reference_start=span.reference_start,
-        reference_end=span.reference_end,
-        evidence=span.evidence,
-    )
-
-
-def verdict_body(verdict: Verdict) -> VerdictBody:
-    """Return a verdict as answers show it."""
-    return VerdictBody(
-        id=verdict.id,
-        decision=verdict.decision,
-        running=verdict.running,
-        allowed=verdict.allowed,
-        matches=[match_body(match) for match in verdict.matches],
-    )
-
-
 def media_body(record: Described) -> MediaBody:
     """Return what was found in an upload; its parts joined."""
     return MediaBody(
@@ -290,11 +270,6 @@ def media_body(record: Described) -> MediaBody:
         frames=len(record.pts),
         sha256=record.sha256.hex(),
     )
-
-
-def dead_letter_body(letter: DeadLetter) -> DeadLetterBody:
-    """Return a dead letter as answers show it."""
-    return DeadLetterBody(reason=letter.reason, detail=letter.detail, at_ms=letter.at_ms)
 
 
 def item_body(
@@ -318,8 +293,8 @@ def item_body(
         members=1 + len(head.members),
         thumbnail=thumbnail,
         banks=banks,
-        verdict=None if verdict is None else verdict_body(verdict),
-        dead_letter=None if letter is None else dead_letter_body(letter),
+        verdict=None if verdict is None else VerdictBody.model_validate(verdict),
+        dead_letter=None if letter is None else DeadLetterBody.model_validate(letter),
     )
 
 

@@ -16,6 +16,7 @@ import typer
 from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import Decision, Doubt, Exact
+from neardup.pipeline.where import Relation
 from neardup.workers.cli.common import (
     Bar,
     CalibrationOption,
@@ -29,7 +30,7 @@ from neardup.workers.cli.common import (
 from neardup.workers.cli.reader import Reader
 
 if TYPE_CHECKING:
-    from neardup.pipeline.match.query.compare_two import Comparison
+    from neardup.pipeline.log.records import Comparison
     from neardup.pipeline.match.query.verify import Answer, Verifier
 
 EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
@@ -94,7 +95,7 @@ def run(
     found = compare_both_ways(
         sides[0], sides[1], lambda: make_state(checkpoint, measured, settings.precision, stars=False, kind="exact")
     )
-    typer.echo(msgspec.json.encode(found) if as_json else _words(found))
+    typer.echo(msgspec.json.encode(found.in_full()) if as_json else _words(found))
     if exit_code:
         raise typer.Exit(EXIT_CODES[found.decision])
 
@@ -128,15 +129,17 @@ def _words(found: Comparison) -> str:
         f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
         f"evidence     {found.evidence:.4f}",
     ]
+    if found.relation is Relation.VARIANT:
+        lines.append("variant      the same template or scene, other content")
     if found.doubt is not Doubt.NO:
         lines.append(f"doubt        {_DOUBTS[found.doubt]}")
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
-        for one in found.spans
+        for one in found.where.spans
     ]
     lines += [
         f"in part of {name}  {', '.join(f'{share:.0%}' for share in box)}   (left, top, right, bottom)"
-        for name, box in (("A", found.query_box), ("B", found.reference_box))
-        if box is not None and not found.whole
+        for name, box in (("A", found.where.query_box), ("B", found.where.reference_box))
+        if box is not None and not found.where.whole
     ]
     return "\n".join(lines)

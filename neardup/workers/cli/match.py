@@ -1,10 +1,11 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
-Columns: query, reference, score, decision, query_start, query_end, ref_start, ref_end, query_box, reference_box, doubt.
-The score is the evidence, where higher is more alike. Times are seconds, one row for each matched stretch of a video,
-empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width
-and height, with spaces between. The doubt says why two videos with the same pictures are unsure at most: other-sound,
-or no-sound in one; and dark-ground that a picture is too pale for white ground.
+Columns: query, reference, score, decision, relation, where, query_start, query_end, reference_start, reference_end,
+query_box, reference_box, transform, doubt. The score is the evidence, where higher is more alike. Where is whole, part,
+or empty if nothing was found that both show. Times are seconds, one row for each matched stretch of a video, empty
+between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width and
+height, with spaces between. The doubt says why two videos with the same pictures are unsure at most: other-sound, or
+no-sound in one; and dark-ground that a picture is too pale for white ground.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """
@@ -13,18 +14,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
+import msgspec
 import typer
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import readable, visible
-from neardup.pipeline.types import Box, Kind
 from neardup.workers.cli.common import (
     Bar,
     CalibrationOption,
@@ -42,20 +43,7 @@ from neardup.workers.cli.reader import Reader
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Described, Matched
 
-COLUMNS = (
-    "query",
-    "reference",
-    "score",
-    "decision",
-    "query_start",
-    "query_end",
-    "ref_start",
-    "ref_end",
-    "query_box",
-    "reference_box",
-    "doubt",
-)
-Cell = str | float | list[float] | None
+COLUMNS = ("query", "reference", "score", "decision", *columns.COLUMNS)
 BATCH = 64
 
 
@@ -64,7 +52,7 @@ def run(
     references: Annotated[Path, typer.Option(help="Folder or file of known images and videos.")],
     output: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="References listed for each query.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines instead of CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of CSV, a line for each match.")] = False,
     model: ModelOption = None,
     threshold_precision: PrecisionOption = None,
     regions: RegionsOption = None,
@@ -110,38 +98,25 @@ def run(
             for items in _batches(_items(reader.usable(queries, bar))):
                 merged = [join_parts(parts) for parts in items]
                 for query, matches in zip(merged, lookup(state, merged, top_k), strict=True):
-                    for row in _rows(query, matches):
+                    for match in matches:
                         if as_json:
-                            file.write(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n")
+                            file.write(_line(query, match).decode() + "\n")
                         else:
-                            rows.writerow([" ".join(map(str, one)) if isinstance(one, list) else one for one in row])
+                            rows.writerows(_rows(query, match))
 
 
-def _rows(query: Described, matches: Sequence[Matched]) -> Iterator[tuple[Cell, ...]]:
-    for match in matches:
-        names = (readable(query.id), readable(match.reference), round(match.evidence, 6), match.decision.value)
-        boxes = [None if box is None else [round(share, 4) for share in box] for box in _boxes(match)]
-        if not match.spans:
-            yield (*names, None, None, None, None, *boxes, match.doubt.value)
-        for span in match.spans:
-            own = (span.query_start, span.query_end) if query.kind is Kind.VIDEO else (None, None)
-            other = (span.reference_start, span.reference_end)
-            yield (
-                *names,
-                *(None if time is None else round(time, 3) for time in (*own, *other)),
-                *boxes,
-                match.doubt.value,
-            )
+def _rows(query: Described, match: Matched) -> Iterator[list[str]]:
+    named = [readable(query.id), readable(match.reference), f"{match.evidence:.6f}", match.decision.value]
+    return ([*named, *cells] for cells in columns.rows(match, query.kind))
 
 
-def _boxes(match: Matched) -> tuple[Box | None, Box | None]:
-    return match.query_box, match.reference_box
+def _line(query: Described, match: Matched) -> bytes:
+    names = {"query": readable(query.id), "reference": readable(match.reference)}
+    return msgspec.json.encode(names | match.in_full() | names)
 
 
 def _items(described: Iterator[tuple[str, list[Described]]]) -> Iterator[list[Described]]:
     """Name each item by its path."""
-    import msgspec
-
     for path, parts in described:
         yield [msgspec.structs.replace(part, id=path) for part in parts]
 

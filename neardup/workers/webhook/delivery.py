@@ -66,7 +66,8 @@ def make_delivery(entry: FeedEntry, space: str, traceparent: str = "") -> Delive
     """Return what is sent of an entry of the feed. An id has no full stop: that parts what is signed."""
     when = datetime.fromtimestamp(entry.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
     verdict = {name: value for name, value in msgspec.to_builtins(entry.verdict).items() if name not in _NOT_TOLD}
-    data = {"event": entry.event, "space": space, "retro": entry.retro, **verdict}
+    matches = [match.in_full() for match in entry.verdict.matches]
+    data = {"event": entry.event, "space": space, "retro": entry.retro, **verdict, "matches": matches}
     body = _encode({"type": TYPE, "timestamp": when.replace("+00:00", "Z"), "data": data})
     return Delivery(f"{space}_{entry.event.replace('.', '_')}", body, traceparent)
 

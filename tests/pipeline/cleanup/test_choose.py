@@ -11,6 +11,7 @@ from neardup.pipeline.cleanup.plan import Action, Include, Keep, Plan, Why
 from neardup.pipeline.cleanup.quality import Quality
 from neardup.pipeline.report.result import File
 from neardup.pipeline.types import Attachment, Decision, Exact, Span
+from neardup.pipeline.where import Relation
 from tests.pipeline.cleanup.build import WHEN, a_plan, for_duplicates, goes, holding, on_disk
 from tests.pipeline.report.build import a_file, a_group, a_match, a_part
 
@@ -93,15 +94,19 @@ def test_raw_and_what_is_cut_off_is_never_listed_nor_anything_for_it(exact: Exac
             assert reason in (why(plan, first), why(plan, second))
 
 
-def test_unsure_and_partial_matches_and_other_kinds_stay() -> None:
+def test_unsure_and_partial_matches_variants_and_other_kinds_stay() -> None:
     a = on_disk("a.jpg")
-    unsure, part, film = (on_disk(f"{n}.jpg") for n in ("unsure", "part", "film"))
+    unsure, part, film, variant = (on_disk(f"{n}.jpg") for n in ("unsure", "part", "film", "variant"))
     group = a_group(
-        a, a_match(unsure, Decision.UNSURE), a_part(part, Span(0, 1, 2, 3)), a_part(film, exact=Exact.BYTES)
+        a,
+        a_match(variant, Decision.DISTINCT, relation=Relation.VARIANT),
+        a_match(unsure, Decision.UNSURE),
+        a_part(part, Span(0, 1, 2, 3)),
+        a_part(film, Span(0, 0, 1, 1), exact=Exact.BYTES),
     )
     plan = a_plan(group, **for_duplicates(seen()))
     assert goes(plan) == set()
-    assert [why(plan, one) for one in (unsure, part, film)] == [Why.UNSURE, Why.PART, Why.PART]
+    assert [why(plan, one) for one in (unsure, part, film, variant)] == [Why.UNSURE, Why.PART, Why.PART, Why.UNSURE]
 
 
 # --- What is one file

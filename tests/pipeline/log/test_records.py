@@ -43,6 +43,7 @@ from neardup.pipeline.log.records import (
     pack_vectors,
 )
 from neardup.pipeline.types import Decision, Descriptors, Exact, Kind, Span
+from neardup.pipeline.where import Where, WhereKind
 
 D = 8
 
@@ -81,8 +82,7 @@ MATCH = Matched(
     distance=0.25,
     evidence=0.5,
     probability=0.75,
-    whole=False,
-    spans=(Span(0.0, 1.0, 2.0, 3.0, 0.5),),
+    where=Where(kind=WhereKind.PART, spans=(Span(0.0, 1.0, 2.0, 3.0, 0.5),)),
 )
 EVENTS: list[Event] = [
     Verdict(id="a", decision=Decision.DUPLICATE, matches=(MATCH,)),

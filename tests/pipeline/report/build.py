@@ -7,6 +7,7 @@ from typing import Any
 
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Kind, Span
+from neardup.pipeline.where import Where, WhereKind
 
 _ids = itertools.count()
 
@@ -32,13 +33,13 @@ def a_video(path: str, seconds: float = 10.0, **changes: Any) -> File:
 
 def a_match(file: File, decision: Decision = Decision.DUPLICATE, **changes: Any) -> Match:
     """Return a whole-file match, `duplicate` with probability 0.99 unless told otherwise."""
-    scores: dict[str, Any] = {"exact": Exact.NO, "distance": 0.25, "evidence": 0.75, "probability": 0.99, "whole": True}
+    scores: dict[str, Any] = {"exact": Exact.NO, "distance": 0.25, "evidence": 0.75, "probability": 0.99}
     return Match(file=file, decision=decision, **{**scores, **changes})
 
 
 def a_part(file: File, *spans: Span, **changes: Any) -> Match:
     """Return a match of a part."""
-    return a_match(file, whole=False, spans=spans, **changes)
+    return a_match(file, where=Where(kind=WhereKind.PART, spans=spans), **changes)
 
 
 def a_result(*groups: Group, skipped: tuple[Skipped, ...] = (), **changes: Any) -> ScanResult:

@@ -137,7 +137,7 @@ def test_many_spans_are_capped_and_counted(tmp_path: Path) -> None:
     spans = [Span(i, i + 0.5, i, i + 0.5) for i in range(100)]
     data = page(a_result(a_group(a_video("a"), a_part(a_video("b"), *spans))), tmp_path).data
     match = data["groups"][0]["matches"][0]
-    assert len(match["spans"]) == 40
+    assert len(match["where"]["spans"]) == 40
     assert match["more_spans"] == 60
     assert len(match["pairs"]) == 12
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from neardup.pipeline.log.records import Comparison
 from neardup.pipeline.report.result import Group, ScanResult, Skipped
 from neardup.pipeline.report.tables import COLUMNS, write_csv, write_json, write_skipped
 from neardup.pipeline.types import Decision, Exact, Span
+from neardup.pipeline.where import Where, WhereKind
 from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
 
 LATIN1 = os.fsdecode(b"Pictures/caf\xe9.jpg")
@@ -44,13 +46,13 @@ def test_csv_has_a_row_for_each_match_and_span(tmp_path: Path) -> None:
         ("1", "b.jpg", "", ""),
         ("2", "Videos/best of.mp4", "0.000", "14.000"),
         ("2", "Videos/best of.mp4", "5.000", "34.500"),
-        ("2", "still.png", "0.000", "12.500"),
+        ("2", "still.png", "", "12.500"),
     ]
     assert found[0]["exact"] == "bytes"
-    assert found[0]["whole"] == "yes"
+    assert found[0]["where"] == "whole"
     assert found[0]["modified"] == "2024-01-01T00:00:00Z"
     assert found[3]["decision"] == "unsure"
-    assert found[3]["whole"] == "no"
+    assert found[3]["where"] == "part"
     assert tuple(found[0]) == COLUMNS
 
 
@@ -75,7 +77,7 @@ def test_names_with_newlines_quotes_and_commas_come_back_from_csv(tmp_path: Path
 
 def test_json_has_the_documented_fields(tmp_path: Path) -> None:
     found = report(a_result(clip(), skipped=(Skipped(path="x.jpg", reason="empty", detail="no bytes"),)), tmp_path)
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["created"] == "2024-01-01T00:00:00Z"
     assert found["roots"] == ["Pictures"]
     assert found["skipped"] == [{"path": "x.jpg", "reason": "empty", "detail": "no bytes"}]
@@ -84,14 +86,14 @@ def test_json_has_the_documented_fields(tmp_path: Path) -> None:
     first = group["matches"][0]
     assert first["file"]["path"] == "Videos/best of.mp4"
     assert "path_bytes" not in first["file"]
-    assert first["spans"][1] == {
+    assert first["where"]["spans"][1] == {
         "query_start": 5,
         "query_end": 9.5,
         "reference_start": 30,
         "reference_end": 34.5,
         "evidence": 0,
     }
-    assert (first["decision"], first["exact"], first["whole"]) == ("duplicate", "", False)
+    assert (first["decision"], first["exact"], first["where"]["kind"]) == ("duplicate", "", "part")
 
 
 def test_json_gives_the_bytes_of_a_name_that_is_not_utf8(tmp_path: Path) -> None:
@@ -118,3 +120,25 @@ def test_skipped_files_are_listed_with_their_reason(tmp_path: Path) -> None:
 def test_an_impossible_date_is_left_out(tmp_path: Path) -> None:
     [row] = rows(a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg", modified=1e18)))), tmp_path)
     assert row["modified"] == ""
+
+
+def test_a_table_has_the_part_and_the_transform_of_a_match(tmp_path: Path) -> None:
+    where = Where(kind=WhereKind.PART, query_box=(0.25, 0.0, 0.75, 0.5), transform=(0.5, 0.0, 0.25, 0.0, 1 / 3, 0.0))
+    result = a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg"), where=where)))
+    [row] = rows(result, tmp_path)
+    assert (row["relation"], row["where"]) == ("copy", "part")
+    assert (row["query_box"], row["reference_box"]) == ("0.2500 0.0000 0.7500 0.5000", "")
+    assert row["transform"] == "0.5 0 0.25 0 0.333333 0"
+    [match] = report(result, tmp_path)["groups"][0]["matches"]
+    assert match["where"]["query_box"] == [0.25, 0.0, 0.75, 0.5]
+    assert (match["where"]["reference_box"], match["where"]["spans"]) == (None, [])
+
+
+@pytest.mark.parametrize("name", Comparison.__struct_fields__)
+def test_what_two_have_in_common_is_in_all_tables_and_in_their_documentation(name: str, tmp_path: Path) -> None:
+    """See docs/new-match-field.md."""
+    [match] = report(a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg")))), tmp_path)["groups"][0]["matches"]
+    assert name in match
+    assert name in COLUMNS
+    documented = (Path(__file__).parents[3] / "docs" / "report.md").read_text()
+    assert f"| `matches[].{name}` |" in documented

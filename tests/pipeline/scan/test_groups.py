@@ -32,7 +32,7 @@ def test_one_picture_under_other_songs_is_unsure_and_in_no_plan(tmp_path: Path) 
     result = scan_folder(media)
     assert not result.skipped
     found = {
-        Path(match.file.path).name: (match.decision, match.doubt, match.whole)
+        Path(match.file.path).name: (match.decision, match.doubt, match.where.whole)
         for group in result.groups
         for match in group.matches
         if Path(group.original.path).name == "1 song.mp4"

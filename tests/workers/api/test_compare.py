@@ -15,7 +15,7 @@ def data(colour: int) -> dict[str, str]:
 
 def test_two_files_of_a_form_are_compared(api: Api) -> None:
     told = api.client.post("/v1/compare", files={"a": an_image(0), "b": an_image(10)}).json()
-    assert (told["decision"], told["model"], told["whole"]) == ("duplicate", "default", True)
+    assert (told["decision"], told["model"], told["where"]["kind"]) == ("duplicate", "default", "whole")
     assert told["distance"] == pytest.approx(2 - 2 * math.cos(math.radians(10)), abs=1e-3)
     told = api.client.post("/v1/compare", files={"a": an_image(0), "b": an_image(90)}).json()
     assert told["decision"] == "distinct"

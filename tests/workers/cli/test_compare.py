@@ -8,7 +8,10 @@ import msgspec
 import pytest
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.log.records import Comparison
 from neardup.pipeline.match.query.verify import KEY, Verifier
+from neardup.pipeline.types import Decision
+from neardup.pipeline.where import Relation, located
 from neardup.workers.cli import compare
 from tests.pipeline.scan.build import a_checkpoint, save, save_clip
 from tests.workers.conftest import Command
@@ -53,9 +56,24 @@ def test_image_is_found_in_a_video(neardup: Command, tmp_path: Path, image_first
     files = [save(tmp_path, "still.png", 13), save_clip(tmp_path / "clip.mp4", [11, 12, 13, 14])]
     found = json.loads(neardup("compare", *(files if image_first else files[::-1]), "--json").output)
     assert found["decision"] == "duplicate"
-    [span] = found["spans"]
+    [span] = found["where"]["spans"]
     side = "reference" if image_first else "query"
     assert 1.5 <= span[f"{side}_start"] <= 2.5 <= span[f"{side}_end"] <= 3.5
+
+
+def test_a_variant_and_a_part_are_said_in_words(
+    neardup: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Comparison(
+        decision=Decision.DISTINCT, distance=0.1, evidence=0.9, probability=0.1, relation=Relation.VARIANT,
+        where=located(False, (None, (0.25, 0.0, 0.75, 1.0))),
+    )  # fmt: skip
+    monkeypatch.setattr("neardup.pipeline.match.query.compare_two.compare_both_ways", lambda *_: found)
+    picture = save(tmp_path, "a.png", 1)
+    lines = neardup("compare", picture, picture).output.splitlines()
+    assert lines[0] == "distinct"
+    assert "variant      the same template or scene, other content" in lines
+    assert "in part of B  25%, 0%, 75%, 100%   (left, top, right, bottom)" in lines
 
 
 def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:

@@ -9,21 +9,14 @@ import pytest
 
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.types import Decision
+from neardup.pipeline.where import Where, WhereKind
 from tests.pipeline.scan.build import save, save_clip
 from tests.workers.conftest import Command
 
 COLUMNS = [
-    "query",
-    "reference",
-    "score",
-    "decision",
-    "query_start",
-    "query_end",
-    "ref_start",
-    "ref_end",
-    "query_box",
-    "reference_box",
-    "doubt",
+    *("query", "reference", "score", "decision", "relation", "where"),
+    *("query_start", "query_end", "reference_start", "reference_end"),
+    *("query_box", "reference_box", "transform", "doubt"),
 ]
 
 
@@ -72,7 +65,7 @@ def test_times_are_seconds_in_the_video(neardup: Command, tmp_path: Path, refere
     [row] = rows(neardup("match", query, "--references", references, "--top-k", "1").output)
     assert row["decision"] == "duplicate"
     assert (row["query_start"], row["query_end"]) == ("", "")
-    assert 1.5 <= float(row["ref_start"]) <= 2.5 <= float(row["ref_end"]) <= 3.5
+    assert 1.5 <= float(row["reference_start"]) <= 2.5 <= float(row["reference_end"]) <= 3.5
 
 
 def test_excerpt_has_times_on_both_sides(neardup: Command, tmp_path: Path, references: Path) -> None:
@@ -80,8 +73,8 @@ def test_excerpt_has_times_on_both_sides(neardup: Command, tmp_path: Path, refer
     row = rows(neardup("match", query, "--references", references, "--top-k", "1").output)[0]
     assert float(row["query_start"]) == pytest.approx(0.0, abs=0.75)
     assert float(row["query_end"]) == pytest.approx(2.0, abs=0.75)
-    assert float(row["ref_start"]) == pytest.approx(2.0, abs=0.75)
-    assert float(row["ref_end"]) == pytest.approx(4.0, abs=0.75)
+    assert float(row["reference_start"]) == pytest.approx(2.0, abs=0.75)
+    assert float(row["reference_end"]) == pytest.approx(4.0, abs=0.75)
 
 
 def test_json_lines_say_the_same(neardup: Command, queries: Path, references: Path) -> None:
@@ -91,8 +84,13 @@ def test_json_lines_say_the_same(neardup: Command, queries: Path, references: Pa
     assert [(line["query"], line["reference"], line["decision"]) for line in lines] == [
         (row["query"], row["reference"], row["decision"]) for row in table
     ]
-    assert list(lines[0]) == COLUMNS
-    assert lines[0]["query_start"] is None
+    assert [(line["where"]["kind"], line["relation"]) for line in lines] == [
+        (row["where"], row["relation"]) for row in table
+    ]
+    for line, row in zip(lines, table, strict=True):
+        assert [f"{span['reference_start']:.3f}" for span in line["where"]["spans"]] == [
+            *filter(None, [row["reference_start"]])
+        ]
 
 
 def test_rows_are_the_same_in_every_run(neardup: Command, references: Path) -> None:
@@ -132,14 +130,14 @@ def test_boxes_say_which_part_matches(neardup: Command, tmp_path: Path, monkeypa
         distance=0.1,
         evidence=0.9,
         probability=0.9,
-        whole=False,
-        query_box=(0.25, 0.0, 0.75, 0.123456),
+        where=Where(kind=WhereKind.PART, query_box=(0.25, 0.0, 0.75, 0.123456)),
     )
     monkeypatch.setattr(
         "neardup.pipeline.match.query.lookup.lookup", lambda _state, queries, _k: [[part] for _ in queries]
     )
     picture = save(tmp_path, "a.png", 1)
     [row] = rows(neardup("match", picture, "--references", picture).output)
-    assert (row["query_box"], row["reference_box"]) == ("0.25 0.0 0.75 0.1235", "")
+    assert (row["where"], row["query_box"], row["reference_box"]) == ("part", "0.2500 0.0000 0.7500 0.1235", "")
     line = json.loads(neardup("match", picture, "--references", picture, "--json").output)
-    assert (line["query_box"], line["reference_box"]) == ([0.25, 0.0, 0.75, 0.1235], None)
+    assert line["where"]["query_box"] == [0.25, 0.0, 0.75, 0.123456]
+    assert (line["where"]["kind"], line["where"]["reference_box"]) == ("part", None)

@@ -75,7 +75,7 @@ def together(scanned: Scanned) -> dict[frozenset[str], dict[str, Any]]:
         for path, match in sure.items():
             found[frozenset((path, original))] = match
             for other, another in sure.items():
-                if match["whole"] and another["whole"] and path < other:
+                if match["where"]["kind"] == another["where"]["kind"] == "whole" and path < other:
                     found.setdefault(frozenset((path, other)), match)
     return found
 
@@ -129,7 +129,7 @@ def test_identical_files_and_pixels_are_marked(scanned: Scanned) -> None:
     exact: dict[str, set[str]] = defaultdict(set)
     for _, matches in scanned.groups():
         for path, match in matches.items():
-            if match["whole"]:
+            if match["where"]["kind"] == "whole":
                 exact[path].add(match["exact"])
     for copy in scanned.truth.copies:
         if copy.exact:
@@ -142,7 +142,7 @@ def test_spans_are_right_to_one_and_a_half_sampling_intervals(scanned: Scanned) 
     assert len(timed) >= 4
     for copy in timed:
         assert copy.span is not None
-        [span] = found[frozenset((copy.copy, copy.original))]["spans"]
+        [span] = found[frozenset((copy.copy, copy.original))]["where"]["spans"]
         told = tuple(span[f"{side}_{end}"] for side in ("query", "reference") for end in ("start", "end"))
         if copy.span[2] == copy.span[3]:  # a still: the moment lies in what is told, a run of frames like it
             assert told[2] - TOLERANCE <= copy.span[2] <= told[3] + TOLERANCE, copy.copy

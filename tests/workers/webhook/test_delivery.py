@@ -14,6 +14,8 @@ from neardup.pipeline.log.records import Matched, Verdict
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry
 from neardup.pipeline.types import Decision, Span
+from neardup.pipeline.where import Where, WhereKind
+from neardup.workers.api.models import EXAMPLE_MATCH, MatchBody
 from neardup.workers.webhook.delivery import (
     Delivery,
     DeliveryRefused,
@@ -33,7 +35,7 @@ MATCH = Matched(
     distance=0.125,
     evidence=0.5,
     probability=0.75,
-    spans=(Span(1.0, 2.0, 3.0, 4.0),),
+    where=Where(kind=WhereKind.PART, spans=(Span(1.0, 2.0, 3.0, 4.0),)),
 )
 ENTRY = FeedEntry(
     "42.1", Verdict(id="cat-2", decision=Decision.DUPLICATE, matches=(MATCH,)), 1_700_000_000_123, retro=True
@@ -83,7 +85,9 @@ def test_an_entry_is_told_as_the_feed_tells_it_the_same_each_time() -> None:
         "flag",
         0.75,
     )
-    assert match["spans"][0]["reference_end"] == 4.0
+    assert match["where"]["spans"][0]["reference_end"] == 4.0
+    assert match == json.loads(MatchBody.model_validate(MATCH).model_dump_json())  # as the API has it
+    assert match.keys() == EXAMPLE_MATCH.keys()
 
 
 def test_events_go_over_one_connection_signed(received: Received) -> None:

@@ -19,7 +19,7 @@ from neardup.pipeline.learn.shared.page import Case, Picture, Section, Table, en
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Decision, Pixels
+from neardup.pipeline.types import Decision, Pixels, Span
 
 MISTAKES = 8
 HEAD = ("videos", "micro-AP", "recall at 90 % precision", "recall@1")
@@ -162,13 +162,12 @@ def _strangers(evaluation: VideoEvaluation) -> list[Case]:
             f"{pair[0]} and {pair[1]}: {match.decision.value}, evidence {evidence:.3f}. "
             f"Found {_told(boxes_of(match))}.",
             (
-                _picture(evaluation.folder / pair[0], "query", match.spans[0].query_start if match.spans else 0.0),
-                _picture(
-                    evaluation.folder / pair[1], "reference", match.spans[0].reference_start if match.spans else 0.0
-                ),
+                _picture(evaluation.folder / pair[0], "query", first.query_start),
+                _picture(evaluation.folder / pair[1], "reference", first.reference_start),
             ),
         )
         for evidence, pair, match in wrong[:MISTAKES]
+        for first in match.where.spans[:1] or [Span(0.0, 0.0, 0.0, 0.0)]
     ]
 
 

@@ -142,13 +142,13 @@ def measure_matches(name: str, given: VideoSet, matches: Mapping[Pair, Matched])
     for taken, which in TAKEN.items():
         found = {pair: boxes_of(match) for pair, match in matches.items() if match.decision in which}
         segments[taken] = measure_segments(found, given.true)
-    scores = {pair: match.evidence for pair, match in matches.items() if match.spans}
+    scores = {pair: match.evidence for pair, match in matches.items() if match.where.spans}
     return measure_scores(name, given, scores, segments)
 
 
 def boxes_of(match: Matched) -> Boxes:
     """Return the segments of a match."""
-    rows = [(one.query_start, one.query_end, one.reference_start, one.reference_end) for one in match.spans]
+    rows = [(one.query_start, one.query_end, one.reference_start, one.reference_end) for one in match.where.spans]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 

@@ -54,7 +54,7 @@ class BackwardSearch:
         for item in self._candidates(bank, reference):
             match = bank.collection.comparer.one(item, reference)
             kept = self.reviews.respected(item, reference, match)
-            if kept is not None and kept.decision is not Decision.DISTINCT and bank.asks_about(item.id):
+            if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
                 found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))

@@ -207,7 +207,7 @@ class Editor:
         """Whether two items can be copies as a whole; of videos that follows from their segments."""
         if self._is_live(item) or self._is_live(reference) or item.kind is not reference.kind:
             return False
-        return item.kind is Kind.IMAGE or self._seen.comparer.one(item, reference).whole
+        return item.kind is Kind.IMAGE or self._seen.comparer.one(item, reference).where.whole
 
     def _edit_cluster(self, change: ClusterEdited) -> Iterator[ReHeaded]:
         item = self._held(change.item)

@@ -28,7 +28,7 @@ from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Decision, Ids, Kind
+from neardup.pipeline.types import Ids, Kind
 
 Banked = Sequence[tuple[Bank, Pairs]]
 
@@ -165,7 +165,7 @@ class ItemVerdicts:
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
         side = tables.side(item)
         found = self._reviews.respect(item, comparer.matches(pending.first, side, pairs, item), tables.items)
-        matches = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
+        matches = [match for match in found[:MAX_MATCHES] if match.listed]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
             matches += self._reviews.respect(item, found, bank.collection.tables.items)

@@ -22,7 +22,6 @@ from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Pairs, Side
-from neardup.pipeline.types import Decision
 
 
 @dataclass(slots=True)
@@ -105,7 +104,7 @@ class Bank:
     def matches(self, item: Item | Described, side: Side, pairs: Pairs, now_ms: int) -> list[Matched]:
         """Return what an item matches here, best first, given its pairs with references, at this time of the log."""
         found = self.collection.comparer.matches(item, side, pairs, usable=self.usable(now_ms))
-        kept = [match for match in found[:MAX_MATCHES] if match.decision is not Decision.DISTINCT]
+        kept = [match for match in found[:MAX_MATCHES] if match.listed]
         return [msgspec.structs.replace(match, action=self.settings.action) for match in kept]
 
     def usable_pairs(self, pairs: Pairs, now_ms: int) -> Pairs:

@@ -16,6 +16,7 @@ from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, PairOutcome, Pairs, Side, compare_items
 from neardup.pipeline.match.decide.evidence import Evidence, near
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
+from neardup.pipeline.where import located
 
 MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
@@ -149,12 +150,12 @@ class Comparer:
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
         mean = float(evidence.mean()) if evidence.size else 0.0
         spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
-        return PairOutcome(DISTINCT, 0.0, mean, whole=True, spans=spans)
+        return PairOutcome(DISTINCT, 0.0, mean, located(True, spans=spans))
 
     def _note_shared(self, item: Item, reference: Item, outcome: PairOutcome) -> None:
         """Count one more item that shows these frames of the reference; a copy as a whole is not one."""
         segments = [segment for segment in outcome.segments if segment.evidence >= self._least]
-        if outcome.whole or not segments:
+        if outcome.where.whole or not segments:
             return
         pts = self._tables.rows.pts[self._tables.rows_of(reference)]
         stretches = [(float(pts[one.reference[0]]), float(pts[one.reference[1]])) for one in segments]
@@ -177,10 +178,8 @@ def matched(reference: Item, outcome: PairOutcome, bank: str = SEEN) -> Matched:
         distance=outcome.distance,
         evidence=outcome.evidence,
         probability=outcome.judgement.probability,
-        whole=outcome.whole,
-        spans=outcome.spans,
-        query_box=outcome.query_box,
-        reference_box=outcome.reference_box,
+        where=outcome.where,
+        relation=outcome.relation,
         doubt=outcome.doubt,
     )
 
@@ -196,6 +195,5 @@ def exactly(twin: Item, head: Item, exact: Exact, outcome: PairOutcome, bank: st
         distance=outcome.distance,
         evidence=outcome.evidence,
         probability=1.0,
-        whole=True,
-        spans=outcome.spans,
+        where=located(True, spans=outcome.where.spans),
     )

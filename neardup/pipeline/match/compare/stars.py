@@ -34,7 +34,7 @@ class Stars:
 
     def head_for(self, item: Item, matches: Iterable[Matched]) -> str:
         """Return the id of the first head that an item copies as a whole and may join, "" if it stands alone."""
-        whole = (m for m in matches if m.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
+        whole = (m for m in matches if m.where.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
         for match in whole if self._joined else ():
             head = self._tables.items.named(match.reference)
             if head is not None and not self.reviews.rejects(item, self.star_of(head)):
@@ -160,4 +160,4 @@ class Stars:
 
     def _is_copy(self, query: Item, reference: Item) -> bool:
         outcome = self._comparer.pair(query, reference)
-        return outcome.whole and outcome.judgement.decision is Decision.DUPLICATE
+        return outcome.where.whole and outcome.judgement.decision is Decision.DUPLICATE

@@ -9,7 +9,7 @@ frames are n chances.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -23,6 +23,7 @@ from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
 from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
+from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, located
 
 WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
@@ -51,16 +52,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
-    """How a query matches one reference item; see `messages.Matched` for the words."""
+    """How a query matches one reference item; see `records.Comparison` for the words."""
 
     judgement: Judgement
     distance: float
     evidence: float
-    whole: bool
-    spans: tuple[Span, ...] = ()
+    where: Where
+    relation: Relation = Relation.COPY
     segments: tuple[Segment, ...] = ()
-    query_box: Box | None = None
-    reference_box: Box | None = None
     doubt: Doubt = Doubt.NO
 
 
@@ -110,7 +109,7 @@ class Judgement:
 
 
 DISTINCT = Judgement(Decision.DISTINCT, 0.0)
-_NOTHING = PairOutcome(DISTINCT, 4.0, 0.0, whole=False)
+_NOTHING = PairOutcome(DISTINCT, 4.0, 0.0, NOWHERE)
 
 
 class Judge:
@@ -181,8 +180,7 @@ def compare_items(
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
-        outcome = _compare_videos(query, reference, votes, distance, rule, judge, references)
-        return replace(outcome, whole=outcome.whole and not reference.running)
+        return _compare_videos(query, reference, votes, distance, rule, judge, references)
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
     chances = references * (len(track.pts) if video is query else query.count)
@@ -190,7 +188,7 @@ def compare_items(
     start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
-    return PairOutcome(judge.judge(evidence, chances), distance, evidence, False, (span,), (), *boxes)
+    return PairOutcome(judge.judge(evidence, chances), distance, evidence, located(False, boxes, (span,)))
 
 
 def _compare_images(
@@ -200,21 +198,31 @@ def _compare_images(
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
         evidence = float(pairs.evidence[best])
-        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, whole=True)
+        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, WHOLE)
+    outcomes = []
+    for where, best in where_images_match(query, reference, pairs, frames):
+        evidence = float(pairs.evidence[best])
+        # Each part is one more chance to match; the whole has those that it had without parts.
+        judgement = judge.judge(evidence, references * (query.count if frames[0][best] else 1))
+        outcomes.append(PairOutcome(judgement, float(pairs.distance[best]), evidence, where))
+    return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
+
+
+def where_images_match(
+    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]
+) -> Iterator[tuple[Where, int]]:
+    """Yield where two images match best and which pair says so: as wholes, then with a part of one.
+
+    Two match as wholes where what resembles each other covers most of both (`WHOLE_AREA`).
+    """
     areas = query.areas(frames[0]), reference.areas(frames[1])
     whole = np.minimum(*areas) >= WHOLE_AREA
-    outcomes = []
     for kind in (whole, (np.maximum(*areas) >= WHOLE_AREA) & ~whole):
-        places = np.flatnonzero(kind)
-        if not len(places):
-            continue
-        best = int(places[np.argmax(pairs.evidence[places])])
-        evidence, frame, other = float(pairs.evidence[best]), int(frames[0][best]), int(frames[1][best])
-        # Each part is one more chance to match; the whole has those that it had without parts.
-        judgement = judge.judge(evidence, references * (query.count if frame else 1))
-        boxes = query.box(frame), reference.box(other)
-        outcomes.append(PairOutcome(judgement, float(pairs.distance[best]), evidence, kind is whole, (), (), *boxes))
-    return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
+        if kind.any():
+            places = np.flatnonzero(kind)
+            best = int(places[np.argmax(pairs.evidence[places])])
+            boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
+            yield located(kind is whole, boxes), best
 
 
 def _compare_videos(
@@ -224,7 +232,7 @@ def _compare_videos(
     segments = find_segments(query, reference, votes, rule, judge.min_vote)
     kept = keep_rare(segments, query, reference)
     if not kept:
-        return PairOutcome(DISTINCT, nearest, 0.0, whole=False, segments=tuple(segments))
+        return PairOutcome(DISTINCT, nearest, 0.0, NOWHERE, segments=tuple(segments))
     judgement, best = judge_segments(kept, len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
@@ -232,8 +240,7 @@ def _compare_videos(
         judgement,
         min(segment.distance for segment in kept),
         best.evidence,
-        whole=whole,
-        spans=tuple(segment.span for segment in kept),
+        located(whole and not other.running, spans=tuple(segment.span for segment in kept)),
         segments=tuple(segments),
     )
     return _doubted(outcome, doubt)

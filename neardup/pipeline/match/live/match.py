@@ -20,6 +20,7 @@ from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, jud
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.types import Decision, Span
+from neardup.pipeline.where import located
 
 MAX_SPANS = 64
 """Spans of one reference that are kept, the newest."""
@@ -61,7 +62,7 @@ class LiveMatch:
     @property
     def extent(self) -> tuple[float, float]:
         """How long the spans are together in the live video, and where the last one ends, in seconds."""
-        spans = self.match.spans if self.match else ()
+        spans = self.match.where.spans if self.match else ()
         return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
     def is_news(self, growth_seconds: float) -> bool:
@@ -109,8 +110,7 @@ class LiveMatch:
             distance=shown.distance,
             evidence=shown.evidence,
             probability=shown.judgement.probability,
-            whole=False,
-            spans=continued(before.spans if before else (), shown, window)[-MAX_SPANS:],
+            where=located(False, spans=continued(before.where.spans if before else (), shown, window)[-MAX_SPANS:]),
         )
         self.adopt(found)
 
@@ -118,7 +118,7 @@ class LiveMatch:
         """Take over newer spans, and the numbers of the stronger match."""
         before = self.match
         if before is not None and _strength(before) > _strength(found):
-            found = msgspec.structs.replace(before, spans=found.spans)
+            found = msgspec.structs.replace(before, where=found.where)
         if found.decision is Decision.UNSURE and before is None:
             self.unsure_since = self.last
         self.match = found

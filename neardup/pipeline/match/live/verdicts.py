@@ -181,7 +181,7 @@ class LiveVerdicts:
         reference = self._tables.items.get(live_match.reference)
         if reference is None or live_match.match is None or live_match.shared or reference.kind is Kind.IMAGE:
             return
-        spans = [(span.reference_start, span.reference_end) for span in live_match.match.spans]
+        spans = [(span.reference_start, span.reference_end) for span in live_match.match.where.spans]
         self._tables.share(item, reference, spans)
         live_match.shared = True
 
@@ -223,7 +223,7 @@ class LiveVerdicts:
             return None
         live_match = live.sightings.setdefault(reference.number, LiveMatch(reference.number))
         if live_match.match is not None and self._reviews.of(self._item(live), reference) is not None:
-            match = msgspec.structs.replace(live_match.match, spans=match.spans)  # a reviewer's word can be taken back
+            match = msgspec.structs.replace(live_match.match, where=match.where)  # a reviewer's word can be taken back
         live_match.adopt(match)
         return live_match
 

@@ -6,31 +6,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from neardup.pipeline.log.records import Described, Entry, Matched, join_parts
+from neardup.pipeline.log.records import Comparison, Described, Entry, join_parts
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import lookup
-from neardup.pipeline.types import Box, Decision, Doubt, Exact, Span
+from neardup.pipeline.types import Decision
+from neardup.pipeline.where import NOWHERE
 
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What two items have in common; see `messages.Matched` for the words. Spans are A's and B's."""
-
-    decision: Decision
-    exact: Exact
-    distance: float
-    evidence: float
-    probability: float
-    whole: bool
-    spans: tuple[Span, ...] = ()
-    query_box: Box | None = None
-    reference_box: Box | None = None
-    doubt: Doubt = Doubt.NO
-
-
-NOTHING = Matched(
-    reference="", bank="seen", decision=Decision.DISTINCT, distance=4.0, evidence=0.0, probability=0.0, whole=False
-)
+NOTHING = Comparison(decision=Decision.DISTINCT, distance=4.0, evidence=0.0, probability=0.0, where=NOWHERE)
 """No frames of the two resemble each other."""
 
 
@@ -48,21 +31,18 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
     better = max(forth, back, key=lambda match: RANK[match.decision])
     worse = min(forth, back, key=lambda match: RANK[match.decision])
     agreed = better.decision is worse.decision
-    return Comparison(
-        decision=better.decision if agreed else Decision.UNSURE,
-        exact=forth.exact,
-        distance=min(forth.distance, back.distance),
-        evidence=(forth.evidence + back.evidence) / 2.0,
-        probability=(forth.probability + back.probability) / 2.0,
-        whole=forth.whole,
-        spans=forth.spans,
-        query_box=forth.query_box,
-        reference_box=forth.reference_box,
-        doubt=max(forth.doubt, back.doubt),
-    )
+    both = {
+        "decision": better.decision if agreed else Decision.UNSURE,
+        "distance": min(forth.distance, back.distance),
+        "evidence": (forth.evidence + back.evidence) / 2.0,
+        "probability": (forth.probability + back.probability) / 2.0,
+        "relation": min(forth.relation, back.relation),
+        "doubt": max(forth.doubt, back.doubt),
+    }
+    return Comparison(**forth.common() | both)
 
 
-def _one_way(query: Sequence[Described], reference: Sequence[Described], make: Callable[[], State]) -> Matched:
+def _one_way(query: Sequence[Described], reference: Sequence[Described], make: Callable[[], State]) -> Comparison:
     state = make()
     state.apply([Entry(0, msgspec.structs.replace(part, id="reference")) for part in reference])
     found = lookup(state, [msgspec.structs.replace(join_parts(query), id="query")], 1)[0]

@@ -20,7 +20,7 @@ from neardup.pipeline.match.compare.compare import MAX_MATCHES, matched
 from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.match.decide.evidence import Pictures, pictures_of
 from neardup.pipeline.match.decide.segments import Track
-from neardup.pipeline.types import Decision, Ids, Kind, doubt_of
+from neardup.pipeline.types import Ids, Kind, doubt_of
 
 
 def lookup(state: State, queries: Sequence[Described], k: int) -> list[list[Matched]]:
@@ -69,7 +69,7 @@ class _Prepared:
 def _asked(state: State, one: _Prepared, now_ms: int, k: int) -> Verdict:
     comparer, query = state.seen.comparer, one.query
     found = comparer.matches(query, one.side, comparer.likely(query.kind, one.pairs))[:k]
-    found = [match for match in found if match.decision is not Decision.DISTINCT]
+    found = [match for match in found if match.listed]
     matches = state.reviews.respect(query, found, state.items)
     for bank in state.banks.asked(query.id or query.sha256.hex()):
         floor = np.full(len(one.speaks), -np.inf)

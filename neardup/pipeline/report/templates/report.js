@@ -62,18 +62,19 @@
     return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, ...inside, ...extra);
   }
   // Where in the picture the match is; an SVG keeps its shape in its box just as the picture does.
-  function part(file, box) {
-    if (!box) return null;
+  function part(match, file, box) {
+    if (!box || match.where.kind === "whole") return null;
     const [left, top, right, bottom] = box;
     const place = { x: left * file.width, y: top * file.height, width: (right - left) * file.width, height: (bottom - top) * file.height };
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", { ...place }));
   }
   const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same" })[match.doubt] || null;
   function partText(match) {
-    if (match.whole) return null;
-    if (match.box && match.reference_box) return "parts of both pictures";
-    if (match.box) return "part of the picture";
-    return match.reference_box ? "part of the original" : "in part";
+    const { kind, query_box, reference_box } = match.where;
+    if (kind === "whole") return null;
+    if (query_box && reference_box) return "parts of both pictures";
+    if (query_box) return "part of the picture";
+    return reference_box ? "part of the original" : match.where.spans.length ? "a stretch of it" : "nothing found in common";
   }
   const film = (file) => (file.kind === "video" ? el("span", { class: "film" }, `▶ ${clock(file.seconds)}`) : null);
 
@@ -82,7 +83,7 @@
     const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
     return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
   }
-  // Another shape tells of a border or a screenshot, which is no better picture; plan.sh goes by the same rule.
+  // Another shape tells of a border or a screenshot, which is no better picture, and neither is a collage; plan.sh goes by the same rule.
   function isLarger(file, original) {
     const difference = Math.abs(file.width * original.height - original.width * file.height);
     return file.width > original.width && difference <= 0.01 * original.width * file.height;
@@ -110,7 +111,7 @@
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
       match.identical_to ? el("span", { class: "distance" }, "identical to ", el("bdi", {}, split(match.identical_to)[0])) : null,
-      match.whole ? null : el("span", { class: "distance" }, partText(match)),
+      partText(match) ? el("span", { class: "distance" }, partText(match)) : null,
       doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
 
@@ -122,7 +123,7 @@
     const drawing = svg("svg", { viewBox: "0 0 1000 64", preserveAspectRatio: "none", role: "img", "aria-label": sentence(file, original, match) });
     const track = (f, y) => svg("rect", { class: "track", x: 0, y, width: still(f) ? 12 : Math.max(4, f.seconds * scale), height: 14, rx: 2 });
     drawing.append(track(file, 1), track(original, 49));
-    match.spans.forEach(([a, b, c, d], number) => {
+    match.where.spans.forEach(([a, b, c, d], number) => {
       const colour = `c${number % 5}`;
       const [top, low] = [edges(file, a, b), edges(original, c, d)];
       drawing.append(
@@ -140,13 +141,13 @@
     if (original.kind === "image") return `the original picture is in this video ${at(file, a, b)}`;
     return `${at(file, a, b)} here is ${at(original, c, d)} of the original`;
   }
-  const sentence = (file, original, match) => match.spans.map((span) => spanText(file, original, span)).join("; ");
+  const sentence = (file, original, match) => match.where.spans.map((span) => spanText(file, original, span)).join("; ");
 
   function timing(file, original, match) {
-    const lines = match.spans.slice(0, 6).map((span, number) => el("li", {},
+    const lines = match.where.spans.slice(0, 6).map((span, number) => el("li", {},
       el("span", { class: "dot", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 9 9", width: 9, height: 9 }, svg("rect", { class: `c${number % 5}`, width: 9, height: 9, rx: 2 }))),
       spanText(file, original, span)));
-    const rest = match.spans.length - lines.length + match.more_spans;
+    const rest = match.where.spans.length - lines.length + match.more_spans;
     if (rest > 0) lines.push(el("li", {}, `and ${plural(rest, "stretch", "stretches")} more, in duplicates.csv`));
     const pairs = match.pairs.filter((pair) => pair.thumbnail >= 0 || pair.reference_thumbnail >= 0).map((pair) => el("li", { class: "pair" },
       picture("div", pair.thumbnail, `This copy at ${clock(pair.seconds, true)}`),
@@ -166,9 +167,9 @@
     const file = data.files[match.file];
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), match.whole ? null : part(file, match.box)].filter(Boolean)),
-      verdict(match), ...names(file, "h4"), facts(file, original), belongs(file), planned(file));
-    if (!match.spans.length) return el("li", { class: "member" }, head);
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), part(match, file, match.where.query_box)].filter(Boolean)),
+      verdict(match), ...names(file, "h4"), facts(file, match.where.kind === "whole" ? original : null), belongs(file), planned(file));
+    if (!match.where.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
   }
   function draw({ group, number, matches }, position) {
@@ -198,7 +199,7 @@
     file.search = file.shown.toLocaleLowerCase();
   }
   const groups = data.groups.map((group, index) => {
-    const whole = group.matches.filter((match) => match.whole && match.decision === "duplicate");
+    const whole = group.matches.filter((match) => match.where.kind === "whole" && match.decision === "duplicate");
     group.bytes = whole.reduce((sum, match) => sum + data.files[match.file].bytes, 0);
     group.sure = Math.max(...group.matches.map((match) => match.probability));
     group.doubt = Math.min(...group.matches.map((match) => match.probability));
@@ -215,7 +216,7 @@
   function fits(match, original, originalNamed) {
     const file = data.files[match.file];
     const { decision, kind, text } = state;
-    const kinds = { all: true, image: file.kind === "image" && original.kind === "image", video: file.kind === "video" && original.kind === "video", mixed: file.kind !== original.kind, part: !match.whole };
+    const kinds = { all: true, image: file.kind === "image" && original.kind === "image", video: file.kind === "video" && original.kind === "video", mixed: file.kind !== original.kind, part: match.where.kind !== "whole" };
     const decisions = { all: true, exact: isExact(match) || match.identical_to !== "", duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
     return kinds[kind] && decisions[decision] && (originalNamed || file.search.includes(text));
   }
@@ -243,15 +244,15 @@
     const file = data.files[match.file];
     const dialog = byId("compare");
     const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
-    const side = (f, title, box) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f), match.whole ? null : part(f, box)].filter(Boolean)));
+    const side = (f, title, box) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f), part(match, f, box)].filter(Boolean)));
     const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
     state.returnTo = document.activeElement;
     dialog.replaceChildren(
       el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
       el("h2", { id: "compare-title" }, "Original and copy"),
-      el("div", { class: "sides" }, side(original, "Original", match.reference_box), side(file, "Copy", match.box)),
+      el("div", { class: "sides" }, side(original, "Original", match.where.reference_box), side(file, "Copy", match.where.query_box)),
       verdict(match),
-      match.spans.length ? el("p", { class: "facts" }, sentence(file, original, match)) : el("span", { hidden: true }),
+      match.where.spans.length ? el("p", { class: "facts" }, sentence(file, original, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
         row("File", el("bdi", {}, original.path), el("bdi", {}, file.path)),
         row("Pixels", `${original.width} × ${original.height}`, `${file.width} × ${file.height}`),

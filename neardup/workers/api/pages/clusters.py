@@ -24,7 +24,7 @@ from neardup.pipeline.match.query.similar import Similar, similar, vectors_of_it
 from neardup.workers.api.auth import Role, who
 from neardup.workers.api.changes import WAIT, change
 from neardup.workers.api.context import Given
-from neardup.workers.api.models import match_body
+from neardup.workers.api.models import MatchBody
 from neardup.workers.api.names import check_known
 from neardup.workers.api.pages.render import needs_login, render
 from neardup.workers.api.problems import Problem
@@ -126,7 +126,7 @@ def _look(state: State, id: str, start: int) -> _Cluster:
 def _compared(state: State, one: Item, head: Item) -> dict[str, object]:
     """Return what is said of a copy and its original by now."""
     match = msgspec.structs.replace(compare_stored(state, one.id, head.id), exact=identity(one, head))
-    return match_body(match).model_dump(mode="json")
+    return MatchBody.model_validate(match).model_dump(mode="json")
 
 
 def _data(found: _Cluster) -> dict[str, object]:

@@ -23,7 +23,7 @@ from neardup.pipeline.store.interface import FlagStore, Queued, reviewer_of, sea
 from neardup.pipeline.types import Decision, Kind
 from neardup.workers.api.auth import Reviewer, Role
 from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import MatchBody, match_body
+from neardup.workers.api.models import MatchBody
 from neardup.workers.api.pages.render import needs_login, render
 from neardup.workers.api.routes.reviews import LEASE_SECONDS
 
@@ -168,7 +168,7 @@ def _pair(state: State, match: Matched, is_open: bool) -> Pair:
         bank = state.banks.named(match.bank)
         held = None if bank is None else bank.collection.tables.items.named(match.reference)
         facts = _facts(match.reference, held)
-    return Pair(**match_body(match).model_dump(), open=is_open, facts=facts)
+    return Pair(**MatchBody.model_validate(match).model_dump(), open=is_open, facts=facts)
 
 
 def _facts(id: str, item: Item | None, state: State | None = None) -> Facts:

@@ -5,57 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from neardup.pipeline.errors import UsageError
-from neardup.pipeline.log.records import Described, join_parts
-from neardup.pipeline.match.query.compare_two import Comparison, compare_both_ways
+from neardup.pipeline.log.records import Comparison, Described, join_parts
+from neardup.pipeline.match.query.compare_two import compare_both_ways
 from neardup.pipeline.match.query.stored import described_again
 from neardup.pipeline.match.query.verify import Answer
-from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact
+from neardup.pipeline.types import Decision, Descriptors
 from neardup.workers.api.auth import Caller, Reader
 from neardup.workers.api.body import FORM, JSON, Content, read_pair
 from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import BoxBody, Distance, SpanBody, span_body
+from neardup.workers.api.models import EXAMPLE_COMPARISON, ComparisonBody
 from neardup.workers.api.networks import Network
 from neardup.workers.api.problems import Problem, responses
 
 router = APIRouter(tags=["compare"])
 
 
-class CompareAnswer(BaseModel):
-    """Whether two show the same picture; what they have in common."""
+class CompareAnswer(ComparisonBody):
+    """Whether two show the same picture; what they have in common. A is the query, B the reference."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "decision": "duplicate",
-                "exact": "",
-                "distance": 0.12,
-                "evidence": 0.93,
-                "probability": 0.999,
-                "whole": True,
-                "spans": [],
-                "model": "default",
-                "space": "f00d",
-            }
-        }
-    )
-    decision: Decision
-    exact: Exact
-    distance: Distance
-    evidence: float
-    probability: float
-    whole: bool
-    spans: list[SpanBody] = Field(description="a is the query, b the reference")
-    query_box: BoxBody = None
-    reference_box: BoxBody = None
-    doubt: Doubt = Field(
-        default=Doubt.NO, description="why it is unsure at most: same pictures, but other sound, or none"
-    )
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_COMPARISON | {"model": "default", "space": "f00d"}})
     model: str
     space: str
     verified: bool = Field(
@@ -127,21 +100,15 @@ async def _described(context: Context, network: Network, side: Content, caller: 
 
 
 def _verified(found: Answer, vectors: list[Descriptors], network: Network) -> CompareAnswer:
-    return CompareAnswer(
+    compared = Comparison(
         decision=Decision.DUPLICATE if found.same else Decision.DISTINCT,
-        exact=Exact.NO,
         distance=float(np.clip(np.min(2.0 - 2.0 * (vectors[0] @ vectors[1].T)), 0.0, 4.0)),
         evidence=found.score,
         probability=found.probability,
-        whole=True,
-        spans=[],
-        model=network.name,
-        space=network.space,
-        verified=True,
     )
+    return _answer(compared, network, verified=True)
 
 
-def _answer(found: Comparison, network: Network) -> CompareAnswer:
-    fields = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "spans"}
-    spans = [span_body(span) for span in found.spans]
-    return CompareAnswer(**fields, spans=spans, model=network.name, space=network.space)
+def _answer(found: Comparison, network: Network, verified: bool = False) -> CompareAnswer:
+    named = {"model": network.name, "space": network.space, "verified": verified}
+    return CompareAnswer.model_validate(found.in_full() | named)

@@ -17,7 +17,7 @@ from neardup.pipeline.store.interface import FeedEntry, counts_in
 from neardup.pipeline.types import Decision
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.context import Given
-from neardup.workers.api.models import verdict_body
+from neardup.workers.api.models import VerdictBody
 from neardup.workers.api.problems import responses
 
 router = APIRouter(tags=["feed"])
@@ -62,7 +62,7 @@ async def feed(
             if entry is None:
                 yield ": nothing new\n\n"
             elif counts_in(entry, bank, decision):
-                told_of = {**verdict_body(entry.verdict).model_dump(mode="json"), **_when(entry)}
+                told_of = {**VerdictBody.model_validate(entry.verdict).model_dump(mode="json"), **_when(entry)}
                 data = json.dumps(told_of, separators=(",", ":"))
                 yield f"id: {entry.event}\nevent: {entry.verdict.decision.value}\ndata: {data}\n\n"
                 sent += 1

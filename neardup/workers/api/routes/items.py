@@ -27,11 +27,10 @@ from neardup.workers.api.changes import EXAMPLE_EARLIER, MAX_WAIT_SECONDS, Earli
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import (
     EXAMPLE_DEAD_LETTER,
+    DeadLetterBody,
     ItemBody,
     VerdictBody,
-    dead_letter_body,
     item_body,
-    verdict_body,
 )
 from neardup.workers.api.names import BANK_PATTERN, ItemId, ItemQuery, NewQuery, OfBank, check_known
 from neardup.workers.api.problems import Problem, responses
@@ -185,7 +184,7 @@ async def status(context: Given, _: Reader, id: ItemQuery, bank: OfBank = SEEN) 
     await check_known(context, id)
     letter = await dead_letter(context, id, bank)
     if letter is not None:
-        told = dead_letter_body(letter).model_dump()
+        told = DeadLetterBody.model_validate(letter).model_dump()
         return ItemStatus(id=id, bank=bank, status="dead-letter", **told)
     verdict = await asyncio.to_thread(context.store.verdict, id) if bank == SEEN else None
 
@@ -197,7 +196,7 @@ async def status(context: Given, _: Reader, id: ItemQuery, bank: OfBank = SEEN) 
         if id in state.taken_down:
             return ItemStatus(id=id, bank=bank, status="taken-down")
         _item(state, id)
-        said = None if verdict is None else verdict_body(verdict)
+        said = None if verdict is None else VerdictBody.model_validate(verdict)
         return ItemStatus(id=id, bank=bank, status="decided", verdict=said)
 
     return await context.look(read)
@@ -313,7 +312,7 @@ async def _said_before(context: Context, id: str, offset: int, deadline: float) 
         return None
     verdict = await asyncio.to_thread(context.store.verdict, id)
     # What Redis forgets is distinct and has been for long, see `NEARDUP_KEEP_DISTINCT_DAYS`.
-    return verdict_body(verdict or Verdict(id=id, decision=Decision.DISTINCT))
+    return VerdictBody.model_validate(verdict or Verdict(id=id, decision=Decision.DISTINCT))
 
 
 def _item(state: State, id: str) -> Item:
@@ -331,7 +330,7 @@ def published(id: str, bank: str, answer: Answer | DeadLetter | None) -> Publish
     if isinstance(event, Rolling):
         event = event.verdict
     if isinstance(event, Verdict):
-        return Published(id=id, status="decided", verdict=verdict_body(event))
+        return Published(id=id, status="decided", verdict=VerdictBody.model_validate(event))
     if isinstance(event, Referenced) and answer:
         return Published(id=id, status="referenced", earlier=earlier_items(answer), left_out=answer.left_out)
     if isinstance(event, Redelivered):

@@ -14,11 +14,11 @@ from neardup.pipeline.log.records import Described, Matched, Verdict, join_parts
 from neardup.pipeline.log.verdicts import is_counted
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import ask_all, lookup
-from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.types import Exact
 from neardup.workers.api.auth import Reader
 from neardup.workers.api.body import raw_body, read_content
 from neardup.workers.api.context import Given
-from neardup.workers.api.models import MatchAnswer, match_body, media_body
+from neardup.workers.api.models import MatchAnswer, MatchBody, media_body
 from neardup.workers.api.problems import responses
 
 router = APIRouter(tags=["match"])
@@ -51,7 +51,7 @@ async def match(
         distance=best.distance if best else None,
         probability=min(max(best.probability, 0.0), 1.0) if best else 0.0,
         allowed=verdict.allowed,
-        matches=[match_body(one) for one in verdict.matches],
+        matches=[MatchBody.model_validate(one) for one in verdict.matches],
         media=media_body(query),
         space=context.space,
         offset=context.applied,
@@ -79,5 +79,5 @@ def answers(state: State, asked: Sequence[Asked]) -> list[Verdict]:
 
 def _with_distinct(verdict: Verdict, nearest: Sequence[Matched]) -> Verdict:
     known = {match.reference for match in verdict.matches if match.bank == SEEN}
-    more = [match for match in nearest if match.reference not in known and match.decision is Decision.DISTINCT]
+    more = [match for match in nearest if match.reference not in known and not match.listed]
     return msgspec.structs.replace(verdict, matches=(*verdict.matches, *more))

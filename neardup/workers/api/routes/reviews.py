@@ -19,7 +19,7 @@ from neardup.workers.api.auth import Caller, Reviewer
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
 from neardup.workers.api.context import Context, Given
-from neardup.workers.api.models import EXAMPLE_MATCH, VerdictBody, verdict_body
+from neardup.workers.api.models import EXAMPLE_MATCH, VerdictBody
 from neardup.workers.api.names import BankField, IdField, ItemQuery, check_known
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.routes.banks import CHANGED
@@ -186,7 +186,7 @@ def _bodies(found: Sequence[Queued]) -> list[QueuedBody]:
             item=one.item,
             offset=one.offset,
             claimed_by=reviewer_of(one.claimed_by),
-            verdict=verdict_body(one.verdict),
+            verdict=VerdictBody.model_validate(one.verdict),
             open=[
                 OpenMatch(bank=match.bank, reference=match.reference)
                 for match in one.verdict.matches

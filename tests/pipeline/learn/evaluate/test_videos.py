@@ -25,6 +25,7 @@ from neardup.pipeline.learn.evaluate.videos import (
 )
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.types import Decision, Kind, Span
+from neardup.pipeline.where import located
 from tests.pipeline.scan.build import save_clip
 
 HEAD = "query,reference,query_start,query_end,reference_start,reference_end\n"
@@ -46,7 +47,7 @@ def found(reference: str, evidence: float, decision: Decision, *span: float) -> 
     spans = (Span(*span, evidence),) if span else ()
     return Matched(
         reference=reference, bank="seen", decision=decision, distance=0.1, evidence=evidence, probability=0.5,
-        whole=False, spans=spans,
+        where=located(False, spans=spans),
     )  # fmt: skip
 
 

@@ -140,11 +140,11 @@ def assert_same(one: Sequence[Envelope], other: Sequence[Envelope]) -> None:
                 continue
             assert (a.id, a.decision, a.head, a.allowed) == (b.id, b.decision, b.head, b.allowed)
             for m, n in zip(a.matches, b.matches, strict=True):
-                said = (m.bank, m.reference, m.decision, m.exact, m.identical_to, m.whole, m.silenced)
-                assert said == (n.bank, n.reference, n.decision, n.exact, n.identical_to, n.whole, n.silenced)
+                said = (m.bank, m.reference, m.decision, m.exact, m.identical_to, m.where.whole, m.silenced)
+                assert said == (n.bank, n.reference, n.decision, n.exact, n.identical_to, n.where.whole, n.silenced)
                 for x, y in ((m.distance, n.distance), (m.evidence, n.evidence), (m.probability, n.probability)):
                     assert math.isclose(x, y, abs_tol=1e-4)
-                for s, t in zip(m.spans, n.spans, strict=True):
+                for s, t in zip(m.where.spans, n.where.spans, strict=True):
                     assert (s.query_start, s.query_end) == (t.query_start, t.query_end)
                     assert (s.reference_start, s.reference_end) == (t.reference_start, t.reference_end)
 
@@ -206,7 +206,7 @@ def test_verdicts_name_only_earlier_items_that_are_held_and_their_numbers_are_so
                 item, reference = state.items.named(event.id), held.named(match.reference)
                 assert item is not None
                 assert reference is not None
-                for span in match.spans:
+                for span in match.where.spans:
                     assert 0.0 <= span.query_start <= span.query_end <= item.seconds
                     assert 0.0 <= span.reference_start <= span.reference_end <= reference.seconds
 

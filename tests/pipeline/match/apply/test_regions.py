@@ -19,8 +19,8 @@ def composed(item_id: str, plane: int, *parts: tuple[Box, float, int]) -> Descri
 
 
 def _box(match: Matched) -> tuple[float, ...]:
-    assert match.query_box is not None
-    return match.query_box
+    assert match.where.query_box is not None
+    return match.where.query_box
 
 
 def test_a_collage_is_a_duplicate_of_both_originals_in_part_and_joins_no_star() -> None:
@@ -28,7 +28,7 @@ def test_a_collage_is_a_duplicate_of_both_originals_in_part_and_joins_no_star() 
     log.add(picture("a", 0, plane=1), picture("b", 0, plane=2))
     verdict = log.verdict(composed("collage", 3, (LEFT, 5, 1), (RIGHT, 5, 2)))
     assert {match.reference for match in verdict.matches} == {"a", "b"}
-    assert all(match.decision is Decision.DUPLICATE and not match.whole for match in verdict.matches)
+    assert all(match.decision is Decision.DUPLICATE and not match.where.whole for match in verdict.matches)
     boxes = {match.reference: _box(match) for match in verdict.matches}
     assert boxes["a"] == pytest.approx(LEFT, abs=1e-4)
     assert boxes["b"] == pytest.approx(RIGHT, abs=1e-4)
@@ -39,8 +39,8 @@ def test_an_original_that_comes_after_its_collage_is_found_too() -> None:
     log = Log()
     log.add(composed("collage", 3, (LEFT, 0, 1), (RIGHT, 0, 2)))
     (match,) = log.verdict(picture("a", 5, plane=1)).matches
-    assert (match.reference, match.whole, match.query_box) == ("collage", False, None)
-    assert match.reference_box == pytest.approx(LEFT, abs=1e-4)
+    assert (match.reference, match.where.whole, match.where.query_box) == ("collage", False, None)
+    assert match.where.reference_box == pytest.approx(LEFT, abs=1e-4)
 
 
 def test_two_collages_with_a_cell_in_common_are_distinct() -> None:
@@ -53,7 +53,7 @@ def test_what_is_nearly_the_whole_picture_counts_as_it() -> None:
     log = Log()
     log.add(picture("a", 0, plane=1))
     (match,) = log.verdict(composed("with bars", 3, (NEARLY, 5, 1))).matches
-    assert match.whole
+    assert match.where.whole
     assert log.head_of("with bars") == "a"
 
 
@@ -61,8 +61,8 @@ def test_a_match_as_a_whole_comes_before_that_of_a_part() -> None:
     log = Log()
     log.add(picture("a", 0, plane=1))
     (match,) = log.verdict(composed("copy", 1, (LEFT, 0, 1))).matches
-    assert match.whole
-    assert match.query_box is None
+    assert match.where.whole
+    assert match.where.query_box is None
 
 
 def test_more_parts_ask_for_more_evidence() -> None:

@@ -12,6 +12,7 @@ from neardup.pipeline.log.records import Entry, Ignored, Redelivered, Removed, R
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras
+from neardup.pipeline.where import WHOLE
 from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
 
 
@@ -58,7 +59,7 @@ def test_decision_follows_the_angle(degrees: float, decision: Decision) -> None:
         assert verdict.matches == ()
         return
     (match,) = verdict.matches
-    assert (match.reference, match.bank, match.exact, match.whole, match.spans) == ("a", "seen", Exact.NO, True, ())
+    assert (match.reference, match.bank, match.exact, match.where) == ("a", "seen", Exact.NO, WHOLE)
     assert match.distance == pytest.approx(2 - 2 * np.cos(np.radians(degrees)), abs=2e-3)
     assert match.evidence == pytest.approx(np.cos(np.radians(degrees)), abs=2e-3)
     assert (match.probability > 0.5) is True
@@ -107,7 +108,7 @@ def test_identical_bytes_are_exact_whatever_the_descriptors_say() -> None:
     log.add(picture("a", 0, sha256=b"same"))
     (match,) = log.verdict(picture("b", 90, sha256=b"same")).matches
     assert (match.reference, match.identical_to, match.exact) == ("a", "a", Exact.BYTES)
-    assert (match.decision, match.probability, match.whole) == (Decision.DUPLICATE, 1.0, True)
+    assert (match.decision, match.probability, match.where.whole) == (Decision.DUPLICATE, 1.0, True)
 
 
 def test_identical_pixels_are_exact_whatever_the_descriptors_say() -> None:

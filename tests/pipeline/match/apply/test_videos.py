@@ -16,7 +16,7 @@ FILM = Film(1)
 
 
 def span_of(match: Matched) -> tuple[float, ...]:
-    (span,) = match.spans
+    (span,) = match.where.spans
     return span.query_start, span.query_end, span.reference_start, span.reference_end
 
 
@@ -47,7 +47,7 @@ def test_re_encoded_video_is_a_copy_as_a_whole() -> None:
     log = Log()
     log.add(*video("film", FILM.at(times(20))))
     match = found(log, "copy", edited(FILM.at(times(20))))["film"]
-    assert (match.decision, match.whole, match.exact) == (Decision.DUPLICATE, True, Exact.NO)
+    assert (match.decision, match.where.whole, match.exact) == (Decision.DUPLICATE, True, Exact.NO)
     assert span_of(match) == (0.0, 20.0, 0.0, 20.0)
     assert match.evidence == pytest.approx(0.95, abs=0.01)
 
@@ -56,7 +56,7 @@ def test_excerpt_is_a_duplicate_in_part_with_its_span_in_both() -> None:
     log = Log()
     log.add(*video("film", FILM.at(times(60))))
     match = found(log, "excerpt", cut(Film(2).at(times(6)), FILM.at(times(10) + 33.3), Film(3).at(times(4))))["film"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, False)
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, False)
     assert span_of(match) == pytest.approx((6.5, 17.0, 33.3, 43.8), abs=1.5 * INTERVAL)
     assert match.probability > 0.99
 
@@ -65,7 +65,7 @@ def test_longer_video_that_holds_an_earlier_clip_is_found_the_other_way_round() 
     log = Log()
     log.add(*video("clip", FILM.at(times(8) + 5)))
     match = found(log, "film", FILM.at(times(30)))["clip"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, False)
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, False)
     assert span_of(match) == pytest.approx((5, 13, 0, 8), abs=1.5 * INTERVAL)
 
 
@@ -86,9 +86,9 @@ def test_animation_that_shows_a_clip_twice_matches_it_twice_and_as_a_whole() -> 
     log = Log()
     log.add(*video("clip", scene))
     match = found(log, "loop", cut(scene, scene))["clip"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, True)
-    assert [(s.query_start, s.query_end) for s in match.spans] == [(0.0, 6.25), (6.25, 12.5)]
-    assert [(s.reference_start, s.reference_end) for s in match.spans] == [(0.0, 6.0), (0.0, 6.0)]
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, True)
+    assert [(s.query_start, s.query_end) for s in match.where.spans] == [(0.0, 6.25), (6.25, 12.5)]
+    assert [(s.reference_start, s.reference_end) for s in match.where.spans] == [(0.0, 6.0), (0.0, 6.0)]
 
 
 def test_video_compiled_of_two_others_matches_both() -> None:
@@ -105,7 +105,7 @@ def test_identical_video_is_exact_and_matched_from_end_to_end() -> None:
     log = Log()
     log.add(*video("film", FILM.at(times(20)), sha256=b"same", seconds=20.3))
     match = found(log, "again", FILM.at(times(20)), sha256=b"same", seconds=20.3)["film"]
-    assert (match.exact, match.identical_to, match.whole) == (Exact.BYTES, "film", True)
+    assert (match.exact, match.identical_to, match.where.whole) == (Exact.BYTES, "film", True)
     assert (match.distance, match.probability) == (0.0, 1.0)
     assert span_of(match) == (0.0, 20.3, 0.0, 20.3)
     assert match.evidence == pytest.approx(1.0)
@@ -126,7 +126,7 @@ def test_still_scene_is_one_chance_and_not_as_many_as_it_has_frames() -> None:
     log = Log()
     log.add(*video("still", edited(still, 1, 0.999)))
     match = found(log, "again", edited(still, 2, 0.999))["still"]
-    assert (match.decision, len(match.spans)) == (Decision.DUPLICATE, 1)
+    assert (match.decision, len(match.where.spans)) == (Decision.DUPLICATE, 1)
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_copy_of_a_long_still_scene_is_a_copy_as_a_whole() -> None:
     log = Log()
     log.add(*video("lecture", still))
     match = found(log, "re-encoded", edited(still, 2, 0.999))["lecture"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, True)
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, True)
 
 
 @pytest.mark.parametrize("frames", [40, 100, 700])
@@ -176,7 +176,7 @@ def test_copy_of_a_video_with_a_long_black_end_is_a_copy_as_a_whole() -> None:
     log = Log()
     log.add(*video("film", cut(FILM.at(times(20)), black), detail=detail))
     match = found(log, "copy", cut(edited(FILM.at(times(20))), black), detail=detail)["film"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, True)
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, True)
 
 
 def test_video_of_nothing_but_black_is_distinct_unless_identical() -> None:
@@ -196,8 +196,8 @@ def test_still_out_of_an_earlier_video_is_found_with_the_seconds_that_show_it() 
     log = Log()
     log.add(*video("film", FILM.at(times(30))))
     (match,) = log.verdict(described("still", FILM.at([12.0]))).matches
-    assert (match.reference, match.decision, match.whole) == ("film", Decision.DUPLICATE, False)
-    (span,) = match.spans
+    assert (match.reference, match.decision, match.where.whole) == ("film", Decision.DUPLICATE, False)
+    (span,) = match.where.spans
     assert (span.query_start, span.query_end) == (0.0, 0.0)
     assert 11.0 <= span.reference_start <= 12.0 <= span.reference_end <= 13.0
 
@@ -206,8 +206,8 @@ def test_video_that_shows_an_earlier_picture_is_found_with_the_seconds_that_show
     log = Log()
     log.add(described("still", FILM.at([12.0])))
     match = found(log, "film", FILM.at(times(30)))["still"]
-    assert (match.decision, match.whole) == (Decision.DUPLICATE, False)
-    (span,) = match.spans
+    assert (match.decision, match.where.whole) == (Decision.DUPLICATE, False)
+    (span,) = match.where.spans
     assert (span.reference_start, span.reference_end) == (0.0, 0.0)
     assert 11.0 <= span.query_start <= 12.0 <= span.query_end <= 13.0
 
@@ -217,7 +217,7 @@ def test_span_of_a_picture_is_the_run_of_frames_that_show_it() -> None:
     log = Log()
     log.add(*video("talk", cut(FILM.at(times(10)), slide, Film(2).at(times(10)), slide[:2])))
     (match,) = log.verdict(picture("slide", 10)).matches
-    assert match.spans == (Span(0.0, 0.0, 10.5, 14.5, pytest.approx(np.cos(np.radians(10)), abs=1e-3)),)
+    assert match.where.spans == (Span(0.0, 0.0, 10.5, 14.5, pytest.approx(np.cos(np.radians(10)), abs=1e-3)),)
 
 
 def test_blank_picture_matches_no_blank_frame() -> None:
@@ -317,7 +317,7 @@ def test_comparison_of_two_does_not_depend_on_which_comes_first() -> None:
     forth, back = (compare_both_ways(*sides, lambda: a_state(stars=False)) for sides in ((film, part), (part, film)))
     assert forth.decision is back.decision is Decision.DUPLICATE
     assert (forth.distance, forth.evidence) == pytest.approx((back.distance, back.evidence))
-    (one,), (other,) = forth.spans, back.spans
+    (one,), (other,) = forth.where.spans, back.where.spans
     turned = (other.reference_start, other.reference_end, other.query_start, other.query_end)
     assert (one.query_start, one.query_end, one.reference_start, one.reference_end) == pytest.approx(
         turned, abs=INTERVAL
@@ -352,7 +352,7 @@ def test_comparison_of_identical_files_is_exact() -> None:
 def test_comparison_of_what_has_nothing_in_common_has_finite_numbers() -> None:
     sides: list[list[Described]] = [video("a", FILM.at(times(5))), video("b", Film(2).at(times(5)))]
     said = compare_both_ways(sides[0], sides[1], lambda: a_state(stars=False))
-    assert (said.decision, said.spans) == (Decision.DISTINCT, ())
+    assert (said.decision, said.where.spans) == (Decision.DISTINCT, ())
     assert np.isfinite([said.distance, said.evidence, said.probability]).all()
 
 

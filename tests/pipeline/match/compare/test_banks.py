@@ -148,7 +148,7 @@ def test_a_video_is_matched_with_an_excerpt_in_a_bank_and_says_where() -> None:
     log.add(BLOCKED, *film("clip", 4.0, 5.0, bank="blocked"))
     (match,) = log.verdict(film("whole", 0.0, 20.0)).matches
     assert (match.bank, match.reference, match.decision) == ("blocked", "clip", Decision.DUPLICATE)
-    assert (match.spans[0].query_start, match.spans[0].query_end) == pytest.approx((4.0, 9.0), abs=1.0)
+    assert (match.where.spans[0].query_start, match.where.spans[0].query_end) == pytest.approx((4.0, 9.0), abs=1.0)
 
 
 def test_a_live_video_is_matched_with_a_bank_while_it_runs() -> None:
@@ -315,8 +315,8 @@ def test_an_earlier_video_is_told_what_a_later_one_would_be() -> None:
     verdict = before.verdict(film("whole", 0.0, 20.0))
     after.add(BLOCKED, *film("whole", 0.0, 20.0))
     found = [e.match for e in after.events(*film("clip", 4.0, 5.0, bank="blocked")) if isinstance(e, RetroMatched)]
-    assert [(m.reference, m.decision, m.spans) for m in found] == [
-        (m.reference, m.decision, m.spans) for m in verdict.matches
+    assert [(m.reference, m.decision, m.where.spans) for m in found] == [
+        (m.reference, m.decision, m.where.spans) for m in verdict.matches
     ]
     assert found[0].evidence == pytest.approx(verdict.matches[0].evidence, abs=1e-5)
 

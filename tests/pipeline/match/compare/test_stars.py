@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from neardup.pipeline.log.records import ReHeaded, Removed, RemovedEvent, Replaced, Verdict
+from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.records import ReHeaded, Removed, RemovedEvent, Replaced, RetroMatched, Verdict
+from neardup.pipeline.log.verdicts import star_head
 from neardup.pipeline.match.data.items import Items, Rows
+from neardup.pipeline.match.decide.decide import Judgement, PairOutcome, compare_items
+from neardup.pipeline.match.query.lookup import ask_all
 from neardup.pipeline.types import Decision
+from neardup.pipeline.where import Relation
 from tests.pipeline.match.build import BLANK, Film, Log, a_state, picture, times, video
 
 
@@ -55,6 +63,28 @@ def test_unsure_match_joins_no_star() -> None:
     log.add(picture("a", 0))
     assert log.verdict(picture("b", 35)).decision is Decision.UNSURE
     assert log.head_of("b") == "b"
+
+
+def test_a_variant_is_listed_and_joins_no_star(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prove(*given: Any) -> PairOutcome:
+        """Find other content wherever two look alike, as a proof could."""
+        found = compare_items(*given)
+        return replace(found, judgement=Judgement(Decision.DISTINCT, 0.5), relation=Relation.VARIANT)
+
+    monkeypatch.setattr("neardup.pipeline.match.compare.compare.compare_items", prove)
+    log = Log()
+    log.add(picture("a", 0), BankChanged(bank="blocked", precision=0.99))
+    log.add(msgspec.structs.replace(picture("banned", 1), bank="blocked"))
+    verdict = log.verdict(picture("b", 5))
+    assert (verdict.decision, log.head_of("b")) == (Decision.DISTINCT, "b")
+    listed = [("blocked", "banned", Relation.VARIANT), ("seen", "a", Relation.VARIANT)]
+    assert [(match.bank, match.reference, match.relation) for match in verdict.matches] == listed
+    (asked,) = ask_all(log.state, [picture("", 5)], 0)
+    assert {match.reference for match in asked.matches} == {"a", "b", "banned"}
+    assert (asked.decision, star_head(asked)) == (Decision.DISTINCT, None)
+    found = log.events(msgspec.structs.replace(picture("later", 2), bank="blocked"))
+    retro = [event for event in found if isinstance(event, RetroMatched)]
+    assert [(event.id, event.match.relation) for event in retro] == [("a", Relation.VARIANT), ("b", Relation.VARIANT)]
 
 
 def test_without_stars_every_copy_stays_a_reference() -> None:
@@ -139,8 +169,8 @@ def test_copy_of_a_video_as_a_whole_joins_its_star_and_an_excerpt_does_not() -> 
     film = Film(1)
     log = Log()
     log.add(*video("film", film.at(times(20))))
-    assert log.verdict(*video("copy", film.at(times(20, phase=0.2)), times(20, phase=0.2))).matches[0].whole
-    assert not log.verdict(*video("excerpt", film.at(times(8) + 5))).matches[0].whole
+    assert log.verdict(*video("copy", film.at(times(20, phase=0.2)), times(20, phase=0.2))).matches[0].where.whole
+    assert not log.verdict(*video("excerpt", film.at(times(8) + 5))).matches[0].where.whole
     assert (log.head_of("copy"), log.head_of("excerpt")) == ("film", "excerpt")
 
 

@@ -13,6 +13,7 @@ from neardup.pipeline.match.decide.decide import Judge, PairOutcome, Pairs, Side
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import Track
 from neardup.pipeline.types import Decision, Doubt, Kind
+from neardup.pipeline.where import Where, WhereKind
 from tests.pipeline.match.build import D, a_calibration
 
 JUDGE = Judge(a_calibration(), 0.99)
@@ -59,7 +60,7 @@ def compared(query: Side, reference: Side, found: Sequence[tuple[int, int, float
 def test_evidence_decides_between_two_images(evidence: float, decision: Decision) -> None:
     outcome = compared(image(), image(), [(0, 0, evidence)])
     assert outcome.judgement.decision is decision
-    assert outcome.whole
+    assert outcome.where.whole
     assert outcome.distance == pytest.approx(2 - 2 * evidence)
 
 
@@ -76,7 +77,7 @@ def test_probability_falls_with_the_number_of_references() -> None:
 def test_a_part_that_shows_the_whole_reference_matches_as_a_part_with_its_box() -> None:
     outcome = compared(image(WHOLE, LEFT_HALF), image(), [(0, 0, 0.5), (1, 0, 0.99)])
     assert outcome.judgement.decision is Decision.DUPLICATE
-    assert (outcome.whole, outcome.query_box, outcome.reference_box) == (False, (0.0, 0.0, 0.5, 1.0), None)
+    assert outcome.where == Where(kind=WhereKind.PART, query_box=(0.0, 0.0, 0.5, 1.0))
 
 
 def test_two_parts_that_match_each_other_say_nothing() -> None:
@@ -86,7 +87,7 @@ def test_two_parts_that_match_each_other_say_nothing() -> None:
 
 def test_the_whole_stands_where_a_part_decides_no_more() -> None:
     outcome = compared(image(WHOLE, LEFT_HALF), image(), [(0, 0, 0.9), (1, 0, 0.99)])
-    assert (outcome.whole, outcome.evidence) == (True, pytest.approx(0.9))
+    assert (outcome.where.whole, outcome.evidence) == (True, pytest.approx(0.9))
 
 
 def test_a_dark_ground_leaves_a_duplicate_unsure() -> None:
@@ -100,9 +101,9 @@ def test_an_image_matches_a_video_in_the_run_of_frames_that_shows_it(video_is_qu
     sides = (clip(10), image()) if video_is_query else (image(), clip(10))
     found = [(frame, 0, e) if video_is_query else (0, frame, e) for frame, e in shown]
     outcome = compared(*sides, found)
-    (span,) = outcome.spans
+    (span,) = outcome.where.spans
     seconds = (span.query_start, span.query_end) if video_is_query else (span.reference_start, span.reference_end)
-    assert (outcome.judgement.decision, outcome.whole, seconds) == (Decision.DUPLICATE, False, (3.0, 5.0))
+    assert (outcome.judgement.decision, outcome.where.whole, seconds) == (Decision.DUPLICATE, False, (3.0, 5.0))
 
 
 def test_each_frame_of_a_video_is_one_more_chance() -> None:

@@ -80,20 +80,20 @@ def test_equal_pictures_with_other_sound_are_unsure(
     film: Descriptors, mine: bytes, theirs: bytes, decision: Decision, doubt: Doubt
 ) -> None:
     match = a_pair(mine, theirs, film)
-    assert (match.decision, match.doubt, match.whole) == (decision, doubt, True)
+    assert (match.decision, match.doubt, match.where.whole) == (decision, doubt, True)
     assert match.probability > 0.9
 
 
 def test_songs_of_other_length_over_one_cover_are_unsure() -> None:
     match = a_pair(digest(1, 17), digest(2, 20), STILL, STILL[:35])
-    assert (match.decision, match.doubt, match.whole) == (Decision.UNSURE, Doubt.OTHER_SOUND, True)
+    assert (match.decision, match.doubt, match.where.whole) == (Decision.UNSURE, Doubt.OTHER_SOUND, True)
 
 
 def test_of_a_part_and_of_one_that_begins_later_sound_says_nothing() -> None:
     part = a_pair(digest(1, 8), digest(2), second=FILM.at(times(8) + 5))
-    assert (part.decision, part.whole, part.doubt) == (Decision.DUPLICATE, False, Doubt.NO)
+    assert (part.decision, part.where.whole, part.doubt) == (Decision.DUPLICATE, False, Doubt.NO)
     late = a_pair(digest(1, 18), digest(2), second=FILM.at(times(18) + 2))
-    assert (late.decision, late.whole, late.doubt) == (Decision.DUPLICATE, True, Doubt.NO)
+    assert (late.decision, late.where.whole, late.doubt) == (Decision.DUPLICATE, True, Doubt.NO)
 
 
 def test_what_has_other_sound_stands_alone_until_a_reviewer_says_that_it_matches() -> None:

@@ -74,7 +74,7 @@ def flagged(events: list[Event]) -> list[tuple[str, Decision]]:
 
 
 def span(match: Matched) -> tuple[float, ...]:
-    (one,) = match.spans
+    (one,) = match.where.spans
     return one.query_start, one.query_end, one.reference_start, one.reference_end
 
 
@@ -100,7 +100,7 @@ def test_live_video_is_matched_within_seconds_while_it_runs() -> None:
     assert event.verdict.running
     assert (event.verdict.id, event.verdict.decision) == ("live", Decision.DUPLICATE)
     assert event.flagged == event.verdict.matches[0]
-    assert (event.flagged.reference, event.flagged.whole) == ("film", False)
+    assert (event.flagged.reference, event.flagged.where.whole) == ("film", False)
     assert span(event.flagged) == pytest.approx((12, 12 + n / 2, 40, 40 + n / 2), abs=0.75)
 
 
@@ -109,7 +109,7 @@ def test_spans_grow_and_are_told_in_steps_and_flagged_once() -> None:
     events = log.events(*a_broadcast(OTHER.at(times(10)), edited(FILM.at(times(60) + 30)), Film(3).at(times(10))))
     assert flagged(events) == [("film", Decision.DUPLICATE)]
     assert 6 <= len(rolling(events)) <= 12
-    lengths = [event.verdict.matches[0].spans[0].query_end for event in rolling(events)]
+    lengths = [event.verdict.matches[0].where.spans[0].query_end for event in rolling(events)]
     assert lengths == sorted(lengths)
     assert span(rolling(events)[-1].verdict.matches[0]) == pytest.approx((10.5, 70.75, 30, 90.25), abs=0.75)
 
@@ -127,7 +127,7 @@ def test_what_comes_twice_has_two_spans_and_one_flag() -> None:
     show = [Film(seed).at(times(200)) for seed in (3, 4)]
     events = a_log().events(*a_broadcast(advert, show[0], advert, show[1]), live_end("live"))
     assert flagged(events) == [("film", Decision.DUPLICATE)]
-    spans = rolling(events)[-1].verdict.matches[0].spans
+    spans = rolling(events)[-1].verdict.matches[0].where.spans
     assert [(s.query_start, s.query_end) for s in spans] == [
         pytest.approx((0, 20.25), abs=0.75),
         pytest.approx((221, 241.25), abs=0.75),
@@ -141,7 +141,7 @@ def test_clip_shown_again_and_again_has_a_span_for_each_time() -> None:
     log.add(video("clip", scene))
     events = log.events(*a_broadcast(*(edited(scene, n) for n in range(20))), live_end("live"))
     assert flagged(events) == [("clip", Decision.DUPLICATE)]
-    spans = rolling(events)[-1].verdict.matches[0].spans
+    spans = rolling(events)[-1].verdict.matches[0].where.spans
     assert [(s.query_start, s.query_end) for s in spans] == [
         pytest.approx((12.5 * n, 12.5 * n + 12.25), abs=0.75) for n in range(20)
     ]
@@ -153,7 +153,7 @@ def test_newest_spans_are_told_when_there_are_too_many(monkeypatch: pytest.Monke
     log = Log()
     log.add(video("clip", scene))
     events = log.events(*a_broadcast(*(edited(scene, n) for n in range(9))))
-    spans = rolling(events)[-1].verdict.matches[0].spans
+    spans = rolling(events)[-1].verdict.matches[0].where.spans
     assert len(spans) == 3
     assert spans[-1].query_end == pytest.approx(9 * 12.5, abs=16)
 
@@ -209,17 +209,19 @@ def test_clip_of_a_live_video_that_runs_is_a_copy_of_its_part() -> None:
     log = Log()
     log.add(a_broadcast(FILM.at(times(60))))
     found = log.verdict(*video("clip", edited(FILM.at(times(20) + 30)))).matches[0]
-    assert (found.reference, found.decision, found.whole) == ("live", Decision.DUPLICATE, False)
+    assert (found.reference, found.decision, found.where.whole) == ("live", Decision.DUPLICATE, False)
     assert span(found) == pytest.approx((0, 20, 30, 50), abs=0.75)
 
 
 def test_recording_of_a_live_video_is_a_copy_as_a_whole_only_when_it_is_over() -> None:
     log = Log()
     log.add(a_broadcast(FILM.at(times(30))))
-    assert [match.whole for match in log.verdict(*video("early", edited(FILM.at(times(30)), 1))).matches] == [False]
+    assert [match.where.whole for match in log.verdict(*video("early", edited(FILM.at(times(30)), 1))).matches] == [
+        False
+    ]
     log.add(live_end("live"))
     matches = log.verdict(*video("late", edited(FILM.at(times(30)), 2))).matches
-    assert {match.reference: match.whole for match in matches} == {"early": True, "live": True}
+    assert {match.reference: match.where.whole for match in matches} == {"early": True, "live": True}
 
 
 def test_screenshot_matches_a_live_video_at_its_moment_and_is_not_held_against_it() -> None:
@@ -582,7 +584,7 @@ def test_recording_of_a_still_live_video_that_counts_from_a_later_moment_is_a_co
     log = Log()
     log.add(a_broadcast(edited(still, 1, 0.999), begin=5000.0), live_end("live"))
     match = log.verdict(*video("recording", edited(still, 2, 0.999))).matches[0]
-    assert (match.reference, match.whole) == ("live", True)
+    assert (match.reference, match.where.whole) == ("live", True)
     assert span(match) == pytest.approx((0, 299.5, 5000, 5299.5))
 
 

@@ -82,7 +82,7 @@ const EXACT = { bytes: "identical file", pixels: "identical picture" };
 // Of the pair: a copy of a copy is identical to that one, not to the original.
 export const isExact = (match) => match.exact in EXACT && (!match.identical_to || match.identical_to === match.reference);
 export const badge = (match) =>
-  el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.decision);
+  el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.relation === "variant" ? "variant" : match.decision);
 // Why a match is unsure although its pictures are the same.
 const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same" };
 export const doubtText = (match) => (match.doubt ? DOUBTS[match.doubt] || match.doubt : null);

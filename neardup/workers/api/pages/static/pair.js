@@ -1,7 +1,8 @@
 // An item and what it was matched with: side by side, one over the other, or their difference.
 
-import { badge, bankBadge, breakable, clock, clusterHref, distance, doubtText, el, percent, pictureSrc, svg } from "/static/lib.js";
+import { badge, bankBadge, breakable, clock, clusterHref, distance, el, percent, pictureSrc } from "/static/lib.js";
 import { Timeline, moments } from "/static/timeline.js";
+import { boxOn, whereText } from "/static/where.js";
 
 const LARGE = 960;
 const LARGEST = 2048;
@@ -19,7 +20,7 @@ export class Pair {
     this.task = task;
     this.match = match;
     this.flipped = false;
-    this.timeline = match.spans.length ? new Timeline(task, match, (moment) => this.jump(moment)) : null;
+    this.timeline = match.where.spans.length ? new Timeline(task, match, (moment) => this.jump(moment)) : null;
     this.moment = this.timeline ? moments(match, 1)[0] : {};
     this.stage = el("div", { class: "pictures" });
     this.note = el("p", { class: "note", hidden: true });
@@ -32,7 +33,7 @@ export class Pair {
 
   head() {
     const { task, match } = this;
-    const part = partText(match);
+    const part = whereText(match);
     return [
       el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, " show the same as "), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
       el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), part ? el("span", { class: "distance" }, part) : null),
@@ -121,20 +122,20 @@ export class Pair {
     };
     const { task, match } = this;
     return [el("div", { class: "sides" },
-      figure("reference", "Original", match.reference, match.reference_box, match.bank === "seen" ? clusterHref(match.reference) : null),
-      figure("query", "Copy", task.item.id, match.query_box, clusterHref(task.item.id)))];
+      figure("reference", "Original", match.reference, match.where.reference_box, match.bank === "seen" ? clusterHref(match.reference) : null),
+      figure("query", "Copy", task.item.id, match.where.query_box, clusterHref(task.item.id)))];
   }
 
   over() {
     const { match } = this;
     const low = this.image("reference", `Original: ${match.reference}`);
     const top = this.image("query", `Copy: ${this.task.item.id}`);
-    fill(low, match.reference_box || WHOLE);
-    fill(top, match.query_box || WHOLE);
+    fill(low, match.where.reference_box || WHOLE);
+    fill(top, match.where.query_box || WHOLE);
     const mirror = el("div", { class: `layer mirror${this.flipped ? " flipped" : ""}` }, top);
     const cover = el("div", { class: "layer top" }, mirror);
     const stage = el("div", { class: `stage ${this.view}` }, el("div", { class: "layer" }, low), cover);
-    low.addEventListener("load", () => shape(stage, low, match.reference_box || WHOLE));
+    low.addEventListener("load", () => shape(stage, low, match.where.reference_box || WHOLE));
     if (this.view === "difference") return [stage, el("p", { class: "note" }, "Black is the same in both.")];
     const cut = el("div", { class: "cut" });
     stage.append(cut);
@@ -160,14 +161,6 @@ export class Pair {
   }
 }
 
-export function partText(match) {
-  if (match.doubt) return doubtText(match);
-  if (match.spans.length && !match.whole) return "a stretch of it";
-  if (match.query_box && match.reference_box) return "parts of both pictures";
-  if (match.query_box) return "part of the copy";
-  return match.reference_box ? "part of the original" : match.whole ? null : "in part";
-}
-
 // A picture lies in its layer so that a part of it fills the layer.
 function fill(image, [left, top, right, bottom]) {
   const [width, height] = [right - left, bottom - top];
@@ -179,10 +172,4 @@ function fill(image, [left, top, right, bottom]) {
 function shape(stage, image, [left, top, right, bottom]) {
   const ratio = (image.naturalWidth * (right - left)) / (image.naturalHeight * (bottom - top));
   Object.assign(stage.style, { aspectRatio: ratio, width: `min(100%, calc(min(52vh, 520px) * ${ratio}))`, height: "auto" });
-}
-
-function boxOn(image, [left, top, right, bottom]) {
-  const [w, h] = [image.naturalWidth, image.naturalHeight];
-  const place = { x: left * w, y: top * h, width: (right - left) * w, height: (bottom - top) * h };
-  return svg("svg", { class: "part", viewBox: `0 0 ${w} ${h}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", place));
 }

@@ -1,7 +1,8 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
 import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
-import { Pair, partText } from "/static/pair.js";
+import { Pair } from "/static/pair.js";
+import { whereText } from "/static/where.js";
 
 const IN_HAND = 2;
 const SHOWN_WAITING = 12;
@@ -78,7 +79,7 @@ function take() {
 
 function preload(task) {
   for (const match of task.matches.slice(0, 1)) {
-    if (match.spans.length) continue;
+    if (match.where.spans.length) continue;
     for (const src of [pictureSrc(task.item.id, { side: 960 }), pictureSrc(match.reference, { bank: match.bank, side: 960 })]) new Image().src = src;
   }
 }
@@ -184,7 +185,7 @@ function showWhy(task, match) {
       ...row("Distance", `${match.distance.toFixed(3)} of 4`),
       ...row("Decision", match.decision, match.exact ? `, identical ${match.exact}` : "", match.identical_to && match.identical_to !== match.reference ? ` with ${match.identical_to}` : ""),
       ...row("Bank", match.bank, cluster(match.facts)),
-      ...row("Shows", partText(match) || "the whole"),
+      ...row("Shows", whereText(match) || "the whole"),
       ...(task.running ? row("Live", "goes on: matches may grow") : [])),
     ...(task.matches.length > 1 ? [el("h3", {}, `Matches (${task.matches.length})`), el("ul", { class: "others" }, ...task.matches.map((one, number) => el("li", {}, otherButton(one, number))))] : []),
     el("h3", {}, "Nearest items"), el("ul", { class: "near", id: "near" }));

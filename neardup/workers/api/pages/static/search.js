@@ -1,6 +1,7 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, doubtText, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
+import { whereText } from "/static/where.js";
 
 const PAGE = 24;
 const MOST = 240;
@@ -40,7 +41,7 @@ function searchItem(id) {
   byId("item").value = id;
   return ask(async (options) => {
     const [item, similar] = await Promise.all([call(itemPath(id), options), call(similarPath(id, wanted()), options)]);
-    const matches = item.verdict ? item.verdict.matches.filter((match) => match.decision !== "distinct") : [];
+    const matches = item.verdict ? item.verdict.matches.filter((match) => match.decision !== "distinct" || match.relation === "variant") : [];
     showAsked(picture("div", pictureSrc(id), `The item ${id}`, {}, film(item)), id, factsOf(item), matches, item);
     showFirst(similar);
   });
@@ -85,7 +86,8 @@ function showAsked(shown, name, facts, matches, item) {
 
 function copyRow(match) {
   const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, ...breakable(match.reference)) : match.reference;
-  const where = match.doubt ? el("span", { class: "distance" }, doubtText(match)) : match.spans.length ? el("span", { class: "distance" }, plural(match.spans.length, "stretch", "stretches")) : match.whole ? null : el("span", { class: "distance" }, "in part");
+  const part = whereText(match);
+  const where = part ? el("span", { class: "distance" }, part) : null;
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
     el("div", {}, el("p", { class: "name" }, name),

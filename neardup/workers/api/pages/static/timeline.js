@@ -5,13 +5,13 @@ import { clock, el, picture, pictureSrc, plural, svg } from "/static/lib.js";
 const SHOWN_SPANS = 6;
 const SHOWN_PAIRS = 6;
 
-export const isVideo = (facts, match, side) => (facts.kind ? facts.kind === "video" : match.spans.some((span) => span[`${side}_end`] > 0));
+export const isVideo = (facts, match, side) => (facts.kind ? facts.kind === "video" : match.where.spans.some((span) => span[`${side}_end`] > 0));
 
 // The moment of both that belongs to a second of one: along the stretch that it lies in, or else that is nearest.
 export function momentAt(match, side, seconds, lengths) {
   const other = side === "query" ? "reference" : "query";
   const away = (span) => Math.max(span[`${side}_start`] - seconds, seconds - span[`${side}_end`], 0);
-  const span = match.spans.reduce((best, one) => (best && away(best) <= away(one) ? best : one), null);
+  const span = match.where.spans.reduce((best, one) => (best && away(best) <= away(one) ? best : one), null);
   const theirs = span ? span[`${other}_start`] + seconds - span[`${side}_start`] : seconds;
   const within = (value, name) => Math.min(Math.max(value, 0), lengths[name]);
   return { [side]: within(seconds, side), [other]: within(theirs, other) };
@@ -20,9 +20,9 @@ export function momentAt(match, side, seconds, lengths) {
 // A few moments, evenly over all stretches.
 export function moments(match, count = SHOWN_PAIRS) {
   const long = (span) => Math.max(span.query_end - span.query_start, span.reference_end - span.reference_start, 0.01);
-  const total = match.spans.reduce((sum, span) => sum + long(span), 0);
+  const total = match.where.spans.reduce((sum, span) => sum + long(span), 0);
   const share = (span) => Math.max(1, Math.round((count * long(span)) / total));
-  return match.spans.flatMap((span) => {
+  return match.where.spans.flatMap((span) => {
     const n = share(span);
     return Array.from({ length: n }, (_, i) => {
       const part = (i + 0.5) / n;
@@ -38,7 +38,7 @@ export class Timeline {
     this.task = task;
     this.match = match;
     this.jump = jump;
-    const end = (side) => Math.max(0, ...match.spans.map((span) => span[`${side}_end`]));
+    const end = (side) => Math.max(0, ...match.where.spans.map((span) => span[`${side}_end`]));
     this.video = { query: isVideo(task.item, match, "query"), reference: isVideo(match.facts, match, "reference") };
     this.lengths = {
       query: this.video.query ? Math.max(task.item.seconds, end("query"), 0.1) : 0,
@@ -64,8 +64,8 @@ export class Timeline {
         el("span", {}, "original"), this.drawing(), el("span", {}, length("reference")),
         el("span", { class: "low" }, "copy"), el("span", { class: "low" }, length("query"))),
       el("div", { class: "seek" }, el("label", { for: "seek" }, this.lead === "query" ? "Copy at" : "Original at"), this.seek, this.told),
-      el("ul", { class: "spans", "aria-label": "Stretches that match" }, ...match.spans.slice(0, SHOWN_SPANS).map((span, n) => this.spanButton(span, n))),
-      match.spans.length > SHOWN_SPANS ? el("p", { class: "note" }, `and ${plural(match.spans.length - SHOWN_SPANS, "stretch", "stretches")} more`) : null,
+      el("ul", { class: "spans", "aria-label": "Stretches that match" }, ...match.where.spans.slice(0, SHOWN_SPANS).map((span, n) => this.spanButton(span, n))),
+      match.where.spans.length > SHOWN_SPANS ? el("p", { class: "note" }, `and ${plural(match.where.spans.length - SHOWN_SPANS, "stretch", "stretches")} more`) : null,
       el("ul", { class: "pairs", "aria-label": "The same moments in both" }, ...this.pairs.map((button) => el("li", {}, button))));
   }
 
@@ -73,9 +73,9 @@ export class Timeline {
     const edges = (side, span) => (this.video[side] ? [span[`${side}_start`] * this.scale, Math.max(span[`${side}_end`] * this.scale, span[`${side}_start`] * this.scale + 4)] : [0, 12]);
     const track = (side, y) => svg("rect", { class: "track", x: 0, y, width: this.video[side] ? Math.max(4, this.lengths[side] * this.scale) : 12, height: 14, rx: 2 });
     this.marks = { reference: svg("line", { class: "now", y1: 0, y2: 17 }), query: svg("line", { class: "now", y1: 47, y2: 64 }) };
-    const drawing = svg("svg", { viewBox: "0 0 1000 64", preserveAspectRatio: "none", role: "img", "aria-label": this.match.spans.map((span) => this.sentence(span)).join("; ") });
+    const drawing = svg("svg", { viewBox: "0 0 1000 64", preserveAspectRatio: "none", role: "img", "aria-label": this.match.where.spans.map((span) => this.sentence(span)).join("; ") });
     drawing.append(track("reference", 1), track("query", 49));
-    this.match.spans.forEach((span, number) => {
+    this.match.where.spans.forEach((span, number) => {
       const colour = `c${number % 5}`;
       const [top, low] = [edges("reference", span), edges("query", span)];
       drawing.append(

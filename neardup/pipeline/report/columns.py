@@ -1,0 +1,36 @@
+"""The columns of a table that say where a match is and what it is: the same wherever matches are written as CSV."""
+
+from __future__ import annotations
+
+from neardup.pipeline.log.records import Comparison
+from neardup.pipeline.types import Kind
+
+COLUMNS = (
+    *("relation", "where", "query_start", "query_end", "reference_start", "reference_end"),
+    *("query_box", "reference_box", "transform", "doubt"),
+)
+
+
+def rows(match: Comparison, query: Kind) -> list[list[str]]:
+    """Return the cells of `COLUMNS`, a row for each span, or one without times.
+
+    Seconds of an image are left empty; numbers of a box or a transform have spaces between.
+
+    Args:
+        query: what the query is; a span does not say whether it is 0 to 0 of an image.
+    """
+    where = match.where
+    boxes = [_numbers(box, ".4f") for box in (where.query_box, where.reference_box)]
+    rest = [*boxes, _numbers(where.transform, ".6g"), match.doubt.value]
+    times = [
+        [
+            *([f"{span.query_start:.3f}", f"{span.query_end:.3f}"] if query is Kind.VIDEO else ["", ""]),
+            *(f"{span.reference_start:.3f}", f"{span.reference_end:.3f}"),
+        ]
+        for span in where.spans
+    ]
+    return [[match.relation.value, where.kind.value, *one, *rest] for one in times or [[""] * 4]]
+
+
+def _numbers(values: tuple[float, ...] | None, form: str) -> str:
+    return " ".join(format(value, form) for value in values or ())
