@@ -48,16 +48,20 @@ def test_copy_of_one_among_strangers_is_a_duplicate() -> None:
 
 
 def test_picture_that_resembles_many_is_a_copy_of_none() -> None:
-    forms = [described(f"form {n}", near(at(0), 0.8, n)) for n in range(2, 12)]
-    last = apply(new_state(stars=False), [*forms, described("new", near(at(0), 0.8, 25))])[-1]
-    assert verdict_of(last).decision is Decision.DISTINCT  # 0.64 to each of them, and as much to the next
+    some = [described(f"some {n}", near(at(0), 0.4, n)) for n in range(2, 12)]  # 0.16 to each other
+    state = new_state(stars=False)
+    assert {verdict_of(one).decision for one in apply(state, some)} == {Decision.DISTINCT}
+    (last,) = apply(state, [described("new", near(at(0), 0.8, 25))], first=10)
+    assert verdict_of(last).decision is Decision.DISTINCT  # 0.32 to each of them, and as much to the next
+    (alone,) = apply(new_state(), [some[0], described("new", near(at(0), 0.8, 25))])[1:]
+    assert verdict_of(alone).decision is Decision.UNSURE
 
 
 def test_copy_of_one_of_many_that_resemble_each_other_is_found() -> None:
-    forms = [near(at(0), 0.7, n) for n in range(2, 12)]
-    records = [described(f"form {n}", vector) for n, vector in enumerate(forms)]
-    last = apply(new_state(), [*records, described("copy", near(forms[4], 0.97, 25))])[-1]
-    assert verdict_of(last).matches[0].reference == "form 4"
+    some = [near(at(0), 0.43, n) for n in range(2, 12)]
+    records = [described(f"some {n}", vector) for n, vector in enumerate(some)]
+    last = apply(new_state(), [*records, described("copy", near(some[4], 0.7, 25))])[-1]
+    assert verdict_of(last).matches[0].reference == "some 4"
     assert verdict_of(last).decision is Decision.DUPLICATE
 
 
@@ -89,10 +93,10 @@ def test_frames_of_one_video_are_one_neighbour() -> None:
 
 
 def test_references_of_the_same_batch_count_as_those_in_the_index_do() -> None:
-    forms = [described(f"form {n}", near(at(0), 0.8, n)) for n in range(2, 12)]
+    some = [described(f"some {n}", near(at(0), 0.4, n)) for n in range(2, 12)]
     new = described("new", near(at(0), 0.8, 25))
-    at_once = verdict_of(apply(new_state(stars=False), [*forms, new])[-1])
-    later = verdict_of(apply(new_state(stars=False), [*forms, new], size=1)[-1])
+    at_once = verdict_of(apply(new_state(stars=False), [*some, new])[-1])
+    later = verdict_of(apply(new_state(stars=False), [*some, new], size=1)[-1])
     assert at_once == later
     assert not at_once.matches
 
