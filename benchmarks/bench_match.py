@@ -43,7 +43,7 @@ from neardup.pipeline.match.apply.make import read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.items import Item, Items, Rows
-from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.evidence import OF_BACKGROUND, Evidence
 from neardup.pipeline.types import Kind
 from neardup.workers.kafka.log import Fetched, encode
 from neardup.workers.match.saver import SnapshotPolicy
@@ -136,7 +136,10 @@ class Filled(Snapshots):
             vectors = self._population.take(count)
             parts.vectors.append(numbers, vectors)
             hashes = rng.integers(0, 256, (count, 32), dtype=np.uint8)
-            rows.append(count, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True, background=0.2)
+            rows.append(
+                count, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True,
+                cohort=OF_BACKGROUND, cohort_similarity=0.2,
+            )  # fmt: skip
             parts.index.add(numbers)
         items = Items()
         items.restore((_item(n, rng.bytes(48)) for n in range(self._size)), self._size)

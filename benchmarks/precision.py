@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from neardup.pipeline.learn.calibrate.calibrate import (
     measure,
 )
 from neardup.pipeline.learn.calibrate.copies import describe_copies, describe_pictures
-from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Sample
+from neardup.pipeline.learn.calibrate.strangers import Labelled, Sample, strange_pairs
 from neardup.pipeline.learn.shared.pictures import (
     Pictures,
     kinds_of,
@@ -51,7 +50,7 @@ from neardup.pipeline.learn.shared.pictures import (
     with_lookalikes,
 )
 from neardup.pipeline.match.decide.calibration import Calibration
-from neardup.pipeline.match.decide.evidence import Evidence, measured_pairs
+from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Descriptors
 
 SIZES = (2_000, 20_000, 200_000)
@@ -80,10 +79,9 @@ def measured_precision(
     sample: Sample, least: float, references: int, prior: float
 ) -> tuple[float, float, float, float]:
     """Return the precision above this evidence, its 95 % interval by bootstrap over pictures, and the recall."""
-    at = replace(sample, grid=np.array([least]), near=sample.near[:, :1], far=sample.far[:, :1])
-    false = at.false_rates(references)[:, 0]
-    found = np.where(np.isnan(sample.copies), 0.0, sample.copies >= least)
-    copying = (~np.isnan(sample.copies)).astype(float)
+    at = np.array([least])
+    false, found = sample.false_rates(references, at)[:, 0], sample.recalls(references, at)[:, 0]
+    copying = sample.copying.astype(float)
     of = np.unique(sample.picture, return_inverse=True)[1]
     sums = [np.bincount(of, sample.weight * one) for one in (false, np.ones(len(of)), found, copying)]
     drawn = np.random.default_rng(0).multinomial(len(sums[0]), np.full(len(sums[0]), 1 / len(sums[0])), BOOTSTRAPS)
@@ -98,7 +96,7 @@ def measured_precision(
     return float(precision[0]), float(low), float(high), float(recall[0])
 
 
-def report(name: str, calibration: Calibration, look: Callable[[Curve], Sample], precision: float) -> None:
+def report(name: str, calibration: Calibration, sample: Sample, precision: float) -> None:
     """Print one row for each number of references."""
     for references in SIZES:
         least = calibration.min_evidence(precision, references)
@@ -106,12 +104,11 @@ def report(name: str, calibration: Calibration, look: Callable[[Curve], Sample],
             print(f"| {name} | {references:,} | none | | | | |", flush=True)
             continue
         low, high = (float(one) for one in calibration.precision_interval(least, references))
-        sample = look(np.array([least, least + 10.0]))
         got, got_low, got_high, recall = measured_precision(sample, least, references, calibration.prior)
         within = "BELOW" if round(got, 3) < round(low, 3) else "above" if round(got, 3) > round(high, 3) else "yes"
         print(f"| {name} | {references:,} | {least:.3f} | {100 * low:.1f} to {100 * high:.1f} | {100 * got:.2f} "
               f"({100 * got_low:.2f} to {100 * got_high:.2f}) | {within} | {100 * recall:.0f} "
-              f"({100 * float(calibration.recall_at(least)):.0f}) |", flush=True)  # fmt: skip
+              f"({100 * float(calibration.recall_at(least, references)):.0f}) |", flush=True)  # fmt: skip
 
 
 def load(data: Path, part: str, more: Path | None) -> tuple[Pictures, Pictures]:
@@ -162,11 +159,10 @@ def write_false(
 ) -> None:
     """Append the pairs of whole pictures that would be false matches from this evidence up."""
     rule = Evidence(background, *weights)
-    query, reference, strength = measured_pairs(rule, material.queries.embedded, material.pictures.embedded, floor)
-    apart = material.queries.group[query] != material.pictures.group[reference]
-    apart &= (material.queries.source[query] == material.pictures.source[reference]) & (material.own[query] >= 0)
     best: dict[tuple[int, int], float] = {}
-    for q, r, evidence in zip(query[apart].tolist(), reference[apart].tolist(), strength[apart].tolist(), strict=True):
+    for q, r, evidence in strange_pairs(rule, material.queries, material.pictures, floor):
+        if material.own[q] < 0 or material.queries.source[q] != material.pictures.source[r]:
+            continue
         pair = (int(material.own[q]), r)
         best[pair] = max(best.get(pair, evidence), evidence)
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -231,9 +227,7 @@ def main() -> None:
             except UsageError as error:
                 print(f"| {name} | | not calibrated: {error} | | | | |")
                 continue
-        weight = calibration.hash_weight
-        report(name, calibration,
-               lambda grid, mine=mine, weight=weight: measure(mine, background, weight, grid), options.precision)  # type: ignore[misc]  # fmt: skip
+        report(name, calibration, measure(mine, background, calibration.hash_weight, SIZES), options.precision)
         if options.false:
             floor = calibration.min_evidence(options.precision, SIZES[0])
             write_false(options.false, name, mine, background, calibration.weights, floor, pictures.sha1)

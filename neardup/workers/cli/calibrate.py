@@ -188,7 +188,7 @@ def _row(measured: Calibration, precision: float, references: int) -> dict[str, 
         "min_unsure": round(limits.min_unsure, 4),
         "precision": round(float(measured.precision(least, references)), 5),
         "interval": [round(float(low), 5), round(float(high), 5)],
-        "recall": round(float(measured.recall_at(least)), 4),
+        "recall": round(float(measured.recall_at(least, references)), 4),
         "false_matches_per_1000_queries": round(
             1000 * math.exp(float(measured.log_false_match_rate(least, references))), 3
         ),

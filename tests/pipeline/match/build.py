@@ -1,6 +1,6 @@
 """Small states over hand-made descriptors.
 
-Evidence is the cosine here: no background, and a hash that counts for nothing unless a test says so. A pair is unsure
+Evidence is the cosine here, unless a test says otherwise: cohort and hash count for nothing. A pair is unsure
 from a cosine of about 0.78 (39 degrees) and a duplicate from about 0.86 (30 degrees); few references more or less
 hardly move that, because the curves are steep.
 """
@@ -46,6 +46,7 @@ def a_calibration(
     slope: float = 300.0,
     intercept: float = -234.0,
     hash_weight: float = 0.0,
+    cohort_weight: float = 0.0,
 ) -> Calibration:
     """Return curves by which a duplicate begins at 0.85 and the unsure at 0.78 with one reference."""
     return Calibration(
@@ -53,9 +54,10 @@ def a_calibration(
         source="a test",
         prior=prior,
         hash_weight=hash_weight,
+        cohort_weight=cohort_weight,
         evidence=tuple(evidence),
         log_false_matches=(tuple(log_false_matches),),
-        recall=tuple(recall),
+        recall=(tuple(recall),),
         slope=slope,
         intercept=intercept,
         queries=1,
@@ -203,7 +205,6 @@ def track(
         pts=moments,
         vectors=vectors,
         hashes=no_hashes(len(vectors)),
-        background=np.zeros(len(vectors), dtype=np.float32),
         speaks=speaks,
         shared=np.full(len(vectors), shared, dtype=np.int64),
         seconds=float(moments[-1]),

@@ -23,21 +23,21 @@ from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.learn.calibrate.copies import describe_copies, describe_pictures
 from neardup.pipeline.learn.calibrate.distractors import describe_distractors, joined
-from neardup.pipeline.learn.calibrate.fit import fit, recall_at
-from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Places, Sample, count_strangers
+from neardup.pipeline.learn.calibrate.fit import LEVELS, fit, recall_at
+from neardup.pipeline.learn.calibrate.strangers import Curve, Labelled, Places, Sample, count_strangers, strange_pairs
 from neardup.pipeline.learn.shared.pages import render_pages
 from neardup.pipeline.learn.shared.pictures import SIMILAR, Pictures
 from neardup.pipeline.match.decide.calibration import Calibration
-from neardup.pipeline.match.decide.evidence import Evidence, measured_pairs
+from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Descriptors, Embedded
 
 PRIOR = 0.1
 """Share of queries that copy something, unless told otherwise: one in ten uploads."""
-BACKGROUND_WEIGHT = 0.5
-"""Best where a kind of picture is not in the background, and as good as 1 where it is: `benchmarks/background.py`."""
-HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-STRANGERS_PER_KEPT = 1000
-MIN_STRANGERS = 8
+COHORT_WEIGHT = 1.0
+"""Of 0.7, 0.85 and 1 the best: `benchmarks/cohort.py`."""
+HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
+MIN_PAIRS = 32_000
+"""Queries times references from which there is a curve."""
 WANTED = 0.99
 ASKED = 2500
 """Queries by which the hash weight is chosen, about."""
@@ -85,71 +85,50 @@ def calibrate(
     """
     if not 0.0 < prior < 1.0:
         raise UsageError(f"prior is {prior}; it must lie between 0 and 1, for instance 0.1")
-    weight, grid = choose_weight(material, background)
-    sample = measure(material, background, weight, grid)
-    return fit(sample, prior, (weight, BACKGROUND_WEIGHT), source, space)
+    weight = choose_weight(material, background)
+    sample = measure(material, background, weight, LEVELS)
+    return fit(sample, grid_of(sample), prior, (weight, COHORT_WEIGHT), source, space)
 
 
-def measure(material: Material, background: Descriptors, hash_weight: float, grid: Curve) -> Sample:
-    """Return what the queries find at this hash weight."""
-    rule = Evidence(background, hash_weight, BACKGROUND_WEIGHT)
-    return count_strangers(rule, material.queries, material.pictures, material.cuts, material.own, grid)
+def measure(material: Material, background: Descriptors, hash_weight: float, levels: Sequence[int]) -> Sample:
+    """Return what the queries find among these numbers of references, at this hash weight."""
+    rule = Evidence(background, hash_weight, COHORT_WEIGHT)
+    return count_strangers(rule, material.queries, material.pictures, material.cuts, material.own, levels)
 
 
-def choose_weight(material: Material, background: Descriptors) -> tuple[float, Curve]:
-    """Return the hash weight that finds most copies at a precision of WANTED, and a grid of evidence for it.
-
-    Measured among the whole pictures alone. The grid begins where one pair of strangers in a thousand reaches, and
-    ends with the strongest copy.
+def choose_weight(material: Material, background: Descriptors) -> float:
+    """Return the hash weight that finds most copies at a precision of WANTED, among the whole pictures alone.
 
     Raises:
         UsageError: too few queries or pictures.
     """
     queries, pictures = int((material.own >= 0).sum()), len(material.pictures.group)
-    if min(queries, pictures) < 100 or queries * pictures < 4 * MIN_STRANGERS * STRANGERS_PER_KEPT:
+    if min(queries, pictures) < 100 or queries * pictures < MIN_PAIRS:
         raise UsageError(
-            f"{queries} queries and {pictures} references are too few; wanted 100 each at least, "
-            f"and {4 * MIN_STRANGERS * STRANGERS_PER_KEPT} pairs of them"
+            f"{queries} queries and {pictures} references are too few; wanted 100 each at least, and {MIN_PAIRS} pairs "
+            "of them"
         )
     every = np.arange(len(material.own)) % max(len(material.own) // ASKED, 1) == 0
     whole = replace(material.take(every), cuts=material.cuts.where(slice(0, 0)))
-    best = (-1.0, 0.0, np.zeros(0))
+    best = (-1.0, 0.0)
     for weight in HASH_WEIGHTS:
-        grid = _grid(whole, Evidence(background, weight, BACKGROUND_WEIGHT))
-        recall = recall_at(measure(whole, background, weight, grid), WANTED, PRIOR)
-        if recall > best[0]:
-            best = (recall, weight, grid)
-    return best[1:]
+        sample = measure(whole, background, weight, ())
+        best = max(best, (recall_at(sample, grid_of(sample), WANTED, PRIOR), weight), key=lambda one: one[0])
+    return best[1]
 
 
-def _grid(material: Material, rule: Evidence) -> Curve:
-    """Return GRID points from the evidence of one pair of strangers in a thousand to that of the best copy."""
-    copying = material.take(material.own >= 0)
-    queries, pictures = copying.queries, material.pictures
-    most = len(copying.own) * len(pictures.group) // STRANGERS_PER_KEPT
-    strangers, pairs, strongest = np.zeros(0, dtype=np.float32), 0, 0.0
-    for start in range(0, len(copying.own), BLOCK):
-        rows = slice(start, start + BLOCK)
-        own = copying.own[rows]
-        vectors = queries.embedded.vectors[rows]
-        distances = np.maximum(2.0 - 2.0 * vectors @ pictures.embedded.vectors.T, 0.0).astype(np.float32)
-        bits = _hamming(queries.embedded.hashes[rows], pictures.embedded.hashes)
-        evidence = rule.of(distances, bits, rule.background(vectors)[:, None])
-        strongest = max(strongest, float(evidence[np.arange(len(own)), own].max()))
-        found = evidence[queries.group[rows][:, None] != pictures.group]
-        pairs += found.size
-        strangers = np.sort(np.concatenate([strangers, found]))[-most:]
-    if pairs < MIN_STRANGERS * STRANGERS_PER_KEPT:
-        raise UsageError(f"{pairs} pairs of strangers are too few; wanted pictures that do not all belong together")
-    least = float(strangers[-max(pairs // STRANGERS_PER_KEPT, 1)])
-    return np.linspace(least, max(strongest, least) + 1e-3, GRID)
+def grid_of(sample: Sample) -> Curve:
+    """Return GRID points from what half of the queries find by chance, of few references, to the strongest copy.
 
-
-def _hamming(queries: npt.NDArray[np.uint8], references: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return differing bits (n, m) by a matrix product of ±1, quicker than by XOR where all pairs are wanted."""
-    a = np.unpackbits(queries, axis=1).astype(np.float32) * 2 - 1
-    b = np.unpackbits(references, axis=1).astype(np.float32) * 2 - 1
-    return np.asarray(np.rint((a.shape[1] - a @ b.T) / 2), dtype=np.int64)
+    Raises:
+        UsageError: no query found a stranger, or none its copy.
+    """
+    found = sample.strangers[0][np.isfinite(sample.strangers[0])]
+    copies = np.concatenate([draws[np.isfinite(draws)] for draws in sample.copies])
+    if not len(found) or not len(copies):
+        raise UsageError("no query found a stranger, or none its own picture; wanted pictures that show something")
+    least = float(np.median(found))
+    return np.linspace(least, max(float(copies.max()), least) + 1e-3, GRID)
 
 
 def write_doubtful(
@@ -160,13 +139,10 @@ def write_doubtful(
     Columns: sha1_a, sha1_b, relation (`similar`), evidence, path_a, path_b. Somebody looks at them, deletes the rows of
     pictures that are not the same, and gives the rest as `--lookalikes`.
     """
-    rule = Evidence(background, *calibration.weights)
-    whole = material.pictures
+    rule, whole = Evidence(background, *calibration.weights), material.pictures
     floor = float(calibration.thresholds(0.5, 1).min_unsure)
-    query, reference, strength = measured_pairs(rule, whole.embedded, whole.embedded, floor)
-    apart = whole.group[query] != whole.group[reference]
     best: dict[tuple[int, int], float] = {}
-    for a, b, evidence in zip(query[apart].tolist(), reference[apart].tolist(), strength[apart].tolist(), strict=True):
+    for a, b, evidence in strange_pairs(rule, whole, whole, floor):
         pair = (min(a, b), max(a, b))
         best[pair] = max(best.get(pair, evidence), evidence)
     with path.open("w", newline="", encoding="utf-8") as file:

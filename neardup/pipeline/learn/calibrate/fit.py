@@ -49,7 +49,7 @@ class Curves:
     """G and R of one set of pictures; b resamplings of them, the first as they are.
 
     Attributes:
-        log_false: ln G, (levels, b, k). log_recall: ln R, (b, k).
+        log_false, log_recall: ln G and ln R, (levels, b, k).
         tail: the grid point from which G is an exponential.
     """
 
@@ -63,36 +63,38 @@ class Curves:
         return self.log_false - self.log_recall
 
 
-def fit(sample: Sample, prior: float, weights: tuple[float, float], source: str, space: str = "") -> Calibration:
-    """Return the calibration of what was counted.
+def fit(
+    sample: Sample, grid: Curve, prior: float, weights: tuple[float, float], source: str, space: str = ""
+) -> Calibration:
+    """Return the calibration of what was counted, on a rising grid of evidence, (k,).
 
     Raises:
         UsageError: hardly any query found a stranger.
     """
-    resampled = resample(sample, LEVELS)
-    log_false, recall = resampled.log_false[:, 0], np.exp(resampled.log_recall[0])
+    resampled = resample(sample, grid, LEVELS)
+    log_false, recall = resampled.log_false[:, 0], np.exp(resampled.log_recall[:, 0])
     recall[recall < 1.1 * LEAST_RECALL] = 0.0
-    chance, sources = resampled.log_odds[:, 1:].std(axis=1), between_sources(sample, LEVELS, log_false)
-    denser = log_denser(sample, resampled, LEVELS) / SDS
+    chance, sources = resampled.log_odds[:, 1:].std(axis=1), between_sources(sample, grid, LEVELS, log_false)
+    denser = log_denser(sample, grid, resampled, LEVELS) / SDS
     spread = np.sqrt(chance**2 + sources**2 + denser**2)
     spread = _no_worse_with_fewer(log_false, spread)
-    slope, intercept, shifts = fit_log_odds(sample.grid, log_false, recall, prior)
-    keep = np.unique(np.linspace(0, len(sample.grid) - 1, KNOTS).round().astype(int))
+    slope, intercept, shifts = fit_log_odds(grid, log_false, recall, prior)
+    keep = np.unique(np.linspace(0, len(grid) - 1, KNOTS).round().astype(int))
     numbers = {
         "space": space,
         "prior": prior,
         "hash_weight": weights[0],
-        "background_weight": weights[1],
-        "evidence": _rounded(sample.grid[keep]),
+        "cohort_weight": weights[1],
+        "evidence": _rounded(grid[keep]),
         "levels": LEVELS,
         "log_false_matches": tuple(map(_rounded, log_false[:, keep])),
-        "recall": _rounded(recall[keep]),
+        "recall": tuple(map(_rounded, recall[:, keep])),
         "spread": tuple(map(_rounded, spread[:, keep])),
         "slope": round(slope, 6),
         "intercept": round(intercept, 6),
         "shifts": _rounded(shifts),
-        "queries": int((~np.isnan(sample.copies)).sum()),
-        "references": sample.references,
+        "queries": int(sample.copying.sum()),
+        "references": sample.levels[-1],
     }
     return versioned({"source": source, **numbers})
 
@@ -111,15 +113,15 @@ def versioned(fields: dict[str, object]) -> Calibration:
     return msgspec.convert({**fields, "version": version}, Calibration)
 
 
-def recall_at(sample: Sample, precision: float, prior: float) -> float:
+def recall_at(sample: Sample, grid: Curve, precision: float, prior: float) -> float:
     """Return the recall where the expected precision begins to be as wanted, among all references counted."""
-    curves = resample(sample, (sample.references,), 0)
+    curves = resample(sample, grid, sample.levels[-1:], 0)
     odds = curves.log_odds[0, 0] - np.log(prior)
     enough = np.flatnonzero(odds <= np.log(1 / precision - 1))
-    return float(np.exp(curves.log_recall[0, enough[0]])) if enough.size else 0.0
+    return float(np.exp(curves.log_recall[0, 0, enough[0]])) if enough.size else 0.0
 
 
-def log_denser(sample: Sample, curves: Curves, levels: tuple[int, ...]) -> Curve:
+def log_denser(sample: Sample, grid: Curve, curves: Curves, levels: tuple[int, ...]) -> Curve:
     """Return a bound of ln of how often as many false matches there are among references of one kind, (levels, k).
 
     It is 0 at least, and where no kind has MIN_KIND pictures. How often is measured as far as enough queries find a
@@ -129,10 +131,10 @@ def log_denser(sample: Sample, curves: Curves, levels: tuple[int, ...]) -> Curve
     """
     log_false = curves.log_false[:, 0]
     told = sample.take(sample.kindred_of >= MIN_KIND)
-    if not len(told.copies):
+    if not len(told.kindred):
         return np.zeros_like(log_false)
     last = max(i for i, level in enumerate(levels) if level <= OF_ONE_KIND)
-    rates = [np.average(told.false_rates_of_one_kind(m), axis=0, weights=told.weight) for m in levels[: last + 1]]
+    rates = [np.average(told.false_rates_of_one_kind(m, grid), axis=0, weights=told.weight) for m in levels[: last + 1]]
     of_one_kind = np.log(np.clip(rates, 1e-12, 1.0))
     more = of_one_kind[:, curves.tail] - log_false[: last + 1, curves.tail]
     of_one_kind[:, curves.tail :] = more[:, None] + log_false[: last + 1, curves.tail :]
@@ -140,7 +142,7 @@ def log_denser(sample: Sample, curves: Curves, levels: tuple[int, ...]) -> Curve
     return np.asarray(np.maximum(of_one_kind[among] - log_false, 0.0))
 
 
-def resample(sample: Sample, levels: tuple[int, ...], times: int = BOOTSTRAPS) -> Curves:
+def resample(sample: Sample, grid: Curve, levels: tuple[int, ...], times: int = BOOTSTRAPS) -> Curves:
     """Return the curves of the sample, and of as many samples drawn from its pictures with replacement."""
     of_picture = np.unique(sample.picture, return_inverse=True)[1]
     pictures = int(of_picture.max()) + 1
@@ -154,13 +156,13 @@ def resample(sample: Sample, levels: tuple[int, ...], times: int = BOOTSTRAPS) -
         np.add.at(sizes, of_picture[counted], sample.weight[counted])
         return np.asarray(weights @ sums / np.maximum(weights @ sizes, 1e-9)[:, None])
 
-    everyone = np.ones(len(sample.copies), dtype=np.bool_)
-    recall = mean((sample.copies[:, None] >= sample.grid).astype(np.float64), ~np.isnan(sample.copies))
-    false = [np.minimum(mean(sample.false_rates(level), everyone), 1.0) for level in levels]
-    among_all = mean(sample.false_rates(sample.references), everyone)
-    start = _tail_start(among_all[0], len(sample.copies))
-    excess = _mean_excess(among_all, sample.grid, start)
-    tailed = np.stack([_with_tail(one, sample.grid, start, excess) for one in false])
+    everyone = np.ones(len(sample.kindred), dtype=np.bool_)
+    recall = [mean(sample.recalls(level, grid), sample.copying) for level in levels]
+    false = [np.minimum(mean(sample.false_rates(level, grid), everyone), 1.0) for level in levels]
+    among_all = mean(sample.false_rates(sample.levels[-1], grid), everyone)
+    start = _tail_start(among_all[0], len(sample.kindred))
+    excess = _mean_excess(among_all, grid, start)
+    tailed = np.stack([_with_tail(one, grid, start, excess) for one in false])
     log_false = np.maximum.accumulate(tailed, axis=0)  # more references, more false matches
     return Curves(log_false, np.log(np.maximum(recall, LEAST_RECALL)), start)
 
@@ -192,10 +194,10 @@ def _with_tail(false: Curve, grid: Curve, start: int, excess: Curve) -> Curve:
     return np.concatenate([body, tail], axis=1)
 
 
-def between_sources(sample: Sample, levels: tuple[int, ...], log_false: Curve) -> float:
+def between_sources(sample: Sample, grid: Curve, levels: tuple[int, ...], log_false: Curve) -> float:
     """Return the standard deviation of ln(G / R) that another source has around the curve of those measured."""
     deviations, within = [], []
-    pooled = resample(sample, levels, 0).log_odds[:, 0]
+    pooled = resample(sample, grid, levels, 0).log_odds[:, 0]
     deciding = (log_false > np.log(DECIDING[0])) & (log_false < np.log(DECIDING[1]))
     deciding &= np.asarray(levels)[:, None] >= min(1000, levels[-1])
     for source in np.unique(sample.source):
@@ -203,7 +205,7 @@ def between_sources(sample: Sample, levels: tuple[int, ...], log_false: Curve) -
         if len(np.unique(mine.picture)) < MIN_SOURCE or not deciding.any():
             continue
         try:
-            curves = resample(mine, levels).log_odds
+            curves = resample(mine, grid, levels).log_odds
         except UsageError:  # its queries found nothing: it is at least no worse than the others
             continue
         deviations.append(((curves[:, 0] - pooled)[deciding]).mean())
@@ -225,7 +227,7 @@ def fit_log_odds(grid: Curve, log_false: Curve, recall: Curve, prior: float) -> 
     false = np.exp(log_false)
     x = np.tile((grid[1:] + grid[:-1]) / 2, len(false))
     level = np.repeat(np.arange(len(false)), len(grid) - 1)
-    copies = np.tile(-prior * np.diff(recall), len(false))
+    copies = (-prior * np.diff(recall, axis=1)).ravel()
     strangers = -np.diff(false, axis=1).ravel()
     counted = (false[:, :-1] <= np.maximum(0.1 * false[:, :1], 0.1)).ravel() & (copies + strangers > 0)
     x, level, copies, strangers = x[counted], level[counted], copies[counted], strangers[counted]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
-from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, differing
+from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, differing, find_kin
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.decide.calibration import parse_calibration
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -38,15 +38,16 @@ def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = Non
         queries = describe_parts([query.pixels for query in given.queries], embedder, regions)
         references = describe_parts(given.references, embedder, regions)
         name = checkpoint.name
-        cost = part_cost(checkpoint, len(references.owner))
-        found = {f"{name}, evidence": best_evidence(rule, queries, references, cost)}
+        cost, least = part_cost(checkpoint, len(references.owner)), least_unsure(checkpoint, len(references.owner))
+        kin = find_kin(rule, references, least)
+        found = {f"{name}, evidence": best_evidence(rule, queries, references, cost, kin)}
         queries, references = queries.take(queries.first), references.take(references.first)
         if regions != "none":
-            found[f"{name}, evidence without regions"] = best_evidence(rule, queries, references)
+            kin = find_kin(rule, references, least)
+            found[f"{name}, evidence without regions"] = best_evidence(rule, queries, references, None, kin)
         vectors = queries.embedded.vectors
         similarity = (vectors @ references.embedded.vectors.T).astype(np.float32)
-        shift = rule.background_weight * rule.background(vectors)[:, None]
-        return {**found, f"{name}, normalised": similarity - shift, f"{name}, raw": similarity}
+        return {**found, f"{name}, raw": similarity}
 
     return scores
 
@@ -59,13 +60,20 @@ def part_cost(checkpoint: Checkpoint, references: int) -> Callable[[int], float]
     return lambda n: (calibration.shift(n * references) - calibration.shift(references)) / calibration.slope
 
 
+def least_unsure(checkpoint: Checkpoint, references: int) -> float:
+    """Return the evidence from which a match is unsure among m references, inf without a calibration."""
+    if not checkpoint.calibration:
+        return float("inf")
+    return parse_calibration(checkpoint.calibration).thresholds(0.9, references).min_unsure
+
+
 def rule_of(checkpoint: Checkpoint) -> Evidence:
     """Return what makes evidence of a checkpoint's descriptors, with its own weights; without, of similarity alone."""
     weights = checkpoint.calibration
     return Evidence(
         checkpoint.background,
         float(weights.get("hash_weight", 0.0)),
-        float(weights.get("background_weight", 1.0)),
+        float(weights.get("cohort_weight", 1.0)),
     )
 
 

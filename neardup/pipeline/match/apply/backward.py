@@ -18,7 +18,7 @@ from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
-from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
 from neardup.pipeline.types import Decision, Ids, Kind, Neighbours
 
@@ -56,6 +56,8 @@ class BackwardSearch:
             kept = self.reviews.respected(item, reference, match)
             if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
+                head = self._seen.tables.items.get(item.head)
+                link(reference, item if head is None else head)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
                 found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))
         return found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
@@ -91,7 +93,8 @@ class BackwardSearch:
             found = first or index.search(self._seen.tables.vectors.read(rows), min(k, most))
             first = None
             bits = differing_bits(hashes[:, None], table.hash[found.ids])
-            strength = self._evidence.of(found.distances, bits, table.background[found.ids])
+            least = self._seen.tables.cohort(found.ids.ravel()).least.reshape(found.ids.shape)
+            strength = self._evidence.of(found.distances, bits, least)  # no less than what will be decided on
             near = (strength >= judge.min_vote) & (found.ids >= 0)
             if k >= most or not (near[:, -1] & (strength[:, -1] >= matters)).any():
                 break
@@ -110,7 +113,7 @@ class BackwardSearch:
         for bank in self._banks.asked(item.id):
             if bank.settings.action is Action.ALLOW:
                 rows = self._seen.tables.rows_of(item)
-                (pairs,) = bank.collection.candidates.of_batch([rows], [item.kind], among_themselves=False)
-                found = bank.matches(item, self._seen.tables.side(item), pairs, now_ms)
+                (mine,) = bank.collection.candidates.among([rows], [item.kind])
+                found = bank.matches(item, self._seen.tables.side(item), mine, now_ms)
                 matches += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches

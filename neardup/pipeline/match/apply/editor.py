@@ -163,7 +163,7 @@ class Editor:
         if calibration.weights != weights:
             raise ChangeRefused(
                 Refusal.CALIBRATION,
-                f"the calibration weighs hash and background by {calibration.weights}, evidence is made with {weights}",
+                f"the calibration weighs hash and cohort by {calibration.weights}, evidence is made with {weights}",
             )
         (bank.settings if bank else self._banks.settings).calibration = change.calibration
         self._banks.take_hold()

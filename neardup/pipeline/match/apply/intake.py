@@ -15,22 +15,21 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.compare.banks import Bank, Banks
-from neardup.pipeline.match.compare.candidates import join_pairs
+from neardup.pipeline.match.compare.candidates import Found, join_pairs
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
-from neardup.pipeline.match.data.items import NO_ROW, Item
+from neardup.pipeline.match.data.items import NO_ROW, Item, link
 from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables
-from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind
 
-Banked = Sequence[tuple[Bank, Pairs]]
+Banked = Sequence[tuple[Bank, Found]]
 
 
 class Intake:
@@ -71,12 +70,12 @@ class Intake:
         for entry, record, holder, own in zip(entries, records, holders, rows, strict=True):
             events: tuple[Event, ...] = ()
             if _is_compared(record):
-                pairs, banked = next(found)
+                of_seen, banked = next(found)
                 banked = [(bank, theirs) for bank, theirs in banked if bank.asks_about(record.id)]
                 if isinstance(holder, Live):
-                    events = self._take_frame(entry, record, holder, own, pairs, banked)
+                    events = self._take_frame(entry, record, holder, own, of_seen, banked)
                 else:
-                    events = (self._item_verdicts.decide(entry, record, holder, pairs, banked),)
+                    events = (self._item_verdicts.decide(entry, record, holder, of_seen, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
         self._item_verdicts.flush()
         return envelopes
@@ -86,20 +85,20 @@ class Intake:
         live = self._lives.get(record.id)
         return live or self._pending.take(record, entry.timestamp_ms, self._seen.tables.items)
 
-    def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[tuple[Pairs, Banked]]:
-        """Yield for each item its pairs with what was seen and, by bank, with references; all are searched for now."""
+    def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[tuple[Found, Banked]]:
+        """Yield for each item what is found among what was seen and, by bank, among references."""
         of_seen = self._seen.candidates.of_batch(rows, kinds)
         banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
-        of_banks = [bank.collection.candidates.of_batch(rows, kinds, among_themselves=False) for bank in banks]
-        return ((pairs, [*zip(banks, theirs, strict=True)]) for pairs, *theirs in zip(of_seen, *of_banks, strict=True))
+        of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
+        return ((found, [*zip(banks, theirs, strict=True)]) for found, *theirs in zip(of_seen, *of_banks, strict=True))
 
     def _take_frame(
-        self, entry: Entry, record: Described, live: Live, row: Ids, pairs: Pairs, banked: Banked
+        self, entry: Entry, record: Described, live: Live, row: Ids, found: Found, banked: Banked
     ) -> tuple[Rolling, ...]:
         """Take in a frame of a live video."""
-        pairs = self._seen.comparer.with_heads(pairs)
+        pairs = self._seen.comparer.with_heads(found.pairs)
         self._seen.tables.rows.shared[row] = self._seen.comparer.sharers(pairs, 1)
-        pairs = join_pairs([*(bank.usable_pairs(theirs, entry.timestamp_ms) for bank, theirs in banked), pairs])
+        pairs = join_pairs([*(bank.usable_pairs(theirs.pairs, entry.timestamp_ms) for bank, theirs in banked), pairs])
         return self._live_verdicts.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
 
 
@@ -113,6 +112,7 @@ class ItemVerdicts:
     def __init__(
         self,
         seen: Collection,
+        banks: Banks,
         reviews: Reviews,
         stars: Stars,
         lives: LiveVideos,
@@ -120,33 +120,43 @@ class ItemVerdicts:
         similars: Similars | None,
     ) -> None:
         self._seen = seen
+        self._banks = banks
         self._reviews = reviews
         self._stars = stars
         self._lives = lives
         self._published = published
         self._similars = similars
 
-    def decide(
-        self, entry: Entry, record: Described, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
-    ) -> Verdict:
+    def decide(self, entry: Entry, record: Described, pending: Pending, of_seen: Found, banked: Banked) -> Verdict:
         """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
 
         Args:
             record: its last part, of this entry.
-            pairs: of the item with what was seen.
-            banked: of the item with the references of each bank that is asked about it.
+            of_seen, banked: what is found among what was seen, and among the references of each bank that is asked.
         """
         item = pending.item()
-        matches = self._matches(entry, item, pending, pairs, banked)
+        matches = self._matches(entry, item, pending, of_seen, banked)
         published = self._published.verdict(entry.offset)
         verdict = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
         self._stars.add(item, star_head(verdict) or "")
         if self._similars is not None:
             self._similars.take(item, record)
+        self._link(item, verdict)
         for match in verdict.matches:
             if match.bank == SEEN:
                 self._lives.note_copy(match.reference, item.number)
         return verdict
+
+    def _link(self, item: Item, verdict: Verdict) -> None:
+        """Have cohorts know what an item, or the head that it copies, resembles."""
+        head = self._stars.head_of(item)
+        for match in verdict.matches:
+            bank = None if match.bank == SEEN else self._banks.named(match.bank)
+            tables = self._seen.tables if bank is None else bank.collection.tables
+            reference = tables.items.named(match.reference)
+            counts = match.decision is not Decision.DISTINCT  # a variant is what a cohort is for
+            if counts and reference is not None and reference is not head:
+                link(head, reference)
 
     def flush(self) -> None:
         """Let later searches find all that was taken in."""
@@ -154,17 +164,17 @@ class ItemVerdicts:
         if self._similars is not None:
             self._similars.flush()
 
-    def _matches(
-        self, entry: Entry, item: Item, pending: Pending, pairs: Pairs, banked: Sequence[tuple[Bank, Pairs]]
-    ) -> list[Matched]:
+    def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
         """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
-        pairs = comparer.likely(item.kind, pairs)
+        pairs = comparer.likely(item.kind, of_seen.pairs)
         if item.kind is Kind.VIDEO:
             pairs = comparer.with_heads(pairs)
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
         side = tables.side(item)
-        found = self._reviews.respect(item, comparer.matches(pending.first, side, pairs, item), tables.items)
+        found = self._reviews.respect(
+            item, comparer.matches(pending.first, side, Found(pairs, of_seen.cohort), item), tables.items
+        )
         matches = [match for match in found[:MAX_MATCHES] if match.listed]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
@@ -198,7 +208,8 @@ class RowWriter:
             box=np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records]),
             speaks=speaks,
             searched=speaks,
-            background=pictures.background,
+            cohort=pictures.cohort.items,
+            cohort_similarity=pictures.cohort.similarity,
         )
         self._tables.vectors.append(rows, pictures.vectors)
         stop = int(rows[0]) if len(rows) else 0

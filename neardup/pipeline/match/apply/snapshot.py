@@ -44,12 +44,12 @@ from neardup.pipeline.match.live.videos import Live
 logger = logging.getLogger(__name__)
 VECTORS = "vectors"
 KEPT = 2
-_VERSION = 4
+_VERSION = 5
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
 _IN_USE, _SIMILAR_IN_USE = "in-use.npy", "similar-in-use.npy"
 _SEARCHER = "searcher"
-_OF_PICTURES = ("hash", "background")
+_OF_PICTURES = ("hash", "cohort_similarity")
 """Columns of `Rows` that are computed from pixels."""
 
 

@@ -103,7 +103,7 @@ class State:
         self._prefetch = Prefetch(seen)
         self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
-        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._lives, self._published, similars)
+        item_verdicts = ItemVerdicts(seen, self.banks, self.reviews, self.stars, self._lives, self._published, similars)
         self._intake = Intake(
             seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
         )

@@ -16,12 +16,14 @@ import numpy as np
 
 from neardup.pipeline.log.changes import SEEN, Action, BankChanged, ReferenceChanged
 from neardup.pipeline.log.records import Described, Matched
+from neardup.pipeline.match.compare.candidates import Found
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
-from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Pairs, Side
+from neardup.pipeline.types import Decision
 
 
 @dataclass(slots=True)
@@ -101,10 +103,10 @@ class Bank:
 
         return is_usable
 
-    def matches(self, item: Item | Described, side: Side, pairs: Pairs, now_ms: int) -> list[Matched]:
-        """Return what an item matches here, best first, given its pairs with references, at this time of the log."""
-        found = self.collection.comparer.matches(item, side, pairs, usable=self.usable(now_ms))
-        kept = [match for match in found[:MAX_MATCHES] if match.listed]
+    def matches(self, item: Item | Described, side: Side, found: Found, now_ms: int) -> list[Matched]:
+        """Return what an item matches here, best first, given what was found here, at this time of the log."""
+        matches = self.collection.comparer.matches(item, side, found, usable=self.usable(now_ms))
+        kept = [match for match in matches[:MAX_MATCHES] if match.listed]
         return [msgspec.structs.replace(match, action=self.settings.action) for match in kept]
 
     def usable_pairs(self, pairs: Pairs, now_ms: int) -> Pairs:
@@ -122,10 +124,20 @@ class Bank:
 
     def add(self, item: Item) -> None:
         """Take in a reference, which is searched from now on."""
+        self._link(item)
         self.collection.heads.add(item)
         self.collection.heads.flush()
         self.collection.tables.items.add(item)
         self.references.setdefault(item.id, ReferenceSettings())
+
+    def _link(self, item: Item) -> None:
+        """Have cohorts know which references resemble a new one: versions and twins of it."""
+        collection = self.collection
+        (found,) = collection.candidates.among([collection.tables.rows_of(item)], [item.kind])
+        for match in collection.comparer.matches(item, collection.tables.side(item), found):
+            other = collection.tables.items.named(match.reference)
+            if match.decision is not Decision.DISTINCT and other is not None:
+                link(item, other)
 
     def remove(self, item: Item) -> None:
         """Take a reference out; its settings stay, for a new version of it."""

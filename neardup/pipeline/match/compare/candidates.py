@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import Judge, Pairs
-from neardup.pipeline.match.decide.evidence import Evidence, Pictures, differing_bits, near
+from neardup.pipeline.match.decide.evidence import (
+    BLOCK,
+    COHORT,
+    SLACK,
+    Cohort,
+    Evidence,
+    Floats,
+    Pictures,
+    differing_bits,
+    make_cohort,
+    nearest,
+)
 from neardup.pipeline.types import Ids, Kind
 
 CANDIDATES = 64
@@ -22,6 +35,14 @@ Bools = npt.NDArray[np.bool_]
 Floors = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for a query: its pairs with references, and the neighbours that evidence was measured against."""
+
+    pairs: Pairs
+    cohort: Cohort
+
+
 class Candidates:
     """Searches for pairs whose evidence is worth a comparison of the items they belong to."""
 
@@ -31,62 +52,121 @@ class Candidates:
         self._evidence = evidence
         self._judge = judge
 
-    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind], among_themselves: bool = True) -> list[Pairs]:
-        """Return for each item of a batch its pairs with all that is earlier; the query is a frame of the item.
+    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[Found]:
+        """Yield for each new item what is found among all that is earlier; the query of a pair is a frame of the item.
+
+        All of the batch is searched for at once, when the first is asked for. Earlier items of the batch are not in the
+        index: those of them that are heads by the time that an item is asked for are added then. Cohorts are kept in
+        the tables.
 
         Args:
-            rows: of each item, in order of the log; not in the index yet.
-            among_themselves: whether earlier items of the batch count too.
+            rows: of each item, in order of the log.
         """
         if not rows:
+            return
+        together, borders = np.concatenate(rows), np.cumsum([0, *map(len, rows)]).tolist()
+        table = self._tables.rows
+        pictures, speaks, own = self._tables.pictures(together), table.speaks[together], table.item[together]
+        floor = self._floors(kinds, rows)
+        found = self._search(pictures, speaks, CANDIDATES, floor, own)
+        table.keep_cohort(together, found.cohort)
+        recent = self._recent(together, pictures, speaks, floor, found) if len(rows) > 1 else _NOTHING_RECENT
+        whole = split(found.pairs, np.diff(borders).tolist())
+        places = np.searchsorted(recent.query, borders)
+        for number, (start, stop) in enumerate(pairwise(borders)):
+            mine = recent.take(slice(places[number], places[number + 1]))
+            mine = mine.take(self._are_heads(mine.reference))
+            if not len(mine.query):
+                yield Found(whole[number], found.cohort.take(slice(start, stop)))
+                continue
+            here = slice(start, stop)
+            one = self._with_recent(pictures.take(here), found.take(here), mine, floor[here], own[here], start)
+            table.keep_cohort(together[here], one.cohort)
+            yield one
+
+    def cohort_of(self, rows: Ids) -> Cohort:
+        """Return the neighbours that rows of another collection have among the references of this one."""
+        return self.among([rows], [Kind.IMAGE])[0].cohort
+
+    def among(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> list[Found]:
+        """Return for each item, of another collection, what is found among the references of this one."""
+        if not rows:
             return []
-        frames = [len(some) for some in rows]
         together = np.concatenate(rows)
-        pictures, speaks = self._tables.pictures(together), self._tables.rows.speaks[together]
-        floor = np.repeat([self._floor(kind) for kind in kinds], frames)
-        pairs = self.search(pictures, speaks, CANDIDATES, floor)
-        items = self._tables.rows.item
-        pairs = pairs.take(np.flatnonzero(items[pairs.reference] != items[together[pairs.query]]))  # a live video's own
-        if len(rows) > 1 and among_themselves:
-            pairs = self._with_earlier_in_batch(pairs, together, pictures, speaks, floor)
-        return split(pairs, frames)
+        table = self._tables.rows
+        pictures, speaks, own = self._tables.pictures(together), table.speaks[together], table.item[together]
+        found = self._search(pictures, speaks, CANDIDATES, self._floors(kinds, rows), own)
+        frames = [len(some) for some in rows]
+        stops = np.cumsum(frames).tolist()
+        cohorts = [found.cohort.take(slice(stop - count, stop)) for count, stop in zip(frames, stops, strict=True)]
+        return [Found(pairs, cohort) for pairs, cohort in zip(split(found.pairs, frames), cohorts, strict=True)]
 
-    def search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors) -> Pairs:
+    def search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors) -> Found:
         """Return pairs of n pictures, by place, with indexed descriptors whose evidence reaches the floor, (n,)."""
-        index = self._heads.index
-        asking = np.flatnonzero(speaks)
-        if asking.size == 0 or len(index) == 0:
-            return _NO_PAIRS
-        parts = [
-            self._search_some(pictures, asking[start : start + SEARCHED_AT_ONCE], min(k, len(index)), floor)
-            for start in range(0, len(asking), SEARCHED_AT_ONCE)
-        ]
-        return join_pairs(parts)
+        found = self._search(pictures, speaks, k, floor, np.full(len(speaks), -1))
+        return Found(found.pairs, found.cohort)
 
-    def _floor(self, kind: Kind) -> float:
+    def _floors(self, kinds: Sequence[Kind], rows: Sequence[Ids]) -> Floors:
         """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct."""
-        if kind is Kind.VIDEO:
-            return self._judge.min_vote
-        return max(self._judge.min_vote, self._judge.thresholds(self._heads.chances).min_unsure)
+        vote = self._judge.min_vote
+        of_image = max(vote, self._judge.thresholds(self._heads.chances).min_unsure)
+        return np.repeat([vote if kind is Kind.VIDEO else of_image for kind in kinds], [len(some) for some in rows])
 
-    def _search_some(self, pictures: Pictures, asking: Ids, k: int, floor: Floors) -> Pairs:
-        index = self._heads.index
-        found = index.search(pictures.vectors[asking], k)
-        bits = differing_bits(pictures.hashes[asking][:, None], self._tables.rows.hash[found.ids])  # (n, k)
-        strength = self._evidence.of(found.distances, bits, pictures.background[asking][:, None])
-        # Where every candidate is likely a match, a still video may have filled the places of others.
-        crowded = strength[:, -1] >= self._judge.thresholds(self._heads.chances).min_unsure
+    def _search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors, own: Ids) -> _Searched:
+        """Search for n pictures of items with the numbers `own`, which are not found."""
+        index, n = self._heads.index, len(speaks)
+        width = min(k, len(index))
+        ids, distances = np.full((n, width), -1, np.int64), np.full((n, width), np.inf, np.float32)
+        asking = np.flatnonzero(speaks) if width else np.zeros(0, np.int64)
+        for start in range(0, len(asking), SEARCHED_AT_ONCE):
+            some = asking[start : start + SEARCHED_AT_ONCE]
+            found = index.search(pictures.vectors[some], width)
+            ids[some], distances[some] = found.ids, found.distances
+        cohort = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
+        pairs, crowded = self._reaching(pictures, cohort, ids, distances, floor, own)
         more = min(MOST_CANDIDATES, len(index))
-        if k >= more or not crowded.any():
-            crowded[:] = False
-        query, place = np.nonzero((strength >= floor[asking][:, None]) & (found.ids >= 0) & ~crowded[:, None])
-        pairs = Pairs(asking[query], found.ids[query, place], found.distances[query, place], strength[query, place])
-        if k >= MOST_CANDIDATES:
-            pairs = self._nearest_of_each_item(pairs)
-        if not crowded.any():
-            return pairs
-        pairs = join_pairs([pairs, self._search_some(pictures, asking[crowded], more, floor)])
-        return pairs.take(np.argsort(pairs.query, kind="stable"))
+        deeper: dict[int, tuple[Ids, Floats]] = {}
+        if width < more and len(crowded):
+            parts = [pairs.take(np.flatnonzero(~np.isin(pairs.query, crowded)))]
+            for place in crowded.tolist():
+                here = slice(place, place + 1)
+                again = index.search(pictures.vectors[here], more)
+                deeper[place] = again.ids, again.distances
+                one, _ = self._reaching(pictures.take(here), cohort.take(here), *deeper[place], floor[here], own[here])
+                one = self._nearest_of_each_item(one)
+                parts.append(Pairs(one.query + place, one.reference, one.distance, one.evidence))
+            pairs = join_pairs(parts)
+            pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
+        return _Searched(pairs, cohort, ids, distances, deeper)
+
+    def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> Cohort:
+        """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k)."""
+        ids, distances = ids[:, :CANDIDATES], distances[:, :CANDIDATES]
+        items = np.where(ids >= 0, self._tables.rows.item[ids], -1)
+        return make_cohort(np.where(items == own[:, None], -1, items), 1.0 - distances / 2.0, background)
+
+    def _reaching(
+        self, pictures: Pictures, cohort: Cohort, ids: Ids, distances: Floats, floor: Floors, own: Ids
+    ) -> tuple[Pairs, Ids]:
+        """Return pairs with found descriptors (n, k) whose evidence reaches the floor, and the places of the crowded.
+
+        Crowded is a query of which every candidate is likely a match: a still video may have filled the places of
+        others.
+        """
+        bound = self._evidence.bound(1.0 - distances / 2.0, cohort.least[:, None])
+        query, place = np.nonzero((bound >= floor[:, None]) & (ids >= 0))
+        reference, distance = ids[query, place], distances[query, place]
+        items = self._tables.rows.item[reference]
+        bits = differing_bits(pictures.hashes[query], self._tables.rows.hash[reference])
+        strength = self._evidence.of(distance, bits, cohort.shifts(query, items, self._kin))
+        likely = strength >= self._judge.thresholds(self._heads.chances).min_unsure
+        crowded = query[likely & (place == ids.shape[1] - 1)]
+        kept = np.flatnonzero((strength >= floor[query]) & (items != own[query]))
+        return Pairs(query[kept], reference[kept], distance[kept], strength[kept]), crowded
+
+    def _kin(self, number: int) -> Sequence[int]:
+        item = self._tables.items.get(number)
+        return () if item is None else item.kin
 
     def _nearest_of_each_item(self, pairs: Pairs) -> Pairs:
         """Keep for each query, whose pairs are sorted by distance, no more than CANDIDATES descriptors of one item."""
@@ -97,22 +177,94 @@ class Candidates:
         rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
         return pairs.take(np.sort(order[rank < CANDIDATES]))
 
-    def _with_earlier_in_batch(
-        self, pairs: Pairs, rows: Ids, pictures: Pictures, speaks: Bools, floor: Floors
-    ) -> Pairs:
-        """Add pairs with earlier rows of the same batch, which are not in the index yet, and sort by query."""
-        query, reference, distance, strength = near(self._evidence, pictures, pictures, floor)
-        items = self._tables.rows.item[rows]
-        searched = self._tables.rows.searched[rows]
-        kept = (query > reference) & speaks[query] & searched[reference] & (items[query] != items[reference])
-        query = np.concatenate([pairs.query, query[kept]])
-        order = np.argsort(query, kind="stable")
-        return Pairs(
-            query[order],
-            np.concatenate([pairs.reference, rows[reference[kept]]])[order],
-            np.concatenate([pairs.distance, distance[kept]])[order],
-            np.concatenate([pairs.evidence, strength[kept]])[order],
+    # -- what is not in the index yet --------------------------------------------------------------------------------
+
+    def _recent(self, rows: Ids, pictures: Pictures, speaks: Bools, floor: Floors, found: _Searched) -> _Recent:
+        """Return pairs with earlier rows of the same batch that may be candidates, or belong to the cohort."""
+        table = self._tables.rows
+        items, searched = table.item[rows], table.searched[rows]
+        full = found.distances.shape[1] >= CANDIDATES
+        reach = 1.0 - found.distances[:, CANDIDATES - 1] / 2.0 if full else np.full(len(rows), -np.inf, np.float32)
+        parts = []
+        for start in range(0, len(rows), BLOCK):
+            stop = min(start + BLOCK, len(rows))
+            here = slice(start, stop)
+            similarity = pictures.vectors[here] @ pictures.vectors[:stop].T
+            earlier = np.arange(stop) < np.arange(start, stop)[:, None]
+            earlier &= searched[:stop] & speaks[here, None] & (items[:stop] != items[here, None])
+            bound = self._evidence.bound(similarity, found.cohort.least[here, None]) >= floor[here, None]
+            close = similarity >= reach[here, None] - SLACK
+            if stop > CANDIDATES:
+                close &= nearest(np.where(earlier, similarity, -np.inf), CANDIDATES)
+            query, reference = np.nonzero(earlier & (bound | close))
+            query = query + start
+            difference = pictures.vectors[query] - pictures.vectors[reference]
+            parts.append(_Recent(query, rows[reference], np.einsum("pd,pd->p", difference, difference)))
+        return _Recent(
+            np.concatenate([part.query for part in parts]),
+            np.concatenate([part.reference for part in parts]),
+            np.concatenate([part.distance for part in parts]),
         )
+
+    def _are_heads(self, rows: Ids) -> Ids:
+        """Return the places of the rows whose items are heads by now."""
+        numbers, place = np.unique(self._tables.rows.item[rows], return_inverse=True)
+        items = [self._tables.items.get(number) for number in numbers.tolist()]
+        heads = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
+        return np.flatnonzero(heads[place]) if len(rows) else np.zeros(0, np.int64)
+
+    def _with_recent(
+        self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids, start: int
+    ) -> Found:
+        """Return what an item finds together with recent heads; `start` is the place of its first row in the batch."""
+        n, width = found.ids.shape
+        query = recent.query - start
+        counts = np.bincount(query, minlength=n)
+        widest = max([width, *(ids.shape[1] for ids, _ in found.deeper.values())]) + int(counts.max())
+        ids, distances = np.full((n, widest), -1, np.int64), np.full((n, widest), np.inf, np.float32)
+        ids[:, :width], distances[:, :width] = found.ids, found.distances
+        for place, (deep, away) in found.deeper.items():
+            ids[place, : deep.shape[1]], distances[place, : deep.shape[1]] = deep[0], away[0]
+        place = widest - 1 - (np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts))
+        ids[query, place], distances[query, place] = recent.reference, recent.distance
+        order = np.lexsort((ids, distances), axis=1)
+        ids, distances = np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1)
+        cohort = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
+        pairs, _ = self._reaching(pictures, cohort, ids, distances, floor, own)
+        return Found(self._nearest_of_each_item(pairs) if found.deeper else pairs, cohort)
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What the index gave for n pictures.
+
+    Attributes:
+        ids, distances: the nearest, (n, k). deeper: more of them, (1, more), for the places that are crowded.
+    """
+
+    pairs: Pairs
+    cohort: Cohort
+    ids: Ids
+    distances: Floats
+    deeper: dict[int, tuple[Ids, Floats]]
+
+    def take(self, here: slice) -> _Searched:
+        """Return what it gave for some of the places; without the pairs."""
+        deeper = {place - here.start: deep for place, deep in self.deeper.items() if here.start <= place < here.stop}
+        return _Searched(_NO_PAIRS, self.cohort.take(here), self.ids[here], self.distances[here], deeper)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """Pairs of places in a batch with earlier rows of it, in order of the query; all (p,)."""
+
+    query: Ids
+    reference: Ids
+    distance: Floats
+
+    def take(self, where: Ids | slice) -> _Recent:
+        """Return the pairs at these places."""
+        return _Recent(self.query[where], self.reference[where], self.distance[where])
 
 
 def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
@@ -128,6 +280,7 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)
 _NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
+_NOTHING_RECENT = _Recent(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32))
 
 
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:

@@ -35,7 +35,9 @@ def make_collection(name: str, tables: Tables, index: Index, evidence: Evidence,
     """Return an empty collection."""
     heads = Heads(index, tables)
     candidates = Candidates(tables, heads, evidence, judge)
-    return Collection(name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, name))
+    return Collection(
+        name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, candidates, name)
+    )
 
 
 def make_bank_collection(

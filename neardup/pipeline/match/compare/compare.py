@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.log.verdicts import RANK
-from neardup.pipeline.match.compare.candidates import CANDIDATES
+from neardup.pipeline.match.compare.candidates import CANDIDATES, Candidates, Found
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, PairOutcome, Pairs, Side, compare_items
-from neardup.pipeline.match.decide.evidence import Evidence, near
+from neardup.pipeline.match.decide.evidence import Cohort, Evidence, near
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
 from neardup.pipeline.where import located
 
@@ -25,22 +26,25 @@ MAX_MATCHES = 16
 class Comparer:
     """Turns pairs of similar descriptors into matches with the references of one bank."""
 
-    def __init__(self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge, bank: str = SEEN) -> None:
+    def __init__(
+        self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge, candidates: Candidates, bank: str = SEEN
+    ) -> None:
         self._bank = bank
         self._tables = tables
         self._heads = heads
         self._evidence = evidence
         self._judge = judge
+        self._candidates = candidates
 
     def matches(
         self,
         query: Described | Item,
         side: Side,
-        pairs: Pairs,
+        found: Found,
         item: Item | None = None,
         usable: Callable[[Item], bool] = lambda _: True,
     ) -> list[Matched]:
-        """Compare a query with each reference that its pairs name and with its identical twin; best first.
+        """Compare a query with each reference that was found and with its identical twin; best first.
 
         Args:
             item: what the query becomes in the state, so that its segments count for what frames are common.
@@ -49,11 +53,11 @@ class Comparer:
         twin, exact = self._twin(query, usable)
         head = None if twin is None else self._tables.items.get(twin.head)
         matches = []
-        for reference, mine in self._by_head(pairs):
+        for reference, mine in self._by_head(found.pairs):
             if reference is head or not usable(reference):
                 continue
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
-            outcome = self._compare(side, self._tables.side(reference), mine, frames)
+            outcome = self._compare(side, reference, mine, frames, found.cohort)
             if item is not None:
                 self._note_shared(item, reference, outcome)
             matches.append(matched(reference, outcome, self._bank))
@@ -70,12 +74,14 @@ class Comparer:
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
         sides = self._tables.pictures(q), self._tables.pictures(r)
-        frame, other, distance, strength = near(self._evidence, *sides, floor, CANDIDATES)
+        cohort = self._cohort(q)
+        shift = cohort.shift((reference.number, *reference.kin))
+        frame, other, distance, strength = near(self._evidence, *sides, shift, floor, CANDIDATES)
         speak = speaks[q[frame]] & speaks[r[other]]
         if not both_images or speak.any():
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
         pairs = Pairs(frame, r[other], distance, strength)
-        outcome = self._compare(self._tables.side(query), self._tables.side(reference), pairs, (frame, other))
+        outcome = self._compare(self._tables.side(query), reference, pairs, (frame, other), cohort)
         # Two blank pages have a distance; that they are close says nothing.
         return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
 
@@ -130,8 +136,16 @@ class Comparer:
                 # most pairs of images stand alone, and a slice costs less than an array of one
                 yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
 
-    def _compare(self, query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids]) -> PairOutcome:
-        return compare_items(query, reference, pairs, frames, self._evidence, self._judge, self._heads.chances)
+    def _compare(
+        self, query: Side, reference: Item, pairs: Pairs, frames: tuple[Ids, Ids], cohort: Cohort
+    ) -> PairOutcome:
+        side, chances = self._tables.side(reference), self._heads.chances
+        shift = partial(cohort.shift, (reference.number, *reference.kin))
+        return compare_items(query, side, pairs, frames, self._evidence, self._judge, chances, shift)
+
+    def _cohort(self, rows: Ids) -> Cohort:
+        """Return the neighbours of rows that are held: those that they had when they arrived, or those in this bank."""
+        return self._tables.cohort(rows) if self._bank == SEEN else self._candidates.cohort_of(rows)
 
     def _twin(self, query: Described | Item, usable: Callable[[Item], bool]) -> tuple[Item | None, Exact]:
         """Return the earliest item with identical bytes, else pixels."""
@@ -145,9 +159,9 @@ class Comparer:
     def _itself(self, item: Item) -> PairOutcome:
         """Return how an item matches another with the same content."""
         rows = self._tables.rows_of(item)
-        background = self._tables.rows.background[rows if item.kind is Kind.VIDEO else rows[:1]]
-        nothing = np.zeros_like(background)
-        evidence = self._evidence.of(nothing, nothing.astype(np.int64), background)
+        shift = self._tables.cohort(rows if item.kind is Kind.VIDEO else rows[:1]).shift((item.number, *item.kin))
+        nothing = np.zeros_like(shift)
+        evidence = self._evidence.of(nothing, nothing.astype(np.int64), shift)
         mean = float(evidence.mean()) if evidence.size else 0.0
         spans = (Span(0.0, item.seconds, 0.0, item.seconds, mean),) if item.kind is Kind.VIDEO else ()
         return PairOutcome(DISTINCT, 0.0, mean, located(True, spans=spans))

@@ -13,7 +13,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Matched, ReHeaded
 from neardup.pipeline.match.compare.compare import Comparer, identity
 from neardup.pipeline.match.compare.reviews import Reviews
-from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.types import Decision, Exact
 
@@ -78,6 +78,7 @@ class Stars:
             head = self.head_of(item)
             head.members.remove(item.number)
             self._heads.add(item)
+            link(item, head)
             events = [ReHeaded(old=head.id, new=item.id)]
         else:
             orphans = list(self._members(item))
@@ -125,6 +126,7 @@ class Stars:
             self._heads.remove(item)
         elif item.number in (members := self.head_of(item).members):
             members.remove(item.number)
+        link(item, head)
         item.head = head.number
         insort(head.members, item.number)
 
@@ -137,9 +139,13 @@ class Stars:
     def _regroup(self, old: str, orphans: Sequence[Item]) -> list[ReHeaded]:
         events = []
         left = list(orphans)
+        heads: list[Item] = []
         while left:
             head, left = left[0], left[1:]
             self._heads.add(head)
+            for one in heads:  # copies of the same
+                link(head, one)
+            heads.append(head)
             joined, left = self._rejoin(head, left)
             events.append(ReHeaded(old=old, new=head.id, members=tuple(member.id for member in joined)))
         return events

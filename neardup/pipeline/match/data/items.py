@@ -6,6 +6,7 @@ never chains from member to member into one huge group.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -13,6 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.match.decide.evidence import COHORT, NEIGHBOURS, Cohort
 from neardup.pipeline.types import Boxes, Doubt, Hashes, Ids, Kind
 
 NO_ROW = -1
@@ -29,6 +31,8 @@ class Item:
         head: number of the head of its star, its own number if it is one.
         members: numbers of the items that copy it, in order of arrival, if it is a head.
         shares: stretches of others that it shows and counts for: number of the item, first and last second.
+        kin: numbers of the items that it is unsure or better to match, where both are or were heads, rising: what
+            cohorts leave out beside it, see `evidence`.
         similar: row of its vector in `similars`; NO_ROW without one.
         sound: see `types.Extras`. doubt: see `types.doubt_of`.
     """
@@ -45,6 +49,7 @@ class Item:
     members: list[int] = field(default_factory=list)
     shares: tuple[tuple[int, float, float], ...] = ()
     similar: int = NO_ROW
+    kin: list[int] = field(default_factory=list)
     sound: bytes = b""
     doubt: Doubt = Doubt.NO
 
@@ -57,6 +62,14 @@ class Item:
     def is_head(self) -> bool:
         """Whether later items are compared with it."""
         return self.head == self.number
+
+
+def link(a: Item, b: Item) -> None:
+    """Remember that two items resemble each other."""
+    for one, other in ((a, b), (b, a)):
+        place = bisect_left(one.kin, other.number)
+        if one.kin[place : place + 1] != [other.number]:
+            one.kin.insert(place, other.number)
 
 
 class Items:
@@ -149,7 +162,7 @@ class Rows:
         box: the part of the picture that the descriptor shows, (rows, 4); see `Described.boxes`.
         speaks: whether there is enough in the picture to recognise it by.
         searched: whether the index holds it while its item is a head: most that speak.
-        background: mean similarity to the background set, see `evidence`.
+        cohort, cohort_similarity: its neighbours when it arrived, (rows, k), see `evidence.Cohort`.
         shared: number of other items in which the same frame was found as part of a segment.
     """
 
@@ -162,7 +175,8 @@ class Rows:
         self.box: Boxes = np.zeros((0, 4), dtype=np.uint16)
         self.speaks: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.searched: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
-        self.background: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self.cohort: Ids = np.zeros((0, COHORT + NEIGHBOURS), dtype=np.int64)
+        self.cohort_similarity: npt.NDArray[np.float32] = np.zeros((0, COHORT + NEIGHBOURS), dtype=np.float32)
         self.shared: Ids = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -171,6 +185,10 @@ class Rows:
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all columns by name, as far as they have a meaning; views."""
         return {name: column[: self._size] for name, column in vars(self).items() if isinstance(column, np.ndarray)}
+
+    def keep_cohort(self, rows: Ids, cohort: Cohort) -> None:
+        """Keep the neighbours that these rows had when they arrived."""
+        self.cohort[rows], self.cohort_similarity[rows] = cohort.items, cohort.similarity
 
     def append(self, count: int, **values: npt.ArrayLike) -> Ids:
         """Append `count` rows, a value or an array (count, …) for each column but `shared`, which starts at 0."""

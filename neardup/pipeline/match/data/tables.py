@@ -14,7 +14,7 @@ import numpy.typing as npt
 from neardup.pipeline.index import Index
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.decide.decide import Side
-from neardup.pipeline.match.decide.evidence import Pictures
+from neardup.pipeline.match.decide.evidence import Cohort, Pictures
 from neardup.pipeline.match.decide.segments import Track
 from neardup.pipeline.types import Descriptors, Ids, Kind
 
@@ -120,7 +120,11 @@ class Tables:
 
     def pictures(self, rows: Ids) -> Pictures:
         """Return what evidence needs of these rows."""
-        return Pictures(self.vectors.read(rows), self.rows.hash[rows], self.rows.background[rows])
+        return Pictures(self.vectors.read(rows), self.rows.hash[rows], self.cohort(rows))
+
+    def cohort(self, rows: Ids) -> Cohort:
+        """Return the neighbours that these rows had among what was seen when they arrived."""
+        return Cohort(self.rows.cohort[rows], self.rows.cohort_similarity[rows])
 
     def track(self, rows: Ids, begin: float, end: float) -> Track:
         """Return frames of a video in order of time, from `begin` to `end` seconds; descriptors are read when used."""
@@ -128,7 +132,6 @@ class Tables:
             pts=self.rows.pts[rows],
             vectors=_Stored(self.vectors, rows),
             hashes=self.rows.hash[rows],
-            background=self.rows.background[rows],
             speaks=self.rows.speaks[rows],
             shared=self.rows.shared[rows],
             seconds=end,

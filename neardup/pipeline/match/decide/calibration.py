@@ -4,12 +4,12 @@ Precision falls as the index grows: every reference is one more chance for a fal
 a threshold but curves measured on pictures outside training, and thresholds follow from them for the number of
 references actually held:
 
-    precision above e among m references  =  π R(e) / (π R(e) + G(e, m))
+    precision above e among m references  =  π R(e, m) / (π R(e, m) + G(e, m))
 
-with R(e) the share of true copies whose evidence reaches e, G(e, m) the share of queries that some reference other than
-their original reaches e with, and π the prior, the share of queries that copy something. G counts queries, not pairs:
-what resembles one reference resembles several. It is measured at several m, and beyond the largest grows as m does,
-which it cannot exceed (the union bound).
+with R(e, m) the share of true copies whose evidence reaches e, G(e, m) the share of queries that some reference other
+than their original reaches e with, and π the prior, the share of queries that copy something. G counts queries, not
+pairs: what resembles one reference resembles several. Both are measured at several m, as cohorts depend on what there
+is. Beyond the largest m, R stays and G grows as m does, which it cannot exceed (the union bound).
 
 The precision comes with an interval, for kinds of pictures that were not measured, too (`spread`). A threshold is where
 the wanted precision is expected *and* no more than twice the false matches that it allows are to be feared.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         source: what it was measured on, for a person.
         space: of the vectors that it was measured on; "" if that was not written down.
         prior: share of queries that copy something, 0 to 1.
-        hash_weight, background_weight: evidence = similarity − background_weight · background + hash_weight · agreement
-            of hashes; see `evidence.Evidence`.
+        hash_weight, cohort_weight: evidence = similarity − cohort_weight · cohort + hash_weight · agreement of hashes;
+            see `evidence`.
         evidence: k knots of the curves, rising.
-        levels: numbers of references m that G was measured at; the first is 1.
+        levels: numbers of references m that G and R were measured at; the first is 1.
         log_false_matches: natural log of G at the levels and knots, falling along the knots.
-        recall: R at the knots, falling from 1 to 0.
+        recall: R at the levels and knots, falling along the knots.
         spread: standard deviation of ln(G / R) at the levels and knots; () if it was not measured.
         slope, intercept, shifts: log-odds of a match at evidence e among m references = intercept + slope · e − shift,
             with shifts at the levels.
@@ -61,11 +61,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     space: str = ""
     prior: float
     hash_weight: float
-    background_weight: float = 1.0
+    cohort_weight: float
     evidence: tuple[float, ...]
     levels: tuple[int, ...] = (1,)
     log_false_matches: tuple[tuple[float, ...], ...]
-    recall: tuple[float, ...]
+    recall: tuple[tuple[float, ...], ...]
     spread: tuple[tuple[float, ...], ...] = ()
     slope: float
     intercept: float
@@ -75,8 +75,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weights(self) -> tuple[float, float]:
-        """Of hash and background: what evidence is made with, and so the same for all calibrations of a state."""
-        return self.hash_weight, self.background_weight
+        """Of hash and cohort: what evidence is made with, and so the same for all calibrations of a state."""
+        return self.hash_weight, self.cohort_weight
 
     def __post_init__(self) -> None:
         fault = _fault(self)
@@ -132,7 +132,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"precision is {precision}; it must lie between 0 and 1, for instance 0.99")
         grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
         # Where hardly any copy was measured the ratio says nothing.
-        grid = grid[self.recall_at(grid) >= MIN_RECALL]
+        grid = grid[self.recall_at(grid, references) >= MIN_RECALL]
         least = self.precision_interval(grid, references)[0]
         enough = (self.precision(grid, references) >= precision) & (least >= 2 * precision - 1)
         places = np.flatnonzero(enough)
@@ -144,21 +144,23 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         even_odds = (self.shift(references) - self.intercept) / self.slope
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 
-    def recall_at(self, evidence: npt.ArrayLike) -> Curve:
-        """Return R(e)."""
-        return np.asarray(np.interp(np.asarray(evidence, dtype=np.float64), self.evidence, self.recall))
+    def recall_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
+        """Return R(e, m)."""
+        return self._mixed(evidence, self.recall, references)
 
     def _log_odds_of_precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
-        true = np.log(self.prior * np.maximum(self.recall_at(evidence), 1e-6))
+        true = np.log(self.prior * np.maximum(self.recall_at(evidence, references), 1e-6))
         return np.asarray(true - self.log_false_match_rate(evidence, references))
 
     def _spread_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
         if not self.spread:
             return np.zeros_like(np.asarray(evidence, dtype=np.float64))
+        return self._mixed(evidence, self.spread, references)
+
+    def _mixed(self, evidence: npt.ArrayLike, curves: Sequence[Sequence[float]], references: int) -> Curve:
+        """Return a curve that is given at the levels, between those around m."""
         lower, upper, share, _ = self._between(references)
-        ends = [
-            np.interp(np.asarray(evidence, np.float64), self.evidence, self.spread[level]) for level in (lower, upper)
-        ]
+        ends = [np.interp(np.asarray(evidence, np.float64), self.evidence, curves[level]) for level in (lower, upper)]
         return np.asarray((1 - share) * ends[0] + share * ends[1])
 
     def _at(self, evidence: Curve, level: int) -> Curve:
@@ -178,18 +180,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 def _fault(one: Calibration) -> str:
     """Return what is wrong with a calibration; "" if nothing is."""
-    k, tables = len(one.evidence), (*one.log_false_matches, *one.spread)
-    if k < 2 or any(len(curve) != k for curve in (*tables, one.recall)):
+    k, tables = len(one.evidence), (*one.log_false_matches, *one.spread, *one.recall)
+    if k < 2 or any(len(curve) != k for curve in tables):
         return "its curves have different lengths or fewer than 2 knots"
-    counts = {len(one.levels), len(one.log_false_matches), len(one.shifts), len(one.spread) or len(one.levels)}
+    tables_of = (one.log_false_matches, one.recall, one.shifts, one.spread or one.levels)
+    counts = {len(one.levels), *map(len, tables_of)}
     if counts != {len(one.levels)} or one.levels[:1] != (1,):
         return f"levels {one.levels} do not begin with 1, or curves are given for other levels"
-    numbers = (*one.evidence, *one.recall, *one.shifts, *(n for curve in tables for n in curve))
-    if not all(map(math.isfinite, (*numbers, one.intercept, one.hash_weight, one.background_weight))):
+    numbers = (*one.evidence, *one.shifts, *(n for curve in tables for n in curve))
+    if not all(map(math.isfinite, (*numbers, one.intercept, one.hash_weight, one.cohort_weight))):
         return "a number is not finite"
     if not (np.all(np.diff(one.evidence) > 0) and np.all(np.diff(one.levels) > 0)):
         return "the evidence knots or the levels do not rise"
-    if any(bool(np.any(np.diff(curve) > 0)) for curve in (*one.log_false_matches, one.recall)):
+    if any(bool(np.any(np.diff(curve) > 0)) for curve in (*one.log_false_matches, *one.recall)):
         return "false matches or recall rise with evidence"
     if any(n < 0 for curve in one.spread for n in curve):
         return "a spread is negative"
@@ -199,15 +202,14 @@ def _fault(one: Calibration) -> str:
 
 
 def parse_calibration(fields: Mapping[str, Any]) -> Calibration:
-    """Return the calibration that JSON holds; an older one has false matches per pair only.
+    """Return the calibration that JSON holds.
 
     Raises:
-        ConfigError, msgspec.ValidationError: it is none.
+        ConfigError: it was measured for evidence without cohorts. msgspec.ValidationError: it is none.
     """
-    fields = dict(fields)
-    curve = fields.get("log_false_matches")
-    if "levels" not in fields and isinstance(curve, list | tuple) and all(isinstance(n, int | float) for n in curve):
-        fields["log_false_matches"] = [curve]
+    if "cohort_weight" not in fields:
+        version = fields.get("version", "")
+        raise ConfigError(f"calibration {version} was measured for evidence without cohorts; run `neardup calibrate`")
     return msgspec.convert(fields, Calibration)
 
 

@@ -17,7 +17,7 @@ from neardup.pipeline.files import write_whole
 from neardup.pipeline.match.decide.calibration import Calibration, parse_calibration
 from neardup.pipeline.match.decide.decide import Judge
 
-FORMAT = "neardup-calibration-1"
+FORMAT = "neardup-calibration-2"
 
 
 class OfBank(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,7 +44,7 @@ class Calibrations(msgspec.Struct, frozen=True, kw_only=True):
             own = bank.calibration
             if own is not None and own.weights != self.calibration.weights:
                 raise ConfigError(
-                    f"calibration {own.version} of bank {name!r} weighs hash and background by {own.weights}, that of "
+                    f"calibration {own.version} of bank {name!r} weighs hash and cohort by {own.weights}, that of "
                     f"all by {self.calibration.weights}; measure it again with the same checkpoint"
                 )
             if bank.precision is not None and not 0.0 < bank.precision < 1.0:

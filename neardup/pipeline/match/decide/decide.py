@@ -158,7 +158,14 @@ def _rounded(references: int) -> int:
 
 
 def compare_items(
-    query: Side, reference: Side, pairs: Pairs, frames: tuple[Ids, Ids], rule: Evidence, judge: Judge, references: int
+    query: Side,
+    reference: Side,
+    pairs: Pairs,
+    frames: tuple[Ids, Ids],
+    rule: Evidence,
+    judge: Judge,
+    references: int,
+    shift: Callable[[], Floats],
 ) -> PairOutcome:
     """Compare a query with one reference item, given their similar descriptors.
 
@@ -167,6 +174,7 @@ def compare_items(
         frames: for each pair the frame within the query and within the reference.
         rule: computes evidence where segments are verified.
         references: m, descriptors that the query was compared with.
+        shift: returns that of the query's frames for the reference, (t,), see `evidence.Cohort`; asked of videos.
     """
     if len(pairs.query) == 0:
         return _NOTHING
@@ -180,7 +188,7 @@ def compare_items(
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
-        return _compare_videos(query, reference, votes, distance, rule, judge, references)
+        return _compare_videos(query, reference, votes, distance, rule, judge, references, shift())
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
     chances = references * (len(track.pts) if video is query else query.count)
@@ -226,10 +234,17 @@ def where_images_match(
 
 
 def _compare_videos(
-    one: Side, other: Side, votes: Votes, nearest: float, rule: Evidence, judge: Judge, references: int
+    one: Side,
+    other: Side,
+    votes: Votes,
+    nearest: float,
+    rule: Evidence,
+    judge: Judge,
+    references: int,
+    shift: Floats,
 ) -> PairOutcome:
     query, reference = one.track(), other.track()
-    segments = find_segments(query, reference, votes, rule, judge.min_vote)
+    segments = find_segments(query, reference, votes, rule, judge.min_vote, shift)
     kept = keep_rare(segments, query, reference)
     if not kept:
         return PairOutcome(DISTINCT, nearest, 0.0, NOWHERE, segments=tuple(segments))

@@ -1,50 +1,127 @@
 """Evidence: the one number that decisions are taken on.
 
-    evidence = similarity − background_weight · background + hash_weight · agreement
+    evidence = similarity − cohort_weight · cohort + hash_weight · agreement
 
-*Similarity* is the inner product of unit vectors. *Background* is the query's mean similarity to its three nearest
-pictures of a fixed background set: a picture that resembles everything (a white page, a logo) needs more to be a copy.
-It shifts each query as a whole, so the search under the plain distance stays right.
-Source: Pizzi et al. 2022, arXiv:2202.10261, section 4 (score normalisation), with neighbours 1 to 3. Their β is 1; less
-of it bears that the background shows other kinds of pictures than are searched (`benchmarks/background.py`).
+*Similarity* is the inner product of unit vectors. *Cohort* is what the query scores against its own neighbours: the
+mean similarity to the two nearest pictures that are neither the candidate nor known to resemble it. A picture that has
+many look-alikes (a white page, a form, a face) needs more to be a copy, and evidence means the same for every query.
+The neighbours are the nearest items among the references of the collection and the nearest pictures of a fixed
+background set, so there are always two.
+Source: adaptive score normalisation of speaker verification (Matějka et al. 2017, doi:10.21437/Interspeech.2017-803),
+as descriptors of pictures use it (Pizzi et al. 2022, arXiv:2202.10261, section 4); `benchmarks/cohort.py` compares.
 *Agreement* comes from the DCT hash of the same pixels: 1 for equal hashes, 0 from `UNRELATED_BITS` differing bits on,
 which is what pictures that have nothing to do with each other show.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.log.records import Described, unpack
-from neardup.pipeline.types import Descriptors, Embedded, Hashes
+from neardup.pipeline.types import Descriptors, Hashes, Ids
 
 BACKGROUND_NEIGHBOURS = 3
+NEIGHBOURS = 2
+"""Neighbours whose mean similarity is the cohort's."""
+COHORT = 14
+"""Items that a cohort holds besides the background: as many may be left out before the background alone is left."""
+OF_BACKGROUND = -1
+"""Stands for the item number of a background picture."""
+ABSENT = -2.0
+"""Similarity of a neighbour that is not there."""
 UNRELATED_BITS = 96
 """Of 256; two unrelated hashes differ in 128 ± 8 bits, so this is four standard deviations below."""
 
 BLOCK = 256
 """Queries compared with all references at a time."""
-WIDTH = 4096
-"""References of a block where there are many."""
 SLACK = 1e-4
 """More than the rounding of a matrix product, so that no pair is ruled out by it."""
 
 Floats = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The neighbours of n descriptors.
+
+    Attributes:
+        items: int64 (n, COHORT + NEIGHBOURS), numbers of the items that they belong to, each item once;
+            OF_BACKGROUND for the last NEIGHBOURS columns.
+        similarity: float32 of the same shape; ABSENT where there are fewer.
+    """
+
+    items: Ids
+    similarity: Floats
+
+    def take(self, where: Ids | slice | npt.NDArray[np.bool_]) -> Cohort:
+        """Return the cohorts of some descriptors."""
+        return Cohort(self.items[where], self.similarity[where])
+
+    @property
+    def least(self) -> Floats:
+        """The least that can be left, (n,): that of the background alone."""
+        return _mean_of_nearest(self.similarity[:, COHORT:])
+
+    def shift(self, left_out: Collection[int] = ()) -> Floats:
+        """Return what is left without the items of these numbers, (n,)."""
+        out = np.isin(self.items, list(left_out))
+        return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
+
+    def shifts(self, query: Ids, reference: Ids, kin: Callable[[int], Collection[int]]) -> Floats:
+        """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin."""
+        items = self.items[query]
+        out = items == reference[:, None]
+        for number in np.unique(reference).tolist():
+            if resembling := kin(number):
+                mine = np.flatnonzero(reference == number)
+                out[mine] |= np.isin(items[mine], list(resembling))
+        return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity[query]))
+
+
+def _mean_of_nearest(similarity: Floats) -> Floats:
+    nearest = np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+    return np.asarray(nearest.mean(axis=1), dtype=np.float32)
+
+
+def make_cohort(items: Ids, similarity: Floats, background: Floats) -> Cohort:
+    """Return the cohorts of n descriptors.
+
+    Args:
+        items: int64 (n, k), numbers of the items that neighbours belong to, the nearest first; negative for none.
+        similarity: float32 (n, k). background: float32 (n, NEIGHBOURS), see `Evidence.nearest_background`.
+    """
+    n, k = items.shape
+    cohort = Cohort(
+        np.full((n, COHORT + NEIGHBOURS), OF_BACKGROUND, dtype=np.int64),
+        np.full((n, COHORT + NEIGHBOURS), ABSENT, dtype=np.float32),
+    )
+    cohort.similarity[:, COHORT:] = background
+    if k:
+        order = np.argsort(items, axis=1, kind="stable")
+        new = np.diff(np.take_along_axis(items, order, axis=1), axis=1, prepend=-1) != 0
+        first = np.zeros((n, k), dtype=np.bool_)
+        np.put_along_axis(first, order, new, axis=1)
+        first &= items >= 0
+        rank = np.cumsum(first, axis=1)
+        query, place = np.nonzero(first & (rank <= COHORT))
+        cohort.items[query, rank[query, place] - 1] = items[query, place]
+        cohort.similarity[query, rank[query, place] - 1] = similarity[query, place]
+    return cohort
+
+
 class Evidence:
     """Computes evidence for pairs of descriptors."""
 
-    def __init__(self, background: Descriptors, hash_weight: float, background_weight: float = 1.0) -> None:
+    def __init__(self, background: Descriptors, hash_weight: float, cohort_weight: float = 1.0) -> None:
         """Take the background set, float32 (b, d) with unit rows, and both weights, see `calibration.Calibration`."""
+        self._pictures = background
         self._background = np.ascontiguousarray(background.T)  # (d, b)
         self.hash_weight = np.float32(hash_weight)
-        self.background_weight = np.float32(background_weight)
+        self.cohort_weight = np.float32(cohort_weight)
 
     def background(self, queries: Descriptors) -> Floats:
         """Return the mean similarity of each query, float32 (n, d), to its nearest background pictures: (n,)."""
@@ -55,98 +132,95 @@ class Evidence:
         nearest = np.partition(similarity, -neighbours, axis=1)[:, -neighbours:]
         return np.asarray(nearest.mean(axis=1), dtype=np.float32)
 
-    def of(self, distances: Floats, bits: npt.NDArray[np.int64], background: Floats) -> Floats:
+    def nearest_background(self, queries: Descriptors) -> Floats:
+        """Return the similarity of queries, float32 (n, d), to their nearest background pictures: (n, NEIGHBOURS).
+
+        Computed by direct differences, so that it does not depend on how queries are batched; 0 where there are fewer.
+        """
+        nearest = np.zeros((len(queries), NEIGHBOURS), dtype=np.float32)
+        most = min(2 * NEIGHBOURS, len(self._pictures))
+        if most == 0:
+            return nearest
+        places = np.argpartition(-(queries @ self._background), most - 1, axis=1)[:, :most]
+        for start in range(0, len(queries), BLOCK):
+            here = slice(start, start + BLOCK)
+            difference = self._pictures[places[here]] - queries[here, None]
+            similarity = 1.0 - np.einsum("nkd,nkd->nk", difference, difference) / 2.0
+            found = -np.sort(-similarity, axis=1)[:, :NEIGHBOURS]
+            nearest[here, : found.shape[1]] = found
+        return nearest
+
+    def of(self, distances: Floats, bits: npt.NDArray[np.int64], shift: Floats) -> Floats:
         """Return the evidence of pairs, all arguments of one shape.
 
         Args:
             distances: squared Euclidean distance of unit vectors, 0 to 4.
             bits: differing bits of the two hashes, 0 to 256.
-            background: of the query.
+            shift: of the query for this reference, see `Cohort`.
         """
         similarity = 1.0 - distances / 2.0
         agreement = np.clip(1.0 - bits / UNRELATED_BITS, 0.0, 1.0)
-        shift = self.background_weight * background
-        return np.asarray(similarity - shift + self.hash_weight * agreement, dtype=np.float32)
+        return np.asarray(similarity - self.cohort_weight * shift + self.hash_weight * agreement, dtype=np.float32)
+
+    def bound(self, similarity: Floats, least: Floats) -> Floats:
+        """Return what evidence cannot exceed, whatever the hashes and the cohort without a reference's kin.
+
+        Args:
+            similarity: of any shape, perhaps by a matrix product. least: see `Cohort.least`, of a shape that fits.
+        """
+        return np.asarray(similarity - self.cohort_weight * least + (self.hash_weight + SLACK), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """n descriptors with what evidence needs besides; `background` is read of queries only."""
+    """n descriptors with what evidence needs besides; `cohort` is read of queries only."""
 
     vectors: Descriptors
     hashes: Hashes
-    background: Floats
+    cohort: Cohort
+
+    def take(self, where: Ids | slice) -> Pictures:
+        """Return some of them."""
+        return Pictures(self.vectors[where], self.hashes[where], self.cohort.take(where))
 
 
 def near(
-    rule: Evidence, queries: Pictures, references: Pictures, floor: npt.ArrayLike, most: int | None = None
+    rule: Evidence, queries: Pictures, references: Pictures, shift: Floats, floor: float, most: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats, Floats]:
-    """Return all pairs whose evidence reaches the floor, in order of the query.
+    """Return all pairs of two items' pictures whose evidence reaches the floor, in order of the query.
 
     Args:
-        floor: one for all queries, or one for each, (n,).
+        shift: of each query, (n,), for the item that the references belong to.
         most: references considered for one query, the nearest; None for all. A bound where nothing moves in two long
             videos, and every frame resembles every other.
     Returns:
         places in queries and in references (int64), squared distances and evidence (float32), all (p,).
     """
     found = [(_NO_PLACES, _NO_PLACES, _NO_VALUES, _NO_VALUES)]
-    least = np.broadcast_to(np.asarray(floor, dtype=np.float64), len(queries.vectors))
     for start in range(0, len(queries.vectors), BLOCK):
         stop = start + BLOCK
         similarity = queries.vectors[start:stop] @ references.vectors.T  # (block, m)
         # The hash can add no more than its weight: most pairs are ruled out without looking at hashes.
-        shift = rule.background_weight * queries.background[start:stop, None]
-        bound = similarity - shift + (rule.hash_weight + SLACK)
-        possible = bound >= least[start:stop, None]
+        possible = rule.bound(similarity, shift[start:stop, None]) >= floor
         if most is not None and most < possible.shape[1]:
-            possible &= _nearest(similarity, most)
+            possible &= nearest(similarity, most)
         query, reference = np.nonzero(possible)
         query = query + start
         difference = queries.vectors[query] - references.vectors[reference]
         distance = np.einsum("nd,nd->n", difference, difference)
         bits = differing_bits(queries.hashes[query], references.hashes[reference])
-        strength = rule.of(distance, bits, queries.background[query])
-        kept = strength >= least[query]
+        strength = rule.of(distance, bits, shift[query])
+        kept = strength >= floor
         found.append((query[kept], reference[kept], distance[kept], strength[kept]))
     query, reference, distance, strength = (np.concatenate(column) for column in zip(*found, strict=True))
     return query, reference, distance, strength
-
-
-def measured_pairs(
-    rule: Evidence, queries: Embedded, references: Embedded, floor: float = -math.inf
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-    """Return the pairs of items whose evidence reaches the floor: what is decided on, for measuring it in bulk.
-
-    Calibration and evaluation measure this, so that what they say holds of what is used. Distances come from a matrix
-    product, within 1e-6 of those that decide.
-
-    Returns:
-        places in queries and in references (int64) and evidence (float32), all (p,).
-    """
-    found = [(_NO_PLACES, _NO_PLACES, _NO_VALUES)]
-    background = rule.background(queries.vectors)
-    for top in range(0, len(queries.vectors), BLOCK):
-        mine = slice(top, top + BLOCK)
-        for left in range(0, len(references.vectors), WIDTH):
-            theirs = slice(left, left + WIDTH)
-            similarity = queries.vectors[mine] @ references.vectors[theirs].T
-            bound = similarity - rule.background_weight * background[mine, None] + (rule.hash_weight + SLACK)
-            query, reference = np.nonzero(bound >= floor)
-            distance = 2.0 - 2.0 * similarity[query, reference]
-            bits = differing_bits(queries.hashes[mine][query], references.hashes[theirs][reference])
-            strength = rule.of(distance, bits, background[mine][query])
-            kept = strength >= floor
-            found.append((query[kept] + top, reference[kept] + left, strength[kept]))
-    query, reference, strength = (np.concatenate(column) for column in zip(*found, strict=True))
-    return query, reference, strength
 
 
 _NO_PLACES = np.zeros(0, dtype=np.int64)
 _NO_VALUES = np.zeros(0, dtype=np.float32)
 
 
-def _nearest(similarity: Floats, most: int) -> npt.NDArray[np.bool_]:
+def nearest(similarity: Floats, most: int) -> npt.NDArray[np.bool_]:
     """Mark the highest values of each row, (n, m)."""
     marks = np.zeros(similarity.shape, dtype=np.bool_)
     np.put_along_axis(marks, np.argpartition(-similarity, most - 1, axis=1)[:, :most], True, axis=1)
@@ -163,7 +237,12 @@ MIN_DETAIL = 8
 
 
 def pictures_of(records: Sequence[Described], evidence: Evidence) -> tuple[Pictures, npt.NDArray[np.bool_]]:
-    """Return the pictures of at least one record, one record's after another's, and which of them speak, (n,)."""
+    """Return the pictures of at least one record, one record's after another's, and which of them speak, (n,).
+
+    Their cohorts hold the background alone: nothing has been searched for yet.
+    """
     together = unpack(records)
-    background = evidence.background(together.vectors)
-    return Pictures(together.vectors, together.hashes, background), together.detail >= MIN_DETAIL
+    n = len(together.vectors)
+    nowhere = np.zeros((n, 0), np.int64), np.zeros((n, 0), np.float32)
+    cohort = make_cohort(*nowhere, evidence.nearest_background(together.vectors))
+    return Pictures(together.vectors, together.hashes, cohort), together.detail >= MIN_DETAIL

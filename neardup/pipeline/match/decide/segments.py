@@ -49,7 +49,6 @@ class Track:
     Attributes:
         pts: seconds, float64 (t,).
         vectors: float32 (t, d), unit rows. hashes: uint8 (t, 32).
-        background: float32 (t,), see `evidence`.
         speaks: bool (t,); False for a frame with nothing to recognise, which neither votes nor interrupts.
         shared: int64 (t,), number of other items known to show the same frame.
         seconds: duration, or where the frames end. begin: where they begin.
@@ -58,7 +57,6 @@ class Track:
     pts: npt.NDArray[np.float64]
     vectors: Gathered
     hashes: Hashes
-    background: Floats
     speaks: npt.NDArray[np.bool_]
     shared: npt.NDArray[np.int64]
     seconds: float
@@ -114,12 +112,14 @@ def find_segments(
     votes: Votes,
     evidence: Evidence,
     min_vote: float,
+    shift: Floats,
     window: bool = False,
 ) -> list[Segment]:
     """Return the segments two videos share, in order of the query's time; they do not overlap in the query.
 
     Args:
         min_vote: evidence from which a pair of frames counts as agreeing.
+        shift: of the query's frames for the reference, (t,), see `evidence.Cohort`.
         window: the query is a stretch of a longer video, looked at again and again: its ends say nothing, and a few
             offsets are enough.
     """
@@ -130,7 +130,7 @@ def find_segments(
     # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
     ends = [reference.begin - query.begin, float(reference.pts[-1] - query.pts[-1])]
     offsets = offsets[:WINDOW_OFFSETS] if window else [*ends, *offsets]
-    aligned = [_align(query, reference, offset, step, evidence) for offset in offsets]
+    aligned = [_align(query, reference, offset, step, evidence, shift) for offset in offsets]
     # The offset at which most frames agree, and best, has the first choice of frames.
     aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))
     free = np.ones(len(query.pts), dtype=np.bool_)
@@ -190,7 +190,7 @@ class _Aligned:
     distance: Floats
 
 
-def _align(query: Track, reference: Track, offset: float, step: float, evidence: Evidence) -> _Aligned:
+def _align(query: Track, reference: Track, offset: float, step: float, evidence: Evidence, shift: Floats) -> _Aligned:
     """Compare each query frame with the reference frame at its time plus the offset."""
     wanted = query.pts + offset
     right = np.clip(np.searchsorted(reference.pts, wanted), 0, len(reference.pts) - 1)
@@ -204,7 +204,7 @@ def _align(query: Track, reference: Track, offset: float, step: float, evidence:
     difference = query.vectors[some] - reference.vectors[pairs[some]]
     distance[some] = np.einsum("nd,nd->n", difference, difference)
     bits = differing_bits(query.hashes[some], reference.hashes[pairs[some]])
-    strength[some] = evidence.of(distance[some], bits, query.background[some])
+    strength[some] = evidence.of(distance[some], bits, shift[some])
     speaks = reference.speaks[pairs[some]]
     strength[some[~speaks]] = -np.inf
     return _Aligned(pairs, strength, distance)

@@ -17,7 +17,7 @@ from neardup.pipeline.log.records import Matched
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
-from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.types import Decision, Span
 from neardup.pipeline.where import located
@@ -163,14 +163,21 @@ def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: J
 
 
 def see_video(
-    window: Track, reference: Track, votes: Votes, taken: int, rule: Evidence, judge: Judge, references: int
+    window: Track,
+    reference: Track,
+    votes: Votes,
+    taken: int,
+    rule: Evidence,
+    judge: Judge,
+    references: int,
+    shift: Floats,
 ) -> WindowMatch:
-    """Return the stretches of a video that the window shows; for the arguments see `see_image`."""
+    """Return the stretches of a video that the window shows; for the arguments see `see_image`, `compare_items`."""
     least = min(MIN_VOTES, int(reference.speaks.sum()))
     step = max(window.interval, reference.interval, 1e-3)
     if _agreeing(window, reference, votes, step) < least:
         return NOTHING
-    segments = find_segments(window, reference, votes, rule, judge.min_vote, window=True)
+    segments = find_segments(window, reference, votes, rule, judge.min_vote, shift, window=True)
     kept: list[Segment] = keep_rare(segments, window, reference, query_is_whole=False)
     if not kept:
         return NOTHING

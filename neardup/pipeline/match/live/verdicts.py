@@ -19,7 +19,7 @@ from neardup.pipeline.match.compare.banks import Banks
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.compare.reviews import Reviews
-from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.tables import Frames
 from neardup.pipeline.match.decide.decide import Pairs
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -174,7 +174,9 @@ class LiveVerdicts:
         if not held.any():
             return None
         votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
-        return see_video(window, track, votes, live.taken, self._evidence, judge, chances)
+        newest = self._lives.frames(live).newest(WINDOW)[1]
+        shift = self._tables.cohort(newest).shift((reference.number, *reference.kin))
+        return see_video(window, track, votes, live.taken, self._evidence, judge, chances, shift)
 
     def _count_shared(self, item: Item, live_match: LiveMatch) -> None:
         """Count, once, that a live video shows these frames of a reference."""
@@ -206,6 +208,8 @@ class LiveVerdicts:
         for event in events:
             for match in event.verdict.matches:
                 self._adopt(live, match)
+                if match.decision is not Decision.DISTINCT and (reference := self._reference(match)) is not None:
+                    link(self._item(live), reference)
                 if match.bank == SEEN:
                     self._lives.note_copy(match.reference, live.number)
             if event.flagged is not None and (live_match := self._adopt(live, event.flagged)) is not None:
@@ -215,11 +219,15 @@ class LiveVerdicts:
                 live_match.note_event()
         return tuple(events)
 
-    def _adopt(self, live: Live, match: Matched) -> LiveMatch | None:
+    def _reference(self, match: Matched) -> Item | None:
+        if match.bank == SEEN:
+            return self._tables.items.named(match.reference)
         bank = self._banks.named(match.bank)
-        tables = self._tables if bank is None else bank.collection.tables
-        reference = tables.items.named(match.reference)
-        if reference is None or (bank is None and match.bank != SEEN):
+        return None if bank is None else bank.collection.tables.items.named(match.reference)
+
+    def _adopt(self, live: Live, match: Matched) -> LiveMatch | None:
+        reference = self._reference(match)
+        if reference is None:
             return None
         live_match = live.sightings.setdefault(reference.number, LiveMatch(reference.number))
         if live_match.match is not None and self._reviews.of(self._item(live), reference) is not None:

@@ -15,7 +15,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.records import Described, Matched, Verdict, unpack_boxes
 from neardup.pipeline.log.verdicts import combine
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.compare.candidates import CANDIDATES, split
+from neardup.pipeline.match.compare.candidates import CANDIDATES, Found, split
 from neardup.pipeline.match.compare.compare import MAX_MATCHES, matched
 from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.match.decide.evidence import Pictures, pictures_of
@@ -26,7 +26,7 @@ from neardup.pipeline.types import Ids, Kind, doubt_of
 def lookup(state: State, queries: Sequence[Described], k: int) -> list[list[Matched]]:
     """Return for each whole item the k references most like it, best first, whatever the decision."""
     prepared = _prepare(state, queries, k)
-    return [state.seen.comparer.matches(one.query, one.side, one.pairs)[:k] for one in prepared]
+    return [state.seen.comparer.matches(one.query, one.side, one.found)[:k] for one in prepared]
 
 
 def ask(state: State, query: Described, now_ms: int, k: int = MAX_MATCHES) -> Verdict:
@@ -57,24 +57,25 @@ def compare_stored(state: State, query_id: str, reference_id: str) -> Matched:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A query as a comparison needs it; `pairs` are those with what was seen."""
+    """A query as a comparison needs it; `found` is among what was seen."""
 
     query: Described
     pictures: Pictures
     speaks: npt.NDArray[np.bool_]
     side: Side
-    pairs: Pairs
+    found: Found
 
 
 def _asked(state: State, one: _Prepared, now_ms: int, k: int) -> Verdict:
     comparer, query = state.seen.comparer, one.query
-    found = comparer.matches(query, one.side, comparer.likely(query.kind, one.pairs))[:k]
+    found = comparer.matches(query, one.side, Found(comparer.likely(query.kind, one.found.pairs), one.found.cohort))[:k]
     found = [match for match in found if match.listed]
     matches = state.reviews.respect(query, found, state.items)
     for bank in state.banks.asked(query.id or query.sha256.hex()):
         floor = np.full(len(one.speaks), -np.inf)
-        pairs = bank.collection.candidates.search(one.pictures, one.speaks, CANDIDATES, floor)
-        theirs = bank.matches(query, one.side, pairs, now_ms)
+        theirs = bank.matches(
+            query, one.side, bank.collection.candidates.search(one.pictures, one.speaks, CANDIDATES, floor), now_ms
+        )
         matches += state.reviews.respect(query, theirs, bank.collection.tables.items)
     return combine(query.id, matches)
 
@@ -85,12 +86,18 @@ def _prepare(state: State, queries: Sequence[Described], k: int) -> Iterator[_Pr
         return
     pictures, speaks = pictures_of(queries, state.evidence)
     floor = np.full(len(speaks), -np.inf)
-    pairs = state.seen.candidates.search(pictures, speaks, max(CANDIDATES, 4 * k), floor)
+    found = state.seen.candidates.search(pictures, speaks, max(CANDIDATES, 4 * k), floor)
     start = 0
-    for query, mine in zip(queries, split(pairs, [len(query.pts) for query in queries]), strict=True):
+    for query, mine in zip(queries, split(found.pairs, [len(query.pts) for query in queries]), strict=True):
         here = slice(start, start + len(query.pts))
-        own = Pictures(pictures.vectors[here], pictures.hashes[here], pictures.background[here])
-        yield _Prepared(query, own, speaks[here], _side(query, own, speaks[here], _sharers(state, query, mine)), mine)
+        own = pictures.take(here)
+        yield _Prepared(
+            query,
+            own,
+            speaks[here],
+            _side(query, own, speaks[here], _sharers(state, query, mine)),
+            Found(mine, found.cohort.take(here)),
+        )
         start = here.stop
 
 
@@ -99,7 +106,6 @@ def _side(query: Described, pictures: Pictures, speaks: npt.NDArray[np.bool_], s
         pts=np.asarray(query.pts),
         vectors=pictures.vectors,
         hashes=pictures.hashes,
-        background=pictures.background,
         speaks=speaks,
         shared=shared,
         seconds=query.seconds,

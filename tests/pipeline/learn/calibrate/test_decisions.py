@@ -69,7 +69,7 @@ def test_few_decisions_move_little() -> None:
 @pytest.mark.parametrize("name", ["default", "fast"])
 def test_few_decisions_move_the_threshold_that_ships_little(name: str) -> None:
     shipped = read_calibrations(load_checkpoint(name)).calibration
-    evidence = np.linspace(0.5, 0.8, 20)
+    evidence = np.linspace(0.2, 0.45, 20)
     found = update(shipped, Decisions(evidence, np.ones(20, np.bool_), np.full(20, 2000)), "")
     before, after = (one.min_evidence(0.99, 2000) for one in (shipped, found))
     assert before - 0.1 < after < before

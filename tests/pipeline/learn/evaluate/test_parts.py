@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.learn.evaluate import parts
-from neardup.pipeline.learn.evaluate.parts import NOTHING, Parts, best_evidence, describe_parts, differing
+from neardup.pipeline.learn.evaluate.parts import NOTHING, Parts, best_evidence, describe_parts, differing, find_kin
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Embedded, Pixels
 
-RULE = Evidence(np.zeros((0, 2), dtype=np.float32), 0.0)
+RULE = Evidence(np.zeros((0, 2), dtype=np.float32), 0.0, cohort_weight=0.0)
 
 
 class Means:
@@ -40,6 +40,25 @@ def test_a_part_of_a_query_counts_less_by_the_number_of_its_parts_and_the_whole_
     queries, references = given([90, 0, 90], [0, 0, 1], [1, 0.25, 1]), given([0, 90], [0, 1], [1, 1])
     found = best_evidence(RULE, queries, references, lambda parts: 0.1 * parts)
     np.testing.assert_allclose(found, [[0.8, 1], [0, 1]], atol=1e-6)
+
+
+def test_cohort_is_taken_off_without_the_reference_and_its_kin() -> None:
+    rule = Evidence(np.zeros((0, 2), dtype=np.float32), 0.0)
+    queries, references = given([0], [0], [1]), given([30, 40, 50, 90], [0, 1, 2, 3], [1] * 4)
+    cosines = np.cos(np.radians([30, 40, 50, 90]))
+    others = [[1, 2], [0, 2], [0, 1], [0, 1]]
+    wanted = [own - cosines[rest].mean() for own, rest in zip(cosines, others, strict=True)]
+    np.testing.assert_allclose(best_evidence(rule, queries, references)[0], wanted, atol=1e-6)
+    kin = {0: [1], 1: [0]}
+    found = best_evidence(rule, queries, references, None, kin)[0]
+    np.testing.assert_allclose(found[0], cosines[0] - cosines[[2, 3]].mean(), atol=1e-6)
+    np.testing.assert_allclose(found[2:], wanted[2:], atol=1e-6)
+
+
+def test_kin_is_what_reaches_the_evidence_whichever_came_first() -> None:
+    rule = Evidence(np.zeros((0, 2), dtype=np.float32), 0.0)
+    references = given([0, 5, 90, 180], [0, 1, 2, 3], [1] * 4)
+    assert find_kin(rule, references, 0.5) == {0: {1}, 1: {0}}
 
 
 def test_two_parts_are_no_pair_unless_one_is_nearly_all() -> None:

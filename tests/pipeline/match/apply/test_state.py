@@ -456,7 +456,7 @@ def test_hash_agreement_lifts_an_unsure_pair_to_a_duplicate() -> None:
 
 def test_picture_that_resembles_the_background_needs_more_to_be_a_copy() -> None:
     background = np.repeat(at(0, plane=1), 3, axis=0)
-    log = Log(a_state(background=background))
+    log = Log(a_state(a_calibration(cohort_weight=1.0), background))
     log.add(picture("a", 0))
     near = 0.9 * at(0) + np.sqrt(0.19) * at(90)
     also = 0.9 * at(0) + np.sqrt(0.19 - 0.09) * at(90) + 0.3 * at(0, plane=1)

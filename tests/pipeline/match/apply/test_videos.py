@@ -9,7 +9,19 @@ from neardup.pipeline.log.records import Described, Matched, Removed
 from neardup.pipeline.match.query.compare_two import compare_both_ways
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Descriptors, Exact, Span
-from tests.pipeline.match.build import BLANK, Film, Log, a_state, at, described, edited, picture, times, video
+from tests.pipeline.match.build import (
+    BLANK,
+    Film,
+    Log,
+    a_calibration,
+    a_state,
+    at,
+    described,
+    edited,
+    picture,
+    times,
+    video,
+)
 
 INTERVAL = 0.5
 FILM = Film(1)
@@ -335,11 +347,11 @@ def test_comparison_of_pictures_follows_the_angle(degrees: float, decision: Deci
 
 def test_comparison_is_unsure_where_the_two_ways_differ() -> None:
     # B resembles the background, A does not: as a query B needs more evidence.
-    background = np.repeat(at(25), 3, axis=0)
+    calibration = a_calibration(cohort_weight=1.0)
     a, b = picture("a", 0), picture("b", 25)
-    log = compare_both_ways([a], [b], lambda: a_state(background=background * np.float32(0.0) + at(115)))
+    log = compare_both_ways([a], [b], lambda: a_state(calibration, at(115)))
     assert log.decision is Decision.DUPLICATE
-    unlike = compare_both_ways([a], [b], lambda: a_state(background=at(100)))
+    unlike = compare_both_ways([a], [b], lambda: a_state(calibration, at(100)))
     assert unlike.decision is Decision.UNSURE
 
 

@@ -383,7 +383,7 @@ def test_a_reference_that_was_disabled_on_arrival_searches_when_it_is_enabled_an
         (
             Calibrated(calibration=msgspec.msgpack.encode(a_calibration(hash_weight=0.5))),
             Refusal.CALIBRATION,
-            "weighs hash and background by",
+            "weighs hash and cohort by",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def test_precision_outside_zero_to_one_is_refused(precision: float) -> None:
     "broken",
     [
         {"evidence": (0.0, 1.0)},
-        {"evidence": (0.0,), "log_false_matches": ((-1.0,),), "recall": (1.0,)},
+        {"evidence": (0.0,), "log_false_matches": ((-1.0,),), "recall": ((1.0,),)},
         {"evidence": (0.0, 1.0, 0.5)},
         {"evidence": (0.0, 0.5, 0.5)},
         {"log_false_matches": ((-5.0, -4.0, -15.0),)},
@@ -106,7 +106,7 @@ def test_precision_outside_zero_to_one_is_refused(precision: float) -> None:
         {"spread": ((1.0, 1.0),)},
         {"spread": ((1.0, -1.0, 1.0),)},
         {"shifts": (0.0, 1.0)},
-        {"recall": (0.9, 1.0, 0.1)},
+        {"recall": ((0.9, 1.0, 0.1),)},
         {"slope": 0.0},
         {"slope": -3.0},
         {"slope": math.nan},
@@ -125,11 +125,11 @@ def test_calibration_survives_the_checkpoint_s_json() -> None:
     assert parse_calibration(msgspec.json.decode(msgspec.json.encode(PLAIN))) == PLAIN
 
 
-def test_an_older_calibration_has_false_matches_per_pair_only() -> None:
+def test_calibration_of_evidence_without_cohorts_is_refused_with_the_remedy() -> None:
     fields = msgspec.to_builtins(PLAIN)
-    for name in ("levels", "shifts", "spread", "space"):
-        del fields[name]
-    assert parse_calibration(fields | {"log_false_matches": fields["log_false_matches"][0]}) == PLAIN
+    del fields["cohort_weight"]
+    with pytest.raises(ConfigError, match="hand-made was measured for evidence without cohorts; run `neardup calib"):
+        parse_calibration(fields | {"background_weight": 0.5})
 
 
 # A hundred times as many references let ten times as many queries find a stranger: they come in bunches.
@@ -138,6 +138,7 @@ LEVELLED = msgspec.structs.replace(
     levels=(1, 100),
     log_false_matches=(PLAIN.log_false_matches[0], tuple(n + math.log(10) for n in PLAIN.log_false_matches[0])),
     shifts=(0.0, math.log(10)),
+    recall=(PLAIN.recall[0], (1.0, 0.4, 0.1)),
     spread=((0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
 )
 
@@ -146,6 +147,11 @@ def test_false_matches_grow_as_measured_between_levels_and_as_references_do_beyo
     for references, wanted in ((1, 0.0), (10, math.log(10) / 2), (100, math.log(10)), (1000, 2 * math.log(10))):
         assert LEVELLED.log_false_match_rate(0.5, references) == pytest.approx(-10.0 + wanted)
         assert LEVELLED.shift(references) == pytest.approx(wanted)
+
+
+def test_recall_is_read_between_the_levels_and_stays_beyond_them() -> None:
+    for references, wanted in ((1, 0.5), (10, 0.45), (100, 0.4), (1000, 0.4)):
+        assert LEVELLED.recall_at(0.5, references) == pytest.approx(wanted)
 
 
 def test_interval_is_as_wide_as_the_spread_says_and_holds_the_expected_precision() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from neardup.pipeline.errors import ConfigError
@@ -37,7 +38,6 @@ def clip(seconds: int) -> Side:
         pts=np.arange(count, dtype=np.float64),
         vectors=np.zeros((count, D), np.float32),
         hashes=np.zeros((count, 32), np.uint8),
-        background=np.zeros(count, np.float32),
         speaks=np.ones(count, np.bool_),
         shared=np.zeros(count, np.int64),
         seconds=float(seconds),
@@ -45,12 +45,16 @@ def clip(seconds: int) -> Side:
     return Side(Kind.VIDEO, lambda: track)
 
 
+def no_shift() -> npt.NDArray[np.float32]:
+    return np.zeros(1000, np.float32)
+
+
 def compared(query: Side, reference: Side, found: Sequence[tuple[int, int, float]], references: int = 1) -> PairOutcome:
     """Return the outcome for pairs of (frame of the query, frame of the reference, evidence)."""
     frames = np.array([(q, r) for q, r, _ in found], dtype=np.int64).reshape(-1, 2)
     evidence = np.array([e for _, _, e in found], dtype=np.float32)
     pairs = Pairs(frames[:, 0], frames[:, 1], 2 - 2 * evidence, evidence)
-    return compare_items(query, reference, pairs, (frames[:, 0], frames[:, 1]), RULE, JUDGE, references)
+    return compare_items(query, reference, pairs, (frames[:, 0], frames[:, 1]), RULE, JUDGE, references, no_shift)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from neardup.pipeline.match.decide.evidence import Evidence, Pictures, near
+from neardup.pipeline.match.decide.evidence import NEIGHBOURS, Evidence, Pictures, make_cohort, near
 from neardup.pipeline.match.decide.segments import Segment, Track, Votes, find_segments
 from neardup.pipeline.types import Descriptors, Span
 from tests.pipeline.match.build import D, Film, at, edited, times, track
@@ -19,12 +20,22 @@ MIN_VOTE = 0.78
 INTERVAL = 0.5
 
 
+def no_shift(track: Track) -> npt.NDArray[np.float32]:
+    return np.zeros(len(track.pts), np.float32)
+
+
 def segments_of(query: Track, reference: Track) -> list[Segment]:
     """Return what two tracks share, every pair of frames that is close enough being a vote."""
-    sides = [Pictures(one.vectors, one.hashes, one.background) for one in (query, reference)]
-    frames, shown, _, strength = near(RULE, *sides, MIN_VOTE)
+    shift = np.zeros(len(query.pts), np.float32)
+    cohort = make_cohort(
+        np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32), np.zeros((0, NEIGHBOURS), np.float32)
+    )
+    sides = [Pictures(np.asarray(one.vectors), one.hashes, cohort) for one in (query, reference)]
+    frames, shown, _, strength = near(RULE, *sides, shift, MIN_VOTE)
     heard = query.speaks[frames] & reference.speaks[shown]
-    return find_segments(query, reference, Votes(frames[heard], shown[heard], strength[heard]), RULE, MIN_VOTE)
+    return find_segments(
+        query, reference, Votes(frames[heard], shown[heard], strength[heard]), RULE, MIN_VOTE, no_shift(query)
+    )
 
 
 def spans(segments: list[Segment]) -> list[tuple[float, ...]]:
@@ -186,21 +197,21 @@ def test_videos_that_share_nothing_have_no_segments() -> None:
 def test_no_votes_give_no_segments() -> None:
     none = np.zeros(0, np.int64)
     film = track(Film(1).at(times(5)))
-    assert find_segments(film, film, Votes(none, none, np.zeros(0, np.float32)), RULE, MIN_VOTE) == []
+    assert find_segments(film, film, Votes(none, none, np.zeros(0, np.float32)), RULE, MIN_VOTE, no_shift(film)) == []
 
 
 def test_vote_that_the_search_missed_costs_nothing() -> None:
     film = track(Film(1).at(times(20)))
     few = np.array([3, 17, 30])
     votes = Votes(few, few, np.ones(3, np.float32))
-    (found,) = find_segments(film, film, votes, RULE, MIN_VOTE)
+    (found,) = find_segments(film, film, votes, RULE, MIN_VOTE, no_shift(film))
     assert (found.query, found.votes) == ((0, 40), 41)
 
 
 def test_single_lucky_vote_gains_nothing() -> None:
     one, other = track(Film(1).at(times(20))), track(Film(2).at(times(20)))
     votes = Votes(np.array([4]), np.array([9]), np.ones(1, np.float32))
-    assert find_segments(one, other, votes, RULE, MIN_VOTE) == []
+    assert find_segments(one, other, votes, RULE, MIN_VOTE, no_shift(one)) == []
 
 
 def test_two_recordings_of_one_scene_are_not_the_same_moments() -> None:
