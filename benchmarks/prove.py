@@ -1,11 +1,12 @@
 """What the geometric proof says of edited copies and of strangers, and what it costs.
 
-    python -m benchmarks.prove DATA … [--pictures 500] [--side 320] [--show 20]
+    python -m benchmarks.prove DATA … [--videos FOLDER …] [--pictures 500] [--side 320] [--show 20]
 
 Each of so many pictures is edited four times (`neardup/pipeline/learn/evaluate/queries.py`). A copy is proved against
 its original, and every query against the two strangers that the shipped network takes for the most alike. Pictures
 stand in two halves by the hash of their file: the constants of `neardup/pipeline/prove` were chosen on the first; the
-second is what counts. Times are processor time of one thread.
+second is what counts. Frames of one video, 0.7 seconds apart, stand for shots of a burst; those that hardly differ are
+left out. Times are processor time of one thread.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
@@ -34,6 +37,11 @@ ALIKE = Path(__file__).parent / "split" / "alike.csv"
 STRANGERS = 2
 STRENGTHS = ("light", "medium", "hard")
 BATCH = 64
+HEAD = "| | copy | variant | unproved | grounds |\n| --- | ---: | ---: | ---: | --- |"
+FILMS = frozenset({".mp4", ".webm", ".mov", ".avi", ".mkv"})
+BURST_SECONDS, BURST_FRAMES = 0.7, 10
+DIFFERENT = 1.5
+"""Mean difference, in grey levels, of frames that are not the same picture encoded twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+", help="folders of pictures")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[], help="folders of videos, for bursts")
     parser.add_argument("--pictures", type=int, default=500, help="pictures that are edited")
     parser.add_argument("--side", type=int, default=SIDE, help="longest side in pixels")
     parser.add_argument("--most", type=int, default=1600, help="pictures that are read")
@@ -66,6 +75,9 @@ def main() -> None:
     for name, chosen in (("first half (constants chosen on it)", 0), ("second half", 1)):
         print_half(name, given, [one for one in pairs if half[one.query] == chosen])
     print_times(seconds, pairs)
+    if options.videos:
+        bursts = list(prove_bursts(options.videos, options.side))
+        print(f"\n{len(bursts)} shots of bursts, percent\n\n{HEAD}\n| shots | {shares(bursts)} |")
     for one in [one for one in pairs if not one.true and one.judgement.finding is Finding.COPY][: options.show]:
         query = given.queries[one.query]
         print(one.query, one.reference, query.kind, query.edits, given.kinds[one.reference], one.proof)
@@ -107,6 +119,29 @@ def prove_all(given: EvaluationSet, points: list[Keypoints], side: int) -> Itera
             yield Pair(number, index, true, proof, judge(proof), time.process_time() - started)
 
 
+def prove_bursts(folders: list[Path], side: int) -> Iterable[Pair]:
+    """Yield neighbouring frames of each video."""
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in FILMS):
+        frames = [find_keypoints(pixels, side) for pixels in read_frames(path)]
+        for number, (query, reference) in enumerate(pairwise(frames)):
+            if np.abs(query.grey.astype(np.int16) - reference.grey).mean() >= DIFFERENT:
+                started = time.process_time()
+                proof = prove(query, reference)
+                yield Pair(number, number + 1, False, proof, judge(proof), time.process_time() - started)
+
+
+def read_frames(path: Path) -> Iterable[Pixels]:
+    """Yield the first frames of a video, some time apart."""
+    with av.open(str(path)) as container:
+        wanted, found = 0.0, 0
+        for frame in container.decode(video=0):
+            if float(frame.time or 0) >= wanted and found < BURST_FRAMES:
+                yield frame.to_ndarray(format="rgb24")
+                wanted, found = wanted + BURST_SECONDS, found + 1
+            if found == BURST_FRAMES:
+                break
+
+
 def embed(pictures: Iterable[Pixels]) -> Descriptors:
     """Return the descriptors of the shipped network."""
     checkpoint = load_checkpoint("default")
@@ -120,7 +155,7 @@ def print_half(name: str, given: EvaluationSet, pairs: list[Pair]) -> None:
     """Print what was found, of copies by edit, and of strangers."""
     copies, strangers = [one for one in pairs if one.true], [one for one in pairs if not one.true]
     print(f"\n{name}: {len(copies)} copies, {len(strangers)} strangers, percent\n")
-    print("| | copy | variant | unproved | grounds |\n| --- | ---: | ---: | ---: | --- |")
+    print(HEAD)
     for words, listed in (("copies", copies), ("strangers", strangers)):
         print(f"| {words} | {shares(listed)} |")
     by_edit: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))

