@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
+from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
+from neardup.pipeline.prove.repetition import self_likeness
 
 TEXTURE = 4.0
 """Least standard deviation, in grey levels, of a block that shows something."""
@@ -31,7 +33,6 @@ _WRITTEN = 0.35
 _LIKE_LIGHT, _LIKE_SPREAD = 20.0, 1.4
 """Blocks are of one kind if they differ less in mean, and in spread by a smaller factor."""
 _UNLIKE = 0.4
-_REPEATS = 64
 
 
 class Block(IntEnum):
@@ -162,28 +163,15 @@ def measure_light(agreement: Agreement) -> tuple[float, float]:
 
 
 def measure_repetition(overlap: Overlap) -> float:
-    """Return how alike what is seen is to itself when shifted, 0 to 1: stripes and lattices come near 1.
-
-    Where they do, blocks agree whatever the transform, and prove nothing.
-    """
+    """Return how alike what is seen is to itself when shifted, 0 to 1: stripes and lattices come near 1."""
     seen = overlap.bands[1]
-    share = min(1.0, _REPEATS / max(seen.shape))
+    share = min(1.0, REPETITION_SIDE / max(seen.shape))
     shape = tuple(max(1, round(size * share)) for size in seen.shape)
     small = cv2.resize(seen, shape[::-1], interpolation=cv2.INTER_AREA).reshape(shape)
     if float(small.std()) < TEXTURE / 4:  # too fine to be seen so small: look at a piece at its own size
-        top, left = ((size - min(size, _REPEATS)) // 2 for size in seen.shape)
-        small = np.ascontiguousarray(seen[top : top + _REPEATS, left : left + _REPEATS])
-    height, width = small.shape
-    small = small - small.mean()
-    padded = cv2.getOptimalDFTSize(2 * height), cv2.getOptimalDFTSize(2 * width)
-    products = np.fft.irfft2(np.abs(np.fft.rfft2(small, padded)) ** 2, padded)
-    y = np.minimum(np.arange(padded[0]), padded[0] - np.arange(padded[0]))[:, None]
-    x = np.minimum(np.arange(padded[1]), padded[1] - np.arange(padded[1]))[None]
-    shifted = (y <= height // 2) & (x <= width // 2) & (np.maximum(y, x) >= _REPEATS // 12)
-    if products[0, 0] <= 0 or not shifted.any():
-        return 1.0
-    left_over = np.maximum((1 - y / height) * (1 - x / width), 0.25)
-    return float(np.clip((products / (products[0, 0] * left_over))[shifted].max(), 0, 1))
+        top, left = ((size - min(size, REPETITION_SIDE)) // 2 for size in seen.shape)
+        small = np.ascontiguousarray(seen[top : top + REPETITION_SIDE, left : left + REPETITION_SIDE])
+    return self_likeness(small)
 
 
 def _spread(overlap: Overlap, grey: Levels) -> tuple[Blocks, Blocks]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ShapeError
+from neardup.pipeline.prove.repetition import self_likeness
 from neardup.pipeline.types import Pixels
 
 SIDE = 320
@@ -81,6 +82,11 @@ class Keypoints:
         small = cv2.resize(self.grey, (GLANCE, GLANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
         rest = (cv2.GaussianBlur(small, (0, 0), 1.0) - cv2.blur(small, (15, 15))).ravel()
         return np.asarray(rest / max(float(np.linalg.norm(rest)), 1e-6) if rest.std() > 0.5 else rest * 0)
+
+    @cached_property
+    def repetition(self) -> float:
+        """How alike the whole picture is to itself when shifted, 0 to 1; 1 if there is nothing to see so small."""
+        return self_likeness(self.glance.reshape(GLANCE, GLANCE))
 
     @cached_property
     def is_document(self) -> bool:

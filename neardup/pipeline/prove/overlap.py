@@ -188,6 +188,10 @@ def _warped(grey: Grey, into: Matrix, size: tuple[int, int], scale: float) -> np
         grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0])
         x, y = small[0] / width, small[1] / height
         into = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]]) @ into  # middles of pixels
+    x, y = (int(value) for value in into[:2, 2].round())
+    inside = 0 <= x <= grey.shape[1] - size[0] and 0 <= y <= grey.shape[0] - size[1]
+    if inside and np.allclose(into, [[1, 0, x], [0, 1, y], [0, 0, 1]], atol=1e-4):  # it lies there already
+        return grey[y : y + size[1], x : x + size[0]].astype(np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpPerspective(grey, into, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(laid, np.float32)

@@ -50,6 +50,7 @@ _CERTAINLY = 0.85
 """Share of agreeing blocks that a part of both pictures must reach."""
 _KEEPS = 0.95
 _IN_PLACE = 0.03
+_NEARLY_ALL, _UNLIKE_ITSELF = 0.9, 0.6
 _ROUNDS = 2
 _STILL = 0.05
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -301,11 +302,18 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         gain=gain,
         offset=offset,
         saturation=_saturation(query, reference, query_box, reference_box),
-        repetition=measure_repetition(overlap),
+        repetition=_repetition(agreement, reference),
         document=page,
         legible=not page or min(_legible(query), _legible(reference)) >= 1,
         blocks=blocks,
     )
+
+
+def _repetition(agreement: Agreement, reference: Keypoints) -> float:
+    """Return that of the whole reference, which is measured once, where that will do."""
+    if agreement.overlap.reference_share >= _NEARLY_ALL and reference.repetition < _UNLIKE_ITSELF:
+        return reference.repetition
+    return measure_repetition(agreement.overlap)
 
 
 def _legible(picture: Keypoints) -> float:

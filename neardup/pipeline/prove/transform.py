@@ -87,12 +87,10 @@ def is_degenerate(matrix: Matrix, shape: tuple[int, ...]) -> bool:
     u, v, w = corners @ matrix.T[:, 0], corners @ matrix.T[:, 1], corners @ matrix.T[:, 2]
     if not np.isfinite(matrix).all() or (w <= 1e-6).any():  # a corner lies behind the eye
         return True
-    for x, y, z in zip(u / w, v / w, w, strict=True):
-        jacobian = (matrix[:2, :2] - np.outer((x, y), matrix[2, :2])) / z
-        large, small = np.linalg.svd(jacobian, compute_uv=False)
-        if small < MIN_SCALE or large > MAX_SCALE or large > MAX_SKEW * small:
-            return True
-    return False
+    places = np.column_stack((u / w, v / w))
+    jacobians = (matrix[:2, :2] - places[:, :, None] * matrix[2, :2]) / w[:, None, None]  # (5, 2, 2)
+    large, small = np.linalg.svd(jacobians, compute_uv=False).T
+    return bool((small < MIN_SCALE).any() or (large > MAX_SCALE).any() or (large > MAX_SKEW * small).any())
 
 
 def warp(matrix: Matrix, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
