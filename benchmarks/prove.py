@@ -51,6 +51,7 @@ class Pair:
     query: int
     reference: int
     true: bool
+    document: bool
     proof: Proof | None
     judgement: Judgement
     seconds: float
@@ -116,7 +117,9 @@ def prove_all(given: EvaluationSet, points: list[Keypoints], side: int) -> Itera
                 references[index] = find_keypoints(given.references[index], side)
             started = time.process_time()
             proof = prove(points[number], references[index])
-            yield Pair(number, index, true, proof, judge(proof), time.process_time() - started)
+            yield Pair(
+                number, index, true, references[index].is_document, proof, judge(proof), time.process_time() - started
+            )
 
 
 def prove_bursts(folders: list[Path], side: int) -> Iterable[Pair]:
@@ -127,7 +130,9 @@ def prove_bursts(folders: list[Path], side: int) -> Iterable[Pair]:
             if np.abs(query.grey.astype(np.int16) - reference.grey).mean() >= DIFFERENT:
                 started = time.process_time()
                 proof = prove(query, reference)
-                yield Pair(number, number + 1, False, proof, judge(proof), time.process_time() - started)
+                yield Pair(
+                    number, number + 1, False, reference.is_document, proof, judge(proof), time.process_time() - started
+                )
 
 
 def read_frames(path: Path) -> Iterable[Pixels]:
@@ -156,7 +161,10 @@ def print_half(name: str, given: EvaluationSet, pairs: list[Pair]) -> None:
     copies, strangers = [one for one in pairs if one.true], [one for one in pairs if not one.true]
     print(f"\n{name}: {len(copies)} copies, {len(strangers)} strangers, percent\n")
     print(HEAD)
-    for words, listed in (("copies", copies), ("strangers", strangers)):
+    pictures = [one for one in copies if not one.document]
+    over = [one for one in pictures if given.queries[one.query].family == "over"]
+    rows = {"copies": copies, "of pictures, not documents": pictures, "of these with something put over": over}
+    for words, listed in {**rows, "strangers": strangers}.items():
         print(f"| {words} | {shares(listed)} |")
     by_edit: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for one in copies:

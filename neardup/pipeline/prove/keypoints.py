@@ -41,7 +41,7 @@ Points: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Keypoints:
-    """One picture, ready to be proved: at most side² + 36 × features + 3,072 bytes of arrays, 121 kB at SIDE.
+    """One picture, ready to be proved: at most side² + 40 × features + 3,072 bytes of arrays, 125 kB at SIDE.
 
     Attributes:
         grey: uint8 (h, w), the longest side at most what was asked for.

@@ -23,6 +23,8 @@ MIN_MOTION, MIN_MOVING = 0.2, 5
 """Pixels that corners share on the mean, or corners that share one of a pixel."""
 MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
 """Blocks that differ and are of one kind, at least so many and such a share of those that differ."""
+MAX_TEMPLATE = 0.5
+"""What agrees at the same place of both is less of them than this, else something was put over the rest."""
 MIN_DOCUMENT_AGREEING = 0.9
 """Of a document's blocks; what one side has written in is a ground for neither."""
 
@@ -84,7 +86,7 @@ def judge(proof: Proof | None) -> Judgement:
         return Judgement(Finding.VARIANT, Ground.MOTION)
     if differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing):
         return Judgement(Finding.VARIANT, Ground.CHANGED_SCENE)
-    if proof.confined and proof.in_place:
+    if proof.confined and proof.in_place and proof.reference_share < MAX_TEMPLATE:
         return Judgement(Finding.VARIANT, Ground.TEMPLATE)
     if not proof.legible:
         return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
