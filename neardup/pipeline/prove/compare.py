@@ -32,6 +32,7 @@ _WRITTEN = 0.35
 """they or their halos take this share of a block of writing."""
 _LIKE_LIGHT, _LIKE_SPREAD = 20.0, 1.4
 """Blocks are of one kind if they differ less in mean, and in spread by a smaller factor."""
+_FILLED = 0.85
 _UNLIKE = 0.4
 
 
@@ -150,6 +151,22 @@ def count_differences(agreement: Agreement) -> Differences:
         differing=int(differs.sum()),
         of_one_kind=int((differs & like).sum()),
     )
+
+
+def is_covered(blocks: npt.NDArray[np.uint8]) -> bool:
+    """Return whether what does not agree is one rectangle, as where something was put over a picture.
+
+    Args:
+        blocks: uint8 (rows, columns) of `Block`.
+    """
+    differs = (blocks != Block.AGREES) & (blocks != Block.EMPTY)
+    count, labels = cv2.connectedComponents(differs.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return False
+    sizes = np.bincount(labels.ravel())[1:]
+    rows, columns = np.nonzero(labels == 1 + int(sizes.argmax()))
+    around = blocks[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] != Block.EMPTY
+    return bool(sizes.max() >= _FILLED * sizes.sum() and sizes.max() >= _FILLED * around.sum())
 
 
 def measure_light(agreement: Agreement) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from neardup.pipeline.prove.compare import (
     classify,
     correlate,
     count_differences,
+    is_covered,
     measure_light,
     measure_repetition,
 )
@@ -71,6 +72,7 @@ class Proof:
         query_extra, reference_extra: of those blocks, the share where a side has what the other lacks, be there
             nothing in the other or something else.
         differences: blocks that do not agree, by what stands in them.
+        covered: whether what does not agree is one rectangle, as where something was put over a picture.
         confined: whether only a part was compared, as the rest of the overlap differs.
         motion: residual motion that neighbouring corners share, in pixels at a longest side of 320: 0 for a copy.
             moving: corners that share a pixel or more.
@@ -93,6 +95,7 @@ class Proof:
     query_extra: float
     reference_extra: float
     differences: Differences
+    covered: bool
     confined: bool
     motion: float
     moving: int
@@ -296,6 +299,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         query_extra=float(np.isin(blocks, (Block.DIFFERS, Block.QUERY_ONLY)).sum() / seen),
         reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
         differences=differences,
+        covered=is_covered(blocks),
         confined=laid.confined,
         motion=laid.motion.shared,
         moving=laid.motion.moving,

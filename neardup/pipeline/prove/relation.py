@@ -14,7 +14,8 @@ from typing import NamedTuple
 from neardup.pipeline.prove.proof import Proof
 
 MIN_INLIERS = 8
-MIN_AGREEING = 0.65
+MIN_AGREEING, MIN_COVERED = 0.65, 0.55
+"""Of the blocks with texture; less where something was put over the picture."""
 MIN_AGREED = 6
 MAX_REPETITION = 0.93
 MIN_WRITING = 3
@@ -74,7 +75,8 @@ def judge(proof: Proof | None) -> Judgement:
         return Judgement(Finding.UNPROVED, Ground.NO_TRANSFORM)
     if proof.stage and proof.inliers < MIN_INLIERS:
         return Judgement(Finding.UNPROVED, Ground.FEW_POINTS)
-    if proof.agreeing < MIN_AGREEING or proof.agreed < MIN_AGREED:
+    enough = MIN_COVERED if proof.covered and not proof.document else MIN_AGREEING
+    if proof.agreeing < enough or proof.agreed < MIN_AGREED:
         return Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
     if proof.repetition > MAX_REPETITION:
         return Judgement(Finding.UNPROVED, Ground.REPETITIVE)
