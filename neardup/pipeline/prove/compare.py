@@ -22,6 +22,7 @@ WEAK = 0.75
 """Writing above this correlation is taken for the same writing."""
 CERTAIN, _NEARLY_ALL = 0.95, 0.97
 """Where so many blocks have such a correlation, nothing can have moved."""
+_REGISTER = 24
 _PLAIN = 0.35
 """A side has nothing where its texture is below this share of the other's."""
 _STROKE = 9
@@ -97,6 +98,11 @@ class Agreement:
     def certain(self) -> bool:
         """Whether nearly every block that shows anything agrees beyond doubt."""
         return bool(self.agreed and (self.alike[self.seen] >= CERTAIN).mean() >= _NEARLY_ALL)
+
+    @cached_property
+    def in_register(self) -> bool:
+        """Whether so many blocks agree beyond doubt that no other transform would lay them over each other better."""
+        return int((self.seen & (self.alike >= CERTAIN)).sum()) >= _REGISTER
 
     @cached_property
     def contrast(self) -> float:

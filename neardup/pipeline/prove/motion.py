@@ -71,9 +71,11 @@ def follow(agreement: Agreement) -> tuple[Matrix | None, Motion]:
     # A subject may hold most of the corners: what agrees where it lies is the scene.
     cells = start * np.array(agreement.agrees.shape[::-1]) / np.array(query.shape[::-1])
     still = agreement.agrees[cells[:, 1].astype(int), cells[:, 0].astype(int)]
-    if still.sum() < _FEWEST:
-        return None, Motion()
-    correction, _ = cv2.findHomography(end[still], start[still], cv2.RANSAC, _CORRECTS)
+    correction = None
+    if still.sum() >= _FEWEST:
+        correction, _ = cv2.findHomography(end[still], start[still], cv2.RANSAC, _CORRECTS)
+    elif agreement.in_register and len(start) >= _FEWEST:
+        correction = np.eye(3)
     if correction is None:
         return None, Motion()
     matrix = overlap.into_reference @ correction @ np.linalg.inv(overlap.into_query)

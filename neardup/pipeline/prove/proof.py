@@ -137,7 +137,7 @@ class _Laid:
     @property
     def settled(self) -> bool:
         """Whether nothing else needs to be tried."""
-        return self.rank >= _SETTLED
+        return self.rank >= _SETTLED or self.agreement.in_register
 
 
 def prove(query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair] = ()) -> Proof | None:
