@@ -48,7 +48,7 @@ class Keypoints:
         points: float32 (n, 2), x and y in pixels of `grey`, the strongest first.
         descriptors: uint8 (n, 32), 256 bits each.
         colour: uint8 (≤ 32, ≤ 32, 3), RGB thumbnail that shows how saturated the picture is; None for a grey one.
-        scale: longest side of `grey` over that of the picture. Below 1 the picture shows more at a larger side.
+        scale: longest side of `grey` over that of the original. Below 1 the picture shows more at a larger side.
     """
 
     grey: Grey
@@ -97,12 +97,13 @@ class Keypoints:
         return bool(smooth.mean() >= _PAGE and (cv2.subtract(ground, grey) > 40).mean() >= _WRITTEN)
 
 
-def find_keypoints(pixels: Pixels | Grey, side: int = SIDE) -> Keypoints:
+def find_keypoints(pixels: Pixels | Grey, side: int = SIDE, stored_scale: float = 1.0) -> Keypoints:
     """Return a picture's key points; the same pixels give the same ones, whatever the number of threads.
 
     Args:
         pixels: uint8 (h, w, 3) RGB or (h, w) grey, of any size from one pixel.
         side: longest side in pixels; a larger picture is made smaller. Below SIDE one is enlarged, at most twice.
+        stored_scale: longest side of `pixels` over that of the original, where a small one was stored in its place.
     Raises:
         ShapeError: not uint8, or neither (h, w, 3) nor (h, w), or without a pixel.
     """
@@ -122,7 +123,7 @@ def find_keypoints(pixels: Pixels | Grey, side: int = SIDE) -> Keypoints:
             grey = cv2.resize(grey, shape, interpolation=cv2.INTER_CUBIC)
     grey = grey.reshape(shape[1], shape[0])
     points, descriptors = _detect(grey)
-    return Keypoints(grey, points, descriptors, _thumbnail(pixels), scale)
+    return Keypoints(grey, points, descriptors, _thumbnail(pixels), scale * stored_scale)
 
 
 def use_one_thread() -> None:

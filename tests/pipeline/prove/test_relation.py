@@ -72,6 +72,13 @@ def test_a_small_document_of_which_nothing_was_thrown_away_is_proved() -> None:
     assert judged(recode(small, 80), small).ground is not Ground.ILLEGIBLE
 
 
+def test_a_document_that_was_stored_small_cannot_be_told_either() -> None:
+    small = np.asarray(Image.fromarray(receipt(1)).resize((160, 320), Image.Resampling.LANCZOS).convert("L"))
+    stored = find_keypoints(small, stored_scale=320 / 1400)
+    assert judge(prove(find_keypoints(recode(receipt(1), 60)), stored)).ground is Ground.ILLEGIBLE
+    assert judge(prove(stored, stored)).ground is Ground.ILLEGIBLE
+
+
 def stripes(period: float) -> Pixels:
     x = np.arange(400)
     return np.repeat((127 + 100 * np.sin(2 * np.pi * x / period))[None, :, None], 300, 0).repeat(3, 2).astype(np.uint8)
