@@ -28,6 +28,8 @@ from neardup.pipeline.learn.calibrate.strangers import MIN_KIND, OF_ONE_KIND, Cu
 from neardup.pipeline.match.decide.calibration import SDS, Calibration
 
 KNOTS = 48
+ALLOWANCE = 0.05
+"""See `Calibration.allowance`: with more, more look-alikes were called `duplicate` than before there were cohorts."""
 LEVELS = (1, 10, 100, 1000, OF_ONE_KIND, 10_000, 100_000, 1_000_000)
 TAIL_SHARE = 0.05
 """Of the queries, those whose strongest stranger lies in the fitted tail, ..."""
@@ -93,6 +95,7 @@ def fit(
         "slope": round(slope, 6),
         "intercept": round(intercept, 6),
         "shifts": _rounded(shifts),
+        "allowance": ALLOWANCE,
         "queries": int(sample.copying.sum()),
         "references": sample.levels[-1],
     }

@@ -175,7 +175,7 @@ class Rows:
         self.box: Boxes = np.zeros((0, 4), dtype=np.uint16)
         self.speaks: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.searched: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
-        self.cohort: Ids = np.zeros((0, COHORT + NEIGHBOURS), dtype=np.int64)
+        self.cohort: npt.NDArray[np.int32] = np.zeros((0, COHORT + NEIGHBOURS), dtype=np.int32)
         self.cohort_similarity: npt.NDArray[np.float32] = np.zeros((0, COHORT + NEIGHBOURS), dtype=np.float32)
         self.shared: Ids = np.zeros(0, dtype=np.int64)
 

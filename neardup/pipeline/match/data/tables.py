@@ -124,7 +124,7 @@ class Tables:
 
     def cohort(self, rows: Ids) -> Cohort:
         """Return the neighbours that these rows had among what was seen when they arrived."""
-        return Cohort(self.rows.cohort[rows], self.rows.cohort_similarity[rows])
+        return Cohort(self.rows.cohort[rows].astype(np.int64), self.rows.cohort_similarity[rows])
 
     def track(self, rows: Ids, begin: float, end: float) -> Track:
         """Return frames of a video in order of time, from `begin` to `end` seconds; descriptors are read when used."""

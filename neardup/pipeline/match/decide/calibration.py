@@ -53,6 +53,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         spread: standard deviation of ln(G / R) at the levels and knots; () if it was not measured.
         slope, intercept, shifts: log-odds of a match at evidence e among m references = intercept + slope · e − shift,
             with shifts at the levels.
+        allowance: share of the allowed false matches that may be made by strangers. The rest is left to
+            look-alikes, another receipt of one shop or the next shot: no sample of strangers shows how many there are.
         queries, references: copies that were measured, and strangers that each was compared with.
     """
 
@@ -70,6 +72,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     slope: float
     intercept: float
     shifts: tuple[float, ...] = (0.0,)
+    allowance: float = 1.0
     queries: int
     references: int
 
@@ -139,8 +142,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return float(grid[places[0]]) if places.size else math.inf
 
     def thresholds(self, precision: float, references: int) -> Thresholds:
-        """Return what decides at this precision with m references."""
-        duplicate = self.min_evidence(precision, references)
+        """Return what decides at this precision with m references, `allowance` taken into account."""
+        duplicate = self.min_evidence(1.0 - (1.0 - precision) * self.allowance, references)
         even_odds = (self.shift(references) - self.intercept) / self.slope
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 
@@ -196,6 +199,8 @@ def _fault(one: Calibration) -> str:
         return "false matches or recall rise with evidence"
     if any(n < 0 for curve in one.spread for n in curve):
         return "a spread is negative"
+    if not 0.0 < one.allowance <= 1.0:
+        return f"allowance {one.allowance}; wanted above 0 and at most 1"
     if not (0.0 < one.prior < 1.0 and 0.0 < one.slope < math.inf):
         return f"prior {one.prior} and slope {one.slope}; wanted a prior between 0 and 1 and a slope above 0"
     return ""

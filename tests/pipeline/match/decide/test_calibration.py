@@ -112,6 +112,8 @@ def test_precision_outside_zero_to_one_is_refused(precision: float) -> None:
         {"slope": math.nan},
         {"intercept": math.inf},
         {"prior": 0.0},
+        {"allowance": 0.0},
+        {"allowance": 1.5},
         {"prior": 1.0},
     ],
 )
@@ -147,6 +149,13 @@ def test_false_matches_grow_as_measured_between_levels_and_as_references_do_beyo
     for references, wanted in ((1, 0.0), (10, math.log(10) / 2), (100, math.log(10)), (1000, 2 * math.log(10))):
         assert LEVELLED.log_false_match_rate(0.5, references) == pytest.approx(-10.0 + wanted)
         assert LEVELLED.shift(references) == pytest.approx(wanted)
+
+
+def test_allowance_leaves_a_part_of_the_false_matches_to_look_alikes() -> None:
+    a_tenth = msgspec.structs.replace(PLAIN, allowance=0.1)
+    found, strict = a_tenth.thresholds(0.9, 100), PLAIN.thresholds(0.99, 100)
+    assert found.min_duplicate == pytest.approx(strict.min_duplicate)
+    assert found.min_unsure == PLAIN.thresholds(0.9, 100).min_unsure
 
 
 def test_recall_is_read_between_the_levels_and_stays_beyond_them() -> None:

@@ -49,7 +49,7 @@ def test_bank_is_judged_by_its_own_calibration_and_precision(checkpoint: Checkpo
 
 
 def test_bank_with_another_hash_weight_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"bank 'blocked' weighs hash and cohort by \(0\.2, 1\.0\)"):
+    with pytest.raises(ConfigError, match=r"bank 'blocked' weighs hash and cohort by \(0\.2, 0\.0\)"):
         Calibrations(calibration=ALL, banks={"blocked": OfBank(calibration=a_calibration(hash_weight=0.2))})
 
 

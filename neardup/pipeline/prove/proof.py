@@ -1,0 +1,374 @@
+"""Prove that one picture shows what another one does: pictures in, a `Proof` out.
+
+Stage 0 lays them over each other as they are, mirrored, and by boxes that are given; that settles what was re-encoded
+or resized. Stage 1 finds a transform by key points. What is laid over each other is compared block by block. Whether
+a proof makes a copy of it is another question: see `relation.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.prove.compare import (
+    Agreement,
+    Block,
+    Differences,
+    classify,
+    correlate,
+    count_differences,
+    is_covered,
+    measure_light,
+    measure_repetition,
+)
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
+from neardup.pipeline.prove.motion import Motion, follow
+from neardup.pipeline.prove.overlap import lay_over
+from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
+from neardup.pipeline.types import Box, Pixels
+
+BoxPair: TypeAlias = tuple[Box, Box]
+"""A part of the query and the part of the reference that it may show."""
+CANDIDATES = 5
+_GLANCES = 0.5
+"""Least correlation, seen small, of pictures that are worth laying over each other as they are."""
+_SETTLED = 0.9
+"""Share of agreeing blocks at which stage 0 is enough."""
+_PLENTY = 20
+"""Inliers at which the mirrored query is not tried."""
+_CONFINED = 0.6
+"""Below this share the agreeing part is looked for."""
+_MARGIN = 8
+"""Pixels around the inliers that are taken to belong to the part."""
+_MANY = 12
+"""Blocks that are enough to go by."""
+_CERTAINLY = 0.85
+"""Share of agreeing blocks that a part of both pictures must reach."""
+_KEEPS = 0.95
+_IN_PLACE = 0.03
+_NEARLY_ALL, _UNLIKE_ITSELF = 0.9, 0.6
+_ROUNDS = 2
+_STILL = 0.05
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found when the query was laid over the reference.
+
+    Attributes:
+        stage: 0 if they were laid over each other as they are or by boxes, 1 if by key points.
+        transform: nine numbers, the rows of a 3 × 3 homography from the query to the reference, both in shares of width
+            and height.
+        inliers: key points that it explains; 0 in stage 0.
+        query_box, reference_box: what encloses the part of each that was compared.
+        query_share, reference_share: how much of each picture was compared, 0 to 1.
+        agreeing: of the blocks with texture in either, the share that shows the same. agreed: how many these are.
+        query_extra, reference_extra: of those blocks, the share where a side has what the other lacks, be there
+            nothing in the other or something else.
+        differences: blocks that do not agree, by what stands in them.
+        covered: whether what does not agree is one rectangle, as where something was put over a picture.
+        confined: whether only a part was compared, as the rest of the overlap differs.
+        motion: residual motion that neighbouring corners share, in pixels at a longest side of 320: 0 for a copy.
+            moving: corners that share a pixel or more.
+        gain, offset: reference ≈ gain × query + offset in grey levels.
+        saturation: the reference's over the query's; None where either is not known or grey.
+        repetition: 0 to 1, how alike what is seen is to itself when shifted; stripes and lattices are near 1.
+        document: whether either is a page with writing. legible: whether small writing can be told apart.
+        blocks: uint8 (rows, columns) of `Block`, in the reference's or the query's pixels, whichever is coarser.
+    """
+
+    stage: int
+    transform: tuple[float, ...]
+    inliers: int
+    query_box: Box
+    reference_box: Box
+    query_share: float
+    reference_share: float
+    agreeing: float
+    agreed: int
+    query_extra: float
+    reference_extra: float
+    differences: Differences
+    covered: bool
+    confined: bool
+    motion: float
+    moving: int
+    gain: float
+    offset: float
+    saturation: float | None
+    repetition: float
+    document: bool
+    legible: bool
+    blocks: npt.NDArray[np.uint8] = field(compare=False)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether what was compared is at the same place in both, of the same size."""
+        sides = zip(self.query_box, self.reference_box, strict=True)
+        return not self.mirrored and max(abs(one - other) for one, other in sides) < _IN_PLACE
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the transform swaps left and right, turned or not."""
+        a, b, _, d, e = self.transform[:5]
+        return a * e < b * d
+
+
+@dataclass(frozen=True, eq=False)
+class _Laid:
+    """An agreement, the key points behind it (0 in stage 0), and the motion that it leaves."""
+
+    agreement: Agreement
+    motion: Motion
+    inliers: int = 0
+    confined: bool = False
+
+    @property
+    def rank(self) -> float:
+        """How much it shows: what agrees, less where there are few blocks of it."""
+        return self.agreement.share * min(1.0, self.agreement.agreed / _MANY)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing else needs to be tried."""
+        return self.rank >= _SETTLED or self.agreement.in_register
+
+
+def prove(query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair] = ()) -> Proof | None:
+    """Return the best that can be shown for two pictures; None if nothing lays one over the other.
+
+    Args:
+        boxes: parts that may show the same, tried as they are and mirrored.
+    """
+    first = _lay_as_they_are(query, reference, boxes)
+    if first is not None and first.settled:
+        return _conclude(query, reference, first)
+    found = _fit([(query, reference)])
+    second = None if found is None else _lay(query, reference, found.matrix, found)
+    return _best(query, reference, first, second)
+
+
+def prove_each(query: Keypoints, candidates: Iterable[Keypoints], most: int = CANDIDATES) -> Iterator[Proof | None]:
+    """Yield a proof for each candidate, in their order, the likeliest first; for `most` of them at most.
+
+    Nothing is done before it is asked for: candidates may come from a generator that finds their key points, and a
+    caller stops when a proof is enough.
+    """
+    return (prove(query, one) for one in islice(candidates, most))
+
+
+def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof | None]:
+    """Return the proof of each of a few moments of two videos, all by one transform.
+
+    Matches of all moments are put together, so that they find a transform which none of them would support alone.
+
+    Args:
+        moments: frames of the query and of the reference that show the same moment; an image may stand for a frame. All
+            frames of a side are of one shape; others are left unproved.
+    """
+    first = [_lay_as_they_are(query, reference, ()) for query, reference in moments]
+    if all(one is not None and one.settled for one in first):
+        return [_best(query, reference, one) for (query, reference), one in zip(moments, first, strict=True)]
+    shapes = moments[0][0].grey.shape, moments[0][1].grey.shape
+    alike = [(one, other) for one, other in moments if (one.grey.shape, other.grey.shape) == shapes]
+    found = _fit(alike)
+    proofs = []
+    for (query, reference), as_is in zip(moments, first, strict=True):
+        fits = found is not None and (query.grey.shape, reference.grey.shape) == shapes
+        laid = _lay(query, reference, found.matrix, found) if found is not None and fits else None
+        proofs.append(_best(query, reference, as_is, laid))
+    return proofs
+
+
+def _lay_as_they_are(query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair]) -> _Laid | None:
+    """Return the best of laying the pictures, and the boxes, over each other as they are and mirrored."""
+    seen = query.glance.reshape(GLANCE, GLANCE)
+    tries = [
+        (_WHOLE, _WHOLE, mirrored)
+        for mirrored, glance in ((False, seen), (True, seen[:, ::-1]))
+        if float(glance.ravel() @ reference.glance) >= _GLANCES
+    ]
+    tries += [(own, other, mirrored) for own, other in boxes for mirrored in (False, True)]
+    best: _Laid | None = None
+    for own, other, mirrored in tries:
+        laid = _lay(query, reference, _box_to_box(query, reference, own, other, mirrored))
+        if laid is not None and (best is None or laid.rank > best.rank):
+            best = laid
+        if best is not None and best.settled:
+            break
+    return best
+
+
+def _fit(pairs: Sequence[tuple[Keypoints, Keypoints]]) -> Fit | None:
+    """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little."""
+    best: Fit | None = None
+    for mirrored in (False, True):
+        matches = [_match(query, reference, mirrored) for query, reference in pairs]
+        a, b = (np.concatenate(points) for points in zip(*matches, strict=True))
+        found = fit(a, b, pairs[0][0].grey.shape)
+        if found is not None and (best is None or found.inliers > best.inliers):
+            best = found
+        if best is not None and best.inliers >= _PLENTY:
+            break
+    return best
+
+
+def _match(query: Keypoints, reference: Keypoints, mirrored: bool) -> tuple[Points, Points]:
+    """Return matching points, (n, 2) each, in pixels of the query as it is and of the reference."""
+    if not mirrored:
+        return match(query, reference)
+    a, b = match(query.mirrored, reference)
+    return np.column_stack((query.grey.shape[1] - 1 - a[:, 0], a[:, 1])), b
+
+
+def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | None = None) -> _Laid | None:
+    """Compare two pictures under a transform, correct it by what is seen, and confine it to what agrees."""
+    inliers = 0 if found is None else found.inliers
+    laid = _measure(query, reference, matrix, inliers)
+    if laid is None or found is None or laid.agreement.share >= _CONFINED:
+        return laid
+    # Both may hold the part that they share among other things. Look where the inliers are, and ask for more there:
+    # faces and logos have parts that resemble each other.
+    height, width = reference.grey.shape
+    low, high = np.percentile(found.points, (2, 98), axis=0)
+    part = (
+        max(0.0, float(low[0] - _MARGIN) / width), max(0.0, float(low[1] - _MARGIN) / height),
+        min(1.0, float(high[0] + _MARGIN) / width), min(1.0, float(high[1] + _MARGIN) / height),
+    )  # fmt: skip
+    confined = _measure(query, reference, laid.agreement.overlap.matrix, inliers, part)
+    if confined is None or confined.agreement.agreed < max(_MANY, laid.agreement.agreed * _KEEPS / 2):
+        return laid
+    return confined if confined.agreement.share >= _CERTAINLY and inliers >= _PLENTY else laid
+
+
+def _measure(
+    query: Keypoints, reference: Keypoints, matrix: Matrix, inliers: int, part: Box | None = None
+) -> _Laid | None:
+    overlap = lay_over(query, reference, matrix, part)
+    if overlap is None:
+        return None
+    agreement, motion = correlate(overlap), Motion()
+    if agreement.certain:
+        return _Laid(agreement, motion, inliers, part is not None)
+    for _ in range(_ROUNDS):
+        corrected, left = follow(agreement)
+        again = None if corrected is None else lay_over(query, reference, corrected, part)
+        better = None if again is None else correlate(again)
+        if better is None or better.agreed < agreement.agreed * _KEEPS:
+            if better is not None and better.agreed >= agreement.agreed / 2:  # a compromise between scene and subject
+                motion = left
+            break
+        agreement, motion = better, left
+        if agreement.certain or motion.shared < _STILL:
+            break
+    return _Laid(agreement, motion, inliers, part is not None)
+
+
+def _best(query: Keypoints, reference: Keypoints, *options: _Laid | None) -> Proof | None:
+    laid = [one for one in options if one is not None]
+    return _conclude(query, reference, max(laid, key=lambda one: one.rank)) if laid else None
+
+
+def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
+    agreement, overlap = laid.agreement, laid.agreement.overlap
+    blocks = classify(agreement)
+    seen = max(1, int(agreement.seen.sum()))
+    differences = count_differences(agreement)
+    gain, offset = measure_light(agreement)
+    query_box, reference_box = (
+        _enclose(side, into, overlap.query.shape)
+        for side, into in ((query, overlap.into_query), (reference, overlap.into_reference))
+    )
+    page = query.is_document or reference.is_document
+    return Proof(
+        stage=int(laid.inliers > 0),
+        transform=tuple(float(value) for value in _in_shares(overlap.matrix, query, reference).ravel()),
+        inliers=laid.inliers,
+        query_box=query_box,
+        reference_box=reference_box,
+        query_share=overlap.query_share,
+        reference_share=overlap.reference_share,
+        agreeing=agreement.share,
+        agreed=agreement.agreed,
+        query_extra=float(np.isin(blocks, (Block.DIFFERS, Block.QUERY_ONLY)).sum() / seen),
+        reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
+        differences=differences,
+        covered=is_covered(blocks),
+        confined=laid.confined,
+        motion=laid.motion.shared,
+        moving=laid.motion.moving,
+        gain=gain,
+        offset=offset,
+        saturation=_saturation(query, reference, query_box, reference_box),
+        repetition=_repetition(agreement, reference),
+        document=page,
+        legible=not page or min(_legible(query), _legible(reference)) >= 1,
+        blocks=blocks,
+    )
+
+
+def _repetition(agreement: Agreement, reference: Keypoints) -> float:
+    """Return that of the whole reference, which is measured once, where that will do."""
+    if agreement.overlap.reference_share >= _NEARLY_ALL and reference.repetition < _UNLIKE_ITSELF:
+        return reference.repetition
+    return measure_repetition(agreement.overlap)
+
+
+def _legible(picture: Keypoints) -> float:
+    """Return 1 or more if small writing can be told apart: the side is large enough, or nothing was made smaller."""
+    return max(picture.side / DOCUMENT_SIDE, picture.scale)
+
+
+def _box_to_box(query: Keypoints, reference: Keypoints, own: Box, other: Box, mirrored: bool) -> Matrix:
+    """Return the matrix, in pixels, that takes a box of the query to one of the reference."""
+    scale_x, scale_y = (other[2] - other[0]) / (own[2] - own[0]), (other[3] - other[1]) / (own[3] - own[1])
+    shares = np.array([
+        [scale_x, 0, other[0] - scale_x * own[0]], [0, scale_y, other[1] - scale_y * own[1]], [0, 0, 1]
+    ])  # fmt: skip
+    if mirrored:
+        shares = np.array([[-1, 0, other[0] + other[2]], [0, 1, 0], [0, 0, 1]]) @ shares
+    return np.asarray(np.linalg.inv(_to_shares(reference)) @ shares @ _to_shares(query))
+
+
+def _in_shares(matrix: Matrix, query: Keypoints, reference: Keypoints) -> Matrix:
+    found = _to_shares(reference) @ matrix @ np.linalg.inv(_to_shares(query))
+    return np.asarray(found / found[2, 2])
+
+
+def _to_shares(picture: Keypoints) -> Matrix:
+    """Return the matrix from pixels, whose middles are whole numbers, to shares of width and height."""
+    height, width = picture.grey.shape
+    return np.array([[1 / width, 0, 0.5 / width], [0, 1 / height, 0.5 / height], [0, 0, 1]])
+
+
+def _enclose(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> Box:
+    """Return what encloses the overlap, of this shape, in a picture, as shares."""
+    height, width = shape
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
+    shares = warp(_to_shares(picture) @ into, corners).clip(0, 1)
+    (left, top), (right, bottom) = shares.min(0), shares.max(0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _saturation(query: Keypoints, reference: Keypoints, query_box: Box, reference_box: Box) -> float | None:
+    if query.colour is None or reference.colour is None:
+        return None
+    own, other = (
+        _colourfulness(one, box) for one, box in ((query.colour, query_box), (reference.colour, reference_box))
+    )
+    return other / own if own > 1 and other > 1 else None
+
+
+def _colourfulness(pixels: Pixels, box: Box) -> float:
+    """Return how far the channels lie apart in a part of a picture, 0 to 255."""
+    height, width = pixels.shape[:2]
+    left, top = int(box[0] * width), int(box[1] * height)
+    right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
+    part = pixels[top:bottom, left:right].astype(np.int16)
+    return float((part.max(2) - part.min(2)).mean()) if part.size else 0.0

@@ -1,0 +1,115 @@
+"""Say what a proof makes of two pictures: a copy, a variant, or nothing.
+
+A variant is the same template or scene with other content: two receipts of one shop, a meme with another caption, the
+next shot of a burst. It is said on positive grounds only. A sticker or caption on a picture is an edit: something else
+in its place is no ground, writing in the place of other writing is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from neardup.pipeline.prove.proof import Proof
+
+MIN_INLIERS = 8
+MIN_AGREEING, MIN_COVERED = 0.65, 0.55
+"""Of the blocks with texture; less where something was put over the picture."""
+MIN_AGREED = 6
+MAX_REPETITION = 0.93
+MIN_WRITING = 3
+"""Blocks of writing in the place of other writing; in documents, anywhere on both sides."""
+MIN_MOTION, MIN_MOVING = 0.2, 5
+"""Pixels that corners share on the mean, or corners that share one of a pixel."""
+MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
+"""Blocks that differ and are of one kind, at least so many and such a share of those that differ."""
+MAX_TEMPLATE = 0.5
+"""What agrees at the same place of both is less of them than this, else something was put over the rest."""
+MIN_DOCUMENT_AGREEING = 0.9
+"""Of a document's blocks; what one side has written in is a ground for neither."""
+
+
+class Finding(str, Enum):
+    """What two pictures are to each other, as far as it is proved."""
+
+    COPY = "copy"
+    VARIANT = "variant"
+    UNPROVED = "unproved"
+
+
+class Ground(str, Enum):
+    """Why."""
+
+    AGREES = "agrees"
+    OTHER_WRITING = "other-writing"
+    """Writing stands in the place of other writing."""
+    MOTION = "motion"
+    """The same scene, and something in it moved, or the camera did."""
+    CHANGED_SCENE = "changed-scene"
+    """What differs is of one kind on both sides: a part of the scene is other."""
+    TEMPLATE = "template"
+    """They agree in one part only, which stands at the same place in both."""
+    NO_TRANSFORM = "no-transform"
+    FEW_POINTS = "few-points"
+    """Too few key points support the transform."""
+    LITTLE_AGREES = "little-agrees"
+    REPETITIVE = "repetitive"
+    """Stripes, lattices: what agrees would do so anywhere."""
+    ILLEGIBLE = "illegible"
+    """A document, too small to tell it from another one of its layout."""
+    WRITTEN_IN = "written-in"
+    """A document that has writing or lines which the other lacks."""
+
+
+class Judgement(NamedTuple):
+    """What was found, and why."""
+
+    finding: Finding
+    ground: Ground
+
+
+def judge(proof: Proof | None) -> Judgement:
+    """Return what a proof makes of two pictures."""
+    if proof is None:
+        return Judgement(Finding.UNPROVED, Ground.NO_TRANSFORM)
+    if proof.stage and proof.inliers < MIN_INLIERS:
+        return Judgement(Finding.UNPROVED, Ground.FEW_POINTS)
+    enough = MIN_COVERED if proof.covered and not proof.document else MIN_AGREEING
+    if proof.agreeing < enough or proof.agreed < MIN_AGREED:
+        return Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
+    if proof.repetition > MAX_REPETITION:
+        return Judgement(Finding.UNPROVED, Ground.REPETITIVE)
+    differences = proof.differences
+    each = min(differences.query_writing, differences.reference_writing) if proof.document else 0
+    if max(differences.other_writing, each) >= MIN_WRITING:
+        return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+    if proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING:
+        return Judgement(Finding.VARIANT, Ground.MOTION)
+    if differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing):
+        return Judgement(Finding.VARIANT, Ground.CHANGED_SCENE)
+    if proof.confined and proof.in_place and proof.reference_share < MAX_TEMPLATE:
+        return Judgement(Finding.VARIANT, Ground.TEMPLATE)
+    if not proof.legible:
+        return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
+    if proof.document and proof.agreeing < MIN_DOCUMENT_AGREEING:
+        return Judgement(Finding.UNPROVED, Ground.WRITTEN_IN)
+    return Judgement(Finding.COPY, Ground.AGREES)
+
+
+def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
+    """Return what the moments of two videos make of them together.
+
+    Frames of a copy are seldom taken at the same instant, so that in some moments something moved: a third of them, and
+    two where there are two, prove a copy. A variant takes half of them.
+    """
+    each = [judge(proof) for proof in proofs]
+    copies = [one for one in each if one.finding is Finding.COPY]
+    variants = [one for one in each if one.finding is Finding.VARIANT]
+    if copies and len(copies) >= min(2, len(each)) and 3 * len(copies) >= len(each):
+        return copies[0]
+    if variants and 2 * len(variants) >= len(each):
+        return variants[0]
+    return next(
+        (one for one in each if one.finding is Finding.UNPROVED), Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
+    )

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, find_keypoints
+from neardup.pipeline.prove.proof import prove, prove_moments
+from neardup.pipeline.prove.relation import Finding, Ground, Judgement, judge, judge_moments
+from neardup.pipeline.types import Pixels
+from tests.pipeline.prove.conftest import burst, caption, inside, photograph, photographed, receipt, recode, sticker
+
+PHOTOS = ("astronaut", "coffee", "chelsea")
+
+
+def judged(query: Pixels, reference: Pixels, side: int = SIDE) -> Judgement:
+    return judge(prove(find_keypoints(query, side), find_keypoints(reference, side)))
+
+
+def edits(photo: Pixels) -> dict[str, Pixels]:
+    height, width = photo.shape[:2]
+    picture = Image.fromarray(photo)
+    return {
+        "crop": photo[height // 5 : -height // 8, width // 6 : -width // 7],
+        "rotate": np.asarray(picture.rotate(17, Image.Resampling.BICUBIC, expand=True, fillcolor="white")),
+        "quarter": np.ascontiguousarray(np.rot90(photo)),
+        "mirror": np.ascontiguousarray(photo[:, ::-1]),
+        "caption": caption(photo, "river meeting"),
+        "sticker": sticker(photo),
+        "inside": inside(photo, photograph("rocket")),
+        "jpeg": recode(photo, 20),
+        "small": np.asarray(picture.resize((width // 3, height // 3), Image.Resampling.LANCZOS)),
+        "gamma": (255 * (photo / 255) ** 0.55).astype(np.uint8),
+        "grey": np.repeat(photo.mean(2, keepdims=True), 3, axis=2).astype(np.uint8),
+        "border": cv2.copyMakeBorder(photo, 60, 90, 40, 40, cv2.BORDER_CONSTANT, value=(255, 255, 255)),
+    }
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("edit", list(edits(np.zeros((64, 64, 3), np.uint8))))
+def test_an_edited_picture_is_a_copy(name: str, edit: str) -> None:
+    photo = photograph(name)
+    assert judged(edits(photo)[edit], photo) == Judgement(Finding.COPY, Ground.AGREES)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_picture_with_another_caption_is_a_variant(name: str) -> None:
+    photo = photograph(name)
+    found = judged(caption(photo, "river meeting"), caption(photo, "coffee bridge"))
+    assert found == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+
+
+def test_the_next_shot_of_a_burst_is_a_variant() -> None:
+    assert judged(burst(0), burst(4)) == Judgement(Finding.VARIANT, Ground.MOTION)
+    assert judged(burst(0), burst(9)).finding is Finding.VARIANT
+    assert judged(burst(0), recode(burst(0), 40)).finding is Finding.COPY
+
+
+def test_two_receipts_of_one_shop_are_no_copies_and_small_ones_cannot_be_told() -> None:
+    assert judged(receipt(1), receipt(2), DOCUMENT_SIDE) == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+    assert judged(receipt(1), receipt(2)).finding is not Finding.COPY
+    assert judged(recode(receipt(1), 60), receipt(1)) == Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
+
+
+def test_a_photographed_receipt_is_a_copy_where_it_can_be_read() -> None:
+    assert judged(photographed(receipt(1)), receipt(1), DOCUMENT_SIDE) == Judgement(Finding.COPY, Ground.AGREES)
+
+
+def test_a_small_document_of_which_nothing_was_thrown_away_is_proved() -> None:
+    small = np.asarray(Image.fromarray(receipt(1)).resize((160, 320), Image.Resampling.LANCZOS))
+    assert judged(recode(small, 80), small).ground is not Ground.ILLEGIBLE
+
+
+def test_a_document_that_was_stored_small_cannot_be_told_either() -> None:
+    small = np.asarray(Image.fromarray(receipt(1)).resize((160, 320), Image.Resampling.LANCZOS).convert("L"))
+    stored = find_keypoints(small, stored_scale=320 / 1400)
+    assert judge(prove(find_keypoints(recode(receipt(1), 60)), stored)).ground is Ground.ILLEGIBLE
+    assert judge(prove(stored, stored)).ground is Ground.ILLEGIBLE
+
+
+def stripes(period: float) -> Pixels:
+    x = np.arange(400)
+    return np.repeat((127 + 100 * np.sin(2 * np.pi * x / period))[None, :, None], 300, 0).repeat(3, 2).astype(np.uint8)
+
+
+def lattice() -> Pixels:
+    y, x = np.mgrid[0:300, 0:400]
+    return np.where((x // 12 + y // 12) % 2, 230, 30)[..., None].repeat(3, 2).astype(np.uint8)
+
+
+def gradient(steep: float) -> Pixels:
+    y, x = np.mgrid[0:300, 0:400]
+    return (60 + steep * x + 0.2 * y).clip(0, 255)[..., None].repeat(3, 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("query", "reference"),
+    [
+        (stripes(20), stripes(20)),
+        (stripes(20), stripes(23)),
+        (lattice(), lattice()),
+        (gradient(0.3), gradient(0.3)),
+        (gradient(0.3), gradient(0.1)),
+        (np.full((300, 400, 3), 240, np.uint8), np.full((300, 400, 3), 240, np.uint8)),
+    ],
+    ids=["stripes", "other stripes", "lattice", "gradient", "other gradient", "blank"],
+)
+def test_stripes_gradients_and_blank_pictures_prove_nothing(query: Pixels, reference: Pixels) -> None:
+    assert judged(query, reference).finding is Finding.UNPROVED
+
+
+def test_one_frame_around_two_pictures_makes_no_copy() -> None:
+    bars = [np.full((500, 700, 3), 30, np.uint8) for _ in range(2)]
+    for bar, name in zip(bars, ("coffee", "chelsea"), strict=True):
+        bar[90:410, 110:590] = cv2.resize(photograph(name), (480, 320))
+        bar[10:80, 10:690] = cv2.resize(photograph("rocket")[:60], (680, 70))
+        bar[420:490, 10:690] = cv2.resize(photograph("rocket")[-60:], (680, 70))
+    assert judged(*bars).finding is not Finding.COPY
+
+
+def test_moments_of_a_copy_may_differ_and_a_scene_recorded_twice_may_not() -> None:
+    def found(*pairs: tuple[Pixels, Pixels]) -> Judgement:
+        return judge_moments(prove_moments([(find_keypoints(q), find_keypoints(r)) for q, r in pairs]))
+
+    still = [(recode(burst(moved), 50), burst(moved)) for moved in (0, 12)]
+    late = (recode(burst(20), 50), burst(29))
+    assert found(*still, late).finding is Finding.COPY
+    assert found(late, (burst(0), burst(8)), (burst(30), burst(41))).finding is Finding.VARIANT
+    assert found((photograph("coffee"), photograph("chelsea"))).finding is Finding.UNPROVED
+    assert judge_moments([]).finding is Finding.UNPROVED
