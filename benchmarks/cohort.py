@@ -24,10 +24,10 @@ from neardup.pipeline.learn.calibrate.strangers import Sample, count_strangers
 from neardup.pipeline.learn.shared.pictures import kinds_of, read_labels, source_of, split_held_out
 from neardup.pipeline.match.decide.evidence import Evidence
 
-LEVELS = (100, 1000, 2000, 10_000)
+LEVELS = (100, 2000, 10_000)
 PRECISIONS = (0.9, 0.99)
-COHORT_WEIGHTS = (0.0, 0.7, 0.85, 1.0)
-HASH_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
+COHORT_WEIGHTS = (0.0, 0.7, 1.0)
+HASH_WEIGHTS = (0.0, 0.15, 0.3)
 
 
 def recalls(sample: Sample, level: int) -> list[float]:

@@ -34,7 +34,7 @@ from neardup.pipeline.types import Descriptors, Embedded
 PRIOR = 0.1
 """Share of queries that copy something, unless told otherwise: one in ten uploads."""
 COHORT_WEIGHT = 1.0
-"""Of 0.7, 0.85 and 1 the best: `benchmarks/cohort.py`."""
+"""`benchmarks/cohort.py` prints others."""
 HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 MIN_PAIRS = 32_000
 """Queries times references from which there is a curve."""

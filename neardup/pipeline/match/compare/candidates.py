@@ -75,7 +75,7 @@ class Candidates:
         places = np.searchsorted(recent.query, borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
             mine = recent.take(slice(places[number], places[number + 1]))
-            mine = mine.take(self._are_heads(mine.reference))
+            mine = mine.take(self._are_heads(mine.reference)) if len(mine.query) else mine
             if not len(mine.query):
                 yield Found(whole[number], found.cohort.take(slice(start, stop)))
                 continue
@@ -208,10 +208,9 @@ class Candidates:
 
     def _are_heads(self, rows: Ids) -> Ids:
         """Return the places of the rows whose items are heads by now."""
-        numbers, place = np.unique(self._tables.rows.item[rows], return_inverse=True)
-        items = [self._tables.items.get(number) for number in numbers.tolist()]
-        heads = np.array([item is not None and item.is_head for item in items], dtype=np.bool_)
-        return np.flatnonzero(heads[place]) if len(rows) else np.zeros(0, np.int64)
+        items = map(self._tables.items.get, self._tables.rows.item[rows].tolist())
+        places = [place for place, item in enumerate(items) if item is not None and item.is_head]
+        return np.array(places, dtype=np.int64)
 
     def _with_recent(
         self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids, start: int

@@ -75,7 +75,7 @@ class Cohort:
         """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin."""
         items = self.items[query]
         out = items == reference[:, None]
-        for number in np.unique(reference).tolist():
+        for number in set(reference.tolist()):
             if resembling := kin(number):
                 mine = np.flatnonzero(reference == number)
                 out[mine] |= np.isin(items[mine], list(resembling))
