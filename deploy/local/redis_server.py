@@ -16,7 +16,9 @@ def start_redis(folder: Path, port: int) -> Process:
     """Start the server on 127.0.0.1 with its data and output below the folder."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    command = ["redis-server", os.fspath(SETTINGS), "--port", str(port), "--dir", os.fspath(data), "--daemonize", "no"]
+    # Each test has a database of its own: none is given to another test while a worker may still write to it.
+    settings = ["--port", str(port), "--dir", os.fspath(data), "--databases", "4096", "--daemonize", "no"]
+    command = ["redis-server", os.fspath(SETTINGS), *settings]
     return launch(command, folder / "pid", folder / "output.log", os.environ)
 
 

@@ -59,7 +59,7 @@ def kafka(services: Services) -> str:
 @pytest.fixture
 def redis(services: Services) -> str:
     """The URL of a Redis database that is empty and this test's own."""
-    url = f"{services.redis}/{next(_DATABASES) % 16}"
+    url = f"{services.redis}/{next(_DATABASES)}"
     with Redis.from_url(url) as client:
         client.flushdb()
     return url
