@@ -38,6 +38,8 @@ UNRELATED_BITS = 96
 
 BLOCK = 256
 """Queries compared with all references at a time."""
+PAIRS_AT_ONCE = 1 << 16
+"""Pairs whose cohorts are gathered at a time: some 20 MB."""
 SLACK = 1e-4
 """More than the rounding of a matrix product, so that no pair is ruled out by it."""
 
@@ -73,6 +75,9 @@ class Cohort:
 
     def shifts(self, query: Ids, reference: Ids, kin: Callable[[int], Collection[int]]) -> Floats:
         """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin."""
+        if len(query) > PAIRS_AT_ONCE:
+            parts = [slice(start, start + PAIRS_AT_ONCE) for start in range(0, len(query), PAIRS_AT_ONCE)]
+            return np.concatenate([self.shifts(query[part], reference[part], kin) for part in parts])
         items = self.items[query]
         out = items == reference[:, None]
         for number in set(reference.tolist()):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neardup.pipeline.match.decide import evidence
 from neardup.pipeline.match.decide.evidence import (
     ABSENT,
     BLOCK,
@@ -106,6 +107,14 @@ def test_what_resembles_the_candidate_does_not_count_against_it() -> None:
     kin = {7: [8], 8: [7]}
     found = cohort.shifts(np.array([0, 0]), np.array([7, 9]), lambda number: kin.get(number, ()))
     assert found == pytest.approx([0.25, 0.85])
+
+
+def test_many_pairs_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort = of([7, 8, 9], [0.9, 0.5, 0.2])
+    query, reference = np.zeros(5, np.int64), np.array([7, 8, 9, 5, 7])
+    together = cohort.shifts(query, reference, lambda _: ())
+    monkeypatch.setattr(evidence, "PAIRS_AT_ONCE", 2)
+    np.testing.assert_array_equal(cohort.shifts(query, reference, lambda _: ()), together)
 
 
 def test_background_fills_up_when_all_are_left_out() -> None:
