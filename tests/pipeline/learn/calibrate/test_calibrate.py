@@ -126,9 +126,10 @@ def test_recall_curve_follows_the_copies(world: World) -> None:
 
 def test_more_references_ask_for_more_evidence(world: World) -> None:
     found = calibrate(*world, BACKGROUND, "a test")
-    limits = [found.thresholds(0.9, m) for m in (10, 100, 1000)]
-    assert limits[0].min_duplicate < limits[1].min_duplicate < limits[2].min_duplicate
-    assert limits[0].min_unsure < limits[1].min_unsure < limits[2].min_unsure
+    least = [found.min_evidence(0.9, m) for m in (10, 100, 1000)]
+    assert least[0] < least[1] < least[2]
+    unsure = [found.thresholds(0.9, m).min_unsure for m in (10, 100, 1000)]
+    assert unsure[0] < unsure[1] < unsure[2]
 
 
 def test_wanted_precision_is_met_on_fresh_pictures(world: World) -> None:
