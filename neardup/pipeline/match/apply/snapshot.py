@@ -35,16 +35,19 @@ from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import NOTHING
 from neardup.pipeline.match.apply.state import Parts, State
-from neardup.pipeline.match.compare.banks import BankSettings, Kept
+from neardup.pipeline.match.compare.banks import BankSettings, Kept, decode_calibration
 from neardup.pipeline.match.compare.reviews import Judged
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending
+from neardup.pipeline.match.decide.evidence import NEIGHBOURS, make_cohort
 from neardup.pipeline.match.live.videos import Live
 
 logger = logging.getLogger(__name__)
 VECTORS = "vectors"
 KEPT = 2
 _VERSION = 5
+_WITHOUT_COHORTS = 4
+"""The version before: read, too, as its log may have been trimmed."""
 _NAME = re.compile(r"snapshot-(\d{20})")
 _TABLES = "tables.msgpack"
 _IN_USE, _SIMILAR_IN_USE = "in-use.npy", "similar-in-use.npy"
@@ -228,7 +231,7 @@ class Snapshots:
             in_use = np.load(data / _IN_USE, allow_pickle=False)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ConfigError(f"{data}: cannot be read as the snapshot of a state: {error}") from error
-        if (tables.version, tables.offset) != (_VERSION, offset):
+        if tables.version not in (_VERSION, _WITHOUT_COHORTS) or tables.offset != offset:
             raise ConfigError(f"{data}: version {tables.version}, offset {tables.offset}; wanted {_VERSION}, {offset}")
         if not len(in_use) == len(rows) == tables.vectors <= len(vectors):
             raise ConfigError(
@@ -236,6 +239,8 @@ class Snapshots:
             )
         if vectors.checksum(in_use) != tables.vectors_crc32:
             raise ConfigError(f"{data}: the vector file holds other vectors")
+        if tables.version == _WITHOUT_COHORTS:
+            _drop_old_calibrations([tables.settings, *(bank.settings for bank in tables.banks)])
         items = Items()
         items.restore(tables.items, tables.numbers_given)
         _fill(state.parts().index, data / _SEARCHER, items, rows)
@@ -285,8 +290,25 @@ def _fill(index: Index, searcher: Path, items: Items, rows: Rows) -> None:
     index.add(np.setdiff1d(held, index.load(searcher), assume_unique=True))
 
 
+def _drop_old_calibrations(banks: Sequence[BankSettings]) -> None:
+    """Take away calibrations of evidence without cohorts, which nothing can be decided by any more."""
+    for settings in banks:
+        try:
+            if settings.calibration:
+                decode_calibration(settings.calibration)
+        except (msgspec.MsgspecError, ConfigError) as error:
+            logger.warning("calibration dropped bank=%s error=%s", settings.name, error)
+            settings.calibration = b""
+
+
 def _read_rows(folder: Path) -> Rows:
     rows = Rows()
-    columns = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in rows.columns()}
+    files = [name for name in rows.columns() if (folder / f"{name}.npy").exists() or not name.startswith("cohort")]
+    columns = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in files}
+    if "cohort" not in columns:  # written before there were cohorts: then the background is all of it
+        background = np.load(folder / "background.npy", allow_pickle=False)
+        nothing = np.zeros((len(background), 0), np.int64), np.zeros((len(background), 0), np.float32)
+        cohort = make_cohort(*nothing, np.repeat(background[:, None], NEIGHBOURS, axis=1))
+        columns |= {"cohort": cohort.items, "cohort_similarity": cohort.similarity}
     rows.append(len(columns["item"]), **columns)
     return rows

@@ -31,6 +31,8 @@ MOST_CANDIDATES = 1024
 """The same where all of those are likely matches."""
 SEARCHED_AT_ONCE = 256
 """Descriptors looked up in one call of the index, which bounds its memory."""
+CROWDED_AT_ONCE = 64
+"""The same where MOST_CANDIDATES are fetched for each."""
 Bools = npt.NDArray[np.bool_]
 Floors = npt.NDArray[np.float64]
 
@@ -128,13 +130,15 @@ class Candidates:
         deeper: dict[int, tuple[Ids, Floats]] = {}
         if width < more and len(crowded):
             parts = [pairs.take(np.flatnonzero(~np.isin(pairs.query, crowded)))]
-            for place in crowded.tolist():
-                here = slice(place, place + 1)
-                again = index.search(pictures.vectors[here], more)
-                deeper[place] = again.ids, again.distances
-                one, _ = self._reaching(pictures.take(here), cohort.take(here), *deeper[place], floor[here], own[here])
+            for start in range(0, len(crowded), CROWDED_AT_ONCE):
+                some = crowded[start : start + CROWDED_AT_ONCE]
+                again = index.search(pictures.vectors[some], more)
+                deeper |= zip(some.tolist(), zip(again.ids, again.distances, strict=True), strict=True)
+                one, _ = self._reaching(
+                    pictures.take(some), cohort.take(some), again.ids, again.distances, floor[some], own[some]
+                )
                 one = self._nearest_of_each_item(one)
-                parts.append(Pairs(one.query + place, one.reference, one.distance, one.evidence))
+                parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
         return _Searched(pairs, cohort, ids, distances, deeper)
@@ -219,11 +223,11 @@ class Candidates:
         n, width = found.ids.shape
         query = recent.query - start
         counts = np.bincount(query, minlength=n)
-        widest = max([width, *(ids.shape[1] for ids, _ in found.deeper.values())]) + int(counts.max())
+        widest = max([width, *(len(deep) for deep, _ in found.deeper.values())]) + int(counts.max())
         ids, distances = np.full((n, widest), -1, np.int64), np.full((n, widest), np.inf, np.float32)
         ids[:, :width], distances[:, :width] = found.ids, found.distances
         for place, (deep, away) in found.deeper.items():
-            ids[place, : deep.shape[1]], distances[place, : deep.shape[1]] = deep[0], away[0]
+            ids[place, : len(deep)], distances[place, : len(deep)] = deep, away
         place = widest - 1 - (np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts))
         ids[query, place], distances[query, place] = recent.reference, recent.distance
         order = np.lexsort((ids, distances), axis=1)
@@ -238,7 +242,7 @@ class _Searched:
     """What the index gave for n pictures.
 
     Attributes:
-        ids, distances: the nearest, (n, k). deeper: more of them, (1, more), for the places that are crowded.
+        ids, distances: the nearest, (n, k). deeper: more of them, (more,), for the places that are crowded.
     """
 
     pairs: Pairs

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neardup.pipeline.index import IndexOptions
+from neardup.pipeline.index.snapshot import write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import NOTHING, Entry, Envelope, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.compare.banks import BankSettings
+from neardup.pipeline.match.decide.evidence import COHORT, OF_BACKGROUND, Evidence
 from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.types import Decision
 from tests.pipeline.match.apply.test_batches import a_log as any_log
@@ -254,3 +256,49 @@ def test_a_published_verdict_takes_the_place_of_the_one_found_now(tmp_path: Path
     (third,) = state.apply([Entry(2, picture("c", 12))])
     assert [match.reference for match in third.events[0].matches] == ["b", "a"]  # type: ignore[union-attr]
     state.close()
+
+
+def as_before_cohorts(folder: Path, offset: int, of_seen: BankSettings) -> None:
+    """Rewrite a snapshot as the version before wrote it: a column `background`, no cohorts, no kin."""
+    path = folder / f"snapshot-{offset:020d}"
+    (data,) = path.glob("data-*")
+
+    def fill(target: Path) -> None:
+        shutil.copytree(data, target, dirs_exist_ok=True)
+        similarity = np.load(data / "rows" / "cohort_similarity.npy")
+        for name in ("cohort", "cohort_similarity"):
+            (target / "rows" / f"{name}.npy").unlink()
+        np.save(target / "rows" / "background.npy", similarity[:, COHORT:].mean(axis=1))
+        tables = msgspec.msgpack.decode((data / "tables.msgpack").read_bytes())
+        for item in tables["items"]:
+            del item["kin"]
+        tables |= {"version": 4, "settings": msgspec.msgpack.decode(msgspec.msgpack.encode(of_seen))}
+        (target / "tables.msgpack").write_bytes(msgspec.msgpack.encode(tables))
+
+    write_snapshot(path, D, "s", fill)
+
+
+def test_a_snapshot_of_before_cohorts_is_read_and_its_calibrations_are_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = entries(a_log())
+    state = a_state_in(tmp_path)
+    state.apply(log[:4])
+    Snapshots(tmp_path).save(state, 3)
+    expected = state.apply(log[4:])
+    state.close()
+    old = msgspec.to_builtins(a_calibration())
+    del old["cohort_weight"]
+    as_before_cohorts(tmp_path, 3, BankSettings("seen", calibration=msgspec.msgpack.encode(old)))
+    again = a_state_in(tmp_path)
+    assert Snapshots(tmp_path).load(again) == 3
+    assert "calibration dropped bank=seen" in caplog.text
+    assert again.banks.settings.calibration == b""
+    rows = again.rows.columns()
+    assert (rows["cohort"][: len(again.rows)] == OF_BACKGROUND).all()
+    assert again.apply(log[4:]) == expected  # cohorts count for nothing here
+    Snapshots(tmp_path).save(again, len(log) - 1)
+    again.close()
+    once_more = a_state_in(tmp_path)
+    assert Snapshots(tmp_path).load(once_more) == len(log) - 1
+    once_more.close()
