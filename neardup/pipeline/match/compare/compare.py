@@ -140,7 +140,7 @@ class Comparer:
         self, query: Side, reference: Item, pairs: Pairs, frames: tuple[Ids, Ids], cohort: Cohort
     ) -> PairOutcome:
         side, chances = self._tables.side(reference), self._heads.chances
-        shift = partial(cohort.shift, (reference.number, *reference.kin))
+        shift = partial(cohort.shift_of_moments, (reference.number, *reference.kin))
         return compare_items(query, side, pairs, frames, self._evidence, self._judge, chances, shift)
 
     def _cohort(self, rows: Ids) -> Cohort:

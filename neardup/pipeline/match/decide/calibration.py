@@ -141,9 +141,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         places = np.flatnonzero(enough)
         return float(grid[places[0]]) if places.size else math.inf
 
-    def thresholds(self, precision: float, references: int) -> Thresholds:
-        """Return what decides at this precision with m references, `allowance` taken into account."""
-        duplicate = self.min_evidence(1.0 - (1.0 - precision) * self.allowance, references)
+    def thresholds(self, precision: float, references: int, moments: bool = False) -> Thresholds:
+        """Return what decides at this precision with m references, `allowance` taken into account.
+
+        Args:
+            moments: it is several moments that agree, as those of look-alikes do not: then no allowance is needed.
+        """
+        allowance = 1.0 if moments else self.allowance
+        duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references)
         even_odds = (self.shift(references) - self.intercept) / self.slope
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 

@@ -131,6 +131,7 @@ class Judge:
         self.calibration = calibration
         self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
+        self._of_moments = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, moments=True))
         self._thresholds(1)  # fails at once for an unusable precision
 
     @property
@@ -142,10 +143,10 @@ class Judge:
         """Return the thresholds among m references, or m chances of any kind."""
         return self._thresholds(_rounded(references))
 
-    def judge(self, evidence: float, references: int) -> Judgement:
-        """Decide on the best match of a query among m references."""
+    def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
+        """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
         rounded = _rounded(references)
-        limits = self._thresholds(rounded)
+        limits = self._of_moments(rounded) if moments else self._thresholds(rounded)
         probability = self.calibration.one_probability(evidence, rounded)
         if evidence >= limits.min_duplicate:
             return Judgement(Decision.DUPLICATE, probability)
@@ -293,7 +294,7 @@ def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, reference
     # moments of something that moves confirm each other.
     still = math.isnan(best.contrast)
     chances = references * frames / (1 if still else best.votes**2)
-    judgement = judge.judge(best.evidence, math.ceil(chances))
+    judgement = judge.judge(best.evidence, math.ceil(chances), moments=not still and best.same_moments)
     if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
         judgement = Judgement(Decision.UNSURE, judgement.probability)
     return judgement, best

@@ -73,6 +73,14 @@ class Cohort:
         out = np.isin(self.items, list(left_out))
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
 
+    def shift_of_moments(self, left_out: Collection[int] = ()) -> Floats:
+        """Return `shift` for frames that are compared moment by moment, (n,): half of what the references add.
+
+        Films of one scene or one intro are neighbours of each other; their moments distinguish them, as frames alone do
+        not.
+        """
+        return np.asarray((self.shift(left_out) + self.least) / 2, dtype=np.float32)
+
     def shifts(self, query: Ids, reference: Ids, kin: Callable[[int], Collection[int]]) -> Floats:
         """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin."""
         if len(query) > PAIRS_AT_ONCE:

@@ -175,7 +175,7 @@ class LiveVerdicts:
             return None
         votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
         newest = self._lives.frames(live).newest(WINDOW)[1]
-        shift = self._tables.cohort(newest).shift((reference.number, *reference.kin))
+        shift = self._tables.cohort(newest).shift_of_moments((reference.number, *reference.kin))
         return see_video(window, track, votes, live.taken, self._evidence, judge, chances, shift)
 
     def _count_shared(self, item: Item, live_match: LiveMatch) -> None:

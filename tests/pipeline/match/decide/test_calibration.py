@@ -156,6 +156,7 @@ def test_allowance_leaves_a_part_of_the_false_matches_to_look_alikes() -> None:
     found, strict = a_tenth.thresholds(0.9, 100), PLAIN.thresholds(0.99, 100)
     assert found.min_duplicate == pytest.approx(strict.min_duplicate)
     assert found.min_unsure == PLAIN.thresholds(0.9, 100).min_unsure
+    assert a_tenth.thresholds(0.9, 100, moments=True) == PLAIN.thresholds(0.9, 100)
 
 
 def test_recall_is_read_between_the_levels_and_stays_beyond_them() -> None:

@@ -122,6 +122,11 @@ def test_background_fills_up_when_all_are_left_out() -> None:
     assert cohort.shift([7, 8]) == cohort.least == pytest.approx([0.2])
 
 
+def test_of_moments_half_of_what_the_references_add_counts() -> None:
+    cohort = of([7, 8, 9], [0.9, 0.5, 0.4])
+    assert cohort.shift_of_moments([7]) == pytest.approx([(0.45 + 0.2) / 2])
+
+
 def test_background_counts_where_it_is_nearer_than_the_references() -> None:
     assert of([7, 8], [0.2, 0.1], (0.6, 0.5)).shift() == pytest.approx([0.55])
 
