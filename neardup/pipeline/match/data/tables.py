@@ -175,8 +175,9 @@ class _Stored:
         return self._all[places]
 
 
-MIN_REFERENCES = 500
-"""Thresholds assume at least so many: a young index is no reason to believe weak evidence, it will grow."""
+MIN_REFERENCES = 2000
+"""Thresholds assume at least so many: a young index is no reason to believe weak evidence. It will grow, and until then
+its cohorts are small, so that look-alikes have more evidence than among many."""
 
 
 class Heads:
