@@ -28,9 +28,10 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet, build_set, find_kinds
 from neardup.pipeline.learn.evaluate.systems import tiles
 from neardup.pipeline.learn.shared.pictures import Pictures, load_pictures
+from neardup.pipeline.prove.finding import Finding
 from neardup.pipeline.prove.keypoints import SIDE, Keypoints, find_keypoints, use_one_thread
 from neardup.pipeline.prove.proof import Proof, prove
-from neardup.pipeline.prove.relation import Finding, Judgement, judge
+from neardup.pipeline.prove.relation import Judgement, judge
 from neardup.pipeline.types import Descriptors, Pixels
 
 ALIKE = Path(__file__).parent / "split" / "alike.csv"

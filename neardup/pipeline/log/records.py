@@ -26,6 +26,7 @@ from neardup.pipeline.log.changes import (
     Reviewed,
 )
 from neardup.pipeline.log.reasons import IGNORED_WORDS, IgnoredReason, Refusal, ignored_for, refused_for
+from neardup.pipeline.prove.finding import ProofSummary
 from neardup.pipeline.types import (
     PLAIN,
     Box,
@@ -204,6 +205,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         probability: that the two show the same picture, after calibration, 0 to 1.
         relation: a variant is `distinct`, so it counts for no flag, cluster or plan, and is listed all the same.
         doubt: why the match is `unsure` at most.
+        proof: what laying one over the other showed; None where that was not tried.
     Raises:
         ValueError: a variant that is not `distinct`.
     """
@@ -216,6 +218,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: Where = WHOLE
     relation: Relation = Relation.COPY
     doubt: Doubt = Doubt.NO
+    proof: ProofSummary | None = None
 
     def __post_init__(self) -> None:
         if self.relation is Relation.VARIANT and self.decision is not Decision.DISTINCT:
@@ -233,7 +236,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def in_full(self) -> dict[str, Any]:
         """Return all fields for JSON that people read, what is empty in `where` too."""
         fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
-        return fields | {"where": msgspec.structs.asdict(self.where)}
+        proof = None if self.proof is None else self.proof.in_full()
+        return fields | {"where": msgspec.structs.asdict(self.where), "proof": proof}
 
 
 class Matched(Comparison, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
 from neardup.pipeline.prove.repetition import self_likeness
@@ -35,18 +35,6 @@ _LIKE_LIGHT, _LIKE_SPREAD = 20.0, 1.4
 """Blocks are of one kind if they differ less in mean, and in spread by a smaller factor."""
 _FILLED = 0.85
 _UNLIKE = 0.4
-
-
-class Block(IntEnum):
-    """What one block of the overlap shows."""
-
-    EMPTY = 0
-    """Neither has texture, or they do not overlap here."""
-    AGREES = 1
-    DIFFERS = 2
-    """Both have texture, and not the same."""
-    QUERY_ONLY = 3
-    REFERENCE_ONLY = 4
 
 
 @dataclass(frozen=True, slots=True)

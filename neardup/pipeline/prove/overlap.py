@@ -44,7 +44,7 @@ class Overlap:
         matrix: query to reference, in pixels of the pictures.
         query_share, reference_share: how much of each picture lies in the overlap, 0 to 1.
         into_query, into_reference: float64 (3, 3), from pixels of the overlap to those of each picture.
-        side: longest side of the coarser picture.
+        side: longest side of the coarser picture. of_query: whether that is the query.
     """
 
     query: Levels
@@ -56,6 +56,7 @@ class Overlap:
     into_query: Matrix
     into_reference: Matrix
     side: int
+    of_query: bool
 
     @cached_property
     def grid(self) -> tuple[int, int]:
@@ -144,6 +145,7 @@ def lay_over(query: Keypoints, reference: Keypoints, matrix: Matrix, part: Box |
         into_query=to_fine @ place if coarse is reference else place,
         into_reference=place if coarse is reference else to_fine @ place,
         side=coarse.side,
+        of_query=coarse is query,
     )
 
 

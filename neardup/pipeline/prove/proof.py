@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from neardup.pipeline.prove.compare import (
     Agreement,
-    Block,
     Differences,
     classify,
     correlate,
@@ -26,6 +25,7 @@ from neardup.pipeline.prove.compare import (
     measure_light,
     measure_repetition,
 )
+from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
@@ -80,7 +80,7 @@ class Proof:
         saturation: the reference's over the query's; None where either is not known or grey.
         repetition: 0 to 1, how alike what is seen is to itself when shifted; stripes and lattices are near 1.
         document: whether either is a page with writing. legible: whether small writing can be told apart.
-        blocks: uint8 (rows, columns) of `Block`, in the reference's or the query's pixels, whichever is coarser.
+        blocks: uint8 (rows, columns) of `Block`, which divide `reference_box`, or `query_box` if `of_query`.
     """
 
     stage: int
@@ -105,6 +105,7 @@ class Proof:
     repetition: float
     document: bool
     legible: bool
+    of_query: bool
     blocks: npt.NDArray[np.uint8] = field(compare=False)
 
     @property
@@ -309,6 +310,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         repetition=_repetition(agreement, reference),
         document=page,
         legible=not page or min(_legible(query), _legible(reference)) >= 1,
+        of_query=overlap.of_query,
         blocks=blocks,
     )
 

@@ -8,9 +8,9 @@ in its place is no ground, writing in the place of other writing is one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import NamedTuple
 
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.prove.proof import Proof
 
 MIN_INLIERS = 8
@@ -28,38 +28,6 @@ MAX_TEMPLATE = 0.5
 """What agrees at the same place of both is less of them than this, else something was put over the rest."""
 MIN_DOCUMENT_AGREEING = 0.9
 """Of a document's blocks; what one side has written in is a ground for neither."""
-
-
-class Finding(str, Enum):
-    """What two pictures are to each other, as far as it is proved."""
-
-    COPY = "copy"
-    VARIANT = "variant"
-    UNPROVED = "unproved"
-
-
-class Ground(str, Enum):
-    """Why."""
-
-    AGREES = "agrees"
-    OTHER_WRITING = "other-writing"
-    """Writing stands in the place of other writing."""
-    MOTION = "motion"
-    """The same scene, and something in it moved, or the camera did."""
-    CHANGED_SCENE = "changed-scene"
-    """What differs is of one kind on both sides: a part of the scene is other."""
-    TEMPLATE = "template"
-    """They agree in one part only, which stands at the same place in both."""
-    NO_TRANSFORM = "no-transform"
-    FEW_POINTS = "few-points"
-    """Too few key points support the transform."""
-    LITTLE_AGREES = "little-agrees"
-    REPETITIVE = "repetitive"
-    """Stripes, lattices: what agrees would do so anywhere."""
-    ILLEGIBLE = "illegible"
-    """A document, too small to tell it from another one of its layout."""
-    WRITTEN_IN = "written-in"
-    """A document that has writing or lines which the other lacks."""
 
 
 class Judgement(NamedTuple):
@@ -112,4 +80,33 @@ def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
         return variants[0]
     return next(
         (one for one in each if one.finding is Finding.UNPROVED), Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
+    )
+
+
+def summarize(proof: Proof | None, judged: Judgement, seconds: tuple[float, float] = (0.0, 0.0)) -> ProofSummary:
+    """Return a proof as records and reports carry it.
+
+    Args:
+        seconds: of the frames that were compared, in the query and in the reference.
+    """
+    if proof is None:
+        return ProofSummary(finding=judged.finding, ground=judged.ground)
+    digits = "".join(map(str, proof.blocks.ravel().tolist()))
+    box = proof.query_box if proof.of_query else proof.reference_box
+    return ProofSummary(
+        finding=judged.finding,
+        ground=judged.ground,
+        stage=proof.stage,
+        inliers=proof.inliers,
+        agreeing=round(proof.agreeing, 3),
+        query_extra=round(proof.query_extra, 3),
+        reference_extra=round(proof.reference_extra, 3),
+        query_second=seconds[0],
+        reference_second=seconds[1],
+        map=BlockMap(
+            columns=proof.blocks.shape[1],
+            blocks=digits,
+            of_query=proof.of_query,
+            box=tuple(round(side, 4) for side in box),  # type: ignore[arg-type]
+        ),
     )

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neardup.pipeline.prove.compare import Block, classify, correlate, is_covered, measure_light
+from neardup.pipeline.prove.compare import classify, correlate, is_covered, measure_light
+from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import Grey, find_keypoints
 from neardup.pipeline.prove.overlap import Overlap, lay_over
 

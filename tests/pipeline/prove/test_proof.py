@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from neardup.pipeline.prove.compare import Block
+from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import Keypoints, find_keypoints
 from neardup.pipeline.prove.proof import Proof, prove, prove_each, prove_moments
 from neardup.pipeline.prove.transform import warp

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, find_keypoints
 from neardup.pipeline.prove.proof import prove, prove_moments
-from neardup.pipeline.prove.relation import Finding, Ground, Judgement, judge, judge_moments
+from neardup.pipeline.prove.relation import Judgement, judge, judge_moments
 from neardup.pipeline.types import Pixels
 from tests.pipeline.prove.conftest import burst, caption, inside, photograph, photographed, receipt, recode, sticker
 
