@@ -28,12 +28,36 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.prove.finding import Finding
 
 MIN_RECALL = 0.02
 CONFIDENCE = 0.9
 SDS = 1.645
 """Standard deviations to either side that hold CONFIDENCE of a normal distribution."""
 Curve = npt.NDArray[np.float64]
+
+
+class ProofRates(msgspec.Struct, frozen=True):
+    """How pairs were proved that decisions propose: numbers of those found copies, variants, and left unproved.
+
+    Attributes:
+        copies: of edited copies and what they copy. strangers: of pictures and what resembles them most.
+    """
+
+    copies: tuple[int, int, int]
+    strangers: tuple[int, int, int]
+
+    def log_ratio(self, finding: Finding) -> float:
+        """Return what a finding adds to the log-odds of a match; half a pair more of each kind is assumed."""
+        place = list(Finding).index(finding)
+        copies, strangers = (
+            math.log((counts[place] + 0.5) / (sum(counts) + 1.5)) for counts in (self.copies, self.strangers)
+        )
+        return copies - strangers
+
+
+PROVED = ProofRates(copies=(1335, 55, 210), strangers=(8, 6, 3986))
+"""What `benchmarks/prove.py` counts; a proof depends on no network."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +77,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         spread: standard deviation of ln(G / R) at the levels and knots; () if it was not measured.
         slope, intercept, shifts: log-odds of a match at evidence e among m references = intercept + slope · e − shift,
             with shifts at the levels.
-        allowance: share of the allowed false matches that may be made by strangers. The rest is left to
-            look-alikes, another receipt of one shop or the next shot: no sample of strangers shows how many there are.
+        allowance: share of the allowed false matches that may be made by strangers, where nothing is proved. The rest
+            is left to look-alikes, another receipt of one shop or the next shot: no sample of strangers shows how many
+            there are.
+        proofs: how copies and strangers were proved.
         queries, references: copies that were measured, and strangers that each was compared with.
     """
 
@@ -73,6 +99,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     intercept: float
     shifts: tuple[float, ...] = (0.0,)
     allowance: float = 1.0
+    proofs: ProofRates = PROVED
     queries: int
     references: int
 
@@ -97,9 +124,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         log_odds = self.intercept + self.slope * np.asarray(evidence, dtype=np.float64) - self.shift(references)
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0))))
 
-    def one_probability(self, evidence: float, references: int) -> float:
-        """Return the `probability` of a single piece of evidence, without the cost of an array."""
-        log_odds = self.intercept + self.slope * evidence - self.shift(references)
+    def one_probability(self, evidence: float, references: int, finding: Finding | None = None) -> float:
+        """Return the `probability` of a single piece of evidence, and what a proof found if there is one."""
+        log_odds = self.intercept + self.slope * evidence - self.shift(references) + self._log_ratio(finding)
         return 1.0 / (1.0 + math.exp(-min(max(log_odds, -50.0), 50.0)))
 
     def shift(self, references: int) -> float:
@@ -107,22 +134,27 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         lower, upper, share, beyond = self._between(references)
         return (1 - share) * self.shifts[lower] + share * self.shifts[upper] + beyond
 
-    def precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
+    def precision(self, evidence: npt.ArrayLike, references: int, finding: Finding | None = None) -> Curve:
         """Return the expected precision of calling everything at or above this evidence a duplicate."""
-        return np.asarray(1.0 / (1.0 + np.exp(-self._log_odds_of_precision(evidence, references))))
+        log_odds = self._log_odds_of_precision(evidence, references) + self._log_ratio(finding)
+        return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
 
-    def precision_interval(self, evidence: npt.ArrayLike, references: int) -> tuple[Curve, Curve]:
+    def precision_interval(
+        self, evidence: npt.ArrayLike, references: int, finding: Finding | None = None
+    ) -> tuple[Curve, Curve]:
         """Return the bounds between which the precision lies with CONFIDENCE, for kinds that were not measured, too.
 
         Without a measured spread both are the expected precision.
         """
-        log_odds = self._log_odds_of_precision(evidence, references)
+        log_odds = self._log_odds_of_precision(evidence, references) + self._log_ratio(finding)
         reach = SDS * self._spread_at(evidence, references)
         low, high = (1.0 / (1.0 + np.exp(-(log_odds + side * reach))) for side in (-1, 1))
         return low, high
 
-    def min_evidence(self, precision: float, references: int) -> float:
+    def min_evidence(self, precision: float, references: int, finding: Finding | None = None) -> float:
         """Return the least evidence from which all matches together have the wanted precision p (0 to 1).
+
+        With a finding, all matches of which a proof found this.
 
         Where an interval is known, its lower end is 1 − 2 (1 − p) at least: 0.98 for a precision of 0.99.
         Inf where no evidence that copies show has it: then nothing but identical content is a duplicate. Above the
@@ -136,25 +168,33 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
         # Where hardly any copy was measured the ratio says nothing.
         grid = grid[self.recall_at(grid, references) >= MIN_RECALL]
-        least = self.precision_interval(grid, references)[0]
-        enough = (self.precision(grid, references) >= precision) & (least >= 2 * precision - 1)
+        least = self.precision_interval(grid, references, finding)[0]
+        enough = (self.precision(grid, references, finding) >= precision) & (least >= 2 * precision - 1)
         places = np.flatnonzero(enough)
         return float(grid[places[0]]) if places.size else math.inf
 
-    def thresholds(self, precision: float, references: int, moments: bool = False) -> Thresholds:
+    def thresholds(
+        self, precision: float, references: int, moments: bool = False, finding: Finding | None = None
+    ) -> Thresholds:
         """Return what decides at this precision with m references, `allowance` taken into account.
 
         Args:
             moments: it is several moments that agree, as those of look-alikes do not: then no allowance is needed.
+            finding: what a proof found; nothing that is unproved is a duplicate.
         """
-        allowance = 1.0 if moments else self.allowance
-        duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references)
-        even_odds = (self.shift(references) - self.intercept) / self.slope
+        allowance = 1.0 if moments or finding is not None else self.allowance
+        even_odds = (self.shift(references) - self.intercept - self._log_ratio(finding)) / self.slope
+        if finding in (Finding.UNPROVED, Finding.VARIANT):
+            return Thresholds(min_duplicate=math.inf, min_unsure=even_odds)
+        duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references, finding)
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 
     def recall_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
         """Return R(e, m)."""
         return self._mixed(evidence, self.recall, references)
+
+    def _log_ratio(self, finding: Finding | None) -> float:
+        return 0.0 if finding is None else self.proofs.log_ratio(finding)
 
     def _log_odds_of_precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
         true = np.log(self.prior * np.maximum(self.recall_at(evidence, references), 1e-6))
