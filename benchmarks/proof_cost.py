@@ -70,15 +70,14 @@ def main() -> None:
                 before = cpu_seconds(), time.monotonic()
                 found[proofs] = run(folder, options.model, proofs)
                 taken[proofs].append((cpu_seconds() - before[0], time.monotonic() - before[1]))
-    print(
-        "| | processor s | elapsed s | copies `duplicate` | `unsure` | other pairs |\n| --- | ---: | ---: | ---: | ---: | ---: |"
-    )
+    print("| | processor s | elapsed s | copies `duplicate` | `unsure` | other pairs |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for proofs, name in ((False, "evidence alone"), (True, "with proofs")):
-        cpu, elapsed = (statistics.median(column) for column in zip(*taken[proofs], strict=True))
+        cpu, elapsed = (statistics.median(times) for times in zip(*taken[proofs], strict=True))
         print(f"| {name} | {cpu:.1f} | {elapsed:.1f} | {row(found[proofs])} |")
-    for place, name in enumerate(("processor", "elapsed")):
-        with_, without = (statistics.median(one[place] for one in taken[proofs]) for proofs in (True, False))
-        print(f"{name}: {with_ / without:.2f} times as much with proofs")
+    for column, name in enumerate(("processor", "elapsed")):
+        with_proofs, without = (statistics.median(one[column] for one in taken[proofs]) for proofs in (True, False))
+        print(f"{name}: {with_proofs / without:.2f} times as much with proofs")
     print("edits: " + ", ".join(f"{name} {count}" for name, count in sorted(edits.items())))
 
 

@@ -30,7 +30,7 @@ class Picture:
 class Pictures(Protocol):
     """Where pictures of items come from."""
 
-    def __call__(self, item: str, second: float, side: int) -> Picture | None:
+    def __call__(self, item: str, second: float, side: int, /) -> Picture | None:
         """Return an image, or the frame of a video at a second, its longest side `side` or less; None: not to be had.
 
         It raises nothing: a picture that went away is one that is not to be had.

@@ -23,7 +23,7 @@ from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
-from neardup.pipeline.prove.finding import Finding, ProofSummary, Proved
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, WhereKind, located
 
@@ -146,9 +146,10 @@ class Judge:
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
         self._of_moments = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, moments=True))
         self._proved = {
-            finding: lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, finding=finding))
-            for finding in Finding
+            ground: lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, ground=ground))
+            for ground in Ground
         }
+        self._most_unsure = math.log(precision / (1.0 - precision))
         self._thresholds(1)  # fails at once for an unusable precision
 
     @property
@@ -166,20 +167,22 @@ class Judge:
         Where proofs are made, that is where one that finds a copy makes a duplicate of it.
         """
         unsure = self.thresholds(references).min_unsure
-        return min(unsure, self._proved[Finding.COPY](_rounded(references)).min_duplicate) if self.proves else unsure
+        return min(unsure, self._proved[Ground.AGREES](_rounded(references)).min_duplicate) if self.proves else unsure
 
     def prove(self, outcome: PairOutcome, proved: Proved) -> PairOutcome:
         """Return an outcome as it is once a proof was made.
 
         A copy or a variant is what the proof says it is. What remains unproved is unsure at most, unless moments of
-        moving pictures agree: then frames that could not be laid over each other say nothing against it.
+        moving pictures agree: frames that were not taken at the same instant cannot be laid over each other, and say
+        nothing against it.
         """
-        finding, evidence, chances = proved.summary.finding, outcome.evidence, outcome.chances
-        probability = self.calibration.one_probability(evidence, _rounded(chances), finding)
-        limits = self._proved[finding](_rounded(chances))
+        finding, ground = proved.summary.finding, proved.summary.ground
+        evidence, chances = outcome.evidence, _rounded(outcome.chances)
+        probability = self.calibration.one_probability(evidence, chances, ground)
+        limits = self._proved[ground](chances)
         decision = Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT
         relation = Relation.COPY
-        if outcome.moments and finding is not Finding.COPY:
+        if outcome.moments and (ground is Ground.MOTION or finding is Finding.UNPROVED):
             return replace(outcome, proof=proved.summary)
         if finding is Finding.VARIANT:
             decision, relation = Decision.DISTINCT, Relation.VARIANT
@@ -194,6 +197,13 @@ class Judge:
             proof=proved.summary,
         )
         return _doubted(found, outcome.doubt)
+
+    def score(self, outcome: PairOutcome) -> float:
+        """Return the log-odds of a match, which order pairs as decisions do: those below `duplicate` stay below it."""
+        ground = None if outcome.proof is None else outcome.proof.ground
+        log_odds = self.calibration.log_odds(outcome.evidence, _rounded(outcome.chances), ground)
+        decision = outcome.judgement.decision
+        return log_odds if decision is Decision.DUPLICATE else min(log_odds, self._most_unsure)
 
     def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
