@@ -60,7 +60,7 @@ def only(verdict: Verdict) -> Matched:
     return match
 
 
-HIGH, MIDDLE, LOW = 20.0, 32.5, 60.0
+HIGH, MIDDLE, LOW = 20.0, 30.0, 60.0
 """Angles whose evidence alone makes a duplicate, leaves it unsure, and is not worth a proof."""
 
 
