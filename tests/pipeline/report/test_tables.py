@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from neardup.pipeline.log.records import Comparison
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.report.result import Group, ScanResult, Skipped
 from neardup.pipeline.report.tables import COLUMNS, write_csv, write_json, write_skipped
 from neardup.pipeline.types import Decision, Exact, Span
@@ -132,6 +133,19 @@ def test_a_table_has_the_part_and_the_transform_of_a_match(tmp_path: Path) -> No
     [match] = report(result, tmp_path)["groups"][0]["matches"]
     assert match["where"]["query_box"] == [0.25, 0.0, 0.75, 0.5]
     assert (match["where"]["reference_box"], match["where"]["spans"]) == (None, [])
+
+
+def test_a_proof_is_words_in_the_table_and_whole_in_json(tmp_path: Path) -> None:
+    proof = ProofSummary(
+        finding=Finding.UNPROVED, ground=Ground.LITTLE_AGREES, agreeing=0.5, map=BlockMap(columns=2, blocks="1342")
+    )
+    result = a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg"), proof=proof), a_match(a_file("c.jpg"))))
+    assert [row["proof"] for row in rows(result, tmp_path)] == ["unproved: little agrees", ""]
+    first, second = report(result, tmp_path)["groups"][0]["matches"]
+    assert (first["proof"]["finding"], first["proof"]["ground"]) == ("unproved", "little-agrees")
+    assert first["proof"]["query_extra"] == 0.0  # what is at its default stands there, too
+    assert first["proof"]["map"] == {"columns": 2, "blocks": "1342", "of_query": False, "box": [0.0, 0.0, 1.0, 1.0]}
+    assert second["proof"] is None
 
 
 @pytest.mark.parametrize("name", Comparison.__struct_fields__)
