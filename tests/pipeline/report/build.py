@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Kind, Span
-from neardup.pipeline.where import Where, WhereKind
+from neardup.pipeline.where import Transform, Where, WhereKind
 
 _ids = itertools.count()
 
@@ -35,6 +36,20 @@ def a_match(file: File, decision: Decision = Decision.DUPLICATE, **changes: Any)
     """Return a whole-file match, `duplicate` with probability 0.99 unless told otherwise."""
     scores: dict[str, Any] = {"exact": Exact.NO, "distance": 0.25, "evidence": 0.75, "probability": 0.99}
     return Match(file=file, decision=decision, **{**scores, **changes})
+
+
+AS_IT_IS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def a_proof(**changes: Any) -> ProofSummary:
+    """Return the proof of a copy: four blocks, all of which agree."""
+    facts: dict[str, Any] = {"finding": Finding.COPY, "ground": Ground.AGREES, "agreeing": 1.0}
+    return ProofSummary(**{**facts, "map": BlockMap(columns=2, blocks="1111"), **changes})
+
+
+def a_copy(file: File, transform: Transform = AS_IT_IS, **changes: Any) -> Match:
+    """Return a match of a whole file that is proved; the changes are of its proof."""
+    return a_match(file, where=Where(kind=WhereKind.WHOLE, transform=transform), proof=a_proof(**changes))
 
 
 def a_part(file: File, *spans: Span, **changes: Any) -> Match:
