@@ -42,7 +42,7 @@ def _not_within(match: Match | None, copy_in_original: bool) -> Why | None:
 
 
 def _sticks_out(transform: Transform, inverse: bool) -> float:
-    """Return how far the query's corners lie outside the reference, in its sides; or those of the reference outside it."""
+    """Return how far corners of the query lie outside the reference, in its sides, or the other way round."""
     matrix = np.vstack((np.reshape(transform, (-1, 3)), (0.0, 0.0, 1.0)))[:3]
     try:
         matrix = np.linalg.inv(matrix) if inverse else matrix

@@ -6,9 +6,9 @@ import itertools
 from typing import Any
 
 from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
-from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, Stack, Variant
 from neardup.pipeline.types import Decision, Exact, Kind, Span
-from neardup.pipeline.where import Transform, Where, WhereKind
+from neardup.pipeline.where import Relation, Transform, Where, WhereKind
 
 _ids = itertools.count()
 
@@ -24,7 +24,7 @@ def a_file(path: str, **changes: Any) -> File:
         "bytes": 1000,
         "modified": 1_704_067_200.0,
     }
-    return File(id=next(_ids), path=path, **{**facts, **changes})
+    return File(**{"id": next(_ids), "path": path, **facts, **changes})
 
 
 def a_video(path: str, seconds: float = 10.0, **changes: Any) -> File:
@@ -77,3 +77,11 @@ def a_result(*groups: Group, skipped: tuple[Skipped, ...] = (), **changes: Any) 
 def a_group(original: File, *matches: Match) -> Group:
     """Return a group."""
     return Group(original=original, matches=matches)
+
+
+def a_stack(*files: File, **changes: Any) -> Stack:
+    """Return a stack in which each file is a variant of the one before it."""
+    scores: dict[str, Any] = {"distance": 0.25, "evidence": 0.75, "probability": 0.02, **changes}
+    facts = {"decision": Decision.DISTINCT, "relation": Relation.VARIANT, **scores}
+    pairs = itertools.pairwise(files)
+    return Stack(files=files, matches=tuple(Variant(file=after, reference=before, **facts) for before, after in pairs))
