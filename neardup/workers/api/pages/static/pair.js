@@ -124,6 +124,7 @@ export class Pair {
     this.slide = null;
     this.note.hidden = true;
     const view = this.shown();
+    this.flipBox.closest("label").hidden = view === "proof"; // which knows itself what is mirrored
     this.stage.replaceChildren(...(view === "side" ? this.side() : view === "proof" ? this.laid() : this.over()));
   }
 
