@@ -63,28 +63,32 @@ function degrees(transform, ratio) {
   return Math.round((Math.atan2((top[0] - bottom[0]) * ratio, bottom[1] - top[1]) * 180) / Math.PI);
 }
 
-// Where each picture lies in the other, as four corners in shares; null where that is all of it.
-export function outlines({ transform }) {
-  if (!transform) return { query: null, reference: null };
-  const found = { reference: whole(transform), query: inverse(whole(transform)) };
-  for (const [side, matrix] of Object.entries(found)) {
+// Where each picture lies in the other, as four corners in shares; null where that is all of it, or not proved.
+export function outlines({ proof, where: { transform } }) {
+  if (!transform || proof?.finding === "unproved") return { query: null, reference: null };
+  const places = { reference: whole(transform), query: inverse(whole(transform)) };
+  for (const [side, matrix] of Object.entries(places)) {
     const points = CORNERS.map((corner) => moved(matrix, corner));
     const around = points.every(([x, y]) => Math.min(Math.abs(x), Math.abs(1 - x)) < SLACK && Math.min(Math.abs(y), Math.abs(1 - y)) < SLACK);
-    found[side] = around || points.flat().some((value) => !Number.isFinite(value)) ? null : points;
+    places[side] = around || points.flat().some((value) => !Number.isFinite(value)) ? null : points;
   }
-  return found;
+  return places;
 }
 
-// What a proof found, for a line beside other facts; null without one.
-export function proofWords({ proof }) {
-  if (!proof) return null;
-  const why = proof.ground.replaceAll("-", " ");
-  return proof.finding === "copy" ? `proved: ${share(proof.agreeing)} agrees` : `${proof.finding === "variant" ? "variant" : "not proved"}: ${why}`;
+// What a proof found. Of two videos, frames that are variants of each other, as at other instants, say nothing.
+const found = ({ proof, relation }) => (proof.finding === "variant" && relation !== "variant" ? "unproved" : proof.finding);
+
+// The same, for a line beside other facts; null without a proof.
+export function proofWords(match) {
+  if (!match.proof) return null;
+  const { agreeing, ground } = match.proof;
+  return { copy: `proved: ${share(agreeing)} agrees`, variant: `variant: ${ground.replaceAll("-", " ")}`, unproved: `not proved: ${ground.replaceAll("-", " ")}` }[found(match)];
 }
 
 // What a proof says, as sentences. `names` are those of query and reference, such as "the copy"; see `degrees` for `ratio`.
-export function proofSentences({ proof, where }, names, ratio = 1) {
-  const said = [`${FINDINGS[proof.finding]}. ${GROUNDS[proof.ground] || ""}`];
+export function proofSentences(match, names, ratio = 1) {
+  const { proof, where } = match;
+  const said = [`${FINDINGS[found(match)]}. ${GROUNDS[proof.ground] || ""}`];
   if (!proof.map) return said;
   const lacks = [["query", "reference"], ["reference", "query"]]
     .filter(([one]) => proof[`${one}_extra`] > 0)

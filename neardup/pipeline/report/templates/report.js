@@ -66,7 +66,7 @@
   // An SVG keeps its shape in its box just as the picture does.
   function part(match, file, side) {
     const box = match.where.kind === "whole" ? null : match.where[`${side}_box`];
-    const corners = outlines(match.where)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    const corners = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
     if (!corners) return null;
     const points = corners.map(([x, y]) => `${x * file.width},${y * file.height}`).join(" ");
     const inside = svg("svg", { width: file.width, height: file.height }, svg("polygon", { class: "under", points }), svg("polygon", { points })); // clips

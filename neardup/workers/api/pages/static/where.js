@@ -16,9 +16,9 @@ export function whereText({ doubt, relation, where }) {
 
 // The corners of what matches on one side, in shares: the other picture's where a proof knows them, else those of the
 // part that was found; null for all of it.
-export function cornersOn(side, { where }) {
-  const box = where[`${side}_box`];
-  return outlines(where)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]) || null;
+export function cornersOn(side, match) {
+  const box = match.where[`${side}_box`];
+  return outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]) || null;
 }
 
 // An SVG keeps its shape in its box just as the picture does, and the one within cuts off what lies beside the picture.
