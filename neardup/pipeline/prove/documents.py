@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from neardup.pipeline.prove.finding import Finding, Ground
+from neardup.pipeline.prove.finding import BoxPair, Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, Keypoints
-from neardup.pipeline.prove.proof import BoxPair, Proof, prove
+from neardup.pipeline.prove.proof import Proof, prove
 from neardup.pipeline.prove.relation import Judgement, judge
 
 Load: TypeAlias = Callable[[int], Keypoints | None]

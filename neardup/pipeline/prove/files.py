@@ -7,7 +7,6 @@ from pathlib import Path
 
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.log.records import Described
-from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.prove.prover import Picture, Prover
 from neardup.pipeline.types import Limits
 
@@ -27,6 +26,8 @@ class FilePictures:
         """Return a picture of an item; see `prover.Pictures`."""
         if (known := self._sources.get(item)) is None:
             return None
+        from neardup.pipeline.media.reader import frame_at  # and with it every decoder
+
         source, longest = known
         try:
             pixels = frame_at(source, second, side, self.limits)
@@ -37,7 +38,4 @@ class FilePictures:
 
 def make_prover(pictures: FilePictures) -> Prover:
     """Return what proves items of these files."""
-    from neardup.pipeline.prove.keypoints import use_one_thread
-
-    use_one_thread()
     return Prover(pictures)

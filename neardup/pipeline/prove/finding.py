@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from neardup.pipeline.types import Box
 from neardup.pipeline.where import Transform
+
+BoxPair: TypeAlias = tuple[Box, Box]
+"""A part of the query and the part of the reference that it may show."""
 
 
 class Block(IntEnum):

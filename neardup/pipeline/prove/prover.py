@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from neardup.pipeline.prove.documents import prove_closely
-from neardup.pipeline.prove.finding import ProofSummary, Proved
-from neardup.pipeline.prove.keypoints import SIDE, Keypoints, find_keypoints
-from neardup.pipeline.prove.proof import BoxPair, Proof, prove_moments
-from neardup.pipeline.prove.relation import judge, judge_moments, summarize
+from neardup.pipeline.prove.finding import BoxPair, ProofSummary, Proved
 from neardup.pipeline.types import Pixels
+
+if TYPE_CHECKING:
+    from neardup.pipeline.prove.keypoints import Keypoints
+    from neardup.pipeline.prove.proof import Proof
 
 CACHED_BYTES = 128 * 2**20
 """Key points that are kept: those of a thousand pictures at SIDE."""
@@ -63,6 +63,11 @@ class Prover:
             moments: seconds of frames that show the same in both; empty for two images.
             boxes: parts that may show the same.
         """
+        from neardup.pipeline.prove.documents import prove_closely  # and OpenCV, which a repeated scan does without
+        from neardup.pipeline.prove.keypoints import SIDE, use_one_thread
+        from neardup.pipeline.prove.relation import summarize
+
+        use_one_thread()
         if len(moments) > 1:
             return self._prove_moments(query, reference, moments)
         second, other = moments[0] if moments else (0.0, 0.0)
@@ -73,6 +78,10 @@ class Prover:
         return _proved(proof, summarize(proof, judged, (second, other)))
 
     def _prove_moments(self, query: str, reference: str, moments: Sequence[tuple[float, float]]) -> Proved | None:
+        from neardup.pipeline.prove.keypoints import SIDE
+        from neardup.pipeline.prove.proof import prove_moments
+        from neardup.pipeline.prove.relation import judge, judge_moments, summarize
+
         pairs = [
             (second, other, one, two)
             for second, other in moments
@@ -87,6 +96,8 @@ class Prover:
         return _proved(proofs[place], summarize(proofs[place], judged, pairs[place][:2]))
 
     def _keypoints(self, item: str, second: float, side: int) -> Keypoints | None:
+        from neardup.pipeline.prove.keypoints import find_keypoints
+
         key = (item, second, side)
         if key in self._cache:
             self._cache.move_to_end(key)

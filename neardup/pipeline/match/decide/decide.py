@@ -199,11 +199,16 @@ class Judge:
         return _doubted(found, outcome.doubt)
 
     def score(self, outcome: PairOutcome) -> float:
-        """Return the log-odds of a match, which order pairs as decisions do: those below `duplicate` stay below it."""
+        """Return the log-odds of a match, within bounds for each decision: they order pairs as decisions do."""
         ground = None if outcome.proof is None else outcome.proof.ground
         log_odds = self.calibration.log_odds(outcome.evidence, _rounded(outcome.chances), ground)
-        decision = outcome.judgement.decision
-        return log_odds if decision is Decision.DUPLICATE else min(log_odds, self._most_unsure)
+        match outcome.judgement.decision:
+            case Decision.DUPLICATE:
+                return max(log_odds, self._most_unsure)
+            case Decision.UNSURE:
+                return min(max(log_odds, 0.0), self._most_unsure)
+            case _:
+                return min(log_odds, 0.0)
 
     def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
