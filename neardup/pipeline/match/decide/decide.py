@@ -192,7 +192,7 @@ class Judge:
             decision, relation = Decision.DISTINCT, Relation.VARIANT
         elif evidence >= limits.min_duplicate:
             decision = Decision.DUPLICATE
-        where = _proved_where(outcome.where, proved) if finding is Finding.COPY else outcome.where
+        where = _proved_where(outcome.where, proved)
         found = replace(
             outcome,
             judgement=Judgement(decision, probability),
@@ -353,14 +353,17 @@ was pasted into a larger one, is a copy of a part."""
 
 
 def _proved_where(where: Where, proved: Proved) -> Where:
-    """Return where two match, as a proof found it; of videos spans say it already."""
-    if where.spans:
-        return msgspec.structs.replace(where, transform=proved.transform)
+    """Return where two match, as a proof found it. Of videos spans say that; what is no copy keeps its place."""
+    laid = where if where.kind is WhereKind.NOTHING else msgspec.structs.replace(where, transform=proved.transform)
+    if where.spans or proved.summary.finding is not Finding.COPY:
+        return laid
     if where.whole and min(proved.query_share, proved.reference_share) >= LEAST_WHOLE:
-        return msgspec.structs.replace(where, transform=proved.transform)
+        return laid
     boxes = tuple(None if box == _ALL else box for box in (proved.query_box, proved.reference_box))
     found = located(False, (boxes[0], boxes[1]))
-    return msgspec.structs.replace(found if found.kind is WhereKind.PART else where, transform=proved.transform)
+    if found.kind is not WhereKind.PART:
+        return laid
+    return msgspec.structs.replace(found, transform=proved.transform)
 
 
 def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
