@@ -28,6 +28,8 @@ _LEVELS, _OF_RANGE = 20, 0.2
 neighbours have on the other side."""
 _TEXTURED, _USUAL, _MOST_PIXELS, _MOST_OF_RANGE = 40, 1.2, 97, 0.6
 """Where differences are usual, also in what agrees, more is allowed: the share grows with theirs."""
+_RAGGED = 0.3
+"""Share from which on pixels may lie twice as far aside."""
 _SMALLEST = 6
 """Pixels of the smallest piece."""
 _CLEARLY, _CLEARLY_IF_SHORT, _SHORT = 2.5, 3.5, 150
@@ -137,32 +139,34 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
     """Return the pixels that changed, bool (h, w)."""
     sides = [(query, reference), (reference, query)]
-    beyond = [_beyond(one, other) for one, other in sides]
     contrast = [cv2.morphologyEx(other, cv2.MORPH_GRADIENT, _NEXT) for _, other in sides]
 
-    def changed(share: float) -> npt.NDArray[np.bool_]:
+    def changed(beyond: list[Grey], share: float) -> npt.NDArray[np.bool_]:
         over = [
             cv2.subtract(one, cv2.max(cv2.convertScaleAbs(range_, alpha=share), _LEVELS))
             for one, range_ in zip(beyond, contrast, strict=True)
         ]
         return np.asarray(cv2.max(*over) > 0)
 
-    found = changed(_OF_RANGE)
+    beyond = [_beyond(one, other, _NEAR) for one, other in sides]
+    found = changed(beyond, _OF_RANGE)
     if np.count_nonzero(found) >= _SMALLEST:
         agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
         textured = agrees & (cv2.min(*contrast) > _TEXTURED)
-        if textured.any():  # pixelated and noisy copies differ at every edge
+        if textured.any():
             usual = cv2.max(*beyond)[textured] / cv2.max(*contrast)[textured]
-            share = min(_MOST_OF_RANGE, _USUAL * float(np.percentile(usual, _MOST_PIXELS)))
-            found = changed(share) if share > _OF_RANGE else found
+            share = _USUAL * float(np.percentile(usual, _MOST_PIXELS))
+            if share > _RAGGED:  # pixelated and noisy copies differ at every edge
+                beyond = [_beyond(one, other, _NEXT) for one, other in sides]
+            found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
     if agreement.overlap.mask is not None:
         found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
     return found
 
 
-def _beyond(side: Grey, other: Grey) -> Grey:
-    """Return by how much each pixel is outside what the other side has next to it."""
-    above, below = cv2.subtract(side, cv2.dilate(other, _NEAR)), cv2.subtract(cv2.erode(other, _NEAR), side)
+def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:
+    """Return by how much each pixel is outside what the other side has near it."""
+    above, below = cv2.subtract(side, cv2.dilate(other, near)), cv2.subtract(cv2.erode(other, near), side)
     return np.asarray(cv2.max(above, below), np.uint8)
 
 
