@@ -30,6 +30,7 @@ from neardup.pipeline.prove.finding import Block, BoxPair
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
+from neardup.pipeline.prove.same import look_the_same
 from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
 from neardup.pipeline.types import Box, Pixels
 
@@ -63,6 +64,8 @@ _STILL = 0.05
 _WORTH_CHANGES = 0.5
 _CHROMA = 6.0
 """Least standard deviation of colours, in levels, that say anything of a hue."""
+_REPETITIVE = 0.9
+"""Repetition from which pictures that look the same are asked for."""
 _ONE_HUE, _SURELY_SWAPPED = 0.05, 0.9
 _NOTHING = Changes()
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -95,6 +98,7 @@ class Proof:
         changes: what only one side has, by pixels.
         hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
             where either side has hardly any.
+        same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
     """
 
     stage: int
@@ -123,6 +127,7 @@ class Proof:
     blocks: npt.NDArray[np.uint8] = field(compare=False)
     changes: Changes = _NOTHING
     hue: float | None = None
+    same: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -174,10 +179,20 @@ def prove(
         return proof and replace(proof, document=proof.document or closer_to.document)
     first = _lay_as_they_are(query, reference, boxes)
     if first is not None and first.settled:
-        return _conclude(query, reference, first)
+        return _or_same(query, reference, _conclude(query, reference, first))
     found = _fit([(query, reference)])
     second = None if found is None else _lay(query, reference, found.matrix, found)
-    return _best(query, reference, first, second)
+    return _or_same(query, reference, _best(query, reference, first, second))
+
+
+def _or_same(query: Keypoints, reference: Keypoints, proof: Proof | None) -> Proof | None:
+    """Return a proof, or where there is little or the same everywhere to go by, that the two look the same."""
+    if proof is not None and proof.agreed >= _MANY and proof.repetition < _REPETITIVE:
+        return proof
+    if not look_the_same(query, reference):
+        return proof
+    laid = _measure(query, reference, _box_to_box(query, reference, _WHOLE, _WHOLE, _WAYS[0]), 0)
+    return proof if laid is None else replace(_conclude(query, reference, laid), same=True)
 
 
 def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid | None:
@@ -210,7 +225,10 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
     """
     first = [_lay_as_they_are(query, reference, ()) for query, reference in moments]
     if all(one is not None and one.settled for one in first):
-        return [_best(query, reference, one) for (query, reference), one in zip(moments, first, strict=True)]
+        return [
+            _or_same(query, reference, _best(query, reference, one))
+            for (query, reference), one in zip(moments, first, strict=True)
+        ]
     shapes = moments[0][0].grey.shape, moments[0][1].grey.shape
     alike = [(one, other) for one, other in moments if (one.grey.shape, other.grey.shape) == shapes]
     found = _fit(alike)
@@ -218,7 +236,7 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
     for (query, reference), as_is in zip(moments, first, strict=True):
         fits = found is not None and (query.grey.shape, reference.grey.shape) == shapes
         laid = _lay(query, reference, found.matrix, found) if found is not None and fits else None
-        proofs.append(_best(query, reference, as_is, laid))
+        proofs.append(_or_same(query, reference, _best(query, reference, as_is, laid)))
     return proofs
 
 

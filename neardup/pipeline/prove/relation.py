@@ -54,6 +54,10 @@ def judge(proof: Proof | None) -> Judgement:
     """Return what a proof makes of two pictures."""
     if proof is None:
         return Judgement(Finding.UNPROVED, Ground.NO_TRANSFORM)
+    if proof.same and (proof.legible or not proof.document):
+        return Judgement(Finding.COPY, Ground.AGREES)
+    if proof.same:
+        return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
     if proof.stage and proof.inliers < MIN_INLIERS:
         return Judgement(Finding.UNPROVED, Ground.FEW_POINTS)
     enough = MIN_COVERED if proof.covered and not proof.document else MIN_AGREEING

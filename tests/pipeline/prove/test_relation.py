@@ -98,14 +98,12 @@ def gradient(steep: float) -> Pixels:
 @pytest.mark.parametrize(
     ("query", "reference"),
     [
-        (stripes(20), stripes(20)),
         (stripes(20), stripes(23)),
-        (lattice(), lattice()),
-        (gradient(0.3), gradient(0.3)),
+        (lattice(), lattice()[:, 8:]),
         (gradient(0.3), gradient(0.1)),
         (np.full((300, 400, 3), 240, np.uint8), np.full((300, 400, 3), 240, np.uint8)),
     ],
-    ids=["stripes", "other stripes", "lattice", "gradient", "other gradient", "blank"],
+    ids=["other stripes", "shifted lattice", "other gradient", "blank"],
 )
 def test_stripes_gradients_and_blank_pictures_prove_nothing(query: Pixels, reference: Pixels) -> None:
     assert judged(query, reference).finding is Finding.UNPROVED
