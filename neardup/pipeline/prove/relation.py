@@ -35,7 +35,7 @@ MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
 MAX_REPETITION_BELOW = 0.6
 """What changed everywhere must be more unlike itself to prove something."""
-MIN_HUE = 0.3
+MIN_HUE = 0.7
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
 MAX_LINES = 8.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
