@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -448,8 +449,10 @@ def _hue(query: Keypoints, reference: Keypoints, agreement: Agreement) -> float 
         (query, query.colour, overlap.into_query), (reference, reference.colour, overlap.into_reference)
     ):  # fmt: skip
         shares = warp(_to_shares(picture) @ into, middles)
-        x, y = (shares * colour.shape[1::-1]).astype(int).clip(0, np.subtract(colour.shape[1::-1], 1)).T
-        red, green, blue = colour[y, x].astype(np.float32).T
+        x, y = (shares * colour.shape[1::-1] - 0.5).astype(np.float32).T
+        smooth = cv2.blur(colour, (3, 3), borderType=cv2.BORDER_REPLICATE)
+        seen = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        red, green, blue = seen.reshape(-1, 3).astype(np.float32).T
         opposed = np.stack((red - green, (red + green) / 2 - blue))
         chroma.append(opposed - opposed.mean(1, keepdims=True))
     spread = [float(np.sqrt((one**2).sum(0).mean())) if one.size else 0.0 for one in chroma]
