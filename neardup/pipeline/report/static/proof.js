@@ -22,6 +22,7 @@ const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]];
 const BLINK_MS = 700;
 const MOST_AROUND = 2; // pictures around the reference that are shown of a query which is larger
 const SLACK = 0.01;
+const FINE = 16; // columns of blocks, above which marks are thin
 let views = 0;
 
 const share = (part) => (part > 0 && part < 0.005 ? "under 1 %" : part > 0.995 && part < 1 ? "over 99 %" : `${Math.round(100 * part)} %`);
@@ -118,7 +119,7 @@ export class ProofView {
     this.low = node("img", { src: sides.reference.src, alt: sides.reference.alt, decoding: "async", draggable: "false", onload: () => this.fit() });
     this.top = node("img", { class: "over", src: sides.query.src, alt: sides.query.alt, decoding: "async", draggable: "false" });
     const blocks = match.proof.map;
-    this.lines = drawn("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+    this.lines = drawn("svg", { class: blocks?.columns > FINE ? "fine" : "", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
       ...(blocks ? drawBlocks(blocks, transform) : []), ...framed(CORNERS, "rim"), ...framed(outline, "frame"));
     this.plane = node("div", { class: "plane" }, this.low, this.top, this.lines);
     this.stage = node("div", { class: "proof-stage" }, this.plane);
