@@ -53,7 +53,7 @@ def test_an_expectation_that_means_nothing_is_an_error(expected: dict[str, Any])
 
 def test_each_case_of_ours_says_what_should_come_out(tmp_path: Path) -> None:
     cases = [path.parent for path in OWN.glob("*/make.py")]
-    assert len(cases) >= 6
+    assert len(cases) >= 9
     assert all(expectation(case) for case in cases)
     assert expectation(tmp_path / "white-logos") == json.loads((OWN / "expected" / "white-logos.json").read_text())
     assert expectation(tmp_path / "nobody knows") is None

@@ -330,7 +330,7 @@ def _from_numbers(
     turn = page.orientation if page is not None else orientation(opened.info.get("exif") or b"")
     values = upright(values.reshape(*values.shape[:2], -1), turn)
     height, width, channels = values.shape
-    colours = b"%d" % page.colours if page is not None else colours_of(opened, data, format)
+    colours = page.look if page is not None else colours_of(opened, data, format)
     content = Content(colours)
     content.add_numbers(values)
     in_ink = page is not None and page.colours == CMYK and channels == 4

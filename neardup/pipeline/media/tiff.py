@@ -9,13 +9,14 @@ import struct
 from dataclasses import dataclass
 
 _SIZES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COLOURS, _TURN, _SAMPLES, _PLANAR, _INSIDE, _MORE, _NUMBERS, _LAYERS = (
-    *(254, 256, 257, 258, 262, 274, 277, 284, 330, 338, 339, 37724),
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COLOURS, _TURN, _SAMPLES, _PLANAR, _INSIDE, _MORE, _NUMBERS, _PROFILE, _LAYERS = (
+    *(254, 256, 257, 258, 262, 274, 277, 284, 330, 338, 339, 34675, 37724),
 )
 _WANTED = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COLOURS, _TURN, _SAMPLES, _PLANAR, _INSIDE, _MORE, _NUMBERS}
 _REDUCED, _MASK = 1, 4
 _MOST_VALUES = 16
-WHITE_IS_ZERO, CMYK = 0, 5
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
+_PLAIN = (BLACK_IS_ZERO, RGB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Page:
         associated: colours are multiplied by alpha already.
         orientation: 1 to 8.
         has_more: layers, or directories within, which nobody reads.
+        profile: the ICC profile, b"" without one.
     """
 
     number: int
@@ -45,6 +47,12 @@ class Page:
     associated: bool
     orientation: int
     has_more: bool
+    profile: bytes
+
+    @property
+    def look(self) -> bytes:
+        """What decides how its numbers look; b"" for plain grey and RGB, as those of other formats are."""
+        return self.profile or (b"" if self.colours in _PLAIN else b"%d" % self.colours)
 
 
 def read_pages(data: bytes, most: int) -> list[Page]:
@@ -64,17 +72,21 @@ def read_pages(data: bytes, most: int) -> list[Page]:
             at += struct.calcsize(order + count)
             size = struct.calcsize(order + entry) + inline
             tags: dict[int, tuple[int, ...]] = {}
+            profile = b""
             for start in range(at, at + size * entries, size):
                 tag, kind, length = struct.unpack_from(order + entry, data, start)
                 if tag == _LAYERS:
                     tags[tag] = ()
+                elif tag == _PROFILE:
+                    (place,) = struct.unpack_from(order + offset, data, start + size - inline)
+                    profile = data[place : place + length]
                 elif tag in _WANTED and kind in _SIZES and length:
                     form = f"{order}{min(length, _MOST_VALUES)}{_SIZES[kind]}"
                     place = start + size - inline
                     if struct.calcsize(f"{order}{length}{_SIZES[kind]}") > inline:
                         (place,) = struct.unpack_from(order + offset, data, place)
                     tags[tag] = struct.unpack_from(form, data, place)
-            pages.append(_page(len(pages), tags))
+            pages.append(_page(len(pages), tags, profile))
             (at,) = struct.unpack_from(order + offset, data, at + size * entries)
     except struct.error:  # cut off
         pass
@@ -96,7 +108,7 @@ def first_page(data: bytes) -> bytes:
     return bytes(alone)
 
 
-def _page(number: int, tags: dict[int, tuple[int, ...]]) -> Page:
+def _page(number: int, tags: dict[int, tuple[int, ...]], profile: bytes) -> Page:
     def first(tag: int, otherwise: int) -> int:
         return tags.get(tag, (otherwise,))[0]
 
@@ -114,4 +126,5 @@ def _page(number: int, tags: dict[int, tuple[int, ...]]) -> Page:
         associated=1 in tags.get(_MORE, ()),
         orientation=turn if 1 <= turn <= 8 else 1,
         has_more=_LAYERS in tags or _INSIDE in tags,
+        profile=profile,
     )

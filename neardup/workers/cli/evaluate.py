@@ -49,7 +49,9 @@ def run(
     trunk: Annotated[
         Path | None, typer.Option(help="State dict of the first model's trunk before training, to compare with.")
     ] = None,
-    peers: Annotated[bool, typer.Option(help="Also measure PDQ, pHash, dHash where they are installed.")] = True,
+    peers: Annotated[
+        bool, typer.Option(help="Also measure PDQ, pHash, dHash and SSCD where they are installed.")
+    ] = True,
     only: Annotated[Path | None, typer.Option(help="File with the sha1 of each picture to use.")] = None,
     alike: Annotated[Path | None, typer.Option(help="CSV of look-alikes: sha1_a, sha1_b, relation.")] = None,
     kinds: Annotated[
@@ -105,6 +107,7 @@ def _evaluate_pictures(
 ) -> Chapter:
     """Measure and print."""
     from neardup.pipeline.embed.checkpoint import Architecture, load_checkpoint
+    from neardup.pipeline.learn.evaluate import peers as others
     from neardup.pipeline.learn.evaluate import picture_report as report
     from neardup.pipeline.learn.evaluate import systems
     from neardup.pipeline.learn.evaluate.chapters import as_markdown
@@ -133,11 +136,8 @@ def _evaluate_pictures(
     if trunk:
         name = load_checkpoint(models[0]).architecture.trunk
         measured.append(systems.untrained(trunk, Architecture.of(name)))
-    if peers:
-        found, missing = systems.peers()
-        measured += found.values()
-        if missing:
-            typer.echo(f"peers left out, as {' and '.join(missing)} is not installed: neardup[peers]", err=True)
+    found, missing = others.peers(settings.worker_threads) if peers else ({}, {})
+    measured += found.values()
     results, first = [], None
     for system in measured:
         for name, scores in system(given).items():
@@ -145,12 +145,12 @@ def _evaluate_pictures(
             results.append(measure(name, given, scores))
             typer.echo(f"{name}: micro-AP {results[-1].micro_ap:.3f}", err=True)
     assert first is not None
-    typer.echo(as_markdown(report.figures(results)))
+    typer.echo(as_markdown(report.figures(results, missing)))
     for name, pairs in decided.items():
         typer.echo("\n" + as_markdown(decision_table(name, pairs, given)))
     for cut in ("kind", "family", "strength"):
         typer.echo(f"\n{report.TITLES[cut]}\n\n" + "\n\n".join(map(as_markdown, report.cut_tables(results, cut))))
-    return report.picture_chapter(given, results, first)
+    return report.picture_chapter(given, results, first, missing)
 
 
 def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> Chapter:

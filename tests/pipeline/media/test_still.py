@@ -14,6 +14,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageDraw, ImageOps
 
 from neardup.pipeline.errors import InvalidFrame, Reason
@@ -105,6 +106,29 @@ def test_every_bit_counts(save: Save) -> None:
     assert (opened(png).extras.bits, opened(tiff).extras.bits) == (16, 16)
     eight = save(Image.fromarray((colours >> 8).astype(np.uint8)), "PNG")
     assert all_differ(png, eight)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_deep_colours_are_the_same_as_png_and_as_tiff(channels: int) -> None:
+    values = np.random.default_rng(channels).integers(0, 2**16, (24, 32, channels), dtype=np.uint16)
+    look = "minisblack" if channels == 2 else "rgb"
+    extra = {} if channels == 3 else {"extrasamples": ["unassalpha"]}
+    plain, packed = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(plain, values, photometric=look, **extra)
+    tifffile.imwrite(packed, values, photometric=look, compression="zlib", **extra)
+    assert all_equal(imagecodecs.png_encode(values), plain.getvalue(), packed.getvalue())
+
+
+def test_the_profile_of_a_deep_tiff_counts() -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (24, 32, 3), dtype=np.uint16)
+
+    def saved(profile: bytes | None) -> bytes:
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, photometric="rgb", iccprofile=profile)
+        return file.getvalue()
+
+    assert all_differ(saved(None), saved(b"one profile" * 20), saved(b"other profile" * 20))
+    assert all_equal(saved(b"one profile" * 20), saved(b"one profile" * 20))
 
 
 def test_profiles_and_gammas_count(save: Save, photo: Photo) -> None:

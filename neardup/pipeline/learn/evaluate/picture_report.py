@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -28,8 +28,12 @@ TITLES = {
 STRENGTH_ORDER = ("light", "medium", "hard")
 
 
-def figures(results: Sequence[Result]) -> Table:
-    """Return the table of all systems; the first system is ours."""
+def figures(results: Sequence[Result], missing: Mapping[str, str] = {}) -> Table:
+    """Return the table of all systems; the first system is ours.
+
+    Args:
+        missing: peers that were not measured, and the package that each lacks.
+    """
     rows = [
         (
             one.name,
@@ -37,6 +41,7 @@ def figures(results: Sequence[Result]) -> Table:
         )
         for one in results
     ]
+    rows += [(f"{peer}: {package} is not installed", "", "", "", "") for peer, package in missing.items()]
     return Table(HEAD, rows, frozenset({results[0].name}))
 
 
@@ -72,11 +77,16 @@ def describe(given: EvaluationSet) -> str:
     )
 
 
-def picture_chapter(given: EvaluationSet, results: Sequence[Result], scores: npt.NDArray[np.float32]) -> Chapter:
+def picture_chapter(
+    given: EvaluationSet,
+    results: Sequence[Result],
+    scores: npt.NDArray[np.float32],
+    missing: Mapping[str, str] = {},
+) -> Chapter:
     """Return curves, tables and mistakes.
 
     Args:
-        results: the first is ours. scores: (q, m), of the first.
+        results: the first is ours. scores: (q, m), of the first. missing: see `figures`.
     """
     systems = [{**asdict(one), "threshold": None if np.isinf(one.threshold) else one.threshold} for one in results]
     first = results[0]
@@ -85,7 +95,7 @@ def picture_chapter(given: EvaluationSet, results: Sequence[Result], scores: npt
             "All systems",
             "All pairs of all queries are ranked together, ties worst-case. Recall counts every copy, found or not.",
             charts=(_curves(results),),
-            tables=(figures(results),),
+            tables=(figures(results, missing),),
         )
     ]
     for cut in CUTS:

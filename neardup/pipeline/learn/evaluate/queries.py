@@ -65,6 +65,22 @@ class EvaluationSet:
     counted: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of editing: an edit by name, or a chain of them; figures are cut by family and strength."""
+
+    family: str
+    strength: str
+    name: str
+
+
+def edit_in(way: Way, pixels: Pixels, draw: Draw) -> tuple[Pixels, str]:
+    """Return a picture that was edited in this way, and the names of the edits, joined by +."""
+    level = STRENGTHS[way.strength]
+    steps = _draw_chain(draw, level) if way.name == CHAIN else [(way.name, level)]
+    return chain(pixels, steps, draw), "+".join(name for name, _ in steps)
+
+
 def find_kinds(pictures: Pictures, folders: Sequence[Path], names: Mapping[str, str]) -> list[str]:
     """Return the kind of each picture: its first folder below the given ones, renamed by `names`."""
     found = []
@@ -113,19 +129,14 @@ def build_set(
     without = set(edited[:: round(1 / WITHOUT_ORIGINAL)])
     references = [i for i in rest if i not in without]
     place = {index: row for row, index in enumerate(references)}
-    ways = _ways()
 
     def render(number: int) -> list[Query]:
         index = edited[number]
         found = []
         for copy in range(COPIES):
-            family, strength, name = ways[(number * COPIES + copy) % len(ways)]
-            draw = Draw(np.random.default_rng((2, number, copy)), pasted)
-            level = STRENGTHS[strength]
-            steps = _draw_chain(draw, level) if name == CHAIN else [(name, level)]
-            copied = chain(pixels[index], steps, draw)
-            names = "+".join(name for name, _ in steps)
-            found.append(Query(copied, place.get(index, -1), kinds[index], family, strength, names))
+            way = WAYS[(number * COPIES + copy) % len(WAYS)]
+            copied, names = edit_in(way, pixels[index], Draw(np.random.default_rng((2, number, copy)), pasted))
+            found.append(Query(copied, place.get(index, -1), kinds[index], way.family, way.strength, names))
         return found
 
     with ThreadPoolExecutor(threads) as pool:
@@ -157,20 +168,23 @@ def _choose(order: Sequence[int], kinds: Sequence[str], most: int) -> list[int]:
     return turns[:most]
 
 
-def _ways() -> list[tuple[str, str, str]]:
-    """Return family, strength and name of every way of editing, mixed."""
-    ways = [
-        (FAMILIES[name], strength, name)
-        for name in sorted(EDITS)
-        for strength in (("medium",) if name in WITHOUT_STRENGTH else STRENGTHS)
-    ]
-    ways += [(CHAIN, strength, CHAIN) for strength in STRENGTHS for _ in range(CHAINS)]
-    return [ways[i] for i in np.random.default_rng(0).permutation(len(ways))]
-
-
 def _draw_chain(draw: Draw, level: float) -> list[tuple[str, float]]:
     """Return a random chain of at least two edits."""
     while True:
         steps = draw_steps(draw, level + 0.2)
         if len(steps) > 1:
             return steps
+
+
+def _ways() -> list[Way]:
+    ways = [
+        Way(FAMILIES[name], strength, name)
+        for name in sorted(EDITS)
+        for strength in (("medium",) if name in WITHOUT_STRENGTH else STRENGTHS)
+    ]
+    ways += [Way(CHAIN, strength, CHAIN) for strength in STRENGTHS for _ in range(CHAINS)]
+    return [ways[i] for i in np.random.default_rng(0).permutation(len(ways))]
+
+
+WAYS = _ways()
+"""Every way of editing, mixed."""

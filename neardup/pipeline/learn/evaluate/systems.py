@@ -1,4 +1,4 @@
-"""What is measured: our checkpoints, the trunk that they started from, and peers that need no training.
+"""What is measured: our checkpoints, and the trunk that they started from; `peers` are beside them.
 
 A system scores every query against every reference, higher is more alike; one may give several scores, by name.
 """
@@ -6,16 +6,14 @@ A system scores every query against every reference, higher is more alike; one m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
-from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, differing, find_kin
+from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, find_kin
 from neardup.pipeline.learn.evaluate.proofs import Decided, decide, log_odds
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.decide.calibration import parse_calibration
@@ -27,8 +25,6 @@ from neardup.pipeline.types import Pixels
 
 Matrix = npt.NDArray[np.float32]
 System = Callable[[EvaluationSet], dict[str, Matrix]]
-Bits = npt.NDArray[np.uint8]
-"""(n, b), each 0 or 1."""
 
 
 def ours(
@@ -125,56 +121,7 @@ def untrained(weights: Path, architecture: Architecture) -> System:
     return scores
 
 
-def peers() -> tuple[dict[str, System], list[str]]:
-    """Return the peers whose packages are installed, by name, and the packages that are missing."""
-    found: dict[str, System] = {}
-    missing = [package for package in ("pdqhash", "imagehash") if find_spec(package) is None]
-    if "pdqhash" not in missing:
-        found["PDQ"] = _by_hash("PDQ", _pdq, _pdq)
-        found["PDQ, 8 orientations"] = _by_hash("PDQ, 8 orientations", _pdq_turned, _pdq)
-    if "imagehash" not in missing:
-        found["pHash"] = _by_hash("pHash", _phash, _phash)
-        found["dHash"] = _by_hash("dHash", _dhash, _dhash)
-    return found, missing
-
-
 def tiles(pictures: Sequence[Pixels], size: int) -> Pixels:
     """Return pictures as the network sees them, uint8 (n, size, size, 3)."""
     # torch warns of arrays that cannot be written, as Pillow's are.
     return np.stack([squeeze(one if one.flags.writeable else one.copy(), size) for one in pictures])
-
-
-def _by_hash(name: str, of_query: Callable[[Pixels], Bits], of_reference: Callable[[Pixels], Bits]) -> System:
-    """Return a system that scores by the fewest differing bits; a query may have several hashes, a reference one."""
-
-    def scores(given: EvaluationSet) -> dict[str, Matrix]:
-        queries = np.stack([of_query(query.pixels) for query in given.queries])  # (q, views, bits)
-        references = np.stack([of_reference(picture)[0] for picture in given.references])
-        views = [differing(queries[:, view], references) for view in range(queries.shape[1])]
-        return {name: -np.min(views, axis=0).astype(np.float32)}
-
-    return scores
-
-
-def _pdq(picture: Pixels) -> Bits:
-    import pdqhash
-
-    return np.asarray(pdqhash.compute(np.ascontiguousarray(picture))[0], dtype=np.uint8).reshape(1, -1)
-
-
-def _pdq_turned(picture: Pixels) -> Bits:
-    import pdqhash
-
-    return np.stack(pdqhash.compute_dihedral(np.ascontiguousarray(picture))[0]).astype(np.uint8)
-
-
-def _phash(picture: Pixels) -> Bits:
-    import imagehash
-
-    return np.asarray(imagehash.phash(Image.fromarray(picture)).hash, dtype=np.uint8).reshape(1, -1)
-
-
-def _dhash(picture: Pixels) -> Bits:
-    import imagehash
-
-    return np.asarray(imagehash.dhash(Image.fromarray(picture)).hash, dtype=np.uint8).reshape(1, -1)

@@ -31,6 +31,8 @@ WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+STRANGERS = 0.1
+"""Share of items without a copy that have a candidate to be proved."""
 CLOSE = 0.95
 """Evidence of two readings of one picture; other label masks of one set reach 0.72, other slices of a scan 0.65."""
 WHOLE_AREA = 0.7
@@ -149,8 +151,9 @@ class Judge:
             ground: lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, ground=ground))
             for ground in Ground
         }
-        self._most_unsure = math.log(precision / (1.0 - precision))
+        self._proposed = lru_cache(maxsize=1024)(self._propose)
         self._thresholds(1)  # fails at once for an unusable precision
+        self._most_unsure = math.log(precision / (1.0 - precision))
 
     @property
     def min_vote(self) -> float:
@@ -164,10 +167,11 @@ class Judge:
     def least(self, references: int) -> float:
         """Return the evidence below which a picture is distinct among m references.
 
-        Where proofs are made, that is where one that finds a copy makes a duplicate of it.
+        Where proofs are made, that is where one that finds a copy makes a duplicate of it, and where no more than a
+        share of STRANGERS has a candidate, which bounds what proofs cost.
         """
         unsure = self.thresholds(references).min_unsure
-        return min(unsure, self._proved[Ground.AGREES](_rounded(references)).min_duplicate) if self.proves else unsure
+        return min(unsure, self._proposed(_rounded(references))) if self.proves else unsure
 
     def prove(self, outcome: PairOutcome, proved: Proved) -> PairOutcome:
         """Return an outcome as it is once a proof was made.
@@ -197,6 +201,10 @@ class Judge:
             proof=proved.summary,
         )
         return _doubted(found, outcome.doubt)
+
+    def _propose(self, references: int) -> float:
+        copy = self._proved[Ground.AGREES](references).min_duplicate
+        return max(copy, self.calibration.evidence_of_strangers(STRANGERS, references))
 
     def score(self, outcome: PairOutcome) -> float:
         """Return the log-odds of a match, within bounds for each decision: they order pairs as decisions do."""

