@@ -58,10 +58,11 @@ function isMirrored(transform) {
   const [o, right, , down] = CORNERS.map((corner) => moved(transform, corner));
   return (right[0] - o[0]) * (down[1] - o[1]) < (right[1] - o[1]) * (down[0] - o[0]);
 }
-// Clockwise; `ratio` is the reference's width over its height.
+// How far the query was turned to the right, after it was mirrored if so; `ratio` is the reference's width over its height.
 function degrees(transform, ratio) {
   const [top, bottom] = [[0.5, 0], [0.5, 1]].map((point) => moved(transform, point));
-  return Math.round((Math.atan2((top[0] - bottom[0]) * ratio, bottom[1] - top[1]) * 180) / Math.PI);
+  const back = (Math.atan2((bottom[0] - top[0]) * ratio, bottom[1] - top[1]) * 180) / Math.PI;
+  return Math.round(isMirrored(transform) ? -back : back);
 }
 
 // Where each picture lies in the other, as four corners in shares; null where that is all of it, or not proved.
@@ -97,7 +98,7 @@ export function proofSentences(match, names, ratio = 1) {
   said.push(`${[`${share(proof.agreeing)} of what both show agrees`, lacks.join(", ")].filter(Boolean).join("; ")}.`);
   if (!where.transform) return said;
   const angle = degrees(whole(where.transform), ratio);
-  const changed = [isMirrored(whole(where.transform)) ? "mirrored" : null, Math.abs(angle) > 1 ? `turned by ${Math.abs(angle)}° ${angle < 0 ? "to the left" : "to the right"}` : null].filter(Boolean);
+  const changed = [isMirrored(whole(where.transform)) ? "mirrored" : null, Math.abs(angle) > 1 ? `turned by ${Math.abs(angle)}°${Math.abs(angle) === 180 ? "" : angle < 0 ? " to the left" : " to the right"}` : null].filter(Boolean);
   if (changed.length) said.push(`${capital(names.query)} is ${changed.join(" and ")}.`);
   if (proof.stage) said.push(`Key points: ${proof.inliers}.`);
   return said;
