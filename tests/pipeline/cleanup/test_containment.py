@@ -81,3 +81,12 @@ def test_what_has_a_caption_stays(seed: int) -> None:
     picture = original(seed)
     assert obstacle(proved(captioned(picture), picture), None) is Why.SHOWS_MORE
     assert obstacle(None, proved(picture, captioned(picture))) is Why.SHOWS_MORE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_picture_stays_for_what_a_sticker_on_the_other_hides(seed: int) -> None:
+    picture = original(seed)
+    sticker = picture.copy()
+    ImageDraw.Draw(sticker).ellipse((220, 60, 340, 180), fill="red", outline="white", width=6)
+    assert obstacle(None, proved(sticker, picture)) is Why.SHOWS_MORE
+    assert obstacle(proved(picture, sticker), None) is Why.SHOWS_MORE
