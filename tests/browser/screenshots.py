@@ -63,6 +63,17 @@ def scanned(folder: Path) -> Path:
     return folder / "report" / "report.html"
 
 
+def proof(page: Page) -> None:
+    """Open the comparison of the last copy whose proof has a block of its own, with the copy laid over the original."""
+    for copy in reversed(page.locator("[data-compare]").all()):
+        copy.click()
+        if page.locator("#compare .b3, #compare .b2").count():
+            break
+        page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("b")
+
+
 def nothing(_page: Page, _folder: Path) -> None:
     """Leave the page as it is."""
 
@@ -99,6 +110,9 @@ def main() -> None:
             page = browser.new_page(viewport={"width": WIDTH, "height": TALL}, color_scheme="light")
             page.goto(path.absolute().as_uri())
             save(page.screenshot(), IMAGES / f"{path.stem}.webp")
+            if path.stem == "report":
+                proof(page)
+                save(page.locator("#compare").screenshot(), IMAGES / "proof.webp")
             page.close()
         browser.close()
     if given is None:

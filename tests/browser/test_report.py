@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -225,6 +226,26 @@ def test_a_query_that_shows_more_makes_room_around_the_original(tmp_path: Path, 
     page.locator("[data-compare]").click()
     assert corners(page, ".proof-stage") == [[-1, 0, 1, 2]]
     assert corners(page, ".over") == [[-1, 0, 1, 2]]
+
+
+def test_how_a_copy_was_turned_is_said_as_one_sees_it(tmp_path: Path, open_page: OpenPage) -> None:
+    quarter = {"width": 300, "height": 400}
+    turns = {
+        "turned by 90° to the right": (0, 1, 0, -1, 0, 1),  # what was at the left is at the top
+        "turned by 90° to the left": (0, -1, 1, 1, 0, 0),
+        "turned by 180°": (-1, 0, 1, 0, -1, 1),
+        "mirrored and turned by 90° to the right": (0, -1, 1, -1, 0, 1),
+        "mirrored": (-1, 0, 1, 0, 1, 0),
+        "": (1, 0.01, 0, 0, 1, 0),
+    }
+    copies = [a_copy(a_file(f"{n}.jpg", **quarter), transform) for n, transform in enumerate(turns.values())]
+    write_html(a_result(a_group(a_file("original.jpg"), *copies)), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    for number, words in enumerate(turns):
+        page.locator("[data-compare]").nth(number).click()
+        ending = f"The copy is {words}." if words else "agrees."
+        expect(page.locator(".proof-said")).to_have_text(re.compile(f"{re.escape(ending)}$"))
+        page.keyboard.press("Escape")
 
 
 def test_the_proof_blinks_until_it_is_stopped(tmp_path: Path, open_page: OpenPage) -> None:

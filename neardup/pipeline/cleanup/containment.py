@@ -18,7 +18,7 @@ from neardup.pipeline.where import Transform
 MAX_EXTRA = 0.0
 """Share of blocks in which a file may have what the other lacks: copies that were resized or compressed have none."""
 MAX_OUTSIDE = 0.006
-"""How far a picture may stick out of another one, of its sides: transforms of copies are exact to 0.004."""
+"""How far a picture may stick out of another one, of its sides: more than transforms of copies are off."""
 
 
 def obstacle(gone: Match | None, kept: Match | None) -> Why | None:

@@ -121,7 +121,7 @@ WORDS = {
     Why.DEEP: "deeper than 8 bits, and not the same values",
     Why.SHAPE: "has another shape: a crop, a border or a screenshot",
     Why.NO_PROOF: "no proof that it shows the same",
-    Why.SHOWS_MORE: "shows something that the other lacks, as its proof says",
+    Why.SHOWS_MORE: "shows, or may show, something that the other lacks, as proofs say",
     Why.LOOKS_DIFFERENT: "looks different in places: a caption, other text, brightness, a mirror image",
     Why.LENGTH: "has another length",
     Why.NOT_COMPARED: "was not compared with the one that stays",

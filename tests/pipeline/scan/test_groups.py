@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.sound_set import Carrier, carried, tone
 from neardup.pipeline.cleanup.choose import make_plan
-from neardup.pipeline.cleanup.plan import Include, Options
+from neardup.pipeline.cleanup.plan import Include, Keep, Options
 from neardup.pipeline.cleanup.quality import Looker
 from neardup.pipeline.log.records import Matched, Verdict
 from neardup.pipeline.report.tables import to_json
@@ -16,7 +17,7 @@ from neardup.pipeline.scan.groups import make_stacks
 from neardup.pipeline.types import Decision, Doubt, Limits
 from neardup.pipeline.where import Relation, Where, WhereKind
 from tests.pipeline.report.build import a_file
-from tests.pipeline.scan.build import scan_folder
+from tests.pipeline.scan.build import a_picture, date, scan_folder
 
 A_PART = Where(kind=WhereKind.PART, query_box=(0.0, 0.0, 0.5, 0.5))
 
@@ -71,6 +72,33 @@ def test_unsure_and_partial_copies_and_what_only_resembles_make_no_stack() -> No
 
 
 AAC, AC3 = Carrier("mp4", "aac", 96_000, 44_100), Carrier("mkv", "ac3", 96_000, gain_db=-6.0, delay=0.1)
+
+
+def captioned(seed: int, *words: str) -> Image.Image:
+    picture = a_picture(seed, 320).filter(ImageFilter.GaussianBlur(2))
+    draw = ImageDraw.Draw(picture)
+    for top, text in zip((10, 270), words, strict=False):
+        draw.text((12, top), text, "white", font_size=36, stroke_width=3, stroke_fill="black")
+    return picture
+
+
+def test_memes_with_other_captions_are_a_stack_and_a_small_copy_of_one_is_a_copy(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    memes = [("ONE DOES NOT", "simply walk in"), ("WHEN YOU SEE", "another line"), ("NOBODY EVER", "said a thing")]
+    for number, words in enumerate(memes):
+        captioned(1, *words).save(media / f"{number}.png")
+        date(media / f"{number}.png", number + 1)
+    captioned(1, *memes[0]).resize((200, 200)).save(media / "small.jpg", quality=90)
+    captioned(2, *memes[0]).save(media / "other.png")
+    result = scan_folder(media)
+    [stack], [group] = result.stacks, result.groups
+    assert [Path(file.path).name for file in stack.files] == ["0.png", "1.png", "2.png"]
+    assert all(match.decision is Decision.DISTINCT and match.proof and match.where.transform for match in stack.matches)
+    assert [Path(match.file.path).name for match in group.matches] == ["small.jpg"]
+    assert len(result.copies) == 1
+    plan = make_plan(result, Options(Keep.LARGEST, Include.DUPLICATE), Looker(Limits()))
+    assert [Path(os.fsdecode(move.gone.path)).name for move in plan.moves] == ["small.jpg"]
 
 
 def test_one_picture_under_other_songs_is_unsure_and_in_no_plan(tmp_path: Path) -> None:

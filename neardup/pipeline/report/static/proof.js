@@ -22,6 +22,7 @@ const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]];
 const BLINK_MS = 700;
 const MOST_AROUND = 2; // pictures around the reference that are shown of a query which is larger
 const SLACK = 0.01;
+const FINE = 16; // columns of blocks, above which marks are thin
 let views = 0;
 
 const share = (part) => (part > 0 && part < 0.005 ? "under 1 %" : part > 0.995 && part < 1 ? "over 99 %" : `${Math.round(100 * part)} %`);
@@ -57,10 +58,11 @@ function isMirrored(transform) {
   const [o, right, , down] = CORNERS.map((corner) => moved(transform, corner));
   return (right[0] - o[0]) * (down[1] - o[1]) < (right[1] - o[1]) * (down[0] - o[0]);
 }
-// Clockwise; `ratio` is the reference's width over its height.
+// How far the query was turned to the right, after it was mirrored if so; `ratio` is the reference's width over its height.
 function degrees(transform, ratio) {
   const [top, bottom] = [[0.5, 0], [0.5, 1]].map((point) => moved(transform, point));
-  return Math.round((Math.atan2((top[0] - bottom[0]) * ratio, bottom[1] - top[1]) * 180) / Math.PI);
+  const back = (Math.atan2((bottom[0] - top[0]) * ratio, bottom[1] - top[1]) * 180) / Math.PI;
+  return Math.round(isMirrored(transform) ? -back : back);
 }
 
 // Where each picture lies in the other, as four corners in shares; null where that is all of it, or not proved.
@@ -96,7 +98,7 @@ export function proofSentences(match, names, ratio = 1) {
   said.push(`${[`${share(proof.agreeing)} of what both show agrees`, lacks.join(", ")].filter(Boolean).join("; ")}.`);
   if (!where.transform) return said;
   const angle = degrees(whole(where.transform), ratio);
-  const changed = [isMirrored(whole(where.transform)) ? "mirrored" : null, Math.abs(angle) > 1 ? `turned by ${Math.abs(angle)}° ${angle < 0 ? "to the left" : "to the right"}` : null].filter(Boolean);
+  const changed = [isMirrored(whole(where.transform)) ? "mirrored" : null, Math.abs(angle) > 1 ? `turned by ${Math.abs(angle)}°${Math.abs(angle) === 180 ? "" : angle < 0 ? " to the left" : " to the right"}` : null].filter(Boolean);
   if (changed.length) said.push(`${capital(names.query)} is ${changed.join(" and ")}.`);
   if (proof.stage) said.push(`Key points: ${proof.inliers}.`);
   return said;
@@ -118,7 +120,7 @@ export class ProofView {
     this.low = node("img", { src: sides.reference.src, alt: sides.reference.alt, decoding: "async", draggable: "false", onload: () => this.fit() });
     this.top = node("img", { class: "over", src: sides.query.src, alt: sides.query.alt, decoding: "async", draggable: "false" });
     const blocks = match.proof.map;
-    this.lines = drawn("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+    this.lines = drawn("svg", { class: blocks?.columns > FINE ? "fine" : "", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
       ...(blocks ? drawBlocks(blocks, transform) : []), ...framed(CORNERS, "rim"), ...framed(outline, "frame"));
     this.plane = node("div", { class: "plane" }, this.low, this.top, this.lines);
     this.stage = node("div", { class: "proof-stage" }, this.plane);

@@ -86,6 +86,8 @@ export const badge = (match) =>
 // Why a match is unsure although its pictures are the same.
 const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same" };
 export const doubtText = (match) => (match.doubt ? DOUBTS[match.doubt] || match.doubt : null);
+// Of a variant, that it shows the same picture is no question.
+export const chance = (match) => (match.relation === "variant" ? null : el("span", {}, percent(match.probability)));
 export const bankBadge = (bank) => (bank === "seen" ? null : el("span", { class: "badge bank" }, `bank ${bank}`));
 export const distance = (value) =>
   el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${value.toFixed(3)}`);

@@ -1,6 +1,6 @@
 // An item and what it was matched with: side by side, one over the other, their difference, or as a proof laid them.
 
-import { badge, bankBadge, breakable, clock, clusterHref, distance, el, percent, pictureSrc } from "/static/lib.js";
+import { badge, bankBadge, breakable, chance, clock, clusterHref, distance, el, pictureSrc } from "/static/lib.js";
 import { Timeline, moments } from "/static/timeline.js";
 import { ProofView, proofSentences, proofWords } from "/static/proof.js";
 import { cornersOn, shapeOn, whereText } from "/static/where.js";
@@ -38,7 +38,7 @@ export class Pair {
     const said = [whereText(match), proofWords(match)].filter(Boolean);
     return [
       el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, " show the same as "), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
-      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), ...said.map((text) => el("span", { class: "distance" }, text))),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), chance(match), distance(match.distance), ...said.map((text) => el("span", { class: "distance" }, text))),
     ];
   }
 

@@ -1,6 +1,6 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
-import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, chance, clock, clusterHref, distance, el, film, isTyping, itemPath, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
 import { proofWords } from "/static/proof.js";
 import { whereText } from "/static/where.js";
 
@@ -91,7 +91,7 @@ function copyRow(match) {
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
     el("div", {}, el("p", { class: "name" }, name),
-      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), ...said),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), chance(match), distance(match.distance), ...said),
       match.identical_to && match.identical_to !== match.reference ? el("p", { class: "facts" }, "identical to its copy ", el("a", { href: searchHref(match.identical_to) }, match.identical_to)) : null));
 }
 
