@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from benchmarks.photographs import render_photographs
-from benchmarks.popular import Collection, Make, Shares, alone, describe, draw_pictures, in_bank, judge, mean, together
-from neardup.pipeline.embed.checkpoint import load_checkpoint
+from benchmarks.popular import (
+    Collection,
+    Make,
+    Shares,
+    alone,
+    describe,
+    draw_pictures,
+    in_bank,
+    judge,
+    make_of,
+    mean,
+    together,
+)
 from neardup.pipeline.learn.shared.pictures import load_pictures
 from neardup.pipeline.log.records import Matched, Verdict
-from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.settings import load
 from neardup.pipeline.types import Decision
 
@@ -53,16 +61,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return found
 
 
-@pytest.fixture
-def make() -> Make:
-    checkpoint = load_checkpoint("default")
-    return partial(make_state, checkpoint, read_calibration(checkpoint), 0.99, kind="exact")
+@pytest.fixture(scope="module")
+def make(given: Collection) -> Make:
+    return make_of(given, "default", 0.99)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a copy that is too hard for its picture's star stands alone, and other copies are measured against it",
-)
 @pytest.mark.slow
 def test_copies_that_come_together_are_found_as_often_as_alone(given: Collection, make: Make) -> None:
     single = alone(given, make)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from neardup.pipeline.types import Box
+from neardup.pipeline.where import Transform
+
+BoxPair: TypeAlias = tuple[Box, Box]
+"""A part of the query and the part of the reference that it may show."""
 
 
 class Block(IntEnum):
@@ -97,3 +102,25 @@ class ProofSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def in_full(self) -> dict[str, Any]:
         """Return all fields for JSON that people read."""
         return msgspec.structs.asdict(self) | {"map": None if self.map is None else msgspec.structs.asdict(self.map)}
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What was proved of two items.
+
+    Attributes:
+        transform: nine numbers, see `Proof`; None where nothing lays one over the other.
+        query_box, reference_box, query_share, reference_share: see `Proof`; all of both where there is none.
+    """
+
+    summary: ProofSummary
+    transform: Transform | None = None
+    query_box: Box = (0.0, 0.0, 1.0, 1.0)
+    reference_box: Box = (0.0, 0.0, 1.0, 1.0)
+    query_share: float = 1.0
+    reference_share: float = 1.0
+
+    @property
+    def finding(self) -> Finding:
+        """What the two are to each other."""
+        return self.summary.finding

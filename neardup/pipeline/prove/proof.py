@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +24,13 @@ from neardup.pipeline.prove.compare import (
     measure_light,
     measure_repetition,
 )
-from neardup.pipeline.prove.finding import Block
+from neardup.pipeline.prove.finding import Block, BoxPair
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
 from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
 from neardup.pipeline.types import Box, Pixels
 
-BoxPair: TypeAlias = tuple[Box, Box]
-"""A part of the query and the part of the reference that it may show."""
 CANDIDATES = 5
 _GLANCES = 0.5
 """Least correlation, seen small, of pictures that are worth laying over each other as they are."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from neardup.pipeline.log.records import Described, Entry, Verdict
 from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.plan import Plan
 
@@ -28,10 +30,13 @@ class Compared:
 class Follower:
     """Applies every file, its place in the plan being its id."""
 
-    def __init__(self, state: State, plan: Plan, catalog: Catalog, report: Callable[[int], object]) -> None:
+    def __init__(
+        self, state: State, plan: Plan, catalog: Catalog, pictures: FilePictures, report: Callable[[int], object]
+    ) -> None:
         """Take a plan of which the catalog holds all contents but those still to be described.
 
         Args:
+            pictures: noted where each file is, for proofs.
             report: called with numbers of files that were applied and had not to be described.
         """
         self.state = state
@@ -39,6 +44,7 @@ class Follower:
         self.verdicts: list[Verdict] = []
         self._plan = plan
         self._catalog = catalog
+        self._pictures = pictures
         self._report = report
         self._waiting_for = set(plan.todo)
         self._entries: list[Entry] = []
@@ -78,6 +84,7 @@ class Follower:
         content = self._catalog.content(sha256)
         bare = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", boxes=b"", pts=())
         self.compared[self._next] = Compared(bare, content.format)
+        self._pictures.add(msgspec.structs.replace(bare, id=str(self._next)), Path(path))
         for part in content.parts:
             record = msgspec.structs.replace(part, id=str(self._next), source_offset=self._next)
             self._entries.append(Entry(self._offset, record))

@@ -19,6 +19,7 @@ from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.decide.calibration import Calibration
+from neardup.pipeline.prove.files import FilePictures, make_prover
 from neardup.pipeline.report.names import readable
 from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
@@ -95,9 +96,13 @@ def _compare(
     describe: Describe,
     progress: Progress,
 ) -> ScanResult:
-    made = make_state(checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from)
+    pictures = FilePictures(settings.scan_limits)
+    made = make_state(
+        checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from,
+        prover=make_prover(pictures),
+    )  # fmt: skip
     with closing(made) as state:
-        follower = Follower(state, plan, catalog, progress.advance)
+        follower = Follower(state, plan, catalog, pictures, progress.advance)
         embedded = _follow(follower, plan, catalog, describe, progress)
         return _sum_up(follower, plan, roots, checkpoint, settings, embedded)
 

@@ -16,6 +16,7 @@ from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.verify import Answer, Verifier, read_verifier, verify
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Descriptors
 
@@ -34,6 +35,7 @@ class Network:
     """One network, ready to describe, and an empty state that decides as it is calibrated.
 
     Attributes:
+        make_state: takes what proves, or nothing.
         verify: answers yes or no for one that was trained on classes; None for one that finds copies.
         close: lets go of it.
     """
@@ -41,7 +43,7 @@ class Network:
     name: str
     space: str
     uploads: Describes
-    make_state: Callable[[], State]
+    make_state: Callable[[Prover | None], State]
     verify: Callable[[Descriptors, Descriptors], Answer] | None = None
     close: Callable[[], object] = lambda: None
 
@@ -139,10 +141,12 @@ def _verified(verifier: Verifier, background: Descriptors, a: Descriptors, b: De
     return verify(verifier, a, b, background)
 
 
-def _never() -> State:
+def _never(_prover: Prover | None) -> State:
     raise UsageError("a network that was trained on classes finds no copies")
 
 
-def _maker(checkpoint: Checkpoint, settings: Settings, measured: str) -> Callable[[], State]:
+def _maker(checkpoint: Checkpoint, settings: Settings, measured: str) -> Callable[[Prover | None], State]:
     calibration = read_calibration(checkpoint, measured)
-    return lambda: make_state(checkpoint, calibration, settings.precision, stars=False, kind="exact")
+    return lambda prover: make_state(
+        checkpoint, calibration, settings.precision, stars=False, kind="exact", prover=prover
+    )

@@ -56,8 +56,9 @@ def run(
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.log.records import join_parts
     from neardup.pipeline.match.apply.make import make_state, read_calibration
-    from neardup.pipeline.match.query.compare_two import compare_both_ways
+    from neardup.pipeline.match.query.compare_two import A, B, compare_both_ways
     from neardup.pipeline.match.query.verify import read_verifier, verify
+    from neardup.pipeline.prove.files import FilePictures, make_prover
     from neardup.pipeline.settings import load
 
     settings = load(
@@ -92,8 +93,14 @@ def run(
             raise typer.Exit(EXIT_CODES[Decision.DUPLICATE if answer.same else Decision.DISTINCT])
         return
     assert measured is not None
+    pictures = FilePictures(settings.scan_limits)
+    for name, side, path in ((A, sides[0], a), (B, sides[1], b)):
+        pictures.add(msgspec.structs.replace(side[0], id=name), path)
+    prover = make_prover(pictures)
     found = compare_both_ways(
-        sides[0], sides[1], lambda: make_state(checkpoint, measured, settings.precision, stars=False, kind="exact")
+        sides[0],
+        sides[1],
+        lambda: make_state(checkpoint, measured, settings.precision, stars=False, kind="exact", prover=prover),
     )
     typer.echo(msgspec.json.encode(found.in_full()) if as_json else _words(found))
     if exit_code:

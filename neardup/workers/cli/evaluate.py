@@ -30,7 +30,11 @@ from neardup.workers.cli.common import (
 from neardup.workers.cli.reader import Reader
 
 if TYPE_CHECKING:
+    from neardup.pipeline.embed.checkpoint import Checkpoint
     from neardup.pipeline.learn.evaluate.chapters import Chapter
+    from neardup.pipeline.match.apply.state import State
+    from neardup.pipeline.match.decide.calibration import Calibration
+    from neardup.pipeline.prove.prover import Prover
     from neardup.pipeline.settings import Settings
 
 
@@ -108,18 +112,27 @@ def _evaluate_pictures(
     from neardup.pipeline.learn.evaluate import systems
     from neardup.pipeline.learn.evaluate.chapters import as_markdown
     from neardup.pipeline.learn.evaluate.measure import measure
+    from neardup.pipeline.learn.evaluate.proofs import Decided, decision_table
     from neardup.pipeline.learn.evaluate.queries import build_set, find_kinds, read_kinds
     from neardup.pipeline.learn.shared.pictures import load_pictures
+    from neardup.pipeline.match.apply.make import read_calibration
+    from neardup.pipeline.match.decide.decide import Judge
+    from neardup.pipeline.prove.keypoints import SIDE
 
     only, alike, kinds = lists
-    loaded = load_pictures(pictures, 256, only, alike, settings.worker_threads)
+    loaded = load_pictures(pictures, SIDE, only, alike, settings.worker_threads)
     named = find_kinds(loaded, pictures, read_kinds(kinds) if kinds else {})
     given = build_set(loaded, named, edited, _read_memes(memes or []), settings.worker_threads)
     typer.echo(report.describe(given))
-    measured = [
-        systems.ours(load_checkpoint(name), settings.device, settings.worker_threads, settings.regions)
-        for name in models
-    ]
+    decided: dict[str, list[Decided]] = {}
+    measured = []
+    for checkpoint in map(load_checkpoint, models):
+        judge = Judge(read_calibration(checkpoint), settings.precision, proves=True) if checkpoint.calibration else None
+        measured.append(
+            systems.ours(
+                checkpoint, settings.device, settings.worker_threads, settings.regions, judge, decided.__setitem__
+            )
+        )
     if trunk:
         name = load_checkpoint(models[0]).architecture.trunk
         measured.append(systems.untrained(trunk, Architecture.of(name)))
@@ -133,6 +146,8 @@ def _evaluate_pictures(
             typer.echo(f"{name}: micro-AP {results[-1].micro_ap:.3f}", err=True)
     assert first is not None
     typer.echo(as_markdown(report.figures(results, missing)))
+    for name, pairs in decided.items():
+        typer.echo("\n" + as_markdown(decision_table(name, pairs, given)))
     for cut in ("kind", "family", "strength"):
         typer.echo(f"\n{report.TITLES[cut]}\n\n" + "\n\n".join(map(as_markdown, report.cut_tables(results, cut))))
     return report.picture_chapter(given, results, first, missing)
@@ -174,14 +189,11 @@ def _evaluate_variants(count: int, films: Path | None, models: list[str], settin
     from neardup.pipeline.learn.evaluate import variant_report as report
     from neardup.pipeline.learn.evaluate import variants as measured
     from neardup.pipeline.learn.evaluate.chapters import as_markdown
-    from neardup.pipeline.match.apply.make import make_state, read_calibration
+    from neardup.pipeline.match.apply.make import read_calibration
 
     checkpoints = [load_checkpoint(name) for name in models]
     readers = [Reader(checkpoint, settings) for checkpoint in checkpoints]
-    states = [
-        partial(make_state, one, read_calibration(one), settings.precision, stars=False, kind="exact")
-        for one in checkpoints
-    ]
+    states = [partial(_proving_state, one, read_calibration(one), settings.precision) for one in checkpoints]
     results = [measured.VariantResult(checkpoint.name, []) for checkpoint in checkpoints]
     mistakes: list[report.Mistake] = []
     for samples in measured.make_samples(count, films, settings.worker_threads):
@@ -198,6 +210,12 @@ def _evaluate_variants(count: int, films: Path | None, models: list[str], settin
         typer.echo(f"\n{result.name}: {report.describe_variants(result)}\n")
         typer.echo("\n\n".join(map(as_markdown, report.variant_tables(result))))
     return report.variant_chapter(results, mistakes)
+
+
+def _proving_state(checkpoint: Checkpoint, calibration: Calibration, precision: float, prover: Prover) -> State:
+    from neardup.pipeline.match.apply.make import make_state
+
+    return make_state(checkpoint, calibration, precision, stars=False, kind="exact", prover=prover)
 
 
 def _read_memes(given: list[str]) -> dict[str, int]:

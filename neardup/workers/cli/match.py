@@ -42,9 +42,12 @@ from neardup.workers.cli.reader import Reader
 
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Described, Matched
+    from neardup.pipeline.prove.files import FilePictures
 
 COLUMNS = ("query", "reference", "score", "decision", *columns.COLUMNS)
 BATCH = 64
+QUERY = "query "
+"""Before the id of a query: the same file may be a reference."""
 
 
 def run(
@@ -66,6 +69,7 @@ def run(
     from neardup.pipeline.log.records import Entry, join_parts
     from neardup.pipeline.match.apply.make import make_state, read_calibration
     from neardup.pipeline.match.query.lookup import lookup
+    from neardup.pipeline.prove.files import FilePictures, make_prover
     from neardup.pipeline.settings import load
 
     settings = load(
@@ -82,12 +86,14 @@ def run(
     checkpoint = load_checkpoint(settings.model)
     reader = Reader(checkpoint, settings)
     measured = read_calibration(checkpoint, settings.calibration)
+    pictures = FilePictures(settings.scan_limits)
     made = make_state(
-        checkpoint, measured, settings.precision, stars=False, kind=settings.index, scann_from=settings.scann_from
-    )
+        checkpoint, measured, settings.precision, stars=False, kind=settings.index, scann_from=settings.scann_from,
+        prover=make_prover(pictures),
+    )  # fmt: skip
     with closing(made) as state:
         with Bar("references") as bar:
-            for items in _batches(_items(reader.usable(references, bar))):
+            for items in _batches(_items(reader.usable(references, bar), pictures)):
                 state.apply([Entry(0, part) for parts in items for part in parts])
         if len(state.items) == 0:
             raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
@@ -95,7 +101,7 @@ def run(
             rows = csv.writer(file, lineterminator="\n")
             if not as_json:
                 rows.writerow(COLUMNS)
-            for items in _batches(_items(reader.usable(queries, bar))):
+            for items in _batches(_items(reader.usable(queries, bar), pictures, QUERY)):
                 merged = [join_parts(parts) for parts in items]
                 for query, matches in zip(merged, lookup(state, merged, top_k), strict=True):
                     for match in matches:
@@ -106,19 +112,28 @@ def run(
 
 
 def _rows(query: Described, match: Matched) -> Iterator[list[str]]:
-    named = [readable(query.id), readable(match.reference), f"{match.evidence:.6f}", match.decision.value]
+    named = [
+        readable(query.id.removeprefix(QUERY)),
+        readable(match.reference),
+        f"{match.evidence:.6f}",
+        match.decision.value,
+    ]
     return ([*named, *cells] for cells in columns.rows(match, query.kind))
 
 
 def _line(query: Described, match: Matched) -> bytes:
-    names = {"query": readable(query.id), "reference": readable(match.reference)}
+    names = {"query": readable(query.id.removeprefix(QUERY)), "reference": readable(match.reference)}
     return msgspec.json.encode(names | match.in_full() | names)
 
 
-def _items(described: Iterator[tuple[str, list[Described]]]) -> Iterator[list[Described]]:
-    """Name each item by its path."""
+def _items(
+    described: Iterator[tuple[str, list[Described]]], pictures: FilePictures, prefix: str = ""
+) -> Iterator[list[Described]]:
+    """Name each item by its path, and note where its pictures are."""
     for path, parts in described:
-        yield [msgspec.structs.replace(part, id=path) for part in parts]
+        named = [msgspec.structs.replace(part, id=prefix + path) for part in parts]
+        pictures.add(named[0], Path(path))
+        yield named
 
 
 def _batches(items: Iterator[list[Described]]) -> Iterator[list[list[Described]]]:

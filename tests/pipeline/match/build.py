@@ -31,6 +31,7 @@ from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import Track
 from neardup.pipeline.match.live.videos import LiveRules
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.types import Descriptors, Hashes, Kind
 
 D = 64
@@ -72,6 +73,7 @@ def a_state(
     dimension: int = D,
     live: LiveRules | None = None,
     similars: Similars | None = None,
+    prover: Prover | None = None,
 ) -> State:
     calibration = calibration or a_calibration()
     if background is None:
@@ -84,6 +86,7 @@ def a_state(
         stars=stars,
         live=live or LiveRules(),
         similars=similars,
+        prover=prover,
     )
 
 

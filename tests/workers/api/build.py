@@ -39,9 +39,13 @@ TOKENS = {"ann": ("read", "nd_ann"), "bob": ("review", "nd_bob"), "eve": ("admin
 
 
 def an_image(colour: int, side: int = 32) -> bytes:
-    """Return a PNG of one colour; `StubUploads` describes it as the angle of that many degrees."""
+    """Return a PNG whose red is the same everywhere; `StubUploads` describes it as the angle of that many degrees.
+
+    All of them show one pattern, so that a proof finds a copy wherever it is asked for one.
+    """
     file = io.BytesIO()
-    Image.new("RGB", (side, side), (colour, 0, 0)).save(file, "PNG")
+    squares = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).resize((side, side), 0)
+    Image.merge("RGB", [Image.new("L", (side, side), colour), squares, squares]).save(file, "PNG")
     return file.getvalue()
 
 
@@ -82,8 +86,8 @@ def load_stub(name: str, place: str) -> Network:
         measured = {"threshold": 0.9, "slope": 10.0, "intercept": -9.0, "false_accept": 0.01, "false_reject": 0.02}
         verifier = Verifier(**measured, equal_error=0.015, classes=5, genuine=50, impostors=50)  # type: ignore[arg-type]
         nothing = np.zeros((0, D), dtype=np.float32)
-        return Network(name, "other", StubUploads(), a_state, lambda a, b: verify(verifier, a, b, nothing))
-    return Network(name, "other", StubUploads(), lambda: a_state(stars=False))
+        return Network(name, "other", StubUploads(), lambda _: a_state(), lambda a, b: verify(verifier, a, b, nothing))
+    return Network(name, "other", StubUploads(), lambda prover: a_state(stars=False, prover=prover))
 
 
 @dataclass
@@ -164,7 +168,7 @@ def an_api(
     made = Settings(blobs=str(folder / "blobs"), **settings)  # type: ignore[arg-type]
     store, log = MemoryStore(), MemoryLog()
     view = View(state or a_state(), -1)
-    own = Network("default", "s", StubUploads(), lambda: a_state(stars=False))
+    own = Network("default", "s", StubUploads(), lambda prover: a_state(stars=False, prover=prover))
     networks = Networks(own, {"signatures": "there", "faces": "faces", "broken": "nowhere"}, load_stub)
     context = Context(made, "s", Tokens(listed), store, log, networks, Hub(store), view=view, unready="")
     log.context = context

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, find_kin
+from neardup.pipeline.learn.evaluate.proofs import Decided, decide, log_odds
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.decide.calibration import parse_calibration
+from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.media.tile import squeeze
@@ -25,8 +27,19 @@ Matrix = npt.NDArray[np.float32]
 System = Callable[[EvaluationSet], dict[str, Matrix]]
 
 
-def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = None, regions: Mode = "boxes") -> System:
-    """Return a checkpoint of ours as it is used, evidence of the best parts, and what that is made of."""
+def ours(
+    checkpoint: Checkpoint,
+    device: str = "auto",
+    threads: int | None = None,
+    regions: Mode = "boxes",
+    judge: Judge | None = None,
+    note: Callable[[str, list[Decided]], object] = lambda _name, _decided: None,
+) -> System:
+    """Return a checkpoint of ours as it is used, evidence of the best parts, and what that is made of.
+
+    Args:
+        judge: proves and decides; None leaves that out. note: called with the checkpoint's name and what was decided.
+    """
     embedder = engines.make_embedder(checkpoint, device, threads=threads)
     rule = rule_of(checkpoint)
 
@@ -36,7 +49,12 @@ def ours(checkpoint: Checkpoint, device: str = "auto", threads: int | None = Non
         name = checkpoint.name
         cost, least = part_cost(checkpoint, len(references.owner)), least_unsure(checkpoint, len(references.owner))
         kin = find_kin(rule, references, least)
-        found = {f"{name}, evidence": best_evidence(rule, queries, references, cost, kin)}
+        evidence = best_evidence(rule, queries, references, cost, kin)
+        found = {f"{name}, evidence": evidence}
+        if judge is not None:
+            decided = decide(given, evidence, judge, len(references.owner), threads or 1)
+            found = {f"{name}, proved": log_odds(evidence, decided, judge, len(references.owner)), **found}
+            note(name, decided)
         queries, references = queries.take(queries.first), references.take(references.first)
         if regions != "none":
             kin = find_kin(rule, references, least)

@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.learn.shared.intervals import wilson
@@ -19,8 +22,11 @@ from neardup.pipeline.learn.variants.copies import copy_of
 from neardup.pipeline.learn.variants.films import cut_pairs
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.query.compare_two import compare_both_ways
-from neardup.pipeline.types import Decision
+from neardup.pipeline.match.query.compare_two import A, B, compare_both_ways
+from neardup.pipeline.prove.files import FilePictures, make_prover
+from neardup.pipeline.prove.prover import Prover
+from neardup.pipeline.types import Decision, Limits
+from neardup.pipeline.where import Relation
 
 CHUNK = 64
 """Pairs that are made, described and decided together."""
@@ -47,6 +53,7 @@ class Outcome:
 
     Attributes:
         differs: how much of the variant differs. way: how the copy was made; "" for a variant.
+        ground: see `prove.finding.Ground`; "" where nothing was proved.
     """
 
     kind: str
@@ -55,6 +62,8 @@ class Outcome:
     way: str
     decision: Decision
     evidence: float
+    relation: Relation = Relation.COPY
+    ground: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +113,42 @@ def save(samples: Iterable[Sample], folder: Path) -> None:
 
 
 def judge(
-    samples: Iterable[Sample], described: Mapping[str, Sequence[Described] | InvalidFrame], make: Callable[[], State]
+    samples: Iterable[Sample],
+    described: Mapping[str, Sequence[Described] | InvalidFrame],
+    make: Callable[[Prover], State],
 ) -> list[Outcome]:
     """Return what is decided of each variant and each copy.
 
     Args:
-        described: every file that was saved, by name. make: returns an empty state.
+        described: every file that was saved, by name. make: returns an empty state that proves with this.
     Raises:
         InvalidFrame: a file could not be described.
     """
     found = []
     for sample in samples:
-        sides = []
+        sides, sources = [], list(sample.files.values())
         for name in sample.files:
             side = described[name]
             if isinstance(side, InvalidFrame):
                 raise side
             sides.append(side)
-        for way, other in (("", sides[1]), (sample.way, sides[2])):
-            decided = compare_both_ways(other, sides[0], make)
+        for way, place in (("", 1), (sample.way, 2)):
+            pictures = FilePictures(Limits())
+            pictures.add(msgspec.structs.replace(sides[place][0], id=A), sources[place])
+            pictures.add(msgspec.structs.replace(sides[0][0], id=B), sources[0])
+            decided = compare_both_ways(sides[place], sides[0], partial(make, make_prover(pictures)))
             variant = sample.variant
             found.append(
-                Outcome(variant.kind, variant.number, variant.differs, way, decided.decision, decided.evidence)
+                Outcome(
+                    variant.kind,
+                    variant.number,
+                    variant.differs,
+                    way,
+                    decided.decision,
+                    decided.evidence,
+                    decided.relation,
+                    "" if decided.proof is None else decided.proof.ground.value,
+                )
             )
     return found
 

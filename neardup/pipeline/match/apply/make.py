@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.match.apply.state import State
@@ -12,6 +12,9 @@ from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.calibrations import read_calibrations
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.live.videos import LiveRules
+
+if TYPE_CHECKING:
+    from neardup.pipeline.prove.prover import Prover
 
 
 def read_calibration(checkpoint: Checkpoint, path: str = "") -> Calibration:
@@ -31,11 +34,13 @@ def make_state(
     scann_from: int = 0,
     owner: bool = True,
     similar: Literal["none", "kept", "searched"] = "none",
+    prover: Prover | None = None,
 ) -> State:
     """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
 
     Args:
         kind, scann_from, owner: see `index.proposer.IndexOptions`.
+        prover: see `State`.
         similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
     """
     from neardup.pipeline.index import IndexOptions, make_index
@@ -53,6 +58,8 @@ def make_state(
             undo.callback(contents.close)
             lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
             similars = Similars(contents, lookup)
-        state = State(options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars)
+        state = State(
+            options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars, prover=prover
+        )
         undo.pop_all()
         return state

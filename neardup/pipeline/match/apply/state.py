@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from neardup.pipeline.index import Index, IndexOptions, make_index
 from neardup.pipeline.index.vectors import VectorFile
@@ -38,6 +39,9 @@ from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveRules, LiveVideos
 from neardup.pipeline.types import Ids
+
+if TYPE_CHECKING:
+    from neardup.pipeline.prove.prover import Prover
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class State:
         stars: whether copies of an item join it as members; without, every item stays a reference of its own.
         live: of live videos.
         similars: where vectors of the similar head are kept; None keeps none.
+        prover: proves what is proposed, from pictures that are at hand; None where there are none.
 
     Attributes:
         seen: what was seen, with what searches it.
@@ -87,13 +92,15 @@ class State:
         stars: bool = True,
         live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
         similars: Similars | None = None,
+        prover: Prover | None = None,
     ) -> None:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
         index = make_index(vectors, SEEN, options)
-        self.seen = seen = make_collection(SEEN, tables, index, evidence, Judge(calibration, precision))
-        self.banks = Banks(seen, partial(make_bank_collection, seen, vectors, options, evidence))
+        judge = Judge(calibration, precision, proves=prover is not None)
+        self.seen = seen = make_collection(SEEN, tables, index, evidence, judge, prover)
+        self.banks = Banks(seen, partial(make_bank_collection, seen, vectors, options, evidence, prover))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
         self._pending = PendingItems()

@@ -111,7 +111,8 @@ class Candidates:
     def _floors(self, kinds: Sequence[Kind], rows: Sequence[Ids]) -> Floors:
         """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct."""
         vote = self._judge.min_vote
-        of_image = max(vote, self._judge.thresholds(self._heads.chances).min_unsure)
+        of_image = self._judge.least(self._heads.chances)
+        of_image = of_image if self._judge.proves else max(vote, of_image)
         return np.repeat([vote if kind is Kind.VIDEO else of_image for kind in kinds], [len(some) for some in rows])
 
     def _search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors, own: Ids) -> _Searched:

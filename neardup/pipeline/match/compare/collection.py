@@ -7,6 +7,7 @@ thresholds of its own, so an id stands for different things in different banks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from neardup.pipeline.index import Index, IndexOptions, make_index
 from neardup.pipeline.index.vectors import VectorFile
@@ -16,6 +17,9 @@ from neardup.pipeline.match.compare.compare import Comparer
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
+
+if TYPE_CHECKING:
+    from neardup.pipeline.prove.prover import Prover
 
 
 @dataclass(slots=True)
@@ -31,20 +35,27 @@ class Collection:
     action: Action = Action.FLAG
 
 
-def make_collection(name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge) -> Collection:
-    """Return an empty collection."""
+def make_collection(
+    name: str, tables: Tables, index: Index, evidence: Evidence, judge: Judge, prover: Prover | None = None
+) -> Collection:
+    """Return an empty collection; with a prover, what is proposed is proved before it is decided."""
     heads = Heads(index, tables)
     candidates = Candidates(tables, heads, evidence, judge)
-    return Collection(
-        name, tables, heads, judge, candidates, Comparer(tables, heads, evidence, judge, candidates, name)
-    )
+    comparer = Comparer(tables, heads, evidence, judge, candidates, name, prover)
+    return Collection(name, tables, heads, judge, candidates, comparer)
 
 
 def make_bank_collection(
-    seen: Collection, vectors: VectorFile, options: IndexOptions, evidence: Evidence, name: str
+    seen: Collection,
+    vectors: VectorFile,
+    options: IndexOptions,
+    evidence: Evidence,
+    prover: Prover | None,
+    name: str,
 ) -> Collection:
     """Return an empty collection beside that of the stream, for a bank."""
     tables = Tables(vectors)
     tables.rows, tables.live = seen.tables.rows, seen.tables.live
     index = make_index(vectors, f"bank-{name}", options)
-    return make_collection(name, tables, index, evidence, Judge(seen.judge.calibration, seen.judge.precision))
+    judge = Judge(seen.judge.calibration, seen.judge.precision, seen.judge.proves)
+    return make_collection(name, tables, index, evidence, judge, prover)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,22 +15,46 @@ from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.compare.candidates import CANDIDATES, Candidates, Found
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
-from neardup.pipeline.match.decide.decide import DISTINCT, Judge, PairOutcome, Pairs, Side, compare_items
+from neardup.pipeline.match.decide.decide import (
+    DISTINCT,
+    Judge,
+    PairOutcome,
+    Pairs,
+    Side,
+    at_most_unsure,
+    compare_items,
+)
 from neardup.pipeline.match.decide.evidence import Cohort, Evidence, near
-from neardup.pipeline.types import Decision, Exact, Ids, Kind, Span
-from neardup.pipeline.where import located
+from neardup.pipeline.types import Box, Decision, Exact, Ids, Kind, Span
+from neardup.pipeline.where import WhereKind, located
+
+if TYPE_CHECKING:
+    from neardup.pipeline.prove.prover import Prover
 
 MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
+PROVED = 5
+"""Matches of an item that are proved, the likeliest."""
+MOMENTS = 3
+"""Frames of a segment that are proved."""
+ALL: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Comparer:
     """Turns pairs of similar descriptors into matches with the references of one bank."""
 
     def __init__(
-        self, tables: Tables, heads: Heads, evidence: Evidence, judge: Judge, candidates: Candidates, bank: str = SEEN
+        self,
+        tables: Tables,
+        heads: Heads,
+        evidence: Evidence,
+        judge: Judge,
+        candidates: Candidates,
+        bank: str = SEEN,
+        prover: Prover | None = None,
     ) -> None:
         self._bank = bank
+        self._prover = prover
         self._tables = tables
         self._heads = heads
         self._evidence = evidence
@@ -52,7 +77,7 @@ class Comparer:
         """
         twin, exact = self._twin(query, usable)
         head = None if twin is None else self._tables.items.get(twin.head)
-        matches = []
+        found_at = []
         for reference, mine in self._by_head(found.pairs):
             if reference is head or not usable(reference):
                 continue
@@ -60,12 +85,49 @@ class Comparer:
             outcome = self._compare(side, reference, mine, frames, found.cohort)
             if item is not None:
                 self._note_shared(item, reference, outcome)
-            matches.append(matched(reference, outcome, self._bank))
+            found_at.append((reference, outcome))
+        matches = [
+            matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, found_at)
+        ]
         matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
         if twin is not None and head is not None:
             outcome = self._itself(head) if twin is head else self.pair(twin, head)
             matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
         return matches
+
+    def _prove_best(
+        self, query: str, side: Side, outcomes: list[tuple[Item, PairOutcome]]
+    ) -> Iterator[tuple[Item, PairOutcome]]:
+        """Yield the outcomes with references, the most likely of them proved; what nobody proves is unsure at most."""
+        if self._prover is None:
+            yield from outcomes
+            return
+        left = PROVED
+        for reference, outcome in sorted(outcomes, key=lambda one: _likelihood(one[1]), reverse=True):
+            if left and self._may_match(outcome):
+                proved = self._prove(query, side.kind, reference, outcome)
+                left -= 1
+                yield reference, outcome if proved is None else proved
+            else:
+                yield reference, at_most_unsure(outcome)
+
+    def _prove(self, query: str, kind: Kind, reference: Item, outcome: PairOutcome) -> PairOutcome | None:
+        """Return an outcome after a proof; None where the pictures of an item are not to be had."""
+        assert self._prover is not None
+        where = outcome.where
+        images = kind is reference.kind is Kind.IMAGE
+        moments = () if images else moments_of(where.spans, kind is reference.kind)
+        boxes = (
+            [(where.query_box or ALL, where.reference_box or ALL)] if where.kind is WhereKind.PART and images else []
+        )
+        proved = self._prover.prove(query, reference.id, moments, boxes)
+        return None if proved is None else self._judge.prove(outcome, proved)
+
+    def _may_match(self, outcome: PairOutcome) -> bool:
+        """Return whether a proof may make more of an outcome than distinct."""
+        if outcome.judgement.decision is not Decision.DISTINCT:
+            return True
+        return outcome.where.kind is not WhereKind.NOTHING and outcome.evidence >= self._judge.least(outcome.chances)
 
     def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
@@ -82,6 +144,8 @@ class Comparer:
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
         pairs = Pairs(frame, r[other], distance, strength)
         outcome = self._compare(self._tables.side(query), reference, pairs, (frame, other), cohort)
+        if self._prover is not None and self._may_match(outcome) and (not both_images or speak.any()):
+            outcome = self._prove(query.id, query.kind, reference, outcome) or outcome
         # Two blank pages have a distance; that they are close says nothing.
         return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
 
@@ -96,7 +160,7 @@ class Comparer:
         """Leave out, of an image's pairs, those that make it distinct; most are, and comparing each costs time."""
         if kind is not Kind.IMAGE or not len(pairs.evidence):
             return pairs
-        least = self._least
+        least = self._judge.least(self._heads.chances)
         if float(pairs.evidence.min()) >= least:
             return pairs
         return pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
@@ -121,7 +185,7 @@ class Comparer:
 
     @property
     def _least(self) -> float:
-        """Evidence below which two pictures are distinct."""
+        """Evidence from which two pictures are more likely than not the same, without a proof."""
         return self._judge.thresholds(self._heads.chances).min_unsure
 
     def _by_head(self, pairs: Pairs) -> Iterator[tuple[Item, Pairs]]:
@@ -176,6 +240,30 @@ class Comparer:
         self._tables.share(item, reference, stretches)
 
 
+def _likelihood(outcome: PairOutcome) -> tuple[int, float]:
+    return RANK[outcome.judgement.decision], outcome.judgement.probability
+
+
+def moments_of(spans: Sequence[Span], of_videos: bool) -> list[tuple[float, float]]:
+    """Return seconds of some frames within the strongest span that should show the same in both.
+
+    Args:
+        of_videos: else one of the two is an image, and one frame is enough.
+    """
+    if not spans:
+        return [(0.0, 0.0)]
+    best = max(spans, key=lambda span: (span.query_end - span.query_start, span.evidence))
+    count = MOMENTS if of_videos and best.query_end > best.query_start else 1
+    shares = [(2 * n + 1) / (2 * count) for n in range(count)]
+    return [
+        (
+            best.query_start + share * (best.query_end - best.query_start),
+            best.reference_start + share * (best.reference_end - best.reference_start),
+        )
+        for share in shares
+    ]
+
+
 def identity(a: Item, b: Item) -> Exact:
     """Return whether two items are identical, and how."""
     if a.sha256 and a.sha256 == b.sha256:
@@ -195,6 +283,7 @@ def matched(reference: Item, outcome: PairOutcome, bank: str = SEEN) -> Matched:
         where=outcome.where,
         relation=outcome.relation,
         doubt=outcome.doubt,
+        proof=outcome.proof,
     )
 
 

@@ -28,12 +28,47 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.prove.finding import Ground
 
 MIN_RECALL = 0.02
 CONFIDENCE = 0.9
 SDS = 1.645
 """Standard deviations to either side that hold CONFIDENCE of a normal distribution."""
 Curve = npt.NDArray[np.float64]
+
+
+class ProofRates(msgspec.Struct, frozen=True):
+    """How pairs that decisions propose were proved.
+
+    Attributes:
+        copies: number of edited copies, each with what it copies, by the ground of the finding.
+        strangers: the same of pictures, each with what resembles it most.
+    """
+
+    copies: dict[Ground, int]
+    strangers: dict[Ground, int]
+
+    def log_ratio(self, ground: Ground) -> float:
+        """Return what a finding on this ground adds to the log-odds of a match; half a pair more of each is assumed."""
+        copies, strangers = (
+            math.log((counts.get(ground, 0) + 0.5) / (sum(counts.values()) + 0.5 * len(Ground)))
+            for counts in (self.copies, self.strangers)
+        )
+        return copies - strangers
+
+
+PROVED = ProofRates(
+    copies={
+        Ground.AGREES: 1335, Ground.LITTLE_AGREES: 58, Ground.ILLEGIBLE: 61, Ground.NO_TRANSFORM: 46,
+        Ground.WRITTEN_IN: 36, Ground.OTHER_WRITING: 26, Ground.MOTION: 19, Ground.CHANGED_SCENE: 4,
+        Ground.FEW_POINTS: 5, Ground.REPETITIVE: 5, Ground.TEMPLATE: 5,
+    },
+    strangers={
+        Ground.AGREES: 8, Ground.NO_TRANSFORM: 3845, Ground.LITTLE_AGREES: 90, Ground.FEW_POINTS: 50,
+        Ground.OTHER_WRITING: 4, Ground.MOTION: 2,
+    },
+)  # fmt: skip
+"""What `benchmarks/prove.py` counts; a proof depends on no network."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +88,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         spread: standard deviation of ln(G / R) at the levels and knots; () if it was not measured.
         slope, intercept, shifts: log-odds of a match at evidence e among m references = intercept + slope · e − shift,
             with shifts at the levels.
-        allowance: share of the allowed false matches that may be made by strangers. The rest is left to
-            look-alikes, another receipt of one shop or the next shot: no sample of strangers shows how many there are.
+        allowance: share of the allowed false matches that may be made by strangers, where nothing is proved. The rest
+            is left to look-alikes, another receipt of one shop or the next shot: no sample of strangers shows how many
+            there are.
+        proofs: how copies and strangers were proved.
         queries, references: copies that were measured, and strangers that each was compared with.
     """
 
@@ -73,6 +110,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     intercept: float
     shifts: tuple[float, ...] = (0.0,)
     allowance: float = 1.0
+    proofs: ProofRates = PROVED
     queries: int
     references: int
 
@@ -97,32 +135,40 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         log_odds = self.intercept + self.slope * np.asarray(evidence, dtype=np.float64) - self.shift(references)
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0))))
 
-    def one_probability(self, evidence: float, references: int) -> float:
-        """Return the `probability` of a single piece of evidence, without the cost of an array."""
-        log_odds = self.intercept + self.slope * evidence - self.shift(references)
-        return 1.0 / (1.0 + math.exp(-min(max(log_odds, -50.0), 50.0)))
+    def one_probability(self, evidence: float, references: int, ground: Ground | None = None) -> float:
+        """Return the `probability` of a single piece of evidence, and of what a proof found if there is one."""
+        return 1.0 / (1.0 + math.exp(-min(max(self.log_odds(evidence, references, ground), -50.0), 50.0)))
+
+    def log_odds(self, evidence: float, references: int, ground: Ground | None = None) -> float:
+        """Return the log-odds of a match with this evidence, and with a proof's finding if there is one."""
+        return self.intercept + self.slope * evidence - self.shift(references) + self._log_ratio(ground)
 
     def shift(self, references: int) -> float:
         """Return what m references take from the log-odds of a match."""
         lower, upper, share, beyond = self._between(references)
         return (1 - share) * self.shifts[lower] + share * self.shifts[upper] + beyond
 
-    def precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
+    def precision(self, evidence: npt.ArrayLike, references: int, ground: Ground | None = None) -> Curve:
         """Return the expected precision of calling everything at or above this evidence a duplicate."""
-        return np.asarray(1.0 / (1.0 + np.exp(-self._log_odds_of_precision(evidence, references))))
+        log_odds = self._log_odds_of_precision(evidence, references) + self._log_ratio(ground)
+        return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
 
-    def precision_interval(self, evidence: npt.ArrayLike, references: int) -> tuple[Curve, Curve]:
+    def precision_interval(
+        self, evidence: npt.ArrayLike, references: int, ground: Ground | None = None
+    ) -> tuple[Curve, Curve]:
         """Return the bounds between which the precision lies with CONFIDENCE, for kinds that were not measured, too.
 
         Without a measured spread both are the expected precision.
         """
-        log_odds = self._log_odds_of_precision(evidence, references)
+        log_odds = self._log_odds_of_precision(evidence, references) + self._log_ratio(ground)
         reach = SDS * self._spread_at(evidence, references)
         low, high = (1.0 / (1.0 + np.exp(-(log_odds + side * reach))) for side in (-1, 1))
         return low, high
 
-    def min_evidence(self, precision: float, references: int) -> float:
+    def min_evidence(self, precision: float, references: int, ground: Ground | None = None) -> float:
         """Return the least evidence from which all matches together have the wanted precision p (0 to 1).
+
+        With the ground of a finding, all matches of which a proof found this.
 
         Where an interval is known, its lower end is 1 − 2 (1 − p) at least: 0.98 for a precision of 0.99.
         Inf where no evidence that copies show has it: then nothing but identical content is a duplicate. Above the
@@ -136,25 +182,33 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         grid = np.linspace(self.evidence[0], self.evidence[-1], 4001)
         # Where hardly any copy was measured the ratio says nothing.
         grid = grid[self.recall_at(grid, references) >= MIN_RECALL]
-        least = self.precision_interval(grid, references)[0]
-        enough = (self.precision(grid, references) >= precision) & (least >= 2 * precision - 1)
+        least = self.precision_interval(grid, references, ground)[0]
+        enough = (self.precision(grid, references, ground) >= precision) & (least >= 2 * precision - 1)
         places = np.flatnonzero(enough)
         return float(grid[places[0]]) if places.size else math.inf
 
-    def thresholds(self, precision: float, references: int, moments: bool = False) -> Thresholds:
+    def thresholds(
+        self, precision: float, references: int, moments: bool = False, ground: Ground | None = None
+    ) -> Thresholds:
         """Return what decides at this precision with m references, `allowance` taken into account.
 
         Args:
             moments: it is several moments that agree, as those of look-alikes do not: then no allowance is needed.
+            ground: of what a proof found; nothing but a copy is a duplicate then.
         """
-        allowance = 1.0 if moments else self.allowance
-        duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references)
-        even_odds = (self.shift(references) - self.intercept) / self.slope
+        allowance = 1.0 if moments or ground is not None else self.allowance
+        even_odds = (self.shift(references) - self.intercept - self._log_ratio(ground)) / self.slope
+        if ground not in (None, Ground.AGREES):
+            return Thresholds(min_duplicate=math.inf, min_unsure=even_odds)
+        duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references, ground)
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 
     def recall_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
         """Return R(e, m)."""
         return self._mixed(evidence, self.recall, references)
+
+    def _log_ratio(self, ground: Ground | None) -> float:
+        return 0.0 if ground is None else self.proofs.log_ratio(ground)
 
     def _log_odds_of_precision(self, evidence: npt.ArrayLike, references: int) -> Curve:
         true = np.log(self.prior * np.maximum(self.recall_at(evidence, references), 1e-6))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +23,9 @@ from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
-from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, located
+from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, WhereKind, located
 
 WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
@@ -52,15 +54,23 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
-    """How a query matches one reference item; see `records.Comparison` for the words."""
+    """How a query matches one reference item; see `records.Comparison` for the words.
+
+    Attributes:
+        chances: descriptors that the query was compared with, or chances to match of any kind.
+        moments: whether it is moments of moving pictures that agree.
+    """
 
     judgement: Judgement
     distance: float
     evidence: float
     where: Where
+    chances: int = 1
+    moments: bool = False
     relation: Relation = Relation.COPY
     segments: tuple[Segment, ...] = ()
     doubt: Doubt = Doubt.NO
+    proof: ProofSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,7 @@ class Judgement:
 
 DISTINCT = Judgement(Decision.DISTINCT, 0.0)
 _NOTHING = PairOutcome(DISTINCT, 4.0, 0.0, NOWHERE)
+_ALL: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Judge:
@@ -119,7 +130,9 @@ class Judge:
     each item, and do not depend on how the log was cut into batches.
     """
 
-    def __init__(self, calibration: Calibration, precision: float) -> None:
+    def __init__(self, calibration: Calibration, precision: float, proves: bool = False) -> None:
+        """Decide by these curves at this precision; `proves` if what is proposed is proved before it is decided."""
+        self.proves = proves
         self.change(calibration, precision)
 
     def change(self, calibration: Calibration, precision: float) -> None:
@@ -132,6 +145,11 @@ class Judge:
         self.precision = precision
         self._thresholds = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision))
         self._of_moments = lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, moments=True))
+        self._proved = {
+            ground: lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, ground=ground))
+            for ground in Ground
+        }
+        self._most_unsure = math.log(precision / (1.0 - precision))
         self._thresholds(1)  # fails at once for an unusable precision
 
     @property
@@ -142,6 +160,55 @@ class Judge:
     def thresholds(self, references: int) -> Thresholds:
         """Return the thresholds among m references, or m chances of any kind."""
         return self._thresholds(_rounded(references))
+
+    def least(self, references: int) -> float:
+        """Return the evidence below which a picture is distinct among m references.
+
+        Where proofs are made, that is where one that finds a copy makes a duplicate of it.
+        """
+        unsure = self.thresholds(references).min_unsure
+        return min(unsure, self._proved[Ground.AGREES](_rounded(references)).min_duplicate) if self.proves else unsure
+
+    def prove(self, outcome: PairOutcome, proved: Proved) -> PairOutcome:
+        """Return an outcome as it is once a proof was made.
+
+        A copy or a variant is what the proof says it is. What remains unproved is unsure at most, unless moments of
+        moving pictures agree: frames that were not taken at the same instant cannot be laid over each other, and say
+        nothing against it.
+        """
+        finding, ground = proved.summary.finding, proved.summary.ground
+        evidence, chances = outcome.evidence, _rounded(outcome.chances)
+        probability = self.calibration.one_probability(evidence, chances, ground)
+        limits = self._proved[ground](chances)
+        decision = Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT
+        relation = Relation.COPY
+        if outcome.moments and (ground is Ground.MOTION or finding is Finding.UNPROVED):
+            return replace(outcome, proof=proved.summary)
+        if finding is Finding.VARIANT:
+            decision, relation = Decision.DISTINCT, Relation.VARIANT
+        elif evidence >= limits.min_duplicate:
+            decision = Decision.DUPLICATE
+        where = _proved_where(outcome.where, proved) if finding is Finding.COPY else outcome.where
+        found = replace(
+            outcome,
+            judgement=Judgement(decision, probability),
+            where=where,
+            relation=relation,
+            proof=proved.summary,
+        )
+        return _doubted(found, outcome.doubt)
+
+    def score(self, outcome: PairOutcome) -> float:
+        """Return the log-odds of a match, within bounds for each decision: they order pairs as decisions do."""
+        ground = None if outcome.proof is None else outcome.proof.ground
+        log_odds = self.calibration.log_odds(outcome.evidence, _rounded(outcome.chances), ground)
+        match outcome.judgement.decision:
+            case Decision.DUPLICATE:
+                return max(log_odds, self._most_unsure)
+            case Decision.UNSURE:
+                return min(max(log_odds, 0.0), self._most_unsure)
+            case _:
+                return min(log_odds, 0.0)
 
     def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
@@ -197,7 +264,7 @@ def compare_items(
     start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
-    return PairOutcome(judge.judge(evidence, chances), distance, evidence, located(False, boxes, (span,)))
+    return PairOutcome(judge.judge(evidence, chances), distance, evidence, located(False, boxes, (span,)), chances)
 
 
 def _compare_images(
@@ -207,14 +274,22 @@ def _compare_images(
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
         evidence = float(pairs.evidence[best])
-        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, WHOLE)
+        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, WHOLE, references)
     outcomes = []
     for where, best in where_images_match(query, reference, pairs, frames):
         evidence = float(pairs.evidence[best])
         # Each part is one more chance to match; the whole has those that it had without parts.
-        judgement = judge.judge(evidence, references * (query.count if frames[0][best] else 1))
-        outcomes.append(PairOutcome(judgement, float(pairs.distance[best]), evidence, where))
-    return max(outcomes, key=lambda one: RANK[one.judgement.decision], default=_NOTHING)
+        chances = references * (query.count if frames[0][best] else 1)
+        outcomes.append(
+            PairOutcome(judge.judge(evidence, chances), float(pairs.distance[best]), evidence, where, chances)
+        )
+    return max(outcomes, key=_standing, default=_NOTHING)
+
+
+def _standing(one: PairOutcome) -> tuple[int, float]:
+    """Return what orders outcomes of two images; of those that are distinct the likelier may still be proved."""
+    decision = one.judgement.decision
+    return RANK[decision], one.judgement.probability if decision is Decision.DISTINCT else 0.0
 
 
 def where_images_match(
@@ -249,7 +324,7 @@ def _compare_videos(
     kept = keep_rare(segments, query, reference)
     if not kept:
         return PairOutcome(DISTINCT, nearest, 0.0, NOWHERE, segments=tuple(segments))
-    judgement, best = judge_segments(kept, len(query.pts), judge, references)
+    judgement, best, chances = judge_segments(kept, len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
     outcome = PairOutcome(
@@ -257,19 +332,39 @@ def _compare_videos(
         min(segment.distance for segment in kept),
         best.evidence,
         located(whole and not other.running, spans=tuple(segment.span for segment in kept)),
+        chances,
+        moments=best.same_moments and not math.isnan(best.contrast),
         segments=tuple(segments),
     )
     return _doubted(outcome, doubt)
 
 
+LEAST_WHOLE = 0.5
+"""Share of both pictures that a proof must lay over each other for a copy as a whole: a crop to less, or a picture that
+was pasted into a larger one, is a copy of a part."""
+
+
+def _proved_where(where: Where, proved: Proved) -> Where:
+    """Return where two match, as a proof found it; of videos spans say it already."""
+    if where.spans:
+        return msgspec.structs.replace(where, transform=proved.transform)
+    if where.whole and min(proved.query_share, proved.reference_share) >= LEAST_WHOLE:
+        return msgspec.structs.replace(where, transform=proved.transform)
+    boxes = tuple(None if box == _ALL else box for box in (proved.query_box, proved.reference_box))
+    found = located(False, (boxes[0], boxes[1]))
+    return msgspec.structs.replace(found if found.kind is WhereKind.PART else where, transform=proved.transform)
+
+
 def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
     """Return an outcome that is `unsure` at most where there is a doubt."""
-    if doubt is Doubt.NO:
+    return outcome if doubt is Doubt.NO else replace(at_most_unsure(outcome), doubt=doubt)
+
+
+def at_most_unsure(outcome: PairOutcome) -> PairOutcome:
+    """Return an outcome with `unsure` in the place of `duplicate`."""
+    if outcome.judgement.decision is not Decision.DUPLICATE:
         return outcome
-    judgement = outcome.judgement
-    if judgement.decision is Decision.DUPLICATE:
-        judgement = Judgement(Decision.UNSURE, judgement.probability)
-    return replace(outcome, judgement=judgement, doubt=doubt)
+    return replace(outcome, judgement=Judgement(Decision.UNSURE, outcome.judgement.probability))
 
 
 def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:
@@ -283,8 +378,10 @@ def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment)
     return compare_sounds(query.sound, reference.sound, seconds, together)
 
 
-def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, references: int) -> tuple[Judgement, Segment]:
-    """Return what one segment or more say of two videos, and the segment that says it.
+def judge_segments(
+    kept: Sequence[Segment], frames: int, judge: Judge, references: int
+) -> tuple[Judgement, Segment, int]:
+    """Return what one segment or more say of two videos, the segment that says it, and the chances that it had.
 
     Args:
         frames: of the whole query.
@@ -293,11 +390,11 @@ def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, reference
     # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
     # moments of something that moves confirm each other.
     still = math.isnan(best.contrast)
-    chances = references * frames / (1 if still else best.votes**2)
-    judgement = judge.judge(best.evidence, math.ceil(chances), moments=not still and best.same_moments)
+    chances = math.ceil(references * frames / (1 if still else best.votes**2))
+    judgement = judge.judge(best.evidence, chances, moments=not still and best.same_moments)
     if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
         judgement = Judgement(Decision.UNSURE, judgement.probability)
-    return judgement, best
+    return judgement, best, chances
 
 
 def keep_rare(

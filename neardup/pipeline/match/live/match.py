@@ -181,7 +181,7 @@ def see_video(
     kept: list[Segment] = keep_rare(segments, window, reference, query_is_whole=False)
     if not kept:
         return NOTHING
-    judgement, best = judge_segments(kept, taken, judge, references)
+    judgement, best, _ = judge_segments(kept, taken, judge, references)
     spans = tuple(segment.span for segment in kept)
     distance = min(segment.distance for segment in kept)
     return WindowMatch(judgement, distance, best.evidence, spans, step, still=math.isnan(best.contrast))

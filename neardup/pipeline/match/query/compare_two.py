@@ -13,6 +13,7 @@ from neardup.pipeline.match.query.lookup import lookup
 from neardup.pipeline.types import Decision
 from neardup.pipeline.where import NOWHERE
 
+A, B = "a", "b"
 NOTHING = Comparison(decision=Decision.DISTINCT, distance=4.0, evidence=0.0, probability=0.0, where=NOWHERE)
 """No frames of the two resemble each other."""
 
@@ -21,13 +22,14 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
     """Compare A as a query with B and the other way round.
 
     Evidence depends on which one is the query (see `evidence`), a comparison of two should not: evidence and
-    probability are averaged, and where the two decisions differ the answer is unsure.
+    probability are averaged, and where the two decisions differ the answer is unsure. The proof is of A laid over B.
 
     Args:
-        a, b: the parts of each item.
-        make: returns an empty state.
+        a, b: the parts of each item, which are called A and B here.
+        make: returns an empty state; its prover, if it has one, finds their pictures by these names.
     """
-    forth, back = _one_way(a, b, make), _one_way(b, a, make)
+    one, other = _named(a, A), _named(b, B)
+    forth, back = _one_way(one, other, make), _one_way(other, one, make)
     better = max(forth, back, key=lambda match: RANK[match.decision])
     worse = min(forth, back, key=lambda match: RANK[match.decision])
     agreed = better.decision is worse.decision
@@ -38,12 +40,17 @@ def compare_both_ways(a: Sequence[Described], b: Sequence[Described], make: Call
         "probability": (forth.probability + back.probability) / 2.0,
         "relation": min(forth.relation, back.relation),
         "doubt": max(forth.doubt, back.doubt),
+        "proof": forth.proof,
     }
     return Comparison(**forth.common() | both)
 
 
 def _one_way(query: Sequence[Described], reference: Sequence[Described], make: Callable[[], State]) -> Comparison:
     state = make()
-    state.apply([Entry(0, msgspec.structs.replace(part, id="reference")) for part in reference])
-    found = lookup(state, [msgspec.structs.replace(join_parts(query), id="query")], 1)[0]
+    state.apply([Entry(0, part) for part in reference])
+    found = lookup(state, [join_parts(query)], 1)[0]
     return found[0] if found else NOTHING
+
+
+def _named(parts: Sequence[Described], name: str) -> list[Described]:
+    return [msgspec.structs.replace(part, id=name) for part in parts]

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
+import simplejpeg
 from fastapi import APIRouter, Request
 from pydantic import ConfigDict, Field
 
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Comparison, Described, join_parts
-from neardup.pipeline.match.query.compare_two import compare_both_ways
+from neardup.pipeline.match.query.compare_two import A, B, compare_both_ways
 from neardup.pipeline.match.query.stored import described_again
 from neardup.pipeline.match.query.verify import Answer
+from neardup.pipeline.prove.files import FilePictures
+from neardup.pipeline.prove.prover import Picture, Prover
 from neardup.pipeline.types import Decision, Descriptors
 from neardup.workers.api.auth import Caller, Reader
 from neardup.workers.api.body import FORM, JSON, Content, read_pair
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import EXAMPLE_COMPARISON, ComparisonBody
 from neardup.workers.api.networks import Network
+from neardup.workers.api.originals import Originals, WantedContent
 from neardup.workers.api.problems import Problem, responses
+from neardup.workers.api.routes.pictures import find
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["compare"])
+PICTURE_SECONDS = 10.0
+"""For the original of an item: without it nothing is proved."""
 
 
 class CompareAnswer(ComparisonBody):
@@ -81,10 +95,47 @@ async def compare(request: Request, context: Given, caller: Reader) -> CompareAn
     if network.verify is not None:
         vectors = [join_parts(side).embedded().vectors for side in sides]
         return _verified(await asyncio.to_thread(network.verify, vectors[0], vectors[1]), vectors, network)
+    prover = Prover(await _pictures(context, (a, b), sides))
     await context.comparing.acquire()
-    comparing = asyncio.ensure_future(asyncio.to_thread(compare_both_ways, sides[0], sides[1], network.make_state))
+    make = partial(network.make_state, prover)
+    comparing = asyncio.ensure_future(asyncio.to_thread(compare_both_ways, sides[0], sides[1], make))
     comparing.add_done_callback(lambda _: context.comparing.release())  # not before: a thread cannot be ended
     return _answer(await asyncio.shield(comparing), network)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """Pictures of both sides, of uploads and of originals that are still held: answers `prover.Pictures`."""
+
+    uploads: FilePictures
+    held: dict[str, WantedContent]
+    originals: Originals | None
+
+    def __call__(self, item: str, second: float, side: int, /) -> Picture | None:
+        place = self.held.get(item)
+        if place is None or self.originals is None:
+            return self.uploads(item, second, side)
+        try:
+            jpeg = self.originals.picture(place, second, side).result(PICTURE_SECONDS)
+        except Exception as error:  # what cannot be shown is not proved
+            logger.info("no picture for a proof item=%s error=%s", place.id, error)
+            return None
+        if jpeg is None:
+            return None
+        pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
+        return Picture(pixels, 1.0 if max(pixels.shape) < side else 0.5)  # how large it was is not known
+
+
+async def _pictures(context: Context, contents: Sequence[Content], sides: Sequence[list[Described]]) -> _Pictures:
+    uploads, held = FilePictures(context.settings.api_limits), {}
+    for name, content, parts in zip((A, B), contents, sides, strict=True):
+        if content.data is not None:
+            uploads.add(msgspec.structs.replace(parts[0], id=name), content.data)
+        elif (item_id := content.id) is not None:
+            found = await context.look(partial(find, bank=SEEN, id=item_id))
+            if not found.live:
+                held[name] = found.place
+    return _Pictures(uploads, held, context.originals)
 
 
 async def _described(context: Context, network: Network, side: Content, caller: Caller) -> list[Described]:

@@ -26,7 +26,9 @@ _CACHED = "private, max-age=300"
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """The content that shows an item, and whether that is a live video."""
+
     place: WantedContent
     live: bool
 
@@ -64,7 +66,7 @@ async def picture(
     return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": _CACHED})
 
 
-def find(state: State, bank: str, id: str) -> _Found:
+def find(state: State, bank: str, id: str) -> Found:
     """Return which content shows an item, or a reference of a bank."""
     held = state.items.named(id)
     item = held if bank == SEEN else _reference(state, bank, id)
@@ -72,7 +74,7 @@ def find(state: State, bank: str, id: str) -> _Found:
         raise Problem("not-found", f"no item {id!r}" if bank == SEEN else f"no reference {id!r} in bank {bank}")
     # A reference that was made of an upload has no record of its own in `media`.
     same = [one.source for one in (item, held) if one is not None and one.sha256 == item.sha256]
-    return _Found(WantedContent(id, item.sha256, tuple(dict.fromkeys(same))), _is_live(item))
+    return Found(WantedContent(id, item.sha256, tuple(dict.fromkeys(same))), _is_live(item))
 
 
 def _reference(state: State, bank: str, id: str) -> Item | None:
@@ -84,6 +86,6 @@ def _is_live(item: Item) -> bool:
     return not item.ranges
 
 
-async def _thumbnail(context: Context, found: _Found) -> bytes | None:
+async def _thumbnail(context: Context, found: Found) -> bytes | None:
     version = "live" if found.live else found.place.sha256.hex()
     return await asyncio.to_thread(context.blobs.thumbnail, found.place.id, version)

@@ -32,7 +32,7 @@ def test_what_a_comparison_says_does_not_depend_on_which_is_the_query(monkeypatc
         relation=Relation.COPY, doubt=Doubt.STRETCHED,
     )  # fmt: skip
     assert msgspec.structs.replace(back, where=FORTH.where) == forth
-    ours, symmetric = {"where"}, {"exact"}
+    ours, symmetric = {"where", "proof"}, {"exact"}
     known = {"decision", "distance", "evidence", "probability", "relation", "doubt"}
     assert set(Comparison.__struct_fields__) == known | ours | symmetric
 

@@ -1,0 +1,145 @@
+"""What proofs cost a scan of photographs and edited copies of some, with proofs and without, in turn.
+
+    python -m benchmarks.proof_cost DATA … [--pictures 2000] [--copies 400] [--rounds 3]
+
+Copies are made by every edit of the evaluation in turn, one or a chain. Prints processor seconds and elapsed seconds of
+each run, the ratio of the medians, how many copies were found, and how proofs ended. Without proofs the scan decides by
+evidence alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from neardup.pipeline.embed.checkpoint import load_checkpoint
+from neardup.pipeline.learn.edits import FAMILIES, Draw, chain
+from neardup.pipeline.learn.evaluate.queries import CHAIN, STRENGTHS, _draw_chain, _ways
+from neardup.pipeline.report.result import ScanResult
+from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.choose import describing
+from neardup.pipeline.scan.run import scan
+from neardup.pipeline.settings import load
+from neardup.pipeline.types import Decision
+from neardup.workers.cli.reader import lazy_embedder
+
+SEED = 20261130
+COPY = "copy-"
+TYPES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+class Silent:
+    """Shows no progress."""
+
+    def start(self, files: int) -> None:
+        """Do nothing."""
+
+    def advance(self, files: int) -> None:
+        """Do nothing."""
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+", help="folders of pictures")
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--copies", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="default")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        edits = fill(folder, options.data, options.pictures, options.copies)
+        taken: dict[bool, list[tuple[float, float]]] = defaultdict(list)
+        found: dict[bool, ScanResult] = {}
+        run(folder, options.model, proofs=True)  # files into the cache of the system, and compiled networks
+        for _ in range(options.rounds):
+            for proofs in (False, True):
+                before = cpu_seconds(), time.monotonic()
+                found[proofs] = run(folder, options.model, proofs)
+                taken[proofs].append((cpu_seconds() - before[0], time.monotonic() - before[1]))
+    print("| | processor s | elapsed s | copies `duplicate` | `unsure` | other pairs |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for proofs, name in ((False, "evidence alone"), (True, "with proofs")):
+        cpu, elapsed = (statistics.median(times) for times in zip(*taken[proofs], strict=True))
+        print(f"| {name} | {cpu:.1f} | {elapsed:.1f} | {row(found[proofs])} |")
+    for column, name in enumerate(("processor", "elapsed")):
+        with_proofs, without = (statistics.median(one[column] for one in taken[proofs]) for proofs in (True, False))
+        print(f"{name}: {with_proofs / without:.2f} times as much with proofs")
+    print("edits: " + ", ".join(f"{name} {count}" for name, count in sorted(edits.items())))
+
+
+def fill(folder: Path, data: list[Path], pictures: int, copies: int) -> Counter[str]:
+    """Fill a folder with pictures and edited copies of the first; return how many copies each family of edits made."""
+    files = sorted(path for one in data for path in one.rglob("*") if path.suffix.lower() in TYPES)
+    order = np.random.default_rng(SEED).permutation(len(files))[: pictures + 8]
+    chosen = [files[place] for place in order.tolist()]
+    pasted = [np.asarray(Image.open(path).convert("RGB")) for path in chosen[pictures:]]
+    for number, path in enumerate(chosen[:pictures]):
+        shutil.copyfile(path, folder / f"{number:05d}{path.suffix.lower()}")
+    ways, made = _ways(), Counter[str]()
+    for number, path in enumerate(chosen[:copies]):
+        family, strength, name = ways[number % len(ways)]
+        draw = Draw(np.random.default_rng((SEED, number)), pasted)
+        level = STRENGTHS[strength]
+        steps = _draw_chain(draw, level) if name == CHAIN else [(name, level)]
+        pixels = chain(np.asarray(Image.open(path).convert("RGB")), steps, draw)
+        Image.fromarray(pixels).save(folder / f"{COPY}{number:05d}.jpg", quality=90)
+        made[FAMILIES.get(name, family)] += 1
+    return made
+
+
+def run(folder: Path, model: str, proofs: bool) -> ScanResult:
+    """Scan a folder with nothing known before."""
+    settings = load(model=model)
+    checkpoint = load_checkpoint(model)
+    with closing(Catalog(None, checkpoint.space)) as catalog, without_proofs(not proofs):
+        describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
+        return scan([folder], catalog, checkpoint, settings, describe, Silent())
+
+
+@contextmanager
+def without_proofs(wanted: bool) -> Iterator[None]:
+    """Have scans decide by evidence alone."""
+    if not wanted:
+        yield
+        return
+    with mock.patch("neardup.pipeline.scan.run.make_prover", return_value=None):
+        yield
+
+
+def row(result: ScanResult) -> str:
+    """Return how many copies were found with what they copy, as what, and how many other pairs are listed."""
+    sure, unsure, other = 0, 0, 0
+    for group in result.groups:
+        for match in group.matches:
+            names = [Path(one.path).stem for one in (group.original, match.file)]
+            numbers = {name.removeprefix(COPY) for name in names}
+            if len(numbers) == 1:
+                sure += match.decision is Decision.DUPLICATE
+                unsure += match.decision is Decision.UNSURE
+            else:
+                other += 1
+    return f"{sure} | {unsure} | {other}"
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Prove two pictures as small as they can be told apart, and documents again from larger ones.
+
+A page at SIDE shows its layout, not its words: what is found there says that the two are worth a closer look, and
+nothing else. Everything else is decided at SIDE, so that most pictures are loaded once and small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from neardup.pipeline.prove.finding import BoxPair, Finding, Ground
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, Keypoints
+from neardup.pipeline.prove.proof import Proof, prove
+from neardup.pipeline.prove.relation import Judgement, judge
+
+Load: TypeAlias = Callable[[int], Keypoints | None]
+"""Returns a picture at a longest side in pixels; None where it is not at hand, or not so large as is stored."""
+
+
+def prove_closely(query: Load, reference: Load, boxes: Sequence[BoxPair] = ()) -> tuple[Proof | None, Judgement]:
+    """Return what can be proved of two pictures at SIDE, or at DOCUMENT_SIDE where that is too small to tell.
+
+    Args:
+        query, reference: each is called with SIDE, and with DOCUMENT_SIDE only where the decision depends on it. A
+            caller that keeps key points keeps them by side.
+        boxes: as of `prove`.
+    """
+    small, other = query(SIDE), reference(SIDE)
+    if small is None or other is None:
+        return None, judge(None)
+    proof = prove(small, other, boxes)
+    judged = judge(proof)
+    if not needs_more(proof, judged):
+        return proof, judged
+    large = query(DOCUMENT_SIDE)
+    larger = None if large is None else reference(DOCUMENT_SIDE)
+    if large is None or larger is None:
+        return proof, judged
+    closer = prove(large, larger, boxes)
+    return closer, judge(closer)
+
+
+def needs_more(proof: Proof | None, judged: Judgement) -> bool:
+    """Return whether a proof at DOCUMENT_SIDE may change what one of a smaller side found."""
+    if proof is None or not proof.document or proof.legible:
+        return False
+    return judged.finding is not Finding.UNPROVED or judged.ground in (Ground.ILLEGIBLE, Ground.WRITTEN_IN)

@@ -1,0 +1,41 @@
+"""Pictures for proofs out of files and uploads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.log.records import Described
+from neardup.pipeline.prove.prover import Picture, Prover
+from neardup.pipeline.types import Limits
+
+
+@dataclass
+class FilePictures:
+    """Where the pictures of items are, by id: answers `prover.Pictures`."""
+
+    limits: Limits
+    _sources: dict[str, tuple[bytes | Path, int]] = field(default_factory=dict)
+
+    def add(self, record: Described, source: bytes | Path) -> None:
+        """Note where an item is; a record of it tells how large it is."""
+        self._sources[record.id] = source, max(record.width, record.height)
+
+    def __call__(self, item: str, second: float, side: int) -> Picture | None:
+        """Return a picture of an item; see `prover.Pictures`."""
+        if (known := self._sources.get(item)) is None:
+            return None
+        from neardup.pipeline.media.reader import frame_at  # and with it every decoder
+
+        source, longest = known
+        try:
+            pixels = frame_at(source, second, side, self.limits)
+        except InvalidFrame:
+            return None  # it went away, or changed, since it was described
+        return Picture(pixels, min(1.0, max(pixels.shape[:2]) / longest) if longest else 1.0)
+
+
+def make_prover(pictures: FilePictures) -> Prover:
+    """Return what proves items of these files."""
+    return Prover(pictures)
