@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.learn.edits import FAMILIES, Draw, chain
-from neardup.pipeline.learn.evaluate.queries import CHAIN, STRENGTHS, _draw_chain, _ways
+from neardup.pipeline.learn.edits import Draw
+from neardup.pipeline.learn.evaluate.queries import WAYS, edit_in
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.choose import describing
@@ -89,15 +89,13 @@ def fill(folder: Path, data: list[Path], pictures: int, copies: int) -> Counter[
     pasted = [np.asarray(Image.open(path).convert("RGB")) for path in chosen[pictures:]]
     for number, path in enumerate(chosen[:pictures]):
         shutil.copyfile(path, folder / f"{number:05d}{path.suffix.lower()}")
-    ways, made = _ways(), Counter[str]()
+    made = Counter[str]()
     for number, path in enumerate(chosen[:copies]):
-        family, strength, name = ways[number % len(ways)]
+        way = WAYS[number % len(WAYS)]
         draw = Draw(np.random.default_rng((SEED, number)), pasted)
-        level = STRENGTHS[strength]
-        steps = _draw_chain(draw, level) if name == CHAIN else [(name, level)]
-        pixels = chain(np.asarray(Image.open(path).convert("RGB")), steps, draw)
+        pixels, _ = edit_in(way, np.asarray(Image.open(path).convert("RGB")), draw)
         Image.fromarray(pixels).save(folder / f"{COPY}{number:05d}.jpg", quality=90)
-        made[FAMILIES.get(name, family)] += 1
+        made[way.family] += 1
     return made
 
 

@@ -84,7 +84,7 @@ def tone(seconds: float, hertz: float) -> Wave:
 
 
 def carried(wave: Wave | None, carrier: Carrier, seconds: float = 0.0, tracks: int = 1) -> bytes:
-    """Return a video of a grey picture with a sound, or of so many seconds without one."""
+    """Return a video of grey squares with a sound, or of so many seconds without one."""
     seconds = seconds or (0.0 if wave is None else len(wave) / RATE)
     names = {"mkv": "matroska", "ts": "mpegts"}
     fps = 25 if carrier.container == "ts" else 5
@@ -94,7 +94,8 @@ def carried(wave: Wave | None, carrier: Carrier, seconds: float = 0.0, tracks: i
         video = container.add_stream(codec, rate=fps)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         heard = [] if wave is None else [_Track(container, carrier, _stored(wave, carrier)) for _ in range(tracks)]
-        picture = np.tile(np.linspace(40, 200, 64, dtype=np.uint8)[None, :, None], (48, 1, 3))
+        squares = np.random.default_rng(0).integers(40, 200, (6, 8, 1), dtype=np.uint8)
+        picture = np.kron(squares, np.ones((8, 8, 3), np.uint8))
         for number in range(round(seconds * fps)):
             for packet in video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")):
                 container.mux(packet)

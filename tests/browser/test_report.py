@@ -11,12 +11,24 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from neardup.pipeline.prove.finding import BlockMap, Ground
 from neardup.pipeline.report.html import write_html
 from neardup.pipeline.report.result import File, Group, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
 from neardup.pipeline.where import Where, WhereKind
 from tests.browser.conftest import OpenPage
-from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
+from tests.pipeline.report.build import (
+    AS_IT_IS,
+    a_copy,
+    a_file,
+    a_group,
+    a_match,
+    a_part,
+    a_proof,
+    a_result,
+    a_stack,
+    a_video,
+)
 from tests.pipeline.scan.build import date, save, scan_folder
 from tests.timing import BUSY, soonest
 
@@ -160,6 +172,152 @@ def test_the_theme_follows_the_system_and_the_button(report: Path, open_page: Op
     assert light.evaluate(colour) == day
 
 
+def proved(tmp_path: Path) -> Path:
+    """Write the report of a copy that shows the original's right half, mirrored, and has a block of its own."""
+    original, copy = a_file("original.jpg", width=600, height=400), a_file("copy.jpg", width=300, height=400)
+    blocks = BlockMap(columns=2, blocks="1304", box=(0.5, 0.0, 1.0, 1.0))
+    found = a_copy(copy, (-0.5, 0, 1, 0, 1, 0), map=blocks, stage=1, inliers=143, agreeing=0.75, query_extra=0.25)
+    write_html(a_result(a_group(original, found, a_match(a_file("other.jpg")))), thumbnail, tmp_path / "report.html")
+    return tmp_path / "report.html"
+
+
+def corners(page: Page, selector: str) -> list[list[float]]:
+    """Return left, top, right and bottom of elements in the plane of the original, as shares of it."""
+    return page.locator(selector).evaluate_all(
+        """nodes => nodes.map(node => {
+          const plane = document.querySelector(".plane").getBoundingClientRect(), box = node.getBoundingClientRect();
+          const x = value => (value - plane.left) / plane.width, y = value => (value - plane.top) / plane.height;
+          return [x(box.left), y(box.top), x(box.right), y(box.bottom)].map(value => Math.round(100 * value) / 100 + 0);
+        })"""
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_copy_is_laid_over_its_original_as_its_proof_says(width: int, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(proved(tmp_path), width=width)
+    expect(page.locator(".member").first).to_contain_text("proved: 75 % agrees")
+    page.locator("[data-compare]").first.click()
+    view = page.locator("#compare .proof")
+    expect(view.locator(".plane")).to_be_visible()
+    assert corners(page, ".over") == [[0.5, 0, 1, 1]]
+    assert page.locator(".over").evaluate("node => new DOMMatrix(getComputedStyle(node).transform).m11") < 0
+    assert corners(page, ".plane .block.b1") == [[0.5, 0, 0.75, 0.5]]
+    assert corners(page, ".plane .block.b3") == [[0.75, 0, 1, 0.5]]
+    assert corners(page, ".plane .block.b4") == [[0.75, 0.5, 1, 1]]
+    assert page.locator("#compare .part polygon").last.get_attribute("points") is not None
+    words = page.locator(".proof-said").inner_text()
+    assert "75 % of what both show agrees; in 25 % the copy has something that the original lacks." in words
+    assert "The copy is mirrored. Key points: 143." in words
+    assert [" ".join(one.split()) for one in view.locator(".proof-legend li").all_inner_texts()] == [
+        "agrees 1",
+        "only in the copy 1",
+        "only in the original 1",
+    ]
+    view.get_by_role("checkbox", name="Blocks").uncheck()
+    expect(view.locator(".plane .block.b1")).to_be_hidden()
+    assert page.evaluate("document.querySelector('#compare').scrollWidth") <= width
+
+
+def test_a_query_that_shows_more_makes_room_around_the_original(tmp_path: Path, open_page: OpenPage) -> None:
+    collage = a_copy(a_file("collage.jpg"), (2, 0, -1, 0, 2, 0))
+    write_html(a_result(a_group(a_file("part.jpg"), collage)), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    page.locator("[data-compare]").click()
+    assert corners(page, ".proof-stage") == [[-1, 0, 1, 2]]
+    assert corners(page, ".over") == [[-1, 0, 1, 2]]
+
+
+def test_the_proof_blinks_until_it_is_stopped(tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(proved(tmp_path))
+    page.locator("[data-compare]").first.click()
+    over, button = page.locator(".over"), page.get_by_role("button", name="Blink")
+    expect(over).to_be_hidden()
+    page.keyboard.press("b")
+    for _ in range(2):
+        expect(over).to_be_visible()
+        expect(over).to_be_hidden()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.get_by_text("The copy over it").click()
+    expect(over).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("[data-compare]").nth(1).click()
+    expect(page.locator("#compare .proof")).to_have_count(0)  # nothing was laid over anything
+
+
+def test_where_less_motion_is_preferred_each_press_shows_the_other_picture(tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(proved(tmp_path))
+    page.emulate_media(reduced_motion="reduce")
+    page.clock.install()
+    page.locator("[data-compare]").first.click()
+    expect(page.get_by_role("button", name="Blink")).to_have_count(0)
+    over = page.locator(".over")
+    for shown in (True, False, True):
+        page.keyboard.press("b")
+        page.clock.run_for(10_000)
+        expect(over).to_be_visible() if shown else expect(over).to_be_hidden()
+
+
+def test_a_video_is_shown_at_the_moments_that_were_proved(tmp_path: Path, open_page: OpenPage) -> None:
+    where = Where(kind=WhereKind.PART, spans=(Span(0, 4, 10, 14),), transform=AS_IT_IS)
+    match = a_match(a_video("clip.mp4"), where=where, proof=a_proof(query_second=1.5, reference_second=11.5))
+    asked: list[tuple[str, float]] = []
+
+    def noted(file: File, seconds: float) -> bytes:
+        asked.append((file.path, seconds))
+        return thumbnail(file, seconds)
+
+    write_html(a_result(a_group(a_video("film.mp4", 60), match)), noted, tmp_path / "report.html")
+    assert {("clip.mp4", 1.5), ("film.mp4", 11.5)} <= set(asked)
+    page = open_page(tmp_path / "report.html")
+    page.locator("[data-compare]").click()
+    expect(page.locator(".proof-note")).to_have_text("The copy at 0:01.5, the original at 0:11.5.")
+
+
+def stacked(tmp_path: Path, *groups: Group) -> Path:
+    receipts = a_stack(*(a_file(f"Receipts/{n}.jpg") for n in range(20)), proof=a_proof(ground=Ground.OTHER_WRITING))
+    burst = a_stack(a_file("Burst/1.jpg"), a_file("Burst/2.jpg"))
+    write_html(a_result(*groups, stacks=(receipts, burst)), thumbnail, tmp_path / "report.html")
+    return tmp_path / "report.html"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_variants_stand_in_stacks_behind_all_groups(width: int, tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(stacked(tmp_path, a_group(a_file("a.jpg"), a_match(a_file("b.jpg")))), width=width)
+    expect(page.get_by_role("heading", name="1 copy in 1 group")).to_be_visible()
+    expect(page.locator(".figures")).to_contain_text("22 variants in 2 stacks: no copies")
+    expect(page.locator("#shown")).to_have_text("1 group, 2 stacks")
+    expect(page.get_by_role("heading", name="Same template or scene, other content")).to_have_count(1)
+    kinds = page.locator(".group").evaluate_all("nodes => nodes.map(node => node.id)")
+    assert kinds == ["group-1", "stack-1", "stack-2"]
+    stack = page.locator("#stack-1")
+    expect(stack.locator(".member")).to_have_count(12)
+    stack.get_by_role("button", name="Show 8 more variants").click()
+    expect(stack.locator(".member")).to_have_count(20)
+    expect(stack.locator(".member").nth(1)).to_contain_text("variant of 0.jpg: other writing")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for key, focused in {"j": "stack-2", "k": "stack-1"}.items():
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.id") == focused
+    page.keyboard.press("Enter")
+    expect(page.locator("#compare")).to_contain_text("Two variants")
+    page.keyboard.press("Escape")
+    for decision, shown in {"Variants": "0 of 1 group, 2 stacks", "Duplicate": "1 group, 0 of 2 stacks"}.items():
+        page.get_by_role("radio", name=decision).check(force=True)
+        expect(page.locator("#shown")).to_have_text(shown)
+    page.get_by_role("radio", name="All").check(force=True)
+    page.locator("#text").fill("burst")
+    expect(page.locator("#shown")).to_have_text("0 of 1 group, 1 of 2 stacks")
+
+
+def test_variants_alone_are_no_near_duplicates(tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(stacked(tmp_path))
+    expect(page.get_by_role("heading", name="No near-duplicates")).to_be_visible()
+    expect(page.locator("#shown")).to_have_text("0 groups, 2 stacks")
+    expect(page.locator(".stack")).to_have_count(2)
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_needs_sideways_scrolling(width: int, report: Path, open_page: OpenPage) -> None:
     page = open_page(report, width=width)
@@ -238,8 +396,7 @@ def test_a_part_is_framed_and_its_picture_is_no_larger_copy(tmp_path: Path, open
     write_html(a_result(group), thumbnail, tmp_path / "report.html")
     page = open_page(tmp_path / "report.html")
     first, second = page.locator(".member").nth(0), page.locator(".member").nth(1)
-    frame = first.locator(".part rect").last
-    assert [frame.get_attribute(name) for name in ("x", "y", "width", "height")] == ["600", "0", "600", "450"]
+    assert first.locator(".part polygon").last.get_attribute("points") == "600,0 1200,0 1200,450 600,450"
     assert first.get_by_text("parts of both pictures").is_visible()
     assert (first.locator(".better").count(), first.locator(".facts").inner_text()[:10]) == (0, "1200 × 900")
     assert (second.locator(".part").count(), second.locator(".better").inner_text()) == (0, "1600 × 1200 ↑")

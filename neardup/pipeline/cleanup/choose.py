@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neardup.pipeline.cleanup import containment
 from neardup.pipeline.cleanup.companions import Role, is_edited_version, role_of
 from neardup.pipeline.cleanup.plan import (
     Difference,
@@ -29,8 +30,9 @@ from neardup.pipeline.cleanup.plan import (
 )
 from neardup.pipeline.cleanup.quality import UNKNOWN, Look, Quality, agree
 from neardup.pipeline.report.names import absolute, raw
-from neardup.pipeline.report.result import File, Group, ScanResult, describe_extras
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
 from neardup.pipeline.types import Decision, Exact, Extras, Kind
+from neardup.pipeline.where import Relation
 
 SAME_SHAPE = 0.01
 """How far two aspect ratios may be apart, of the first."""
@@ -46,14 +48,19 @@ class _Member:
 
     Attributes:
         number: its place in the group; 0 is the original.
-        direct: how it matches the original.
+        match: how it copies the original; None is the original itself.
     """
 
     number: int
     file: File
     place: Place
-    direct: Exact
+    match: Match | None
     quality: Quality = field(default=UNKNOWN)
+
+    @property
+    def direct(self) -> Exact:
+        """How literally it is the same as the original."""
+        return Exact.BYTES if self.match is None else self.match.exact
 
 
 def make_plan(result: ScanResult, options: Options, look: Look) -> Plan:
@@ -88,7 +95,9 @@ class _Chooser:
         """Return what of a group may be listed or kept, and note why the rest is not."""
         members: list[_Member] = []
         met: set[tuple[int, int]] = set()
-        for number, (file, direct, why) in enumerate(_candidates(group)):
+        for number, match in enumerate((None, *group.matches)):
+            file = group.original if match is None else match.file
+            why = None if match is None else _excluded(match, group.original)
             place = place_of(file.path) if why is None else None
             if why is None:
                 why = self._unusable(file, place, met)
@@ -96,7 +105,7 @@ class _Chooser:
                 self._stays(file, why or Why.CHANGED)
                 continue
             met.add(_identity(place))
-            members.append(_Member(number, file, place, direct))
+            members.append(_Member(number, file, place, match))
         return members
 
     def _unusable(self, file: File, place: Place | None, met: set[tuple[int, int]]) -> Why | None:
@@ -165,7 +174,7 @@ class _Chooser:
             return Why.SHAPE
         if abs(a.seconds - b.seconds) > 1.0 + SAME_LENGTH * max(a.seconds, b.seconds):
             return Why.LENGTH
-        return agree(gone.quality, kept.quality)
+        return containment.obstacle(gone.match, kept.match) or agree(gone.quality, kept.quality)
 
     def _step(self, gone: _Member, kept: _Member) -> tuple[Move, ...] | None:
         """Return the file and what belongs together with it as one step; None where that would split them."""
@@ -238,15 +247,13 @@ def _alone(file: File) -> Why:
     return Why.KEPT_TOGETHER if file.companions else Why.DIFFERS
 
 
-def _candidates(group: Group) -> Iterable[tuple[File, Exact, Why | None]]:
-    yield group.original, Exact.BYTES, None
-    for match in group.matches:
-        if match.decision is not Decision.DUPLICATE:
-            yield match.file, Exact.NO, Why.UNSURE
-        elif not match.where.whole or match.file.kind is not group.original.kind:
-            yield match.file, Exact.NO, Why.PART
-        else:
-            yield match.file, match.exact, None
+def _excluded(match: Match, original: File) -> Why | None:
+    """Return why a match makes no copy of a file; None if it does."""
+    if match.relation is Relation.VARIANT:
+        return Why.VARIANT
+    if match.decision is not Decision.DUPLICATE:
+        return Why.UNSURE
+    return None if match.where.whole and match.file.kind is original.kind else Why.PART
 
 
 def _identity(place: Place) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from enum import Enum
 
 import msgspec
 
-from neardup.pipeline.report.result import File, Group, ScanResult
+from neardup.pipeline.report.result import File, Group, ScanResult, Stack
 
 
 class Role(Enum):
@@ -111,7 +111,7 @@ class Folder:
 
 
 def with_companions(result: ScanResult) -> ScanResult:
-    """Return the result with the companions of all files in its groups, by what lies in their folders now."""
+    """Return the result with the companions of all files in groups and stacks, by what lies in their folders now."""
     folders: dict[str, Folder] = {}
     found: dict[int, File] = {}
 
@@ -131,7 +131,17 @@ def with_companions(result: ScanResult) -> ScanResult:
         )
         for group in result.groups
     )
-    return msgspec.structs.replace(result, groups=groups)
+    stacks = tuple(
+        Stack(
+            files=tuple(map(complete, stack.files)),
+            matches=tuple(
+                msgspec.structs.replace(match, file=complete(match.file), reference=complete(match.reference))
+                for match in stack.matches
+            ),
+        )
+        for stack in result.stacks
+    )
+    return msgspec.structs.replace(result, groups=groups, stacks=stacks)
 
 
 def _names(folder: str) -> list[str]:

@@ -83,9 +83,12 @@ class Why(str, Enum):
     DIFFERS = "differs"
     DEEP = "deep"
     SHAPE = "shape"
+    NO_PROOF = "no-proof"
+    SHOWS_MORE = "shows-more"
     LOOKS_DIFFERENT = "looks-different"
     LENGTH = "length"
     NOT_COMPARED = "not-compared"
+    VARIANT = "variant"
     UNSURE = "unsure"
     PART = "part"
     BYTES_NEEDED = "bytes-needed"
@@ -117,9 +120,12 @@ WORDS = {
     Why.DIFFERS: "no other has the same bytes or content",
     Why.DEEP: "deeper than 8 bits, and not the same values",
     Why.SHAPE: "has another shape: a crop, a border or a screenshot",
+    Why.NO_PROOF: "no proof that it shows the same",
+    Why.SHOWS_MORE: "shows something that the other lacks, as its proof says",
     Why.LOOKS_DIFFERENT: "looks different in places: a caption, other text, brightness, a mirror image",
     Why.LENGTH: "has another length",
     Why.NOT_COMPARED: "was not compared with the one that stays",
+    Why.VARIANT: "the same template or scene, and other content",
     Why.UNSURE: "not sure to be a copy",
     Why.PART: "matches only in part",
     Why.BYTES_NEEDED: "not the same bytes, which a link needs",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from neardup.pipeline.log.records import Comparison
+from neardup.pipeline.prove.finding import ProofSummary
 from neardup.pipeline.types import Kind
 
 COLUMNS = (
     *("relation", "where", "query_start", "query_end", "reference_start", "reference_end"),
-    *("query_box", "reference_box", "transform", "doubt"),
+    *("query_box", "reference_box", "transform", "doubt", "proof"),
 )
 
 
@@ -21,7 +22,7 @@ def rows(match: Comparison, query: Kind) -> list[list[str]]:
     """
     where = match.where
     boxes = [_numbers(box, ".4f") for box in (where.query_box, where.reference_box)]
-    rest = [*boxes, _numbers(where.transform, ".6g"), match.doubt.value]
+    rest = [*boxes, _numbers(where.transform, ".6g"), match.doubt.value, proof_words(match.proof)]
     times = [
         [
             *([f"{span.query_start:.3f}", f"{span.query_end:.3f}"] if query is Kind.VIDEO else ["", ""]),
@@ -30,6 +31,11 @@ def rows(match: Comparison, query: Kind) -> list[list[str]]:
         for span in where.spans
     ]
     return [[match.relation.value, where.kind.value, *one, *rest] for one in times or [[""] * 4]]
+
+
+def proof_words(proof: ProofSummary | None) -> str:
+    """Return what a proof found, and why, such as `variant: other writing`; "" without one."""
+    return "" if proof is None else f"{proof.finding.value}: {proof.ground.value.replace('-', ' ')}"
 
 
 def _numbers(values: tuple[float, ...] | None, form: str) -> str:

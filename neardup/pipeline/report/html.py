@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from markupsafe import Markup
 from neardup.pipeline.cleanup.plan import WORDS, Note
 from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import link, visible
-from neardup.pipeline.report.result import File, Group, Match, ScanResult, describe_extras
+from neardup.pipeline.report.result import File, Match, ScanResult, Variant, describe_extras
 from neardup.pipeline.report.tables import unused
 from neardup.pipeline.types import Decision, Exact, Kind, Span
 
@@ -37,6 +38,8 @@ MAX_SKIPPED = 1000
 """Skipped files listed in the page; skipped.csv has all."""
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_STATIC = Path(__file__).with_name("static")
+"""What the API serves to its pages, too: a module that imports nothing, and its style."""
 
 
 class Thumbnails(Protocol):
@@ -75,10 +78,16 @@ class _Group(msgspec.Struct):
     matches: list[dict[str, Any]]
 
 
+class _Stack(msgspec.Struct):
+    files: list[int]
+    matches: list[dict[str, Any]]
+
+
 class _Data(msgspec.Struct):
     roots: list[str]
     files: list[_File]
     groups: list[_Group]
+    stacks: list[_Stack]
     thumbnails: list[str]
 
 
@@ -87,30 +96,44 @@ class _Builder:
 
     def __init__(self, thumbnails: Thumbnails, budget: int, notes: Mapping[int, Note] = MappingProxyType({})) -> None:
         self._notes = notes
-        self.data = _Data(roots=[], files=[], groups=[], thumbnails=[])
+        self.data = _Data(roots=[], files=[], groups=[], stacks=[], thumbnails=[])
         self.left = budget
         self._source = thumbnails
         self._files: dict[int, int] = {}
         self._thumbnails: dict[tuple[int, float], int] = {}
 
-    def build(self, groups: tuple[Group, ...]) -> _Data:
+    def build(self, result: ScanResult) -> _Data:
         """Return the page's data. What every group needs comes first, so that frame pairs never starve a group."""
-        for group in groups:
+        for group in result.groups:
             matches = [self._match(match) for match in group.matches]
             self.data.groups.append(_Group(original=self._file(group.original), matches=matches))
-        for group, shown in zip(groups, self.data.groups, strict=True):
+        for stack in result.stacks:
+            matches = [self._match(match) | {"reference": self._file(match.reference)} for match in stack.matches]
+            self.data.stacks.append(_Stack(files=[self._file(file) for file in stack.files], matches=matches))
+        for group, shown in zip(result.groups, self.data.groups, strict=True):
             for match, target in zip(group.matches, shown.matches, strict=True):
+                target["proved"] = self._proved(match, group.original)
                 target["pairs"] = self._pairs(group.original, match)
+        for stack, above in zip(result.stacks, self.data.stacks, strict=True):
+            for variant, target in zip(stack.matches, above.matches, strict=True):
+                target["proved"] = self._proved(variant, variant.reference)
         return self.data
 
-    def _match(self, match: Match) -> dict[str, Any]:
+    def _proved(self, match: Match | Variant, reference: File) -> list[int]:
+        """Return the thumbnails of what was laid over each other, query first; none where nothing was."""
+        if match.proof is None or match.where.transform is None:
+            return []
+        seconds = match.proof.query_second, match.proof.reference_second
+        return [self._thumbnail(file, at) for file, at in zip((match.file, reference), seconds, strict=True)]
+
+    def _match(self, match: Match | Variant) -> dict[str, Any]:
         """Return whatever is known of a match; a field that it gets stands here as it is."""
         spans = match.where.spans
         times = [(s.query_start, s.query_end, s.reference_start, s.reference_end) for s in spans[:MAX_SPANS]]
         where = msgspec.structs.asdict(match.where) | {"spans": [[round(t, 2) for t in one] for one in times]}
         return match.in_full() | {
             "file": self._file(match.file),
-            "identical_to": visible(match.identical_to),
+            "identical_to": visible(match.identical_to) if isinstance(match, Match) else "",
             "distance": round(match.distance, 4),
             "evidence": round(match.evidence, 4),
             "probability": round(match.probability, 6),
@@ -190,7 +213,7 @@ def wanted_thumbnails(result: ScanResult) -> list[tuple[File, float]]:
         wanted.append((file, seconds))
         return bytes(TYPICAL_THUMBNAIL_BYTES)
 
-    _Builder(note, MAX_THUMBNAIL_BYTES).build(result.groups)
+    _Builder(note, MAX_THUMBNAIL_BYTES).build(result)
     return wanted
 
 
@@ -214,10 +237,11 @@ def write_html(
     """
     builder = _Builder(thumbnails, max_thumbnail_bytes, notes)
     roots = [visible(root) for root in result.roots]
-    content = builder.build(result.groups)
+    content = builder.build(result)
     content.roots = roots
     data = msgspec.json.encode(content)
-    style, script = _asset("report.css"), _asset("report.js")
+    style = _asset(_TEMPLATES / "report.css") + _asset(_STATIC / "proof.css")
+    script = '"use strict";\n' + _inlined(_asset(_STATIC / "proof.js")) + _asset(_TEMPLATES / "report.js")
     page = _template().generate(
         result=result,
         summary=_summary(result),
@@ -241,6 +265,7 @@ class _Summary(msgspec.Struct):
     exact: int
     unsure: int
     partial: int
+    variants: int
     reclaimable: str
     files: int
 
@@ -257,6 +282,7 @@ def _summary(result: ScanResult) -> _Summary:
         exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO or match.identical_to)),
         unsure=len(copies - sure),
         partial=len(copies - _ids(match for match in matches if match.where.whole)),
+        variants=sum(len(stack.files) for stack in result.stacks),
         reclaimable=_size(sum(whole.values())),
         files=result.images + result.videos,
     )
@@ -287,9 +313,14 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.j2")
 
 
-def _asset(name: str) -> str:
+def _asset(path: Path) -> str:
     # A browser hashes a script after turning its line ends into \n.
-    return (_TEMPLATES / name).read_text(encoding="utf-8").replace("\r\n", "\n")
+    return path.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _inlined(module: str) -> str:
+    """Return a module as part of a script: a page that is a file cannot import one."""
+    return re.sub(r"^export ", "", module, flags=re.MULTILINE)
 
 
 def _hash(content: str) -> str:

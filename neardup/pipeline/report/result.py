@@ -59,6 +59,25 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     matches: tuple[Match, ...]
 
 
+class Variant(Comparison, frozen=True, kw_only=True):
+    """A file that shows the template or scene of another one, the reference, with other content."""
+
+    file: File
+    reference: File
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of one template or scene, each with content of its own: receipts of one shop, shots of a burst.
+
+    Attributes:
+        files: the earliest first; a copy of one of them stands in its group alone.
+        matches: the fewest that join them all, so one less than files; between the most alike, by the place of `file`.
+    """
+
+    files: tuple[File, ...]
+    matches: tuple[Variant, ...]
+
+
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """A file that could not be used, or not in full; `reason` is one of `errors.Reason`."""
 
@@ -74,6 +93,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
         roots: the paths that were scanned.
         groups: largest first.
         images, videos: files compared. skipped: files put aside.
+        stacks: variants, largest first; they are no copies and count as none.
         partial: files that are cut off, and were compared by what is there of them.
         unchanged: files whose descriptors came from the index folder. embedded: files that were embedded by this run.
         seconds: how long the scan took. created: Unix seconds.
@@ -94,6 +114,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     space: str
     precision: float
     partial: tuple[Skipped, ...] = ()
+    stacks: tuple[Stack, ...] = ()
 
     @property
     def copies(self) -> set[int]:

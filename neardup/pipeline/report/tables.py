@@ -1,4 +1,4 @@
-"""The report for programs: duplicates.json, duplicates.csv and skipped.csv; docs/report.md describes them.
+"""The report for programs: duplicates.json and the tables; docs/report.md describes them.
 
 Paths are user data. In JSON a path is exact: where it is not UTF-8, `path_bytes` holds its bytes in hexadecimal. In CSV
 a path never starts with a character that a spreadsheet would take for a formula: `=x.jpg` is written `./=x.jpg`, which
@@ -21,18 +21,18 @@ from neardup.pipeline.cleanup.plan import Note
 from neardup.pipeline.files import atomic
 from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import is_utf8, raw, readable
-from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, describe_extras
+from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, Stack, Variant, describe_extras
 from neardup.pipeline.types import Kind
 
 SCHEMA = 2
 """Version of duplicates.json. Fields are added without raising it; a field that changes or goes raises it."""
 
-COLUMNS = (
-    *("group", "original", "file", "decision", "exact", "probability", "distance", "evidence"),
-    *columns.COLUMNS,
-    *("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions", "plan"),
-)
+_SAID = ("file", "decision", "exact", "probability", "distance", "evidence", *columns.COLUMNS)
+_FACTS = ("kind", "format", "width", "height", "seconds", "bytes", "modified", "extras", "companions")
+COLUMNS = ("group", "original", *_SAID, *_FACTS, "plan")
 """Header of duplicates.csv."""
+VARIANT_COLUMNS = ("stack", "reference", *_SAID, *_FACTS)
+"""Header of variants.csv, a file of its own: a row of duplicates.csv may be acted upon, and is never a variant."""
 
 EXTRAS = ("attachments", "pages", "bits", "grey", "raw", "complete")
 """What `extras` in JSON says; the rest of `types.Extras` matters to comparisons alone."""
@@ -65,6 +65,11 @@ class _Group(msgspec.Struct, kw_only=True):
     matches: list[dict[str, Any]]
 
 
+class _Stack(msgspec.Struct, kw_only=True):
+    files: list[_File]
+    matches: list[dict[str, Any]]
+
+
 class _Skipped(msgspec.Struct, kw_only=True):
     path: str
     path_bytes: str | msgspec.UnsetType = msgspec.UNSET
@@ -85,6 +90,7 @@ class _Report(msgspec.Struct, kw_only=True):
     videos: int
     unchanged: int
     groups: list[_Group]
+    stacks: list[_Stack]
     skipped: list[_Skipped]
     partial: list[_Skipped]
 
@@ -119,6 +125,7 @@ def to_json(result: ScanResult, notes: Notes = MappingProxyType({})) -> bytes:
         videos=result.videos,
         unchanged=result.unchanged,
         groups=[_group(group, notes) for group in result.groups],
+        stacks=[_stack(stack, notes) for stack in result.stacks],
         skipped=[_skipped(skipped) for skipped in result.skipped],
         partial=[_skipped(partial) for partial in result.partial],
     )
@@ -132,6 +139,21 @@ def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({}
         DependencyError: the file cannot be written.
     """
     _write_rows(path, COLUMNS, _rows(result.groups, notes))
+
+
+def write_variants(result: ScanResult, path: Path) -> None:
+    """Write variants.csv: one row for each match of a stack, or for each span of a match that has several.
+
+    Raises:
+        DependencyError: the file cannot be written.
+    """
+    rows = (
+        [number, _path_cell(match.reference.path), *said, *_facts(match.file)]
+        for number, stack in enumerate(result.stacks, start=1)
+        for match in stack.matches
+        for said in _said(match)
+    )
+    _write_rows(path, VARIANT_COLUMNS, rows)
 
 
 def write_skipped(result: ScanResult, path: Path) -> None:
@@ -162,11 +184,15 @@ def _rows(groups: Iterable[Group], notes: Notes) -> Iterator[list[object]]:
     for number, group in enumerate(groups, start=1):
         original = _path_cell(group.original.path)
         for match in group.matches:
-            scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
-            said = (match.decision.value, match.exact.value, *scores)
             facts = (*_facts(match.file), _word(notes.get(match.file.id)))
-            for cells in columns.rows(match, match.file.kind):
-                yield [number, original, _path_cell(match.file.path), *said, *cells, *facts]
+            yield from ([number, original, *said, *facts] for said in _said(match))
+
+
+def _said(match: Match | Variant) -> Iterator[list[object]]:
+    """Yield the cells that say of a file what it has in common with another, once for each span."""
+    scores = [f"{value:.6f}" for value in (match.probability, match.distance, match.evidence)]
+    first = [_path_cell(match.file.path), match.decision.value, match.exact.value, *scores]
+    return ([*first, *cells] for cells in columns.rows(match, match.file.kind))
 
 
 def _facts(file: File) -> list[object]:
@@ -198,10 +224,20 @@ def _group(group: Group, notes: Notes) -> _Group:
     return _Group(original=_file(group.original, notes), matches=[_match(match, notes) for match in group.matches])
 
 
-def _match(match: Match, notes: Notes) -> dict[str, Any]:
+def _stack(stack: Stack, notes: Notes) -> _Stack:
+    return _Stack(
+        files=[_file(file, notes) for file in stack.files], matches=[_match(match, notes) for match in stack.matches]
+    )
+
+
+def _match(match: Match | Variant, notes: Notes) -> dict[str, Any]:
     """Return whatever is known of a match; a field that it gets stands here as it is."""
     rounded = {name: round(getattr(match, name), 6) for name in ("probability", "distance", "evidence")}
-    known = {"file": _file(match.file, notes), "identical_to": readable(match.identical_to)}
+    known: dict[str, Any] = {"file": _file(match.file, notes)}
+    if isinstance(match, Variant):
+        known["reference"] = _file(match.reference, notes)
+    else:
+        known["identical_to"] = readable(match.identical_to)
     return match.in_full() | rounded | known
 
 

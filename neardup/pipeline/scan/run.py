@@ -25,14 +25,14 @@ from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
 from neardup.pipeline.scan.finished import Describe, Finished
 from neardup.pipeline.scan.follow import Follower
-from neardup.pipeline.scan.groups import make_file, make_groups
+from neardup.pipeline.scan.groups import make_file, make_groups, make_stacks
 from neardup.pipeline.scan.plan import Plan, make_plan
 from neardup.pipeline.scan.walk import Identity
 from neardup.pipeline.settings import Settings
 
 COMMIT_SECONDS = 1.0
 _PARTIAL = "the file ends before the picture does; it was compared by what is there, copy or download it again"
-_RESULT = 2
+_RESULT = 3
 """Raised when `ScanResult` gains what a stored one lacks."""
 
 
@@ -207,6 +207,7 @@ def _sum_up(
     return ScanResult(
         roots=tuple(str(root) for root in roots),
         groups=make_groups(follower.verdicts, files, follower.state),
+        stacks=make_stacks(follower.verdicts, files),
         skipped=tuple(sorted(skipped, key=lambda one: one.path)),
         images=kinds.count("image"),
         videos=kinds.count("video"),

@@ -62,7 +62,11 @@ def make_app(context: Context) -> FastAPI:
     problems.install(app)
     for router in (*ROUTERS, *pages.ROUTERS):
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount(
+        "/static",
+        StaticFiles(directory=pages.STATIC, packages=[("neardup.pipeline.report", "static")]),  # a proof looks as there
+        name="static",
+    )
     app.add_middleware(Gate, tokens=context.tokens, limits=limits_of(context))
     if proxies := context.settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.records import Described, Verdict
 from neardup.pipeline.match.data.items import Item
+from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.store.interface import DeadLetter
 from neardup.pipeline.types import Box, Decision, Doubt, Exact, Kind
 from neardup.pipeline.where import Relation, Transform, WhereKind
@@ -31,6 +32,18 @@ EXAMPLE_COMPARISON: dict[str, Any] = {
     },
     "relation": "copy",
     "doubt": "",
+    "proof": {
+        "finding": "copy",
+        "ground": "agrees",
+        "stage": 1,
+        "inliers": 143,
+        "agreeing": 0.97,
+        "query_extra": 0.03,
+        "reference_extra": 0.0,
+        "query_second": 0.0,
+        "reference_second": 0.0,
+        "map": {"columns": 3, "blocks": "111113", "of_query": False, "box": [0.0, 0.0, 1.0, 1.0]},
+    },
 }
 EXAMPLE_MATCH: dict[str, Any] = {
     "reference": "cat-1",
@@ -73,6 +86,32 @@ class WhereBody(_Model):
     )
 
 
+class BlockMapBody(_Model):
+    """The blocks that a proof compared, row by row."""
+
+    columns: int
+    blocks: str = Field(
+        description="a digit each: 0 nothing to see, 1 agrees, 2 differs, 3 only in the query, 4 only in the reference"
+    )
+    of_query: bool = Field(description="whether they divide the query; else the reference")
+    box: Box = Field(description=f"the part of it that they divide: {_BOX}")
+
+
+class ProofBody(_Model):
+    """What laying the query over the reference showed, by `where.transform`."""
+
+    finding: Finding
+    ground: Ground = Field(description="why")
+    stage: int = Field(description="0 laid over as they are or by boxes, 1 by key points")
+    inliers: int = Field(description="key points that the transform explains, 0 in stage 0")
+    agreeing: float = Field(ge=0, le=1, description="of the blocks with texture in either, the share that agrees")
+    query_extra: float = Field(ge=0, le=1, description="the share where the query has what the reference lacks")
+    reference_extra: float = Field(ge=0, le=1, description="the other way round")
+    query_second: float = Field(description="of the frame that was compared, 0 of an image")
+    reference_second: float
+    map: BlockMapBody | None = Field(description="where they agree; null where nothing was laid over the other")
+
+
 class ComparisonBody(_Model):
     """What two items have in common."""
 
@@ -87,6 +126,9 @@ class ComparisonBody(_Model):
     )
     doubt: Doubt = Field(
         Doubt.NO, description="why it is unsure at most: same pictures, but other sound or none; or too pale for white"
+    )
+    proof: ProofBody | None = Field(
+        None, description="what laying one over the other showed; null where that was not tried"
     )
 
 

@@ -32,6 +32,7 @@ from neardup.workers.cli.reader import Reader
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Comparison
     from neardup.pipeline.match.query.verify import Answer, Verifier
+    from neardup.pipeline.prove.finding import ProofSummary
 
 EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
 
@@ -128,6 +129,21 @@ _DOUBTS = {
 }
 
 
+def _proof(proof: ProofSummary) -> list[str]:
+    """Return what a proof found, and by what if one was laid over the other."""
+    from neardup.pipeline.report.columns import proof_words
+
+    lines = [f"proof        {proof_words(proof)}"]
+    if proof.map is None:
+        return lines
+    points = f", by {proof.inliers} key points" if proof.stage else ""
+    lines.append(f"             {proof.agreeing:.0%} agrees of what both show{points}")
+    sides = ("A", "B", proof.query_extra), ("B", "A", proof.reference_extra)
+    return lines + [
+        f"             {one} has {share:.0%} that {other} lacks" for one, other, share in sides if share >= 0.005
+    ]
+
+
 def _words(found: Comparison) -> str:
     exact = {Exact.BYTES: ", identical files", Exact.PIXELS: ", identical pixels", Exact.NO: ""}[found.exact]
     lines = [
@@ -140,6 +156,8 @@ def _words(found: Comparison) -> str:
         lines.append("variant      the same template or scene, other content")
     if found.doubt is not Doubt.NO:
         lines.append(f"doubt        {_DOUBTS[found.doubt]}")
+    if found.proof is not None:
+        lines += _proof(found.proof)
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
         for one in found.where.spans

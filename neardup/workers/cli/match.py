@@ -1,11 +1,12 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
 Columns: query, reference, score, decision, relation, where, query_start, query_end, reference_start, reference_end,
-query_box, reference_box, transform, doubt. The score is the evidence, where higher is more alike. Where is whole, part,
-or empty if nothing was found that both show. Times are seconds, one row for each matched stretch of a video, empty
-between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares of width and
-height, with spaces between. The doubt says why two videos with the same pictures are unsure at most: other-sound, or
-no-sound in one; and dark-ground that a picture is too pale for white ground.
+query_box, reference_box, transform, doubt, proof. The score is the evidence, where higher is more alike. Where is
+whole, part, or empty if nothing was found that both show. Times are seconds, one row for each matched stretch of a
+video, empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares
+of width and height, with spaces between. The doubt says why two videos with the same pictures are unsure at most:
+other-sound, or no-sound in one; and dark-ground that a picture is too pale for white ground. The proof says what laying
+one over the other showed: copy, variant or unproved, and why.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """

@@ -1,7 +1,8 @@
 """Find near-duplicates in folders of images and videos, and write a report.
 
-The report is a folder: report.html, duplicates.json, duplicates.csv, and skipped.csv with every file that could not be
-used and why. Nothing is ever deleted or moved. With --index the next run embeds only what is new or changed.
+The report is a folder: report.html, duplicates.json, duplicates.csv, variants.csv with what shows the same template or
+scene with other content, and skipped.csv with every file that could not be used and why. Nothing is ever deleted or
+moved. With --index the next run embeds only what is new or changed.
 
 Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
 """
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from neardup.pipeline.report.result import ScanResult
     from neardup.pipeline.scan.thumbnails import Thumbnailer
 
-FILES = ("report.html", "duplicates.json", "duplicates.csv", "skipped.csv", "plan.sh", "plan.json")
+FILES = ("report.html", "duplicates.json", "duplicates.csv", "variants.csv", "skipped.csv", "plan.sh", "plan.json")
 DEFAULT_PLAN = "keep=best"
 CATALOG_FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 
@@ -166,11 +167,12 @@ def _choices(choices: type[Enum]) -> str:
 
 def _write(result: ScanResult, output: Path, options: Options | None, look: Look, thumbnails: Thumbnailer) -> None:
     from neardup.pipeline.report.html import write_html
-    from neardup.pipeline.report.tables import write_csv, write_json, write_skipped
+    from neardup.pipeline.report.tables import write_csv, write_json, write_skipped, write_variants
 
     notes = {} if options is None else _plan(result, output, options, look).notes
     write_json(result, output / "duplicates.json", notes)
     write_csv(result, output / "duplicates.csv", notes)
+    write_variants(result, output / "variants.csv")
     write_skipped(result, output / "skipped.csv")
     with Bar("thumbnails") as bar:
         thumbnails.prepare(result, bar)
@@ -196,9 +198,11 @@ def _print(result: ScanResult, output: Path) -> None:
             f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
             f"{result.embedded:,} embedded with model {visible(result.model)}"
         )
+        variants = sum(len(stack.files) for stack in result.stacks)
+        stacked = f"{variants:,} variants in {len(result.stacks):,} stacks; " if variants else ""
         typer.echo(
             f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
-            f"{len(result.skipped):,} files skipped"
+            f"{stacked}{len(result.skipped):,} files skipped"
         )
     else:
         roots = ", ".join(visible(root) for root in result.roots)

@@ -9,11 +9,12 @@ import pytest
 
 from neardup.pipeline.cleanup.plan import Action, Include, Keep, Plan, Why
 from neardup.pipeline.cleanup.quality import Quality
-from neardup.pipeline.report.result import File
+from neardup.pipeline.prove.finding import Finding, Ground
+from neardup.pipeline.report.result import File, Match
 from neardup.pipeline.types import Attachment, Decision, Exact, Span
 from neardup.pipeline.where import Relation
 from tests.pipeline.cleanup.build import WHEN, a_plan, for_duplicates, goes, holding, on_disk
-from tests.pipeline.report.build import a_file, a_group, a_match, a_part
+from tests.pipeline.report.build import a_copy, a_file, a_group, a_match, a_part, a_proof
 
 PICTURE = np.zeros((96, 96), np.float32)
 
@@ -106,7 +107,7 @@ def test_unsure_and_partial_matches_variants_and_other_kinds_stay() -> None:
     )
     plan = a_plan(group, **for_duplicates(seen()))
     assert goes(plan) == set()
-    assert [why(plan, one) for one in (unsure, part, film, variant)] == [Why.UNSURE, Why.PART, Why.PART, Why.UNSURE]
+    assert [why(plan, one) for one in (unsure, part, film, variant)] == [Why.UNSURE, Why.PART, Why.PART, Why.VARIANT]
 
 
 # --- What is one file
@@ -186,14 +187,14 @@ def test_a_jpeg_is_never_parted_from_its_raw() -> None:
 def test_of_two_pictures_with_one_sidecar_one_may_go() -> None:
     a, b = on_disk("a.png", b"a"), on_disk("a.jpg", b"bb", format="jpeg")
     on_disk("a.xmp", b"sidecar of both")
-    assert goes(a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))) == {"a.jpg"}
+    assert goes(a_plan(a_group(a, a_copy(b)), **for_duplicates(seen()))) == {"a.jpg"}
     on_disk("a.jpg.xmp", b"of this one")
-    assert goes(a_plan(a_group(a, a_match(b)), **for_duplicates(seen(b={}), keep=Keep.OLDEST))) == set()
+    assert goes(a_plan(a_group(a, a_copy(b)), **for_duplicates(seen(b={}), keep=Keep.OLDEST))) == set()
 
 
 def test_an_edited_picture_is_no_copy_of_its_original() -> None:
     a, b = on_disk("IMG_0001.JPG", b"a"), on_disk("IMG_E0001.JPG", b"bb")
-    plan = a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))
+    plan = a_plan(a_group(a, a_copy(b)), **for_duplicates(seen()))
     assert (goes(plan), why(plan, b)) == (set(), Why.KEPT_TOGETHER)
 
 
@@ -219,7 +220,7 @@ def test_the_best_one_stays_whatever_its_clock_says(better: dict[str, Any], wors
     (size_a, quality_a), (size_b, quality_b) = split(better), split(worse)
     good = on_disk("good.jpg", b"good", WHEN + 100, **size_a)
     bad = on_disk("bad.jpg", b"bad and larger", WHEN, **size_b)
-    for group in (a_group(bad, a_match(good)), a_group(good, a_match(bad))):
+    for group in (a_group(bad, a_copy(good)), a_group(good, a_copy(bad))):
         plan = a_plan(group, **for_duplicates(seen(good=quality_a, bad=quality_b)))
         assert goes(plan) == {"bad.jpg"}
         assert why(plan, good) is reason
@@ -228,7 +229,7 @@ def test_the_best_one_stays_whatever_its_clock_says(better: dict[str, Any], wors
 
 def test_of_equals_the_older_stays() -> None:
     new, old = on_disk("new.jpg", b"n", WHEN + 9), on_disk("old.jpg", b"oo")
-    plan = a_plan(a_group(new, a_match(old)), **for_duplicates(seen()))
+    plan = a_plan(a_group(new, a_copy(old)), **for_duplicates(seen()))
     assert (goes(plan), why(plan, old)) == ({"new.jpg"}, Why.OLDER)
 
 
@@ -244,7 +245,7 @@ def test_of_equals_the_older_stays() -> None:
 def test_crops_and_cuts_and_deep_data_stay(change: dict[str, Any], reason: Why) -> None:
     both = holding(bits=16) if reason is Why.DEEP else {}
     a, b = on_disk("a.jpg", b"a", **both), on_disk("b.jpg", b"bb", **change)
-    plan = a_plan(a_group(a, a_match(b)), **for_duplicates(seen()))
+    plan = a_plan(a_group(a, a_copy(b)), **for_duplicates(seen()))
     assert goes(plan) == set()
     assert reason in (why(plan, a), why(plan, b))
 
@@ -254,9 +255,80 @@ def test_what_looks_different_in_places_stays_and_so_does_what_nobody_could_look
     caption = PICTURE.copy()
     caption[80:84, 20:60] = 255
     for small, reason in (((caption,), Why.LOOKS_DIFFERENT), ((), Why.UNPROVEN)):
-        plan = a_plan(a_group(a, a_match(b)), **for_duplicates(seen(b={"small": small})))
+        plan = a_plan(a_group(a, a_copy(b)), **for_duplicates(seen(b={"small": small})))
         assert goes(plan) == set()
         assert reason in (why(plan, a), why(plan, b))
+
+
+# Proofs: of a copy, the query, and the original, the reference
+
+
+def test_without_the_proof_of_a_copy_a_file_stays() -> None:
+    a = on_disk("a.jpg", b"a")
+    cases = {
+        "none": lambda file: a_match(file),
+        "unproved": lambda file: a_copy(file, finding=Finding.UNPROVED, ground=Ground.LITTLE_AGREES),
+        "variant": lambda file: a_copy(file, finding=Finding.VARIANT, ground=Ground.MOTION),
+        "nowhere": lambda file: a_match(file, proof=a_proof()),
+    }
+    for keep in Keep:
+        for name, make in cases.items():
+            b = on_disk(f"{name}.jpg", b"bb", width=200, height=150)
+            plan = a_plan(a_group(a, make(b)), **for_duplicates(seen(), keep))
+            assert goes(plan) == set(), name
+            assert Why.NO_PROOF in (why(plan, a), why(plan, b))
+    small = on_disk("small.jpg", b"bb", width=200, height=150)
+    assert goes(a_plan(a_group(a, a_copy(small)), **for_duplicates(seen()))) == {"small.jpg"}
+
+
+@pytest.mark.parametrize(("large", "small"), [("copy", "original"), ("original", "copy")])
+@pytest.mark.parametrize("more", ["copy", "original"])
+def test_what_shows_something_that_the_kept_file_lacks_stays(large: str, small: str, more: str) -> None:
+    """The larger one is preferred; the other may go only if it is not the one that shows more."""
+    sizes: dict[str, dict[str, Any]] = {large: {}, small: {"width": 200, "height": 150}}
+    original, copy = (on_disk(f"{name}.jpg", name.encode(), **sizes[name]) for name in ("original", "copy"))
+    inside, outside = (0.98, 0.0, 0.01, 0.0, 0.98, 0.01), (1 / 0.98, 0.0, -0.01, 0.0, 1 / 0.98, -0.01)
+    extra = {"query_extra": 0.013} if more == "copy" else {"reference_extra": 0.013}
+    cases = [a_copy(copy, **extra), a_copy(copy, outside if more == "copy" else inside)]
+    for match in cases:
+        plan = a_plan(a_group(original, match), **for_duplicates(seen()))
+        assert goes(plan) == (set() if more == small else {f"{small}.jpg"})
+        if more == small:
+            assert why(plan, original if small == "original" else copy) is Why.SHOWS_MORE
+
+
+def test_of_two_copies_one_stands_for_the_other_only_by_way_of_their_original() -> None:
+    """The one has a caption, the other a blot over something; the original shows all of neither, nor they of it."""
+
+    def stays(*matches: Match, keep: Keep = Keep.LARGEST) -> set[str]:
+        names = {original.path, *(match.file.path for match in matches)}
+        return names - goes(a_plan(a_group(original, *matches), **for_duplicates(seen(), keep)))
+
+    original = on_disk("original.jpg", b"1", width=100, height=75)
+    best = on_disk("best.jpg", b"22", width=800, height=600)
+    small = on_disk("small.jpg", b"333", width=200, height=150)
+    assert stays(a_copy(best), a_copy(small)) == {"best.jpg"}
+    assert stays(a_copy(best, query_extra=0.1), a_copy(small)) == {"best.jpg"}  # it has a caption beside all the rest
+    assert stays(a_copy(best), a_copy(small, query_extra=0.1)) == {"best.jpg", "small.jpg"}
+    assert stays(a_copy(best, reference_extra=0.1), a_copy(small)) == {"best.jpg", "small.jpg"}
+    assert stays(a_copy(best, reference_extra=0.1), a_copy(small, reference_extra=0.1)) == {
+        *("best.jpg", "small.jpg", "original.jpg")  # each may lack something else
+    }
+    assert stays(a_copy(best), a_match(small)) == {"best.jpg", "small.jpg"}
+
+
+def test_the_pixels_of_the_original_need_no_proof() -> None:
+    original, copy = on_disk("original.png", b"1"), on_disk("copy.jpg", b"22", width=200, height=150)
+    same = on_disk("same.tif", b"333", WHEN - 9)
+    group = a_group(original, a_match(same, exact=Exact.PIXELS), a_copy(copy))
+    assert goes(a_plan(group, **for_duplicates(seen()))) == {"original.png", "copy.jpg"}
+
+
+@pytest.mark.parametrize("transform", [(0.0,) * 9, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, -2.0, 0.0, 1.0)])
+def test_a_transform_that_puts_a_picture_nowhere_proves_nothing(transform: tuple[float, ...]) -> None:
+    original, copy = on_disk("original.jpg", b"1"), on_disk("copy.jpg", b"22", width=200, height=150)
+    plan = a_plan(a_group(original, a_copy(copy, transform)), **for_duplicates(seen()))
+    assert goes(plan) == set()
 
 
 @pytest.mark.parametrize("action", [Action.HARDLINK, Action.REFLINK])
@@ -278,14 +350,14 @@ def test_the_kept_file_follows_the_rule(keep: Keep, kept: str) -> None:
         on_disk("the new one", b"333", WHEN + 9),
         on_disk("s", b"4444"),
     ]
-    plan = a_plan(a_group(files[0], *map(a_match, files[1:])), **for_duplicates(seen(), keep))
+    plan = a_plan(a_group(files[0], *map(a_copy, files[1:])), **for_duplicates(seen(), keep))
     assert goes(plan) == {file.path for file in files} - {kept}
 
 
 def test_a_larger_screenshot_does_not_replace_the_picture() -> None:
     a, screenshot = on_disk("picture.jpg", b"a"), on_disk("screenshot.png", b"bb", width=900, height=800)
     for keep in (Keep.LARGEST, Keep.BEST):
-        assert goes(a_plan(a_group(a, a_match(screenshot)), **for_duplicates(seen(), keep))) == set()
+        assert goes(a_plan(a_group(a, a_copy(screenshot)), **for_duplicates(seen(), keep))) == set()
 
 
 def test_duplicates_are_off_unless_asked_for() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from neardup.pipeline.cleanup.companions import Folder, is_edited_version
+from neardup.pipeline.cleanup.companions import Folder, is_edited_version, with_companions
+from tests.pipeline.report.build import a_file, a_result, a_stack
 
 TOGETHER = [
     "IMG_0001.HEIC IMG_0001.MOV IMG_0001.AAE",
@@ -64,3 +67,12 @@ def test_the_sidecar_of_the_other_picture_is_not_ours() -> None:
 )
 def test_an_edited_version_is_known_by_its_name(a: str, b: str, edited: bool) -> None:
     assert is_edited_version(a, b) is is_edited_version(b, a) is edited
+
+
+def test_files_of_stacks_have_their_companions(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.xmp", "b.jpg"):
+        (tmp_path / name).touch()
+    stack = a_stack(*(a_file(str(tmp_path / name)) for name in ("a.jpg", "b.jpg")))
+    [found] = with_companions(a_result(stacks=(stack,))).stacks
+    assert [one.companions for one in found.files] == [(str(tmp_path / "a.xmp"),), ()]
+    assert found.matches[0].reference.companions == (str(tmp_path / "a.xmp"),)

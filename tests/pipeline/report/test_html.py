@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from neardup.pipeline.prove.finding import Finding, Ground
+from neardup.pipeline.report import html
 from neardup.pipeline.report.html import write_html
 from neardup.pipeline.report.result import File, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
@@ -94,9 +96,16 @@ def test_the_policy_lets_nothing_run_but_the_pages_own_script(tmp_path: Path) ->
 def test_the_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
     page(a_result(a_group(a_file("a"), a_match(a_file("b")))), tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert re.findall(r"https?://[^\s\"']+", text) == ["http://www.w3.org/2000/svg"]
+    assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<(link|iframe|img|script)[^>]*(src|href)=", text)
     assert "url(" not in text
+
+
+def test_each_finding_and_ground_of_a_proof_has_its_words() -> None:
+    module = (Path(html.__file__).parent / "static" / "proof.js").read_text()
+    for name, values in (("GROUNDS", Ground), ("FINDINGS", Finding)):
+        [words] = re.findall(rf"^const {name} = {{(.*?)}};$", module, re.MULTILINE | re.DOTALL)
+        assert set(re.findall(r'"?([a-z-]+)"?: "', words)) == {one.value for one in values}
 
 
 def test_each_thumbnail_is_asked_for_once_and_kept_once(tmp_path: Path) -> None:

@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 
 from neardup.pipeline.log.records import Comparison
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.report.result import Group, ScanResult, Skipped
-from neardup.pipeline.report.tables import COLUMNS, write_csv, write_json, write_skipped
+from neardup.pipeline.report.tables import (
+    COLUMNS,
+    VARIANT_COLUMNS,
+    write_csv,
+    write_json,
+    write_skipped,
+    write_variants,
+)
 from neardup.pipeline.types import Decision, Exact, Span
 from neardup.pipeline.where import Where, WhereKind
-from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_result, a_video
+from tests.pipeline.report.build import a_file, a_group, a_match, a_part, a_proof, a_result, a_stack, a_video
 
 LATIN1 = os.fsdecode(b"Pictures/caf\xe9.jpg")
 
@@ -132,6 +140,42 @@ def test_a_table_has_the_part_and_the_transform_of_a_match(tmp_path: Path) -> No
     [match] = report(result, tmp_path)["groups"][0]["matches"]
     assert match["where"]["query_box"] == [0.25, 0.0, 0.75, 0.5]
     assert (match["where"]["reference_box"], match["where"]["spans"]) == (None, [])
+
+
+def test_a_proof_is_words_in_the_table_and_whole_in_json(tmp_path: Path) -> None:
+    proof = ProofSummary(
+        finding=Finding.UNPROVED, ground=Ground.LITTLE_AGREES, agreeing=0.5, map=BlockMap(columns=2, blocks="1342")
+    )
+    result = a_result(a_group(a_file("a.jpg"), a_match(a_file("b.jpg"), proof=proof), a_match(a_file("c.jpg"))))
+    assert [row["proof"] for row in rows(result, tmp_path)] == ["unproved: little agrees", ""]
+    first, second = report(result, tmp_path)["groups"][0]["matches"]
+    assert (first["proof"]["finding"], first["proof"]["ground"]) == ("unproved", "little-agrees")
+    assert first["proof"]["query_extra"] == 0.0  # what is at its default stands there, too
+    assert first["proof"]["map"] == {"columns": 2, "blocks": "1342", "of_query": False, "box": [0.0, 0.0, 1.0, 1.0]}
+    assert second["proof"] is None
+
+
+def test_variants_are_in_a_table_of_their_own_and_count_as_no_copies(tmp_path: Path) -> None:
+    first, second, third = a_file("1.jpg"), a_file("=2.jpg"), a_file("3.jpg")
+    proof = a_proof(finding=Finding.VARIANT, ground=Ground.OTHER_WRITING)
+    result = a_result(a_group(a_file("a"), a_match(third)), stacks=(a_stack(first, second, third, proof=proof),))
+    assert (len(result.copies), len(rows(result, tmp_path))) == (1, 1)
+    write_variants(result, tmp_path / "variants.csv")
+    with (tmp_path / "variants.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    wanted = ("stack", "reference", "file", "decision", "relation", "proof", "width")
+    assert [tuple(row[name] for name in wanted) for row in found] == [
+        ("1", "1.jpg", "./=2.jpg", "distinct", "variant", "variant: other writing", "400"),
+        ("1", "./=2.jpg", "3.jpg", "distinct", "variant", "variant: other writing", "400"),
+    ]
+    assert tuple(found[0]) == VARIANT_COLUMNS
+    [stack] = report(result, tmp_path)["stacks"]
+    assert [file["path"] for file in stack["files"]] == ["1.jpg", "=2.jpg", "3.jpg"]
+    assert [(match["reference"]["path"], match["file"]["path"]) for match in stack["matches"]] == [
+        ("1.jpg", "=2.jpg"),
+        ("=2.jpg", "3.jpg"),
+    ]
+    assert stack["matches"][0]["proof"]["ground"] == "other-writing"
 
 
 @pytest.mark.parametrize("name", Comparison.__struct_fields__)

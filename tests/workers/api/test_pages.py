@@ -40,6 +40,14 @@ def test_a_page_has_no_inline_script_or_style_and_takes_nothing_from_elsewhere(a
             assert api.client.get(source).status_code == 200
 
 
+def test_what_modules_import_is_served(api: Api) -> None:
+    imports = {
+        one for path in Path(pages.STATIC).glob("*.js") for one in re.findall(r'from "([^"]+)"', path.read_text())
+    }
+    assert "/static/proof.js" in imports
+    assert {one: api.client.get(one).status_code for one in imports} == dict.fromkeys(imports, 200)
+
+
 def test_assets_name_nothing_from_elsewhere() -> None:
     for path in Path(pages.STATIC).iterdir():
         for found in re.findall(r"https?://[^\s\"'`)]+", path.read_text()):

@@ -10,6 +10,7 @@ import pytest
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.log.records import Comparison
 from neardup.pipeline.match.query.verify import KEY, Verifier
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.types import Decision
 from neardup.pipeline.where import Relation, located
 from neardup.workers.cli import compare
@@ -67,6 +68,10 @@ def test_a_variant_and_a_part_are_said_in_words(
     found = Comparison(
         decision=Decision.DISTINCT, distance=0.1, evidence=0.9, probability=0.1, relation=Relation.VARIANT,
         where=located(False, (None, (0.25, 0.0, 0.75, 1.0))),
+        proof=ProofSummary(
+            finding=Finding.VARIANT, ground=Ground.OTHER_WRITING, stage=1, inliers=143, agreeing=0.97, query_extra=0.03,
+            map=BlockMap(columns=1, blocks="12"),
+        ),
     )  # fmt: skip
     monkeypatch.setattr("neardup.pipeline.match.query.compare_two.compare_both_ways", lambda *_: found)
     picture = save(tmp_path, "a.png", 1)
@@ -74,6 +79,12 @@ def test_a_variant_and_a_part_are_said_in_words(
     assert lines[0] == "distinct"
     assert "variant      the same template or scene, other content" in lines
     assert "in part of B  25%, 0%, 75%, 100%   (left, top, right, bottom)" in lines
+    start = lines.index("proof        variant: other writing")
+    assert [line.strip() for line in lines[start + 1 : start + 3]] == [
+        "97% agrees of what both show, by 143 key points",
+        "A has 3% that B lacks",
+    ]
+    assert "lacks" not in lines[start + 3]
 
 
 def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_report_is_written_and_summed_up(neardup: Command, media: Path, tmp_path
     assert "3 images and 0 videos" in told.output
     assert "1 duplicates and 0 unsure in 1 groups; 1 files skipped" in told.output
     assert f"report: {tmp_path / 'out' / 'report.html'}" in told.output
-    names = {"report.html", "duplicates.json", "duplicates.csv", "skipped.csv"}
+    names = {"report.html", "duplicates.json", "duplicates.csv", "variants.csv", "skipped.csv"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     with (tmp_path / "out" / "skipped.csv").open(encoding="utf-8", newline="") as file:
         [row] = csv.DictReader(file)

@@ -203,6 +203,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         duplicate = self.min_evidence(1.0 - (1.0 - precision) * allowance, references, ground)
         return Thresholds(min_duplicate=duplicate, min_unsure=min(even_odds, duplicate))
 
+    def evidence_of_strangers(self, share: float, references: int) -> float:
+        """Return the evidence that this share of queries, 0 to 1, finds with a stranger among m references."""
+        grid = np.linspace(self.evidence[0], self.evidence[-1], 1001)
+        reached = self.log_false_match_rate(grid, references) <= math.log(share)
+        return float(grid[int(reached.argmax())]) if reached.any() else math.inf
+
     def recall_at(self, evidence: npt.ArrayLike, references: int) -> Curve:
         """Return R(e, m)."""
         return self._mixed(evidence, self.recall, references)

@@ -31,6 +31,8 @@ WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+STRANGERS = 0.1
+"""Share of items without a copy that have a candidate to be proved."""
 CLOSE = 0.95
 """Evidence of two readings of one picture; other label masks of one set reach 0.72, other slices of a scan 0.65."""
 WHOLE_AREA = 0.7
@@ -149,8 +151,9 @@ class Judge:
             ground: lru_cache(maxsize=1024)(partial(calibration.thresholds, precision, ground=ground))
             for ground in Ground
         }
-        self._most_unsure = math.log(precision / (1.0 - precision))
+        self._proposed = lru_cache(maxsize=1024)(self._propose)
         self._thresholds(1)  # fails at once for an unusable precision
+        self._most_unsure = math.log(precision / (1.0 - precision))
 
     @property
     def min_vote(self) -> float:
@@ -164,10 +167,11 @@ class Judge:
     def least(self, references: int) -> float:
         """Return the evidence below which a picture is distinct among m references.
 
-        Where proofs are made, that is where one that finds a copy makes a duplicate of it.
+        Where proofs are made, that is where one that finds a copy makes a duplicate of it, and where no more than a
+        share of STRANGERS has a candidate, which bounds what proofs cost.
         """
         unsure = self.thresholds(references).min_unsure
-        return min(unsure, self._proved[Ground.AGREES](_rounded(references)).min_duplicate) if self.proves else unsure
+        return min(unsure, self._proposed(_rounded(references))) if self.proves else unsure
 
     def prove(self, outcome: PairOutcome, proved: Proved) -> PairOutcome:
         """Return an outcome as it is once a proof was made.
@@ -188,7 +192,7 @@ class Judge:
             decision, relation = Decision.DISTINCT, Relation.VARIANT
         elif evidence >= limits.min_duplicate:
             decision = Decision.DUPLICATE
-        where = _proved_where(outcome.where, proved) if finding is Finding.COPY else outcome.where
+        where = _proved_where(outcome.where, proved)
         found = replace(
             outcome,
             judgement=Judgement(decision, probability),
@@ -197,6 +201,10 @@ class Judge:
             proof=proved.summary,
         )
         return _doubted(found, outcome.doubt)
+
+    def _propose(self, references: int) -> float:
+        copy = self._proved[Ground.AGREES](references).min_duplicate
+        return max(copy, self.calibration.evidence_of_strangers(STRANGERS, references))
 
     def score(self, outcome: PairOutcome) -> float:
         """Return the log-odds of a match, within bounds for each decision: they order pairs as decisions do."""
@@ -345,14 +353,17 @@ was pasted into a larger one, is a copy of a part."""
 
 
 def _proved_where(where: Where, proved: Proved) -> Where:
-    """Return where two match, as a proof found it; of videos spans say it already."""
-    if where.spans:
-        return msgspec.structs.replace(where, transform=proved.transform)
+    """Return where two match, as a proof found it. Of videos spans say that; what is no copy keeps its place."""
+    laid = where if where.kind is WhereKind.NOTHING else msgspec.structs.replace(where, transform=proved.transform)
+    if where.spans or proved.summary.finding is not Finding.COPY:
+        return laid
     if where.whole and min(proved.query_share, proved.reference_share) >= LEAST_WHOLE:
-        return msgspec.structs.replace(where, transform=proved.transform)
+        return laid
     boxes = tuple(None if box == _ALL else box for box in (proved.query_box, proved.reference_box))
     found = located(False, (boxes[0], boxes[1]))
-    return msgspec.structs.replace(found if found.kind is WhereKind.PART else where, transform=proved.transform)
+    if found.kind is not WhereKind.PART:
+        return laid
+    return msgspec.structs.replace(found, transform=proved.transform)
 
 
 def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:

@@ -1,19 +1,20 @@
-"use strict";
 // Draws the groups of the report. All text goes in as text (textContent), never as HTML: file names are not trusted.
 (() => {
   const PAGE = 30; // groups drawn at a time
   const FOLD = 12; // copies shown before "show more"
   const WORDS = [[0.999, "practically certain"], [0.99, "almost certain"], [0.9, "very likely"], [0.7, "likely"], [0.4, "perhaps"], [0, "doubtful"]];
+  const COPY = { query: "Copy", reference: "Original", said: { query: "the copy", reference: "the original" } };
+  const VARIANT = { query: "This one", reference: "Other one", said: { query: "this one", reference: "the other one" } };
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const state = { text: "", decision: "all", kind: "all", sort: "size", shown: [], drawn: 0, current: -1, returnTo: null };
+  const state = { text: "", decision: "all", kind: "all", sort: "size", shown: [], drawn: 0, current: -1, returnTo: null, view: null };
 
   // --- Words and numbers
   const percent = (p) => (p > 0.9999 ? "> 99.99 %" : `${(p * 100).toFixed(p >= 0.99 ? 2 : p >= 0.1 ? 0 : 1)} %`);
   const likely = (p) => WORDS.find(([from]) => p >= from)[1];
   const isExact = (match) => match.exact !== "";
   const badge = (match) => (isExact(match) ? "exact" : match.decision);
-  const badgeText = (match) => ({ exact: match.exact === "bytes" ? "Identical file" : "Identical pixels", duplicate: "Duplicate", unsure: "Unsure", distinct: "Distinct" })[badge(match)];
+  const badgeText = (match) => ({ exact: match.exact === "bytes" ? "Identical file" : "Identical pixels", duplicate: "Duplicate", unsure: "Unsure", distinct: match.relation === "variant" ? "Variant" : "Distinct" })[badge(match)];
   const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   function size(bytes) {
     const units = ["bytes", "kB", "MB", "GB", "TB"];
@@ -61,12 +62,15 @@
       : [el("img", { src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt, decoding: "async" })];
     return el(tag, { ...attributes, class: number < 0 ? "picture none" : "picture" }, ...inside, ...extra);
   }
-  // Where in the picture the match is; an SVG keeps its shape in its box just as the picture does.
-  function part(match, file, box) {
-    if (!box || match.where.kind === "whole") return null;
-    const [left, top, right, bottom] = box;
-    const place = { x: left * file.width, y: top * file.height, width: (right - left) * file.width, height: (bottom - top) * file.height };
-    return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, svg("rect", { class: "under", ...place }), svg("rect", { ...place }));
+  // Where in the picture the match is: the other one's outline where a proof knows it, else the part that was found.
+  // An SVG keeps its shape in its box just as the picture does.
+  function part(match, file, side) {
+    const box = match.where.kind === "whole" ? null : match.where[`${side}_box`];
+    const corners = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    if (!corners) return null;
+    const points = corners.map(([x, y]) => `${x * file.width},${y * file.height}`).join(" ");
+    const inside = svg("svg", { width: file.width, height: file.height }, svg("polygon", { class: "under", points }), svg("polygon", { points })); // clips
+    return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, inside);
   }
   const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same" })[match.doubt] || null;
   function partText(match) {
@@ -105,13 +109,14 @@
     return el("p", { class: "planned" }, el("b", {}, file.goes ? "Could go" : "Stays"), file.goes ? " (plan.sh lists it)" : `: ${file.why}`);
   }
   function verdict(match) {
-    const chance = isExact(match) && match.decision === "duplicate" ? null
+    const chance = (isExact(match) && match.decision === "duplicate") || match.relation === "variant" ? null
       : el("span", { class: "likely" }, `${percent(match.probability)}, ${likely(match.probability)}`);
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
       match.identical_to ? el("span", { class: "distance" }, "identical to ", el("bdi", {}, split(match.identical_to)[0])) : null,
       partText(match) ? el("span", { class: "distance" }, partText(match)) : null,
+      proofWords(match) ? el("span", { class: "distance" }, proofWords(match)) : null,
       doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
 
@@ -167,7 +172,7 @@
     const file = data.files[match.file];
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original) }, ...[film(file), part(match, file, match.where.query_box)].filter(Boolean)),
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original, COPY) }, ...[film(file), part(match, file, "query")].filter(Boolean)),
       verdict(match), ...names(file, "h4"), facts(file, match.where.kind === "whole" ? original : null), belongs(file), planned(file));
     if (!match.where.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
@@ -176,14 +181,7 @@
     const original = data.files[group.original];
     const hidden = group.matches.length - matches.length;
     const list = el("ul", { class: "members", "aria-label": "Copies" }, ...matches.slice(0, FOLD).map((match) => member(match, original)));
-    if (matches.length > FOLD) {
-      const button = el("button", { type: "button", onclick: () => {
-        const rest = matches.slice(FOLD).map((match) => member(match, original));
-        button.parentNode.replaceWith(...rest);
-        rest[0].querySelector("button").focus();
-      } }, `Show ${plural(matches.length - FOLD, "more copy", "more copies")}`);
-      list.append(el("li", { class: "more" }, button));
-    }
+    if (matches.length > FOLD) list.append(el("li", { class: "more" }, more(matches.slice(FOLD), (match) => member(match, original), ["copy", "copies"])));
     const left = el("div", { class: "original" },
       el("p", { class: "label" }, "Original", el("span", {}, plural(group.matches.length, "copy", "copies"))),
       picture("div", original.thumbnail, `Original: ${split(original.path)[0]}`, {}, ...[film(original)].filter(Boolean)),
@@ -191,6 +189,31 @@
       group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} in whole duplicates`) : null,
       hidden ? el("p", { class: "facts" }, `${plural(hidden, "copy does", "copies do")} not fit the filter`) : null);
     return el("article", { class: "group", id: `group-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Group ${number}, ${plural(matches.length, "copy", "copies")} of ${split(original.path)[0]}` }, left, list);
+  }
+
+  // --- Stacks: one template or scene, each file with content of its own
+  function drawStack({ stack, number, files }, position) {
+    const list = el("ul", { class: "members", "aria-label": "Variants" }, ...files.slice(0, FOLD).map((file) => variant(stack, file)));
+    if (files.length > FOLD) list.append(el("li", { class: "more" }, more(files.slice(FOLD), (file) => variant(stack, file), ["variant", "variants"])));
+    return el("article", { class: "group stack", id: `stack-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Stack ${number}, ${plural(stack.files.length, "variant", "variants")}` },
+      el("p", { class: "label" }, plural(stack.files.length, "variant", "variants")), list);
+  }
+  function variant(stack, number) {
+    const file = data.files[number];
+    const own = stack.matches.find((match) => match.file === number);
+    const match = own || stack.matches.find((one) => one.reference === number);
+    const open = match && { type: "button", "data-compare": true, title: "Compare two variants (Enter)", onclick: () => compare(match, data.files[match.reference], VARIANT) };
+    return el("li", { class: "member" },
+      picture(match ? "button" : "div", file.thumbnail, `Compare variants: ${split(file.path)[0]}`, open || {}, ...[film(file)].filter(Boolean)),
+      own ? el("p", { class: "verdict" }, el("span", { class: "distance" }, "variant of ", el("bdi", {}, split(data.files[own.reference].path)[0]), own.proof ? `: ${own.proof.ground.replaceAll("-", " ")}` : "")) : null,
+      ...names(file, "h4"), facts(file, null), belongs(file), planned(file));
+  }
+  function more(rest, make, [one, many]) {
+    return el("button", { type: "button", onclick: (event) => {
+      const made = rest.map(make);
+      event.currentTarget.parentNode.replaceWith(...made);
+      made[0].querySelector("button").focus();
+    } }, `Show ${plural(rest.length, `more ${one}`, `more ${many}`)}`);
   }
 
   // --- Filter and sort
@@ -205,6 +228,7 @@
     group.doubt = Math.min(...group.matches.map((match) => match.probability));
     return { group, number: index + 1 };
   });
+  const stacks = data.stacks.map((stack, index) => ({ stack, number: index + 1, files: stack.files }));
   const ORDER = {
     size: (a, b) => b.matches.length - a.matches.length,
     bytes: (a, b) => b.group.bytes - a.group.bytes,
@@ -217,7 +241,7 @@
     const file = data.files[match.file];
     const { decision, kind, text } = state;
     const kinds = { all: true, image: file.kind === "image" && original.kind === "image", video: file.kind === "video" && original.kind === "video", mixed: file.kind !== original.kind, part: match.where.kind !== "whole" };
-    const decisions = { all: true, exact: isExact(match) || match.identical_to !== "", duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
+    const decisions = { all: true, variant: false, exact: isExact(match) || match.identical_to !== "", duplicate: match.decision === "duplicate", unsure: match.decision === "unsure" };
     return kinds[kind] && decisions[decision] && (originalNamed || file.search.includes(text));
   }
   function refresh() {
@@ -226,44 +250,75 @@
       const named = original.search.includes(state.text);
       return { group, number, matches: group.matches.filter((match) => fits(match, original, named)) };
     }).filter(({ matches }) => matches.length).sort(ORDER[state.sort]);
+    const found = state.shown.length;
+    const piles = stacks.filter(fitsStack);
+    state.shown.push(...piles);
     state.drawn = 0;
     state.current = -1;
     byId("groups").replaceChildren();
     byId("nothing").hidden = state.shown.length > 0;
-    byId("shown").textContent = state.shown.length === groups.length ? plural(groups.length, "group", "groups") : `${state.shown.length.toLocaleString("en")} of ${plural(groups.length, "group", "groups")}`;
+    const counted = (shown, all, one, many) => (shown === all ? plural(all, one, many) : `${shown.toLocaleString("en")} of ${plural(all, one, many)}`);
+    byId("shown").textContent = [counted(found, groups.length, "group", "groups"), ...(stacks.length ? [counted(piles.length, stacks.length, "stack", "stacks")] : [])].join(", ");
     drawMore();
   }
+  function fitsStack({ stack }) {
+    const { decision, kind, text } = state;
+    const files = stack.files.map((number) => data.files[number]);
+    return ["all", "variant"].includes(decision) && (kind === "all" || files.some((file) => file.kind === kind)) && files.some((file) => file.search.includes(text));
+  }
   function drawMore(upTo = state.drawn + PAGE) {
-    const next = state.shown.slice(state.drawn, upTo).map((entry, i) => draw(entry, state.drawn + i));
-    state.drawn += next.length;
+    const next = state.shown.slice(state.drawn, upTo).flatMap((entry, i) => {
+      if (entry.group) return [draw(entry, state.drawn + i)];
+      return [...(entry === state.shown.find((one) => one.stack) ? [byId("stacks-head").content.cloneNode(true)] : []), drawStack(entry, state.drawn + i)];
+    });
+    state.drawn = Math.min(upTo, state.shown.length);
     byId("groups").append(...next);
   }
 
   // --- Compare
-  function compare(match, original) {
+  // `names` is COPY or VARIANT.
+  function compare(match, reference, names) {
     const file = data.files[match.file];
     const dialog = byId("compare");
     const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
-    const side = (f, title, box) => el("div", {}, el("p", { class: "label" }, title), picture("div", f.thumbnail, `${title}: ${split(f.path)[0]}`, {}, ...[film(f), part(match, f, box)].filter(Boolean)));
+    const side = (f, which) => {
+      const moment = match.proved[which === "query" ? 0 : 1] ?? -1; // of a video, the frame that was laid over the other
+      return el("div", {}, el("p", { class: "label" }, names[which]), picture("div", moment < 0 ? f.thumbnail : moment, `${names[which]}: ${split(f.path)[0]}`, {}, ...[film(f), part(match, f, which)].filter(Boolean)));
+    };
     const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
+    const holds = (f) => f.extras || "the picture alone";
+    const plan = (f) => (f.goes ? "could go" : f.why ? `stays: ${f.why}` : "–");
+    const either = (what) => Boolean(what(reference) || what(file));
+    const view = proofView(match, file, reference, names);
     state.returnTo = document.activeElement;
+    state.view = view;
     dialog.replaceChildren(
       el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
-      el("h2", { id: "compare-title" }, "Original and copy"),
-      el("div", { class: "sides" }, side(original, "Original", match.where.reference_box), side(file, "Copy", match.where.query_box)),
+      el("h2", { id: "compare-title" }, names === COPY ? "Original and copy" : "Two variants"),
+      el("div", { class: view ? "sides proved" : "sides" }, side(reference, "reference"), side(file, "query"), ...(view ? [view.node] : [])),
       verdict(match),
-      match.where.spans.length ? el("p", { class: "facts" }, sentence(file, original, match)) : el("span", { hidden: true }),
+      ...(match.proof ? [el("p", { class: "proof-said" }, proofSentences(match, names.said, reference.width / reference.height).join(" "))] : []),
+      match.where.spans.length ? el("p", { class: "facts" }, sentence(file, reference, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
-        row("File", el("bdi", {}, original.path), el("bdi", {}, file.path)),
-        row("Pixels", `${original.width} × ${original.height}`, `${file.width} × ${file.height}`),
-        row("Size", size(original.bytes), size(file.bytes)),
-        row("Format", original.format, file.format),
-        ...(original.kind === "video" || file.kind === "video" ? [row("Length", length(original), length(file))] : []),
-        ...(original.extras || file.extras ? [row("Holds", original.extras || "the picture alone", file.extras || "the picture alone")] : []),
-        ...(original.companions.length || file.companions.length ? [row("Together with", original.companions.join(", ") || "–", file.companions.join(", ") || "–")] : []),
-        ...(original.goes || original.why || file.goes || file.why ? [row("Plan", original.goes ? "could go" : `stays: ${original.why}`, file.goes ? "could go" : `stays: ${file.why}`)] : []),
-        row("Modified", safeDate(original.modified), safeDate(file.modified))))));
+        row("File", el("bdi", {}, reference.path), el("bdi", {}, file.path)),
+        row("Pixels", `${reference.width} × ${reference.height}`, `${file.width} × ${file.height}`),
+        row("Size", size(reference.bytes), size(file.bytes)),
+        row("Format", reference.format, file.format),
+        ...(either((f) => f.kind === "video") ? [row("Length", length(reference), length(file))] : []),
+        ...(either((f) => f.extras) ? [row("Holds", holds(reference), holds(file))] : []),
+        ...(either((f) => f.companions.length) ? [row("Together with", reference.companions.join(", ") || "–", file.companions.join(", ") || "–")] : []),
+        ...(either((f) => f.goes || f.why) ? [row("Plan", plan(reference), plan(file))] : []),
+        row("Modified", safeDate(reference.modified), safeDate(file.modified))))));
     dialog.showModal();
+  }
+  function proofView(match, file, reference, names) {
+    const [query, low] = match.proved;
+    if (!match.proved.length || query < 0 || low < 0) return null;
+    const shown = (number, which, f, seconds) => ({ src: `data:image/jpeg;base64,${data.thumbnails[number]}`, alt: `${names[which]}, laid over`, at: f.kind === "video" ? clock(seconds, true) : "" });
+    return new ProofView(match, {
+      query: shown(query, "query", file, match.proof.query_second),
+      reference: shown(low, "reference", reference, match.proof.reference_second),
+    }, names.said);
   }
 
   // --- Keyboard
@@ -274,7 +329,7 @@
     const next = Math.min(Math.max(state.current + step, 0), state.shown.length - 1);
     while (state.drawn <= next) drawMore();
     state.current = next;
-    const node = byId("groups").children[next];
+    const node = byId("groups").querySelectorAll(".group")[next];
     node.focus({ preventScroll: true });
     node.scrollIntoView({ block: "start" });
   }
@@ -287,7 +342,11 @@
     return true;
   }
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.querySelector("dialog[open]")) {
+      if (event.key === "b" && byId("compare").open) state.view?.blink();
+      return;
+    }
     if (event.target.id === "text") {
       if (event.key === "Enter") { event.preventDefault(); toGroup(0); }
       if (event.key === "Escape") { event.target.value = ""; onFilter(); event.target.blur(); }
@@ -319,10 +378,10 @@
   byId("theme").addEventListener("click", toggleTheme);
   byId("help-open").addEventListener("click", () => byId("help").showModal());
   byId("created").textContent = `${new Date(byId("created").dataset.seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}, `;
-  byId("compare").addEventListener("close", () => state.returnTo?.focus());
+  byId("compare").addEventListener("close", () => { state.view?.stop(); state.returnTo?.focus(); });
   for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   document.addEventListener("keydown", onKey);
-  if (!groups.length) return;
+  if (!groups.length && !stacks.length) return;
 
   // --- Start
   let waiting = 0;

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from neardup.pipeline.errors import InvalidFrame, Reason
@@ -16,6 +14,8 @@ from neardup.pipeline.learn.evaluate.variant_report import (
 from neardup.pipeline.learn.evaluate.variants import Outcome, Sample, VariantResult, judge, make_samples, shares
 from neardup.pipeline.learn.variants import KINDS, render
 from neardup.pipeline.learn.variants.copies import WAYS, copy_of
+from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.types import Decision
 from tests.pipeline.match.build import a_state, picture
 
@@ -91,17 +91,21 @@ def test_samples_of_every_kind_come_with_a_copy() -> None:
     assert list(made[0][0].files) == ["00000-a", "00000-b", "00000-copy"]
 
 
+def proving_state(prover: Prover) -> State:
+    return a_state(stars=False, prover=prover)
+
+
 def test_pairs_are_decided_as_two_items_are_compared() -> None:
-    variant = render("stripes", 5)
+    variant = render("burst", 5)
     sample = Sample(variant, "re-encoded", variant.a)
     files = {"00005-a": [picture("a", 0)], "00005-b": [picture("b", 60)], "00005-copy": [picture("c", 20)]}
-    found = judge([sample], files, partial(a_state, stars=False))
+    found = judge([sample], files, proving_state)
     assert [(one.kind, one.number, one.differs, one.way) for one in found] == [
-        ("stripes", 5, "one", ""),
-        ("stripes", 5, "one", "re-encoded"),
+        ("burst", 5, variant.differs, ""),
+        ("burst", 5, variant.differs, "re-encoded"),
     ]
     assert found[0].decision is NO
-    assert found[1].decision is YES
+    assert (found[1].decision, found[1].ground) == (YES, "agrees")
     assert found[1].evidence > found[0].evidence
 
 
@@ -113,4 +117,4 @@ def test_a_picture_that_cannot_be_read_ends_it() -> None:
         "00005-copy": [picture("c", 20)],
     }
     with pytest.raises(InvalidFrame, match="broken"):
-        judge([Sample(variant, "re-encoded", variant.a)], files, partial(a_state, stars=False))
+        judge([Sample(variant, "re-encoded", variant.a)], files, proving_state)

@@ -91,6 +91,7 @@ def test_a_variant_is_distinct_and_listed_and_joins_no_star(ground: Ground) -> N
         Decision.DISTINCT,
         Relation.VARIANT,
     )
+    assert (match.where.kind, match.where.transform) == (WhereKind.WHOLE, SHIFTED)  # so that people see what differs
     assert log.state.items.named("b").is_head  # type: ignore[union-attr]
     assert all(item.kin == [] for item in log.state.items)  # cohorts count variants
 

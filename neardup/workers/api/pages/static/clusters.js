@@ -24,7 +24,7 @@ const go = (step) => {
 };
 const edit = (name) => members[current()]?.querySelector(`[data-edit="${name}"]`)?.click();
 const LIST = { j: () => go(1), k: () => go(-1), x: () => edit("split"), o: () => edit("head") };
-const LOOK = { 1: () => pair.setView("side"), 2: () => pair.setView("slider"), 3: () => pair.setView("difference"), f: () => pair.flip() };
+const LOOK = { 1: () => pair.setView("side"), 2: () => pair.setView("slider"), 3: () => pair.setView("difference"), 4: () => pair.setView("proof"), b: () => pair.blink(), f: () => pair.flip() };
 
 addEventListener("keydown", (event) => {
   if (isTyping(event) || event.repeat || !shortcuts()) return;

@@ -1,12 +1,14 @@
-// An item and what it was matched with: side by side, one over the other, or their difference.
+// An item and what it was matched with: side by side, one over the other, their difference, or as a proof laid them.
 
 import { badge, bankBadge, breakable, clock, clusterHref, distance, el, percent, pictureSrc } from "/static/lib.js";
 import { Timeline, moments } from "/static/timeline.js";
-import { boxOn, whereText } from "/static/where.js";
+import { ProofView, proofSentences, proofWords } from "/static/proof.js";
+import { cornersOn, shapeOn, whereText } from "/static/where.js";
 
 const LARGE = 960;
 const LARGEST = 2048;
-const VIEWS = { side: "Side by side", slider: "Slider", difference: "Difference" };
+const VIEWS = { side: "Side by side", slider: "Slider", difference: "Difference", proof: "Proof" };
+const NAMES = { query: "the copy", reference: "the original" };
 const WHOLE = [0, 0, 1, 1];
 
 export class Pair {
@@ -33,23 +35,34 @@ export class Pair {
 
   head() {
     const { task, match } = this;
-    const part = whereText(match);
+    const said = [whereText(match), proofWords(match)].filter(Boolean);
     return [
       el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, " show the same as "), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
-      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), part ? el("span", { class: "distance" }, part) : null),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), ...said.map((text) => el("span", { class: "distance" }, text))),
     ];
   }
 
   controls() {
-    const options = Object.entries(VIEWS).map(([view, name], number) =>
-      el("label", {}, el("input", { type: "radio", name: "view", value: view, checked: view === this.view, onchange: () => this.setView(view) }), el("span", {}, `${name} `, el("kbd", { "aria-hidden": "true" }, String(number + 1)))));
+    const shown = this.shown();
+    const options = Object.entries(VIEWS).filter(([view]) => this.has(view)).map(([view, name], number) =>
+      el("label", {}, el("input", { type: "radio", name: "view", value: view, checked: view === shown, onchange: () => this.setView(view) }), el("span", {}, `${name} `, el("kbd", { "aria-hidden": "true" }, String(number + 1)))));
     this.flipBox = el("input", { type: "checkbox", checked: this.flipped, onchange: () => this.flip(this.flipBox.checked) });
     return el("div", { class: "views" },
       el("fieldset", { class: "segments" }, el("legend", { class: "hidden" }, "View"), ...options),
       el("label", { class: "row" }, this.flipBox, el("span", {}, "Flip the copy ", el("kbd", { "aria-hidden": "true" }, "f"))));
   }
 
+  has(view) {
+    return view !== "proof" || Boolean(this.match.proof && this.match.where.transform);
+  }
+
+  // The view that is wanted, where this pair has it.
+  shown() {
+    return this.has(this.view) ? this.view : "side";
+  }
+
   setView(view) {
+    if (!this.has(view)) return;
     this.view = view;
     this.place.querySelector(`input[name=view][value=${view}]`).checked = true;
     this.draw();
@@ -67,6 +80,7 @@ export class Pair {
     this.note.hidden = true;
     for (const side of ["query", "reference"]) {
       const image = this.images[side];
+      if (!image) continue; // a proof is of its own moment
       const src = this.src(side);
       if (image.getAttribute("src") !== src) image.src = src;
       if (this.times?.[side]) this.times[side].textContent = this.timeText(side);
@@ -80,20 +94,22 @@ export class Pair {
   }
 
   // --- Pictures
-  src(side, size = LARGE) {
-    const at = this.timeline?.video[side] ? this.moment[side] : undefined;
+  src(side, size = LARGE, moment = this.moment) {
+    const at = this.timeline?.video[side] ? moment[side] : undefined;
     const [id, bank] = side === "query" ? [this.task.item.id, "seen"] : [this.match.reference, this.match.bank];
     return pictureSrc(id, { bank, at, side: size });
   }
 
   image(side, alt) {
     const image = el("img", { src: this.src(side), alt, decoding: "async", draggable: "false" });
-    image.addEventListener("error", () => {
-      this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its original is not held any more" : ""}.`;
-      this.note.hidden = false;
-    });
+    image.addEventListener("error", () => this.miss(side));
     this.images[side] = image;
     return image;
+  }
+
+  miss(side) {
+    this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its original is not held any more" : ""}.`;
+    this.note.hidden = false;
   }
 
   timeText(side) {
@@ -101,19 +117,24 @@ export class Pair {
   }
 
   draw() {
+    this.proof?.stop();
+    this.proof = null;
     this.images = {};
     this.times = null;
     this.slide = null;
     this.note.hidden = true;
-    this.stage.replaceChildren(...(this.view === "side" ? this.side() : this.over()));
+    const view = this.shown();
+    this.flipBox.closest("label").hidden = view === "proof"; // which knows itself what is mirrored
+    this.stage.replaceChildren(...(view === "side" ? this.side() : view === "proof" ? this.laid() : this.over()));
   }
 
   side() {
     this.times = { query: el("span", { class: "distance" }, this.timeText("query")), reference: el("span", { class: "distance" }, this.timeText("reference")) };
-    const figure = (side, title, id, box, href) => {
+    const figure = (side, title, id, href) => {
+      const corners = cornersOn(side, this.match);
       const image = this.image(side, `${title}: ${id}`);
       const mirror = el("span", { class: `picture${side === "query" ? " mirror" : ""}${side === "query" && this.flipped ? " flipped" : ""}` }, image);
-      if (box) image.addEventListener("load", () => { mirror.querySelector("svg")?.remove(); mirror.append(boxOn(image, box)); });
+      if (corners) image.addEventListener("load", () => { mirror.querySelector("svg")?.remove(); mirror.append(shapeOn(image, corners)); });
       const open = (event) => { event.currentTarget.href = this.src(side, LARGEST); };
       const name = el("bdi", {}, ...breakable(id));
       return el("figure", {},
@@ -122,8 +143,28 @@ export class Pair {
     };
     const { task, match } = this;
     return [el("div", { class: "sides" },
-      figure("reference", "Original", match.reference, match.where.reference_box, match.bank === "seen" ? clusterHref(match.reference) : null),
-      figure("query", "Copy", task.item.id, match.where.query_box, clusterHref(task.item.id)))];
+      figure("reference", "Original", match.reference, match.bank === "seen" ? clusterHref(match.reference) : null),
+      figure("query", "Copy", task.item.id, clusterHref(task.item.id)))];
+  }
+
+  // As the proof laid one over the other, at its own moment of a video.
+  laid() {
+    const { match, task } = this;
+    const moment = { query: match.proof.query_second, reference: match.proof.reference_second };
+    const of = (side, id) => ({ src: this.src(side, LARGE, moment), alt: `${side === "query" ? "Copy" : "Original"}: ${id}`, at: this.timeline?.video[side] ? clock(moment[side], true) : "" });
+    this.proof = new ProofView(match, { query: of("query", task.item.id), reference: of("reference", match.reference) }, NAMES);
+    this.proof.top.addEventListener("error", () => this.miss("query"));
+    this.proof.low.addEventListener("error", () => this.miss("reference"));
+    const said = el("p", { class: "proof-said" });
+    const say = () => { said.textContent = proofSentences(match, NAMES, this.proof.ratio).join(" "); };
+    this.proof.low.addEventListener("load", say);
+    say();
+    return [this.proof.node, said];
+  }
+
+  blink() {
+    this.setView("proof");
+    this.proof?.blink();
   }
 
   over() {

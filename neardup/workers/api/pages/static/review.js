@@ -277,7 +277,8 @@ function undo() {
 // --- Keys and buttons
 const KEYS = {
   m: () => decide("match"), n: () => decide("not-a-match"), s: skip, u: undo, f: () => state.hand.length && pair.flip(),
-  1: () => view("side"), 2: () => view("slider"), 3: () => view("difference"),
+  1: () => view("side"), 2: () => view("slider"), 3: () => view("difference"), 4: () => view("proof"),
+  b: () => state.hand.length && pair.blink(),
   "[": () => state.hand.length && toMatch(state.match - 1), "]": () => state.hand.length && toMatch(state.match + 1),
   ArrowLeft: () => state.hand.length && pair.step(-1), ArrowRight: () => state.hand.length && pair.step(1),
   "?": () => byId("help").showModal(),

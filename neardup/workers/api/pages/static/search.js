@@ -1,6 +1,7 @@
 // The search page: an upload or an item, what it copies, and a grid of what is most like it.
 
 import { badge, bankBadge, breakable, byId, call, clock, clusterHref, distance, el, film, isTyping, itemPath, percent, picture, pictureSrc, plural, searchHref, shortcuts, similarPath } from "/static/lib.js";
+import { proofWords } from "/static/proof.js";
 import { whereText } from "/static/where.js";
 
 const PAGE = 24;
@@ -86,12 +87,11 @@ function showAsked(shown, name, facts, matches, item) {
 
 function copyRow(match) {
   const name = match.bank === "seen" ? el("a", { href: searchHref(match.reference) }, ...breakable(match.reference)) : match.reference;
-  const part = whereText(match);
-  const where = part ? el("span", { class: "distance" }, part) : null;
+  const said = [whereText(match), proofWords(match)].filter(Boolean).map((text) => el("span", { class: "distance" }, text));
   return el("li", {},
     picture("div", pictureSrc(match.reference, { bank: match.bank }), `The reference ${match.reference}`),
     el("div", {}, el("p", { class: "name" }, name),
-      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), where),
+      el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), el("span", {}, percent(match.probability)), distance(match.distance), ...said),
       match.identical_to && match.identical_to !== match.reference ? el("p", { class: "facts" }, "identical to its copy ", el("a", { href: searchHref(match.identical_to) }, match.identical_to)) : null));
 }
 

@@ -1,0 +1,109 @@
+"""A pair on the review page in a real browser, with a proof; what the page asks for is answered by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from neardup.pipeline.log.records import Matched
+from neardup.pipeline.prove.finding import BlockMap
+from neardup.pipeline.types import Decision, Kind, Span
+from neardup.pipeline.where import Where, WhereKind
+from neardup.workers.api.models import MatchBody
+from tests.browser.test_report import thumbnail
+from tests.pipeline.match.build import picture
+from tests.pipeline.report.build import a_file, a_proof
+from tests.workers.api.build import Api, an_api
+
+pytestmark = pytest.mark.integration
+RIGHT_HALF = (-0.5, 0.0, 1.0, 0.0, 1.0, 0.0)
+"""The copy is the mirrored right half of the original."""
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with an_api(tmp_path, [picture("a", 0)]) as running:
+        yield running
+
+
+def a_task(where: Where, **changes: Any) -> dict[str, Any]:
+    """Return a task of the queue with one match that is proved."""
+    proof = a_proof(stage=1, inliers=143, map=BlockMap(columns=2, blocks="1304"), **changes)
+    match = Matched(
+        reference="original.jpg", bank="seen", decision=Decision.UNSURE, distance=0.3, evidence=0.5, probability=0.6,
+        where=where, proof=proof,
+    )  # fmt: skip
+    kind = Kind.VIDEO if where.spans else Kind.IMAGE
+    facts = [{"id": id, "kind": kind, "seconds": 9.0, "members": 1} for id in ("copy.jpg", "original.jpg")]
+    shown = MatchBody.model_validate(match).model_dump(mode="json") | {"facts": facts[1], "open": True}
+    return {"item": facts[0], "matches": [shown], "running": False, "claimed_by": "eve", "mine": True}
+
+
+def answer(api: Api, task: dict[str, Any], route: Route) -> None:
+    address = urlsplit(route.request.url)
+    stored = {"/review/tasks": [task], "/review/waiting": [], "/v1/similar": []}
+    if address.path in stored:
+        route.fulfill(json={"results": stored[address.path], "waiting": 1})
+    elif address.path == "/v1/pictures":
+        route.fulfill(body=thumbnail(a_file("a"), 0), content_type="image/jpeg")
+    elif address.path.startswith(("/review/", "/v1/")):
+        route.fulfill(status=204)
+    else:
+        found = api.client.get(address.path)
+        route.fulfill(status=found.status_code, body=found.content, headers=dict(found.headers))
+
+
+def opened(browser: Browser, api: Api, task: dict[str, Any], width: int = 1280) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.route("**/*", partial(answer, api, task))
+    page.goto("http://localhost/review")
+    expect(page.locator("#pair-title")).to_contain_text("copy.jpg show the same as original.jpg")
+    return page
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_proof_is_a_view_of_the_pair(width: int, browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE, transform=RIGHT_HALF)), width)
+    expect(page.locator("#pair .verdict")).to_contain_text("proved: 100 % agrees")
+    outline = page.locator("figure").first.locator(".part polygon").last  # of the copy
+    assert outline.get_attribute("points") == "240,0 120,0 120,160 240,160"
+    page.keyboard.press("4")
+    expect(page.locator(".proof-said")).to_contain_text("The copy is mirrored. Key points: 143.")
+    expect(page.locator(".over")).to_be_hidden()
+    page.keyboard.press("b")
+    expect(page.locator(".over")).to_be_visible()
+    place = page.locator(".over").evaluate(
+        "node => { const own = node.getBoundingClientRect(), all = node.parentNode.getBoundingClientRect();"
+        " return [own.left - all.left, own.width].map((value) => Math.round((100 * value) / all.width)); }"
+    )
+    assert place == [50, 50]
+    expect(page.get_by_role("checkbox", name="Flip the copy")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.keyboard.press("1")
+    expect(page.locator(".proof")).to_have_count(0)
+    page.close()
+
+
+def test_a_proof_of_a_video_is_shown_at_its_own_moment(browser: Browser, api: Api) -> None:
+    where = Where(kind=WhereKind.PART, spans=(Span(0, 4, 2, 6),), transform=RIGHT_HALF)
+    page = opened(browser, api, a_task(where, query_second=1.5, reference_second=3.5))
+    page.keyboard.press("b")
+    expect(page.locator(".proof-note")).to_have_text("The copy at 0:01.5, the original at 0:03.5.")
+    sources = page.locator(".plane img").evaluate_all("nodes => nodes.map((node) => node.getAttribute('src'))")
+    assert sources == [f"/v1/pictures?id={what}&side=960" for what in ("original.jpg&at=3.50", "copy.jpg&at=1.50")]
+    page.close()
+
+
+def test_without_a_transform_there_is_no_such_view(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)))
+    page.keyboard.press("4")
+    page.keyboard.press("b")
+    expect(page.get_by_role("radio", name="Side by side")).to_be_checked()
+    expect(page.locator("input[value=proof], .proof")).to_have_count(0)
+    page.close()
