@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.finding import Block
+from neardup.pipeline.prove.keypoints import Grey
 from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
 from neardup.pipeline.prove.repetition import self_likeness
@@ -133,7 +135,7 @@ def count_differences(agreement: Agreement) -> Differences:
     )
     gain, offset = measure_light(agreement)
     (light, spread), (other_light, other_spread) = (
-        _spread(overlap, side) for side in (overlap.query * gain + offset, overlap.reference)
+        _spread(overlap, side) for side in (overlap.query * np.float32(gain) + np.float32(offset), overlap.reference)
     )
     like = np.abs(light - other_light) < _LIKE_LIGHT
     like &= np.maximum(spread, other_spread) < _LIKE_SPREAD * np.minimum(spread, other_spread)
@@ -185,15 +187,15 @@ def measure_repetition(overlap: Overlap) -> float:
     return self_likeness(small)
 
 
-def _spread(overlap: Overlap, grey: Levels) -> tuple[Blocks, Blocks]:
+def _spread(overlap: Overlap, grey: npt.NDArray[Any]) -> tuple[Blocks, Blocks]:
     """Return mean and standard deviation of grey levels in each block."""
-    mean = overlap.mean(grey)
-    return mean, np.sqrt(np.maximum(overlap.mean(grey * grey) - mean**2, 0))
+    levels = np.asarray(grey, np.float32)
+    mean = overlap.mean(levels)
+    return mean, np.sqrt(np.maximum(overlap.mean(levels * levels) - mean**2, 0))
 
 
-def _ink(grey: Levels) -> Levels:
+def _ink(levels: Grey) -> Levels:
     """Return 1 where there are narrow strokes in strong contrast, else 0."""
-    levels = np.clip(grey, 0, 255).astype(np.uint8)
     around = np.ones((_STROKE, _STROKE), np.uint8)
     dark = cv2.morphologyEx(levels, cv2.MORPH_BLACKHAT, around)
     light = cv2.morphologyEx(levels, cv2.MORPH_TOPHAT, around)

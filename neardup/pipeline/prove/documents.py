@@ -14,6 +14,10 @@ from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, Keypoints
 from neardup.pipeline.prove.proof import Proof, prove
 from neardup.pipeline.prove.relation import Judgement, judge
 
+TRACES, FEW = 3.0, 400.0
+"""Changed pixels, at SIDE, of a copy that is looked at more closely: on both sides from the first on, on one side up to
+the second. They may be words that stand for others."""
+
 Load: TypeAlias = Callable[[int], Keypoints | None]
 """Returns a picture at a longest side in pixels; None where it is not at hand, or not so large as is stored."""
 
@@ -37,12 +41,15 @@ def prove_closely(query: Load, reference: Load, boxes: Sequence[BoxPair] = ()) -
     larger = None if large is None else reference(DOCUMENT_SIDE)
     if large is None or larger is None:
         return proof, judged
-    closer = prove(large, larger, boxes)
+    closer = prove(large, larger, boxes, proof)
     return closer, judge(closer)
 
 
 def needs_more(proof: Proof | None, judged: Judgement) -> bool:
     """Return whether a proof at DOCUMENT_SIDE may change what one of a smaller side found."""
-    if proof is None or not proof.document or proof.legible:
+    if proof is None or proof.legible:
         return False
+    if not proof.document:
+        one = max(proof.changes.query, proof.changes.reference)
+        return judged.finding is Finding.COPY and (proof.changes.on_both >= TRACES or TRACES <= one <= FEW)
     return judged.finding is not Finding.UNPROVED or judged.ground in (Ground.ILLEGIBLE, Ground.WRITTEN_IN)

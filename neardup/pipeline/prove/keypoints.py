@@ -1,7 +1,7 @@
 """What a proof needs of one picture: its grey pixels at a small size and their key points, found once.
 
 Key points are ORB's: corners of a pyramid, each with 256 comparisons of pixels around it, turned by its own angle, so
-that a rotated or resized copy gives the same bits. A mirrored copy does not: it is described anew where it is needed.
+that a rotated or resized copy gives the same bits. A mirrored copy does not: its points are described anew.
 Source: Rublee et al. 2011, "ORB: an efficient alternative to SIFT or SURF".
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,9 +27,10 @@ MOST_ENLARGED = 2.0
 FEATURES = 500
 """Key points of a picture of SIDE; those of a larger one grow with its area."""
 MOST_FEATURES = 1500
-_COLOUR_SIDE = 32
-_EDGE = 12
 GLANCE = 64
+_COLOUR_SIDE = 32
+_EDGE, _PATCH, _LEVELS, _FACTOR, _CONTRAST = 12, 31, 8, 1.2, 7
+_POINT_BYTES = 8 + 32 + 32 + 4 + 4
 _PAGE, _WRITTEN = 0.9, 0.05
 """A document: its ground is smooth on this share of it, and this share at least is ink."""
 
@@ -39,21 +40,33 @@ Points: TypeAlias = npt.NDArray[np.float32]
 """(n, 2): x and y in pixels; the middle of the first pixel is (0, 0)."""
 
 
+class Corners(NamedTuple):
+    """Key points of a picture, the strongest first.
+
+    Attributes:
+        points: float32 (n, 2), x and y in pixels.
+        descriptors: uint8 (n, 32), 256 bits each.
+        angles: float32 (n,), degrees from 0 to 360, clockwise from the x axis.
+        sizes: float32 (n,), diameters in pixels of what they describe.
+    """
+
+    points: Points
+    descriptors: npt.NDArray[np.uint8]
+    angles: npt.NDArray[np.float32]
+    sizes: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False)
 class Keypoints:
-    """One picture, ready to be proved: at most side² + 40 × features + 3,072 bytes of arrays, 125 kB at SIDE.
+    """One picture, ready to be proved. Key points are found when they are first asked for: stage 0 needs none.
 
     Attributes:
         grey: uint8 (h, w), the longest side at most what was asked for.
-        points: float32 (n, 2), x and y in pixels of `grey`, the strongest first.
-        descriptors: uint8 (n, 32), 256 bits each.
         colour: uint8 (≤ 32, ≤ 32, 3), RGB thumbnail that shows how saturated the picture is; None for a grey one.
         scale: longest side of `grey` over that of the original. Below 1 the picture shows more at a larger side.
     """
 
     grey: Grey
-    points: Points
-    descriptors: npt.NDArray[np.uint8]
     colour: Pixels | None
     scale: float
 
@@ -64,17 +77,55 @@ class Keypoints:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all arrays."""
+        """Most bytes of all arrays, those included that are made when they are asked for: 160 kB at SIDE."""
         colour = 0 if self.colour is None else self.colour.nbytes
-        return self.grey.nbytes + self.points.nbytes + self.descriptors.nbytes + colour
+        return self.grey.nbytes + colour + _POINT_BYTES * _features(self.grey) + 4 * GLANCE**2
 
     @cached_property
-    def mirrored(self) -> Keypoints:
-        """The picture with left and right swapped."""
-        grey = np.ascontiguousarray(self.grey[:, ::-1])
-        points, descriptors = _detect(grey)
-        colour = None if self.colour is None else np.ascontiguousarray(self.colour[:, ::-1])
-        return Keypoints(grey, points, descriptors, colour, self.scale)
+    def corners(self) -> Corners:
+        """Its key points."""
+        found, descriptors = _orb(self.grey).detectAndCompute(self.grey, None) if _has_room(self.grey) else ((), None)
+        if descriptors is None:
+            nothing = np.zeros(0, np.float32)
+            return Corners(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), nothing, nothing)
+        rows = np.array([(*one.pt, one.angle, one.size, one.response) for one in found], np.float32)
+        order = np.argsort(-rows[:, 4], kind="stable")[: _features(self.grey)]
+        rows = rows[order]
+        return Corners(rows[:, :2].copy(), descriptors[order], rows[:, 2].copy(), rows[:, 3].copy())
+
+    @property
+    def points(self) -> Points:
+        """Places of its key points."""
+        return self.corners.points
+
+    @property
+    def descriptors(self) -> npt.NDArray[np.uint8]:
+        """Descriptors of its key points."""
+        return self.corners.descriptors
+
+    @cached_property
+    def mirrored(self) -> npt.NDArray[np.uint8]:
+        """Descriptors of the same key points as a mirror shows them, uint8 (n, 32)."""
+        points, descriptors, angles, sizes = self.corners
+        described = np.zeros_like(descriptors)
+        if len(points):
+            width = self.grey.shape[1]
+            octaves = np.log(sizes / _PATCH) / np.log(_FACTOR)
+            turned = [
+                cv2.KeyPoint(width - 1 - x, y, size, (180 - angle) % 360, 0.0, octave, number)
+                for number, ((x, y), size, angle, octave) in enumerate(
+                    zip(
+                        points.tolist(),
+                        sizes.tolist(),
+                        angles.tolist(),
+                        octaves.round().astype(int).tolist(),
+                        strict=True,
+                    )
+                )
+            ]
+            found, bits = _orb(self.grey).compute(np.ascontiguousarray(self.grey[:, ::-1]), turned)
+            described[[one.class_id for one in found]] = bits
+        return described
 
     @cached_property
     def glance(self) -> npt.NDArray[np.float32]:
@@ -91,7 +142,7 @@ class Keypoints:
     @cached_property
     def is_document(self) -> bool:
         """Whether this is a page: a smooth ground, light or dark, with writing or lines on it."""
-        grey = self.grey if np.median(self.grey) >= 110 else 255 - self.grey
+        grey = self.grey if 2 * np.count_nonzero(self.grey >= 110) >= self.grey.size else 255 - self.grey
         ground = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
         smooth = cv2.absdiff(ground, cv2.blur(ground, (25, 25))) < 10
         return bool(smooth.mean() >= _PAGE and (cv2.subtract(ground, grey) > 40).mean() >= _WRITTEN)
@@ -122,8 +173,7 @@ def find_keypoints(pixels: Pixels | Grey, side: int = SIDE, stored_scale: float 
         if scale > 1:
             grey = cv2.resize(grey, shape, interpolation=cv2.INTER_CUBIC)
     grey = grey.reshape(shape[1], shape[0])
-    points, descriptors = _detect(grey)
-    return Keypoints(grey, points, descriptors, _thumbnail(pixels), scale * stored_scale)
+    return Keypoints(grey, _thumbnail(pixels), scale * stored_scale)
 
 
 def use_one_thread() -> None:
@@ -140,17 +190,18 @@ def _thumbnail(pixels: Pixels | Grey) -> Pixels | None:
     return small
 
 
-def _detect(grey: Grey) -> tuple[Points, npt.NDArray[np.uint8]]:
-    """Return points and descriptors, the strongest first."""
-    if min(grey.shape) <= 2 * _EDGE:  # no room for a corner and what is around it
-        return np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8)
-    features = min(MOST_FEATURES, round(FEATURES * max(1.0, (max(grey.shape) / SIDE) ** 2)))
-    orb = cv2.ORB.create(
-        nfeatures=features, scaleFactor=1.2, nlevels=8, edgeThreshold=_EDGE, patchSize=31, fastThreshold=7
-    )
-    found, descriptors = orb.detectAndCompute(grey, None)
-    if descriptors is None:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8)
-    order = np.argsort([-point.response for point in found], kind="stable")[:features]
-    points = np.array([point.pt for point in found], np.float32)
-    return points[order], descriptors[order]
+def _features(grey: Grey) -> int:
+    """Return how many key points a picture has at most."""
+    return int(min(MOST_FEATURES, round(FEATURES * max(1.0, (max(grey.shape) / SIDE) ** 2))))
+
+
+def _has_room(grey: Grey) -> bool:
+    """Return whether there is room for a corner and what is around it."""
+    return bool(min(grey.shape) > 2 * _EDGE)
+
+
+def _orb(grey: Grey) -> cv2.ORB:
+    return cv2.ORB.create(
+        nfeatures=_features(grey), scaleFactor=_FACTOR, nlevels=_LEVELS, edgeThreshold=_EDGE, patchSize=_PATCH,
+        fastThreshold=_CONTRAST,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from neardup.pipeline.prove.transform import Matrix, is_degenerate, warp
 from neardup.pipeline.types import Box
 
 Levels: TypeAlias = npt.NDArray[np.float32]
-"""(h, w), grey levels, 0 to 255, or what is left of them around 0."""
+"""(h, w), what is left of grey levels around 0."""
 Blocks: TypeAlias = npt.NDArray[np.float32]
 """(rows, columns), one value for each block."""
 
@@ -30,7 +30,9 @@ _SMALLEST_BLOCK = 12
 _SMALLEST_OVERLAP = 24
 _RIM = 0.006
 """What is beside a picture shows at its rim, where a transform is a little off: so much of it is not compared."""
-_FINE, _COARSE = 1.5, 25
+_MAY_LOSE = 0.03
+"""Share of a line of pixels that is left out rather than to change the number of blocks."""
+_FINE, _COARSE, _KERNEL = 1.5, 25, (9, 9)
 """Sigma of the blur, and side of the square whose mean is taken off, in pixels."""
 
 
@@ -39,16 +41,17 @@ class Overlap:
     """Two pictures in the same pixels.
 
     Attributes:
-        query, reference: float32 (h, w), grey levels of both where they overlap.
+        query, reference: uint8 (h, w), grey levels of both where they overlap.
         mask: float32 (h, w), 1 where both have pixels; None if that is everywhere.
         matrix: query to reference, in pixels of the pictures.
         query_share, reference_share: how much of each picture lies in the overlap, 0 to 1.
         into_query, into_reference: float64 (3, 3), from pixels of the overlap to those of each picture.
         side: longest side of the coarser picture. of_query: whether that is the query.
+        grid: rows and columns of blocks; each has a whole number of pixels.
     """
 
-    query: Levels
-    reference: Levels
+    query: Grey
+    reference: Grey
     mask: npt.NDArray[np.float32] | None
     matrix: Matrix
     query_share: float
@@ -57,18 +60,12 @@ class Overlap:
     into_reference: Matrix
     side: int
     of_query: bool
+    grid: tuple[int, int]
 
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of blocks."""
-        most = max(BLOCKS, round(BLOCKS * self.side / SIDE))
-        rows, columns = (max(1, min(most, round(size / _SMALLEST_BLOCK))) for size in self.query.shape)
-        return rows, columns
-
-    def mean(self, values: Levels) -> Blocks:
+    def mean(self, values: npt.NDArray[Any]) -> Blocks:
         """Return the mean of values (h, w) over the overlap in each block, (rows, columns)."""
         if self.mask is None:
-            return self._shrink(values)
+            return self._shrink(np.asarray(values, np.float32))
         return np.asarray(self._shrink(values * self.mask) / np.maximum(self.covered, 1e-6), np.float32)
 
     @cached_property
@@ -82,23 +79,18 @@ class Overlap:
         return band(self.query, self.mask), band(self.reference, self.mask)
 
     def _shrink(self, values: Levels) -> Blocks:
-        # cv2.resize by area does the same, five times as slowly where a block is no whole number of pixels.
-        top, left = (
-            np.linspace(0, size, count + 1).round().astype(np.intp)
-            for size, count in zip(values.shape, self.grid, strict=True)
-        )
-        sums = np.add.reduceat(np.add.reduceat(values, top[:-1], axis=0), left[:-1], axis=1)
-        return np.asarray(sums / np.outer(np.diff(top), np.diff(left)), np.float32)
+        # Five times as fast where all blocks have the same whole number of pixels.
+        return np.asarray(cv2.resize(values, self.grid[::-1], interpolation=cv2.INTER_AREA)).reshape(self.grid)
 
 
-def band(grey: Levels, mask: npt.NDArray[np.float32] | None = None) -> Levels:
+def band(grey: Grey, mask: npt.NDArray[np.float32] | None = None) -> Levels:
     """Return grey levels around 0, without noise and what changes slowly; the mask leaves out what is outside."""
     if mask is None:
-        fine = cv2.GaussianBlur(grey, (0, 0), _FINE)
-        return np.asarray(fine - cv2.blur(fine, (_COARSE, _COARSE)), np.float32)
-    near = np.maximum(cv2.GaussianBlur(mask, (0, 0), _FINE), 1e-3)
+        fine = cv2.GaussianBlur(np.asarray(grey, np.float32), _KERNEL, _FINE)
+        return np.asarray(fine - cv2.boxFilter(grey, cv2.CV_32F, (_COARSE, _COARSE)), np.float32)
+    near = np.maximum(cv2.GaussianBlur(mask, _KERNEL, _FINE), 1e-3)
     around = np.maximum(cv2.blur(mask, (_COARSE, _COARSE)), 1e-3)
-    fine = cv2.GaussianBlur(grey * mask, (0, 0), _FINE) / near * mask
+    fine = cv2.GaussianBlur(grey * mask, _KERNEL, _FINE) / near * mask
     return np.asarray((fine - cv2.blur(fine, (_COARSE, _COARSE)) / around) * mask, np.float32)
 
 
@@ -121,13 +113,14 @@ def lay_over(query: Keypoints, reference: Keypoints, matrix: Matrix, part: Box |
     areas = [_area(one) for one in polygons]
     coarse = reference if areas[1] <= areas[0] else query
     ours, fine, to_fine = (polygons[1], query, back) if coarse is reference else (polygons[0], reference, matrix)
-    left, top = np.floor(ours.min(0) + 0.5).astype(int).clip(0)
-    right, bottom = np.ceil(ours.max(0) + 0.5).astype(int)
-    right, bottom = min(int(right), coarse.grey.shape[1]), min(int(bottom), coarse.grey.shape[0])
+    left, top = np.floor(ours.min(0) + 0.5).astype(int).clip(0).tolist()
+    right, bottom = np.minimum(np.ceil(ours.max(0) + 0.5).astype(int), coarse.grey.shape[::-1]).tolist()
     if min(right - left, bottom - top) < _SMALLEST_OVERLAP:
         return None
+    left, right, columns = _divide(left, right, coarse.side)
+    top, bottom, rows = _divide(top, bottom, coarse.side)
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
-    held = coarse.grey[top:bottom, left:right].astype(np.float32)
+    held = coarse.grey[top:bottom, left:right]
     laid = _warped(fine.grey, to_fine @ place, (right - left, bottom - top), (min(areas) / max(areas)) ** 0.5)
     area = (right - left) * (bottom - top)
     mask = None
@@ -146,7 +139,19 @@ def lay_over(query: Keypoints, reference: Keypoints, matrix: Matrix, part: Box |
         into_reference=place if coarse is reference else to_fine @ place,
         side=coarse.side,
         of_query=coarse is query,
+        grid=(rows, columns),
     )
+
+
+def _divide(start: int, end: int, side: int) -> tuple[int, int, int]:
+    """Return where a line of pixels starts and ends, shortened to equal blocks, and their number."""
+    most = max(BLOCKS, round(BLOCKS * side / SIDE))
+    wanted = max(2, min(most, round((end - start) / _SMALLEST_BLOCK)))
+    blocks = min(
+        (wanted, wanted - 1, wanted + 1), key=lambda count: max(_MAY_LOSE * (end - start), (end - start) % count)
+    )
+    over = (end - start) % blocks
+    return start + over // 2, end - (over + 1) // 2, blocks
 
 
 def _corners(grey: Grey, rim: float = 0.0) -> npt.NDArray[np.float64]:
@@ -178,7 +183,7 @@ def _area(polygon: npt.NDArray[np.float64]) -> float:
     return float(cv2.contourArea(polygon.astype(np.float32)))
 
 
-def _warped(grey: Grey, into: Matrix, size: tuple[int, int], scale: float) -> npt.NDArray[np.float32]:
+def _warped(grey: Grey, into: Matrix, size: tuple[int, int], scale: float) -> Grey:
     """Return the finer picture in the coarser one's pixels: made small first, as a warp alone would alias.
 
     Args:
@@ -192,8 +197,8 @@ def _warped(grey: Grey, into: Matrix, size: tuple[int, int], scale: float) -> np
         into = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]]) @ into  # middles of pixels
     x, y = (int(value) for value in into[:2, 2].round())
     inside = 0 <= x <= grey.shape[1] - size[0] and 0 <= y <= grey.shape[0] - size[1]
-    if inside and np.allclose(into, [[1, 0, x], [0, 1, y], [0, 0, 1]], atol=1e-4):  # it lies there already
-        return grey[y : y + size[1], x : x + size[0]].astype(np.float32)
+    if inside and np.abs(into - [[1, 0, x], [0, 1, y], [0, 0, 1]]).max() < 1e-4:  # it lies there already
+        return grey[y : y + size[1], x : x + size[0]]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpPerspective(grey, into, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(laid, np.float32)
+    return np.asarray(laid, np.uint8)

@@ -8,12 +8,14 @@ a proof makes a copy of it is another question: see `relation.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
 from neardup.pipeline.prove.compare import (
     Agreement,
     Differences,
@@ -25,12 +27,19 @@ from neardup.pipeline.prove.compare import (
     measure_repetition,
 )
 from neardup.pipeline.prove.finding import Block, BoxPair
-from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
 from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
 from neardup.pipeline.types import Box, Pixels
 
+_Way: TypeAlias = tuple[bool, bool, bool]
+"""Whether rows and columns change places, then whether left and right, and whether top and bottom do: mirrored, upside
+down, transposed."""
+_WAYS: tuple[_Way, ...] = (
+    (False, False, False), (True, False, False), (False, True, False), (True, True, False),
+    (False, False, True), (True, False, True), (False, True, True), (True, True, True),
+)  # fmt: skip
 CANDIDATES = 5
 _GLANCES = 0.5
 """Least correlation, seen small, of pictures that are worth laying over each other as they are."""
@@ -38,7 +47,7 @@ _SETTLED = 0.9
 """Share of agreeing blocks at which stage 0 is enough."""
 _PLENTY = 20
 """Inliers at which the mirrored query is not tried."""
-_CONFINED = 0.6
+_CONFINED = 0.65
 """Below this share the agreeing part is looked for."""
 _MARGIN = 8
 """Pixels around the inliers that are taken to belong to the part."""
@@ -51,6 +60,11 @@ _IN_PLACE = 0.03
 _NEARLY_ALL, _UNLIKE_ITSELF = 0.9, 0.6
 _ROUNDS = 2
 _STILL = 0.05
+_WORTH_CHANGES = 0.5
+_CHROMA = 6.0
+"""Least standard deviation of colours, in levels, that say anything of a hue."""
+_ONE_HUE, _SURELY_SWAPPED = 0.05, 0.9
+_NOTHING = Changes()
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -78,6 +92,9 @@ class Proof:
         repetition: 0 to 1, how alike what is seen is to itself when shifted; stripes and lattices are near 1.
         document: whether either is a page with writing. legible: whether small writing can be told apart.
         blocks: uint8 (rows, columns) of `Block`, which divide `reference_box`, or `query_box` if `of_query`.
+        changes: what only one side has, by pixels.
+        hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
+            where either side has hardly any.
     """
 
     stage: int
@@ -104,6 +121,8 @@ class Proof:
     legible: bool
     of_query: bool
     blocks: npt.NDArray[np.uint8] = field(compare=False)
+    changes: Changes = _NOTHING
+    hue: float | None = None
 
     @property
     def in_place(self) -> bool:
@@ -120,12 +139,14 @@ class Proof:
 
 @dataclass(frozen=True, eq=False)
 class _Laid:
-    """An agreement, the key points behind it (0 in stage 0), and the motion that it leaves."""
+    """An agreement, the key points behind it (0 in stage 0), the part of the reference that it is of where it is not of
+    all, and the motion that it leaves, where corners were followed."""
 
     agreement: Agreement
     motion: Motion
     inliers: int = 0
-    confined: bool = False
+    part: Box | None = None
+    followed: bool = False
 
     @property
     def rank(self) -> float:
@@ -138,18 +159,35 @@ class _Laid:
         return self.rank >= _SETTLED or self.agreement.in_register
 
 
-def prove(query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair] = ()) -> Proof | None:
+def prove(
+    query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair] = (), closer_to: Proof | None = None
+) -> Proof | None:
     """Return the best that can be shown for two pictures; None if nothing lays one over the other.
 
     Args:
         boxes: parts that may show the same, tried as they are and mirrored.
+        closer_to: what a smaller side proved of them; its transform is tried first.
     """
+    if closer_to is not None:
+        laid = _lay_closer(query, reference, closer_to)
+        proof = _best(query, reference, laid) if laid is not None and laid.settled else prove(query, reference, boxes)
+        return proof and replace(proof, document=proof.document or closer_to.document)
     first = _lay_as_they_are(query, reference, boxes)
     if first is not None and first.settled:
         return _conclude(query, reference, first)
     found = _fit([(query, reference)])
     second = None if found is None else _lay(query, reference, found.matrix, found)
     return _best(query, reference, first, second)
+
+
+def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid | None:
+    """Return what the transform of a smaller side lays over each other, with the key points that supported it."""
+    shares = np.array(before.transform).reshape(3, 3)
+    matrix = np.linalg.inv(_to_shares(reference)) @ shares @ _to_shares(query)
+    part = before.reference_box if before.confined else None
+    laid = _measure(query, reference, matrix, before.inliers, part)
+    # A pixel at the smaller side is three here: what lies beside it is corrected once more.
+    return laid if laid is None else _measure(query, reference, laid.agreement.overlap.matrix, before.inliers, part)
 
 
 def prove_each(query: Keypoints, candidates: Iterable[Keypoints], most: int = CANDIDATES) -> Iterator[Proof | None]:
@@ -187,15 +225,15 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
 def _lay_as_they_are(query: Keypoints, reference: Keypoints, boxes: Sequence[BoxPair]) -> _Laid | None:
     """Return the best of laying the pictures, and the boxes, over each other as they are and mirrored."""
     seen = query.glance.reshape(GLANCE, GLANCE)
-    tries = [
-        (_WHOLE, _WHOLE, mirrored)
-        for mirrored, glance in ((False, seen), (True, seen[:, ::-1]))
-        if float(glance.ravel() @ reference.glance) >= _GLANCES
-    ]
-    tries += [(own, other, mirrored) for own, other in boxes for mirrored in (False, True)]
+    ways = sorted(
+        ((float(_turn(seen, way).ravel() @ reference.glance), -number) for number, way in enumerate(_WAYS)),
+        reverse=True,
+    )
+    tries = [(_WHOLE, _WHOLE, _WAYS[-number]) for alike, number in ways[:2] if alike >= _GLANCES]
+    tries += [(own, other, way) for own, other in boxes for way in _WAYS[:2]]
     best: _Laid | None = None
-    for own, other, mirrored in tries:
-        laid = _lay(query, reference, _box_to_box(query, reference, own, other, mirrored))
+    for own, other, way in tries:
+        laid = _lay(query, reference, _box_to_box(query, reference, own, other, way))
         if laid is not None and (best is None or laid.rank > best.rank):
             best = laid
         if best is not None and best.settled:
@@ -207,7 +245,7 @@ def _fit(pairs: Sequence[tuple[Keypoints, Keypoints]]) -> Fit | None:
     """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little."""
     best: Fit | None = None
     for mirrored in (False, True):
-        matches = [_match(query, reference, mirrored) for query, reference in pairs]
+        matches = [match(query, reference, mirrored) for query, reference in pairs]
         a, b = (np.concatenate(points) for points in zip(*matches, strict=True))
         found = fit(a, b, pairs[0][0].grey.shape)
         if found is not None and (best is None or found.inliers > best.inliers):
@@ -215,14 +253,6 @@ def _fit(pairs: Sequence[tuple[Keypoints, Keypoints]]) -> Fit | None:
         if best is not None and best.inliers >= _PLENTY:
             break
     return best
-
-
-def _match(query: Keypoints, reference: Keypoints, mirrored: bool) -> tuple[Points, Points]:
-    """Return matching points, (n, 2) each, in pixels of the query as it is and of the reference."""
-    if not mirrored:
-        return match(query, reference)
-    a, b = match(query.mirrored, reference)
-    return np.column_stack((query.grey.shape[1] - 1 - a[:, 0], a[:, 1])), b
 
 
 def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | None = None) -> _Laid | None:
@@ -251,12 +281,17 @@ def _measure(
     overlap = lay_over(query, reference, matrix, part)
     if overlap is None:
         return None
-    agreement, motion = correlate(overlap), Motion()
-    if agreement.certain:
-        return _Laid(agreement, motion, inliers, part is not None)
+    laid = _Laid(correlate(overlap), Motion(), inliers, part)
+    still = laid.agreement.certain or laid.agreement.in_register
+    return laid if still else _follow(query, reference, laid)
+
+
+def _follow(query: Keypoints, reference: Keypoints, laid: _Laid) -> _Laid:
+    """Correct the transform by corners, and measure the motion that it leaves."""
+    agreement, motion = laid.agreement, Motion()
     for _ in range(_ROUNDS):
         corrected, left = follow(agreement)
-        again = None if corrected is None else lay_over(query, reference, corrected, part)
+        again = None if corrected is None else lay_over(query, reference, corrected, laid.part)
         better = None if again is None else correlate(again)
         if better is None or better.agreed < agreement.agreed * _KEEPS:
             if better is not None and better.agreed >= agreement.agreed / 2:  # a compromise between scene and subject
@@ -265,7 +300,7 @@ def _measure(
         agreement, motion = better, left
         if agreement.certain or motion.shared < _STILL:
             break
-    return _Laid(agreement, motion, inliers, part is not None)
+    return replace(laid, agreement=agreement, motion=motion, followed=True)
 
 
 def _best(query: Keypoints, reference: Keypoints, *options: _Laid | None) -> Proof | None:
@@ -274,6 +309,10 @@ def _best(query: Keypoints, reference: Keypoints, *options: _Laid | None) -> Pro
 
 
 def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
+    changes = find_changes(laid.agreement) if laid.agreement.share >= _WORTH_CHANGES else _NOTHING
+    if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
+        laid = _follow(query, reference, laid)
+        changes = find_changes(laid.agreement)
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = classify(agreement)
     seen = max(1, int(agreement.seen.sum()))
@@ -298,7 +337,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
         differences=differences,
         covered=is_covered(blocks),
-        confined=laid.confined,
+        confined=laid.part is not None,
         motion=laid.motion.shared,
         moving=laid.motion.moving,
         gain=gain,
@@ -306,9 +345,11 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         saturation=_saturation(query, reference, query_box, reference_box),
         repetition=_repetition(agreement, reference),
         document=page,
-        legible=not page or min(_legible(query), _legible(reference)) >= 1,
+        legible=min(_legible(query), _legible(reference)) >= 1,
         of_query=overlap.of_query,
         blocks=blocks,
+        changes=changes,
+        hue=_hue(query, reference, agreement),
     )
 
 
@@ -324,15 +365,23 @@ def _legible(picture: Keypoints) -> float:
     return max(picture.side / DOCUMENT_SIDE, picture.scale)
 
 
-def _box_to_box(query: Keypoints, reference: Keypoints, own: Box, other: Box, mirrored: bool) -> Matrix:
-    """Return the matrix, in pixels, that takes a box of the query to one of the reference."""
-    scale_x, scale_y = (other[2] - other[0]) / (own[2] - own[0]), (other[3] - other[1]) / (own[3] - own[1])
-    shares = np.array([
-        [scale_x, 0, other[0] - scale_x * own[0]], [0, scale_y, other[1] - scale_y * own[1]], [0, 0, 1]
-    ])  # fmt: skip
-    if mirrored:
-        shares = np.array([[-1, 0, other[0] + other[2]], [0, 1, 0], [0, 0, 1]]) @ shares
+def _box_to_box(query: Keypoints, reference: Keypoints, own: Box, other: Box, way: _Way) -> Matrix:
+    """Return the matrix, in pixels, that takes a box of the query to one of the reference, turned or mirrored."""
+    mirrored, upside_down, transposed = way
+    around = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    turn = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]]) if transposed else np.eye(3)
+    turn = np.diag([-1 if mirrored else 1, -1 if upside_down else 1, 1]) @ turn
+    in_box, out_of_box = (
+        np.array([[box[2] - box[0], 0, box[0]], [0, box[3] - box[1], box[1]], [0, 0, 1]]) for box in (own, other)
+    )
+    shares = out_of_box @ around @ turn @ np.linalg.inv(around) @ np.linalg.inv(in_box)
     return np.asarray(np.linalg.inv(_to_shares(reference)) @ shares @ _to_shares(query))
+
+
+def _turn(seen: npt.NDArray[np.float32], way: _Way) -> npt.NDArray[np.float32]:
+    mirrored, upside_down, transposed = way
+    turned = seen.T if transposed else seen
+    return turned[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
 
 
 def _in_shares(matrix: Matrix, query: Keypoints, reference: Keypoints) -> Matrix:
@@ -362,6 +411,41 @@ def _saturation(query: Keypoints, reference: Keypoints, query_box: Box, referenc
         _colourfulness(one, box) for one, box in ((query.colour, query_box), (reference.colour, reference_box))
     )
     return other / own if own > 1 and other > 1 else None
+
+
+def _hue(query: Keypoints, reference: Keypoints, agreement: Agreement) -> float | None:
+    """Correlate the colours of both in the middles of blocks that agree or are smooth."""
+    if query.colour is None or reference.colour is None:
+        return None
+    overlap = agreement.overlap
+    rows, columns = np.nonzero(agreement.agrees)
+    if not len(rows):
+        return None
+    height, width = overlap.query.shape
+    middles = (
+        np.column_stack(((columns + 0.5) * width / overlap.grid[1], (rows + 0.5) * height / overlap.grid[0])) - 0.5
+    )
+    chroma = []
+    for picture, colour, into in (
+        (query, query.colour, overlap.into_query), (reference, reference.colour, overlap.into_reference)
+    ):  # fmt: skip
+        shares = warp(_to_shares(picture) @ into, middles)
+        x, y = (shares * colour.shape[1::-1]).astype(int).clip(0, np.subtract(colour.shape[1::-1], 1)).T
+        red, green, blue = colour[y, x].astype(np.float32).T
+        opposed = np.stack((red - green, (red + green) / 2 - blue))
+        chroma.append(opposed - opposed.mean(1, keepdims=True))
+    spread = [float(np.sqrt((one**2).sum(0).mean())) if one.size else 0.0 for one in chroma]
+    if min(spread) < _CHROMA:
+        return None
+    own, other = chroma
+    alike = float((own * other).sum(0).mean() / (spread[0] * spread[1]))
+    narrow, wide = np.linalg.eigvalsh(other @ other.T)
+    if narrow < _ONE_HUE * wide:  # of one hue: red for blue is another colour of it, not channels in another order
+        return alike
+    swapped = np.array([[0.5, -1.0], [-0.75, -0.5]]) @ own
+    size = float(np.sqrt((swapped**2).sum(0).mean()))
+    again = float((swapped * other).sum(0).mean() / (size * spread[1]))
+    return max(alike, again) if again > _SURELY_SWAPPED else alike
 
 
 def _colourfulness(pixels: Pixels, box: Box) -> float:

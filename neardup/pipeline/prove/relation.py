@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from neardup.pipeline.prove.changes import MAX_ON_BOTH
 from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary
 from neardup.pipeline.prove.proof import Proof
 
@@ -26,7 +27,19 @@ MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
 """Blocks that differ and are of one kind, at least so many and such a share of those that differ."""
 MAX_TEMPLATE = 0.5
 """What agrees at the same place of both is less of them than this, else something was put over the rest."""
-MIN_DOCUMENT_AGREEING = 0.9
+MAX_SHARE_ON_BOTH = 0.04
+"""Of what one side has, the share that may be on both: pieces have ragged edges."""
+MIN_CHANGED = 60.0
+"""Pixels at SIDE that each side has to itself; of less it is not certain what changed."""
+MAX_SPREAD = 0.25
+"""Share of changed pixels above which light or a picture over it all changed them, not pieces."""
+MAX_REPETITION_BELOW = 0.6
+"""What changed everywhere must be more unlike itself to prove something."""
+MIN_HUE = 0.3
+"""Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
+MAX_LINES = 8.0
+"""Pixels at SIDE that may have been written into a document or rubbed out of it."""
+MIN_DOCUMENT_AGREEING = 0.75
 """Of a document's blocks; what one side has written in is a ground for neither."""
 
 
@@ -48,20 +61,29 @@ def judge(proof: Proof | None) -> Judgement:
         return Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
     if proof.repetition > MAX_REPETITION:
         return Judgement(Finding.UNPROVED, Ground.REPETITIVE)
-    differences = proof.differences
+    differences, changes = proof.differences, proof.changes
+    everywhere = changes.spread > MAX_SPREAD
+    on_both = changes.on_both > max(MAX_ON_BOTH, MAX_SHARE_ON_BOTH * max(changes.query, changes.reference))
     each = min(differences.query_writing, differences.reference_writing) if proof.document else 0
-    if max(differences.other_writing, each) >= MIN_WRITING:
+    if max(differences.other_writing, each) >= MIN_WRITING and on_both:
         return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
-    if proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING:
+    if (proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING) and on_both:
         return Judgement(Finding.VARIANT, Ground.MOTION)
-    if differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing):
+    of_one_kind = differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing)
+    if on_both and (of_one_kind or (not everywhere and min(changes.query, changes.reference) >= MIN_CHANGED)):
         return Judgement(Finding.VARIANT, Ground.CHANGED_SCENE)
+    if on_both and not everywhere:
+        return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     if proof.confined and proof.in_place and proof.reference_share < MAX_TEMPLATE:
         return Judgement(Finding.VARIANT, Ground.TEMPLATE)
-    if not proof.legible:
+    if proof.document and not proof.legible:
         return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
-    if proof.document and proof.agreeing < MIN_DOCUMENT_AGREEING:
+    if proof.document and (proof.agreeing < MIN_DOCUMENT_AGREEING or changes.lines > MAX_LINES):
         return Judgement(Finding.UNPROVED, Ground.WRITTEN_IN)
+    if everywhere and proof.repetition > MAX_REPETITION_BELOW:
+        return Judgement(Finding.UNPROVED, Ground.REPETITIVE)
+    if proof.hue is not None and proof.hue < MIN_HUE:
+        return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     return Judgement(Finding.COPY, Ground.AGREES)
 
 

@@ -5,6 +5,8 @@ Of stripes and lattices blocks agree whatever the transform, and prove nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +24,25 @@ def self_likeness(levels: npt.NDArray[np.float32]) -> float:
         levels: float32 (h, w) without what changes slowly, the longest side at most SIDE. Blank ones give 1.
     """
     height, width = levels.shape
-    rest = levels - levels.mean()
     padded = cv2.getOptimalDFTSize(2 * height), cv2.getOptimalDFTSize(2 * width)
-    products = np.fft.irfft2(np.abs(np.fft.rfft2(rest, padded)) ** 2, padded)
-    y = np.minimum(np.arange(padded[0]), padded[0] - np.arange(padded[0]))[:, None]
-    x = np.minimum(np.arange(padded[1]), padded[1] - np.arange(padded[1]))[None]
-    shifted = (y <= height // 2) & (x <= width // 2) & (np.maximum(y, x) >= _NEAR)
-    if products[0, 0] <= 0 or not shifted.any():
+    room = np.zeros(padded, np.float32)
+    room[:height, :width] = levels - levels.mean()
+    spectrum = cv2.dft(room, nonzeroRows=height)
+    products = cv2.dft(
+        cv2.mulSpectrums(spectrum, spectrum, 0, conjB=True), flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT
+    )
+    own = float(products[0, 0])
+    weights = _weights(height, width)
+    if own <= 0 or not weights.any():
         return 1.0
-    left_over = np.maximum((1 - y / height) * (1 - x / width), 0.25)
-    return float(np.clip((products / (products[0, 0] * left_over))[shifted].max(), 0, 1))
+    # A shift back is a shift forth: half of them will do.
+    half = np.concatenate((products[: height // 2 + 1, : width // 2 + 1], products[-(height // 2) :, : width // 2 + 1]))
+    return float(np.clip((half * weights).max() / own, 0, 1))
+
+
+@lru_cache(maxsize=64)
+def _weights(height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return for each shift, down and right first, then up and right, the whole picture over what is left of it."""
+    y, x = np.r_[0 : height // 2 + 1, height // 2 : 0 : -1][:, None], np.arange(width // 2 + 1)[None]
+    weights = 1 / np.maximum((1 - y / height) * (1 - x / width), 0.25)
+    return np.asarray(np.where(np.maximum(y, x) >= _NEAR, weights, 0), np.float32)

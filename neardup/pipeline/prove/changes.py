@@ -1,0 +1,240 @@
+"""What only one side has once two pictures are laid over each other, by pixels rather than by blocks.
+
+An edit puts something on one of the two: a sticker, a caption, a frame. What lies below it is gone, yet only one side
+has its outline, and below it the other side goes on as around it. Two pictures of one template or scene have something
+of their own on both sides: other words, a car here on the one and there on the other. So each piece that changed is
+counted to the side that has its outline; what could be of both proves that no edit of one side made the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from neardup.pipeline.prove.compare import Agreement
+from neardup.pipeline.prove.keypoints import SIDE, Grey
+from neardup.pipeline.prove.overlap import Blocks, Levels
+
+Sums: TypeAlias = npt.NDArray[np.float64]
+"""(count,), one value for each piece."""
+MAX_ON_BOTH = 10.0
+"""Pixels at SIDE on both sides: noise leaves fewer."""
+_LEVELS, _OF_RANGE = 20, 0.2
+"""A pixel has changed if it is so many grey levels, and such a share of the contrast around it, beyond what its
+neighbours have on the other side."""
+_TEXTURED, _USUAL, _MOST_PIXELS, _MOST_OF_RANGE = 40, 1.2, 97, 0.6
+"""Where differences are usual, also in what agrees, more is allowed: the share grows with theirs."""
+_RAGGED = 0.3
+"""Share from which on pixels may lie twice as far aside."""
+_SMALLEST = 6
+"""Pixels of the smallest piece."""
+_CLEARLY, _CLEARLY_IF_SHORT, _SHORT = 2.5, 3.5, 150
+"""A side has an outline to itself if it has so many times as much of it."""
+_OUTLINED = 0.12
+"""Share of its rim that is on an outline; a piece with less is light or shade."""
+_EDGE, _STRONGER = 40.0, 1.5
+"""A pixel is on one side's outline if its edge across the rim is stronger by so much and such a factor. What goes on
+below a piece crosses the rim, and has no edge along it."""
+_GOES_ON, _FAINT = 1.6, 16.0
+"""The other side goes on below a piece if its edges there are at most so many times those around, or so faint."""
+_LINE = 0.03
+"""Height of a line of a document, of the longest side."""
+_SOLID = 0.3
+"""Share of a piece that is not near its rim: of strokes there is hardly any."""
+_SOFTER = (0.8, 1.2, 1.8, 2.7, 4.0, 6.0)
+"""Sigmas of the blurs that are tried to make two pictures equally sharp."""
+_NEAR, _NEXT, _WIDE, _AROUND = (np.ones((size, size), np.uint8) for size in (3, 5, 9, 13))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Pixels that changed, as many as they would be at SIDE.
+
+    Attributes:
+        query, reference: of pieces that only that side has. either: of pieces that both could have.
+        lines: of pieces that one side has and that are as low as lines of a document's writing.
+        spread: share of the overlap that changed, 0 to 1.
+    """
+
+    query: float = 0.0
+    reference: float = 0.0
+    either: float = 0.0
+    lines: float = 0.0
+    spread: float = 0.0
+
+    @property
+    def on_both(self) -> float:
+        """Pixels that no edit of one side explains."""
+        return min(self.query, self.reference) + self.either
+
+
+def find_changes(agreement: Agreement) -> Changes:
+    """Return what only one side has, within the overlap.
+
+    Light and contrast are made equal as a whole first; where that leaves something on both sides, also from place to
+    place, tone by tone, and in sharpness.
+    """
+    overlap = agreement.overlap
+    query = _light(agreement, overlap.query * np.float32(agreement.contrast), overlap.reference)
+    found = _compare(agreement, query, cv2.blur(overlap.reference, (3, 3)))
+    if found.on_both <= MAX_ON_BOTH:
+        return found
+    again = _compare(agreement, *_equal(agreement))
+    return min(found, again, key=lambda one: one.on_both)
+
+
+def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
+    overlap = agreement.overlap
+    changed = _find_changed(agreement, query, reference)
+    total = np.count_nonzero(changed)
+    if total < _SMALLEST:
+        return Changes()
+    # What lies near each other is one piece: a sticker on texture differs from it here and there.
+    closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, _WIDE)
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    closed = cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+
+    around = cv2.dilate(labels.astype(np.float32), _AROUND)
+    here = np.flatnonzero(around)
+    piece, around = labels.ravel()[here], around.ravel()[here].astype(np.intp)
+    grown = cv2.dilate(labels.astype(np.float32), _NEAR).ravel()[here].astype(np.intp)
+    inner = piece * cv2.erode(closed, _NEXT).ravel()[here]
+    rim = grown * (cv2.erode(closed, _NEAR).ravel()[here] == 0)
+    around[grown > 0] = 0
+
+    def per_piece(which: npt.NDArray[np.intp], weights: npt.NDArray[np.float32] | None = None) -> Sums:
+        return np.bincount(which, weights, count).astype(np.float64)
+
+    outward = _gradient(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5), here)
+    outward = outward / np.maximum(np.hypot(*outward), 1e-6)
+    size, length = per_piece(labels[changed]), per_piece(rim)
+    inside, amid, outside = (np.maximum(per_piece(which), 1) for which in (piece, inner, around))
+    ends, empty, across = [], [], []
+    for side in (query, reference):
+        slope = _gradient(side, here)
+        strength = np.hypot(*slope)
+        beside = per_piece(around, strength) / outside
+        ends.append(per_piece(piece, strength) / inside > _GOES_ON * beside + _FAINT)
+        empty.append(per_piece(inner, strength) / amid < _FAINT)
+        across.append(np.abs((slope * outward).sum(0)))
+    outline = [per_piece(rim[one > _STRONGER * other + _EDGE]) for one, other in (across, across[::-1])]
+    pieces = (size >= _SMALLEST) & (outline[0] + outline[1] >= _OUTLINED * length)
+    pieces[0] = False  # what did not change
+    low = stats[:, cv2.CC_STAT_HEIGHT] <= _LINE * overlap.side
+    clearly = np.where(length < _SHORT, _CLEARLY_IF_SHORT, _CLEARLY)
+    own, other = (pieces & (outline[one] > clearly * outline[1 - one]) & ~ends[1 - one] for one in (0, 1))
+    neither, large = pieces & ~own & ~other, amid > _SOLID * inside
+    own, other = own | (neither & large & empty[1] & ~empty[0]), other | (neither & large & empty[0] & ~empty[1])
+    scale = (SIDE / max(SIDE, overlap.side)) ** 2
+    kinds = own, other, pieces & ~own & ~other, (own | other) & low
+    query_area, reference_area, either, lines = (float(size[which].sum() * scale) for which in kinds)
+    return Changes(query_area, reference_area, either, lines, float(total / changed.size))
+
+
+def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
+    """Return the pixels that changed, bool (h, w)."""
+    sides = [(query, reference), (reference, query)]
+    contrast = [cv2.morphologyEx(other, cv2.MORPH_GRADIENT, _NEXT) for _, other in sides]
+
+    def changed(beyond: list[Grey], share: float) -> npt.NDArray[np.bool_]:
+        over = [
+            cv2.subtract(one, cv2.max(cv2.convertScaleAbs(range_, alpha=share), _LEVELS))
+            for one, range_ in zip(beyond, contrast, strict=True)
+        ]
+        return np.asarray(cv2.max(*over) > 0)
+
+    beyond = [_beyond(one, other, _NEAR) for one, other in sides]
+    found = changed(beyond, _OF_RANGE)
+    if np.count_nonzero(found) >= _SMALLEST:
+        agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
+        textured = agrees & (cv2.min(*contrast) > _TEXTURED)
+        if textured.any():
+            usual = cv2.max(*beyond)[textured] / cv2.max(*contrast)[textured]
+            share = _USUAL * float(np.percentile(usual, _MOST_PIXELS))
+            if share > _RAGGED:  # pixelated and noisy copies differ at every edge
+                beyond = [_beyond(one, other, _NEXT) for one, other in sides]
+            found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
+    if agreement.overlap.mask is not None:
+        found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
+    return found
+
+
+def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:
+    """Return by how much each pixel is outside what the other side has near it."""
+    above, below = cv2.subtract(side, cv2.dilate(other, near)), cv2.subtract(cv2.erode(other, near), side)
+    return np.asarray(cv2.max(above, below), np.uint8)
+
+
+def _gradient(grey: npt.NDArray[Any], where: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Return the change to the right and downwards at some pixels, (2, n)."""
+    return np.stack([cv2.Sobel(grey, cv2.CV_32F, x, 1 - x).ravel()[where] for x in (1, 0)])
+
+
+def _equal(agreement: Agreement) -> tuple[Grey, Grey]:
+    """Return query and reference of the same tones, contrast, sharpness and light, as where they agree."""
+    overlap = agreement.overlap
+    agrees = _enlarge(agreement.agrees.astype(np.float32), overlap.query.shape, cv2.INTER_NEAREST) > 0
+    if overlap.mask is not None:
+        agrees &= overlap.mask > 0
+    own, other = (
+        np.bincount(side[agrees], minlength=256).cumsum().astype(np.float64)
+        for side in (overlap.query, overlap.reference)
+    )
+    tones = np.interp(own, other, np.arange(256)).astype(np.float32)  # the same share is darker than a tone's equal
+    query = _contrast(agreement, cv2.LUT(overlap.query, tones), overlap.reference.astype(np.float32))
+    query, reference = _soften(agrees, query, overlap.reference.astype(np.float32))
+    return _light(agreement, query, reference), cv2.blur(_levels(reference), (3, 3))
+
+
+def _contrast(agreement: Agreement, query: Levels, reference: Levels) -> Levels:
+    """Return the query with the reference's contrast from place to place."""
+    overlap, agrees = agreement.overlap, agreement.agrees.astype(np.float32)
+    mean, other_mean = overlap.mean(query), overlap.mean(reference)
+    variance = overlap.mean(query * query) - mean**2
+    other = overlap.mean(reference * reference) - other_mean**2
+    own, wanted = (cv2.GaussianBlur(np.maximum(one, 0) * agrees, (0, 0), 0.8) + 4 for one in (variance, other))
+    gain, middle = (_enlarge(one, query.shape) for one in (np.sqrt(np.clip(wanted / own, 0.1, 10)), mean))
+    return np.asarray((query - middle) * gain + middle, np.float32)
+
+
+def _soften(where: npt.NDArray[np.bool_], query: Levels, reference: Levels) -> tuple[Levels, Levels]:
+    """Return both, the sharper one blurred until they differ least where they agree."""
+
+    def apart(one: Levels, other: Levels) -> float:
+        difference = cv2.subtract(one, other)
+        return float(np.abs(cv2.subtract(difference, cv2.blur(difference, (25, 25)))[where]).mean())
+
+    best, least = (query, reference), apart(query, reference) if where.any() else 0.0
+    for side in (0, 1):
+        for sigma in _SOFTER:
+            blurred = cv2.GaussianBlur((query, reference)[side], (0, 0), sigma)
+            tried = (blurred, reference) if side == 0 else (query, blurred)
+            now = apart(*tried) if where.any() else 0.0
+            if now >= least:
+                break
+            best, least = tried, now
+    return best
+
+
+def _light(agreement: Agreement, query: Levels, reference: npt.NDArray[np.generic]) -> Grey:
+    """Return the query, a little blurred, as light as the reference from place to place."""
+    overlap = agreement.overlap
+    apart = overlap.mean(reference) - overlap.mean(query)
+    known = (agreement.agrees | (~agreement.seen & (overlap.covered > 0.5))).astype(np.float32)
+    usual = float((apart * known).sum() / max(1.0, float(known.sum())))
+    near = cv2.GaussianBlur(known, (0, 0), 1.0) + 0.01
+    field = (cv2.GaussianBlur(apart * known, (0, 0), 1.0) + 0.01 * usual) / near
+    return np.asarray(cv2.blur(_levels(query + _enlarge(field, query.shape)), (3, 3)), np.uint8)
+
+
+def _enlarge(blocks: Blocks, shape: tuple[int, ...], by: int = cv2.INTER_LINEAR) -> Levels:
+    return np.asarray(cv2.resize(blocks.astype(np.float32), shape[::-1], interpolation=by), np.float32)
+
+
+def _levels(values: Levels) -> Grey:
+    return np.clip(values, 0, 255).astype(np.uint8)
