@@ -11,13 +11,17 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Envelope, Matched, Rolling, Verdict
+from neardup.pipeline.log.records import Comparison, Envelope, Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Exact
 from neardup.pipeline.where import Relation
 
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 SLACK_SECONDS = 1.0
 """A span may stand out by so much from one that is allowed: they are as sharp as frames are dense."""
+
+
+def score(match: Comparison) -> float:
+    return match.evidence
 
 
 def combine(item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False) -> Verdict:
