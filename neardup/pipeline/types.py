@@ -235,10 +235,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A matched stretch of two items, in seconds; 0 to 0 on the side that is an image."""
+    """A matched stretch of two items, in seconds; 0 to 0 on the side that is an image.
+
+    Attributes:
+        backwards: the query shows the stretch from its end to its beginning. How fast is in the lengths of both sides.
+    """
 
     query_start: float
     query_end: float
     reference_start: float
     reference_end: float
     evidence: float = field(default=0.0)
+    backwards: bool = False

@@ -1,14 +1,17 @@
 """Find the stretches of time that two videos share.
 
 Candidates come as votes: frame i of the query resembles frame j of the reference, which suggests that the query shows
-at time t what the reference shows at t + offset. Votes only propose offsets. Each proposed offset is then *verified*:
-every query frame is compared with the reference frame that stands at its time plus the offset, and runs of agreeing
-frames become segments. So a vote that the top-k search missed costs nothing, and a single lucky vote gains nothing.
+at time t what the reference shows at start + speed · t. Votes only propose such lines. Each proposed line is then
+*verified*: every query frame is compared with the reference frame that stands at its time on the line, and runs of
+agreeing frames become segments. So a vote that the top-k search missed costs nothing, and a single lucky vote gains
+nothing. Speeds other than 1, below zero where a film runs backwards, have to explain clearly more, and only where moments
+can be told from each other.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,9 +24,23 @@ from neardup.pipeline.types import Descriptors, Hashes, Ids, Span
 MAX_GAP_FRAMES = 2
 """Disagreeing frames that a run may bridge: a flash, a cut that falls between two samples."""
 MAX_OFFSETS = 16
-"""Proposed offsets tried for one pair of videos, best first."""
+"""Proposed lines of speed 1 tried for one pair of videos, best first."""
 WINDOW_OFFSETS = 5
-"""The same for a stretch of a live video."""
+"""The same for a stretch of a live video, which is looked at with speed 1 alone."""
+SPEEDS = tuple(way * 2.0 ** (step / 8) for way in (1.0, -1.0) for step in range(-8, 9) if (way, step) != (1.0, 0))
+"""Other speeds that lines are proposed with; between them the votes on a line settle its speed."""
+SLOWEST, FASTEST = 0.45, 2.2
+"""Between these, forwards or backwards, lies the speed of a line."""
+MAX_LINES = 12
+"""Proposed lines of other speeds tried for one pair of videos."""
+VOTES_OF_A_FRAME = 4
+"""Votes of one frame, the strongest, that propose lines of other speeds."""
+OTHER_SPEED = 1.05
+"""How many times the agreement at speed 1 another speed needs: where little moves, all speeds agree about as much."""
+MIN_VOTES_OF_SPEED = 4
+"""Agreeing frames that make a segment of another speed."""
+EXPLAINED = (0.9, 0.8)
+"""Share of the query's frames that agree at speed 1, and their contrast, with which no other speed is looked at."""
 MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
 HASH_SHARE = 0.3
@@ -88,7 +105,7 @@ class Segment:
         votes: number of its frames that agree.
         rarity: the same number, each frame divided by the square of the number of items that share it.
         contrast: how far the frames agree in *time* and not only in scene, see `_contrast`; nan where nothing moves.
-        query, reference: first and last frame of the stretch in each, inclusive.
+        query, reference: first and last frame of the stretch in each, inclusive, in order of each one's time.
     """
 
     span: Span
@@ -126,13 +143,24 @@ def find_segments(
     if len(votes.query) == 0:
         return []
     step = max(query.interval, reference.interval, 1e-3)
-    offsets = _proposed_offsets(query, reference, votes, step)
-    # Where nothing moves, votes cannot tell offsets apart: a copy begins, and ends, with its original.
-    ends = [reference.begin - query.begin, float(reference.pts[-1] - query.pts[-1])]
-    offsets = offsets[:WINDOW_OFFSETS] if window else [*ends, *offsets]
-    aligned = [_align(query, reference, offset, step, evidence, shift) for offset in offsets]
-    # The offset at which most frames agree, and best, has the first choice of frames.
-    aligned.sort(key=lambda one: -float(one.strength[one.strength >= min_vote].sum()))
+
+    def align(lines: Iterable[_Line]) -> list[_Aligned]:
+        return [_align(query, reference, line, step, evidence, shift) for line in lines]
+
+    def agreement(one: _Aligned) -> float:
+        return float(one.strength[one.strength >= min_vote].sum())
+
+    starts = [line for _, line in _proposed(query, reference, votes, step)]
+    # Where nothing moves, votes cannot tell lines apart: a copy begins, and ends, with its original.
+    ends = [_Line(reference.begin - query.begin), _Line(float(reference.pts[-1] - query.pts[-1]))]
+    aligned = align(starts[:WINDOW_OFFSETS] if window else [*ends, *starts[:MAX_OFFSETS]])
+    # The line on which most frames agree, and best, has the first choice of frames.
+    aligned.sort(key=lambda one: -agreement(one))
+    if not window and not _explains(query, reference, aligned[0], min_vote):
+        least_agreement = OTHER_SPEED * agreement(aligned[0])
+        others = align(_other_speeds(query, reference, votes, step))
+        aligned += [one for one in others if agreement(one) >= least_agreement]
+        aligned.sort(key=lambda one: -agreement(one))
     free = np.ones(len(query.pts), dtype=np.bool_)
     claimed = np.full(len(reference.pts), -np.inf)
     least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
@@ -141,14 +169,15 @@ def find_segments(
         agrees = (one.strength >= min_vote) & free & query.speaks
         # Frames that another segment has taken end a run as frames that disagree do.
         for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
-            if agrees[start : stop + 1].sum() < least:
+            if agrees[start : stop + 1].sum() < (least if one.line.plain else MIN_VOTES_OF_SPEED):
                 continue
             segment = _segment(query, reference, one, agrees, start, stop)
             shown = slice(segment.reference[0], segment.reference[1] + 1)
-            # In a still scene every offset fits, in a lively one some other moments nearly. A stretch that is shown
+            # In a still scene every line fits, in a lively one some other moments nearly. A stretch that is shown
             # once more has to fit nearly as well as it did the first time.
             repeated = (claimed[shown] > -np.inf).mean() > 0.5
             doubtful = repeated and not segment.contrast >= REPEATED * claimed[shown].max()
+            doubtful |= not one.line.plain and not segment.same_moments
             if not doubtful and not segment.contrast < SAME_SCENE:
                 found.append(segment)
                 free[start : stop + 1] = False
@@ -156,43 +185,107 @@ def find_segments(
     return sorted(found, key=lambda segment: segment.query)
 
 
-def _proposed_offsets(query: Track, reference: Track, votes: Votes, step: float) -> list[float]:
-    """Return offsets in seconds, the one most query frames vote for first."""
-    offset = reference.pts[votes.reference] - query.pts[votes.query]  # (v,)
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The query shows at second t what the reference shows at start + speed · t; below zero it runs backwards."""
+
+    start: float
+    speed: float = 1.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the query plays at the speed of the reference."""
+        return self.speed == 1.0
+
+    def at(self, seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the seconds of the reference."""
+        return np.asarray(seconds + self.start if self.plain else self.start + self.speed * seconds)
+
+
+def _proposed(
+    query: Track, reference: Track, votes: Votes, step: float, speed: float = 1.0
+) -> list[tuple[float, _Line]]:
+    """Return lines of one speed with the evidence of the query frames that vote for them, the most first."""
+    offset = reference.pts[votes.reference] - (query.pts if speed == 1.0 else speed * query.pts)[votes.query]  # (v,)
     bins = np.floor(offset / step).astype(np.int64)
     # A frame votes once for a bin, and for the neighbour too, since a true offset may lie on the border.
-    wide = np.concatenate([bins, bins + 1])
-    ballots, first = np.unique(np.stack([wide, np.tile(votes.query, 2)]), axis=1, return_inverse=True)
-    weight = np.zeros(ballots.shape[1], dtype=np.float64)
-    np.maximum.at(weight, first.ravel(), np.tile(votes.evidence.astype(np.float64), 2))
-    names, place = np.unique(ballots[0], return_inverse=True)
-    totals = np.bincount(place.ravel(), weights=weight)
-    best = np.argsort(-totals, kind="stable")[:MAX_OFFSETS]
-    proposed: list[float] = []
-    for name in names[best]:
-        inside = (bins == name) | (bins == name - 1)
-        proposed.append(float(np.average(offset[inside], weights=np.maximum(votes.evidence[inside], 1e-3))))
+    wide, voter = np.concatenate([bins, bins + 1]), np.tile(votes.query, 2)
+    weight = np.tile(votes.evidence.astype(np.float64), 2)
+    order = np.lexsort((weight, voter, wide))
+    wide, voter, weight = wide[order], voter[order], weight[order]
+    last = np.append((np.diff(wide) != 0) | (np.diff(voter) != 0), True)  # the strongest of a frame for a bin
+    names, place = np.unique(wide[last], return_inverse=True)
+    totals = np.bincount(place, weights=weight[last])
+    proposed = []
+    for best in np.argsort(-totals, kind="stable")[:MAX_OFFSETS].tolist():
+        inside = (bins == names[best]) | (bins == names[best] - 1)
+        mean = np.average(offset[inside], weights=np.maximum(votes.evidence[inside], 1e-3))
+        proposed.append((float(totals[best]), _Line(float(mean), speed)))
     return proposed
+
+
+def _other_speeds(query: Track, reference: Track, votes: Votes, step: float) -> list[_Line]:
+    """Return the lines of other speeds that most query frames vote for, each with the speed that its votes fit best."""
+    few = _strongest(votes)
+    proposed = [one for speed in SPEEDS for one in _proposed(query, reference, few, step, speed)[:3]]
+    proposed.sort(key=lambda one: -one[0])
+    return [_refined(query, reference, few, step, line) for _, line in proposed[:MAX_LINES]]
+
+
+def _strongest(votes: Votes) -> Votes:
+    """Keep the VOTES_OF_A_FRAME strongest votes of each frame of the query."""
+    order = np.lexsort((votes.reference, -votes.evidence, votes.query))
+    new = np.flatnonzero(np.diff(votes.query[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(new, np.diff(new, append=len(order)))
+    kept = order[rank < VOTES_OF_A_FRAME]
+    return Votes(votes.query[kept], votes.reference[kept], votes.evidence[kept])
+
+
+def _refined(query: Track, reference: Track, votes: Votes, step: float, line: _Line) -> _Line:
+    """Fit a line to the votes near it, by least squares weighted with their evidence."""
+    x, y = query.pts[votes.query], reference.pts[votes.reference]
+    for reach in (1.0, 1.0, 0.6):
+        near = np.abs(y - line.at(x)) <= reach * step
+        if len(np.unique(x[near])) < MIN_VOTES_OF_SPEED:
+            break
+        weight = np.maximum(votes.evidence[near], 1e-3).astype(np.float64)
+        x0, y0 = np.average(x[near], weights=weight), np.average(y[near], weights=weight)
+        speed = float((weight * (x[near] - x0) * (y[near] - y0)).sum() / (weight * (x[near] - x0) ** 2).sum())
+        if not SLOWEST <= abs(speed) <= FASTEST or speed == 1.0:
+            break
+        line = _Line(float(y0 - speed * x0), speed)
+    return line
+
+
+def _explains(query: Track, reference: Track, one: _Aligned, min_vote: float) -> bool:
+    """Whether nearly all of the query agrees on a line, and in time."""
+    agrees = (one.strength >= min_vote) & query.speaks
+    if agrees.sum() < EXPLAINED[0] * query.speaks.sum():
+        return False
+    frames = np.flatnonzero(agrees)
+    return _contrast(query, reference, frames, one.pairs[frames]) >= EXPLAINED[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Aligned:
-    """A query laid over a reference at one offset; for each of its frames, (t,).
+    """A query laid over a reference along a line; for each of its frames, (t,).
 
     Attributes:
+        line: which one.
         pairs: the reference frame at that time, -1 where there is none.
         strength: evidence of the two, -inf where there is none or it says nothing.
         distance: inf where there is none.
     """
 
+    line: _Line
     pairs: npt.NDArray[np.int64]
     strength: Floats
     distance: Floats
 
 
-def _align(query: Track, reference: Track, offset: float, step: float, evidence: Evidence, shift: Floats) -> _Aligned:
-    """Compare each query frame with the reference frame at its time plus the offset."""
-    wanted = query.pts + offset
+def _align(query: Track, reference: Track, line: _Line, step: float, evidence: Evidence, shift: Floats) -> _Aligned:
+    """Compare each query frame with the reference frame at its time on the line."""
+    wanted = line.at(query.pts)
     right = np.clip(np.searchsorted(reference.pts, wanted), 0, len(reference.pts) - 1)
     left = np.maximum(right - 1, 0)
     nearer_left = np.abs(reference.pts[left] - wanted) <= np.abs(reference.pts[right] - wanted)
@@ -207,7 +300,7 @@ def _align(query: Track, reference: Track, offset: float, step: float, evidence:
     strength[some] = evidence.of(distance[some], bits, shift[some])
     speaks = reference.speaks[pairs[some]]
     strength[some[~speaks]] = -np.inf
-    return _Aligned(pairs, strength, distance)
+    return _Aligned(line, pairs, strength, distance)
 
 
 def _runs(agrees: npt.NDArray[np.bool_], comparable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -233,18 +326,22 @@ def _segment(
     heard = inside[np.isfinite(one.strength[inside]) & query.speaks[inside]]
     shown = one.pairs[heard]
     shared = np.maximum(np.maximum(query.shared[heard], reference.shared[shown]), 1)
+    first, last = sorted((int(one.pairs[start]), int(one.pairs[stop])))
     query_start, query_end = _widen(query, start, stop)
-    reference_start, reference_end = _widen(reference, int(one.pairs[start]), int(one.pairs[stop]))
+    reference_start, reference_end = _widen(reference, first, last)
+    if not one.line.plain:  # the frames of one of them are too far apart to say where it begins in the other
+        ends = np.sort(one.line.at(np.array([query_start, query_end])))
+        reference_start, reference_end = np.clip(ends, reference.begin, max(reference.seconds, reference_end)).tolist()
     mean = float(one.strength[heard].mean())
     return Segment(
-        span=Span(query_start, query_end, reference_start, reference_end, mean),
+        span=Span(query_start, query_end, reference_start, reference_end, mean, backwards=one.line.speed < 0),
         evidence=mean,
         distance=float(one.distance[heard].min()),
         votes=int(agrees[inside].sum()),
         rarity=float((agrees[heard] / shared.astype(np.float64) ** 2).sum()),
         contrast=_contrast(query, reference, heard, shown),
         query=(start, stop),
-        reference=(int(one.pairs[start]), int(one.pairs[stop])),
+        reference=(first, last),
     )
 
 
