@@ -11,8 +11,9 @@ can be told from each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +38,8 @@ VOTES_OF_A_FRAME = 4
 """Votes of one frame, the strongest, that propose lines of other speeds."""
 OTHER_SPEED = 1.05
 """How many times the agreement at speed 1 another speed needs: where little moves, all speeds agree about as much."""
+ALIGNED_AT_ONCE = 1 << 13
+"""Pairs of frames compared at a time: some 8 MB."""
 MIN_VOTES_OF_SPEED = 4
 """Agreeing frames that make a segment of another speed."""
 EXPLAINED = (0.9, 0.8)
@@ -144,16 +147,16 @@ def find_segments(
         return []
     step = max(query.interval, reference.interval, 1e-3)
 
-    def align(lines: Iterable[_Line]) -> list[_Aligned]:
-        return [_align(query, reference, line, step, evidence, shift) for line in lines]
+    def align(lines: Sequence[_Line]) -> list[_Aligned]:
+        return list(_align(query, reference, lines, step, evidence, shift))
 
     def agreement(one: _Aligned) -> float:
         return float(one.strength[one.strength >= min_vote].sum())
 
-    starts = [line for _, line in _proposed(query, reference, votes, step)]
+    starts = list(islice(_proposed(query, reference, votes, step), WINDOW_OFFSETS if window else MAX_OFFSETS))
     # Where nothing moves, votes cannot tell lines apart: a copy begins, and ends, with its original.
     ends = [_Line(reference.begin - query.begin), _Line(float(reference.pts[-1] - query.pts[-1]))]
-    aligned = align(starts[:WINDOW_OFFSETS] if window else [*ends, *starts[:MAX_OFFSETS]])
+    aligned = align(starts if window else [*ends, *starts])
     # The line on which most frames agree, and best, has the first choice of frames.
     aligned.sort(key=lambda one: -agreement(one))
     if not window and not _explains(query, reference, aligned[0], min_vote):
@@ -203,33 +206,42 @@ class _Line:
 
 
 def _proposed(
-    query: Track, reference: Track, votes: Votes, step: float, speed: float = 1.0
-) -> list[tuple[float, _Line]]:
-    """Return lines of one speed with the evidence of the query frames that vote for them, the most first."""
-    offset = reference.pts[votes.reference] - (query.pts if speed == 1.0 else speed * query.pts)[votes.query]  # (v,)
+    query: Track, reference: Track, votes: Votes, step: float, speeds: Sequence[float] = (1.0,), least: int = 1
+) -> Iterator[_Line]:
+    """Yield lines of these speeds that some query frames vote for, at least so many; the one with most first."""
+    speed = np.repeat(np.asarray(speeds), len(votes.query))  # (s · v,)
+    voter, evidence = np.tile(votes.query, len(speeds)), np.tile(votes.evidence.astype(np.float64), len(speeds))
+    offset = np.tile(reference.pts[votes.reference], len(speeds)) - speed * query.pts[voter]
     bins = np.floor(offset / step).astype(np.int64)
+    low, width = int(bins.min()), int(bins.max() - bins.min()) + 2
+    bins += np.repeat(np.arange(len(speeds)), len(votes.query)) * width - low
     # A frame votes once for a bin, and for the neighbour too, since a true offset may lie on the border.
-    wide, voter = np.concatenate([bins, bins + 1]), np.tile(votes.query, 2)
-    weight = np.tile(votes.evidence.astype(np.float64), 2)
-    order = np.lexsort((weight, voter, wide))
-    wide, voter, weight = wide[order], voter[order], weight[order]
-    last = np.append((np.diff(wide) != 0) | (np.diff(voter) != 0), True)  # the strongest of a frame for a bin
-    names, place = np.unique(wide[last], return_inverse=True)
-    totals = np.bincount(place, weights=weight[last])
-    proposed = []
-    for best in np.argsort(-totals, kind="stable")[:MAX_OFFSETS].tolist():
-        inside = (bins == names[best]) | (bins == names[best] - 1)
-        mean = np.average(offset[inside], weights=np.maximum(votes.evidence[inside], 1e-3))
-        proposed.append((float(totals[best]), _Line(float(mean), speed)))
-    return proposed
+    wide, twice, strength = np.concatenate([bins, bins + 1]), np.tile(voter, 2), np.tile(evidence, 2)
+    order = np.lexsort((strength, twice, wide))
+    wide, twice, strength = wide[order], twice[order], strength[order]
+    last = np.append((np.diff(wide) != 0) | (np.diff(twice) != 0), True)  # the strongest of a frame for a bin
+    totals = np.bincount(wide[last], weights=strength[last])
+    weight = np.maximum(evidence, 1e-3)
+    sums = [np.bincount(bins, some, len(totals)) for some in (weight, weight * offset)]
+    voters = np.bincount(wide[last])
+    names = np.flatnonzero(voters >= least)
+    for name in names[np.argsort(-totals[names], kind="stable")].tolist():
+        inside = slice(max(name - 1, 0), name + 1)
+        yield _Line(float(sums[1][inside].sum() / sums[0][inside].sum()), float(speeds[name // width]))
 
 
 def _other_speeds(query: Track, reference: Track, votes: Votes, step: float) -> list[_Line]:
     """Return the lines of other speeds that most query frames vote for, each with the speed that its votes fit best."""
     few = _strongest(votes)
-    proposed = [one for speed in SPEEDS for one in _proposed(query, reference, few, step, speed)[:3]]
-    proposed.sort(key=lambda one: -one[0])
-    return [_refined(query, reference, few, step, line) for _, line in proposed[:MAX_LINES]]
+    lines: list[_Line] = []
+    ends = query.pts[[0, -1]]
+    for line in islice(_proposed(query, reference, few, step, SPEEDS, MIN_VOTES), 4 * MAX_LINES):
+        one = _refined(query, reference, few, step, line)
+        if all(np.abs(one.at(ends) - other.at(ends)).max() > step / 2 for other in lines):
+            lines.append(one)
+        if len(lines) == MAX_LINES:
+            break
+    return lines
 
 
 def _strongest(votes: Votes) -> Votes:
@@ -249,8 +261,9 @@ def _refined(query: Track, reference: Track, votes: Votes, step: float, line: _L
         if len(np.unique(x[near])) < MIN_VOTES_OF_SPEED:
             break
         weight = np.maximum(votes.evidence[near], 1e-3).astype(np.float64)
-        x0, y0 = np.average(x[near], weights=weight), np.average(y[near], weights=weight)
-        speed = float((weight * (x[near] - x0) * (y[near] - y0)).sum() / (weight * (x[near] - x0) ** 2).sum())
+        x0, y0 = weight @ x[near] / weight.sum(), weight @ y[near] / weight.sum()
+        away = x[near] - x0
+        speed = float((weight * away) @ (y[near] - y0) / ((weight * away) @ away))
         if not SLOWEST <= abs(speed) <= FASTEST or speed == 1.0:
             break
         line = _Line(float(y0 - speed * x0), speed)
@@ -283,24 +296,29 @@ class _Aligned:
     distance: Floats
 
 
-def _align(query: Track, reference: Track, line: _Line, step: float, evidence: Evidence, shift: Floats) -> _Aligned:
-    """Compare each query frame with the reference frame at its time on the line."""
-    wanted = line.at(query.pts)
-    right = np.clip(np.searchsorted(reference.pts, wanted), 0, len(reference.pts) - 1)
-    left = np.maximum(right - 1, 0)
-    nearer_left = np.abs(reference.pts[left] - wanted) <= np.abs(reference.pts[right] - wanted)
-    pairs = np.where(nearer_left, left, right)
-    pairs = np.where(np.abs(reference.pts[pairs] - wanted) <= 0.55 * step, pairs, -1)
-    some = np.flatnonzero(pairs >= 0)
-    strength = np.full(len(pairs), -np.inf, dtype=np.float32)
-    distance = np.full(len(pairs), np.inf, dtype=np.float32)
-    difference = query.vectors[some] - reference.vectors[pairs[some]]
-    distance[some] = np.einsum("nd,nd->n", difference, difference)
-    bits = differing_bits(query.hashes[some], reference.hashes[pairs[some]])
-    strength[some] = evidence.of(distance[some], bits, shift[some])
-    speaks = reference.speaks[pairs[some]]
-    strength[some[~speaks]] = -np.inf
-    return _Aligned(line, pairs, strength, distance)
+def _align(
+    query: Track, reference: Track, lines: Sequence[_Line], step: float, evidence: Evidence, shift: Floats
+) -> Iterator[_Aligned]:
+    """Compare each query frame with the reference frame at its time on each of the lines."""
+    at_once = max(1, ALIGNED_AT_ONCE // len(query.pts))
+    for first in range(0, len(lines), at_once):
+        some = lines[first : first + at_once]
+        wanted = np.stack([line.at(query.pts) for line in some])  # (lines, t)
+        right = np.minimum(np.searchsorted(reference.pts, wanted), len(reference.pts) - 1)
+        left = np.maximum(right - 1, 0)
+        after, before = np.abs(reference.pts[right] - wanted), np.abs(reference.pts[left] - wanted)
+        pairs = np.where(np.minimum(before, after) <= 0.55 * step, np.where(before <= after, left, right), -1)
+        line, frame = np.nonzero(pairs >= 0)
+        shown = pairs[line, frame]
+        strength = np.full(pairs.shape, -np.inf, dtype=np.float32)
+        distance = np.full(pairs.shape, np.inf, dtype=np.float32)
+        difference = query.vectors[frame] - reference.vectors[shown]
+        distance[line, frame] = np.einsum("nd,nd->n", difference, difference)
+        bits = differing_bits(query.hashes[frame], reference.hashes[shown])
+        found = evidence.of(distance[line, frame], bits, shift[frame])
+        found[~reference.speaks[shown]] = -np.inf
+        strength[line, frame] = found
+        yield from map(_Aligned, some, pairs, strength, distance)
 
 
 def _runs(agrees: npt.NDArray[np.bool_], comparable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
