@@ -6,6 +6,7 @@ bank got later, and what reviewers said.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -21,7 +22,13 @@ SLACK_SECONDS = 1.0
 
 
 def score(match: Comparison) -> float:
-    return match.evidence
+    """Return how alike two items are, 0 to 1, in the order of decisions: no distinct pair is above an unsure one.
+
+    Each decision has a third of the range. Within it the pair with the higher probability is higher: the fourth root of
+    the odds leaves apart what six decimals of a probability do not.
+    """
+    odds = match.probability / (1.0 - match.probability) if match.probability < 1.0 else math.inf
+    return (RANK[match.decision] + 1.0 - 1.0 / (1.0 + odds**0.25)) / len(RANK)
 
 
 def combine(item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False) -> Verdict:

@@ -143,6 +143,10 @@ class Judge:
         """Return the thresholds among m references, or m chances of any kind."""
         return self._thresholds(_rounded(references))
 
+    def chance_of_match(self, evidence: float) -> float:
+        """Return the probability that a stranger reaches this evidence with a given picture."""
+        return min(1.0, math.exp(float(self.calibration.log_false_match_rate(evidence))))
+
     def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
         rounded = _rounded(references)
@@ -291,9 +295,12 @@ def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, reference
     """
     best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
     # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
-    # moments of something that moves confirm each other.
+    # moments of something that moves confirm each other: of k different moments, each of the further k − 1 would have
+    # to match by chance as well.
     still = math.isnan(best.contrast)
     chances = references * frames / (1 if still else best.votes**2)
+    if best.same_moments:
+        chances *= judge.chance_of_match(best.evidence) ** (best.moments - 1.0)
     judgement = judge.judge(best.evidence, math.ceil(chances), moments=not still and best.same_moments)
     if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
         judgement = Judgement(Decision.UNSURE, judgement.probability)

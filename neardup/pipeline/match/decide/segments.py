@@ -52,6 +52,10 @@ REPEATED = 0.8
 """Share of the first showing's contrast that another showing of the same stretch needs."""
 SAME_SCENE = 0.2
 """Contrast below which a stretch that moves is another recording of the same scene, and no segment."""
+MIN_CONTRAST, MIN_CONTRAST_OF_SPEED = 0.4, 0.55
+"""Contrast from which many frames show the same moments, and where their speed was chosen to fit."""
+MOMENTS_OF = 256
+"""Frames of a stretch, evenly over it, among which moments are counted."""
 MIN_CHANGE = 0.05
 """Mean distance between the frames of a stretch (1 − similarity) from which it counts as moving at all."""
 
@@ -108,6 +112,8 @@ class Segment:
         votes: number of its frames that agree.
         rarity: the same number, each frame divided by the square of the number of items that share it.
         contrast: how far the frames agree in *time* and not only in scene, see `_contrast`; nan where nothing moves.
+        moments: how many moments it shows that differ from each other, see `_moments`; from 1, where nothing moves.
+        other_speed: the query runs faster, slower or backwards.
         query, reference: first and last frame of the stretch in each, inclusive, in order of each one's time.
     """
 
@@ -117,13 +123,17 @@ class Segment:
     votes: int
     rarity: float
     contrast: float
+    moments: float
+    other_speed: bool
     query: tuple[int, int]
     reference: tuple[int, int]
 
     @property
     def same_moments(self) -> bool:
         """Whether what moves shows the same moments and not only the same scene; the fewer frames, the more proof."""
-        return self.contrast >= 0.4 + 0.8 / max(self.votes, 1)
+        frames = min(self.votes, self.reference[1] - self.reference[0] + 1)  # at half speed two may show one
+        least = MIN_CONTRAST_OF_SPEED if self.other_speed else MIN_CONTRAST
+        return self.contrast >= least + 0.8 / max(frames, 1)
 
 
 def find_segments(
@@ -358,6 +368,8 @@ def _segment(
         votes=int(agrees[inside].sum()),
         rarity=float((agrees[heard] / shared.astype(np.float64) ** 2).sum()),
         contrast=_contrast(query, reference, heard, shown),
+        moments=min(_moments(query, heard), _moments(reference, shown)),
+        other_speed=not one.line.plain,
         query=(start, stop),
         reference=(first, last),
     )
@@ -385,6 +397,18 @@ def _contrast(query: Track, reference: Track, frames: Ids, shown: Ids) -> float:
         return float("nan")
     with_hashes = np.hstack([a, _signs(query.hashes[frames])]), np.hstack([b, _signs(reference.hashes[shown])])
     return max(_stands_out(a, b), _stands_out(*with_hashes))
+
+
+def _moments(track: Track, frames: Ids) -> float:
+    """Return how many different moments frames show, from 1 to t.
+
+    The participation ratio of the eigenvalues of their Gram matrix, (Σ λ)² / Σ λ²: t for frames that have nothing in
+    common, 1 for equal ones.
+    """
+    some = frames if len(frames) <= MOMENTS_OF else frames[np.linspace(0, len(frames) - 1, MOMENTS_OF).astype(np.int64)]
+    vectors = track.vectors[some]
+    products = vectors @ vectors.T
+    return float(np.trace(products) ** 2 / np.einsum("ij,ij->", products, products))
 
 
 def _stands_out(a: Floats, b: Floats) -> float:
