@@ -18,7 +18,7 @@ CORNER, BESIDE = 0.38, 0.6
 """Share of the width that a film keeps in the corner of another, and beside another."""
 
 
-def vertical(shown: Frames, other: Frames, random: np.random.Generator) -> Frames:
+def vertical(shown: Frames, _other: Frames, _random: np.random.Generator) -> Frames:
     """Cut the middle out, 9:16."""
     width, height = shown[0].size
     w = even(min(width, height * 9 / 16))
@@ -26,7 +26,7 @@ def vertical(shown: Frames, other: Frames, random: np.random.Generator) -> Frame
     return [picture.crop((left, 0, left + w, height)) for picture in shown]
 
 
-def blurred_fill(shown: Frames, other: Frames, random: np.random.Generator) -> Frames:
+def blurred_fill(shown: Frames, _other: Frames, random: np.random.Generator) -> Frames:
     """Fit into a format of 9:16, or 1:1, over a blurred and enlarged copy of the same frame."""
     width, height = shown[0].size
     size = (even(width), even(width * (16 / 9 if random.random() < 0.6 else 1.0)))
@@ -44,7 +44,7 @@ def blurred_fill(shown: Frames, other: Frames, random: np.random.Generator) -> F
     return [one(picture) for picture in shown]
 
 
-def turned(shown: Frames, other: Frames, random: np.random.Generator) -> Frames:
+def turned(shown: Frames, _other: Frames, random: np.random.Generator) -> Frames:
     """Turn by 90°, left or right."""
     way = Image.Transpose.ROTATE_90 if random.random() < 0.5 else Image.Transpose.ROTATE_270
     return [picture.transpose(way) for picture in shown]
@@ -84,7 +84,7 @@ def reaction(shown: Frames, other: Frames, random: np.random.Generator) -> Frame
 def at_speed(speed: float) -> Recut:
     """Return an edit that plays a film so many times as fast; below zero backwards."""
 
-    def played(shown: Frames, other: Frames, random: np.random.Generator) -> Frames:
+    def played(shown: Frames, _other: Frames, _random: np.random.Generator) -> Frames:
         ordered = shown if speed > 0 else shown[::-1]
         return [ordered[int(place)] for place in np.arange(0, len(ordered), abs(speed))]
 

@@ -4,8 +4,8 @@
     neardup evaluate --videos demo/video-set/truth.csv --output demo/evaluation
 
 Films are slow pans over cuts of bundled photographs, no cut in two of them; with --pictures over those below DIR, and
-with --clips they are the videos below DIR, one for each of its folders, whose licences are the user's affair. Clips show
-an edited stretch of one film, stretches of two between material of their own, one as `video_edits` recuts it, or
+with --clips they are the videos below DIR, one for each of its folders, whose licences are the user's affair. Clips
+show an edited stretch of one film, stretches of two between material of their own, one as `video_edits` recuts it, or
 nothing of any film. Beside them are families of films that look alike and are no copies (`video_strangers`): half of
 each family are references, half are queries. The column `kind` says what was done. Looped or live material is not
 among them.
@@ -157,7 +157,7 @@ def _scenes(random: np.random.Generator, pictures: Path | None) -> tuple[list[Fr
         cuts = [(name, (x, y)) for name in NAMES if name not in TEXTURES for x in (0, 1) for y in (0, 1)]
         scenes = [pan(random, *cuts[i]) for i in random.permutation(len(cuts))]
         with tempfile.TemporaryDirectory() as folder:
-            paths = render_photographs(Path(folder), FURTHER)
+            paths = render_photographs(Path(folder), FURTHER, names=[name for name in NAMES if name not in TEXTURES])
             return scenes, [pan_over(random, _open(path)) for path in paths]
     paths = [path for path in sorted(pictures.rglob("*")) if path.suffix.lower() in PICTURES]
     many = 4 * (len(NAMES) - len(TEXTURES)) + FURTHER

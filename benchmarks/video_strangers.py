@@ -44,7 +44,7 @@ def talk(random: np.random.Generator, scenes: list[Frames], count: int, rate: in
     return films
 
 
-def intro(random: np.random.Generator, scenes: list[Frames], count: int, rate: int = 8) -> list[Frames]:
+def intro(_random: np.random.Generator, scenes: list[Frames], count: int, rate: int = 8) -> list[Frames]:
     """Return films that begin with one intro and go on each by itself."""
     first, *others = scenes
     return [first[: INTRO_SECONDS * rate] + others[number % len(others)] for number in range(count)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.learn.evaluate.chapters import Chapter
 from neardup.pipeline.learn.evaluate.segments import Boxes, Pair, covered
-from neardup.pipeline.learn.evaluate.videos import TAKEN, VideoResult, VideoSet, boxes_of
+from neardup.pipeline.learn.evaluate.videos import TAKEN, KindResult, VideoResult, VideoSet, boxes_of
 from neardup.pipeline.learn.shared.chart import Chart, Line
 from neardup.pipeline.learn.shared.page import Case, Picture, Section, Table, encode
 from neardup.pipeline.log.records import Matched
@@ -94,9 +94,17 @@ def _as_json(evaluation: VideoEvaluation) -> dict[str, Any]:
     systems = []
     for one in evaluation.results:
         segments = {taken: {**asdict(found), "f1": found.f1} for taken, found in one.segments.items()}
-        kinds = {kind: asdict(its) for kind, its in one.kinds.items()}
-        systems.append({**asdict(one), "segments": segments, "kinds": kinds})
+        kinds = {kind: _kind_as_json(its) for kind, its in one.kinds.items()}
+        systems.append({**asdict(replace(one, kinds={})), "segments": segments, "kinds": kinds})
     return {"set": describe_videos(evaluation.given), "systems": systems}
+
+
+def _kind_as_json(one: KindResult) -> dict[str, Any]:
+    """Return the figures of a kind; no number stands for no error of time."""
+    decided = {
+        name: {key.value: count for key, count in getattr(one, name).items()} for name in ("decided", "false_pairs")
+    }
+    return {**asdict(one), **decided, "seconds": None if math.isnan(one.seconds) else one.seconds}
 
 
 def video_chapter(evaluation: VideoEvaluation) -> Chapter:
@@ -135,8 +143,8 @@ def _sections(evaluation: VideoEvaluation) -> tuple[Section, ...]:
         ),
         Section(
             "Videos by what was done to them",
-            "The threshold of 90 % precision is that of all kinds together. Time error: by how many seconds the ends of "
-            "true segments are missed, median over what is duplicate or unsure. False pairs have nothing in common.",
+            "The threshold of 90 % precision is that of all kinds together. Time error: by how many seconds the ends "
+            "of true segments are missed, median over what is duplicate or unsure. False pairs have nothing in common.",
             tables=(kind_figures(results),),
         ),
         Section(

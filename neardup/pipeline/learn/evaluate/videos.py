@@ -6,9 +6,10 @@ A CSV names true segments, with files relative to its folder:
     copy.mp4,film.mp4,0,12.5,31,43.5
     other.mp4,,,,,
 
-A query may have several rows; one without a reference copies nothing. A further column, `kind`, may say what was done to
-the query: figures are given for each kind, too. Every other file below the folder of the CSV is a reference. As for pictures, all pairs of a query and a reference are in one ranking. Pairs are matched as by the stream:
-frames vote, agreeing votes are segments, and a decision is taken.
+A query may have several rows; one without a reference copies nothing. A further column, `kind`, may say what was done
+to the query: figures are given for each kind, too. Every other file below the folder of the CSV is a reference. As for
+pictures, all pairs of a query and a reference are in one ranking. Pairs are matched as by the stream: frames vote,
+agreeing votes are segments, and a decision is taken.
 """
 
 from __future__ import annotations
@@ -179,9 +180,7 @@ def measure_matches(name: str, given: VideoSet, matches: Mapping[Pair, Matched])
     return replace(measure_scores(name, given, scores, segments), kinds=_by_kind(given, matches, scores))
 
 
-def _by_kind(
-    given: VideoSet, matches: Mapping[Pair, Matched], scores: Mapping[Pair, float]
-) -> dict[str, KindResult]:
+def _by_kind(given: VideoSet, matches: Mapping[Pair, Matched], scores: Mapping[Pair, float]) -> dict[str, KindResult]:
     correct = np.array([pair in given.true for pair in scores], dtype=np.bool_)
     ranking = Ranking(np.array(list(scores.values()), dtype=np.float64), correct, len(given.true))
     least = ranking.recall_at_precision(0.9)[1]
@@ -224,9 +223,9 @@ def measure_scores(
     correct = np.array([pair in true for pair in scores], dtype=np.bool_)
     ranking = Ranking(np.array(list(scores.values()), dtype=np.float64), correct, len(true))
     highest: dict[str, float] = {}
-    for pair, score in scores.items():
+    for pair, its in scores.items():
         if pair not in true:
-            highest[pair[0]] = max(score, highest.get(pair[0], -np.inf))
+            highest[pair[0]] = max(its, highest.get(pair[0], -np.inf))
     first = [scores[pair] > highest.get(pair[0], -np.inf) for pair in true if pair in scores]
     return VideoResult(
         name=name,

@@ -20,7 +20,7 @@ from neardup.pipeline.log.records import FULL
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
-from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.match.decide.segments import LEAST_SHARE, MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
 from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, located
@@ -29,6 +29,8 @@ WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+COMMON_MOMENTS = 2.0
+"""Different moments that two films of one template or one program on a screen show in one order."""
 CLOSE = 0.95
 """Evidence of two readings of one picture; other label masks of one set reach 0.72, other slices of a scan 0.65."""
 WHOLE_AREA = 0.7
@@ -295,12 +297,12 @@ def judge_segments(kept: Sequence[Segment], frames: int, judge: Judge, reference
     """
     best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
     # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
-    # moments of something that moves confirm each other: of k different moments, each of the further k − 1 would have
-    # to match by chance as well.
+    # moments of something that moves confirm each other: of k different moments, each beyond those that look-alikes
+    # have in common would have to match by chance as well.
     still = math.isnan(best.contrast)
     chances = references * frames / (1 if still else best.votes**2)
     if best.same_moments:
-        chances *= judge.chance_of_match(best.evidence) ** (best.moments - 1.0)
+        chances *= judge.chance_of_match(best.evidence) ** max(best.moments - COMMON_MOMENTS, 0.0)
     judgement = judge.judge(best.evidence, math.ceil(chances), moments=not still and best.same_moments)
     if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
         judgement = Judgement(Decision.UNSURE, judgement.probability)
@@ -312,12 +314,15 @@ def keep_rare(
 ) -> list[Segment]:
     """Leave out segments that many items have in common: intros, adverts, logos.
 
-    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy.
+    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy. What resembles the
+    other one far less than the best segment does is not counted to it: an intro, and films that go on a little alike.
 
     Args:
         query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.
     """
-    if segments and max(coverage(segments, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
+    least = LEAST_SHARE * max((segment.evidence for segment in segments), default=0.0)
+    alike = [segment for segment in segments if segment.evidence >= least]
+    if alike and max(coverage(alike, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
         return list(segments)
     least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
     return [segment for segment in segments if segment.rarity >= least]

@@ -4,8 +4,8 @@ Candidates come as votes: frame i of the query resembles frame j of the referenc
 at time t what the reference shows at start + speed · t. Votes only propose such lines. Each proposed line is then
 *verified*: every query frame is compared with the reference frame that stands at its time on the line, and runs of
 agreeing frames become segments. So a vote that the top-k search missed costs nothing, and a single lucky vote gains
-nothing. Speeds other than 1, below zero where a film runs backwards, have to explain clearly more, and only where moments
-can be told from each other.
+nothing. Speeds other than 1, below zero where a film runs backwards, have to explain clearly more, and are taken only
+where moments differ from each other.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ MIN_VOTES_OF_SPEED = 4
 """Agreeing frames that make a segment of another speed."""
 EXPLAINED = (0.9, 0.8)
 """Share of the query's frames that agree at speed 1, and their contrast, with which no other speed is looked at."""
+LEAST_SHARE = 0.4
+"""Share of the evidence of the better half of a run that its ends need."""
 MIN_VOTES = 3
 """Agreeing frames that make a segment, unless one of the videos has fewer."""
 HASH_SHARE = 0.3
@@ -181,7 +183,8 @@ def find_segments(
     for one in aligned:
         agrees = (one.strength >= min_vote) & free & query.speaks
         # Frames that another segment has taken end a run as frames that disagree do.
-        for start, stop in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
+        for first, last in _runs(agrees, query.speaks & ((one.pairs >= 0) | ~free)):
+            start, stop = _core(one.strength, agrees, first, last)
             if agrees[start : stop + 1].sum() < (least if one.line.plain else MIN_VOTES_OF_SPEED):
                 continue
             segment = _segment(query, reference, one, agrees, start, stop)
@@ -345,6 +348,23 @@ def _runs(agrees: npt.NDArray[np.bool_], comparable: npt.NDArray[np.bool_]) -> l
     firsts = np.concatenate([hits[:1], hits[breaks + 1]])
     lasts = np.concatenate([hits[breaks], hits[-1:]])
     return [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _core(strength: Floats, agrees: npt.NDArray[np.bool_], first: int, last: int) -> tuple[int, int]:
+    """Return the part of a run that is left without ends that agree far less than the rest.
+
+    The stretch with the highest sum of evidence beyond LEAST_SHARE of what the better half of the run has: a film that
+    goes on in another way after an intro resembles the other one a little by chance.
+    """
+    inside = np.arange(first, last + 1)
+    agreeing = strength[inside[agrees[inside]]]
+    least = LEAST_SHARE * float(np.sort(agreeing)[len(agreeing) // 2 :].mean())
+    beyond = np.where(np.isfinite(strength[inside]), strength[inside], least) - least
+    sums = np.concatenate([[0.0], np.cumsum(beyond, dtype=np.float64)])
+    stop = int(np.argmax(sums[1:] - np.minimum.accumulate(sums[:-1])))
+    start = int(np.argmin(sums[: stop + 1]))
+    kept = np.flatnonzero(agrees[first + start : first + stop + 1])
+    return first + start + int(kept[0]), first + start + int(kept[-1])
 
 
 def _segment(
