@@ -147,7 +147,7 @@ def test_moments_that_differ_confirm_each_other() -> None:
 
 def test_moments_of_another_recording_confirm_nothing() -> None:
     judge = Judge(a_calibration(), 0.99)
-    judgement, _ = judge_segments([stretch(0, 9, 0.95, moments=9.0, contrast=0.3)], 1000, judge, 10_000)
+    judgement, _, _ = judge_segments([stretch(0, 9, 0.95, moments=9.0, contrast=0.3)], 1000, judge, 10_000)
     assert judgement.decision is Decision.UNSURE
 
 
