@@ -1,6 +1,7 @@
 """Whether popular pictures are found: many copies of each, twins in a bank, and receipts of one shop.
 
     python -m benchmarks.popular DATA [--only FILE] [--pictures 200 --copies 20 --references 2000 --orders 5]
+                                     [--no-proofs]
 
 DATA holds pictures; those that are known to look alike (`split/alike.csv`) are not used together. Each of --pictures is
 edited --copies times, as `neardup evaluate` edits them. Rows of the first table:
@@ -44,6 +45,7 @@ from neardup.pipeline.log.records import Described, Entry, Record, Verdict, join
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import ask_all
+from neardup.pipeline.prove.files import FilePictures, make_prover
 from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.types import Decision, Pixels
 from neardup.workers.cli.common import Bar
@@ -68,13 +70,14 @@ class Collection:
     """Described pictures by id; `family/name`, where `family` is a picture with its copies.
 
     Attributes:
-        others: references that no copy is of.
+        others: references that no copy is of. files: where each is, for proofs.
     """
 
     originals: Mapping[str, Described]
     copies: Mapping[str, Described]
     twins: Mapping[str, Described]
     others: Mapping[str, Described]
+    files: FilePictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,7 @@ def draw_receipts(folder: Path, count: int = RECEIPTS, copies: int = RECEIPT_COP
 def describe(folder: Path, model: str, settings: Settings) -> Collection:
     """Describe what was drawn into a folder."""
     found: dict[str, dict[str, Described]] = {"original": {}, "copy": {}, "twin": {}, "other": {}}
+    files = FilePictures(settings.scan_limits)
     with Bar("describing") as bar:
         for path, parts in Reader(load_checkpoint(model), settings).described(folder, bar):
             if isinstance(parts, InvalidFrame):
@@ -234,7 +238,15 @@ def describe(folder: Path, model: str, settings: Settings) -> Collection:
             role = "other" if family == "other" else kind.partition("-")[0]
             item_id = name if role != "other" else f"{kind}/other"
             found[role][item_id] = msgspec.structs.replace(join_parts(parts), id=item_id)
-    return Collection(found["original"], found["copy"], found["twin"], found["other"])
+            files.add(found[role][item_id], Path(path))
+    return Collection(found["original"], found["copy"], found["twin"], found["other"], files)
+
+
+def make_of(given: Collection, model: str, precision: float, proves: bool = True) -> Make:
+    """Return what makes an empty state that proves these pictures, or none."""
+    checkpoint = load_checkpoint(model)
+    prover = make_prover(given.files) if proves else None
+    return partial(make_state, checkpoint, read_calibration(checkpoint), precision, kind="exact", prover=prover)
 
 
 def _save(pixels: Pixels, path: Path) -> None:
@@ -283,22 +295,23 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=20)
     parser.add_argument("--references", type=int, default=2000)
     parser.add_argument("--orders", type=int, default=5)
+    parser.add_argument("--proofs", action=argparse.BooleanOptionalAction, default=True, help="prove as a scan does")
     options = parser.parse_args()
     settings = load(model=options.model)
-    checkpoint = load_checkpoint(options.model)
-    make = partial(make_state, checkpoint, read_calibration(checkpoint), settings.precision, kind="exact")
     pictures = load_pictures(options.data, SHORT_SIDE, options.only, ALIKE, settings.worker_threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_pictures(pictures, options.pictures, options.copies, options.references, folder / "pictures")
         draw_receipts(folder / "receipts")
         given = describe(folder / "pictures", options.model, settings)
-        print(f"{checkpoint.name}: {len(given.originals)} pictures, {len(given.others):,} other references, "
+        print(f"{options.model}: {len(given.originals)} pictures, {len(given.others):,} other references, "
               f"{options.orders} orders; percent of copies")  # fmt: skip
-        for line in table(rows_of(given, make, options.orders)):
+        receipts = describe(folder / "receipts", options.model, settings)
+        decide = partial(make_of, model=options.model, precision=settings.precision, proves=options.proofs)
+        for line in table(rows_of(given, decide(given), options.orders)):
             print(line, flush=True)
         print()
-        for line in table(receipt_rows(describe(folder / "receipts", options.model, settings), make)):
+        for line in table(receipt_rows(receipts, decide(receipts))):
             print(line, flush=True)
 
 

@@ -1,33 +1,41 @@
 """What the geometric proof says of edited copies and of strangers, and what it costs.
 
-    python -m benchmarks.prove DATA … [--videos FOLDER …] [--pictures 500] [--side 320] [--show 20]
+    python -m benchmarks.prove [DATA …] [--videos FOLDER …] [--pictures 500] [--side 320] [--show 20] [--variants 20]
 
 Each of so many pictures is edited four times (`neardup/pipeline/learn/evaluate/queries.py`). A copy is proved against
 its original, and every query against the two strangers that the shipped network takes for the most alike. Pictures
 stand in two halves by the hash of their file: the constants of `neardup/pipeline/prove` were chosen on the first; the
 second is what counts. Frames of one video, 0.7 seconds apart, stand for shots of a burst; those that hardly differ are
-left out. Times are processor time of one thread.
+left out. `--variants` proves so many look-alikes of each kind of `neardup evaluate --variants`, and as many true
+copies, at 320 pixels, and from their files again where that is too small. Times are processor time of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet, build_set, find_kinds
 from neardup.pipeline.learn.evaluate.systems import tiles
+from neardup.pipeline.learn.evaluate.variants import make_samples
+from neardup.pipeline.learn.shared.intervals import wilson
 from neardup.pipeline.learn.shared.pictures import Pictures, load_pictures
+from neardup.pipeline.learn.variants import HELD_OUT
+from neardup.pipeline.prove.documents import Load, prove_closely
 from neardup.pipeline.prove.finding import Finding
 from neardup.pipeline.prove.keypoints import SIDE, Keypoints, find_keypoints, use_one_thread
 from neardup.pipeline.prove.proof import Proof, prove
@@ -61,14 +69,20 @@ class Pair:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+", help="folders of pictures")
+    parser.add_argument("data", type=Path, nargs="*", help="folders of pictures")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="folders of videos, for bursts")
     parser.add_argument("--pictures", type=int, default=500, help="pictures that are edited")
     parser.add_argument("--side", type=int, default=SIDE, help="longest side in pixels")
     parser.add_argument("--most", type=int, default=1600, help="pictures that are read")
+    parser.add_argument("--variants", type=int, default=0, help="look-alikes of each kind")
+    parser.add_argument("--films", type=Path, help="a folder of videos, for the kind film of the look-alikes")
     parser.add_argument("--show", type=int, default=0, help="strangers called copies that are listed")
     options = parser.parse_args()
     use_one_thread()
+    if options.variants:
+        print_variants(prove_variants(options.variants, options.films))
+    if not options.data:
+        return
     pictures = load_pictures(options.data, options.side, alike=ALIKE, most=options.most, threads=2)
     given = build_set(pictures, find_kinds(pictures, options.data, {}), most=options.pictures, threads=2)
     half = halves(pictures, given)
@@ -101,6 +115,7 @@ def find_all(pictures: Iterable[Pixels], side: int) -> tuple[list[Keypoints], li
     for pixels in pictures:
         started = time.process_time()
         found.append(find_keypoints(pixels, side))
+        found[-1].corners  # noqa: B018 (found when it is asked for)
         seconds.append(time.process_time() - started)
     return found, seconds
 
@@ -116,6 +131,7 @@ def prove_all(given: EvaluationSet, points: list[Keypoints], side: int) -> Itera
         for index, true in [(query.original, True)] * (query.original >= 0) + others:
             if index not in references:
                 references[index] = find_keypoints(given.references[index], side)
+                references[index].corners  # noqa: B018
             started = time.process_time()
             proof = prove(points[number], references[index])
             yield Pair(
@@ -134,6 +150,47 @@ def prove_bursts(folders: list[Path], side: int) -> Iterable[Pair]:
                 yield Pair(
                     number, number + 1, False, reference.is_document, proof, judge(proof), time.process_time() - started
                 )
+
+
+def prove_variants(count: int, films: Path | None) -> dict[tuple[str, bool], list[Judgement]]:
+    """Return what is found of look-alikes, and of true copies, by kind."""
+    found: dict[tuple[str, bool], list[Judgement]] = defaultdict(list)
+    for samples in make_samples(count, films, threads=1):
+        for sample in samples:
+            first, second, copy = map(loader, (sample.variant.a, sample.variant.b, sample.copy))
+            found[sample.variant.kind, False].append(prove_closely(second, first)[1])
+            found[sample.variant.kind, True].append(prove_closely(copy, first)[1])
+    return found
+
+
+def loader(file: bytes) -> Load:
+    """Return what loads the key points of a picture's file at a side, once for each."""
+    with Image.open(io.BytesIO(file)) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return cache(lambda side: find_keypoints(pixels, side))
+
+
+def print_variants(found: dict[tuple[str, bool], list[Judgement]]) -> None:
+    """Print how many look-alikes and copies of each kind were called what, and the share of them all."""
+    print("\n| kind | pairs | look-alikes: copy | variant | unproved | copies: copy | variant | unproved |")
+    print(f"| --- | {' ---: |' * 7}")
+    kinds = sorted({kind for kind, _ in found}, key=lambda kind: (kind in HELD_OUT, kind))
+    rows = [(f"{kind}, held out" if kind in HELD_OUT else kind, [kind]) for kind in kinds]
+    for name, held_out in (("all that constants were chosen on", False), ("all held out", True)):
+        rows.append((name, [kind for kind in kinds if (kind in HELD_OUT) is held_out]))
+    for name, of in rows:
+        cells = []
+        for copies in (False, True):
+            judged = [one for kind in of for one in found[kind, copies]]
+            cells += [str(sum(one.finding is finding for one in judged)) for finding in Finding]
+        print(f"| {name} | {sum(len(found[kind, False]) for kind in of)} | {' | '.join(cells)} |")
+    for held_out in (False, True):
+        judged = [one for kind in kinds if (kind in HELD_OUT) is held_out for one in found[kind, False]]
+        wrong = sum(one.finding is Finding.COPY for one in judged)
+        low, high = wilson(wrong, len(judged))
+        share = 100 * wrong / max(1, len(judged))
+        words = "held out" if held_out else "chosen on"
+        print(f"\nlook-alikes called a copy, {words}: {share:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
 
 
 def read_frames(path: Path) -> Iterable[Pixels]:

@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--references", type=int, default=100_000)
+    parser.add_argument("--one-in", type=int, default=1, help="queries, of which one is asked (%(default)s)")
     parser.add_argument("--efforts", type=int, nargs="+", default=[1, 2, 4, 8], help="times as many leaves")
     parser.add_argument("--cache", type=Path, help="folder that keeps what was described; a later run goes on from it")
     options = parser.parse_args()
@@ -177,6 +178,7 @@ def main() -> None:
     pool = joined([material.pictures.embedded, material.cuts.embedded])
     known = records("reference", pool)[: options.references + STRANGERS]
     groups = {"copies": records("copy", copies), "strangers": known[options.references :]}
+    groups = {name: queries[:: options.one_in] for name, queries in groups.items()}
     calibration = read_calibration(checkpoint)
     state = make_state(checkpoint, calibration, 0.99, stars=False, kind="scann", scann_from=NEVER)
     fill(state, known[: options.references])

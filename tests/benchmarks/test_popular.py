@@ -1,19 +1,27 @@
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from benchmarks.photographs import render_photographs
-from benchmarks.popular import Collection, Make, Shares, alone, describe, draw_pictures, in_bank, judge, mean, together
-from neardup.pipeline.embed.checkpoint import load_checkpoint
+from benchmarks.popular import (
+    Collection,
+    Make,
+    Shares,
+    alone,
+    describe,
+    draw_pictures,
+    in_bank,
+    judge,
+    make_of,
+    mean,
+    together,
+)
 from neardup.pipeline.learn.shared.pictures import load_pictures
 from neardup.pipeline.log.records import Matched, Verdict
-from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.settings import load
 from neardup.pipeline.types import Decision
 
-ONE = 1 / 64
+ONE = 1 / 36
 """One copy of all: there are more references, so that a little more evidence is wanted."""
 D, U, N = Decision.DUPLICATE, Decision.UNSURE, Decision.DISTINCT
 
@@ -43,33 +51,28 @@ def test_the_mean_of_orders() -> None:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    """Eight photographs with eight copies and four twins each, and forty others."""
+    """Six photographs with six copies and three twins each, and thirty others."""
     folder = tmp_path_factory.mktemp("popular")
-    render_photographs(folder / "source", 112, 240, 192)
+    render_photographs(folder / "source", 100, 240, 192)
     pictures = load_pictures([folder / "source"], 192)
-    draw_pictures(pictures, 8, 8, 40, folder / "drawn", twins=4)
+    draw_pictures(pictures, 6, 6, 30, folder / "drawn", twins=3)
     found = describe(folder / "drawn", "default", load())
-    assert [len(one) for one in (found.originals, found.copies, found.twins, found.others)] == [8, 64, 32, 40]
+    assert [len(one) for one in (found.originals, found.copies, found.twins, found.others)] == [6, 36, 18, 30]
     return found
 
 
-@pytest.fixture
-def make() -> Make:
-    checkpoint = load_checkpoint("default")
-    return partial(make_state, checkpoint, read_calibration(checkpoint), 0.99, kind="exact")
+@pytest.fixture(scope="module")
+def make(given: Collection) -> Make:
+    return make_of(given, "default", 0.99)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a copy that is too hard for its picture's star stands alone, and other copies are measured against it",
-)
 @pytest.mark.slow
-def test_copies_that_come_together_are_found_as_often_as_alone(given: Collection, make: Make) -> None:
+def test_proved_copies_that_come_together_are_found_as_often_as_alone(given: Collection, make: Make) -> None:
     single = alone(given, make)
-    assert single.duplicate > 0.3
+    assert single.duplicate > 0.75
     for order in range(2):
         crowd = together(given, make, order)
-        assert crowd.copies == 64
+        assert crowd.copies == 36
         assert crowd.duplicate >= single.duplicate - ONE
         assert crowd.listed >= single.listed - ONE
         assert crowd.wrong == 0
@@ -78,10 +81,11 @@ def test_copies_that_come_together_are_found_as_often_as_alone(given: Collection
 @pytest.mark.slow
 def test_twins_in_a_bank_hide_no_reference(given: Collection, make: Make) -> None:
     plain, crowded = in_bank(given, make, twins=False), in_bank(given, make, twins=True)
-    assert plain.duplicate > 0.3
+    assert plain.duplicate > 0.75
     assert crowded.duplicate >= plain.duplicate - ONE
     assert crowded.listed >= plain.listed - ONE
 
 
-def test_only_the_first_of_a_picture_is_no_copy(given: Collection, make: Make) -> None:
-    assert together(given, make, 0, originals_first=False).copies == 64
+@pytest.mark.slow
+def test_only_the_first_of_a_picture_is_no_copy(given: Collection) -> None:
+    assert together(given, make_of(given, "default", 0.99, proves=False), 0, originals_first=False).copies == 36

@@ -28,7 +28,7 @@ FEATURES = 500
 """Key points of a picture of SIDE; those of a larger one grow with its area."""
 MOST_FEATURES = 1500
 GLANCE = 64
-_COLOUR_SIDE = 32
+_COLOUR_SIDE = 64
 _EDGE, _PATCH, _LEVELS, _FACTOR, _CONTRAST = 12, 31, 8, 1.2, 7
 _POINT_BYTES = 8 + 32 + 32 + 4 + 4
 _PAGE, _WRITTEN = 0.9, 0.05
@@ -62,7 +62,7 @@ class Keypoints:
 
     Attributes:
         grey: uint8 (h, w), the longest side at most what was asked for.
-        colour: uint8 (≤ 32, ≤ 32, 3), RGB thumbnail that shows how saturated the picture is; None for a grey one.
+        colour: uint8 (≤ 64, ≤ 64, 3), RGB thumbnail that shows how saturated the picture is; None for a grey one.
         scale: longest side of `grey` over that of the original. Below 1 the picture shows more at a larger side.
     """
 
@@ -77,7 +77,7 @@ class Keypoints:
 
     @property
     def size_bytes(self) -> int:
-        """Most bytes of all arrays, those included that are made when they are asked for: 160 kB at SIDE."""
+        """Most bytes of all arrays, those included that are made when they are asked for: 175 kB at SIDE."""
         colour = 0 if self.colour is None else self.colour.nbytes
         return self.grey.nbytes + colour + _POINT_BYTES * _features(self.grey) + 4 * GLANCE**2
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +31,7 @@ from neardup.pipeline.prove.finding import Block, BoxPair
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
+from neardup.pipeline.prove.same import look_the_same
 from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
 from neardup.pipeline.types import Box, Pixels
 
@@ -63,6 +65,8 @@ _STILL = 0.05
 _WORTH_CHANGES = 0.5
 _CHROMA = 6.0
 """Least standard deviation of colours, in levels, that say anything of a hue."""
+_REPETITIVE = 0.9
+"""Repetition from which pictures that look the same are asked for."""
 _ONE_HUE, _SURELY_SWAPPED = 0.05, 0.9
 _NOTHING = Changes()
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -95,6 +99,7 @@ class Proof:
         changes: what only one side has, by pixels.
         hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
             where either side has hardly any.
+        same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
     """
 
     stage: int
@@ -123,6 +128,7 @@ class Proof:
     blocks: npt.NDArray[np.uint8] = field(compare=False)
     changes: Changes = _NOTHING
     hue: float | None = None
+    same: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -174,10 +180,20 @@ def prove(
         return proof and replace(proof, document=proof.document or closer_to.document)
     first = _lay_as_they_are(query, reference, boxes)
     if first is not None and first.settled:
-        return _conclude(query, reference, first)
+        return _or_same(query, reference, _conclude(query, reference, first))
     found = _fit([(query, reference)])
     second = None if found is None else _lay(query, reference, found.matrix, found)
-    return _best(query, reference, first, second)
+    return _or_same(query, reference, _best(query, reference, first, second))
+
+
+def _or_same(query: Keypoints, reference: Keypoints, proof: Proof | None) -> Proof | None:
+    """Return a proof, or where there is little or the same everywhere to go by, that the two look the same."""
+    if proof is not None and proof.agreed >= _MANY and proof.repetition < _REPETITIVE:
+        return proof
+    if not look_the_same(query, reference):
+        return proof
+    laid = _measure(query, reference, _box_to_box(query, reference, _WHOLE, _WHOLE, _WAYS[0]), 0)
+    return proof if laid is None else replace(_conclude(query, reference, laid), same=True)
 
 
 def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid | None:
@@ -210,7 +226,10 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
     """
     first = [_lay_as_they_are(query, reference, ()) for query, reference in moments]
     if all(one is not None and one.settled for one in first):
-        return [_best(query, reference, one) for (query, reference), one in zip(moments, first, strict=True)]
+        return [
+            _or_same(query, reference, _best(query, reference, one))
+            for (query, reference), one in zip(moments, first, strict=True)
+        ]
     shapes = moments[0][0].grey.shape, moments[0][1].grey.shape
     alike = [(one, other) for one, other in moments if (one.grey.shape, other.grey.shape) == shapes]
     found = _fit(alike)
@@ -218,7 +237,7 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
     for (query, reference), as_is in zip(moments, first, strict=True):
         fits = found is not None and (query.grey.shape, reference.grey.shape) == shapes
         laid = _lay(query, reference, found.matrix, found) if found is not None and fits else None
-        proofs.append(_best(query, reference, as_is, laid))
+        proofs.append(_or_same(query, reference, _best(query, reference, as_is, laid)))
     return proofs
 
 
@@ -430,8 +449,10 @@ def _hue(query: Keypoints, reference: Keypoints, agreement: Agreement) -> float 
         (query, query.colour, overlap.into_query), (reference, reference.colour, overlap.into_reference)
     ):  # fmt: skip
         shares = warp(_to_shares(picture) @ into, middles)
-        x, y = (shares * colour.shape[1::-1]).astype(int).clip(0, np.subtract(colour.shape[1::-1], 1)).T
-        red, green, blue = colour[y, x].astype(np.float32).T
+        x, y = (shares * colour.shape[1::-1] - 0.5).astype(np.float32).T
+        smooth = cv2.blur(colour, (3, 3), borderType=cv2.BORDER_REPLICATE)
+        seen = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        red, green, blue = seen.reshape(-1, 3).astype(np.float32).T
         opposed = np.stack((red - green, (red + green) / 2 - blue))
         chroma.append(opposed - opposed.mean(1, keepdims=True))
     spread = [float(np.sqrt((one**2).sum(0).mean())) if one.size else 0.0 for one in chroma]

@@ -20,7 +20,8 @@ MIN_AGREEING, MIN_COVERED = 0.65, 0.55
 MIN_AGREED = 6
 MAX_REPETITION = 0.93
 MIN_WRITING = 3
-"""Blocks of writing in the place of other writing; in documents, anywhere on both sides."""
+"""Blocks of writing in the place of other writing; in documents, anywhere on both sides. Twice as many where no piece
+is on both sides: of two captions in one place the longer one may have the outline to itself."""
 MIN_MOTION, MIN_MOVING = 0.2, 5
 """Pixels that corners share on the mean, or corners that share one of a pixel."""
 MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
@@ -35,7 +36,7 @@ MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
 MAX_REPETITION_BELOW = 0.6
 """What changed everywhere must be more unlike itself to prove something."""
-MIN_HUE = 0.3
+MIN_HUE = 0.7
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
 MAX_LINES = 8.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
@@ -54,6 +55,10 @@ def judge(proof: Proof | None) -> Judgement:
     """Return what a proof makes of two pictures."""
     if proof is None:
         return Judgement(Finding.UNPROVED, Ground.NO_TRANSFORM)
+    if proof.same and (proof.legible or not proof.document):
+        return Judgement(Finding.COPY, Ground.AGREES)
+    if proof.same:
+        return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
     if proof.stage and proof.inliers < MIN_INLIERS:
         return Judgement(Finding.UNPROVED, Ground.FEW_POINTS)
     enough = MIN_COVERED if proof.covered and not proof.document else MIN_AGREEING
@@ -65,7 +70,8 @@ def judge(proof: Proof | None) -> Judgement:
     everywhere = changes.spread > MAX_SPREAD
     on_both = changes.on_both > max(MAX_ON_BOTH, MAX_SHARE_ON_BOTH * max(changes.query, changes.reference))
     each = min(differences.query_writing, differences.reference_writing) if proof.document else 0
-    if max(differences.other_writing, each) >= MIN_WRITING and on_both:
+    written = max(differences.other_writing, each) if on_both else differences.other_writing / 2
+    if written >= MIN_WRITING:
         return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
     if (proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING) and on_both:
         return Judgement(Finding.VARIANT, Ground.MOTION)
