@@ -54,7 +54,13 @@ def photograph(name: str) -> Image.Image:
 
 
 def render_photographs(
-    directory: Path, count: int = 2000, width: int = 500, height: int = 400, seed: int = 0, threads: int | None = None
+    directory: Path,
+    count: int = 2000,
+    width: int = 500,
+    height: int = 400,
+    seed: int = 0,
+    threads: int | None = None,
+    names: Sequence[str] = NAMES,
 ) -> list[Path]:
     """Render pictures that look like photographs, all different; one that lies there already is kept.
 
@@ -65,6 +71,7 @@ def render_photographs(
         directory: created if missing; gets `00000.jpg`, `00001.jpg`, …, quality 90.
         width, height: pixels, each picture within a tenth of them.
         threads: at work at the same time; one per core if None.
+        names: of the photographs that they are made of.
     Returns:
         The paths, in order.
     """
@@ -78,7 +85,7 @@ def render_photographs(
         path = paths[number]
         if not path.exists():
             partial = path.with_suffix(".partial")
-            _blend(np.random.default_rng([seed, number]), width, height).save(partial, "JPEG", quality=90)
+            _blend(np.random.default_rng([seed, number]), width, height, names).save(partial, "JPEG", quality=90)
             partial.replace(path)
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
@@ -86,10 +93,10 @@ def render_photographs(
     return paths
 
 
-def _blend(random: np.random.Generator, width: int, height: int) -> Image.Image:
+def _blend(random: np.random.Generator, width: int, height: int, names: Sequence[str]) -> Image.Image:
     """Return one picture: two cuts, joined along a soft irregular border."""
     w, h = (int(side * random.uniform(0.9, 1.1)) for side in (width, height))
-    first, second = random.choice(NAMES, size=2, replace=False)
+    first, second = random.choice(names, size=2, replace=False)
     blobs = random.integers(0, 256, size=(4, 5), dtype=np.uint8)
     mask = Image.fromarray(blobs).resize((w, h), Image.Resampling.BICUBIC)
     steep = mask.point([min(255, max(0, 4 * (level - 128) + 128)) for level in range(256)])

@@ -8,7 +8,7 @@ descriptor or more (one per region).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
@@ -233,12 +233,28 @@ class Limits:
     max_picture_memory_bytes: int = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A matched stretch of two items, in seconds; 0 to 0 on the side that is an image."""
+SAME_SPEED, END_SECONDS = 0.07, 0.6
+"""Share of a stretch, and seconds, by which both sides of it may differ at one speed."""
+
+
+class Span(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A matched stretch of two items, in seconds; 0 to 0 on the side that is an image.
+
+    Attributes:
+        backwards: the query shows the stretch from its end to its beginning.
+    """
 
     query_start: float
     query_end: float
     reference_start: float
     reference_end: float
-    evidence: float = field(default=0.0)
+    evidence: float = 0.0
+    backwards: bool = False
+
+    @property
+    def speed(self) -> float:
+        """Seconds of the reference in a second of the query; 1 where they differ by no more than ends are unsure by."""
+        query, reference = self.query_end - self.query_start, self.reference_end - self.reference_start
+        if min(query, reference) <= 0 or abs(reference - query) <= max(SAME_SPEED * query, END_SECONDS):
+            return 1.0
+        return reference / query

@@ -25,6 +25,7 @@ PERSPECTIVE = (*AFFINE, 0.1, 0.0, 1.0)
         NOWHERE,
         Where(kind=WhereKind.WHOLE, reference_box=(0.0, 0.1, 1.0, 0.9), transform=AFFINE),
         Where(kind=WhereKind.WHOLE, spans=(SPAN,)),
+        Where(kind=WhereKind.WHOLE, spans=(Span(0.0, 4.0, 10.0, 14.0, 0.8, backwards=True),)),
         Where(kind=WhereKind.PART, query_box=LEFT, transform=PERSPECTIVE),
         Where(kind=WhereKind.PART, query_box=LEFT, reference_box=LEFT, spans=(SPAN, SPAN)),
     ],
@@ -32,6 +33,21 @@ PERSPECTIVE = (*AFFINE, 0.1, 0.0, 1.0)
 def test_where_survives_the_log_and_json(where: Where) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(where), type=Where) == where
     assert msgspec.json.decode(msgspec.json.encode(where), type=Where) == where
+
+
+def test_a_span_that_runs_forwards_is_as_on_the_wire_before() -> None:
+    old = {"query_start": 0.0, "query_end": 4.0, "reference_start": 10.0, "reference_end": 14.0, "evidence": 0.8}
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(SPAN)) == old
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=Span) == SPAN
+
+
+@pytest.mark.parametrize(
+    ("reference_end", "speed"), [(14.0, 1.0), (14.5, 1.0), (13.45, 1.0), (18.0, 2.0), (12.0, 0.5), (10.0, 1.0)]
+)
+def test_speed_of_a_span_is_another_where_its_ends_cannot_make_the_difference(
+    reference_end: float, speed: float
+) -> None:
+    assert Span(0.0, 4.0, 10.0, reference_end).speed == speed
 
 
 @pytest.mark.parametrize(
@@ -105,5 +121,5 @@ def test_json_for_people_has_all_fields_the_empty_ones_too() -> None:
     assert full.keys() >= set(Comparison.__struct_fields__)
     assert not [name for name in full if name.startswith("old_")]
     assert full["where"] == {
-        "kind": WhereKind.WHOLE, "query_box": None, "reference_box": None, "spans": (), "transform": None,
+        "kind": WhereKind.WHOLE, "query_box": None, "reference_box": None, "spans": [], "transform": None,
     }  # fmt: skip

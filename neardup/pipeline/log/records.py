@@ -237,7 +237,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return all fields for JSON that people read, what is empty in `where` too."""
         fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
         proof = None if self.proof is None else self.proof.in_full()
-        return fields | {"where": msgspec.structs.asdict(self.where), "proof": proof}
+        spans = [msgspec.structs.asdict(span) for span in self.where.spans]
+        return fields | {"where": msgspec.structs.asdict(self.where) | {"spans": spans}, "proof": proof}
 
 
 class Matched(Comparison, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,18 +6,34 @@ bank got later, and what reviewers said.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Envelope, Matched, Rolling, Verdict
+from neardup.pipeline.log.records import Comparison, Envelope, Matched, Rolling, Verdict
 from neardup.pipeline.types import Decision, Exact
 from neardup.pipeline.where import Relation
 
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
 SLACK_SECONDS = 1.0
 """A span may stand out by so much from one that is allowed: they are as sharp as frames are dense."""
+
+
+def score(match: Comparison) -> float:
+    """Return how alike two items are, 0 to 1, in the order of decisions: no distinct pair is above an unsure one.
+
+    Each decision has a third of the range. Within it the pair with the higher probability is higher: the fourth root of
+    the odds leaves apart what six decimals of a probability do not.
+    """
+    return score_of(match.decision, match.probability)
+
+
+def score_of(decision: Decision, probability: float) -> float:
+    """Return the `score` of a match with this decision and probability."""
+    odds = probability / (1.0 - probability) if probability < 1.0 else math.inf
+    return float((RANK[decision] + 1.0 - 1.0 / (1.0 + odds**0.25)) / len(RANK))
 
 
 def combine(item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False) -> Verdict:

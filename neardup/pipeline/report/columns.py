@@ -8,14 +8,15 @@ from neardup.pipeline.types import Kind
 
 COLUMNS = (
     *("relation", "where", "query_start", "query_end", "reference_start", "reference_end"),
-    *("query_box", "reference_box", "transform", "doubt", "proof"),
+    *("query_box", "reference_box", "transform", "doubt", "proof", "backwards"),
 )
 
 
 def rows(match: Comparison, query: Kind) -> list[list[str]]:
     """Return the cells of `COLUMNS`, a row for each span, or one without times.
 
-    Seconds of an image are left empty; numbers of a box or a transform have spaces between.
+    Seconds of an image are left empty; numbers of a box or a transform have spaces between. A stretch that the query
+    shows backwards has a `yes`.
 
     Args:
         query: what the query is; a span does not say whether it is 0 to 0 of an image.
@@ -30,7 +31,11 @@ def rows(match: Comparison, query: Kind) -> list[list[str]]:
         ]
         for span in where.spans
     ]
-    return [[match.relation.value, where.kind.value, *one, *rest] for one in times or [[""] * 4]]
+    ways = ["yes" if span.backwards else "" for span in where.spans] or [""]
+    return [
+        [match.relation.value, where.kind.value, *one, *rest, way]
+        for one, way in zip(times or [[""] * 4], ways, strict=True)
+    ]
 
 
 def proof_words(proof: ProofSummary | None) -> str:

@@ -129,8 +129,7 @@ class _Builder:
     def _match(self, match: Match | Variant) -> dict[str, Any]:
         """Return whatever is known of a match; a field that it gets stands here as it is."""
         spans = match.where.spans
-        times = [(s.query_start, s.query_end, s.reference_start, s.reference_end) for s in spans[:MAX_SPANS]]
-        where = msgspec.structs.asdict(match.where) | {"spans": [[round(t, 2) for t in one] for one in times]}
+        where = msgspec.structs.asdict(match.where) | {"spans": [_span(one) for one in spans[:MAX_SPANS]]}
         return match.in_full() | {
             "file": self._file(match.file),
             "identical_to": visible(match.identical_to) if isinstance(match, Match) else "",
@@ -192,6 +191,13 @@ class _Builder:
         return self._thumbnails[key]
 
 
+def _span(span: Span) -> list[float]:
+    """Return both sides in seconds, and the speed of the query, below zero where it runs backwards."""
+    speed = -span.speed if span.backwards else span.speed
+    times = (span.query_start, span.query_end, span.reference_start, span.reference_end, speed)
+    return [round(one, 2) for one in times]
+
+
 def _moments(query: File, reference: File, span: Span) -> list[tuple[float, float]]:
     """Return matching times of both sides, spread over the span; a still has one time."""
     still = Kind.IMAGE in (query.kind, reference.kind)
@@ -199,7 +205,8 @@ def _moments(query: File, reference: File, span: Span) -> list[tuple[float, floa
     return [
         (
             span.query_start + share * (span.query_end - span.query_start),
-            span.reference_start + share * (span.reference_end - span.reference_start),
+            span.reference_start
+            + (1.0 - share if span.backwards else share) * (span.reference_end - span.reference_start),
         )
         for share in shares
     ]

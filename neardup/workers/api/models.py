@@ -71,7 +71,8 @@ class SpanBody(_Model):
     query_end: float
     reference_start: float
     reference_end: float
-    evidence: float
+    evidence: float = 0.0
+    backwards: bool = Field(False, description="the query shows the stretch from its end to its beginning")
 
 
 class WhereBody(_Model):

@@ -160,6 +160,8 @@ def _words(found: Comparison) -> str:
         lines += _proof(found.proof)
     lines += [
         f"A {one.query_start:.1f}–{one.query_end:.1f} s  shows  B {one.reference_start:.1f}–{one.reference_end:.1f} s"
+        + (", backwards" if one.backwards else "")
+        + (f", at {one.speed:.2f} × its speed" if one.speed != 1.0 else "")
         for one in found.where.spans
     ]
     lines += [

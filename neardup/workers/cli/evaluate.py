@@ -178,7 +178,10 @@ def _evaluate_videos(truth: Path, models: list[str], settings: Settings) -> Chap
         kept = kept or (given, matches)
     assert kept is not None
     typer.echo(f"{video_report.describe_videos(kept[0])}\n")
-    for table in (video_report.video_figures(results), video_report.segment_figures(results)):
+    tables = [video_report.video_figures(results), video_report.segment_figures(results)]
+    if any(given.kinds.values()):
+        tables.append(video_report.kind_figures(results))
+    for table in tables:
         typer.echo(f"{as_markdown(table)}\n")
     return video_report.video_chapter(video_report.VideoEvaluation(kept[0], results, kept[1], truth.parent))
 

@@ -1,12 +1,13 @@
 """Look queries up in a set of references and write the best matches of each, whatever the decision, as CSV.
 
 Columns: query, reference, score, decision, relation, where, query_start, query_end, reference_start, reference_end,
-query_box, reference_box, transform, doubt, proof. The score is the evidence, where higher is more alike. Where is
-whole, part, or empty if nothing was found that both show. Times are seconds, one row for each matched stretch of a
-video, empty between images. A box is the part that matches, empty is all of it: left, top, right and bottom as shares
-of width and height, with spaces between. The doubt says why two videos with the same pictures are unsure at most:
-other-sound, or no-sound in one; and dark-ground that a picture is too pale for white ground. The proof says what laying
-one over the other showed: copy, variant or unproved, and why.
+query_box, reference_box, transform, doubt, proof, backwards. The score, 0 to 1, is higher for what is more alike, in
+the order of decisions: from 2/3 a duplicate, from 1/3 unsure. Where is whole, part, or empty if nothing was found that
+both show. Times are seconds, one row for each matched stretch of a video, empty between images. A box is the part that
+matches, empty is all of it: left, top, right and bottom as shares of width and height, with spaces between. The doubt
+says why two videos with the same pictures are unsure at most: other-sound, or no-sound in one; and dark-ground that a
+picture is too pale for white ground. The proof says what laying one over the other showed: copy, variant or unproved,
+and why. Backwards is yes where the query shows a stretch from its end to its beginning.
 
 Example: [bold]neardup match uploads/ --references known/ --output matches.csv[/bold]
 """
@@ -25,6 +26,7 @@ import msgspec
 import typer
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.verdicts import score
 from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import readable, visible
 from neardup.workers.cli.common import (
@@ -105,7 +107,7 @@ def run(
             for items in _batches(_items(reader.usable(queries, bar), pictures, QUERY)):
                 merged = [join_parts(parts) for parts in items]
                 for query, matches in zip(merged, lookup(state, merged, top_k), strict=True):
-                    for match in matches:
+                    for match in sorted(matches, key=score, reverse=True):
                         if as_json:
                             file.write(_line(query, match).decode() + "\n")
                         else:
@@ -113,18 +115,14 @@ def run(
 
 
 def _rows(query: Described, match: Matched) -> Iterator[list[str]]:
-    named = [
-        readable(query.id.removeprefix(QUERY)),
-        readable(match.reference),
-        f"{match.evidence:.6f}",
-        match.decision.value,
-    ]
+    names = readable(query.id.removeprefix(QUERY)), readable(match.reference)
+    named = [*names, f"{score(match):.6f}", match.decision.value]
     return ([*named, *cells] for cells in columns.rows(match, query.kind))
 
 
 def _line(query: Described, match: Matched) -> bytes:
     names = {"query": readable(query.id.removeprefix(QUERY)), "reference": readable(match.reference)}
-    return msgspec.json.encode(names | match.in_full() | names)
+    return msgspec.json.encode(names | {"score": round(score(match), 6)} | match.in_full() | names)
 
 
 def _items(

@@ -7,7 +7,17 @@ import pytest
 
 from neardup.pipeline.log.changes import Action, Outcome
 from neardup.pipeline.log.records import Matched
-from neardup.pipeline.log.verdicts import as_judged, as_of_now, combine, is_counted, is_silenced, lets_pass, star_head
+from neardup.pipeline.log.verdicts import (
+    RANK,
+    as_judged,
+    as_of_now,
+    combine,
+    is_counted,
+    is_silenced,
+    lets_pass,
+    score,
+    star_head,
+)
 from neardup.pipeline.types import Decision, Span
 from neardup.pipeline.where import Relation, Where, WhereKind, located
 
@@ -22,6 +32,18 @@ def intro(start: float, end: float) -> Where:
 
 
 VARIANT = matched("receipt", Decision.DISTINCT, relation=Relation.VARIANT)
+
+
+def test_scores_are_in_the_order_of_decisions_and_then_of_probability() -> None:
+    # What is unsure for another reason than its probability, as a film of the same scene is, stays below.
+    likely = [0.0, 1e-9, 0.3, 0.9, 0.999999, 1 - 1e-9, 1.0]
+    pairs = [matched(decision=decision, probability=p, evidence=0.0) for decision in RANK for p in likely]
+    ordered = sorted(pairs, key=lambda one: (RANK[one.decision], one.probability))
+    scores = [score(one) for one in ordered]
+    assert all(a < b or one.probability == 1.0 for a, b, one in zip(scores, scores[1:], ordered, strict=False))
+    assert scores == sorted(scores)
+    assert (min(scores), max(scores)) == (0.0, 1.0)
+    assert score(matched(decision=Decision.UNSURE, probability=1 - 1e-12)) < score(matched(probability=0.01))
 
 
 @pytest.mark.parametrize("action", list(Action))

@@ -142,6 +142,19 @@ def test_frame_pairs_show_the_same_moments_of_both(tmp_path: Path) -> None:
     ]
 
 
+def test_a_stretch_that_runs_backwards_is_shown_from_its_end(tmp_path: Path) -> None:
+    film, clip = a_video("film.mp4", 60), a_video("clip.mp4", 4)
+    data = page(a_result(a_group(film, a_part(clip, Span(0, 4, 10, 18, backwards=True)))), tmp_path).data
+    match = data["groups"][0]["matches"][0]
+    assert match["where"]["spans"] == [[0, 4, 10, 18, -2]]
+    assert [(pair["seconds"], pair["reference_seconds"]) for pair in match["pairs"]] == [
+        (0.5, 17),
+        (1.5, 15),
+        (2.5, 13),
+        (3.5, 11),
+    ]
+
+
 def test_many_spans_are_capped_and_counted(tmp_path: Path) -> None:
     spans = [Span(i, i + 0.5, i, i + 0.5) for i in range(100)]
     data = page(a_result(a_group(a_video("a"), a_part(a_video("b"), *spans))), tmp_path).data

@@ -64,6 +64,14 @@ def test_csv_has_a_row_for_each_match_and_span(tmp_path: Path) -> None:
     assert tuple(found[0]) == COLUMNS
 
 
+def test_a_stretch_that_runs_backwards_says_so(tmp_path: Path) -> None:
+    forwards, backwards = Span(0, 4, 10, 14), Span(5, 9, 30, 34, backwards=True)
+    result = a_result(a_group(a_video("film.mp4", 60), a_part(a_video("clip.mp4"), forwards, backwards)))
+    assert [row["backwards"] for row in rows(result, tmp_path)] == ["", "yes"]
+    spans = report(result, tmp_path)["groups"][0]["matches"][0]["where"]["spans"]
+    assert [span["backwards"] for span in spans] == [False, True]
+
+
 def test_an_empty_result_is_a_header_only(tmp_path: Path) -> None:
     assert rows(a_result(), tmp_path) == []
     assert (tmp_path / "duplicates.csv").read_text().startswith("group,original,file,")
@@ -100,6 +108,7 @@ def test_json_has_the_documented_fields(tmp_path: Path) -> None:
         "reference_start": 30,
         "reference_end": 34.5,
         "evidence": 0,
+        "backwards": False,
     }
     assert (first["decision"], first["exact"], first["where"]["kind"]) == ("duplicate", "", "part")
 

@@ -16,7 +16,7 @@ from tests.workers.conftest import Command
 COLUMNS = [
     *("query", "reference", "score", "decision", "relation", "where"),
     *("query_start", "query_end", "reference_start", "reference_end"),
-    *("query_box", "reference_box", "transform", "doubt", "proof"),
+    *("query_box", "reference_box", "transform", "doubt", "proof", "backwards"),
 ]
 
 

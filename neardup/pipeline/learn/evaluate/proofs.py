@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.learn.shared.page import Table
+from neardup.pipeline.log.verdicts import RANK, score_of
 from neardup.pipeline.match.compare.compare import PROVED
 from neardup.pipeline.match.decide.decide import Judge, PairOutcome
 from neardup.pipeline.match.decide.evidence import Floats
@@ -28,7 +28,7 @@ class Decided:
     """What was decided of one query and one reference.
 
     Attributes:
-        copy: whether it is one. score: log-odds that it is one.
+        copy: whether it is one. probability: that it is one, after calibration.
     """
 
     query: int
@@ -37,7 +37,7 @@ class Decided:
     decision: Decision
     relation: Relation
     finding: Finding | None
-    score: float
+    probability: float
 
 
 def decide(given: EvaluationSet, evidence: Floats, judge: Judge, references: int, threads: int) -> list[Decided]:
@@ -67,12 +67,13 @@ def decide(given: EvaluationSet, evidence: Floats, judge: Judge, references: int
         return [one for part in pool.map(some, range(0, len(given.queries), AT_ONCE)) for one in part]
 
 
-def log_odds(evidence: Floats, decided: Sequence[Decided], judge: Judge, references: int) -> npt.NDArray[np.float32]:
-    """Return the log-odds of all pairs, float32 (q, r): those decided upon by their proof, the others by evidence."""
-    calibration = judge.calibration
-    found = calibration.intercept + calibration.slope * evidence.astype(np.float64) - calibration.shift(references)
+def proved_scores(evidence: Floats, decided: Sequence[Decided], judge: Judge, references: int) -> Floats:
+    """Return the score of all pairs, float32 (q, r), see `verdicts.score`; what was no candidate is distinct."""
+    log_odds = judge.calibration.intercept + judge.calibration.slope * evidence.astype(np.float64)
+    log_odds -= judge.calibration.shift(references)
+    found = (1.0 - 1.0 / (1.0 + np.exp(log_odds / 4))) / len(RANK)
     for one in decided:
-        found[one.query, one.reference] = one.score
+        found[one.query, one.reference] = score_of(one.decision, one.probability)
     return np.asarray(found, np.float32)
 
 
@@ -88,7 +89,7 @@ def _decided(
         outcome.judgement.decision,
         outcome.relation,
         None if proved is None else proved.finding,
-        judge.score(outcome),
+        outcome.judgement.probability,
     )
 
 
@@ -109,6 +110,9 @@ def decision_table(name: str, decided: Sequence[Decided], given: EvaluationSet) 
         of = [one for one in decided if one.decision is decision]
         right = sum(one.copy for one in of)
         rows.append((decision.value, f"{100 * right / max(copies, 1):.1f} %", f"{right:,}", f"{len(of) - right:,}"))
+    sure = [one for one in decided if one.decision is Decision.DUPLICATE]
+    expected = sum(1.0 - one.probability for one in sure)
+    rows.append(("wrong duplicates, expected", "", "", f"{expected:.1f}"))
     variants = [one for one in decided if one.relation is Relation.VARIANT]
     right = sum(one.copy for one in variants)
     rows.append(

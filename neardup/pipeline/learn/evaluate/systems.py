@@ -14,7 +14,7 @@ import numpy.typing as npt
 from neardup.pipeline.embed import embedder as engines
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.learn.evaluate.parts import best_evidence, describe_parts, find_kin
-from neardup.pipeline.learn.evaluate.proofs import Decided, decide, log_odds
+from neardup.pipeline.learn.evaluate.proofs import Decided, decide, proved_scores
 from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.match.decide.calibration import parse_calibration
 from neardup.pipeline.match.decide.decide import Judge
@@ -53,7 +53,7 @@ def ours(
         found = {f"{name}, evidence": evidence}
         if judge is not None:
             decided = decide(given, evidence, judge, len(references.owner), threads or 1)
-            found = {f"{name}, proved": log_odds(evidence, decided, judge, len(references.owner)), **found}
+            found = {f"{name}, proved": proved_scores(evidence, decided, judge, len(references.owner)), **found}
             note(name, decided)
         queries, references = queries.take(queries.first), references.take(references.first)
         if regions != "none":

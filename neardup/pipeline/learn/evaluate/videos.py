@@ -6,16 +6,18 @@ A CSV names true segments, with files relative to its folder:
     copy.mp4,film.mp4,0,12.5,31,43.5
     other.mp4,,,,,
 
-A query may have several rows; one without a reference copies nothing. Every other file below the folder of the CSV is a
-reference. As for pictures, all pairs of a query and a reference are in one ranking. Pairs are matched as by the stream:
-frames vote, agreeing votes are segments, and a decision is taken.
+A query may have several rows; one without a reference copies nothing. A further column, `kind`, may say what was done
+to the query: figures are given for each kind, too. Every other file below the folder of the CSV is a reference. As for
+pictures, all pairs of a query and a reference are in one ranking. Pairs are matched as by the stream: frames vote,
+agreeing votes are segments, and a decision is taken.
 """
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -25,11 +27,13 @@ from neardup.pipeline.errors import ConfigError, InvalidFrame
 from neardup.pipeline.learn.evaluate.segments import Boxes, Pair, SegmentQuality, measure_segments
 from neardup.pipeline.learn.shared.ranking import Ranking
 from neardup.pipeline.log.records import Described, Entry, Matched, join_parts
+from neardup.pipeline.log.verdicts import score
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import lookup
 from neardup.pipeline.types import Decision
 
 COLUMNS = ("query", "reference", "query_start", "query_end", "reference_start", "reference_end")
+KIND = "kind"
 TAKEN = {"duplicate": (Decision.DUPLICATE,), "duplicate or unsure": (Decision.DUPLICATE, Decision.UNSURE)}
 """What counts as found where segments are measured."""
 Parts = Mapping[str, Sequence[Described]]
@@ -37,9 +41,14 @@ Parts = Mapping[str, Sequence[Described]]
 
 @dataclass(frozen=True)
 class Truth:
-    """What copies what. `queries`: names, in order of the file; `boxes`: of each pair that has something in common."""
+    """What copies what.
 
-    queries: tuple[str, ...]
+    Attributes:
+        queries: names, in order of the file, and their kinds, "" if none is given.
+        boxes: of each pair that has something in common.
+    """
+
+    queries: Mapping[str, str]
     boxes: Mapping[Pair, Boxes]
 
 
@@ -51,7 +60,7 @@ class VideoResult:
         micro_ap, recall_at_p90: over pairs of videos. recall_at_1: of the true pairs, found before any false one of
             the same query.
         segments: by what was taken as found, see TAKEN; empty for a system that finds none. curve: recall and
-            precision.
+            precision. kinds: by name; empty for a system that does not decide.
     """
 
     name: str
@@ -60,15 +69,40 @@ class VideoResult:
     recall_at_1: float
     segments: dict[str, SegmentQuality]
     curve: tuple[list[float], list[float]]
+    kinds: Mapping[str, KindResult]
 
 
 @dataclass(frozen=True)
 class VideoSet:
-    """Videos of an evaluation, described, and their true segments. Names are paths relative to the CSV's folder."""
+    """Videos of an evaluation, described, and their true segments. Names are paths relative to the CSV's folder.
+
+    Attributes:
+        kinds: of the queries, "" where none is given.
+    """
 
     queries: Parts
     references: Parts
     true: Mapping[Pair, Boxes]
+    kinds: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class KindResult:
+    """What became of the queries of one kind.
+
+    Attributes:
+        pairs: true ones. found: those that are ranked above the threshold of `recall_at_p90` over all kinds.
+        decided: how many of them are of each decision.
+        seconds: median error of the times of those that are duplicate or unsure, nan without any, see `time_error`.
+        queries: of this kind; false_pairs: their pairs with nothing in common, of each decision.
+    """
+
+    pairs: int
+    found: int
+    decided: Mapping[Decision, int]
+    seconds: float
+    queries: int
+    false_pairs: Mapping[Decision, int]
 
 
 def read_truth(path: Path) -> Truth:
@@ -78,13 +112,13 @@ def read_truth(path: Path) -> Truth:
         ConfigError: other columns, a number that is none, a segment that ends before it starts, or no rows.
     """
     rows: dict[Pair, list[list[float]]] = {}
-    queries: dict[str, None] = {}
+    queries: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if not set(COLUMNS) <= set(reader.fieldnames or ()):
             raise ConfigError(f"videos {path} has the columns {reader.fieldnames}, expected {', '.join(COLUMNS)}")
         for row in reader:
-            queries[row["query"]] = None
+            queries[row["query"]] = row.get(KIND) or ""
             if not row["reference"]:
                 continue
             try:
@@ -96,7 +130,7 @@ def read_truth(path: Path) -> Truth:
             rows.setdefault((row["query"], row["reference"]), []).append(box)
     if not rows:
         raise ConfigError(f"videos {path} names no segments")
-    return Truth(tuple(queries), {pair: np.array(boxes) for pair, boxes in rows.items()})
+    return Truth(queries, {pair: np.array(boxes) for pair, boxes in rows.items()})
 
 
 def build_video_set(truth: Truth, described: Mapping[str, Sequence[Described] | InvalidFrame]) -> VideoSet:
@@ -115,7 +149,7 @@ def build_video_set(truth: Truth, described: Mapping[str, Sequence[Described] | 
     if both:
         raise ConfigError(f"videos: {min(both)!r} is both a query and a reference; give it another name as a query")
     queries = {name: usable.pop(name) for name in truth.queries}
-    return VideoSet(queries, usable, truth.boxes)
+    return VideoSet(queries, usable, truth.boxes, truth.queries)
 
 
 def match_all(given: VideoSet, make: Callable[[], State]) -> dict[Pair, Matched]:
@@ -137,13 +171,42 @@ def match_all(given: VideoSet, make: Callable[[], State]) -> dict[Pair, Matched]
 
 
 def measure_matches(name: str, given: VideoSet, matches: Mapping[Pair, Matched]) -> VideoResult:
-    """Return the figures of a system that finds segments and decides: ranked by decision and evidence, as verdicts."""
+    """Return the figures of a system that finds segments and decides; ranked by `verdicts.score`, as `match` does."""
     segments = {}
     for taken, which in TAKEN.items():
         found = {pair: boxes_of(match) for pair, match in matches.items() if match.decision in which}
         segments[taken] = measure_segments(found, given.true)
-    scores = {pair: match.evidence for pair, match in matches.items() if match.where.spans}
-    return measure_scores(name, given, scores, segments)
+    scores = {pair: score(match) for pair, match in matches.items() if match.where.spans}
+    return replace(measure_scores(name, given, scores, segments), kinds=_by_kind(given, matches, scores))
+
+
+def _by_kind(given: VideoSet, matches: Mapping[Pair, Matched], scores: Mapping[Pair, float]) -> dict[str, KindResult]:
+    correct = np.array([pair in given.true for pair in scores], dtype=np.bool_)
+    ranking = Ranking(np.array(list(scores.values()), dtype=np.float64), correct, len(given.true))
+    least = ranking.recall_at_precision(0.9)[1]
+    found = {}
+    for kind in dict.fromkeys(given.kinds.values()):
+        mine = {query for query, its in given.kinds.items() if its == kind}
+        true = [pair for pair in given.true if pair[0] in mine]
+        taken = [pair for pair in true if pair in matches and matches[pair].decision is not Decision.DISTINCT]
+        errors = [time_error(given.true[pair], boxes_of(matches[pair])) for pair in taken]
+        found[kind] = KindResult(
+            pairs=len(true),
+            found=sum(scores.get(pair, -np.inf) >= least for pair in true),
+            decided=Counter(matches[pair].decision for pair in taken),
+            seconds=float(np.median(errors)) if errors else float("nan"),
+            queries=len(mine),
+            false_pairs=Counter(
+                match.decision for pair, match in matches.items() if pair[0] in mine and pair not in given.true
+            ),
+        )
+    return found
+
+
+def time_error(true: Boxes, found: Boxes) -> float:
+    """Return by how many seconds the four ends of true segments are missed on average; each by the nearest found."""
+    away = np.abs(true[:, None] - found[None]).mean(axis=2)  # (true, found)
+    return float(away.min(axis=1).mean())
 
 
 def boxes_of(match: Matched) -> Boxes:
@@ -160,9 +223,9 @@ def measure_scores(
     correct = np.array([pair in true for pair in scores], dtype=np.bool_)
     ranking = Ranking(np.array(list(scores.values()), dtype=np.float64), correct, len(true))
     highest: dict[str, float] = {}
-    for pair, score in scores.items():
+    for pair, its in scores.items():
         if pair not in true:
-            highest[pair[0]] = max(score, highest.get(pair[0], -np.inf))
+            highest[pair[0]] = max(its, highest.get(pair[0], -np.inf))
     first = [scores[pair] > highest.get(pair[0], -np.inf) for pair in true if pair in scores]
     return VideoResult(
         name=name,
@@ -171,6 +234,7 @@ def measure_scores(
         recall_at_1=sum(first) / len(true) if true else 0.0,
         segments=segments or {},
         curve=ranking.curve(),
+        kinds={},
     )
 
 

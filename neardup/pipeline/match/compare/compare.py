@@ -258,7 +258,8 @@ def moments_of(spans: Sequence[Span], of_videos: bool) -> list[tuple[float, floa
     return [
         (
             best.query_start + share * (best.query_end - best.query_start),
-            best.reference_start + share * (best.reference_end - best.reference_start),
+            best.reference_start
+            + (1 - share if best.backwards else share) * (best.reference_end - best.reference_start),
         )
         for share in shares
     ]

@@ -21,7 +21,7 @@ from neardup.pipeline.log.records import FULL
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
-from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.match.decide.segments import LEAST_SHARE, MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.pipeline.types import Box, Boxes, Decision, Doubt, Ids, Kind, Span
@@ -33,6 +33,8 @@ MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
 STRANGERS = 0.1
 """Share of items without a copy that have a candidate to be proved."""
+COMMON_MOMENTS = 2.0
+"""Different moments that two films of one template or one program on a screen show in one order."""
 CLOSE = 0.95
 """Evidence of two readings of one picture; other label masks of one set reach 0.72, other slices of a scan 0.65."""
 WHOLE_AREA = 0.7
@@ -153,7 +155,6 @@ class Judge:
         }
         self._proposed = lru_cache(maxsize=1024)(self._propose)
         self._thresholds(1)  # fails at once for an unusable precision
-        self._most_unsure = math.log(precision / (1.0 - precision))
 
     @property
     def min_vote(self) -> float:
@@ -206,17 +207,9 @@ class Judge:
         copy = self._proved[Ground.AGREES](references).min_duplicate
         return max(copy, self.calibration.evidence_of_strangers(STRANGERS, references))
 
-    def score(self, outcome: PairOutcome) -> float:
-        """Return the log-odds of a match, within bounds for each decision: they order pairs as decisions do."""
-        ground = None if outcome.proof is None else outcome.proof.ground
-        log_odds = self.calibration.log_odds(outcome.evidence, _rounded(outcome.chances), ground)
-        match outcome.judgement.decision:
-            case Decision.DUPLICATE:
-                return max(log_odds, self._most_unsure)
-            case Decision.UNSURE:
-                return min(max(log_odds, 0.0), self._most_unsure)
-            case _:
-                return min(log_odds, 0.0)
+    def chance_of_match(self, evidence: float) -> float:
+        """Return the probability that a stranger reaches this evidence with a given picture."""
+        return min(1.0, math.exp(float(self.calibration.log_false_match_rate(evidence))))
 
     def judge(self, evidence: float, references: int, moments: bool = False) -> Judgement:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
@@ -399,13 +392,17 @@ def judge_segments(
     """
     best = max(kept, key=lambda segment: (segment.same_moments, segment.evidence))
     # Every frame is a chance to match. Frames of a still picture are one and the same chance; frames that agree on
-    # moments of something that moves confirm each other.
+    # moments of something that moves confirm each other: of k different moments, each beyond those that look-alikes
+    # have in common would have to match by chance as well.
     still = math.isnan(best.contrast)
-    chances = math.ceil(references * frames / (1 if still else best.votes**2))
-    judgement = judge.judge(best.evidence, chances, moments=not still and best.same_moments)
+    chances = references * frames / (1 if still else best.votes**2)
+    if best.same_moments:
+        chances *= judge.chance_of_match(best.evidence) ** max(best.moments - COMMON_MOMENTS, 0.0)
+    counted = math.ceil(chances)
+    judgement = judge.judge(best.evidence, counted, moments=not still and best.same_moments)
     if not still and not best.same_moments and judgement.decision is Decision.DUPLICATE:
         judgement = Judgement(Decision.UNSURE, judgement.probability)
-    return judgement, best, chances
+    return judgement, best, counted
 
 
 def keep_rare(
@@ -413,12 +410,15 @@ def keep_rare(
 ) -> list[Segment]:
     """Leave out segments that many items have in common: intros, adverts, logos.
 
-    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy.
+    What covers nearly all of one of the two is kept all the same: a viral excerpt is still a copy. What resembles the
+    other one far less than the best segment does is not counted to it: an intro, and films that go on a little alike.
 
     Args:
         query_is_whole: else it is a stretch of a longer video, and nothing follows from covering it.
     """
-    if segments and max(coverage(segments, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
+    least = LEAST_SHARE * max((segment.evidence for segment in segments), default=0.0)
+    alike = [segment for segment in segments if segment.evidence >= least]
+    if alike and max(coverage(alike, query, reference)[0 if query_is_whole else 1 :]) >= WHOLE_COVERAGE:
         return list(segments)
     least = min(MIN_VOTES, int(query.speaks.sum()), int(reference.speaks.sum()))
     return [segment for segment in segments if segment.rarity >= least]

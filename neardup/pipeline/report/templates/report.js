@@ -128,11 +128,11 @@
     const drawing = svg("svg", { viewBox: "0 0 1000 64", preserveAspectRatio: "none", role: "img", "aria-label": sentence(file, original, match) });
     const track = (f, y) => svg("rect", { class: "track", x: 0, y, width: still(f) ? 12 : Math.max(4, f.seconds * scale), height: 14, rx: 2 });
     drawing.append(track(file, 1), track(original, 49));
-    match.where.spans.forEach(([a, b, c, d], number) => {
+    match.where.spans.forEach(([a, b, c, d, speed], number) => {
       const colour = `c${number % 5}`;
       const [top, low] = [edges(file, a, b), edges(original, c, d)];
       drawing.append(
-        svg("polygon", { class: `link ${colour}`, points: `${top[0]},15 ${top[1]},15 ${low[1]},49 ${low[0]},49` }),
+        svg("polygon", { class: `link ${colour}`, points: `${top[0]},15 ${top[1]},15 ${low[speed < 0 ? 0 : 1]},49 ${low[speed < 0 ? 1 : 0]},49` }),
         svg("rect", { class: `band ${colour}`, x: top[0], y: 1, width: top[1] - top[0], height: 14 }),
         svg("rect", { class: `band ${colour}`, x: low[0], y: 49, width: low[1] - low[0], height: 14 }));
     });
@@ -140,11 +140,12 @@
       el("span", {}, "this copy"), drawing, el("span", {}, still(file) ? "still" : clock(file.seconds)),
       el("span", { class: "low" }, "original"), el("span", { class: "low" }, still(original) ? "still" : clock(original.seconds)));
   }
-  function spanText(file, original, [a, b, c, d]) {
+  const played = (speed) => `${speed < 0 ? ", backwards" : ""}${Math.abs(speed) === 1 ? "" : `, at ${Math.abs(speed)} × its speed`}`;
+  function spanText(file, original, [a, b, c, d, speed]) {
     const at = (f, from, to) => (to - from < 0.05 ? `at ${clock(from, true)}` : `${clock(from, true)} – ${clock(to, true)}`);
     if (file.kind === "image") return `this picture is in the original ${at(original, c, d)}`;
     if (original.kind === "image") return `the original picture is in this video ${at(file, a, b)}`;
-    return `${at(file, a, b)} here is ${at(original, c, d)} of the original`;
+    return `${at(file, a, b)} here is ${at(original, c, d)} of the original${played(speed)}`;
   }
   const sentence = (file, original, match) => match.where.spans.map((span) => spanText(file, original, span)).join("; ");
 

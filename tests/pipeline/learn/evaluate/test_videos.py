@@ -11,6 +11,7 @@ from neardup.pipeline.learn.evaluate.chapters import write_chapters
 from neardup.pipeline.learn.evaluate.video_report import (
     VideoEvaluation,
     describe_videos,
+    kind_figures,
     segment_figures,
     video_chapter,
     video_figures,
@@ -22,6 +23,7 @@ from neardup.pipeline.learn.evaluate.videos import (
     measure_matches,
     measure_scores,
     read_truth,
+    time_error,
 )
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.types import Decision, Kind, Span
@@ -89,6 +91,36 @@ def test_segments_are_measured_by_what_was_decided(given: VideoSet) -> None:
     assert result.micro_ap == 1
     assert video_figures([result]).rows[0] == ("ours", "1.000", "1.000", "1.000")
     assert segment_figures([result]).rows[0] == ("duplicate", "1.000", "0.500", "0.667", "1", "0")
+
+
+def test_each_kind_has_figures_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text(HEAD.strip() + ",kind\na.mp4,x.mp4,0,2,1,3,crop\nb.mp4,y.mp4,0,1,0,1,crop\nc.mp4,,,,,,one room\n")
+    names = ("a.mp4", "b.mp4", "c.mp4", "x.mp4", "y.mp4")
+    given = build_video_set(read_truth(path), {name: described(1) for name in names})
+    result = measure_matches("ours", given, {
+        ("a.mp4", "x.mp4"): found("x.mp4", 0.9, Decision.DUPLICATE, 0, 2.4, 1, 3),
+        ("b.mp4", "y.mp4"): found("y.mp4", 0.1, Decision.DISTINCT, 0, 1, 0, 1),
+        ("c.mp4", "x.mp4"): found("x.mp4", 0.9, Decision.UNSURE, 0, 1, 0, 1),
+    })  # fmt: skip
+    assert kind_figures([result]).rows == [
+        ("crop", "2", "0.50", "0.50", "0.00", "0.10 s", "2", "0", "0"),
+        ("one room", "0", "–", "–", "–", "–", "1", "0", "1"),
+    ]
+
+
+def test_a_pair_of_a_lower_decision_is_ranked_lower_whatever_its_evidence(given: VideoSet) -> None:
+    matches = {
+        ("a.mp4", "x.mp4"): found("x.mp4", 0.4, Decision.DUPLICATE, 0, 2, 1, 3),
+        ("a.mp4", "y.mp4"): found("y.mp4", 0.3, Decision.DUPLICATE, 2, 3, 0, 1),
+        ("b.mp4", "y.mp4"): found("y.mp4", 0.9, Decision.UNSURE, 0, 1, 0, 1),
+    }
+    assert measure_matches("ours", given, matches).micro_ap == 1
+
+
+def test_time_error_is_that_of_the_nearest_found_segment() -> None:
+    true = np.array([[0.0, 2.0, 10.0, 12.0], [5.0, 6.0, 0.0, 1.0]])
+    assert time_error(true, np.array([[0.0, 2.0, 10.0, 12.0], [5.0, 8.0, 0.0, 1.0]])) == 0.25
 
 
 def test_most_similar_frames_need_no_segments(given: VideoSet) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 import pytest
 
 from neardup.pipeline.log.records import Described, Matched, Verdict
+from neardup.pipeline.log.verdicts import score_of
 from neardup.pipeline.match.compare.compare import MOMENTS, PROVED, moments_of
 from neardup.pipeline.match.decide.decide import Judge, PairOutcome
 from neardup.pipeline.match.query.lookup import lookup
@@ -174,6 +175,8 @@ def test_agreeing_moments_need_no_proof_but_heed_positive_grounds(ground: Ground
 def test_moments_lie_within_the_longest_span() -> None:
     short, long = Span(0.0, 1.0, 5.0, 6.0, 0.9), Span(2.0, 8.0, 12.0, 18.0, 0.8)
     assert moments_of([short, long], of_videos=True) == [(3.0, 13.0), (5.0, 15.0), (7.0, 17.0)]
+    back = Span(0.0, 4.0, 10.0, 14.0, 0.9, backwards=True)
+    assert moments_of([back], of_videos=True)[0] == (pytest.approx(2 / 3), pytest.approx(14 - 2 / 3))
     assert moments_of([Span(2.0, 4.0, 0.0, 0.0, 0.9)], of_videos=False) == [(3.0, 0.0)]
 
 
@@ -185,15 +188,13 @@ def test_a_doubt_outlasts_a_proof() -> None:
 
 def test_scores_order_pairs_as_decisions_do() -> None:
     judge = Judge(a_calibration(), 0.99, proves=True)
-    best: dict[Decision, float] = dict.fromkeys(Decision, -np.inf)
-    worst: dict[Decision, float] = dict.fromkeys(Decision, np.inf)
+    scores: dict[Decision, list[float]] = {decision: [] for decision in Decision}
     for evidence, ground, chances in itertools.product(np.linspace(0.3, 1.0, 40), [None, *Ground], (1, 2000, 10**6)):
         outcome = PairOutcome(judge.judge(float(evidence), chances), 0.1, float(evidence), WHOLE, chances)
         outcome = outcome if ground is None else judge.prove(outcome, proved(ground))
-        decision, score = outcome.judgement.decision, judge.score(outcome)
-        best[decision], worst[decision] = max(best[decision], score), min(worst[decision], score)
-    assert worst[Decision.DUPLICATE] >= best[Decision.UNSURE]
-    assert worst[Decision.UNSURE] >= best[Decision.DISTINCT]
+        scores[outcome.judgement.decision].append(score_of(*astuple(outcome.judgement)))
+    assert min(scores[Decision.DUPLICATE]) >= max(scores[Decision.UNSURE])
+    assert min(scores[Decision.UNSURE]) >= max(scores[Decision.DISTINCT])
 
 
 def test_equal_logs_are_decided_alike_however_they_are_cut() -> None:

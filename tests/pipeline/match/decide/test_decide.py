@@ -10,10 +10,19 @@ import pytest
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.records import FULL
-from neardup.pipeline.match.decide.decide import Judge, PairOutcome, Pairs, Side, compare_items, run_around
+from neardup.pipeline.match.decide.decide import (
+    Judge,
+    PairOutcome,
+    Pairs,
+    Side,
+    compare_items,
+    judge_segments,
+    keep_rare,
+    run_around,
+)
 from neardup.pipeline.match.decide.evidence import Evidence
-from neardup.pipeline.match.decide.segments import Track
-from neardup.pipeline.types import Decision, Doubt, Kind
+from neardup.pipeline.match.decide.segments import Segment, Track
+from neardup.pipeline.types import Decision, Doubt, Kind, Span
 from neardup.pipeline.where import Where, WhereKind
 from tests.pipeline.match.build import D, a_calibration
 
@@ -113,6 +122,40 @@ def test_an_image_matches_a_video_in_the_run_of_frames_that_shows_it(video_is_qu
 def test_each_frame_of_a_video_is_one_more_chance() -> None:
     short, long = (compared(clip(seconds), image(), [(1, 0, 0.84)]) for seconds in (1, 5000))
     assert short.judgement.probability > long.judgement.probability
+
+
+def stretch(
+    first: int, last: int, evidence: float, moments: float = 1.0, contrast: float = 0.9, rarity: float = 9.0
+) -> Segment:
+    """Return a segment of two videos with a frame a second that are in step."""
+    ends = float(first), float(last)
+    return Segment(
+        Span(*ends, *ends, evidence), evidence, 0.1, last - first + 1, rarity, contrast, moments, False,
+        (first, last), (first, last),
+    )  # fmt: skip
+
+
+def test_moments_that_differ_confirm_each_other() -> None:
+    # 0.83 of one frame is not enough among 100,000 chances; of six different moments that agree, it is.
+    judge = Judge(a_calibration(), 0.99)
+    decisions = [
+        judge_segments([stretch(0, 9, 0.855, moments=moments)], 1000, judge, 10_000)[0] for moments in (1.0, 2.0, 6.0)
+    ]
+    assert [one.decision for one in decisions] == [Decision.UNSURE, Decision.UNSURE, Decision.DUPLICATE]
+    assert decisions[0].probability == decisions[1].probability < decisions[2].probability
+
+
+def test_moments_of_another_recording_confirm_nothing() -> None:
+    judge = Judge(a_calibration(), 0.99)
+    judgement, _ = judge_segments([stretch(0, 9, 0.95, moments=9.0, contrast=0.3)], 1000, judge, 10_000)
+    assert judgement.decision is Decision.UNSURE
+
+
+def test_an_intro_is_not_kept_because_the_rest_resembles_the_other_film_a_little() -> None:
+    track = clip(20).track()
+    intro = stretch(0, 9, 0.8, rarity=1.0)
+    assert keep_rare([intro, stretch(10, 19, 0.6)], track, track) != []
+    assert keep_rare([intro, stretch(10, 19, 0.1, rarity=2.0)], track, track) == []
 
 
 def test_a_run_holds_the_best_frame_even_alone() -> None:

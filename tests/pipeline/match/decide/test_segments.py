@@ -173,6 +173,71 @@ def test_blank_frames_at_the_ends_are_no_part_of_a_segment() -> None:
     assert found.query == (6, 22)
 
 
+# -- other speeds, and backwards ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 1.5, 2.0, -1.0, -0.5, -1.5])
+def test_stretch_at_another_speed_is_found_with_its_times(speed: float) -> None:
+    film, seconds = Film(1), 12.0
+    start, end = 5.0, 5.0 + seconds * abs(speed)
+    moments = times(seconds)
+    shown = start + speed * moments if speed > 0 else end + speed * moments
+    (found,) = segments_of(track(edited(film.at(shown), cosine=0.97), moments), track(film.at(times(40))))
+    assert spans([found])[0] == pytest.approx((0, seconds, start, end), abs=INTERVAL)
+    assert (found.span.backwards, found.other_speed, found.same_moments) == (speed < 0, True, True)
+    assert found.span.speed == pytest.approx(abs(speed), rel=0.06)
+
+
+def test_excerpt_at_double_speed_between_other_material_is_found() -> None:
+    film, other = Film(1), Film(2)
+    query = join(other.at(times(5)), film.at(10 + 2 * times(8)), other.at(times(5) + 20))
+    (found,) = segments_of(query, track(film.at(times(40))))
+    assert (found.query[0], found.query[1]) == pytest.approx((11, 27), abs=1)
+    assert spans([found])[0][2:] == pytest.approx((10, 26), abs=2 * INTERVAL)
+
+
+def test_film_at_its_own_speed_is_never_given_another() -> None:
+    for seed in range(6):
+        film = Film(seed)
+        for frames in (film.at(times(15) + 3.2), blurred(film, times(15) + 3.2)):
+            reference = track(film.at(times(30)) if frames[0] @ film.at([3.2])[0] > 0.99 else blurred(film, times(30)))
+            (found, *_) = segments_of(track(edited(frames, cosine=0.98)), reference)
+            assert (found.other_speed, found.span.speed, found.span.backwards) == (False, 1.0, False)
+
+
+def test_still_scene_is_not_said_to_run_backwards() -> None:
+    still = track(edited(np.repeat(at(0), 40, axis=0), cosine=0.999))
+    assert [one.other_speed for one in segments_of(still, still)] == [False]
+
+
+def test_window_of_a_live_video_is_looked_at_with_its_own_speed_alone() -> None:
+    film = Film(1)
+    query, reference = track(film.at(20 - times(10))), track(film.at(times(30)))
+    frames = np.arange(21)
+    votes = Votes(frames, 40 - frames, np.ones(21, np.float32))
+    (found,) = find_segments(query, reference, votes, RULE, MIN_VOTE, no_shift(query))
+    assert found.span.backwards
+    assert find_segments(query, reference, votes, RULE, MIN_VOTE, no_shift(query), window=True) == []
+
+
+# -- where two films part ----------------------------------------------------------------------------------------------
+
+
+def test_films_that_go_on_a_little_alike_after_an_intro_share_the_intro_alone() -> None:
+    intro, rest = Film(1).at(times(8)), Film(2).at(times(8))
+    alike = edited(rest, cosine=0.3)
+    query, reference = join(intro, rest), join(intro, alike)
+    votes = Votes(np.arange(17), np.arange(17), np.ones(17, np.float32))
+    (found, *_) = find_segments(query, reference, votes, RULE, 0.05, no_shift(query))
+    assert found.query == found.reference == (0, 16)
+
+
+@pytest.mark.parametrize(("frames", "moments"), [(at(*[0.0] * 9), 1.0), (Film(1).at(10 * times(8)), 17.0)])
+def test_moments_are_as_many_as_differ(frames: Descriptors, moments: float) -> None:
+    (found,) = segments_of(track(frames), track(frames))
+    assert found.moments == pytest.approx(moments, rel=0.25)
+
+
 # -- what makes a segment ----------------------------------------------------------------------------------------------
 
 

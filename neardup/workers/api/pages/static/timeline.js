@@ -7,12 +7,19 @@ const SHOWN_PAIRS = 6;
 
 export const isVideo = (facts, match, side) => (facts.kind ? facts.kind === "video" : match.where.spans.some((span) => span[`${side}_end`] > 0));
 
+// Seconds of the reference in a second of the query, as `Span.speed` says: 1 where the ends alone make the difference.
+export function speedOf(span) {
+  const [query, reference] = ["query", "reference"].map((side) => span[`${side}_end`] - span[`${side}_start`]);
+  return Math.min(query, reference) <= 0 || Math.abs(reference - query) <= Math.max(0.07 * query, 0.6) ? 1 : reference / query;
+}
+
 // The moment of both that belongs to a second of one: along the stretch that it lies in, or else that is nearest.
 export function momentAt(match, side, seconds, lengths) {
   const other = side === "query" ? "reference" : "query";
   const away = (span) => Math.max(span[`${side}_start`] - seconds, seconds - span[`${side}_end`], 0);
   const span = match.where.spans.reduce((best, one) => (best && away(best) <= away(one) ? best : one), null);
-  const theirs = span ? span[`${other}_start`] + seconds - span[`${side}_start`] : seconds;
+  const rate = span ? (side === "query" ? speedOf(span) : 1 / speedOf(span)) * (seconds - span[`${side}_start`]) : 0;
+  const theirs = !span ? seconds : span.backwards ? span[`${other}_end`] - rate : span[`${other}_start`] + rate;
   const within = (value, name) => Math.min(Math.max(value, 0), lengths[name]);
   return { [side]: within(seconds, side), [other]: within(theirs, other) };
 }
@@ -26,7 +33,7 @@ export function moments(match, count = SHOWN_PAIRS) {
     const n = share(span);
     return Array.from({ length: n }, (_, i) => {
       const part = (i + 0.5) / n;
-      const at = (side) => span[`${side}_start`] + part * (span[`${side}_end`] - span[`${side}_start`]);
+      const at = (side) => span[`${side}_start`] + (span.backwards && side === "reference" ? 1 - part : part) * (span[`${side}_end`] - span[`${side}_start`]);
       return { query: at("query"), reference: at("reference") };
     });
   }).slice(0, count);
@@ -79,7 +86,7 @@ export class Timeline {
       const colour = `c${number % 5}`;
       const [top, low] = [edges("reference", span), edges("query", span)];
       drawing.append(
-        svg("polygon", { class: `link ${colour}`, points: `${top[0]},15 ${top[1]},15 ${low[1]},49 ${low[0]},49` }),
+        svg("polygon", { class: `link ${colour}`, points: `${top[0]},15 ${top[1]},15 ${low[span.backwards ? 0 : 1]},49 ${low[span.backwards ? 1 : 0]},49` }),
         svg("rect", { class: `band ${colour}`, x: top[0], y: 1, width: top[1] - top[0], height: 14 }),
         svg("rect", { class: `band ${colour}`, x: low[0], y: 49, width: low[1] - low[0], height: 14 }));
     });
@@ -102,7 +109,9 @@ export class Timeline {
     };
     if (!this.video.query) return `this picture is in the original at ${at("reference")}`;
     if (!this.video.reference) return `the original picture is here at ${at("query")}`;
-    return `${at("query")} here is ${at("reference")} of the original`;
+    const speed = speedOf(span);
+    const how = `${span.backwards ? ", backwards" : ""}${speed === 1 ? "" : `, at ${speed.toFixed(2)} × its speed`}`;
+    return `${at("query")} here is ${at("reference")} of the original${how}`;
   }
 
   spanButton(span, number) {
