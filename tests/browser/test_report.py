@@ -228,6 +228,16 @@ def test_a_query_that_shows_more_makes_room_around_the_original(tmp_path: Path, 
     assert corners(page, ".over") == [[-1, 0, 1, 2]]
 
 
+def test_plain_pictures_are_not_said_to_agree_in_nothing(tmp_path: Path, open_page: OpenPage) -> None:
+    plain = a_copy(a_file("copy.jpg"), agreeing=0.0, map=BlockMap(columns=2, blocks="0000"))
+    write_html(a_result(a_group(a_file("original.jpg"), plain)), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    expect(page.locator(".member")).to_contain_text("proved: looks the same")
+    page.locator("[data-compare]").click()
+    expect(page.locator(".proof-said")).to_contain_text("Neither has texture")
+    expect(page.locator("#compare")).not_to_contain_text("of what both show")
+
+
 def test_how_a_copy_was_turned_is_said_as_one_sees_it(tmp_path: Path, open_page: OpenPage) -> None:
     quarter = {"width": 300, "height": 400}
     turns = {

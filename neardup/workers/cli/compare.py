@@ -134,7 +134,7 @@ def _proof(proof: ProofSummary) -> list[str]:
     from neardup.pipeline.report.columns import proof_words
 
     lines = [f"proof        {proof_words(proof)}"]
-    if proof.map is None:
+    if proof.map is None or not proof.map.blocks.strip("0"):  # without texture no block shows anything
         return lines
     points = f", by {proof.inliers} key points" if proof.stage else ""
     lines.append(f"             {proof.agreeing:.0%} agrees of what both show{points}")

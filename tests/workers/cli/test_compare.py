@@ -87,6 +87,20 @@ def test_a_variant_and_a_part_are_said_in_words(
     assert "lacks" not in lines[start + 3]
 
 
+@pytest.mark.parametrize(("blocks", "agrees"), [("0000", False), ("1000", True)])
+def test_blocks_that_show_nothing_agree_in_nothing(
+    blocks: str, agrees: bool, neardup: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = ProofSummary(
+        finding=Finding.COPY, ground=Ground.AGREES, agreeing=float(agrees), map=BlockMap(columns=2, blocks=blocks)
+    )
+    found = Comparison(decision=Decision.DUPLICATE, distance=0.1, evidence=0.9, probability=0.9, proof=proof)
+    monkeypatch.setattr("neardup.pipeline.match.query.compare_two.compare_both_ways", lambda *_: found)
+    output = neardup("compare", save(tmp_path, "a.png", 1), save(tmp_path, "b.png", 1)).output
+    assert "proof        copy: agrees" in output
+    assert ("100% agrees of what both show" in output) is agrees
+
+
 def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:
     (tmp_path / "broken\n.png").write_bytes(b"")
     told = neardup("compare", save(tmp_path, "a.png", 1), tmp_path / "broken\n.png")

@@ -80,11 +80,14 @@ export function outlines({ proof, where: { transform } }) {
 // What a proof found. Of two videos, frames that are variants of each other, as at other instants, say nothing.
 const found = ({ proof, relation }) => (proof.finding === "variant" && relation !== "variant" ? "unproved" : proof.finding);
 
+// Pictures without texture have blocks of which none shows anything: they are compared as they are.
+const isPlain = ({ map }) => Boolean(map) && !/[1-4]/.test(map.blocks);
+
 // The same, for a line beside other facts; null without a proof.
 export function proofWords(match) {
   if (!match.proof) return null;
   const { agreeing, ground } = match.proof;
-  return { copy: `proved: ${share(agreeing)} agrees`, variant: `variant: ${ground.replaceAll("-", " ")}`, unproved: `not proved: ${ground.replaceAll("-", " ")}` }[found(match)];
+  return { copy: isPlain(match.proof) ? "proved: looks the same" : `proved: ${share(agreeing)} agrees`, variant: `variant: ${ground.replaceAll("-", " ")}`, unproved: `not proved: ${ground.replaceAll("-", " ")}` }[found(match)];
 }
 
 // What a proof says, as sentences. `names` are those of query and reference, such as "the copy"; see `degrees` for `ratio`.
@@ -92,6 +95,7 @@ export function proofSentences(match, names, ratio = 1) {
   const { proof, where } = match;
   const said = [`${FINDINGS[found(match)]}. ${GROUNDS[proof.ground] || ""}`];
   if (!proof.map) return said;
+  if (isPlain(proof)) return [...said, "Neither has texture, by which blocks could be compared."];
   const lacks = [["query", "reference"], ["reference", "query"]]
     .filter(([one]) => proof[`${one}_extra`] > 0)
     .map(([one, other]) => `in ${share(proof[`${one}_extra`])} ${names[one]} has something that ${names[other]} lacks`);
