@@ -36,7 +36,9 @@ MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
 MAX_REPETITION_BELOW = 0.6
 """What changed everywhere must be more unlike itself to prove something."""
-MIN_HUE = 0.7
+DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.005, 0.95
+"""Pixels on both sides for one that only one side has, share of pixels that changed, and of blocks that agree."""
+MIN_HUE = 0.4
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
 MAX_LINES = 8.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
@@ -78,7 +80,7 @@ def judge(proof: Proof | None) -> Judgement:
     of_one_kind = differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing)
     if on_both and (of_one_kind or (not everywhere and min(changes.query, changes.reference) >= MIN_CHANGED)):
         return Judgement(Finding.VARIANT, Ground.CHANGED_SCENE)
-    if on_both and not everywhere:
+    if on_both and not everywhere and not _is_damage(proof):
         return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     if proof.confined and proof.in_place and proof.reference_share < MAX_TEMPLATE:
         return Judgement(Finding.VARIANT, Ground.TEMPLATE)
@@ -91,6 +93,17 @@ def judge(proof: Proof | None) -> Judgement:
     if proof.hue is not None and proof.hue < MIN_HUE:
         return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     return Judgement(Finding.COPY, Ground.AGREES)
+
+
+def _is_damage(proof: Proof) -> bool:
+    """Return whether what is on both sides is what a sticker or a watermark leaves around it, and encoding everywhere.
+
+    Nearly everything agrees, one side has half as much to itself, and pixels have changed in many places: where
+    look-alikes differ, the rest hardly does.
+    """
+    changes = proof.changes
+    beside = changes.on_both <= DAMAGE_BESIDE * max(changes.query, changes.reference)
+    return beside and changes.spread >= DAMAGE_SPREAD and proof.agreeing >= DAMAGE_AGREEING
 
 
 def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
