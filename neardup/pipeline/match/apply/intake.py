@@ -167,7 +167,7 @@ class ItemVerdicts:
     def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
         """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
-        pairs = comparer.likely(item.kind, of_seen.pairs)
+        pairs = comparer.likely(item.kind, of_seen)
         if item.kind is Kind.VIDEO:
             pairs = comparer.with_heads(pairs)
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.match.data.tables import Heads, Tables
-from neardup.pipeline.match.decide.decide import Judge, Pairs
+from neardup.pipeline.match.decide.decide import ALONE, Judge, Pairs
 from neardup.pipeline.match.decide.evidence import (
     BLOCK,
     COHORT,
@@ -82,7 +82,7 @@ class Candidates:
                 yield Found(whole[number], found.cohort.take(slice(start, stop)))
                 continue
             here = slice(start, stop)
-            one = self._with_recent(pictures.take(here), found.take(here), mine, floor[here], own[here], start)
+            one = self._with_recent(pictures.take(here), found.take(here), mine, floor[:, here], own[here], start)
             table.keep_cohort(together[here], one.cohort)
             yield one
 
@@ -105,15 +105,23 @@ class Candidates:
 
     def search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors) -> Found:
         """Return pairs of n pictures, by place, with indexed descriptors whose evidence reaches the floor, (n,)."""
-        found = self._search(pictures, speaks, k, floor, np.full(len(speaks), -1))
+        floors = np.stack([floor, np.full_like(floor, np.inf)])
+        found = self._search(pictures, speaks, k, floors, np.full(len(speaks), -1))
         return Found(found.pairs, found.cohort)
 
     def _floors(self, kinds: Sequence[Kind], rows: Sequence[Ids]) -> Floors:
-        """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct."""
+        """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct.
+
+        (2, n): against the cohort, and against the background alone. Either is enough: other copies of a picture among
+        the neighbours are no reason not to prove one. What is not proved is proposed by its cohort.
+        """
         vote = self._judge.min_vote
         of_image = self._judge.least(self._heads.chances)
         of_image = of_image if self._judge.proves else max(vote, of_image)
-        return np.repeat([vote if kind is Kind.VIDEO else of_image for kind in kinds], [len(some) for some in rows])
+        alone = of_image + ALONE if self._judge.proves else np.inf
+        of_kinds = [(vote, np.inf) if kind is Kind.VIDEO else (of_image, alone) for kind in kinds]
+        counts = [len(some) for some in rows]
+        return np.asarray(np.repeat(np.array(of_kinds).reshape(-1, 2), counts, axis=0).T)
 
     def _search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors, own: Ids) -> _Searched:
         """Search for n pictures of items with the numbers `own`, which are not found."""
@@ -136,7 +144,7 @@ class Candidates:
                 again = index.search(pictures.vectors[some], more)
                 deeper |= zip(some.tolist(), zip(again.ids, again.distances, strict=True), strict=True)
                 one, _ = self._reaching(
-                    pictures.take(some), cohort.take(some), again.ids, again.distances, floor[some], own[some]
+                    pictures.take(some), cohort.take(some), again.ids, again.distances, floor[:, some], own[some]
                 )
                 one = self._nearest_of_each_item(one)
                 parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
@@ -159,14 +167,17 @@ class Candidates:
         others.
         """
         bound = self._evidence.bound(1.0 - distances / 2.0, cohort.least[:, None])
-        query, place = np.nonzero((bound >= floor[:, None]) & (ids >= 0))
+        query, place = np.nonzero((bound >= floor.min(axis=0)[:, None]) & (ids >= 0))
         reference, distance = ids[query, place], distances[query, place]
         items = self._tables.rows.item[reference]
         bits = differing_bits(pictures.hashes[query], self._tables.rows.hash[reference])
         strength = self._evidence.of(distance, bits, cohort.shifts(query, items, self._kin))
         likely = strength >= self._judge.thresholds(self._heads.chances).min_unsure
         crowded = query[likely & (place == ids.shape[1] - 1)]
-        kept = np.flatnonzero((strength >= floor[query]) & (items != own[query]))
+        reaching = strength >= floor[0, query]
+        if np.isfinite(floor[1]).any():
+            reaching |= self._evidence.of(distance, bits, cohort.least[query]) >= floor[1, query]
+        kept = np.flatnonzero(reaching & (items != own[query]))
         return Pairs(query[kept], reference[kept], distance[kept], strength[kept]), crowded
 
     def _kin(self, number: int) -> Sequence[int]:
@@ -197,7 +208,7 @@ class Candidates:
             similarity = pictures.vectors[here] @ pictures.vectors[:stop].T
             earlier = np.arange(stop) < np.arange(start, stop)[:, None]
             earlier &= searched[:stop] & speaks[here, None] & (items[:stop] != items[here, None])
-            bound = self._evidence.bound(similarity, found.cohort.least[here, None]) >= floor[here, None]
+            bound = self._evidence.bound(similarity, found.cohort.least[here, None]) >= floor.min(axis=0)[here, None]
             close = similarity >= reach[here, None] - SLACK
             if stop > CANDIDATES:
                 close &= nearest(np.where(earlier, similarity, -np.inf), CANDIDATES)

@@ -16,6 +16,7 @@ from neardup.pipeline.match.compare.candidates import CANDIDATES, Candidates, Fo
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import (
+    ALONE,
     DISTINCT,
     Judge,
     PairOutcome,
@@ -24,7 +25,7 @@ from neardup.pipeline.match.decide.decide import (
     at_most_unsure,
     compare_items,
 )
-from neardup.pipeline.match.decide.evidence import Cohort, Evidence, near
+from neardup.pipeline.match.decide.evidence import Cohort, Evidence, Floats, near
 from neardup.pipeline.types import Box, Decision, Exact, Ids, Kind, Span
 from neardup.pipeline.where import WhereKind, located
 
@@ -85,6 +86,8 @@ class Comparer:
             outcome = self._compare(side, reference, mine, frames, found.cohort)
             if item is not None:
                 self._note_shared(item, reference, outcome)
+            if self._prover is not None and side.kind is reference.kind is Kind.IMAGE:
+                outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
             found_at.append((reference, outcome))
         matches = [
             matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, found_at)
@@ -127,7 +130,18 @@ class Comparer:
         """Return whether a proof may make more of an outcome than distinct."""
         if outcome.judgement.decision is not Decision.DISTINCT:
             return True
-        return outcome.where.kind is not WhereKind.NOTHING and outcome.evidence >= self._judge.least(outcome.chances)
+        evidence = max(outcome.evidence, outcome.alone)
+        return outcome.where.kind is not WhereKind.NOTHING and evidence >= self._judge.least(outcome.chances)
+
+    def _alone(self, pairs: Pairs, cohort: Cohort) -> Floats:
+        """Return the evidence of pairs against the background alone, less ALONE, (p,); see `PairOutcome`."""
+        items = self._tables.rows.item[pairs.reference]
+        less = cohort.shifts(pairs.query, items, self._kin) - cohort.least[pairs.query]
+        return np.asarray(pairs.evidence + self._evidence.cohort_weight * less - ALONE)
+
+    def _kin(self, number: int) -> Sequence[int]:
+        item = self._tables.items.get(number)
+        return () if item is None else item.kin
 
     def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
@@ -144,6 +158,9 @@ class Comparer:
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
         pairs = Pairs(frame, r[other], distance, strength)
         outcome = self._compare(self._tables.side(query), reference, pairs, (frame, other), cohort)
+        if self._prover is not None and both_images and len(strength):
+            less = self._evidence.cohort_weight * (shift - cohort.least)[frame]
+            outcome = replace(outcome, alone=float((strength + less).max()) - ALONE)
         if self._prover is not None and self._may_match(outcome) and (not both_images or speak.any()):
             outcome = self._prove(query.id, query.kind, reference, outcome) or outcome
         # Two blank pages have a distance; that they are close says nothing.
@@ -156,14 +173,18 @@ class Comparer:
             return exactly(reference, reference, exact, self._itself(reference), self._bank)
         return matched(reference, self.pair(query, reference), self._bank)
 
-    def likely(self, kind: Kind, pairs: Pairs) -> Pairs:
+    def likely(self, kind: Kind, found: Found) -> Pairs:
         """Leave out, of an image's pairs, those that make it distinct; most are, and comparing each costs time."""
+        pairs = found.pairs
         if kind is not Kind.IMAGE or not len(pairs.evidence):
             return pairs
         least = self._judge.least(self._heads.chances)
         if float(pairs.evidence.min()) >= least:
             return pairs
-        return pairs.take(np.flatnonzero(pairs.evidence.astype(np.float64) >= least))
+        likely = pairs.evidence.astype(np.float64) >= least
+        if self._prover is not None:
+            likely |= self._alone(pairs, found.cohort) >= least
+        return pairs.take(np.flatnonzero(likely))
 
     def with_heads(self, pairs: Pairs) -> Pairs:
         """Leave out references that are no heads, or no more."""

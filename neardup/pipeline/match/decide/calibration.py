@@ -49,12 +49,15 @@ class ProofRates(msgspec.Struct, frozen=True):
     strangers: dict[Ground, int]
 
     def log_ratio(self, ground: Ground) -> float:
-        """Return what a finding on this ground adds to the log-odds of a match; half a pair more of each is assumed."""
+        """Return what a finding on this ground adds to the log-odds of a match; half a pair more of each is assumed.
+
+        What is no proved copy adds nothing: strangers hardly get so far, but look-alikes do, and are not counted here.
+        """
         copies, strangers = (
             math.log((counts.get(ground, 0) + 0.5) / (sum(counts.values()) + 0.5 * len(Ground)))
             for counts in (self.copies, self.strangers)
         )
-        return copies - strangers
+        return copies - strangers if ground is Ground.AGREES else min(copies - strangers, 0.0)
 
 
 PROVED = ProofRates(

@@ -31,6 +31,8 @@ WHOLE_COVERAGE = 0.8
 """Share of both videos that segments must cover for one to be a copy of the other as a whole."""
 MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
+ALONE = 0.065
+"""What the cohort takes off strangers more than the background alone does: by this much less, as many are proposed."""
 STRANGERS = 0.1
 """Share of items without a copy that have a candidate to be proved."""
 COMMON_MOMENTS = 2.0
@@ -62,6 +64,8 @@ class PairOutcome:
 
     Attributes:
         chances: descriptors that the query was compared with, or chances to match of any kind.
+        alone: of two images that may be proved, evidence against the background alone, less `ALONE`: other copies of
+            the picture among the neighbours do not weaken it.
         moments: whether it is moments of moving pictures that agree.
     """
 
@@ -70,6 +74,7 @@ class PairOutcome:
     evidence: float
     where: Where
     chances: int = 1
+    alone: float = -math.inf
     moments: bool = False
     relation: Relation = Relation.COPY
     segments: tuple[Segment, ...] = ()
@@ -183,6 +188,8 @@ class Judge:
         """
         finding, ground = proved.summary.finding, proved.summary.ground
         evidence, chances = outcome.evidence, _rounded(outcome.chances)
+        if finding is Finding.COPY:  # copies resemble each other: what else resembles the query is no reason to doubt
+            evidence = max(evidence, outcome.alone)
         probability = self.calibration.one_probability(evidence, chances, ground)
         limits = self._proved[ground](chances)
         decision = Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT

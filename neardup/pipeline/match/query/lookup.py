@@ -68,7 +68,7 @@ class _Prepared:
 
 def _asked(state: State, one: _Prepared, now_ms: int, k: int) -> Verdict:
     comparer, query = state.seen.comparer, one.query
-    found = comparer.matches(query, one.side, Found(comparer.likely(query.kind, one.found.pairs), one.found.cohort))[:k]
+    found = comparer.matches(query, one.side, Found(comparer.likely(query.kind, one.found), one.found.cohort))[:k]
     found = [match for match in found if match.listed]
     matches = state.reviews.respect(query, found, state.items)
     for bank in state.banks.asked(query.id or query.sha256.hex()):
