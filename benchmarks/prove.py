@@ -90,6 +90,7 @@ def main() -> None:
     pairs = list(prove_all(given, points, options.side))
     for name, chosen in (("first half (constants chosen on it)", 0), ("second half", 1)):
         print_half(name, given, [one for one in pairs if half[one.query] == chosen])
+    print_rates(pairs)
     print_times(seconds, pairs)
     if options.videos:
         bursts = list(prove_bursts(options.videos, options.side))
@@ -232,6 +233,13 @@ def print_half(name: str, given: EvaluationSet, pairs: list[Pair]) -> None:
     for edit in sorted(by_edit):
         cells = [share(by_edit[edit][strength], Finding.COPY) for strength in STRENGTHS]
         print(f"| {edit} | {' | '.join(cells)} | {sum(map(len, by_edit[edit].values()))} |")
+
+
+def print_rates(pairs: list[Pair]) -> None:
+    """Print the numbers of `calibration.PROVED`: pairs of both halves by the ground of what was found."""
+    for name, true in (("copies", True), ("strangers", False)):
+        grounds = Counter(one.judgement.ground.value for one in pairs if one.true is true)
+        print(f"\n{name}: " + ", ".join(f"{ground} {count}" for ground, count in grounds.most_common()))
 
 
 def shares(pairs: list[Pair]) -> str:
