@@ -60,6 +60,8 @@ _CERTAINLY = 0.85
 _KEEPS = 0.95
 _IN_PLACE = 0.03
 _NEARLY_ALL, _UNLIKE_ITSELF = 0.9, 0.6
+_FEW_OF_SIDE = 0.05
+"""Share of blocks that a side may have to itself beside the part that agrees, if only the other has something there."""
 _ROUNDS = 2
 _STILL = 0.05
 _WORTH_CHANGES = 0.5
@@ -88,7 +90,8 @@ class Proof:
             nothing in the other or something else.
         differences: blocks that do not agree, by what stands in them.
         covered: whether what does not agree is one rectangle, as where something was put over a picture.
-        confined: whether only a part was compared, as the rest of the overlap differs.
+        confined: whether only a part was compared, as the rest of the overlap differs. one_sided: whether only one of
+            the two has something in that rest, as where captions were put around a picture.
         motion: residual motion that neighbouring corners share, in pixels at a longest side of 320: 0 for a copy.
             moving: corners that share a pixel or more.
         gain, offset: reference ≈ gain × query + offset in grey levels.
@@ -129,6 +132,7 @@ class Proof:
     changes: Changes = _NOTHING
     hue: float | None = None
     same: bool = False
+    one_sided: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -153,6 +157,7 @@ class _Laid:
     inliers: int = 0
     part: Box | None = None
     followed: bool = False
+    one_sided: bool = False
 
     @property
     def rank(self) -> float:
@@ -291,7 +296,11 @@ def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | No
     confined = _measure(query, reference, laid.agreement.overlap.matrix, inliers, part)
     if confined is None or confined.agreement.agreed < max(_MANY, laid.agreement.agreed * _KEEPS / 2):
         return laid
-    return confined if confined.agreement.share >= _CERTAINLY and inliers >= _PLENTY else laid
+    if confined.agreement.share < _CERTAINLY or inliers < _PLENTY:
+        return laid
+    blocks = classify(laid.agreement)
+    fewer = min(np.count_nonzero(blocks == side) for side in (Block.QUERY_ONLY, Block.REFERENCE_ONLY))
+    return replace(confined, one_sided=bool(fewer <= _FEW_OF_SIDE * np.count_nonzero(blocks)))
 
 
 def _measure(
@@ -369,6 +378,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         blocks=blocks,
         changes=changes,
         hue=_hue(query, reference, agreement),
+        one_sided=laid.one_sided,
     )
 
 

@@ -83,7 +83,7 @@ def judge(proof: Proof | None) -> Judgement:
     if on_both and not everywhere and not _is_damage(proof):
         return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     if proof.confined and proof.in_place and proof.reference_share < MAX_TEMPLATE:
-        return Judgement(Finding.VARIANT, Ground.TEMPLATE)
+        return Judgement(Finding.UNPROVED if proof.one_sided else Finding.VARIANT, Ground.TEMPLATE)
     if proof.document and not proof.legible:
         return Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
     if proof.document and (proof.agreeing < MIN_DOCUMENT_AGREEING or changes.lines > MAX_LINES):

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from skimage import data
 
+from neardup.pipeline.learn.edits import Draw, chain
 from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, find_keypoints
 from neardup.pipeline.prove.proof import prove, prove_moments
@@ -109,6 +111,12 @@ def gradient(steep: float) -> Pixels:
 )
 def test_stripes_gradients_and_blank_pictures_prove_nothing(query: Pixels, reference: Pixels) -> None:
     assert judged(query, reference).finding is Finding.UNPROVED
+
+
+def test_captions_around_a_picture_on_plain_ground_are_no_template() -> None:
+    photo = data.rocket()
+    meme = chain(photo, [("meme", 0.3)], Draw(np.random.default_rng((2, 5))))
+    assert judged(recode(meme, 88), photo) == (Finding.UNPROVED, Ground.TEMPLATE)
 
 
 def test_one_frame_around_two_pictures_makes_no_copy() -> None:
