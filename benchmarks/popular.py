@@ -45,7 +45,8 @@ from neardup.pipeline.log.records import Described, Entry, Record, Verdict, join
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import ask_all
-from neardup.pipeline.prove.files import FilePictures, make_prover
+from neardup.pipeline.prove.files import FilePictures
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.types import Decision, Pixels
 from neardup.workers.cli.common import Bar
@@ -245,7 +246,7 @@ def describe(folder: Path, model: str, settings: Settings) -> Collection:
 def make_of(given: Collection, model: str, precision: float, proves: bool = True) -> Make:
     """Return what makes an empty state that proves these pictures, or none."""
     checkpoint = load_checkpoint(model)
-    prover = make_prover(given.files) if proves else None
+    prover = Prover(given.files) if proves else None
     return partial(make_state, checkpoint, read_calibration(checkpoint), precision, kind="exact", prover=prover)
 
 

@@ -114,7 +114,7 @@ def without_proofs(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with mock.patch("neardup.pipeline.scan.run.make_prover", return_value=None):
+    with mock.patch("neardup.pipeline.scan.run.Prover", return_value=None):
         yield
 
 

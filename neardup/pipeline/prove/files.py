@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.log.records import Described
-from neardup.pipeline.prove.prover import Picture, Prover
+from neardup.pipeline.prove.prover import Picture
 from neardup.pipeline.types import Limits
 
 
@@ -32,10 +32,5 @@ class FilePictures:
         try:
             pixels = frame_at(source, second, side, self.limits)
         except InvalidFrame:
-            return None  # it went away, or changed, since it was described
+            return None  # it went away since it was described, or cannot be read any more
         return Picture(pixels, min(1.0, max(pixels.shape[:2]) / longest) if longest else 1.0)
-
-
-def make_prover(pictures: FilePictures) -> Prover:
-    """Return what proves items of these files."""
-    return Prover(pictures)

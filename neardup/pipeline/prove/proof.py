@@ -7,9 +7,8 @@ a proof makes a copy of it is another question: see `relation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TypeAlias
 
 import cv2
@@ -42,7 +41,6 @@ _WAYS: tuple[_Way, ...] = (
     (False, False, False), (True, False, False), (False, True, False), (True, True, False),
     (False, False, True), (True, False, True), (False, True, True), (True, True, True),
 )  # fmt: skip
-CANDIDATES = 5
 _GLANCES = 0.5
 """Least correlation, seen small, of pictures that are worth laying over each other as they are."""
 _SETTLED = 0.9
@@ -209,15 +207,6 @@ def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid 
     laid = _measure(query, reference, matrix, before.inliers, part)
     # A pixel at the smaller side is three here: what lies beside it is corrected once more.
     return laid if laid is None else _measure(query, reference, laid.agreement.overlap.matrix, before.inliers, part)
-
-
-def prove_each(query: Keypoints, candidates: Iterable[Keypoints], most: int = CANDIDATES) -> Iterator[Proof | None]:
-    """Yield a proof for each candidate, in their order, the likeliest first; for `most` of them at most.
-
-    Nothing is done before it is asked for: candidates may come from a generator that finds their key points, and a
-    caller stops when a proof is enough.
-    """
-    return (prove(query, one) for one in islice(candidates, most))
 
 
 def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof | None]:

@@ -19,7 +19,8 @@ from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.decide.calibration import Calibration
-from neardup.pipeline.prove.files import FilePictures, make_prover
+from neardup.pipeline.prove.files import FilePictures
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.report.names import readable
 from neardup.pipeline.report.result import ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
@@ -99,7 +100,7 @@ def _compare(
     pictures = FilePictures(settings.scan_limits)
     made = make_state(
         checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from,
-        prover=make_prover(pictures),
+        prover=Prover(pictures),
     )  # fmt: skip
     with closing(made) as state:
         follower = Follower(state, plan, catalog, pictures, progress.advance)

@@ -59,7 +59,8 @@ def run(
     from neardup.pipeline.match.apply.make import make_state, read_calibration
     from neardup.pipeline.match.query.compare_two import A, B, compare_both_ways
     from neardup.pipeline.match.query.verify import read_verifier, verify
-    from neardup.pipeline.prove.files import FilePictures, make_prover
+    from neardup.pipeline.prove.files import FilePictures
+    from neardup.pipeline.prove.prover import Prover
     from neardup.pipeline.settings import load
 
     settings = load(
@@ -97,7 +98,7 @@ def run(
     pictures = FilePictures(settings.scan_limits)
     for name, side, path in ((A, sides[0], a), (B, sides[1], b)):
         pictures.add(msgspec.structs.replace(side[0], id=name), path)
-    prover = make_prover(pictures)
+    prover = Prover(pictures)
     found = compare_both_ways(
         sides[0],
         sides[1],
@@ -148,7 +149,7 @@ def _words(found: Comparison) -> str:
     exact = {Exact.BYTES: ", identical files", Exact.PIXELS: ", identical pixels", Exact.NO: ""}[found.exact]
     lines = [
         f"{found.decision.value}{exact}",
-        f"probability  {found.probability:.4f}",
+        *([] if found.relation is Relation.VARIANT else [f"probability  {found.probability:.4f}"]),
         f"distance     {found.distance:.4f}   (0 same, 4 opposite)",
         f"evidence     {found.evidence:.4f}",
     ]

@@ -72,7 +72,8 @@ def run(
     from neardup.pipeline.log.records import Entry, join_parts
     from neardup.pipeline.match.apply.make import make_state, read_calibration
     from neardup.pipeline.match.query.lookup import lookup
-    from neardup.pipeline.prove.files import FilePictures, make_prover
+    from neardup.pipeline.prove.files import FilePictures
+    from neardup.pipeline.prove.prover import Prover
     from neardup.pipeline.settings import load
 
     settings = load(
@@ -92,7 +93,7 @@ def run(
     pictures = FilePictures(settings.scan_limits)
     made = make_state(
         checkpoint, measured, settings.precision, stars=False, kind=settings.index, scann_from=settings.scann_from,
-        prover=make_prover(pictures),
+        prover=Prover(pictures),
     )  # fmt: skip
     with closing(made) as state:
         with Bar("references") as bar:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
 from neardup.pipeline.prove.finding import Block
-from neardup.pipeline.prove.keypoints import Keypoints, find_keypoints
-from neardup.pipeline.prove.proof import Proof, prove, prove_each, prove_moments
+from neardup.pipeline.prove.keypoints import find_keypoints
+from neardup.pipeline.prove.proof import Proof, prove, prove_moments
 from neardup.pipeline.prove.transform import warp
 from neardup.pipeline.types import Pixels
 from tests.pipeline.prove.conftest import caption, inside, photograph, recode, sticker
@@ -160,24 +160,6 @@ def test_the_same_pictures_give_the_same_proof() -> None:
     first, second = proved(query, photo), proved(query, photo)
     assert first == second
     assert np.array_equal(first.blocks, second.blocks)
-
-
-def test_candidates_are_proved_when_asked_for_and_five_at_most() -> None:
-    asked: list[int] = []
-
-    def candidates() -> Iterator[Keypoints]:
-        for number in range(9):
-            asked.append(number)
-            yield reference
-
-    photo = photograph("coffee")
-    reference = find_keypoints(photo)
-    proofs = prove_each(find_keypoints(recode(photo, 60)), candidates())
-    assert asked == []
-    assert next(proofs) is not None
-    assert asked == [0]
-    assert len(list(proofs)) == 4
-    assert asked == [0, 1, 2, 3, 4]
 
 
 def test_moments_share_one_transform() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.log.records import Described
-from neardup.pipeline.prove.files import FilePictures, make_prover
+from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE
 from neardup.pipeline.prove.prover import Picture, Prover
@@ -93,7 +93,7 @@ def test_files_are_read_small_and_say_how_much_smaller_they_were_made(tmp_path: 
     assert small is not None
     assert (max(large.pixels.shape), large.scale) == (SIDE, pytest.approx(SIDE / 1200))
     assert (small.pixels.shape[:2], small.scale) == ((90, 120), 1.0)
-    found = make_prover(pictures).prove("small", "large")
+    found = Prover(pictures).prove("small", "large")
     assert found is not None
     assert found.finding is Finding.COPY
 

@@ -12,7 +12,7 @@ from neardup.pipeline.learn.evaluate.queries import EvaluationSet
 from neardup.pipeline.learn.shared.page import Table
 from neardup.pipeline.log.verdicts import RANK, score_of
 from neardup.pipeline.match.compare.compare import PROVED
-from neardup.pipeline.match.decide.decide import Judge, PairOutcome
+from neardup.pipeline.match.decide.decide import Judge, PairOutcome, at_most_unsure
 from neardup.pipeline.match.decide.evidence import Floats
 from neardup.pipeline.prove.finding import Finding, Proved
 from neardup.pipeline.prove.prover import Picture, Prover
@@ -80,8 +80,7 @@ def proved_scores(evidence: Floats, decided: Sequence[Decided], judge: Judge, re
 def _decided(
     given: EvaluationSet, query: int, reference: int, outcome: PairOutcome, proved: Proved | None, judge: Judge
 ) -> Decided:
-    if proved is not None:
-        outcome = judge.prove(outcome, proved)
+    outcome = at_most_unsure(outcome) if proved is None else judge.prove(outcome, proved)
     return Decided(
         query,
         reference,

@@ -23,7 +23,7 @@ from neardup.pipeline.learn.variants.films import cut_pairs
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.compare_two import A, B, compare_both_ways
-from neardup.pipeline.prove.files import FilePictures, make_prover
+from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.types import Decision, Limits
 from neardup.pipeline.where import Relation
@@ -136,7 +136,7 @@ def judge(
             pictures = FilePictures(Limits())
             pictures.add(msgspec.structs.replace(sides[place][0], id=A), sources[place])
             pictures.add(msgspec.structs.replace(sides[0][0], id=B), sources[0])
-            decided = compare_both_ways(sides[place], sides[0], partial(make, make_prover(pictures)))
+            decided = compare_both_ways(sides[place], sides[0], partial(make, Prover(pictures)))
             variant = sample.variant
             found.append(
                 Outcome(

@@ -118,7 +118,7 @@ class _Pictures:
         try:
             jpeg = self.originals.picture(place, second, side).result(PICTURE_SECONDS)
         except Exception as error:  # what cannot be shown is not proved
-            logger.info("no picture for a proof item=%s error=%s", place.id, error)
+            logger.warning("no picture for a proof item=%s error=%r", place.id, error)
             return None
         if jpeg is None:
             return None
