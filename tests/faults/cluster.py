@@ -171,6 +171,8 @@ class Cluster:
                 applied = int(redis.get(f"nd:{{{SPACE}}}:applied") or -1)
                 if committed == ends and applied == end == last_envelope(verdicts) and end == log.end() - 1:
                     return
+                if self._lane.broken is not None:
+                    raise NotSettled("nothing is heard of workers") from self._lane.broken
                 if self._given_up or time.monotonic() > deadline:
                     raise NotSettled(
                         f"in {SETTLE_SECONDS:.0f} s: `media` is committed up to {sorted(committed.values())} of "
@@ -271,9 +273,9 @@ class Cluster:
 
     def _end(self, workers: Sequence[_Worker]) -> None:
         for worker in workers:
-            worker.wanted = False
-            while not worker.pid:
-                time.sleep(0.01)
+            with self._lock:  # from here on nobody starts it again
+                worker.wanted = False
+            self._await_start(worker)
             with self._lock:
                 worker.asked_at = time.monotonic()
                 if not worker.ended.is_set():
@@ -283,6 +285,15 @@ class Cluster:
             if not worker.ended.wait(2 * DRAIN_SECONDS):
                 self.wrong.append(f"{worker.name} has not ended {2 * DRAIN_SECONDS:.0f} s after SIGTERM")
                 _signal_group(worker.pid, signal.SIGKILL)
+
+    def _await_start(self, worker: _Worker) -> None:
+        deadline = time.monotonic() + LATE_SECONDS
+        while not worker.pid:
+            if self._lane.broken is not None:
+                raise NotSettled(f"nothing is heard of {worker.name}") from self._lane.broken
+            if time.monotonic() > deadline:
+                raise NotSettled(f"{worker.name} has not started in {LATE_SECONDS:.0f} s")
+            time.sleep(0.01)
 
     # -- events ----------------------------------------------------------------------------------------------------
 

@@ -31,14 +31,22 @@ class Lane:
         self.services.start()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARDUP_")}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"], stdin=pipe, stdout=pipe, cwd=ROOT, env=environment
-        )
+        pipe, self._errors = subprocess.PIPE, folder / "zygote.log"
+        with self._errors.open("w") as errors:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.zygote"],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=errors,
+                cwd=ROOT,
+                env=environment,
+            )
         assert self._zygote.stdout is not None
         self._zygote.stdout.readline()  # it has imported everything
         self._lock = threading.Lock()
         self._hear: Callable[[Told], object] = lambda _: None
+        self.broken: BaseException | None = None
+        """Why nothing more is heard of workers."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -52,7 +60,11 @@ class Lane:
         return self.services.environment["NEARDUP_REDIS"]
 
     def start_worker(self, start: Start) -> None:
-        """Fork a worker; what becomes of it is told to whoever hears."""
+        """Fork a worker; what becomes of it is told to whoever hears.
+
+        Raises:
+            OSError: what forks workers has ended.
+        """
         assert self._zygote.stdin is not None
         with self._lock:
             self._zygote.stdin.write(msgspec.json.encode(start) + b"\n")
@@ -75,6 +87,11 @@ class Lane:
     def _listen(self) -> None:
         assert self._zygote.stdout is not None
         decode = msgspec.json.Decoder(Told).decode
-        with suppress(ValueError):  # closed
+        try:
             for line in self._zygote.stdout:
                 self._hear(decode(line))
+            raise ChildProcessError(
+                f"what forks workers has ended with {self._zygote.wait()}: {self._errors.read_text()[-2000:]}"
+            )
+        except Exception as error:  # told to the schedule that waits for a worker, which would wait for ever
+            self.broken = error

@@ -49,7 +49,7 @@ def run_schedule(lane: Lane, schedule: Schedule, folder: Path, mutation: str = "
         records = len(observed.log)
         wrong = check(observed, schedule.mode, count)
     except NotSettled as error:
-        wrong = [str(error), *cluster.wrong]
+        wrong = [f"{error}: {error.__cause__!r}" if error.__cause__ else str(error), *cluster.wrong]
     finally:
         cluster.kill()
     died_at = tuple(cluster.died_at)
