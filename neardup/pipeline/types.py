@@ -69,6 +69,8 @@ class Doubt(str, Enum):
     """One is transparent and cannot be seen on white: its few pale lines are compared, of which too little is known."""
     STRETCHED = "stretched"
     """One holds measurements or labels, not a photograph, and the other is not close enough to be the same."""
+    UNPROVED = "unproved"
+    """Nobody proved it in time."""
 
 
 class Attachment(str, Enum):

@@ -25,6 +25,7 @@ from neardup.pipeline.log.changes import (
     ReferenceChanged,
     Reviewed,
 )
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.reasons import IGNORED_WORDS, IgnoredReason, Refusal, ignored_for, refused_for
 from neardup.pipeline.prove.finding import ProofSummary
 from neardup.pipeline.types import (
@@ -182,7 +183,17 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed", omit_def
     why: str = ""
 
 
-Record: TypeAlias = Described | Removed | BankChanged | ReferenceChanged | Reviewed | ClusterEdited | Calibrated
+Record: TypeAlias = (
+    Described
+    | Removed
+    | BankChanged
+    | ReferenceChanged
+    | Reviewed
+    | ClusterEdited
+    | Calibrated
+    | ItemProved
+    | ProofExpired
+)
 """Whatever may stand in the log; see `changes` for what people cause."""
 
 
@@ -190,6 +201,8 @@ def key_of(record: Record) -> str:
     """Return what a record is about: the key that it has in the log, for a person who reads along."""
     match record:
         case Described(id=key) | Removed(id=key) | ReferenceChanged(id=key):
+            return key
+        case ItemProved(id=key) | ProofExpired(id=key):
             return key
         case Reviewed(item=key) | ClusterEdited(item=key) | BankChanged(bank=key) | Calibrated(bank=key):
             return key
@@ -413,6 +426,7 @@ def ignored(item_id: str, reason: IgnoredReason, words: str = "") -> Ignored:
 
 Event: TypeAlias = (
     Verdict
+    | ProofPending
     | Rolling
     | Redelivered
     | Replaced

@@ -25,6 +25,8 @@ MAX_DEAD_LETTER_BYTES = MAX_RECORD_BYTES + 2**20
 """A dead letter is the largest record and the reason."""
 _DAY_MS = 24 * 3600 * 1000
 _DEAD_LETTER_DAYS = 30
+ASKS_DAYS = 1
+"""A proof that comes later decides nothing any more."""
 _AT_LEAST = frozenset({"retention.ms", "retention.bytes", "max.message.bytes", "min.insync.replicas"})
 _FREE_TO_DIFFER = frozenset({"segment.ms"})
 _CREATED, _EXISTS = 0, 36
@@ -40,6 +42,7 @@ class TopicNames:
     dead_letters: str
     log: str
     verdicts: str
+    asks: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,16 @@ class Made:
 def topic_names(prefix: str, space: str) -> TopicNames:
     """Return the names under a prefix."""
     return TopicNames(
-        f"{prefix}.media", f"{prefix}.dead-letters", f"{prefix}.log.{space}", f"{prefix}.verdicts.{space}"
+        f"{prefix}.media",
+        f"{prefix}.dead-letters",
+        f"{prefix}.log.{space}",
+        f"{prefix}.verdicts.{space}",
+        f"{prefix}.asks.{space}",
     )
 
 
 def wanted_topics(space: str, settings: Settings) -> tuple[Topic, ...]:
-    """Return the four topics of a space as they are to be made."""
+    """Return the five topics of a space as they are to be made."""
     names = topic_names(settings.topic_prefix, space)
     media_ms = math.ceil(settings.media_retention_days * _DAY_MS)
     copies = settings.replication_factor
@@ -85,6 +92,9 @@ def wanted_topics(space: str, settings: Settings) -> tuple[Topic, ...]:
         Topic(names.dead_letters, 1, copies, _configs(_DEAD_LETTER_DAYS * _DAY_MS, MAX_DEAD_LETTER_BYTES)),
         Topic(names.log, 1, copies, _configs(-1), ordered=True),
         Topic(names.verdicts, 1, copies, _configs(-1), ordered=True),
+        Topic(
+            names.asks, settings.media_partitions, copies, _configs(ASKS_DAYS * _DAY_MS) | {"segment.ms": str(_DAY_MS)}
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from neardup.pipeline.index import Index, IndexOptions, make_index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Removed
 from neardup.pipeline.log.verdicts import PublishedVerdicts
 from neardup.pipeline.match.apply.backward import BackwardSearch
@@ -172,6 +173,8 @@ class State:
         record = entry.record
         if isinstance(record, Removed):
             return tuple(self._removals.take_down(record))
+        if isinstance(record, ItemProved | ProofExpired):
+            return ()
         if not isinstance(record, Described):
             return self._editor.apply(record, entry.timestamp_ms)
         if record.bank != SEEN:
