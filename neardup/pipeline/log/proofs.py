@@ -47,6 +47,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         id: of the item. offset: in the log, of the record that completed this version of it. sha256: of its content.
         asks: at least one, the likeliest first. later: other work goes first.
+        produced_ms: when the broker took the item into `media`, in milliseconds since 1970; 0 without a broker.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha256: bytes = b""
     asks: tuple[Ask, ...] = ()
     later: bool = False
+    produced_ms: int = 0
 
 
 class PairProved(Candidate, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,12 +72,13 @@ class ItemProved(msgspec.Struct, frozen=True, kw_only=True, tag="proved", omit_d
     """Answers to asks of one item. Late, repeated and unknown ones have no effect.
 
     Attributes:
-        id, offset: of the item, as `Asked` has them.
+        id, offset, produced_ms: of the item, as `Asked` has them.
     """
 
     id: str
     offset: int
     pairs: tuple[PairProved, ...] = ()
+    produced_ms: int = 0
 
 
 class ProofExpired(msgspec.Struct, frozen=True, kw_only=True, tag="proof-expired", omit_defaults=True):
@@ -112,4 +115,4 @@ def answer(asked: Asked, proofs: Sequence[Proved | None]) -> ItemProved:
         PairProved(bank=ask.bank, reference=ask.reference, offset=ask.offset, proved=proved)
         for ask, proved in zip(asked.asks, proofs, strict=True)
     )
-    return ItemProved(id=asked.id, offset=asked.offset, pairs=pairs)
+    return ItemProved(id=asked.id, offset=asked.offset, pairs=pairs, produced_ms=asked.produced_ms)

@@ -261,6 +261,7 @@ class Matched(Comparison, frozen=True, kw_only=True, omit_defaults=True):
         reference: id of the earlier item, a cluster head, or of a reference of the bank.
         bank: "seen" or a curated one. action: what a match with it means.
         silenced: an allow-list matches too, so this one counts for nothing in the item's decision.
+        head: present head of the reference, which joined a cluster while the item waited; "" if it is a head.
         identical_to: id of the item with the same bytes or pixels: the reference or one of its members; "" if none.
         old_whole, old_spans, old_query_box, old_reference_box: `where` in records of a time before it; only read.
     """
@@ -270,6 +271,7 @@ class Matched(Comparison, frozen=True, kw_only=True, omit_defaults=True):
     identical_to: str = ""
     action: Action = Action.FLAG
     silenced: bool = False
+    head: str = ""
     old_whole: bool | UnsetType = msgspec.field(name="whole", default=UNSET)
     old_spans: tuple[Span, ...] | UnsetType = msgspec.field(name="spans", default=UNSET)
     old_query_box: Box | UnsetType | None = msgspec.field(name="query_box", default=UNSET)
@@ -303,6 +305,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     running: bool = False
     allowed: str = ""
     head: str | None = None
+
+
+class Redecided(msgspec.Struct, frozen=True, kw_only=True, tag="re-decided"):
+    """What is said of an item once more: its verdict was given without proofs, and they came after all.
+
+    Attributes:
+        verdict: takes the place of the one before.
+        before: the decision of that one.
+        withdrawn: matches that it listed and this one does not: bank and reference.
+    """
+
+    verdict: Verdict
+    before: Decision
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
 
 class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
@@ -427,6 +443,7 @@ def ignored(item_id: str, reason: IgnoredReason, words: str = "") -> Ignored:
 Event: TypeAlias = (
     Verdict
     | ProofPending
+    | Redecided
     | Rolling
     | Redelivered
     | Replaced

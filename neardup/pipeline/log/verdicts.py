@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.records import Comparison, Envelope, Matched, Rolling, Verdict
+from neardup.pipeline.log.proofs import ProofPending
+from neardup.pipeline.log.records import Comparison, Envelope, Matched, Redecided, Rolling, Verdict
 from neardup.pipeline.types import Decision, Exact
 from neardup.pipeline.where import Relation
 
@@ -131,7 +132,17 @@ class PublishedVerdicts:
         published = self._published.get(offset)
         if published is None:
             return None
-        return next((event for event in published.events if isinstance(event, Verdict)), None)
+        for event in published.events:
+            if isinstance(event, Verdict | Redecided):
+                return event if isinstance(event, Verdict) else event.verdict
+        return None
+
+    def pending(self, offset: int) -> ProofPending | None:
+        """Return what the item that a record completes waits for; None if it does not, or that is not known."""
+        published = self._published.get(offset)
+        if published is None:
+            return None
+        return next((event for event in published.events if isinstance(event, ProofPending)), None)
 
     def rolling(self, offset: int, item_id: str, running: bool) -> list[Rolling] | None:
         """Return the events of a live video's frame or, not running, of its end; None if they are not known."""

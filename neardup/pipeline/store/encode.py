@@ -12,6 +12,7 @@ from neardup.pipeline.log.records import (
     Envelope,
     Event,
     Matched,
+    Redecided,
     Referenced,
     ReHeaded,
     RemovedEvent,
@@ -21,7 +22,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import flagged_verdict, is_counted, lets_pass, star_head
+from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS
 from neardup.pipeline.types import Decision
 
@@ -52,12 +53,12 @@ class Encoder:
 
     def _event(self, event: Event, number: int, now_ms: int) -> list[Packed]:
         if isinstance(event, Verdict):
-            shown = self._keep(event)
-            fed = shown if event.decision is not Decision.DISTINCT else 0
-            counted = [match for match in event.matches if is_counted(match)]
-            until = self._until(event, now_ms)
-            head = star_head(event) or ""
-            return [("verdict", number, event.id, event.decision.value, head, shown, fed, until, *_keys(counted))]
+            return [self._verdict(event, number, now_ms, event.decision is not Decision.DISTINCT)]
+        if isinstance(event, Redecided):
+            said = event.verdict
+            withdrawn = [f"{bank}\n{reference}" for bank, reference in event.withdrawn]
+            verdict = self._verdict(said, number, now_ms, RANK[said.decision] > RANK[event.before])
+            return [("withdrawn", number, said.id, withdrawn), verdict]
         if isinstance(event, Rolling):
             told, shown = event.verdict, self._keep(event.verdict)
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
@@ -82,6 +83,13 @@ class Encoder:
             audited: Packed = ("changed", number, _json(event).decode())
             return [audited, *([] if event.refused_for else _change(event, number))]
         return []
+
+    def _verdict(self, verdict: Verdict, number: int, now_ms: int, is_fed: bool) -> Packed:
+        shown = self._keep(verdict)
+        counted = [match for match in verdict.matches if is_counted(match)]
+        head, until = star_head(verdict) or "", self._until(verdict, now_ms)
+        fed = shown if is_fed else 0
+        return "verdict", number, verdict.id, verdict.decision.value, head, shown, fed, until, *_keys(counted)
 
     def _later(self, event: RetroMatched, number: int) -> Packed:
         fed = 0

@@ -7,6 +7,7 @@
 --            those of them that are unsure}
 --            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
 --            it is forgotten at this second since 1970, never if 0
+--          {"withdrawn", number, id, list of keys}, before a verdict that takes the place of another
 --          {"later", number, id, key, match as JSON, m, whether it lets the item pass, whether it is unsure}
 --          {"gone", number, id, until}; dead letters of one taken down are kept out up to this second since 1970
 --          {"re-headed", number, new head, list of members}
@@ -129,8 +130,20 @@ apply['verdict'] = function(offset, at, event)
   end
   if event[7] > 0 then
     feed(offset, number, at, ARGV[3 + event[7]], '')
+  end
+  if #event[9] > 0 then
     enqueue(id, offset, event[9], event[10])
   end
+end
+
+apply['withdrawn'] = function(_, _, event)
+  local id = event[3]
+  for _, key in ipairs(event[4]) do
+    call('SREM', prefix .. ':open:' .. id, key)
+    call('SREM', prefix .. ':done:' .. id, key)
+    call('SREM', prefix .. ':unsure:' .. id, key)
+  end
+  queue_if_open(id)
 end
 
 apply['later'] = function(offset, at, event)

@@ -9,8 +9,8 @@ from typing import Protocol
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action
-from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, RetroMatched, Rolling, Verdict
-from neardup.pipeline.log.verdicts import flagged_verdict, is_counted
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, Redecided, RetroMatched, Rolling, Verdict
+from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted
 from neardup.pipeline.types import Decision, Kind
 
 DEAD_LETTER_DAYS = 7.0
@@ -115,7 +115,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class FlagStore(Protocol):
     """Verdicts by item, clusters, the feed, the review queue, the audit trail and the table of banks.
 
-    Only a verdict of `duplicate` or `unsure` enters the feed, once. Of a live video each match does when it is flagged,
+    Only a verdict of `duplicate` or `unsure` enters the feed, once; one that takes the place of another does where its
+    decision is higher. Of a live video each match does when it is flagged,
     and what is shown is the latest verdict. An earlier item enters it again when a new reference matches it. An item
     that was removed or replaced is forgotten, but stays in the feed: what was said was said.
 
@@ -217,6 +218,8 @@ def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
     """
     if isinstance(event, Verdict) and event.decision is not Decision.DISTINCT:
         return FeedEntry(place, event, at_ms)
+    if isinstance(event, Redecided) and RANK[event.verdict.decision] > RANK[event.before]:
+        return FeedEntry(place, event.verdict, at_ms)
     if isinstance(event, Rolling) and event.flagged is not None:
         return FeedEntry(place, flagged_verdict(event.verdict, event.flagged), at_ms)
     if isinstance(event, RetroMatched) and is_counted(event.match):

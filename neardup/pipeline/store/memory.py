@@ -14,6 +14,7 @@ from neardup.pipeline.log.records import (
     Envelope,
     Event,
     Matched,
+    Redecided,
     Referenced,
     ReHeaded,
     RemovedEvent,
@@ -197,8 +198,14 @@ class MemoryStore:
         if isinstance(event, Verdict):
             known = self._item(event.id)
             known.verdict, known.head = event, star_head(event) or ""
-            if event.decision is not Decision.DISTINCT:
-                self._enqueue(event.id, envelope.offset, filter(is_counted, event.matches))
+            self._enqueue(event.id, envelope.offset, filter(is_counted, event.matches))
+        elif isinstance(event, Redecided):
+            known, said = self._item(event.verdict.id), event.verdict
+            known.verdict, known.head = said, star_head(said) or ""
+            for keys in (known.open, known.done, known.unsure):
+                keys.difference_update(event.withdrawn)
+            self._enqueue(said.id, envelope.offset, filter(is_counted, said.matches))
+            self._queue_if_open(said.id)
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)
             known.verdict, known.head = event.verdict, ""
@@ -265,6 +272,8 @@ class MemoryStore:
     def _enqueue(self, item: str, offset: int, matches: Iterable[Matched]) -> None:
         known = self._item(item)
         decisions = {(m.bank, m.reference): m.decision for m in matches}
+        if not decisions:
+            return
         known.open |= decisions.keys() - known.outcomes.keys()
         known.unsure -= decisions.keys()
         known.unsure |= {key for key, decision in decisions.items() if decision is Decision.UNSURE}

@@ -17,7 +17,7 @@ from functools import partial
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.changes import Reviewed
-from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, RemovedEvent, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, Redecided, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FlagStore
@@ -136,7 +136,7 @@ class FlagWorker:
         said: dict[str, Verdict] = {}
         for envelope in envelopes:
             for event in envelope.events:
-                if isinstance(event, Verdict | Rolling):
+                if isinstance(event, Verdict | Rolling | Redecided):
                     verdict = event if isinstance(event, Verdict) else event.verdict
                     said[verdict.id] = verdict
                 elif isinstance(event, Changed) and isinstance(event.record, Reviewed) and event.refused_for is None:

@@ -16,6 +16,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError, ProducerFencedError
 
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.proofs import ProofPending
 from neardup.pipeline.log.records import Envelope
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
@@ -96,11 +97,11 @@ class Leadership:
 
 
 class Publisher:
-    """Writes envelopes to `verdicts`, each batch as a transaction: all of it or nothing is seen."""
+    """Writes envelopes to `verdicts`, and what they ask to `asks`, each batch as a transaction: all or nothing."""
 
     def __init__(self, settings: Settings, names: TopicNames) -> None:
         """Take over from whoever published before: from now on the broker refuses that one."""
-        self._topic = names.verdicts
+        self._topic, self._asks = names.verdicts, names.asks
         self._producer = connect_producer(
             settings,
             transactional_id=f"{names.verdicts}.match",
@@ -152,6 +153,15 @@ class Publisher:
                 self._topic, encode(one), headers=headers_of(traces.get(one.offset, "")), partition=PARTITION
             )
             for one in envelopes
+        ]
+        # In the same transaction: what waits for a proof has been asked about, and nothing else has.
+        sent += [
+            self._producer.send(
+                self._asks, encode(event.asked), event.id.encode(), headers_of(traces.get(one.offset, ""))
+            )
+            for one in envelopes
+            for event in one.events
+            if isinstance(event, ProofPending)
         ]
         reached("in-transaction")
         self._producer.commit_transaction()

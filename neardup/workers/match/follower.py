@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.proofs import ItemProved
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import Described, Entry, Envelope, ignored, say_the_same
 from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
@@ -53,7 +54,7 @@ class Batch:
             if isinstance(entry, str):
                 logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
                 events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
-            elif isinstance(entry.record, Described):
+            elif isinstance(entry.record, Described | ItemProved):
                 produced_ms = entry.record.produced_ms
             times = {"timestamp_ms": one.timestamp_ms, "produced_ms": produced_ms}
             envelopes.append(Envelope(offset=one.offset, events=events[one.offset], **times))

@@ -74,19 +74,24 @@ def a_state(
     live: LiveRules | None = None,
     similars: Similars | None = None,
     prover: Prover | None = None,
+    asks: bool = False,
+    max_pending: int = 100_000,
+    vectors: VectorFile | None = None,
 ) -> State:
     calibration = calibration or a_calibration()
     if background is None:
         background = np.zeros((0, dimension), dtype=np.float32)
     return State(
         IndexOptions("exact", device="cpu"),
-        VectorFile(None, dimension, "s"),
+        VectorFile(None, dimension, "s") if vectors is None else vectors,
         Evidence(background, *calibration.weights),
         calibration,
         stars=stars,
         live=live or LiveRules(),
         similars=similars,
         prover=prover,
+        asks=asks,
+        max_pending=max_pending,
     )
 
 

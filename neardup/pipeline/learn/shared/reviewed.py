@@ -19,6 +19,7 @@ from neardup.pipeline.log.records import (
     Envelope,
     Event,
     Matched,
+    Redecided,
     Referenced,
     Replaced,
     RetroMatched,
@@ -120,7 +121,7 @@ def _forget_content(pairs: dict[Key, Pair], name: str, bank: str) -> None:
 def _matches(event: Event) -> Iterable[tuple[str, Matched]]:
     if isinstance(event, Verdict):
         return ((event.id, match) for match in event.matches)
-    if isinstance(event, Rolling):
+    if isinstance(event, Rolling | Redecided):
         return ((event.verdict.id, match) for match in event.verdict.matches)
     return [(event.id, event.match)] if isinstance(event, RetroMatched) else ()
 

@@ -67,12 +67,12 @@ class Editor:
         self._backward = backward
         self._copy = copy
 
-    def apply(self, change: Change, now_ms: int) -> tuple[Event, ...]:
-        """Make a change and return all that happened."""
+    def apply(self, change: Change, offset: int, now_ms: int) -> tuple[Event, ...]:
+        """Make a change, of a record at this place of the log, and return all that happened."""
         try:
             if fault := fault_of(change):
                 raise ChangeRefused(Refusal.INVALID, fault)
-            followed = tuple(self._apply(change, now_ms))
+            followed = tuple(self._apply(change, offset, now_ms))
         except ChangeRefused as refused:
             return (Changed(record=change, refused=str(refused), refusal=refused.reason),)
         return (Changed(record=change, waits=self._waits(change)), *followed)
@@ -92,12 +92,12 @@ class Editor:
         )
         return (referenced, *found)
 
-    def _apply(self, change: Change, now_ms: int) -> Iterator[Event]:
+    def _apply(self, change: Change, offset: int, now_ms: int) -> Iterator[Event]:
         match change:
             case BankChanged():
                 yield from self._change_bank(change)
             case ReferenceChanged():
-                yield from self._change_reference(change, now_ms)
+                yield from self._change_reference(change, offset, now_ms)
             case Reviewed():
                 yield from self._review(change)
             case ClusterEdited():
@@ -120,7 +120,7 @@ class Editor:
         self._banks.take_hold()
         yield from ()
 
-    def _change_reference(self, change: ReferenceChanged, now_ms: int) -> Iterator[Event]:
+    def _change_reference(self, change: ReferenceChanged, offset: int, now_ms: int) -> Iterator[Event]:
         bank = self._known(change.bank)
         known = bank.collection.tables.items.named(change.id)
         if change.edit is ReferenceEdit.REMOVE:
@@ -137,7 +137,9 @@ class Editor:
                 raise ChangeRefused(Refusal.LIVE, "a live video can be no reference")
             bank.removed.pop(change.id, None)
             bank.change_reference(change)
-            yield from self.take_in(bank, self._copy(item), now_ms, "")
+            copied = self._copy(item)
+            copied.offset = offset
+            yield from self.take_in(bank, copied, now_ms, "")
             return
         bank.change_reference(change)
         if known is not None and not bank.references[known.id].searched:

@@ -12,22 +12,24 @@ from dataclasses import replace
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.proofs import ProofPending
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
+from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import Found, join_pairs
 from neardup.pipeline.match.compare.collection import Collection
-from neardup.pipeline.match.compare.compare import MAX_MATCHES
+from neardup.pipeline.match.compare.compare import MAX_MATCHES, Proposal
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
-from neardup.pipeline.match.data.items import NO_ROW, Item, link
+from neardup.pipeline.match.data.items import NO_ROW, Item
 from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Decision, Ids, Kind
+from neardup.pipeline.types import Ids, Kind
 
 Banked = Sequence[tuple[Bank, Found]]
 
@@ -107,56 +109,62 @@ def _is_compared(record: Described) -> bool:
 
 
 class ItemVerdicts:
-    """Decides what an item of the stream matches and which star it joins, and takes the item in."""
+    """Decides what an item of the stream matches and which star it joins, and takes the item in.
+
+    Args:
+        asks: whether an item with candidates waits until they are proved.
+    """
 
     def __init__(
         self,
         seen: Collection,
-        banks: Banks,
         reviews: Reviews,
         stars: Stars,
-        lives: LiveVideos,
         published: PublishedVerdicts,
         similars: Similars | None,
+        proofs: Proofs,
+        asks: bool,
     ) -> None:
         self._seen = seen
-        self._banks = banks
         self._reviews = reviews
         self._stars = stars
-        self._lives = lives
         self._published = published
+        self._proofs = proofs
+        self._asks = asks
         self._similars = similars
 
-    def decide(self, entry: Entry, record: Described, pending: Pending, of_seen: Found, banked: Banked) -> Verdict:
-        """Decide on an item whose descriptors are all known, unless that was done, and take it in; `flush` follows.
+    def decide(
+        self, entry: Entry, record: Described, pending: Pending, of_seen: Found, banked: Banked
+    ) -> Verdict | ProofPending:
+        """Decide on an item whose descriptors are all known, or ask for proofs, unless that was done, and take it in.
+
+        `flush` follows.
 
         Args:
             record: its last part, of this entry.
             of_seen, banked: what is found among what was seen, and among the references of each bank that is asked.
         """
         item = pending.item()
-        matches = self._matches(entry, item, pending, of_seen, banked)
+        item.offset = entry.offset
         published = self._published.verdict(entry.offset)
-        verdict = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
-        self._stars.add(item, star_head(verdict) or "")
+        pairs = self._usable(item, pending, of_seen)
+        event: Verdict | ProofPending
+        if published is None and (self._asks or self._published.pending(entry.offset) is not None):
+            waiting = self._proofs.ask(entry, item, self._proposals(entry, item, pairs, banked))
+            event = (
+                self._proofs.pending(item, waiting, record.produced_ms)
+                if waiting.open
+                else self._proofs.verdict(item, waiting, entry.timestamp_ms)
+            )
+        else:
+            matches = self._matches(entry, item, pending, pairs, banked)
+            event = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+        self._stars.add(item, "" if isinstance(event, ProofPending) else star_head(event) or "")
         if self._similars is not None:
             self._similars.take(item, record)
-        self._link(item, verdict)
-        for match in verdict.matches:
-            if match.bank == SEEN:
-                self._lives.note_copy(match.reference, item.number)
-        return verdict
-
-    def _link(self, item: Item, verdict: Verdict) -> None:
-        """Have cohorts know what an item, or the head that it copies, resembles."""
-        head = self._stars.head_of(item)
-        for match in verdict.matches:
-            bank = None if match.bank == SEEN else self._banks.named(match.bank)
-            tables = self._seen.tables if bank is None else bank.collection.tables
-            reference = tables.items.named(match.reference)
-            counts = match.decision is not Decision.DISTINCT  # a variant is what a cohort is for
-            if counts and reference is not None and reference is not head:
-                link(head, reference)
+        if isinstance(event, Verdict):
+            self._proofs.take_note(item, event)
+        return event
 
     def flush(self) -> None:
         """Let later searches find all that was taken in."""
@@ -164,22 +172,31 @@ class ItemVerdicts:
         if self._similars is not None:
             self._similars.flush()
 
-    def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
-        """Return the matches of an item that its verdict lists, and count the frames that it shares with others."""
+    def _usable(self, item: Item, pending: Pending, of_seen: Found) -> Found:
+        """Return what matters of what was found, and count the frames of a video that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
         pairs = comparer.likely(item.kind, of_seen)
         if item.kind is Kind.VIDEO:
             pairs = comparer.with_heads(pairs)
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
+        return Found(pairs, of_seen.cohort)
+
+    def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
+        """Return the matches of an item that its verdict lists."""
+        tables, comparer = self._seen.tables, self._seen.comparer
         side = tables.side(item)
-        found = self._reviews.respect(
-            item, comparer.matches(pending.first, side, Found(pairs, of_seen.cohort), item), tables.items
-        )
+        found = self._reviews.respect(item, comparer.matches(pending.first, side, of_seen, item), tables.items)
         matches = [match for match in found[:MAX_MATCHES] if match.listed]
         for bank, theirs in banked:
             found = bank.matches(item, side, theirs, entry.timestamp_ms)
             matches += self._reviews.respect(item, found, bank.collection.tables.items)
         return matches
+
+    def _proposals(self, entry: Entry, item: Item, of_seen: Found, banked: Banked) -> list[tuple[str, Proposal]]:
+        """Return by bank what an item is to be compared with; of equals the curated ones are asked about first."""
+        side = self._seen.tables.side(item)
+        found = [(bank.settings.name, bank.propose(item, side, theirs, entry.timestamp_ms)) for bank, theirs in banked]
+        return [*found, (SEEN, self._seen.comparer.propose(item, side, of_seen))]
 
 
 class RowWriter:

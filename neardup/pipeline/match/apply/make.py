@@ -35,12 +35,14 @@ def make_state(
     owner: bool = True,
     similar: Literal["none", "kept", "searched"] = "none",
     prover: Prover | None = None,
+    asks: bool = False,
+    max_pending: int = 100_000,
 ) -> State:
     """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
 
     Args:
         kind, scann_from, owner: see `index.proposer.IndexOptions`.
-        prover: see `State`.
+        prover, asks, max_pending: see `State`.
         similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
     """
     from neardup.pipeline.index import IndexOptions, make_index
@@ -59,7 +61,17 @@ def make_state(
             lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
             similars = Similars(contents, lookup)
         state = State(
-            options, vectors, evidence, calibration, precision, stars=stars, live=live, similars=similars, prover=prover
+            options,
+            vectors,
+            evidence,
+            calibration,
+            precision,
+            stars=stars,
+            live=live,
+            similars=similars,
+            prover=prover,
+            asks=asks,
+            max_pending=max_pending,
         )
         undo.pop_all()
         return state

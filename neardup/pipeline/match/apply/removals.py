@@ -10,6 +10,7 @@ from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.pending import PendingItems
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables
+from neardup.pipeline.match.data.undecided import UndecidedItems
 from neardup.pipeline.match.live.videos import LiveVideos
 
 
@@ -21,13 +22,20 @@ class Removals:
     """
 
     def __init__(
-        self, tables: Tables, stars: Stars, lives: LiveVideos, pending: PendingItems, similars: Similars | None
+        self,
+        tables: Tables,
+        stars: Stars,
+        lives: LiveVideos,
+        pending: PendingItems,
+        undecided: UndecidedItems,
+        similars: Similars | None,
     ) -> None:
         self.taken_down: set[str] = set()
         self._tables = tables
         self._stars = stars
         self._lives = lives
         self._pending = pending
+        self._undecided = undecided
         self._similars = similars
 
     def take_down(self, record: Removed) -> Iterator[Event]:
@@ -43,6 +51,7 @@ class Removals:
 
     def forget(self, item: Item) -> list[ReHeaded]:
         """Have an item leave, and return where its members went."""
+        self._undecided.forget(item.offset)
         self._tables.unshare(item)
         events = self._stars.remove(item)
         self._lives.forget(item)

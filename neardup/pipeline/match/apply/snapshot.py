@@ -39,6 +39,7 @@ from neardup.pipeline.match.compare.banks import BankSettings, Kept, decode_cali
 from neardup.pipeline.match.compare.reviews import Judged
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending
+from neardup.pipeline.match.data.undecided import Undecided
 from neardup.pipeline.match.decide.evidence import NEIGHBOURS, make_cohort
 from neardup.pipeline.match.live.videos import Live
 
@@ -72,6 +73,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     banks: list[Kept] = []
     deleted: list[str] = []
     judged: list[Judged] = []
+    undecided: list[Undecided] = []
     similar: int = 0
     similar_crc32: int = 0
     similar_space: str = ""
@@ -133,6 +135,7 @@ class Snapshots:
             banks=parts.banks,
             deleted=sorted(parts.deleted),
             judged=parts.judged,
+            undecided=parts.undecided,
             similar=len(similar_in_use),
             similar_crc32=0 if similars is None else similars.vectors.checksum(similar_in_use),
             similar_space="" if similars is None else similars.space,
@@ -257,6 +260,7 @@ class Snapshots:
             banks=tables.banks,
             deleted=set(tables.deleted),
             judged=tables.judged,
+            undecided=tables.undecided,
         )
         state.restore(restored)
         if state.similars is not None:

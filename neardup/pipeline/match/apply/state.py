@@ -24,6 +24,7 @@ from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.apply.batch import Batch, Prefetch
 from neardup.pipeline.match.apply.editor import Editor
 from neardup.pipeline.match.apply.intake import Intake, ItemVerdicts, RowWriter
+from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.uploads import References, Uploads
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
@@ -34,6 +35,7 @@ from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
+from neardup.pipeline.match.data.undecided import Undecided, UndecidedItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -60,6 +62,7 @@ class Parts:
     banks: list[Kept]
     deleted: set[str]
     judged: list[Judged]
+    undecided: list[Undecided]
 
 
 class State:
@@ -75,6 +78,8 @@ class State:
         live: of live videos.
         similars: where vectors of the similar head are kept; None keeps none.
         prover: proves what is proposed, from pictures that are at hand; None where there are none.
+        asks: whether what is proposed waits for proofs that come with the log.
+        max_pending: see `proofs.Proofs`.
 
     Attributes:
         seen: what was seen, with what searches it.
@@ -94,24 +99,27 @@ class State:
         live: LiveRules = LiveRules(),  # noqa: B008 (frozen)
         similars: Similars | None = None,
         prover: Prover | None = None,
+        asks: bool = False,
+        max_pending: int = 100_000,
     ) -> None:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
         index = make_index(vectors, SEEN, options)
-        judge = Judge(calibration, precision, proves=prover is not None)
+        judge = Judge(calibration, precision, proves=asks or prover is not None)
         self.seen = seen = make_collection(SEEN, tables, index, evidence, judge, prover)
         self.banks = Banks(seen, partial(make_bank_collection, seen, vectors, options, evidence, prover))
         self.reviews = Reviews()
         self.stars = Stars(tables, seen.heads, seen.comparer, self.reviews, stars)
         self._pending = PendingItems()
         self._lives = LiveVideos(tables, seen.heads, live)
-        self._removals = Removals(tables, self.stars, self._lives, self._pending, similars)
         self._published = PublishedVerdicts()
+        self._proofs = Proofs(seen, self.banks, self.reviews, self.stars, self._lives, self._published, max_pending)
+        self._removals = Removals(tables, self.stars, self._lives, self._pending, self._proofs.undecided, similars)
         self._prefetch = Prefetch(seen)
         self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
-        item_verdicts = ItemVerdicts(seen, self.banks, self.reviews, self.stars, self._lives, self._published, similars)
+        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._published, similars, self._proofs, asks)
         self._intake = Intake(
             seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
         )
@@ -129,6 +137,11 @@ class State:
     def rows(self) -> Rows:
         """The columns of all descriptors."""
         return self._tables.rows
+
+    @property
+    def undecided(self) -> UndecidedItems:
+        """The items whose verdict waits for proofs."""
+        return self._proofs.undecided
 
     @property
     def unwritten_bytes(self) -> int:
@@ -174,9 +187,9 @@ class State:
         if isinstance(record, Removed):
             return tuple(self._removals.take_down(record))
         if isinstance(record, ItemProved | ProofExpired):
-            return ()
+            return self._proofs.apply(entry, record)
         if not isinstance(record, Described):
-            return self._editor.apply(record, entry.timestamp_ms)
+            return self._editor.apply(record, entry.offset, entry.timestamp_ms)
         if record.bank != SEEN:
             return self._references.apply(entry, record)
         return self._uploads.apply(entry, record)
@@ -205,6 +218,7 @@ class State:
             banks=[bank.kept() for bank in self.banks],
             deleted=self.banks.deleted,
             judged=list(self.reviews),
+            undecided=list(self._proofs.undecided),
         )
 
     def restore(self, parts: Parts) -> None:
@@ -213,6 +227,7 @@ class State:
         self._pending.restore(parts.pending)
         self._removals.taken_down = parts.removed
         self._lives.restore(parts.live)
+        self._proofs.undecided.restore(parts.undecided)
         self.seen.heads.count_again()
         self.reviews.restore(parts.judged)
         self.banks.restore(parts.settings, parts.banks, parts.deleted)

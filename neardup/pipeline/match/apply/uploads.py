@@ -132,4 +132,6 @@ class References:
         if known is not None:
             bank.remove(known)
             bank.references[record.id].searched = False
-        return self._editor.take_in(bank, holder.item(), entry.timestamp_ms, holder.first.thumbnail)
+        item = holder.item()
+        item.offset = entry.offset
+        return self._editor.take_in(bank, item, entry.timestamp_ms, holder.first.thumbnail)

@@ -18,7 +18,7 @@ from neardup.pipeline.log.changes import SEEN, Action, BankChanged, ReferenceCha
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.match.compare.candidates import Found
 from neardup.pipeline.match.compare.collection import Collection
-from neardup.pipeline.match.compare.compare import MAX_MATCHES
+from neardup.pipeline.match.compare.compare import MAX_MATCHES, Proposal
 from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.decide.calibration import Calibration
@@ -108,6 +108,10 @@ class Bank:
         matches = self.collection.comparer.matches(item, side, found, usable=self.usable(now_ms))
         kept = [match for match in matches[:MAX_MATCHES] if match.listed]
         return [msgspec.structs.replace(match, action=self.settings.action) for match in kept]
+
+    def propose(self, item: Item, side: Side, found: Found, now_ms: int) -> Proposal:
+        """Return what an item is to be compared with here, given what was found here, at this time of the log."""
+        return self.collection.comparer.propose(item, side, found, self.usable(now_ms))
 
     def usable_pairs(self, pairs: Pairs, now_ms: int) -> Pairs:
         """Return the pairs with references that may be matched by a record of this time."""

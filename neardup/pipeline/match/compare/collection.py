@@ -14,6 +14,7 @@ from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.match.compare.candidates import Candidates
 from neardup.pipeline.match.compare.compare import Comparer
+from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -33,6 +34,10 @@ class Collection:
     candidates: Candidates
     comparer: Comparer
     action: Action = Action.FLAG
+
+    def of(self, number: int) -> Item | None:
+        """Return the item of this number."""
+        return self.tables.items.get(number)
 
 
 def make_collection(

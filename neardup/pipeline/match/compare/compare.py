@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.proofs import Ask, Candidate
 from neardup.pipeline.log.records import Described, Matched
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.compare.candidates import CANDIDATES, Candidates, Found
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
+from neardup.pipeline.match.data.undecided import Pair
 from neardup.pipeline.match.decide.decide import (
     ALONE,
     DISTINCT,
@@ -26,8 +28,9 @@ from neardup.pipeline.match.decide.decide import (
     compare_items,
 )
 from neardup.pipeline.match.decide.evidence import Cohort, Evidence, Floats, near
-from neardup.pipeline.types import Box, Decision, Exact, Ids, Kind, Span
-from neardup.pipeline.where import WhereKind, located
+from neardup.pipeline.prove.finding import BoxPair
+from neardup.pipeline.types import Box, Decision, Doubt, Exact, Ids, Kind, Span
+from neardup.pipeline.where import NOWHERE, WhereKind, located
 
 if TYPE_CHECKING:
     from neardup.pipeline.prove.prover import Prover
@@ -39,6 +42,21 @@ PROVED = 5
 MOMENTS = 3
 """Frames of a segment that are proved."""
 ALL: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(slots=True)
+class Proposal:
+    """What an item is to be compared with.
+
+    Attributes:
+        asks: pairs to be proved: how likely, the reference, what is asked. The likeliest is first.
+        beside: references that a verdict is on as well, without a proof.
+        alike: those of all these that evidence alone takes for more than distinct.
+    """
+
+    asks: list[tuple[tuple[int, float], Item, Ask]] = field(default_factory=list)
+    beside: list[Item] = field(default_factory=list)
+    alike: list[Item] = field(default_factory=list)
 
 
 class Comparer:
@@ -78,17 +96,7 @@ class Comparer:
         """
         twin, exact = self._twin(query, usable)
         head = None if twin is None else self._tables.items.get(twin.head)
-        found_at = []
-        for reference, mine in self._by_head(found.pairs):
-            if reference is head or not usable(reference):
-                continue
-            frames = (mine.query, self._tables.frames_of(reference, mine.reference))
-            outcome = self._compare(side, reference, mine, frames, found.cohort)
-            if item is not None:
-                self._note_shared(item, reference, outcome)
-            if self._prover is not None and side.kind is reference.kind is Kind.IMAGE:
-                outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
-            found_at.append((reference, outcome))
+        found_at = list(self._outcomes(side, found, item, lambda one: one is not head and usable(one)))
         matches = [
             matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, found_at)
         ]
@@ -97,6 +105,68 @@ class Comparer:
             outcome = self._itself(head) if twin is head else self.pair(twin, head)
             matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
         return matches
+
+    def propose(
+        self, query: Item, side: Side, found: Found, usable: Callable[[Item], bool] = lambda _: True
+    ) -> Proposal:
+        """Return what a new item is to be compared with, and which pairs are to be proved first."""
+        proposal = Proposal()
+        found_at = list(self._outcomes(side, found, query, usable))
+        twin, _ = self._twin(query, usable)
+        if twin is not None:  # which needs no proof, and whose own verdict says what else it resembles
+            proposal.beside.append(twin)
+            return proposal
+        for reference, outcome in sorted(found_at, key=lambda one: _likelihood(one[1]), reverse=True):
+            if self._may_match(outcome) and len(proposal.asks) < PROVED:
+                ask = self._ask(side.kind, reference, outcome)
+                proposal.asks.append((_likelihood(outcome), reference, ask))
+            elif outcome.judgement.decision is not Decision.DISTINCT:
+                proposal.beside.append(reference)
+            if outcome.judgement.decision is not Decision.DISTINCT:
+                proposal.alike.append(reference)
+        return proposal
+
+    def settle(self, item: Item, pair: Pair, reference: Item, expired: bool) -> Matched:
+        """Return how an item that waited for a proof matches a reference, whatever the decision."""
+        exact = identity(item, reference)
+        head = self._tables.items.get(reference.head)
+        if exact is not Exact.NO and head is not None:
+            outcome = self._itself(head) if reference is head else self._by_evidence(reference, head)
+            return exactly(reference, head, exact, outcome, self._bank)
+        outcome = self._by_evidence(item, reference)
+        if pair.proved is not None:
+            outcome = self._judge.prove(outcome, pair.proved)
+        elif not pair.answered:
+            unsure = outcome.judgement.decision is not Decision.DISTINCT
+            outcome = replace(at_most_unsure(outcome), doubt=Doubt.UNPROVED if expired and unsure else outcome.doubt)
+        return matched(reference, outcome, self._bank)
+
+    def _ask(self, kind: Kind, reference: Item, outcome: PairOutcome) -> Ask:
+        moments, boxes = _to_prove(kind, reference, outcome)
+        candidate = candidate_of(self._bank, reference)
+        return Ask(
+            bank=candidate.bank,
+            reference=candidate.reference,
+            offset=candidate.offset,
+            sha256=reference.sha256,
+            moments=moments,
+            boxes=boxes,
+        )
+
+    def _outcomes(
+        self, side: Side, found: Found, item: Item | None, usable: Callable[[Item], bool]
+    ) -> Iterator[tuple[Item, PairOutcome]]:
+        """Yield how a query matches each reference that was found, by evidence."""
+        for reference, mine in self._by_head(found.pairs):
+            if not usable(reference):
+                continue
+            frames = (mine.query, self._tables.frames_of(reference, mine.reference))
+            outcome = self._compare(side, reference, mine, frames, found.cohort)
+            if item is not None:
+                self._note_shared(item, reference, outcome)
+            if self._judge.proves and side.kind is reference.kind is Kind.IMAGE:
+                outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
+            yield reference, outcome
 
     def _prove_best(
         self, query: str, side: Side, outcomes: list[tuple[Item, PairOutcome]]
@@ -117,13 +187,7 @@ class Comparer:
     def _prove(self, query: str, kind: Kind, reference: Item, outcome: PairOutcome) -> PairOutcome | None:
         """Return an outcome after a proof; None where the pictures of an item are not to be had."""
         assert self._prover is not None
-        where = outcome.where
-        images = kind is reference.kind is Kind.IMAGE
-        moments = () if images else moments_of(where.spans, kind is reference.kind)
-        boxes = (
-            [(where.query_box or ALL, where.reference_box or ALL)] if where.kind is WhereKind.PART and images else []
-        )
-        proved = self._prover.prove(query, reference.id, moments, boxes)
+        proved = self._prover.prove(query, reference.id, *_to_prove(kind, reference, outcome))
         return None if proved is None else self._judge.prove(outcome, proved)
 
     def _may_match(self, outcome: PairOutcome) -> bool:
@@ -145,6 +209,12 @@ class Comparer:
 
     def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
+        outcome = self._by_evidence(query, reference)
+        if self._prover is not None and self._may_match(outcome):
+            return self._prove(query.id, query.kind, reference, outcome) or outcome
+        return outcome
+
+    def _by_evidence(self, query: Item, reference: Item) -> PairOutcome:
         q, r = self._tables.rows_of(query), self._tables.rows_of(reference)
         speaks = self._tables.rows.speaks
         both_images = query.kind is reference.kind is Kind.IMAGE
@@ -158,13 +228,11 @@ class Comparer:
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]
         pairs = Pairs(frame, r[other], distance, strength)
         outcome = self._compare(self._tables.side(query), reference, pairs, (frame, other), cohort)
-        if self._prover is not None and both_images and len(strength):
+        if self._judge.proves and both_images and len(strength):
             less = self._evidence.cohort_weight * (shift - cohort.least)[frame]
             outcome = replace(outcome, alone=float((strength + less).max()) - ALONE)
-        if self._prover is not None and self._may_match(outcome) and (not both_images or speak.any()):
-            outcome = self._prove(query.id, query.kind, reference, outcome) or outcome
         # Two blank pages have a distance; that they are close says nothing.
-        return replace(outcome, judgement=DISTINCT) if both_images and not speak.any() else outcome
+        return replace(outcome, judgement=DISTINCT, where=NOWHERE) if both_images and not speak.any() else outcome
 
     def one(self, query: Item, reference: Item) -> Matched:
         """Return how an item that is held, perhaps in another bank, matches a reference, whatever the decision."""
@@ -182,7 +250,7 @@ class Comparer:
         if float(pairs.evidence.min()) >= least:
             return pairs
         likely = pairs.evidence.astype(np.float64) >= least
-        if self._prover is not None:
+        if self._judge.proves:
             likely |= self._alone(pairs, found.cohort) >= least
         return pairs.take(np.flatnonzero(likely))
 
@@ -259,6 +327,21 @@ class Comparer:
         pts = self._tables.rows.pts[self._tables.rows_of(reference)]
         stretches = [(float(pts[one.reference[0]]), float(pts[one.reference[1]])) for one in segments]
         self._tables.share(item, reference, stretches)
+
+
+def _to_prove(
+    kind: Kind, reference: Item, outcome: PairOutcome
+) -> tuple[tuple[tuple[float, float], ...], tuple[BoxPair, ...]]:
+    """Return the moments of two items that a proof looks at, or the boxes of two images."""
+    where = outcome.where
+    if kind is not Kind.IMAGE or reference.kind is not Kind.IMAGE:
+        return tuple(moments_of(where.spans, kind is reference.kind)), ()
+    return (), (((where.query_box or ALL, where.reference_box or ALL),) if where.kind is WhereKind.PART else ())
+
+
+def candidate_of(bank: str, reference: Item) -> Candidate:
+    """Return a reference as the log names it."""
+    return Candidate(bank=bank, reference=reference.id, offset=reference.offset)
 
 
 def _likelihood(outcome: PairOutcome) -> tuple[int, float]:

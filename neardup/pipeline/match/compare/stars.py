@@ -36,8 +36,14 @@ class Stars:
         """Return the id of the first head that an item copies as a whole and may join, "" if it stands alone."""
         whole = (m for m in matches if m.where.whole and m.bank == SEEN and m.decision is Decision.DUPLICATE)
         for match in whole if self._joined else ():
-            head = self._tables.items.named(match.reference)
-            if head is not None and not self.reviews.rejects(item, self.star_of(head)):
+            reference = self._tables.items.named(match.reference)
+            head = None if reference is None else self.head_of(reference)
+            if head is None or reference is None or head is item:
+                continue
+            # The reference may have found its own head since: what is proved of the one holds not for the other.
+            if head is not reference and identity(item, head) is Exact.NO and not self._is_copy(item, head):
+                continue
+            if not self.reviews.rejects(item, self.star_of(head)):
                 return head.id
         return ""
 
@@ -134,6 +140,20 @@ class Stars:
         found = (self._tables.items.get(number) for number in head.members)
         return (item for item in found if item is not None)
 
+    def settle(self, item: Item, head_id: str) -> list[ReHeaded]:
+        """Put an item that is decided only now under a head; its members are compared with that as after a removal."""
+        head = self._tables.items.named(head_id) if head_id else None
+        if head is None or head is item or not item.is_head or not head.is_head:
+            return []
+        orphans = list(self._members(item))
+        item.members.clear()
+        self._put_under(item, head)
+        joined, left = self._rejoin(head, orphans)
+        events = [ReHeaded(old=item.id, new=head.id, members=tuple(one.id for one in joined))] if joined else []
+        events += self._regroup(item.id, left)
+        self._heads.flush()
+        return events
+
     # -- without a head ------------------------------------------------------------------------------------------
 
     def _regroup(self, old: str, orphans: Sequence[Item]) -> list[ReHeaded]:
@@ -155,10 +175,10 @@ class Stars:
         joined: list[Item] = []
         left: list[Item] = []
         for orphan in orphans:
-            may = not self.reviews.rejects(orphan, [head, *joined])
+            may = not self.reviews.rejects(orphan, self.star_of(head))
             if may and (identity(orphan, head) is not Exact.NO or self._is_copy(orphan, head)):
                 orphan.head = head.number
-                head.members.append(orphan.number)
+                insort(head.members, orphan.number)
                 joined.append(orphan)
             else:
                 left.append(orphan)

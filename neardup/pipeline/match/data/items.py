@@ -34,6 +34,7 @@ class Item:
         kin: numbers of the items that it is unsure or better to match, where both are or were heads, rising: what
             cohorts leave out beside it, see `evidence`.
         similar: row of its vector in `similars`; NO_ROW without one.
+        offset: in the log, of the record that completed it; -1 if it came from a snapshot of a time before this field.
         sound: see `types.Extras`. doubt: see `types.doubt_of`.
     """
 
@@ -52,6 +53,7 @@ class Item:
     kin: list[int] = field(default_factory=list)
     sound: bytes = b""
     doubt: Doubt = Doubt.NO
+    offset: int = -1
 
     @property
     def rows(self) -> Ids:

@@ -1,0 +1,196 @@
+"""Items whose verdict waits for proofs: asked for when they come, decided when the last answer is in the log.
+
+While it waits, an item is a head of its own, and later items are compared with it. What it is decided on are the pairs
+of its own envelope, as they are by then: a reference that was removed, replaced, disabled or judged no match meanwhile
+counts no more, and reviews, calibrations and settings of banks are those of the deciding record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
+from neardup.pipeline.log.records import Entry, Event, Matched, Redecided, Verdict
+from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, star_head
+from neardup.pipeline.match.compare.banks import Bank, Banks
+from neardup.pipeline.match.compare.collection import Collection
+from neardup.pipeline.match.compare.compare import MAX_MATCHES, PROVED, Proposal, candidate_of
+from neardup.pipeline.match.compare.reviews import Reviews
+from neardup.pipeline.match.compare.stars import Stars
+from neardup.pipeline.match.data.items import Item, link
+from neardup.pipeline.match.data.undecided import LATE_MS, Pair, Undecided, UndecidedItems
+from neardup.pipeline.match.live.videos import LiveVideos
+from neardup.pipeline.types import Decision, Exact
+
+
+class Proofs:
+    """Asks for proofs, and decides once they are there.
+
+    Args:
+        most: items that may wait; above it only the best candidate and those of curated banks are asked about.
+
+    Attributes:
+        undecided: what waits.
+    """
+
+    def __init__(
+        self,
+        seen: Collection,
+        banks: Banks,
+        reviews: Reviews,
+        stars: Stars,
+        lives: LiveVideos,
+        published: PublishedVerdicts,
+        most: int,
+    ) -> None:
+        self.undecided = UndecidedItems()
+        self._seen = seen
+        self._banks = banks
+        self._reviews = reviews
+        self._stars = stars
+        self._lives = lives
+        self._published = published
+        self._most = most
+
+    def ask(self, entry: Entry, item: Item, proposals: Sequence[tuple[str, Proposal]]) -> Undecided:
+        """Return the pairs of an item that is about to be taken in; it waits if one of them is open.
+
+        Args:
+            proposals: by bank, the stream among them.
+        """
+        published = self._published.pending(entry.offset)
+        if published is not None:
+            waiting = self._as_published(entry, item, published)
+        else:
+            waiting = self._propose(entry, item, proposals)
+        if waiting.open:
+            self.undecided.add(waiting, entry.timestamp_ms)
+        return waiting
+
+    def pending(self, item: Item, waiting: Undecided, produced_ms: int) -> ProofPending:
+        """Return the event of an item that waits."""
+        asks = tuple(pair.candidate for pair in waiting.pairs if isinstance(pair.candidate, Ask))
+        beside = tuple(pair.candidate for pair in waiting.pairs if not isinstance(pair.candidate, Ask))
+        asked = Asked(id=item.id, offset=waiting.offset, sha256=item.sha256, asks=asks, produced_ms=produced_ms)
+        return ProofPending(asked=asked, beside=beside)
+
+    def apply(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
+        """Take in answers, or that none came in time; return the verdict with what follows from it, if it is due."""
+        waiting = self.undecided.get(record.offset)
+        if waiting is None or (waiting.expired and entry.timestamp_ms - waiting.since_ms > LATE_MS):
+            return ()
+        item = self._seen.of(waiting.item)
+        assert item is not None  # what leaves waits no more
+        if item.id != record.id:
+            return ()
+        if isinstance(record, ProofExpired):
+            if waiting.expired:
+                return ()
+            waiting.expired = True
+        elif not waiting.take(record.pairs) or waiting.open:
+            return ()
+        if not waiting.open:
+            self.undecided.forget(waiting.offset)
+        verdict = self._published.verdict(entry.offset) or self.verdict(item, waiting, entry.timestamp_ms)
+        moved = self._stars.settle(item, star_head(verdict) or "")
+        self.take_note(item, verdict)
+        event: Event = verdict
+        listed = [(match.bank, match.reference) for match in verdict.matches]
+        if waiting.decision is not None:
+            withdrawn = tuple(key for key in waiting.said if key not in listed)
+            event = Redecided(verdict=verdict, before=waiting.decision, withdrawn=withdrawn)
+        waiting.said, waiting.decision = listed, verdict.decision
+        return (event, *moved)
+
+    def verdict(self, item: Item, waiting: Undecided, now_ms: int) -> Verdict:
+        """Decide on an item by what is known of its pairs."""
+        banks = dict.fromkeys(pair.candidate.bank for pair in waiting.pairs)
+        matches = [match for bank in banks for match in self._matches(item, waiting, bank, now_ms)]
+        head = self._stars.head_for(item, matches) if matches else None
+        if item.head not in (-1, item.number):  # people put it there meanwhile
+            head = self._stars.head_of(item).id
+        return combine(item.id, matches, head)
+
+    def take_note(self, item: Item, verdict: Verdict) -> None:
+        """Have cohorts know what an item, or the head that it copies, resembles, and live videos what shows them."""
+        head = self._stars.head_of(item)
+        for match in verdict.matches:
+            if match.bank == SEEN:
+                self._lives.note_copy(match.reference, item.number)
+            collection = self._collection(match.bank)
+            reference = None if collection is None else collection.tables.items.named(match.reference)
+            counts = match.decision is not Decision.DISTINCT  # a variant is what a cohort is for
+            if counts and reference is not None and reference is not head:
+                link(head, reference)
+
+    # -- what is asked -----------------------------------------------------------------------------------------------
+
+    def _propose(self, entry: Entry, item: Item, proposals: Sequence[tuple[str, Proposal]]) -> Undecided:
+        wanted = [
+            (name == SEEN and place > 0, likely, reference, ask)
+            for name, proposal in proposals
+            for place, (likely, reference, ask) in enumerate(proposal.asks)
+        ]
+        if self.undecided.waiting >= self._most:
+            wanted = [one for one in wanted if not one[0]]
+        # The best of each bank comes first, then what is likely; equals stay in the order of banks.
+        wanted.sort(key=lambda one: one[1], reverse=True)
+        pairs = [Pair(ask, reference.number, asked=True) for _, _, reference, ask in wanted[:PROVED]]
+        asked = {(pair.candidate.bank, pair.number) for pair in pairs}
+        for name, proposal in proposals:
+            left = [reference for _, reference, _ in proposal.asks if (name, reference.number) not in asked]
+            beside = [*proposal.beside, *(one for one in left if one in proposal.alike)]
+            pairs += [Pair(candidate_of(name, reference), reference.number) for reference in beside]
+            for reference in proposal.alike:
+                link(item, reference)
+        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+
+    def _as_published(self, entry: Entry, item: Item, published: ProofPending) -> Undecided:
+        """Return what waits as it was published: an approximate search need not find the same again."""
+        candidates: list[tuple[Candidate, bool]] = [(ask, True) for ask in published.asked.asks]
+        candidates += [(one, False) for one in published.beside]
+        pairs = []
+        for candidate, asked in candidates:
+            collection = self._collection(candidate.bank)
+            reference = None if collection is None else collection.tables.items.named(candidate.reference)
+            number = -1 if reference is None or reference.offset != candidate.offset else reference.number
+            pairs.append(Pair(candidate, number, asked))
+            if reference is not None:
+                link(item, reference)
+        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+
+    # -- how it is decided -------------------------------------------------------------------------------------------
+
+    def _collection(self, name: str) -> Collection | None:
+        bank = None if name == SEEN else self._banks.named(name)
+        return self._seen if name == SEEN else None if bank is None else bank.collection
+
+    def _matches(self, item: Item, waiting: Undecided, name: str, now_ms: int) -> list[Matched]:
+        """Return the matches with references of a bank, best first."""
+        collection, bank = self._collection(name), self._banks.named(name)
+        if collection is None or (bank is not None and not bank.asks_about(item.id)):
+            return []
+        found = []
+        for pair, reference in self._left(collection, bank, waiting.pairs, now_ms):
+            match = collection.comparer.settle(item, pair, reference, waiting.expired)
+            kept = self._reviews.respected(item, reference, match)
+            if kept is None or not kept.listed or (kept.reference == item.id and bank is None):
+                continue
+            head = collection.of(reference.head)
+            if head is not None and head is not reference and kept.exact is Exact.NO:
+                kept = msgspec.structs.replace(kept, head=head.id)
+            found.append(kept if bank is None else msgspec.structs.replace(kept, action=bank.settings.action))
+        found.sort(key=lambda match: (match.exact is Exact.NO, -RANK[match.decision], -match.evidence))
+        return found[:MAX_MATCHES]
+
+    def _left(
+        self, collection: Collection, bank: Bank | None, pairs: Sequence[Pair], now_ms: int
+    ) -> Iterator[tuple[Pair, Item]]:
+        """Yield the pairs that count, with their references."""
+        for pair in pairs:
+            reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
+            if reference is not None and (bank is None or bank.usable(now_ms)(reference)):
+                yield pair, reference

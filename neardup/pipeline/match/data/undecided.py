@@ -1,0 +1,107 @@
+"""Items whose verdict waits for proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from neardup.pipeline.log.proofs import Candidate, PairProved
+from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.types import Decision
+
+LATE_MS = 86_400_000
+"""An answer that comes later than this after the ask, by the log's time, decides nothing any more."""
+
+
+@dataclass(slots=True)
+class Pair:
+    """An item and one of its candidates.
+
+    Attributes:
+        number: of the reference's version.
+        asked: whether a proof of it is wanted. answered: whether there is an answer.
+        proved: None without an answer, and where a picture of either was not to be had.
+    """
+
+    candidate: Candidate
+    number: int
+    asked: bool = False
+    answered: bool = False
+    proved: Proved | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still to come."""
+        return self.asked and not self.answered
+
+
+@dataclass(slots=True)
+class Undecided:
+    """An item that waits.
+
+    Attributes:
+        offset: in the log, of the record that completed this version of it; its asks are in that envelope.
+        since_ms: time of that record. expired: whether it was decided without answers.
+        said: what that verdict listed: bank and reference. decision: what it was.
+    """
+
+    item: int
+    offset: int
+    since_ms: int
+    pairs: list[Pair]
+    expired: bool = False
+    said: list[tuple[str, str]] = field(default_factory=list)
+    decision: Decision | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still to come."""
+        return any(pair.open for pair in self.pairs)
+
+    def take(self, answers: Sequence[PairProved]) -> bool:
+        """Take in answers, and return whether one of them was new."""
+        given = {(one.bank, one.reference, one.offset): one for one in answers}
+        new = False
+        for pair in self.pairs:
+            one = given.get((pair.candidate.bank, pair.candidate.reference, pair.candidate.offset))
+            if one is not None and pair.open:
+                pair.answered, pair.proved, new = True, one.proved, True
+        return new
+
+
+class UndecidedItems:
+    """All of them, in order of the log."""
+
+    def __init__(self) -> None:
+        self._by_offset: dict[int, Undecided] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_offset)
+
+    def __iter__(self) -> Iterator[Undecided]:
+        return iter(self._by_offset.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many have no verdict yet."""
+        return sum(not one.expired for one in self)
+
+    def get(self, offset: int) -> Undecided | None:
+        """Return the item whose asks are in this envelope."""
+        return self._by_offset.get(offset)
+
+    def add(self, one: Undecided, now_ms: int) -> None:
+        """Have an item wait. Those that were decided without answers long ago wait no more."""
+        for old in list(self._by_offset.values()):
+            if now_ms - old.since_ms <= LATE_MS or not old.expired:
+                break  # they are in order of the log
+            self.forget(old.offset)
+        self._by_offset[one.offset] = one
+
+    def forget(self, offset: int) -> None:
+        """Have an item wait no more."""
+        self._by_offset.pop(offset, None)
+
+    def restore(self, undecided: Iterable[Undecided]) -> None:
+        """Take over what iteration gave."""
+        self._by_offset = {one.offset: one for one in undecided}
