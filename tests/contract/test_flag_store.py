@@ -22,6 +22,7 @@ from neardup.pipeline.log.changes import (
     ReferenceEdit,
     Reviewed,
 )
+from neardup.pipeline.log.proofs import Asked, ProofPending
 from neardup.pipeline.log.records import (
     NOTHING,
     Changed,
@@ -29,6 +30,7 @@ from neardup.pipeline.log.records import (
     Event,
     Ignored,
     Matched,
+    Redecided,
     Redelivered,
     Referenced,
     ReHeaded,
@@ -94,6 +96,10 @@ def rolling(item: str, *matches: Matched, flagged: int | None = None, running: b
         verdict=Verdict(id=item, decision=decision, matches=matches, running=running),
         flagged=None if flagged is None else matches[flagged],
     )
+
+
+def redecided(verdict: Verdict, before: Decision, *withdrawn: str) -> Redecided:
+    return Redecided(verdict=verdict, before=before, withdrawn=tuple(("seen", one) for one in withdrawn))
 
 
 def log(*events: Event | Sequence[Event]) -> list[Envelope]:
@@ -229,6 +235,30 @@ def test_live_video_is_a_member_of_nothing_and_is_forgotten_when_removed(store: 
     assert [entry.event for entry in store.feed("", 10)] == ["1.0", "2.0"]
 
 
+def test_what_waits_is_said_nothing_of(store: FlagStore) -> None:
+    store.apply(log(new("a"), ProofPending(asked=Asked(id="b", offset=1)), copy("b", "a")))
+    assert [entry.event for entry in store.feed("", 10)] == ["2.0"]
+    assert store.members("a") == {"b"}
+
+
+def test_a_late_proof_takes_the_place_of_a_verdict(store: FlagStore) -> None:
+    store.apply(log(new("a"), unsure("b", "a"), redecided(copy("b", "a"), Decision.UNSURE)))
+    assert (store.verdict("b"), store.members("a")) == (copy("b", "a"), {"b"})
+    assert [(entry.event, entry.verdict.decision) for entry in store.feed("", 10)] == [
+        ("1.0", Decision.UNSURE),
+        ("2.0", Decision.DUPLICATE),
+    ]
+    assert [one.item for one in store.queue(0, 10)] == []
+    assert [one.item for one in store.queue(0, 10, certain=True)] == ["b"]
+
+
+def test_what_a_late_proof_withdraws_waits_for_nobody(store: FlagStore) -> None:
+    store.apply(log(new("a"), unsure("b", "a"), redecided(new("b"), Decision.UNSURE, "a")))
+    assert store.verdict("b") == new("b")
+    assert store.queue(0, 10, certain=True) == []
+    assert len(store.feed("", 10)) == 1
+
+
 def test_redelivered_and_ignored_change_nothing_but_the_offset(store: FlagStore) -> None:
     store.apply(log(new("a"), copy("b", "a")))
     _, *before = contents(store)
@@ -262,6 +292,13 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
         st.builds(
             lambda item, of, flagged: rolling(item, matched(of), flagged=flagged), ids, ids, st.sampled_from([None, 0])
         ),
+        st.builds(
+            redecided,
+            st.one_of(ids.map(new), st.builds(copy, ids, ids), st.builds(unsure, ids, ids)),
+            st.sampled_from(Decision),
+            ids,
+        ),
+        st.builds(lambda item: ProofPending(asked=Asked(id=item, offset=0)), ids),
         st.builds(RemovedEvent, id=ids),
         st.builds(Replaced, id=ids),
         st.builds(Redelivered, id=ids),
