@@ -132,6 +132,20 @@ class Settings(BaseSettings):
     live_unsure_seconds: float = Field(
         30.0, ge=0, le=3600, description="seconds that an unsure match of a live video goes on before it is flagged"
     )
+    prove: bool = Field(
+        True, description="whether decisions of the stream wait for proofs, and packs of pictures are kept for these"
+    )
+    prove_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="seconds that a decision waits for its proofs while prove workers are alive"
+    )
+    prove_outage_seconds: float = Field(
+        900.0, gt=0, le=86_400, description="seconds that a decision waits while no prove worker is alive"
+    )
+    max_pending: int = Field(
+        100_000,
+        gt=0,
+        description="items that wait for proofs, above which only best candidates and those of banks are proved",
+    )
     keep_distinct_days: float = Field(
         30.0, ge=0, le=36_500, description="days after which Redis forgets verdicts of `distinct`; 0 keeps them"
     )

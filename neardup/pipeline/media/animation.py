@@ -20,7 +20,7 @@ from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import AVIF, GIF, HEIC, PNG, WEBP, Format
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.sound import SILENT
 from neardup.pipeline.media.still import open_plugin
@@ -59,7 +59,7 @@ def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
     return frames > 1
 
 
-def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview: Preview | None = None) -> Media:
+def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview: Viewer | None = None) -> Media:
     """Open an animated WebP; see `video.open_video`."""
     current().long()
     starts = _starts(data, limits)
@@ -77,8 +77,8 @@ def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview
                 rgb = _frame(picture, shown, number, starts)
             shown = number
             tile = squeeze(rgb, size)
-            if preview is not None and preview.wants(tile):
-                preview.take(rgb)
+            if preview is not None and preview.wants(tile, starts[number]):
+                preview.take(rgb, starts[number])
             yield Frame(pts=starts[number], tile=tile)
 
     return Media(

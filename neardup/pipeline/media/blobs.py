@@ -1,4 +1,4 @@
-"""Where files of items lie: large originals and thumbnails, in a folder or an object store (fsspec).
+"""Where files of items lie: large originals, thumbnails and packs for proofs, in a folder or an object store (fsspec).
 
 A file's name begins with a hash of its item's id, so that everything of an item is found when it is taken down, and
 nothing of another item that has the same content goes with it. Then comes a hash of the content: written again it
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 
-MEDIA, THUMBNAILS = "media", "thumbnails"
+MEDIA, THUMBNAILS, PACKS = "media", "thumbnails", "packs"
 _DIGITS = 32
 _FOLDER_DIGITS = 2
 """256 folders: of ten million items each holds 40,000 names, which are looked through to erase one, in 20 ms."""
@@ -83,20 +83,58 @@ class Blobs:
         Raises:
             DependencyError: it could not be read.
         """
+        return self._read(_place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg"))
+
+    def _read(self, place: str) -> bytes | None:
         try:
-            return bytes(self._files.cat_file(f"{self._root}/{_place(THUMBNAILS, id, f'{version[:_DIGITS]}.jpg')}"))
+            return bytes(self._files.cat_file(f"{self._root}/{place}"))
         except FileNotFoundError:
             return None
         except Exception as error:  # every store has errors of its own
             raise self._failed(error) from error
 
+    def put_pack(self, bank: str, id: str, pack: bytes, version: str) -> None:
+        """Store small pictures of an item for proofs.
+
+        Args:
+            bank: "" of an upload; of a reference the bank, so that an upload of the same id is another.
+            version: see `put_thumbnail`.
+        Raises:
+            DependencyError: it could not be stored.
+        """
+        place = _place(_packs(bank), id, version[:_DIGITS])
+        self._write(place, lambda target: self._store(target, pack))
+
+    def pack(self, bank: str, id: str, version: str) -> bytes | None:
+        """Return what `put_pack` stored, None if there is nothing.
+
+        Raises:
+            DependencyError: it could not be read.
+        """
+        return self._read(_place(_packs(bank), id, version[:_DIGITS]))
+
     def erase(self, id: str) -> int:
-        """Remove all that belongs to an item, and return how many files that were.
+        """Remove all that belongs to an upload, and return how many files that were.
 
         Raises:
             DependencyError: it could not be removed.
         """
-        found = [place for kind in (MEDIA, THUMBNAILS) for place in self._of(kind, id)]
+        return self._remove([place for kind in (MEDIA, THUMBNAILS, PACKS) for place in self._of(kind, id)])
+
+    def erase_reference(self, bank: str, id: str) -> int:
+        """Remove the packs of a reference, and return how many; raises DependencyError."""
+        return self._remove(self._of(_packs(bank), id))
+
+    def erase_bank(self, bank: str) -> None:
+        """Remove the packs of all references of a bank; raises DependencyError."""
+        try:
+            self._files.rm(f"{self._root}/{_packs(bank)}", recursive=True)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # every store has errors of its own
+            raise self._failed(error) from error
+
+    def _remove(self, found: Sequence[str]) -> int:
         for place in found:
             try:
                 self._files.rm_file(place)
@@ -155,6 +193,11 @@ class Blobs:
 
     def _failed(self, error: Exception) -> DependencyError:
         return DependencyError(f"blob store {self.url}: {type(error).__name__}: {error}")
+
+
+def _packs(bank: str) -> str:
+    """Return the folder of packs of uploads, or of a bank's references: a bank goes all at once."""
+    return f"{PACKS}-{hashlib.sha256(bank.encode()).hexdigest()[:_DIGITS]}" if bank else PACKS
 
 
 def _place(kind: str, id: str, rest: str) -> str:

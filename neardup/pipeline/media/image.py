@@ -5,7 +5,7 @@ from __future__ import annotations
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.identify import Format, identify
 from neardup.pipeline.media.orientation import upright, upright_shape
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.regions import Cutter
 from neardup.pipeline.media.still import decode_still
 from neardup.pipeline.media.tile import fit, squeeze
@@ -19,7 +19,7 @@ def open_image(
     format: Format,
     size: int,
     limits: Limits,
-    preview: Preview | None = None,
+    preview: Viewer | None = None,
     regions: Cutter | None = None,
 ) -> Media:
     """Decode a picture.

@@ -29,7 +29,7 @@ from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import JPEG
 from neardup.pipeline.media.jpeg import JpegHeader, read_plain_jpeg
 from neardup.pipeline.media.orientation import SIDEWAYS, upright_shape
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.regions import GRID, Mode, find_regions
 from neardup.pipeline.media.shrink import Picture, Stack
 from neardup.pipeline.media.still import SMALL, jpeg_extras
@@ -63,7 +63,7 @@ class GpuPicture:
     small: Pixels | None
     extras: Extras
 
-    def media(self, preview: Preview | None = None) -> Media:
+    def media(self, preview: Viewer | None = None) -> Media:
         """Return it as `image.open_image` does."""
         if preview is not None and self.small is not None:
             preview.take(self.small)

@@ -14,13 +14,13 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.animation import MAX_PICTURES
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.orientation import upright, upright_shape
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.still import Still, decode_still, open_still
 from neardup.pipeline.media.tile import fit, squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
 
 
-def open_pages(data: bytes, format: Format, size: int, limits: Limits, preview: Preview | None = None) -> Media | None:
+def open_pages(data: bytes, format: Format, size: int, limits: Limits, preview: Viewer | None = None) -> Media | None:
     """Open a file of several pictures, and decode the first; None if there is but one.
 
     Raises:
@@ -42,8 +42,8 @@ def open_pages(data: bytes, format: Format, size: int, limits: Limits, preview: 
             page = shown or decode_still(data, format, size, limits, number, opened)
             shown = None
             tile = upright(squeeze(page.rgb, size, page.extent), page.orientation)
-            if preview is not None and preview.wants(tile):
-                preview.take(upright(page.rgb, page.orientation))
+            if preview is not None and preview.wants(tile, float(number), True):
+                preview.take(upright(page.rgb, page.orientation), float(number))
             yield Frame(pts=float(number), tile=tile)
 
     height, width = upright_shape(first.height, first.width, first.orientation)

@@ -18,7 +18,7 @@ from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.raw import read_raw
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.unread import unread
@@ -35,7 +35,7 @@ def open_media(
     size: int,
     limits: Limits = image.DEFAULT_LIMITS,
     sample_fps: float = DEFAULT_SAMPLE_FPS,
-    preview: Preview | None = None,
+    preview: Viewer | None = None,
     decoded: GpuPicture | None = None,
     regions: Mode | Cutter = "none",
     budget: Budget | None = None,
@@ -69,7 +69,7 @@ def _open(
     size: int,
     limits: Limits,
     sample_fps: float,
-    preview: Preview | None,
+    preview: Viewer | None,
     regions: Mode | Cutter,
 ) -> Media:
     source, format = _admit(source, limits)

@@ -20,7 +20,7 @@ from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.listen import Listener
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.sound import is_audible
 from neardup.pipeline.media.still import check_pixels
@@ -39,7 +39,7 @@ def open_video(
     size: int,
     limits: Limits,
     sample_fps: float,
-    preview: Preview | None = None,
+    preview: Viewer | None = None,
     threads: int = 1,
 ) -> Media:
     """Open a video and decode its first frame; the others follow as they are asked for.
@@ -77,8 +77,8 @@ def open_video(
         with video.container, guard():
             for pts, shown in chain(((0.0, picture),), sampled):
                 tile = tiles.of(shown)
-                if preview is not None and preview.wants(tile):
-                    preview.take(_small(shown, preview.side))
+                if preview is not None and preview.wants(tile, pts):
+                    preview.take(_small(shown, preview.side), pts)
                 yield Frame(pts=pts, tile=tile)
             if source_ends_early(source, format):
                 raise InvalidFrame(Reason.TRUNCATED, f"{format.name}: the file ends before the video does")

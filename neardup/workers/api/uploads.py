@@ -71,6 +71,14 @@ class Upload:
         del jpeg, sha256
         return ""
 
+    @property
+    def packed(self) -> bool:
+        """No pack is wanted: nothing refers to an upload later."""
+        return False
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        """Store nothing."""
+
 
 class UploadDescriber:
     """Describes uploads; `describe` may be called by any thread.

@@ -1,4 +1,4 @@
-"""Threads that fetch and decode items, hand over their frames one by one, and store their thumbnails.
+"""Threads that fetch and decode items, hand over their frames one by one, and store their thumbnails and packs.
 
 Without a GPU all threads take what waits. With one, two of them give it what is small and in memory, many at a time,
 and leave the rest to the others. Senders take turns, see `fair_queue`.
@@ -25,9 +25,10 @@ from neardup.pipeline.embed.description import Description
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
-from neardup.pipeline.media.preview import Preview
+from neardup.pipeline.media.preview import Preview, Viewer, Viewers
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Cutter, Mode
+from neardup.pipeline.prove.pack import PACK_SIDE, Packer
 from neardup.pipeline.types import Frame, Kind, Limits, Media
 from neardup.workers.describe.fair_queue import FairQueue
 from neardup.workers.describe.heavy import Heavy
@@ -51,7 +52,7 @@ _DECODED = FRAMES_OUT.labels("decode")
 
 
 class Source(Protocol):
-    """Where an item's content comes from and its thumbnail goes to; called in threads."""
+    """Where an item's content comes from, and its thumbnail and pack go to; called in threads."""
 
     @property
     def traceparent(self) -> str:
@@ -81,6 +82,13 @@ class Source(Protocol):
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
         """Store a thumbnail and return where; raises DependencyError."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether a pack for proofs is wanted, see `prove.pack`."""
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        """Store it; raises DependencyError."""
 
 
 S = TypeVar("S", bound=Source)
@@ -126,6 +134,7 @@ class _Opened(Generic[S]):
     media: Media
     sha256: bytes
     preview: Preview | None
+    packer: Packer | None
 
 
 class Decoders(Generic[S]):
@@ -267,7 +276,9 @@ class Decoders(Generic[S]):
         files = [b"" if isinstance(one.content.source, Path) else one.content.source for one in fetched]
         try:
             with _DECODE.time():
-                return self._jpegs.open(files, self._size, self._limits, self._thumbnail_side, self._regions)
+                packed = any(one.job.source.packed for one in fetched)
+                side = max(self._thumbnail_side, PACK_SIDE) if packed else self._thumbnail_side
+                return self._jpegs.open(files, self._size, self._limits, side, self._regions)
         except PipelineError as error:
             return [error] * len(fetched)
         except Exception:  # a fault of ours
@@ -318,6 +329,8 @@ class Decoders(Generic[S]):
         """
         job, content = fetched.job, fetched.content
         preview = Preview(self._thumbnail_side) if self._thumbnail_side else None
+        packer = Packer() if job.source.packed else None
+        viewers: list[Viewer] = [viewer for viewer in (preview, packer) if viewer is not None]
         with ExitStack() as after:
             try:
                 if isinstance(picture, PipelineError):
@@ -332,11 +345,12 @@ class Decoders(Generic[S]):
 
                 budget = Budget(self._limits, gone, begin_long)
                 with _DECODE.time() if picture is None else nullcontext():
+                    viewer = Viewers(viewers) if viewers else None
                     media = open_media(
-                        content.source, self._size, self._limits, self._sample_fps, preview, picture, cutter, budget
+                        content.source, self._size, self._limits, self._sample_fps, viewer, picture, cutter, budget
                     )
                     job.source.check(media)
-                    opened = _Opened(job, media, content.sha256, preview)
+                    opened = _Opened(job, media, content.sha256, preview, packer)
                     if media.kind is Kind.IMAGE:
                         return opened
                     self._hand_over(opened)
@@ -364,20 +378,18 @@ class Decoders(Generic[S]):
                 self._left.put(self._later.popleft())
 
     def _hand_over(self, opened: _Opened[S]) -> None:
-        job, media, sha256 = opened.job, opened.media, opened.sha256
-        last, count = None, 0
-        for frame in media.frames:
+        job, last, count = opened.job, None, 0
+        for frame in opened.media.frames:
             if last is not None and not self._put(Piece(job, last)):
                 return
             last, count = frame, count + 1
         if last is None:
-            raise InvalidFrame(Reason.DECODE, f"{media.format}: no frames")
+            raise InvalidFrame(Reason.DECODE, f"{opened.media.format}: no frames")
         _DECODED.inc(count)
-        jpeg = b"" if opened.preview is None else opened.preview.jpeg
         if self._unstored is None:
-            self._put(Piece(job, last, self._store(job, media, sha256, jpeg)))
+            self._put(Piece(job, last, self._store(opened)))
         elif self._put(Piece(job, last)):
-            self._unstored.put(lambda: self._put(Piece(job, end=self._store(job, media, sha256, jpeg))))
+            self._unstored.put(lambda: self._put(Piece(job, end=self._store(opened))))
 
     def _fail(self, job: Job[S], error: Exception) -> None:
         self._put(Piece(job, end=End(error=_reason(error))))
@@ -388,13 +400,18 @@ class Decoders(Generic[S]):
             with suppress(queue.Empty):
                 self._unstored.get(timeout=0.5)()
 
-    def _store(self, job: Job[S], media: Media, sha256: bytes, jpeg: bytes) -> End:
-        """Store the thumbnail, if there is one, and return how the item ended."""
-        if not jpeg:
+    def _store(self, opened: _Opened[S]) -> End:
+        """Store thumbnail and pack, where there are any, and return how the item ended."""
+        source, media, sha256 = opened.job.source, opened.media, opened.sha256
+        jpeg = b"" if opened.preview is None else opened.preview.jpeg
+        pack = b"" if opened.packer is None else opened.packer.packed(media.width, media.height)
+        if not jpeg and not pack:
             return End(media, sha256)
         try:
             with _STORE.time():
-                return End(media, sha256, job.source.keep(jpeg, sha256))
+                if pack:
+                    source.keep_pack(pack, sha256)
+                return End(media, sha256, source.keep(jpeg, sha256) if jpeg else "")
         except PipelineError as error:
             return End(error=error)
 

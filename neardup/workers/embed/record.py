@@ -14,6 +14,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
+from neardup.pipeline.prove.pack import owner_of
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.embed.ordering import Slot
 from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
@@ -40,12 +41,17 @@ class PolledRecord:
 
 @dataclass(frozen=True, slots=True)
 class PolledItem(PolledRecord):
-    """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot."""
+    """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot.
+
+    Attributes:
+        prove: whether items are packed for proofs; frames of live video are not.
+    """
 
     item: MediaItem
     rules: Rules
     blobs: Blobs
     slot: Slot | None
+    prove: bool = False
 
     @property
     def sender(self) -> Hashable:
@@ -72,6 +78,13 @@ class PolledItem(PolledRecord):
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
         return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
+
+    @property
+    def packed(self) -> bool:
+        return self.prove and not self.item.live
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        self.blobs.put_pack(*owner_of(self.item.bank, self.item.id), pack, sha256.hex())
 
     def finished(self, part: Described) -> Described:
         """Return a record of its description with what the network does not know."""

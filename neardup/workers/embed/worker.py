@@ -97,6 +97,7 @@ class EmbedWorker:
         batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
         self._most_items = 4 * batch
         self._blobs = Blobs(settings.blobs_url)
+        self._packs = settings.prove
         self._order = KeyOrder()
         self._describer: Describer[PolledItem] = Describer(
             embedder,
@@ -252,7 +253,7 @@ class EmbedWorker:
             self._put_aside(polled, error)
             return
         slot = self._order.take(item.id) if item.live else None
-        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, slot)
+        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, slot, self._packs)
         if item.ends:
             self._deliver(Done(described, (END,)))
         else:

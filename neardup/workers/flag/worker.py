@@ -24,7 +24,7 @@ from neardup.pipeline.store.interface import FlagStore
 from neardup.pipeline.store.redis import RedisStore, open_store
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
-from neardup.workers.flag.erase import erase, gone
+from neardup.workers.flag.erase import Gone, erase, gone
 from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
@@ -52,7 +52,7 @@ class FlagWorker:
         self,
         verdicts: Tail,
         store: FlagStore,
-        erase: Callable[[set[str]], object] = lambda _ids: None,
+        erase: Callable[[Gone], object] = lambda _gone: None,
         clock: Callable[[], float] = time.time,
         letters: Noting | None = None,
         place: Place | None = None,

@@ -16,6 +16,7 @@ import numpy as np
 from kafka import TopicPartition
 
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.proofs import Asked
 from neardup.pipeline.log.records import NOTHING, Described, Entry, Envelope, Record, key_of
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
@@ -35,6 +36,7 @@ _ANSWER_SECONDS = 5.0
 """What is known to be there and does not come for so long is taken for an outage."""
 encode = msgspec.msgpack.Encoder().encode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_asked = msgspec.msgpack.Decoder(Asked).decode
 _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 
 
@@ -151,6 +153,15 @@ def read_envelopes(fetched: Sequence[Fetched]) -> list[Envelope]:
         raise DependencyError(
             f"verdicts hold what is no envelope, from offset {fetched[0].offset} on: {error}"
         ) from error
+
+
+def read_asked(value: bytes) -> Asked | str:
+    """Return what a message of `asks` asks for, or why it can be none."""
+    try:
+        asked = _decode_asked(value)
+    except msgspec.MsgspecError as error:
+        return f"no ask: {error}"
+    return asked if asked.asks else f"item {asked.id!r} asks for nothing"
 
 
 def read_entry(fetched: Fetched, dimension: int) -> Entry | str:

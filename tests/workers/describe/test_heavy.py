@@ -41,6 +41,7 @@ class Sent:
     left: threading.Event = field(default_factory=threading.Event)
     fetched: bool = False
     traceparent: str = ""
+    packed: bool = False
 
     @property
     def gone(self) -> bool:
@@ -56,6 +57,9 @@ class Sent:
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
         raise AssertionError((jpeg, sha256))
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        raise AssertionError((pack, sha256))
 
 
 class Films:

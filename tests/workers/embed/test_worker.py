@@ -45,6 +45,8 @@ class Named:
     sender: str = ""
     owner: str = ""
     gone: bool = False
+    packed: bool = False
+    packs: list[tuple[str, bytes]] | None = field(default=None, compare=False)
 
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
@@ -61,6 +63,11 @@ class Named:
             raise DependencyError("the store is away")
         self.kept.append((sha256.decode(), jpeg))
         return f"kept/{self.name}"
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        if self.packs is None:
+            raise DependencyError("the store is away")
+        self.packs.append((sha256.decode(), pack))
 
 
 def picture(seed: int) -> bytes:
