@@ -49,6 +49,7 @@ class Stack:
             "NEARDUP_KAFKA": services.kafka,
             "NEARDUP_REDIS": redis,
             "NEARDUP_TOPIC_PREFIX": prefix,
+            "NEARDUP_PROVE": "false",
             "NEARDUP_MODEL": str(folder / "model.safetensors"),
             "NEARDUP_MEDIA_PARTITIONS": "1",
             "NEARDUP_API_PORT": str(self._port),
@@ -59,7 +60,7 @@ class Stack:
         self.names = topic_names(prefix, checkpoint.space)
         self._producer = KafkaProducer(bootstrap_servers=services.kafka)
         self.store = RedisStore(redis, checkpoint.space)
-        self.settings = Settings(kafka=services.kafka, redis=redis, topic_prefix=prefix)  # type: ignore[arg-type]
+        self.settings = Settings(kafka=services.kafka, redis=redis, topic_prefix=prefix, prove=False)  # type: ignore[arg-type]
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -225,6 +225,7 @@ class Cluster:
             "NEARDUP_KAFKA": self._lane.kafka,
             "NEARDUP_REDIS": self._lane.redis,
             "NEARDUP_TOPIC_PREFIX": self.settings.topic_prefix,
+            "NEARDUP_PROVE": "false",
             "NEARDUP_MODEL": str(self._lane.folder / "model.safetensors"),
             "NEARDUP_THREADS": "2",
             "NEARDUP_STATE_FOLDER": str(self._folder / "state"),

@@ -74,7 +74,7 @@ def topic_prefix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def settings(kafka: str, redis: str, topic_prefix: str) -> Settings:
     """Settings that lead to the services, with topics and a Redis database of the test's own."""
-    return Settings(kafka=kafka, redis=redis, topic_prefix=topic_prefix)  # type: ignore[arg-type]
+    return Settings(kafka=kafka, redis=redis, topic_prefix=topic_prefix, prove=False)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -146,6 +146,7 @@ def match_process(
         "NEARDUP_KAFKA": settings.kafka,
         "NEARDUP_REDIS": settings.redis.get_secret_value(),
         "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+        "NEARDUP_PROVE": "false",
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "tests.integration.stream", str(folder), point, str(count)]

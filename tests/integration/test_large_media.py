@@ -62,6 +62,7 @@ class Fresh:
             "NEARDUP_KAFKA": settings.kafka,
             "NEARDUP_REDIS": settings.redis.get_secret_value(),
             "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+            "NEARDUP_PROVE": "false",
             "NEARDUP_MODEL": str(folder / "model.safetensors"),
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_STATE_HOME": str(folder / "state"),

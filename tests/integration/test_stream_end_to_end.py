@@ -45,6 +45,7 @@ class Stream:
             "NEARDUP_KAFKA": settings.kafka,
             "NEARDUP_REDIS": settings.redis.get_secret_value(),
             "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+            "NEARDUP_PROVE": "false",
             "NEARDUP_STATE_FOLDER": str(folder / "state"),
             "NEARDUP_BLOBS": str(folder / "blobs"),
             "NEARDUP_SNAPSHOT_RECORDS": "10",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from neardup.pipeline.log.proofs import ProofExpired
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.match.apply.state import State
+from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 1000
@@ -72,6 +73,7 @@ class Expiry:
         if records:
             self._append(records)
             self._given_up |= dict.fromkeys(due, now)
+            telemetry.PROOFS_EXPIRED.inc(len(records))
             logger.warning("no proof in time items=%d first=%s", len(records), records[0].id)
 
     def _is_due(self, offset: int, now: float) -> bool:

@@ -26,7 +26,7 @@ from typing import Literal, Protocol
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.records import NOTHING, Envelope, Event, Rolling, Verdict
+from neardup.pipeline.log.records import NOTHING, Envelope, Event, Record, Rolling, Verdict
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
@@ -35,9 +35,10 @@ from neardup.pipeline.match.live.videos import LiveRules
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.leader import Leadership, Publisher
-from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.log import Appender, Tail
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match import saver
+from neardup.workers.match.expiry import Expiry
 from neardup.workers.match.follower import Batch, Follower
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import Saver, SnapshotPolicy
@@ -70,18 +71,28 @@ class Publishes(Protocol):
     def close(self) -> None: ...
 
 
+class Appends(Protocol):
+    """See `log.Appender`."""
+
+    def append(self, records: Sequence[Record]) -> list[int]: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Connections:
     """What a match worker talks to.
 
     Attributes:
         join: joins the group of those who may lead. publisher: shuts out the one before.
+        appender: what writes to the log that proofs did not come; None if nothing waits for proofs.
     """
 
     log: Tail
     verdicts: Tail
     join: Callable[[], Leads]
     publisher: Callable[[], Publishes]
+    appender: Callable[[], Appends] | None = None
 
 
 class MatchWorker:
@@ -91,6 +102,7 @@ class MatchWorker:
         state: empty, over the vector file of the snapshots' folder; closed with the worker.
         dimension: of the descriptors in the log.
         place: kept right, for others to see.
+        prove_seconds, prove_outage_seconds: see `expiry.Expiry`.
         max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
         reached: told the name of each point where a crash leaves things differently, for tests.
     Raises:
@@ -108,6 +120,8 @@ class MatchWorker:
         reached: Callable[[str], object] = fault_points.reached,
         max_unwritten_bytes: int = 2**30,
         place: Place | None = None,
+        prove_seconds: float = 30.0,
+        prove_outage_seconds: float = 900.0,
     ) -> None:
         self._connections = connections
         self._state = state
@@ -116,6 +130,8 @@ class MatchWorker:
         self._max_unwritten_bytes = max_unwritten_bytes
         self._leadership: Leads | None = None
         self._publisher: Publishes | None = None
+        self._appender: Appends | None = None
+        self._expiry = Expiry(state, self._append, prove_seconds, prove_outage_seconds, clock)
         self._last_before = NOTHING
         self._saver = Saver(state, snapshots, policy, clock, reached)
         self._applied = self._saver.saved
@@ -146,6 +162,7 @@ class MatchWorker:
         self._check_disk()
         self._take_or_leave()
         if self.leads:
+            self._expiry.step()
             self._lead()
         else:
             self._follow()
@@ -169,7 +186,7 @@ class MatchWorker:
         """Leave the group and disconnect, in a bounded time."""
         self._saver.finish(0)
         connections = self._connections.log, self._connections.verdicts
-        close_all((self._publisher, self._leadership, *connections), CLOSE_SECONDS)
+        close_all((self._publisher, self._leadership, self._appender, *connections), CLOSE_SECONDS)
         self._state.close()
         telemetry.MATCH_LEADS.set(0)
 
@@ -253,6 +270,11 @@ class MatchWorker:
             logger.info("item decided offset=%d trace_id=%s", offset, tracing.trace_id(traceparent))
         self._reached("published")
 
+    def _append(self, records: Sequence[Record]) -> None:
+        if self._connections.appender is not None:
+            self._appender = self._appender or self._connections.appender()
+            self._appender.append(records)
+
     # -- both ----------------------------------------------------------------------------------------------------
 
     def _apply(self, batch: Batch) -> list[Envelope]:
@@ -266,6 +288,8 @@ class MatchWorker:
         telemetry.MATCH_APPLIED.set(self._applied)
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
+        telemetry.MATCH_PENDING.set(self._state.undecided.waiting)
+        telemetry.MATCH_PENDING_SECONDS.set(self._expiry.oldest_seconds)
         self._index_metrics.update(self._state.parts().index.status())
         return envelopes
 
@@ -298,13 +322,21 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             state = undo.enter_context(closing(open_state(checkpoint, calibration, settings, folder)))
             worker = MatchWorker(
-                Connections(log, verdicts, lambda: Leadership(settings, names), lambda: Publisher(settings, names)),
+                Connections(
+                    log,
+                    verdicts,
+                    lambda: Leadership(settings, names),
+                    lambda: Publisher(settings, names),
+                    lambda: Appender(settings, names.log),
+                ),
                 state,
                 Snapshots(folder, fault_points.reached),
                 checkpoint.architecture.dimension,
                 SnapshotPolicy(settings.snapshot_records, settings.snapshot_seconds),
                 max_unwritten_bytes=settings.max_unwritten_bytes,
                 place=place,
+                prove_seconds=settings.prove_seconds,
+                prove_outage_seconds=settings.prove_outage_seconds,
             )
             undo.pop_all()
             return worker
@@ -349,6 +381,8 @@ def open_state(
         scann_from=settings.scann_from,
         owner=owner,
         similar=similar,
+        asks=settings.prove,
+        max_pending=settings.max_pending,
     )
 
 

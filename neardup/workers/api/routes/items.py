@@ -41,6 +41,14 @@ router = APIRouter(tags=["items"])
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most")]
 
 
+class OpenPair(BaseModel):
+    """A reference that an item is being proved against."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"bank": "seen", "reference": "cat-1"}})
+    bank: str
+    reference: str
+
+
 class Published(BaseModel):
     """What became of an item that was sent to the stream."""
 
@@ -54,13 +62,14 @@ class Published(BaseModel):
                 "detail": "",
                 "earlier": [EXAMPLE_EARLIER],
                 "left_out": 0,
+                "open": [],
             }
         }
     )
     id: str
-    status: Literal["accepted", "decided", "referenced", "redelivered", "ignored", "dead-letter"] = Field(
-        description="in `media`, no answer yet; decided, see the verdict; a reference now; it was there with the same "
-        "bytes, see the verdict on it; see `detail`; it could not be used, see `reason` and `detail`"
+    status: Literal["accepted", "pending", "decided", "referenced", "redelivered", "ignored", "dead-letter"] = Field(
+        description="in `media`, no answer yet; it waits for proofs, see `open`; decided, see the verdict; "
+        "a reference now; it was there with the same bytes, see the verdict on it; see `detail`; it could not be used, see `reason` and `detail`"
     )
     verdict: VerdictBody | None = None
     reason: str = Field(
@@ -70,6 +79,7 @@ class Published(BaseModel):
     detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
     left_out: int = Field(default=0, description="how many more earlier items there are")
+    open: list[OpenPair] = Field(default=[], description="pairs that wait for a proof")
 
 
 class ItemStatus(BaseModel):
@@ -82,13 +92,15 @@ class ItemStatus(BaseModel):
     )
     id: str
     bank: str
-    status: Literal["decided", "referenced", "taken-down", "dead-letter"] = Field(
-        description="it is there, see the verdict; a reference; taken down; its newest record could not be used"
+    status: Literal["decided", "pending", "referenced", "taken-down", "dead-letter"] = Field(
+        description="it is there, see the verdict; it waits for proofs, see `open`; a reference; taken down; "
+        "its newest record could not be used"
     )
     verdict: VerdictBody | None = Field(default=None, description="what was said of it, while Redis keeps that")
     reason: str = Field(default="", description="of a dead letter")
     detail: str = Field(default="", description="of a dead letter, in words")
     at_ms: int = Field(default=0, description="of a dead letter, milliseconds since 1970")
+    open: list[OpenPair] = Field(default=[], description="pairs that wait for a proof")
 
 
 class TakenDown(BaseModel):
@@ -138,7 +150,10 @@ async def publish(
     told = published(id, bank, found)
     if told.status == "redelivered" and bank == SEEN and isinstance(found, Answer):
         told.verdict = await _said_before(context, id, found.offset, began + wait)
-    response.status_code = 202 if told.status == "accepted" else 200
+    if told.status == "accepted" and wait and bank == SEEN:
+        told.open = await context.look(lambda state: open_pairs(state, id))
+        told.status = "pending" if told.open else "accepted"
+    response.status_code = 202 if told.status in ("accepted", "pending") else 200
     return told
 
 
@@ -197,7 +212,8 @@ async def status(context: Given, _: Reader, id: ItemQuery, bank: OfBank = SEEN) 
             return ItemStatus(id=id, bank=bank, status="taken-down")
         _item(state, id)
         said = None if verdict is None else VerdictBody.model_validate(verdict)
-        return ItemStatus(id=id, bank=bank, status="decided", verdict=said)
+        waits = [] if said else open_pairs(state, id)
+        return ItemStatus(id=id, bank=bank, status="pending" if waits else "decided", verdict=said, open=waits)
 
     return await context.look(read)
 
@@ -313,6 +329,14 @@ async def _said_before(context: Context, id: str, offset: int, deadline: float) 
     verdict = await asyncio.to_thread(context.store.verdict, id)
     # What Redis forgets is distinct and has been for long, see `NEARDUP_KEEP_DISTINCT_DAYS`.
     return VerdictBody.model_validate(verdict or Verdict(id=id, decision=Decision.DISTINCT))
+
+
+def open_pairs(state: State, id: str) -> list[OpenPair]:
+    """Return what an item is being proved against; nothing if it does not wait."""
+    found = state.items.named(id)
+    waiting = None if found is None else state.undecided.get(found.offset)
+    pairs = () if waiting is None else waiting.pairs
+    return [OpenPair(bank=one.candidate.bank, reference=one.candidate.reference) for one in pairs if one.open]
 
 
 def _item(state: State, id: str) -> Item:

@@ -1,0 +1,85 @@
+"""Proofs that do not come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neardup.pipeline.log.proofs import ProofExpired, ProofPending, answer
+from neardup.pipeline.log.records import Record, Removed
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
+from neardup.workers.match.expiry import Expiry
+from tests.pipeline.match.build import Log, a_state, picture
+
+AGREES = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES))
+SECONDS, OUTAGE = 30.0, 900.0
+
+
+class Leader:
+    """Expires what waits in a log, by a clock that is turned by hand; what it appends is applied when asked."""
+
+    def __init__(self, items: int = 1) -> None:
+        self.log = Log(a_state(asks=True))
+        self.now = 0.0
+        self.appended: list[Record] = []
+        self.expiry = Expiry(self.log.state, self._append, SECONDS, OUTAGE, lambda: self.now)
+        self.asked = []
+        for n in range(items):
+            self.log.events(picture(f"a{n}", 0, plane=n))
+            (event,) = self.log.events(picture(f"b{n}", 30, plane=n))
+            assert isinstance(event, ProofPending)
+            self.asked.append(event.asked)
+        self.expiry.step()
+
+    def _append(self, records: Sequence[Record]) -> None:
+        self.appended += records
+
+    def after(self, seconds: float) -> list[str]:
+        """Return whose wait ends within so many seconds."""
+        for _ in range(int(seconds)):
+            self.now += 1
+            self.expiry.step()
+        ended, self.appended = self.appended, []
+        assert all(isinstance(one, ProofExpired) for one in ended)
+        return [one.id for one in ended if isinstance(one, ProofExpired)]
+
+
+def test_nothing_ends_soon_while_nobody_proves() -> None:
+    leader = Leader()
+    assert leader.after(OUTAGE) == []
+    assert leader.expiry.oldest_seconds == OUTAGE
+    assert leader.after(2) == ["b0"]
+    assert leader.after(100) == []  # its record is on the way
+
+
+def test_what_provers_pass_over_ends_soon() -> None:
+    leader = Leader(2)
+    leader.after(10)
+    leader.log.events(answer(leader.asked[1], [AGREES]))
+    assert leader.after(SECONDS - 10) == []
+    assert leader.after(2) == ["b0"]
+
+
+def test_an_answer_from_before_an_ask_is_no_sign_of_life() -> None:
+    leader = Leader(1)
+    leader.log.events(answer(leader.asked[0], [AGREES]))
+    leader.after(5)
+    leader.log.events(picture("c", 0, plane=5), picture("d", 30, plane=5))
+    assert leader.after(SECONDS + 10) == []
+
+
+def test_what_left_or_was_decided_is_not_ended() -> None:
+    leader = Leader(2)
+    leader.log.events(answer(leader.asked[0], [AGREES]), Removed(id="b1"))
+    assert leader.after(OUTAGE + 10) == []
+
+
+def test_what_ended_is_applied_once() -> None:
+    leader = Leader()
+    leader.after(OUTAGE)
+    leader.after(0)
+    leader.now += 2
+    leader.expiry.step()
+    (record,) = leader.appended
+    assert len(leader.log.events(record)) == 1
+    leader.appended = []
+    assert leader.after(2 * OUTAGE) == []
