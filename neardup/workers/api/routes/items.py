@@ -69,7 +69,8 @@ class Published(BaseModel):
     id: str
     status: Literal["accepted", "pending", "decided", "referenced", "redelivered", "ignored", "dead-letter"] = Field(
         description="in `media`, no answer yet; it waits for proofs, see `open`; decided, see the verdict; "
-        "a reference now; it was there with the same bytes, see the verdict on it; see `detail`; it could not be used, see `reason` and `detail`"
+        "a reference now; it was there with the same bytes, see the verdict on it; see `detail`; it could not be used, "
+        "see `reason` and `detail`"
     )
     verdict: VerdictBody | None = None
     reason: str = Field(
