@@ -1,4 +1,4 @@
-"""Described items that follow each other in the log and are taken in together.
+"""Described items that follow each other in the log and are taken in together, with proofs that come between them.
 
 They do not depend on each other's removal: each is new, and no two records are of one item. So the result is that of
 applying the records one at a time.
@@ -12,6 +12,7 @@ from itertools import takewhile
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired
 from neardup.pipeline.log.records import Described, Entry
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.compare.candidates import CANDIDATES, SEARCHED_AT_ONCE
@@ -43,6 +44,8 @@ class Batch:
     def may_join(self, entry: Entry) -> bool:
         """Whether a record can be described together with those that are here."""
         record = entry.record
+        if isinstance(record, ItemProved | ProofExpired):
+            return True
         if not isinstance(record, Described) or record.bank != SEEN:
             return False
         if _identity(record) in self._identities or record.id in self._removals.taken_down:
@@ -56,16 +59,19 @@ class Batch:
 
     def has_room(self, entry: Entry) -> bool:
         """Whether the rows are not too many with those of a record that may join."""
-        return self._rows + self._rows_with(_described(entry)) <= MAX_BATCH_ROWS
+        record = entry.record
+        return not isinstance(record, Described) or self._rows + self._rows_with(record) <= MAX_BATCH_ROWS
 
     def add(self, entry: Entry) -> None:
         """Have a record join."""
-        record = _described(entry)
-        self._lives.note_time(record.id, entry.timestamp_ms)
         self._entries.append(entry)
+        self._latest_ms = max(self._latest_ms, entry.timestamp_ms)
+        record = entry.record
+        if not isinstance(record, Described):
+            return
+        self._lives.note_time(record.id, entry.timestamp_ms)
         self._identities.add(_identity(record))
         self._rows += self._rows_with(record)
-        self._latest_ms = max(self._latest_ms, entry.timestamp_ms)
 
     def take(self) -> list[Entry]:
         """Return the entries in order; none is here any more."""
@@ -76,11 +82,6 @@ class Batch:
     def _rows_with(self, record: Described) -> int:
         """Return how many rows a batch compares because of this part: with the last one, those of all parts."""
         return len(record.pts) + (self._pending.frames_before(record) if record.last else 0)
-
-
-def _described(entry: Entry) -> Described:
-    assert isinstance(entry.record, Described)
-    return entry.record
 
 
 def _identity(record: Described) -> object:

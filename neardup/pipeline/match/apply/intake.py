@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
-from neardup.pipeline.log.proofs import ProofPending
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.apply.proofs import Proofs
@@ -46,6 +46,7 @@ class Intake:
         row_writer: RowWriter,
         item_verdicts: ItemVerdicts,
         live_verdicts: LiveVerdicts,
+        proofs: Proofs,
     ) -> None:
         self._seen = seen
         self._banks = banks
@@ -54,23 +55,29 @@ class Intake:
         self._row_writer = row_writer
         self._item_verdicts = item_verdicts
         self._live_verdicts = live_verdicts
+        self._proofs = proofs
 
     def take_in(self, entries: Sequence[Entry]) -> list[Envelope]:
-        """Take in described items that do not depend on each other's removal, see `batch`."""
-        records = [entry.record for entry in entries if isinstance(entry.record, Described)]
-        if not records:
-            return []
-        holders = [self._holder(entry, record) for entry, record in zip(entries, records, strict=True)]
-        rows = self._row_writer.append(records, holders)
+        """Take in described items that do not depend on each other's removal, see `batch`, and proofs between them."""
+        described = [(entry, entry.record) for entry in entries if isinstance(entry.record, Described)]
+        holders = [self._holder(entry, record) for entry, record in described]
+        records = [record for _, record in described]
+        rows = self._row_writer.append(records, holders) if records else []
         compared = [
             (holder.rows if isinstance(holder, Pending) else own, record.kind)
             for record, holder, own in zip(records, holders, rows, strict=True)
             if _is_compared(record)
         ]
-        found = self._search([rows for rows, _ in compared], [kind for _, kind in compared])
-        envelopes = []
-        for entry, record, holder, own in zip(entries, records, holders, rows, strict=True):
-            events: tuple[Event, ...] = ()
+        settling = len(described) < len(entries)
+        found = self._search([rows for rows, _ in compared], [kind for _, kind in compared], settling)
+        envelopes, held = [], zip(holders, rows, strict=True)
+        for entry in entries:
+            record, events = entry.record, tuple[Event, ...]()
+            if isinstance(record, ItemProved | ProofExpired):
+                envelopes.append(Envelope(offset=entry.offset, events=self._proofs.apply(entry, record)))
+                continue
+            assert isinstance(record, Described)
+            holder, own = next(held)
             if _is_compared(record):
                 of_seen, banked = next(found)
                 banked = [(bank, theirs) for bank, theirs in banked if bank.asks_about(record.id)]
@@ -87,9 +94,9 @@ class Intake:
         live = self._lives.get(record.id)
         return live or self._pending.take(record, entry.timestamp_ms, self._seen.tables.items)
 
-    def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[tuple[Found, Banked]]:
+    def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind], settling: bool) -> Iterator[tuple[Found, Banked]]:
         """Yield for each item what is found among what was seen and, by bank, among references."""
-        of_seen = self._seen.candidates.of_batch(rows, kinds)
+        of_seen = self._seen.candidates.of_batch(rows, kinds, settling)
         banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
         of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
         return ((found, [*zip(banks, theirs, strict=True)]) for found, *theirs in zip(of_seen, *of_banks, strict=True))

@@ -125,6 +125,7 @@ class Proofs:
             counts = match.decision is not Decision.DISTINCT  # a variant is what a cohort is for
             if counts and reference is not None and reference is not head:
                 link(head, reference)
+                self._seen.heads.note_link(head, reference)
 
     # -- what is asked -----------------------------------------------------------------------------------------------
 

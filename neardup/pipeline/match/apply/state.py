@@ -121,7 +121,14 @@ class State:
         row_writer = RowWriter(tables, self._lives, evidence)
         item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._published, similars, self._proofs, asks)
         self._intake = Intake(
-            seen, self.banks, self._pending, self._lives, row_writer, item_verdicts, self._live_verdicts
+            seen,
+            self.banks,
+            self._pending,
+            self._lives,
+            row_writer,
+            item_verdicts,
+            self._live_verdicts,
+            self._proofs,
         )
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
         backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch)

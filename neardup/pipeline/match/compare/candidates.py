@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.match.data.tables import Heads, Tables
+from neardup.pipeline.match.data.tables import MIN_REFERENCES, Heads, Tables
 from neardup.pipeline.match.decide.decide import ALONE, Judge, Pairs
 from neardup.pipeline.match.decide.evidence import (
     BLOCK,
@@ -54,34 +54,42 @@ class Candidates:
         self._evidence = evidence
         self._judge = judge
 
-    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> Iterator[Found]:
+    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind], settling: bool = False) -> Iterator[Found]:
         """Yield for each new item what is found among all that is earlier; the query of a pair is a frame of the item.
 
         All of the batch is searched for at once, when the first is asked for. Earlier items of the batch are not in the
         index: those of them that are heads by the time that an item is asked for are added then. Cohorts are kept in
-        the tables.
+        the tables. Where heads have left or joined the others since, an item that this concerns is searched for again.
 
         Args:
             rows: of each item, in order of the log.
+            settling: whether items may join stars between these.
         """
         if not rows:
             return
         together, borders = np.concatenate(rows), np.cumsum([0, *map(len, rows)]).tolist()
         table = self._tables.rows
         pictures, speaks, own = self._tables.pictures(together), table.speaks[together], table.item[together]
-        floor = self._floors(kinds, rows)
+        floor = self._floors(kinds, rows, settling)
+        self._heads.begin()
         found = self._search(pictures, speaks, CANDIDATES, floor, own)
         table.keep_cohort(together, found.cohort)
         recent = self._recent(together, pictures, speaks, floor, found) if len(rows) > 1 else _NOTHING_RECENT
         whole = split(found.pairs, np.diff(borders).tolist())
         places = np.searchsorted(recent.query, borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
+            here = slice(start, stop)
+            if self._heads.outdates(found.ids[here], together):
+                self._heads.flush()
+                again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
+                table.keep_cohort(together[here], again.cohort)
+                yield Found(again.pairs, again.cohort)
+                continue
             mine = recent.take(slice(places[number], places[number + 1]))
             mine = mine.take(self._are_heads(mine.reference)) if len(mine.query) else mine
             if not len(mine.query):
-                yield Found(whole[number], found.cohort.take(slice(start, stop)))
+                yield Found(whole[number], found.cohort.take(here))
                 continue
-            here = slice(start, stop)
             one = self._with_recent(pictures.take(here), found.take(here), mine, floor[:, here], own[here], start)
             table.keep_cohort(together[here], one.cohort)
             yield one
@@ -109,14 +117,16 @@ class Candidates:
         found = self._search(pictures, speaks, k, floors, np.full(len(speaks), -1))
         return Found(found.pairs, found.cohort)
 
-    def _floors(self, kinds: Sequence[Kind], rows: Sequence[Ids]) -> Floors:
+    def _floors(self, kinds: Sequence[Kind], rows: Sequence[Ids], settling: bool = False) -> Floors:
         """Return the evidence that a pair needs to matter: frames vote, an image alone must be more than distinct.
 
         (2, n): against the cohort, and against the background alone. Either is enough: other copies of a picture among
         the neighbours are no reason not to prove one. What is not proved is proposed by its cohort.
         """
         vote = self._judge.min_vote
-        of_image = self._judge.least(self._heads.chances)
+        chances = self._heads.chances
+        # Among fewer references less evidence matters; what an item is judged among is known when its turn comes.
+        of_image = self._judge.least(max(MIN_REFERENCES, chances // 2) if settling else chances)
         of_image = of_image if self._judge.proves else max(vote, of_image)
         alone = of_image + ALONE if self._judge.proves else np.inf
         of_kinds = [(vote, np.inf) if kind is Kind.VIDEO else (of_image, alone) for kind in kinds]

@@ -188,6 +188,9 @@ class Heads:
         self._tables = tables
         self._references = len(index)
         self._unindexed: list[Ids] = []
+        self._dropped: list[Ids] = []
+        self._added: list[Ids] = []
+        self._linked: list[int] = []
 
     @property
     def chances(self) -> int:
@@ -203,6 +206,7 @@ class Heads:
         """Add descriptors of a head, as far as they are to be searched."""
         rows = self._searched(rows)
         self._unindexed.append(rows)
+        self._added.append(rows)
         self._references += len(rows)
 
     def remove(self, item: Item) -> None:
@@ -214,6 +218,7 @@ class Heads:
         self.flush()
         rows = self._searched(rows)
         self.index.remove(rows)
+        self._dropped.append(rows)
         self._references -= len(rows)
 
     def flush(self) -> None:
@@ -222,6 +227,27 @@ class Heads:
             rows = np.concatenate(self._unindexed)
             self._unindexed = []
             self.index.add(rows)
+
+    def begin(self) -> None:
+        """Begin a batch, all of which is searched for at once."""
+        self._dropped, self._added, self._linked = [], [], []
+
+    def note_link(self, a: Item, b: Item) -> None:
+        """Remember that two items resemble each other since the batch was searched for."""
+        self._linked += [a.number, b.number]
+
+    def outdates(self, found: Ids, batch: Ids) -> bool:
+        """Return whether what was found for an item, rows (n, k), may be other than it was when its batch began.
+
+        Args:
+            batch: rows of the batch itself, in order; which of them are heads is looked at as it goes on.
+        """
+        if any(not np.isin(rows, batch).all() for rows in self._added):
+            return True
+        if self._dropped and np.isin(found, np.concatenate(self._dropped)).any():
+            return True
+        older = [number for number in self._linked if number < self._tables.rows.item[batch].min()]
+        return bool(older) and bool(np.isin(self._tables.rows.item[found[found >= 0]], older).any())
 
     def count_again(self) -> None:
         """Take over an index that was restored."""

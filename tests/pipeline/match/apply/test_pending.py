@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from neardup.pipeline.index.vectors import VectorFile
@@ -21,7 +22,7 @@ from neardup.pipeline.log.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending, answer
+from neardup.pipeline.log.proofs import Asked, ItemProved, ProofExpired, ProofPending, answer
 from neardup.pipeline.log.records import Described, Entry, Matched, Record, Redecided, ReHeaded, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.compare.compare import PROVED
@@ -29,7 +30,7 @@ from neardup.pipeline.match.data.undecided import LATE_MS
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
-from tests.pipeline.match.build import D, Film, Log, a_state, edited, picture, times, video
+from tests.pipeline.match.build import D, Film, Log, a_calibration, a_state, edited, picture, times, video
 
 SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 HIGH, MIDDLE, LOW = 20.0, 30.0, 60.0
@@ -382,3 +383,42 @@ def test_batches_make_no_difference(size: int) -> None:
     cut = a_log()
     batched = [e for start in range(0, len(mixed), size) for e in cut.add(*mixed[start : start + size])]
     assert batched == alone
+
+
+def random_log(seed: int) -> list[Record]:
+    """Return pictures of a few scenes, with answers some records after the asks, takedowns and new versions between.
+
+    An answer is there before its ask is known to this function: the state that asks is run along.
+    """
+    random = np.random.default_rng(seed)
+    log, said, open_ = a_log(calibration=a_calibration(cohort_weight=0.5)), list[Record](), list[Asked]()
+    while len(said) < 60:
+        choice = random.random()
+        if open_ and choice < 0.35:
+            asked = open_.pop(int(random.integers(len(open_))))
+            proofs = [(AGREES, OTHER, NOTHING_FITS, None)[int(random.integers(4))] for _ in asked.asks]
+            record: Record = answer(asked, proofs)
+        elif choice < 0.4:
+            record = Removed(id=f"i{random.integers(40)}")
+        else:
+            content = int(random.integers(1000)) if random.random() < 0.8 else 7
+            degrees = float(random.integers(0, 90))
+            record = picture(
+                f"i{random.integers(40)}", degrees, plane=int(random.integers(2)), sha256=f"{content}".encode()
+            )
+        said.append(record)
+        open_ += [event.asked for event in log.events(record) if isinstance(event, ProofPending)]
+    return said
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_batches_of_random_logs_make_no_difference(seed: int) -> None:
+    said = random_log(seed)
+    alone, batched = (a_log(calibration=a_calibration(cohort_weight=0.5)) for _ in range(2))
+    expected = [envelope for record in said for envelope in alone.add(record)]
+    sizes, start, found = np.random.default_rng(seed), 0, []
+    while start < len(said):
+        size = int(sizes.integers(1, 40))
+        found += batched.add(*said[start : start + size])
+        start += size
+    assert found == expected
