@@ -130,6 +130,29 @@ END_TO_END_SECONDS = Histogram(
     buckets=(*_SECONDS, 300.0, 3600.0),
 )
 
+# ---- prove -----------------------------------------------------------------------------------------------------------
+PROOFS = Counter(
+    "neardup_proofs_total",
+    "Pairs that were answered, counted when the log has the answer: copy, variant, unproved; unavailable where a "
+    "picture of either is not stored, failed where the proof ended with an error.",
+    ["finding"],
+)
+PROOF_SECONDS = Histogram(
+    "neardup_proof_seconds", "Seconds to prove one pair, its pictures read.", buckets=(*_STAGE_SECONDS, *_SECONDS)
+)
+ASKS_PASSED_OVER = Counter(
+    "neardup_asks_passed_over_total",
+    "Messages of `asks` that prove workers leave without an answer: expired after a day, malformed.",
+    ["reason"],
+)
+MATCH_PENDING = Gauge("neardup_match_pending", "Items whose decision waits for proofs.")
+MATCH_PENDING_SECONDS = Gauge(
+    "neardup_match_oldest_pending_seconds", "Seconds that the oldest of them has waited; 0 while none does."
+)
+PROOFS_EXPIRED = Counter(
+    "neardup_proofs_expired_total", "Items that the leader decides without proofs because none came in time."
+)
+
 # ---- webhook ---------------------------------------------------------------------------------------------------------
 WEBHOOK_DELIVERIES = Counter(
     "neardup_webhook_deliveries_total",

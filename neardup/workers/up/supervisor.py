@@ -69,7 +69,7 @@ class Display(Protocol):
 def make_specs(
     settings: Settings, embed: int, match: int, port: int, verbose: bool = False, api: bool = False
 ) -> list[Spec]:
-    """Return the workers of one machine, with one for a webhook if the settings name a receiver.
+    """Return the workers of one machine, with one for a webhook if the settings name a receiver, and one that proves.
 
     Args:
         embed, match: how many of each; flag is always one.
@@ -78,6 +78,7 @@ def make_specs(
     """
     hook = bool(settings.webhook_url.get_secret_value())
     kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api + ["webhook"] * hook
+    kinds += ["prove"] * settings.prove
     ports: Iterator[int] = _free_ports() if port == 0 else iter(range(port, port + len(kinds)))
     counts = {"embed": embed, "match": match}
     specs = []
