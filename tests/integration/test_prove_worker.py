@@ -87,7 +87,7 @@ def test_asks_are_answered_in_the_log_and_what_is_no_ask_is_passed_over(
         worker.drain(1)
     found = {one.offset: one.pairs[0].proved for one in answers(stored, names)}
     assert sorted(found) == list(range(20))
-    assert [number for number, proved in found.items() if proved is None] == [n for n in range(20) if n % 5 == 0]
+    assert {number for number, proved in found.items() if proved is None} == {0, 5, 10, 15}
     assert all(proved is None or proved.finding.value == "copy" for proved in found.values())
     assert ASKS_PASSED_OVER.labels("malformed")._value.get() == malformed + 2
     with a_worker(stored, names) as again:  # all of it is committed, and so is what was passed over
