@@ -199,7 +199,7 @@ class Settings(BaseSettings):
         20.0, gt=0, le=600, description="processor seconds that decoding an upload to the API may take"
     )
     api_workers: str = Field(
-        "embed=127.0.0.1:9401,match=127.0.0.1:9402,flag=127.0.0.1:9403,api=127.0.0.1:9404",
+        "embed=127.0.0.1:9401,match=127.0.0.1:9402,flag=127.0.0.1:9403,api=127.0.0.1:9404,prove=127.0.0.1:9406",
         description="workers whose metrics the page /ops shows, kind=host:port with commas between",
     )
     api_origins: str = Field(

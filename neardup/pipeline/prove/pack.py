@@ -74,6 +74,11 @@ encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Pack).decode
 
 
+def read_pack(data: bytes) -> Pack:
+    """Return what `Packer.packed` wrote; raises msgspec.MsgspecError for anything else."""
+    return _decode(data)
+
+
 @dataclass(slots=True)
 class _Seen:
     """A frame that was taken. `value`: how bright it is. `picture`: until it is decided whether it is kept."""
@@ -237,7 +242,7 @@ class PackPictures:
         if data is None and bank != SEEN:  # it was added from an upload
             data = self.blobs.pack("", id, digest)
         try:
-            pack = None if data is None else _decode(data)
+            pack = None if data is None else read_pack(data)
         except msgspec.MsgspecError:
             return None
         if pack is not None and data is not None:

@@ -46,7 +46,7 @@ class Prover:
 
     pictures: Pictures
     cached_bytes: int = CACHED_BYTES
-    _cache: OrderedDict[tuple[str, float, int], Keypoints | None] = field(default_factory=OrderedDict)
+    _cache: OrderedDict[tuple[str, float, int], Keypoints] = field(default_factory=OrderedDict)
     _held: int = 0
 
     def prove(
@@ -102,13 +102,14 @@ class Prover:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        picture = self.pictures(item, second, side)
-        found = None if picture is None else find_keypoints(picture.pixels, side, picture.scale)
+        if (picture := self.pictures(item, second, side)) is None:
+            return None  # it may be there later, and what is not there takes no room
+        found = find_keypoints(picture.pixels, side, picture.scale)
         self._cache[key] = found
-        self._held += 0 if found is None else found.size_bytes
+        self._held += found.size_bytes
         while self._held > self.cached_bytes and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
-            self._held -= 0 if dropped is None else dropped.size_bytes
+            self._held -= dropped.size_bytes
         return found
 
 

@@ -38,7 +38,7 @@ def run(
     from neardup.pipeline.log.records import Removed
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.store.redis import open_store
-    from neardup.workers.flag.erase import erase
+    from neardup.workers.flag.erase import Gone, erase
     from neardup.workers.kafka.changes import checked_topics
     from neardup.workers.kafka.log import Appender
 
@@ -48,7 +48,7 @@ def run(
         last = appender.append([Removed(id=one, by=by or whoever() or "unknown", why=why) for one in ids])[-1]
     typer.echo(f"{len(ids)} taken down, in the log after {time.monotonic() - started:.2f} s")
     # The flag worker erases what was known of an item; an original that waits in `media` is known to its name alone.
-    erased = erase(Blobs(settings.blobs_url), ids)
+    erased = erase(Blobs(settings.blobs_url), Gone(frozenset(ids)))
     typer.echo(f"{erased} files erased from the blob store after {time.monotonic() - started:.2f} s")
     if wait:
         with closing(open_store(settings, space)) as store:

@@ -77,6 +77,18 @@ def flag(
 
 
 @app.command()
+def prove(
+    model: ModelOption = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Pairs proved at once; default one per core.")] = None,
+    host: HostOption = None,
+    port: PortOption = 9406,
+    end_with_stdin: StdinOption = False,
+) -> None:
+    """Prove what the match worker asks for; as many of these as you like share the work."""
+    _run("prove", load(model=model, threads=threads, health_host=host), port, end_with_stdin)
+
+
+@app.command()
 def webhook(
     model: ModelOption = None,
     host: HostOption = None,

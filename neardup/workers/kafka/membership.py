@@ -1,4 +1,4 @@
-"""The embed workers' consumer group: who has which partitions of `media`, and what is committed when they go."""
+"""Consumer groups of embed and prove workers: who has which partitions, and what is committed when they go."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GATHERED_BYTES, _GATHER_MS = 2**18, 50
 """The broker answers when so much is there, or after so long: an answer for each picture would cost a fifth of it."""
 
 
-def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
+def make_consumer(settings: Settings, group: str, **options: Any) -> KafkaConsumer:
     """Return a consumer that commits by hand and changes partitions without stopping the others.
 
     Raises:
@@ -43,6 +43,7 @@ def make_consumer(settings: Settings, group: str) -> KafkaConsumer:
         allow_auto_create_topics=False,
         bootstrap_timeout_ms=5_000,
         request_timeout_ms=REQUEST_MS,
+        **options,
     )
 
 
@@ -76,7 +77,7 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         if offsets and not self.closing:
             try:
                 await self._consumer.commit_async(to_commit(offsets))
-            except Exception as error:  # those are described again
+            except Exception as error:  # those are done again
                 logger.warning("commit of revoked partitions failed error=%s", error)
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:

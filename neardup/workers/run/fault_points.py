@@ -12,6 +12,7 @@ MATCH = ("took-over", "applied", "in-transaction", "published", "snapshot-begun"
 SNAPSHOT = ("vectors-flushed", "snapshot-half-written", "snapshot-written", "snapshot-named")
 """Inside of a snapshot, which a copy of the match worker writes."""
 FLAG = ("polled", "flagged")
+PROVE = ("proved", "appended")
 
 _listeners: list[Callable[[str], object]] = []
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.log.changes import Outcome
+from neardup.pipeline.prove.finding import Finding
 from neardup.pipeline.types import Decision
 from neardup.workers.run import telemetry
 
 _DECISIONS = tuple(decision.value for decision in Decision)
+_FINDINGS = tuple(finding.value for finding in Finding)
 _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
     "embed": [
         (telemetry.ITEMS_OUT, product(["embed"], ["described", "removed", "dead-lettered", "dropped"])),
@@ -35,6 +37,10 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
         (telemetry.ITEMS_OUT, product(["flag"], [*_DECISIONS, "removed"])),
         (telemetry.STAGE_SECONDS, [("flag",)]),
         (telemetry.REVIEWS, product(_DECISIONS, [outcome.value for outcome in Outcome])),
+    ],
+    "prove": [
+        (telemetry.PROOFS, [(finding,) for finding in (*_FINDINGS, "unavailable", "failed")]),
+        (telemetry.ASKS_PASSED_OVER, [("expired",), ("malformed",)]),
     ],
     "webhook": [
         (telemetry.WEBHOOK_DELIVERIES, [("taken",), ("refused",), ("dead-lettered",)]),

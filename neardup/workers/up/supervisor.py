@@ -69,7 +69,7 @@ class Display(Protocol):
 def make_specs(
     settings: Settings, embed: int, match: int, port: int, verbose: bool = False, api: bool = False
 ) -> list[Spec]:
-    """Return the workers of one machine, with one for a webhook if the settings name a receiver.
+    """Return the workers of one machine, with one that proves, and one for a webhook if the settings name a receiver.
 
     Args:
         embed, match: how many of each; flag is always one.
@@ -77,7 +77,8 @@ def make_specs(
         api: whether one that serves the API is among them.
     """
     hook = bool(settings.webhook_url.get_secret_value())
-    kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api + ["webhook"] * hook
+    kinds = ["embed"] * embed + ["match"] * match + ["flag"] + ["api"] * api + ["prove"] * settings.prove
+    kinds += ["webhook"] * hook
     ports: Iterator[int] = _free_ports() if port == 0 else iter(range(port, port + len(kinds)))
     counts = {"embed": embed, "match": match}
     specs = []
@@ -99,6 +100,8 @@ def _threads(settings: Settings, kind: str, embed: int) -> dict[str, str]:
     wanted = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": share}
     if not settings.threads and kind == "embed":
         wanted["NEARDUP_THREADS"] = share
+    if not settings.threads and kind == "prove":  # embed workers have more to do
+        wanted["NEARDUP_THREADS"] = str(max(1, usable_cores() // 2))
     if settings.log_format == "auto":  # a person reads what `up` passes on
         wanted["NEARDUP_LOG_FORMAT"] = "text"
     if kind == "api":

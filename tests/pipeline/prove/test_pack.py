@@ -24,9 +24,9 @@ from neardup.pipeline.prove.pack import (
     Packer,
     PackFrame,
     PackPictures,
-    _decode,
     key_of,
     moments_at,
+    read_pack,
 )
 from neardup.pipeline.prove.prover import Picture, Prover
 from neardup.pipeline.types import Limits, Pixels
@@ -51,11 +51,11 @@ def seconds_of(frames: list[tuple[float, Pixels]]) -> list[float]:
     for second, rgb in frames:
         if packer.wants(squeeze(rgb, 32), second):
             packer.take(rgb, second)
-    return [frame.second for frame in _decode(packer.packed(80, 45)).frames]
+    return [frame.second for frame in read_pack(packer.packed(80, 45)).frames]
 
 
 def test_an_image_is_stored_small_with_the_size_of_its_original() -> None:
-    pack = _decode(pack_of(a_scene(height=600, width=800)))
+    pack = read_pack(pack_of(a_scene(height=600, width=800)))
     assert (pack.width, pack.height) == (800, 600)
     [frame] = pack.frames
     assert simplejpeg.decode_jpeg_header(frame.jpeg)[:2] == (240, 320)
@@ -68,7 +68,7 @@ def test_nothing_is_stored_of_an_item_without_pictures() -> None:
 
 def test_a_picture_of_noise_is_not_larger_than_any() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
-    [frame] = _decode(pack_of(noise)).frames
+    [frame] = read_pack(pack_of(noise)).frames
     assert len(frame.jpeg) <= MOST_BYTES
 
 
@@ -86,7 +86,7 @@ def test_a_frame_that_stands_still_is_stored_with_the_time_that_it_does() -> Non
     for second, rgb in film(levels):
         if packer.wants(squeeze(rgb, 32), second):
             packer.take(rgb, second)
-    frames = _decode(packer.packed(80, 45)).frames
+    frames = read_pack(packer.packed(80, 45)).frames
     assert (1.0, 3.5) in [(frame.second, frame.until) for frame in frames]
     assert Pack(80, 45, frames).near(2.6) == next(frame for frame in frames if frame.second == 1.0)
 
@@ -118,7 +118,7 @@ def test_all_pages_are_stored_however_alike() -> None:
     pages[0].save(data, "TIFF", save_all=True, append_images=pages[1:])
     packer = Packer()
     list(open_media(data.getvalue(), 32, preview=packer).frames)
-    assert [frame.second for frame in _decode(packer.packed(90, 60)).frames] == [0.0, 1.0, 2.0]
+    assert [frame.second for frame in read_pack(packer.packed(90, 60)).frames] == [0.0, 1.0, 2.0]
 
 
 def frames_at(*seconds: float) -> Pack:

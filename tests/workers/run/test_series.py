@@ -21,7 +21,7 @@ def test_series_of_a_worker_are_there_before_anything_happens_and_keep_their_val
     "metric", [m for m in vars(telemetry).values() if isinstance(m, Counter) and m._labelnames], ids=str
 )
 def test_labelled_counters_with_closed_lists_are_there(metric: Counter) -> None:
-    for kind in ("embed", "match", "flag", "api", "webhook"):
+    for kind in ("embed", "match", "flag", "api", "prove", "webhook"):
         start_at_zero(kind)
     unknown = telemetry.RECORDS_CONSUMED, telemetry.API_REQUESTS, telemetry.PARTITION_DEAD_LETTERS
     if metric in unknown:  # topics, routes and partitions are not known beforehand

@@ -81,6 +81,7 @@ def test_workers_are_numbered_where_there_are_several_and_have_ports_in_a_row() 
         ("match-1", "match", 9403),
         ("match-2", "match", 9404),
         ("flag", "flag", 9405),
+        ("prove", "prove", 9406),
     ]
     assert specs[2].command[-5:] == ("worker", "match", "--port", "9403", "--end-with-stdin")
 
@@ -88,13 +89,18 @@ def test_workers_are_numbered_where_there_are_several_and_have_ports_in_a_row() 
 def test_a_webhook_is_among_them_where_a_receiver_is_named() -> None:
     settings = Settings(webhook_url="https://example.org/hook")  # type: ignore[arg-type]
     specs = make_specs(settings, embed=1, match=1, port=9401, api=True)
-    assert [(spec.name, spec.port) for spec in specs[-2:]] == [("api", 9404), ("webhook", 9405)]
-    assert specs[-1].command[-5:] == ("worker", "webhook", "--port", "9405", "--end-with-stdin")
+    assert [(spec.name, spec.port) for spec in specs[-2:]] == [("prove", 9405), ("webhook", 9406)]
+    assert specs[-1].command[-5:] == ("worker", "webhook", "--port", "9406", "--end-with-stdin")
+
+
+def test_none_proves_where_decisions_do_not_wait_for_proofs() -> None:
+    specs = make_specs(Settings(prove=False), embed=1, match=1, port=9401)
+    assert [spec.kind for spec in specs] == ["embed", "match", "flag"]
 
 
 def test_ports_are_free_ones_where_none_is_named() -> None:
     ports = [spec.port for spec in make_specs(Settings(), embed=3, match=1, port=0)]
-    assert len(set(ports)) == 5
+    assert len(set(ports)) == 6
     assert all(20_000 <= port < 32_000 for port in ports)
 
 
@@ -102,7 +108,8 @@ def test_threads_are_shared_and_what_the_user_has_set_stands(monkeypatch: pytest
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NEARDUP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     share = str(max(1, usable_cores() // 2))
-    first, _, match, flag = make_specs(Settings(log_format="json"), embed=2, match=1, port=9401)
+    first, _, match, flag, prove = make_specs(Settings(log_format="json"), embed=2, match=1, port=9401)
+    assert prove.environment["NEARDUP_THREADS"] == share
     assert first.environment == {
         "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": share, "NEARDUP_THREADS": share
     }  # fmt: skip

@@ -35,7 +35,7 @@ from neardup.workers.api.models import (
 from neardup.workers.api.names import BANK_PATTERN, ItemId, ItemQuery, NewQuery, OfBank, check_known
 from neardup.workers.api.problems import Problem, responses
 from neardup.workers.api.sending import send
-from neardup.workers.flag.erase import erase
+from neardup.workers.flag.erase import Gone, erase
 
 router = APIRouter(tags=["items"])
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait at most")]
@@ -279,7 +279,7 @@ async def take_down(
     held = await context.look(lambda state: id in state.items)
     [offset] = await context.append(Removed(id=id, by=caller.name, why=why))
     # The flag worker erases what was known of it; an original that waits in `media` is known to its name alone.
-    erased = asyncio.create_task(asyncio.to_thread(erase, context.blobs, [id]))
+    erased = asyncio.create_task(asyncio.to_thread(erase, context.blobs, Gone(frozenset([id]))))
     left = [] if await context.waiting.reached(offset, wait) else ["lookups"]
     if not await shown(context, offset, began + wait):
         left.append("redis")
