@@ -171,7 +171,11 @@ def running_stream(folder: Path, embed_workers: int = 1) -> Iterator[Stream]:
     with ExitStack() as ends:
         ends.callback(services.stop)
         services.start()
-        places = {"NEARDUP_STATE_FOLDER": str(folder / "state"), "NEARDUP_BLOBS": str(folder / "blobs")}
+        places = {
+            "NEARDUP_STATE_FOLDER": str(folder / "state"),
+            "NEARDUP_BLOBS": str(folder / "blobs"),
+            "NEARDUP_PROVE": "false",  # what is sent again is identical, and decided without
+        }
         os.environ.update(services.environment | places)
         settings = load()
         with open_admin(settings) as admin:
