@@ -72,6 +72,7 @@ print(json.dumps([saturates(core, cache), sorted({one["primitiveType"] for one i
     assert all(instructions in kernel and "vnni" not in kernel and "amx" not in kernel for kernel in kernels), kernels
 
 
+@pytest.mark.timeout(1000)  # more than its process has
 def test_the_contract_holds_with_fewer_instructions(limited: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(CONTRACT), "-k", ONLY]
     ended = subprocess.run(command, env=limited, capture_output=True, text=True, timeout=900)
