@@ -31,21 +31,29 @@ def until(true: Callable[[], object], what: object = "", seconds: float = LATE_S
 def when(true: Callable[[], object], act: Callable[[], object]) -> Iterator[None]:
     """Act from another thread as soon as a condition is true, while the block runs.
 
-    The condition is a sign that the block has begun to wait; if it comes late, so does the act.
+    The condition is a sign that the block has begun to wait; if it comes late, so does the act. A block that fails ends
+    the wait, without the act.
     """
     errors: list[BaseException] = []
+    failed = threading.Event()
 
     def work() -> None:
         try:
-            until(true)
-            act()
-        except BaseException as error:
+            until(lambda: failed.is_set() or true())
+            if not failed.is_set():
+                act()
+        except BaseException as error:  # also that of `pytest.fail`; Ctrl-C reaches the main thread alone
             errors.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        thread.join()
     if errors:
         raise errors[0]
 

@@ -44,8 +44,15 @@ def launch(command: Sequence[str], pid_file: Path, output: Path, environment: Ma
         )
     process = Process(child.pid, _started(child.pid) or "")
     child.returncode = 0  # it is meant to stay: no warning when this object goes
-    pid_file.write_text(f"{process.pid} {process.started}\n")
+    write_whole(pid_file, f"{process.pid} {process.started}\n")
     return process
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a note that others read meanwhile: they see the old one or the new one, never a part."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)
 
 
 def find(pid_file: Path) -> Process | None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.local.kafka_node import kafka_answers, start_kafka
-from deploy.local.processes import Process, ServiceError, find, stop
+from deploy.local.processes import Process, ServiceError, find, stop, write_whole
 from deploy.local.redis_server import redis_answers, start_redis
 
 START_SECONDS = 60.0
@@ -90,7 +90,8 @@ class Services:
 
     def _start(self, running: dict[str, Process]) -> None:
         ports = self.choose_ports(running)
-        (self.data / "ports.json").write_text(json.dumps(asdict(ports)))
+        if ports != self.ports:
+            write_whole(self.data / "ports.json", json.dumps(asdict(ports)))
         if "redis" not in running:
             start_redis(self.data / "redis", ports.redis)
         if "kafka" not in running:

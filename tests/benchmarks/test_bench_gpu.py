@@ -11,6 +11,7 @@ from benchmarks.photographs import photograph
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.torch_engine import TorchEmbedder
 from neardup.pipeline.media.nvjpeg import GpuJpegs
+from tests.timing import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
@@ -60,6 +61,5 @@ def test_utilisation_is_sampled_while_it_runs(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bench_gpu, "_TICK_SECONDS", 0.001)
     monkeypatch.setattr(bench_gpu, "utilization", lambda: 0.25)
     with bench_gpu.Busy() as watch:
-        while len(watch.seen) < 2:
-            pass
+        until(lambda: len(watch.seen) >= 2, "nothing is sampled")
     assert set(watch.seen) == {0.25}

@@ -90,12 +90,15 @@ def _run_all(wanted: Sequence[tuple[Mode, int]], folder: Path, jobs: int, mutati
 
     def work(lane_number: int) -> None:
         try:
-            with closing(Lane(folder / f"lane-{lane_number}")) as lane, suppress(queue.Empty):
+            with closing(Lane(folder / f"lane-{lane_number}")) as lane:
                 while True:
-                    mode, seed = waiting.get_nowait()
+                    try:
+                        mode, seed = waiting.get_nowait()
+                    except queue.Empty:
+                        return
                     schedule = make_schedule(seed, mode)
                     finished.put(run_schedule(lane, schedule, folder / f"{mode}-{seed}{mutation}", mutation))
-        except BaseException as error:
+        except BaseException as error:  # raised below: who waits for a result would wait for ever
             finished.put(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(min(jobs, len(wanted)))]

@@ -31,7 +31,7 @@ from tests.faults.schedule import SCANN_ROWS, Action, Edit, Event, Put, Row, Sch
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
-from tests.timing import BUSY, LATE_SECONDS
+from tests.timing import BUSY, LATE_SECONDS, until
 
 SPACE = a_checkpoint().space
 DRAIN_SECONDS = 10.0 * BUSY
@@ -195,12 +195,16 @@ class Cluster:
         self._producer.close(timeout=2)
 
     def kill(self) -> None:
-        """End what is left, at once."""
+        """End what is left, at once, and return when it has ended: workers of the next schedule have the same names."""
         with self._lock:
             for worker in self._workers.values():
                 worker.wanted = False
-                if worker.pid and not worker.ended.is_set():
+        for worker in self._workers.values():
+            if not worker.ended.is_set():
+                with suppress(NotSettled):
+                    self._await_start(worker)
                     _signal_group(worker.pid, signal.SIGKILL)
+                    worker.ended.wait(LATE_SECONDS)
         self._producer.close(timeout=0)
 
     # -- workers ---------------------------------------------------------------------------------------------------
@@ -312,8 +316,9 @@ class Cluster:
     def _restart(self, name: str, number: signal.Signals) -> None:
         process = self._lane.services.running[name]
         os.kill(process.pid, number)
-        while process.alive or _threads(process.pid) > 1:  # the last one to go closes the port
-            time.sleep(0.02)
+        until(  # the last thread to go closes the port
+            lambda: not process.alive and _threads(process.pid) <= 1, f"{name} has not ended by {number.name}"
+        )
         self._lane.services.start()
 
     def _lose_redis(self) -> None:

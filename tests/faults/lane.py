@@ -46,7 +46,7 @@ class Lane:
         self._lock = threading.Lock()
         self._hear: Callable[[Told], object] = lambda _: None
         self.broken: BaseException | None = None
-        """Why nothing more is heard of workers."""
+        """Why nothing more is heard of the workers of this schedule."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -73,6 +73,8 @@ class Lane:
     def heard_by(self, hear: Callable[[Told], object]) -> None:
         """Tell everything from now on to this one."""
         self._hear = hear
+        if self._zygote.poll() is None:
+            self.broken = None
 
     def close(self) -> None:
         """End it all."""
@@ -87,11 +89,11 @@ class Lane:
     def _listen(self) -> None:
         assert self._zygote.stdout is not None
         decode = msgspec.json.Decoder(Told).decode
-        try:
-            for line in self._zygote.stdout:
+        for line in self._zygote.stdout:
+            try:
                 self._hear(decode(line))
-            raise ChildProcessError(
-                f"what forks workers has ended with {self._zygote.wait()}: {self._errors.read_text()[-2000:]}"
-            )
-        except Exception as error:  # told to the schedule that waits for a worker, which would wait for ever
-            self.broken = error
+            except Exception as error:  # for the schedule that waits for a worker, which would wait in vain
+                self.broken = error
+        self.broken = ChildProcessError(
+            f"what forks workers has ended with {self._zygote.wait()}: {self._errors.read_text()[-2000:]}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from neardup.workers.kafka.topics import topic_names
 from tests.faults.cluster import SPACE, Cluster, Sent
 from tests.faults.schedule import Event
 from tests.pipeline.scan.build import CELLS
+from tests.timing import LATE_SECONDS
 
 _MANY = 1_000_000
 _BEGINNINGS: Mapping[Event, int] = {"replayed": 1, "kafka-killed": 2, "kafka-stopped": 2}
@@ -106,9 +108,10 @@ def _read(settings: Settings, topic: str) -> list[Fetched]:
     """Return everything that is committed."""
     found: list[Fetched] = []
     with closing(Tail(settings, topic)) as tail:
-        end = tail.end()
+        deadline, end = time.monotonic() + LATE_SECONDS, tail.end()
         while tail.position() < end:
             found += tail.poll(0.3, 5000)
+            assert time.monotonic() < deadline, f"{topic}: {tail.position()} of {end} after {LATE_SECONDS:.0f} s"
     return found
 
 

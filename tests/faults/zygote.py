@@ -44,10 +44,12 @@ class Told(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Take orders until there are no more."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no answer
     import_scann()
     decoder, workers = msgspec.json.Decoder(Start), dict[int, str]()
     pending = b""
-    _tell(Told("", os.getpid()))
+    _tell(answers, Told("", os.getpid()))
     try:
         while True:
             if select.select([0], [], [], 0.02)[0]:
@@ -57,20 +59,20 @@ def main() -> None:
                 *lines, pending = (pending + got).split(b"\n")
                 for line in lines:
                     start = decoder.decode(line)
-                    pid = _fork(start)
+                    pid = _fork(start, answers)
                     workers[pid] = start.name
-                    _tell(Told(start.name, pid))
+                    _tell(answers, Told(start.name, pid))
             while workers:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
-                _tell(Told(workers.pop(pid), pid, os.waitstatus_to_exitcode(status)))
+                _tell(answers, Told(workers.pop(pid), pid, os.waitstatus_to_exitcode(status)))
     finally:
         for pid in workers:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _fork(start: Start) -> int:
+def _fork(start: Start, answers: int) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
@@ -80,6 +82,7 @@ def _fork(start: Start) -> int:
     code = 70
     try:
         end_at_once()
+        os.close(answers)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -99,8 +102,8 @@ def _fork(start: Start) -> int:
         os._exit(code)
 
 
-def _tell(told: Told) -> None:
-    os.write(1, msgspec.json.encode(told) + b"\n")
+def _tell(answers: int, told: Told) -> None:
+    os.write(answers, msgspec.json.encode(told) + b"\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.integration.test_embed_worker import (
     producer,
     until,
 )
+from tests.timing import LATE_SECONDS
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment", "names", "producer"]  # fixtures
@@ -68,9 +70,10 @@ def test_who_has_read_all_verdicts_is_not_behind(settings: Settings, names: Topi
     with closing(Tail(settings, names.verdicts)) as verdicts, closing(KafkaBroker(settings)) as broker:
         place = Place(verdicts.position())
         assert messages_behind(broker, names.verdicts, place) == {0: 5}  # each transaction ends with a marker
-        read = 0
+        read, deadline = 0, time.monotonic() + LATE_SECONDS
         while read < 3:
             read += len(verdicts.poll(0.5, 10))
+            assert time.monotonic() < deadline, f"{read} of 3"
         verdicts.poll(0.5, 10)
         place.next = verdicts.position()
         assert messages_behind(broker, names.verdicts, place) == {0: 0}

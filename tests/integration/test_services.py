@@ -15,7 +15,7 @@ from kafka.errors import KafkaTimeoutError
 from redis import Redis
 
 from deploy.local import jars
-from deploy.local.processes import Process, find, launch, stop
+from deploy.local.processes import Process, find, launch, stop, write_whole
 from deploy.local.services import Ports, Services
 from tests.integration.conftest import SCRIPT
 from tests.timing import LATE_SECONDS, until
@@ -59,8 +59,9 @@ def test_start_prints_what_a_shell_can_take(own: Path) -> None:
 
 
 def test_starting_what_runs_changes_nothing(own: Path) -> None:
-    before = status(own)
+    before, noted = status(own), (own / "ports.json").stat().st_mtime_ns
     assert services_command("start", data=own).returncode == 0
+    assert (own / "ports.json").stat().st_mtime_ns == noted, "whoever asks for an address meanwhile finds half a file"
     assert {name: one["pid"] for name, one in status(own).items()} == {name: one["pid"] for name, one in before.items()}
 
 
@@ -158,6 +159,15 @@ def test_ports_of_the_last_start_are_taken_unless_someone_has_them(tmp_path: Pat
         second = services.choose_ports({})
     assert second == Ports(first.kafka, first.controller, second.redis)
     assert second.redis not in first.__dict__.values()
+
+
+def test_a_note_is_read_whole_while_it_is_written(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    write_whole(note, "old")
+    with note.open() as reader:
+        write_whole(note, "new")
+        assert (reader.read(), note.read_text()) == ("old", "new")
+    assert list(tmp_path.iterdir()) == [note]
 
 
 def test_a_process_that_ignores_the_request_is_killed(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.integration.test_embed_worker import (
     until,
 )
 from tests.integration.test_ingest import neardup
-from tests.timing import BUSY
+from tests.timing import BUSY, LATE_SECONDS
 
 pytestmark = pytest.mark.integration
 __all__ = ["environment", "names", "neardup", "producer"]  # fixtures
@@ -206,8 +206,10 @@ def test_a_dead_letter_is_noted_for_those_who_wait_until_the_takedown(
         other.clear()
         noting = Noting(settings, other)  # as after a lost Redis: what it would still have is noted again
         try:
+            deadline = time.monotonic() + LATE_SECONDS
             while other.dead_letters_at() != 4:
                 noting.step()
+                assert time.monotonic() < deadline, other.dead_letters_at()
         finally:
             noting.close()
         found = other.dead_letter("late")

@@ -59,7 +59,8 @@ def write_snapshot(folder: Path, dimension: int, space: str, fill: Callable[[Pat
             manifest = _Manifest(_FORMAT, dimension, space, data.name, files)
             write_whole(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         except BaseException:
-            shutil.rmtree(data, ignore_errors=True)
+            if not _names(folder / MANIFEST, data):  # the last step can fail once it has happened
+                shutil.rmtree(data, ignore_errors=True)
             raise
     for unfinished in folder.glob(BESIDE):
         unfinished.unlink(missing_ok=True)
@@ -96,6 +97,16 @@ def read_snapshot(folder: Path, dimension: int, space: str) -> Path:
     if held != set(manifest.files):
         raise ConfigError(f"{data}: files that the manifest does not name: {sorted(held - set(manifest.files))}")
     return data
+
+
+def _names(path: Path, data: Path) -> bool:
+    """Return whether a manifest names this data folder, or may do so where it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Manifest).data == data.name
+    except FileNotFoundError:
+        return False
+    except (OSError, msgspec.MsgspecError):
+        return True
 
 
 def _verify(path: Path, wanted: _File) -> None:

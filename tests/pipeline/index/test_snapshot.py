@@ -79,3 +79,17 @@ def test_one_that_fails_leaves_the_former(tmp_path: Path, monkeypatch: pytest.Mo
         write_snapshot(tmp_path, 4, "s", other)
     assert (read_snapshot(tmp_path, 4, "s") / "one").exists()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_one_that_is_stopped_once_its_manifest_stands_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise stop
+
+    write_snapshot(tmp_path, 4, "s", fill)
+    monkeypatch.setattr("neardup.pipeline.files.fsync_folder", stopped)
+    with pytest.raises((KeyboardInterrupt, DependencyError)):
+        write_snapshot(tmp_path, 4, "s", other)
+    assert (read_snapshot(tmp_path, 4, "s") / "three").exists()

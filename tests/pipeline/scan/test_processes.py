@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -29,7 +30,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Limits
 from tests.pipeline.scan.build import SETTINGS, Silent, a_checkpoint, reasons, save, save_clip, scan_folder
 from tests.pipeline.scan.stand_in_child import KILL, KILL_ONCE, SLEEP
-from tests.timing import until
+from tests.timing import LATE_SECONDS, until
 
 Start = Callable[..., Processes]
 
@@ -187,7 +188,9 @@ def test_closing_ends_them_in_the_midst_of_work(start: Start, tmp_path: Path) ->
     one = start()
     pids = children(one)
     batches = one.describe(found(tmp_path), frozenset())
+    deadline = time.monotonic() + LATE_SECONDS
     while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
         assert next(batches) == []  # so that an interrupt can be seen while nothing is heard
     batches.close()
     assert not any(map(is_running, pids))

@@ -57,7 +57,9 @@ class Site:
         connection = self.open("GET /v1/feed", name)
         answered = b""
         while b"\r\n\r\n" not in answered:
-            answered += connection.recv(65536)
+            received = connection.recv(65536)
+            assert received, f"closed after {answered!r}"
+            answered += received
         if not answered.startswith(b"HTTP/1.1 200"):
             connection.close()
             raise Refused(int(answered.split()[1]))

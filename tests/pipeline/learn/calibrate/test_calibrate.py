@@ -101,8 +101,18 @@ def world() -> tuple[Embedded, npt.NDArray[np.int64], Embedded, npt.NDArray[np.i
 World = tuple[Embedded, npt.NDArray[np.int64], Embedded, npt.NDArray[np.int64]]
 
 
-def test_false_match_curve_follows_the_strangers(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test")
+@pytest.fixture(scope="module")
+def found(world: World) -> Calibration:
+    return calibrate(*world, BACKGROUND, "a test")
+
+
+@pytest.fixture(scope="module")
+def evenly_found(world: World) -> Calibration:
+    """Return the same where half of the queries copy something."""
+    return calibrate(*world, BACKGROUND, "a test", prior=0.5)
+
+
+def test_false_match_curve_follows_the_strangers(world: World, found: Calibration) -> None:
     queries, truth, references, _ = world
     evidence = strongest(queries.vectors, references.vectors, truth)
     for least in np.quantile(evidence, [0.5, 0.8, 0.95]):
@@ -110,13 +120,11 @@ def test_false_match_curve_follows_the_strangers(world: World) -> None:
         assert found.log_false_match_rate(least, N) == pytest.approx(wanted, abs=0.3)
 
 
-def test_curves_begin_where_half_of_the_queries_find_a_stranger_among_few(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test")
+def test_curves_begin_where_half_of_the_queries_find_a_stranger_among_few(found: Calibration) -> None:
     assert np.exp(found.log_false_matches[0][0]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_recall_curve_follows_the_copies(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test")
+def test_recall_curve_follows_the_copies(world: World, found: Calibration) -> None:
     queries, truth, references, _ = world
     evidence = of_copies(queries.vectors, references.vectors[truth])
     for least in (0.0, 0.1, 0.25):
@@ -124,16 +132,15 @@ def test_recall_curve_follows_the_copies(world: World) -> None:
     assert {curve[-1] for curve in found.recall} == {0.0}
 
 
-def test_more_references_ask_for_more_evidence(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test")
+def test_more_references_ask_for_more_evidence(found: Calibration) -> None:
     least = [found.min_evidence(0.9, m) for m in (10, 100, 1000)]
     assert least[0] < least[1] < least[2]
     unsure = [found.thresholds(0.9, m).min_unsure for m in (10, 100, 1000)]
     assert unsure[0] < unsure[1] < unsure[2]
 
 
-def test_wanted_precision_is_met_on_fresh_pictures(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test", prior=0.5)
+def test_wanted_precision_is_met_on_fresh_pictures(evenly_found: Calibration) -> None:
+    found = evenly_found
     random = np.random.default_rng(8)
     references = unit(random.normal(size=(200, D)))
     queries = np.concatenate([copies_of(random, references), unit(random.normal(size=(200, D)))])
@@ -144,8 +151,8 @@ def test_wanted_precision_is_met_on_fresh_pictures(world: World) -> None:
     assert right[called].mean() >= 0.93
 
 
-def test_probability_is_even_where_copies_and_strangers_are_equally_many(world: World) -> None:
-    found = calibrate(*world, BACKGROUND, "a test", prior=0.5)
+def test_probability_is_even_where_copies_and_strangers_are_equally_many(evenly_found: Calibration) -> None:
+    found = evenly_found
     even = (found.shift(N) - found.intercept) / found.slope
     assert found.probability(even, N) == pytest.approx(0.5)
     random = np.random.default_rng(12)
@@ -199,25 +206,25 @@ def test_interval_holds_for_a_collection_of_one_kind() -> None:
     assert told.precision_interval(0.1, 600)[0] <= untold.precision_interval(0.1, 600)[0]
 
 
-def test_hash_gets_a_weight_where_it_tells_copies_from_strangers(world: World) -> None:
+def test_hash_gets_a_weight_where_it_tells_copies_from_strangers(world: World, found: Calibration) -> None:
     queries, truth, references, alike = world
     agreeing = embedded(queries.vectors, references.hashes)
     assert calibrate(agreeing, truth, references, alike, BACKGROUND, "a test").hash_weight > 0
-    assert calibrate(queries, truth, references, alike, BACKGROUND, "a test").hash_weight == 0
+    assert found.hash_weight == 0
 
 
-def test_evidence_is_measured_above_the_background(world: World) -> None:
+def test_evidence_is_measured_above_the_background(world: World, found: Calibration) -> None:
     plain = calibrate(*world, NO_BACKGROUND, "a test")
-    above = calibrate(*world, BACKGROUND, "a test")
-    assert above.recall_at(0.2, 1) < plain.recall_at(0.2, 1) - 0.05  # without, nothing is taken off
-    assert above.cohort_weight == COHORT_WEIGHT
+    assert found.recall_at(0.2, 1) < plain.recall_at(0.2, 1) - 0.05  # without, nothing is taken off
+    assert found.cohort_weight == COHORT_WEIGHT
 
 
-def test_calibration_is_the_same_for_the_same_pictures_and_names_its_source(world: World) -> None:
-    one, two = (calibrate(*world, BACKGROUND, "eight hundred directions") for _ in range(2))
-    assert one == two
-    assert (one.source, one.queries, one.references) == ("eight hundred directions", N, N)
-    assert calibrate(*world, BACKGROUND, "", prior=0.2).version != one.version
+def test_calibration_is_the_same_for_the_same_pictures_and_names_its_source(
+    world: World, found: Calibration, evenly_found: Calibration
+) -> None:
+    assert calibrate(*world, BACKGROUND, "a test") == found
+    assert (found.source, found.queries, found.references) == ("a test", N, N)
+    assert evenly_found.version != found.version
 
 
 @pytest.mark.parametrize(("queries", "references"), [(99, 500), (500, 99), (100, 100)])

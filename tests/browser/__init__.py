@@ -1,0 +1,1 @@
+"""A package, so that a fixture of it ends with its last test."""
