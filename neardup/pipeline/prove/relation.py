@@ -75,6 +75,8 @@ def judge(proof: Proof | None) -> Judgement:
     written = max(differences.other_writing, each) if on_both else differences.other_writing / 2
     if written >= MIN_WRITING:
         return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+    if _have_captions(proof):
+        return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
     if (proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING) and on_both:
         return Judgement(Finding.VARIANT, Ground.MOTION)
     of_one_kind = differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing)
@@ -93,6 +95,17 @@ def judge(proof: Proof | None) -> Judgement:
     if proof.hue is not None and proof.hue < MIN_HUE:
         return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     return Judgement(Finding.COPY, Ground.AGREES)
+
+
+def _have_captions(proof: Proof) -> bool:
+    """Return whether each side has writing of its own, one of them beside the picture: captions of one meme.
+
+    A caption that one side alone has is an edit.
+    """
+    beside, differences = proof.written_beside, proof.differences
+    query, reference = differences.query_writing, differences.reference_writing
+    on_it = query - reference >= MIN_WRITING, reference - query >= MIN_WRITING
+    return any(beside[side] >= MIN_WRITING and (on_it[1 - side] or beside[1 - side] >= MIN_WRITING) for side in (0, 1))
 
 
 def _is_damage(proof: Proof) -> bool:
