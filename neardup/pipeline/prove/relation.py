@@ -15,13 +15,15 @@ from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSumma
 from neardup.pipeline.prove.proof import Proof
 
 MIN_INLIERS = 8
-MIN_AGREEING, MIN_COVERED = 0.65, 0.55
+MIN_AGREEING, MIN_COVERED = 0.65, 0.5
 """Of the blocks with texture; less where something was put over the picture."""
 MIN_AGREED = 6
-MAX_REPETITION = 0.93
-MIN_WRITING = 3
+MAX_REPETITION = 0.95
+MIN_WRITING = 5
 """Blocks of writing in the place of other writing; in documents, anywhere on both sides. Twice as many where no piece
 is on both sides: of two captions in one place the longer one may have the outline to itself."""
+MIN_CAPTION = 3
+"""Blocks or squares of writing that are a caption."""
 MIN_MOTION, MIN_MOVING = 0.2, 5
 """Pixels that corners share on the mean, or corners that share one of a pixel."""
 MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
@@ -34,13 +36,13 @@ MIN_CHANGED = 60.0
 """Pixels at SIDE that each side has to itself; of less it is not certain what changed."""
 MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
-MAX_REPETITION_BELOW = 0.6
+MAX_REPETITION_BELOW = 0.5
 """What changed everywhere must be more unlike itself to prove something."""
 DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.005, 0.95
 """Pixels on both sides for one that only one side has, share of pixels that changed, and of blocks that agree."""
 MIN_HUE = 0.4
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
-MAX_LINES = 8.0
+MAX_LINES = 20.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
 MIN_DOCUMENT_AGREEING = 0.75
 """Of a document's blocks; what one side has written in is a ground for neither."""
@@ -104,8 +106,8 @@ def _have_captions(proof: Proof) -> bool:
     """
     beside, differences = proof.written_beside, proof.differences
     query, reference = differences.query_writing, differences.reference_writing
-    on_it = query - reference >= MIN_WRITING, reference - query >= MIN_WRITING
-    return any(beside[side] >= MIN_WRITING and (on_it[1 - side] or beside[1 - side] >= MIN_WRITING) for side in (0, 1))
+    on_it = query - reference >= MIN_CAPTION, reference - query >= MIN_CAPTION
+    return any(beside[side] >= MIN_CAPTION and (on_it[1 - side] or beside[1 - side] >= MIN_CAPTION) for side in (0, 1))
 
 
 def _is_damage(proof: Proof) -> bool:
