@@ -125,7 +125,8 @@ def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
     """Return what the moments of two videos make of them together.
 
     Frames of a copy are seldom taken at the same instant, so that in some moments something moved: a third of them, and
-    two where there are two, prove a copy. A variant takes half of them.
+    two where there are two, prove a copy. A variant takes half of them; that it has other writing says more than that
+    something moved, as frames of other instants show motion, too.
     """
     each = [judge(proof) for proof in proofs]
     copies = [one for one in each if one.finding is Finding.COPY]
@@ -133,7 +134,7 @@ def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
     if copies and len(copies) >= min(2, len(each)) and 3 * len(copies) >= len(each):
         return copies[0]
     if variants and 2 * len(variants) >= len(each):
-        return variants[0]
+        return next((one for one in variants if one.ground is Ground.OTHER_WRITING), variants[0])
     return next(
         (one for one in each if one.finding is Finding.UNPROVED), Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
     )

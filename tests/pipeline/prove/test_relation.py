@@ -149,6 +149,8 @@ def test_moments_of_a_copy_may_differ_and_a_scene_recorded_twice_may_not() -> No
     assert found(late, (burst(0), burst(8)), (burst(30), burst(41))).finding is Finding.VARIANT
     assert found((photograph("coffee"), photograph("chelsea"))).finding is Finding.UNPROVED
     assert judge_moments([]).finding is Finding.UNPROVED
+    other = caption(burst(0), "river meeting"), caption(burst(0), "coffee bridge")
+    assert found((burst(30), burst(41)), other) == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
 
 
 def test_another_colour_of_one_thing_is_no_copy_and_a_grey_or_pale_copy_is_one() -> None:
