@@ -71,8 +71,8 @@ PROVED = ProofRates(
         Ground.CHANGED_SCENE: 8, Ground.OTHER_WRITING: 5, Ground.AGREES: 3, Ground.TEMPLATE: 1,
     },
 )  # fmt: skip
-"""What `benchmarks/prove.py` counts; a proof depends on no network. Other portraits of one person are no strangers here,
-as in a calibration. Of the three strangers two are crops of one picture that nobody had noticed."""
+"""What `benchmarks/prove.py` counts; a proof depends on no network. Other portraits of one person are no strangers, as
+in a calibration."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
