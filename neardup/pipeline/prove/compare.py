@@ -131,7 +131,7 @@ def count_differences(agreement: Agreement) -> Differences:
         return Differences()
     overlap = agreement.overlap
     in_query, in_reference = (
-        weak & (overlap.mean(_ink(side)) > _WRITTEN) for side in (overlap.query, overlap.reference)
+        weak & (overlap.mean(find_ink(side)) > _WRITTEN) for side in (overlap.query, overlap.reference)
     )
     gain, offset = measure_light(agreement)
     (light, spread), (other_light, other_spread) = (
@@ -194,7 +194,7 @@ def _spread(overlap: Overlap, grey: npt.NDArray[Any]) -> tuple[Blocks, Blocks]:
     return mean, np.sqrt(np.maximum(overlap.mean(levels * levels) - mean**2, 0))
 
 
-def _ink(levels: Grey) -> Levels:
+def find_ink(levels: Grey) -> Levels:
     """Return 1 where there are narrow strokes in strong contrast, else 0."""
     around = np.ones((_STROKE, _STROKE), np.uint8)
     dark = cv2.morphologyEx(levels, cv2.MORPH_BLACKHAT, around)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.prove.beside import count_written
 from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
 from neardup.pipeline.prove.compare import (
     Agreement,
@@ -100,6 +101,8 @@ class Proof:
         changes: what only one side has, by pixels.
         hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
             where either side has hardly any.
+        written_beside: squares with writing on plain ground that the query, and the reference, have beside what was
+            compared: captions above or below a picture.
         same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
     """
 
@@ -131,6 +134,7 @@ class Proof:
     hue: float | None = None
     same: bool = False
     one_sided: bool = False
+    written_beside: tuple[int, int] = (0, 0)
 
     @property
     def in_place(self) -> bool:
@@ -368,6 +372,10 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         changes=changes,
         hue=_hue(query, reference, agreement),
         one_sided=laid.one_sided,
+        written_beside=(
+            count_written(query, overlap.into_query, overlap.query.shape),
+            count_written(reference, overlap.into_reference, overlap.query.shape),
+        ),
     )
 
 

@@ -15,13 +15,15 @@ from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSumma
 from neardup.pipeline.prove.proof import Proof
 
 MIN_INLIERS = 8
-MIN_AGREEING, MIN_COVERED = 0.65, 0.55
+MIN_AGREEING, MIN_COVERED = 0.65, 0.5
 """Of the blocks with texture; less where something was put over the picture."""
 MIN_AGREED = 6
-MAX_REPETITION = 0.93
-MIN_WRITING = 3
+MAX_REPETITION = 0.95
+MIN_WRITING = 5
 """Blocks of writing in the place of other writing; in documents, anywhere on both sides. Twice as many where no piece
 is on both sides: of two captions in one place the longer one may have the outline to itself."""
+MIN_CAPTION = 3
+"""Blocks or squares of writing that are a caption."""
 MIN_MOTION, MIN_MOVING = 0.2, 5
 """Pixels that corners share on the mean, or corners that share one of a pixel."""
 MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
@@ -34,13 +36,13 @@ MIN_CHANGED = 60.0
 """Pixels at SIDE that each side has to itself; of less it is not certain what changed."""
 MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
-MAX_REPETITION_BELOW = 0.6
+MAX_REPETITION_BELOW = 0.5
 """What changed everywhere must be more unlike itself to prove something."""
 DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.005, 0.95
 """Pixels on both sides for one that only one side has, share of pixels that changed, and of blocks that agree."""
 MIN_HUE = 0.4
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
-MAX_LINES = 8.0
+MAX_LINES = 20.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
 MIN_DOCUMENT_AGREEING = 0.75
 """Of a document's blocks; what one side has written in is a ground for neither."""
@@ -75,6 +77,8 @@ def judge(proof: Proof | None) -> Judgement:
     written = max(differences.other_writing, each) if on_both else differences.other_writing / 2
     if written >= MIN_WRITING:
         return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+    if _have_captions(proof):
+        return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
     if (proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING) and on_both:
         return Judgement(Finding.VARIANT, Ground.MOTION)
     of_one_kind = differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing)
@@ -95,6 +99,17 @@ def judge(proof: Proof | None) -> Judgement:
     return Judgement(Finding.COPY, Ground.AGREES)
 
 
+def _have_captions(proof: Proof) -> bool:
+    """Return whether each side has writing of its own, one of them beside the picture: captions of one meme.
+
+    A caption that one side alone has is an edit.
+    """
+    beside, differences = proof.written_beside, proof.differences
+    query, reference = differences.query_writing, differences.reference_writing
+    on_it = query - reference >= MIN_CAPTION, reference - query >= MIN_CAPTION
+    return any(beside[side] >= MIN_CAPTION and (on_it[1 - side] or beside[1 - side] >= MIN_CAPTION) for side in (0, 1))
+
+
 def _is_damage(proof: Proof) -> bool:
     """Return whether what is on both sides is what a sticker or a watermark leaves around it, and encoding everywhere.
 
@@ -110,7 +125,8 @@ def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
     """Return what the moments of two videos make of them together.
 
     Frames of a copy are seldom taken at the same instant, so that in some moments something moved: a third of them, and
-    two where there are two, prove a copy. A variant takes half of them.
+    two where there are two, prove a copy. A variant takes half of them; that it has other writing says more than that
+    something moved, as frames of other instants show motion, too.
     """
     each = [judge(proof) for proof in proofs]
     copies = [one for one in each if one.finding is Finding.COPY]
@@ -118,7 +134,7 @@ def judge_moments(proofs: Sequence[Proof | None]) -> Judgement:
     if copies and len(copies) >= min(2, len(each)) and 3 * len(copies) >= len(each):
         return copies[0]
     if variants and 2 * len(variants) >= len(each):
-        return variants[0]
+        return next((one for one in variants if one.ground is Ground.OTHER_WRITING), variants[0])
     return next(
         (one for one in each if one.finding is Finding.UNPROVED), Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
     )

@@ -56,6 +56,17 @@ def test_a_picture_with_another_caption_is_a_variant(name: str) -> None:
     assert found == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
 
 
+@pytest.mark.parametrize("name", PHOTOS)
+def test_captions_of_one_meme_in_other_places_are_other_writing_and_one_caption_is_an_edit(name: str) -> None:
+    photo = photograph(name)
+    bar = caption(np.full((110, photo.shape[1], 3), 255, np.uint8), "budget weather report")
+    above = np.vstack((bar, photo))
+    on_it = caption(photo, "river meeting")
+    assert judged(above, on_it) == judged(on_it, above) == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
+    assert judged(above, photo) == judged(photo, above) == Judgement(Finding.COPY, Ground.AGREES)
+    assert judged(np.vstack((bar, on_it)), on_it) == Judgement(Finding.COPY, Ground.AGREES)
+
+
 def test_the_next_shot_of_a_burst_is_a_variant() -> None:
     assert judged(burst(0), burst(4)) == Judgement(Finding.VARIANT, Ground.MOTION)
     assert judged(burst(0), burst(9)).finding is Finding.VARIANT
@@ -138,6 +149,8 @@ def test_moments_of_a_copy_may_differ_and_a_scene_recorded_twice_may_not() -> No
     assert found(late, (burst(0), burst(8)), (burst(30), burst(41))).finding is Finding.VARIANT
     assert found((photograph("coffee"), photograph("chelsea"))).finding is Finding.UNPROVED
     assert judge_moments([]).finding is Finding.UNPROVED
+    other = caption(burst(0), "river meeting"), caption(burst(0), "coffee bridge")
+    assert found((burst(30), burst(41)), other) == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
 
 
 def test_another_colour_of_one_thing_is_no_copy_and_a_grey_or_pale_copy_is_one() -> None:

@@ -104,7 +104,8 @@ def load_pictures(
     names = tuple(sorted(found))
     place = {name: i for i, name in enumerate(names)}
     pairs = [(a, b, relation) for a, b, relation in named if a in place and b in place]
-    roots = find_roots(names, ((a, b) for a, b, _ in pairs))
+    # Two may belong together by a third that was not read.
+    roots = find_roots({*names, *(name for a, b, _ in named for name in (a, b))}, ((a, b) for a, b, _ in named))
     similar = frozenset((place[a], place[b]) for a, b, relation in pairs if relation == SIMILAR)
     return Pictures(
         sha1=names,

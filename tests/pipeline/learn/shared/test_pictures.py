@@ -78,6 +78,13 @@ def test_alike_pictures_share_a_group_and_only_similar_ones_are_no_negatives(tmp
     assert pictures.similar == {(0, 1)}
 
 
+def test_pictures_share_a_group_by_one_that_was_not_read(tmp_path: Path) -> None:
+    a, b, c = sorted(write(tmp_path / f"{i}.png", (i, 0, 0)) for i in range(3))
+    (tmp_path / "alike.csv").write_text(f"sha1_a,sha1_b,relation\nother,{a},person\nother,{c},person\n")
+    pictures = load_pictures([tmp_path], 50, alike=tmp_path / "alike.csv")
+    assert pictures.groups == (a, b, a)
+
+
 def test_roots_join_chains_of_pairs() -> None:
     assert find_roots("abcde", [("b", "c"), ("c", "a"), ("e", "d")]) == {
         "a": "a", "b": "a", "c": "a", "d": "d", "e": "d",

@@ -1,0 +1,43 @@
+"""What stands beside the part that two pictures share: a bar with a caption is content of one picture's own."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from neardup.pipeline.prove.compare import find_ink
+from neardup.pipeline.prove.keypoints import Keypoints
+from neardup.pipeline.prove.transform import Matrix, warp
+
+_MARGIN = 5
+"""Pixels around what was compared that may still belong to it."""
+_LEAST = 0.03
+"""Share of a picture below which nothing stands beside."""
+_LEVELS, _PLAIN = 12, 0.8
+"""A bar is plain: this share of what is no ink is so few grey levels from its median."""
+_CELL, _WRITTEN = 16, 0.1
+"""Pixels of a square, and the share of ink from which it is written on."""
+
+
+def count_written(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> int:
+    """Return how many squares of 16 pixels have writing on plain ground beside what was compared.
+
+    A photograph that goes on there has none: its ground is not plain.
+
+    Args:
+        into: from pixels of the overlap to those of the picture. shape: height and width of the overlap.
+    """
+    height, width = shape
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
+    beside = np.ones(picture.grey.shape, np.uint8)
+    cv2.fillConvexPoly(beside, np.round(warp(into, corners)).astype(np.int32), 0)
+    beside = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
+    if np.count_nonzero(beside) < _LEAST * beside.size:
+        return 0
+    ink = find_ink(picture.grey) * beside
+    ground = picture.grey[(beside > 0) & (cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0)]
+    if not ground.size or (np.abs(ground - np.float32(np.median(ground))) <= _LEVELS).mean() < _PLAIN:
+        return 0
+    rows, columns = (size // _CELL for size in ink.shape)
+    cells = ink[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).mean((1, 3))
+    return int(np.count_nonzero(cells >= _WRITTEN))
