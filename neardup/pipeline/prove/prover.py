@@ -109,7 +109,7 @@ class Prover:
 
         use_one_thread()
         if len(moments) > 1:
-            return self._prove_moments(query, reference, moments)
+            return self._prove_moments(query, reference, moments, boxes)
         second, other = moments[0] if moments else (0.0, 0.0)
         load = partial(self._keypoints, query, second), partial(self._keypoints, reference, other)
         if load[0](SIDE) is None or load[1](SIDE) is None:
@@ -117,7 +117,9 @@ class Prover:
         proof, judged = prove_closely(*load, boxes)
         return _proved(proof, summarize(proof, judged, (second, other)))
 
-    def _prove_moments(self, query: str, reference: str, moments: Sequence[tuple[float, float]]) -> Proved | None:
+    def _prove_moments(
+        self, query: str, reference: str, moments: Sequence[tuple[float, float]], boxes: Sequence[BoxPair]
+    ) -> Proved | None:
         from neardup.pipeline.prove.keypoints import SIDE
         from neardup.pipeline.prove.proof import prove_moments
         from neardup.pipeline.prove.relation import judge, judge_moments, summarize
@@ -130,7 +132,7 @@ class Prover:
         ]
         if not pairs:
             return None
-        proofs = prove_moments([(one, two) for _, _, one, two in pairs])
+        proofs = prove_moments([(one, two) for _, _, one, two in pairs], boxes)
         judged = judge_moments(proofs)
         place = next((n for n, proof in enumerate(proofs) if judge(proof) == judged), 0)
         return _proved(proofs[place], summarize(proofs[place], judged, pairs[place][:2]))

@@ -175,7 +175,9 @@ class Comparer:
         images = kind is reference.kind is Kind.IMAGE
         moments = [] if images else moments_of(where.spans, kind is reference.kind)
         boxes = (
-            ((where.query_box or ALL, where.reference_box or ALL),) if where.kind is WhereKind.PART and images else ()
+            ((where.query_box or ALL, where.reference_box or ALL),)
+            if where.kind is WhereKind.PART and (images or where.query_box or where.reference_box)
+            else ()
         )
         return query, reference.id, tuple(moments), boxes
 
