@@ -116,12 +116,18 @@ class Side:
         """Return a film as it is seen as a whole, and as each of its boxes, where it has any."""
         if self.boxes is None:
             return [View(None, np.arange(len(self.track().pts)), self)]
+        all_of_it = self.track()
         shown, which = np.unique(self.boxes, axis=0, return_inverse=True)
         found = []
         for number in range(len(shown)):
             places = np.flatnonzero(which.ravel() == number)
-            track = cache(partial(self.track().take, places))
-            found.append(View(self.box(int(places[0])), places, replace(self, track=track, boxes=None)))
+            box, begin = self.box(int(places[0])), all_of_it.begin
+            if box is not None:
+                pts = all_of_it.pts[places]
+                interval = float(np.median(np.diff(pts))) if len(pts) > 1 else 0.0
+                begin = max(begin, float(pts[0]) - interval / 2.0)
+            track = cache(partial(all_of_it.take, places, begin))
+            found.append(View(box, places, replace(self, track=track, boxes=None)))
         return sorted(found, key=lambda view: view.box is not None)  # the whole first
 
     def box(self, frame: int) -> Box | None:

@@ -88,10 +88,10 @@ class Track:
     seconds: float
     begin: float = 0.0
 
-    def take(self, places: Ids) -> Track:
-        """Return some of the frames, in order of time."""
+    def take(self, places: Ids, begin: float) -> Track:
+        """Return some of the frames, in order of time, which begin at this second."""
         columns = (self.pts[places], _Some(self.vectors, places), self.hashes[places], self.speaks[places])
-        return Track(*columns, self.shared[places], self.seconds, self.begin)
+        return Track(*columns, self.shared[places], self.seconds, begin)
 
     @property
     def interval(self) -> float:

@@ -1,0 +1,89 @@
+"""Rectangles that stay in a film."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.steady import MOST, OFTEN, SteadyBoxes
+from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.types import Frame, Pixels
+
+SIZE = 128
+
+
+def a_scene(seed: int, height: int, width: int, lightest: int = 100) -> Pixels:
+    """Return soft blobs without a straight edge, within 100 levels of each other."""
+    small = np.random.default_rng(seed).integers(lightest - 100, lightest, (5, 5, 3), np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def in_a_corner(seed: int, at: tuple[int, int] = (10, 12), side: tuple[int, int] = (60, 90)) -> tuple[Pixels, Pixels]:
+    """Return a frame of 160 × 240 with another in its corner, and that other one."""
+    frame, inner = a_scene(seed, 160, 240).copy(), a_scene(1000 + seed, *side, lightest=250)
+    frame[at[0] : at[0] + side[0], at[1] : at[1] + side[1]] = inner
+    return frame, inner
+
+
+def a_film(frames: list[Pixels]) -> bytes:
+    """Return a film that shows each frame for half a second."""
+    room = io.BytesIO()
+    with av.open(room, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width, stream.height, stream.bit_rate = frames[0].shape[1], frames[0].shape[0], 8_000_000
+        stream.time_base = Fraction(1, 2)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode(None))
+    return room.getvalue()
+
+
+def test_a_rectangle_is_steady_once_it_was_seen_often() -> None:
+    steady = SteadyBoxes()
+    found = [steady.look(squeeze(in_a_corner(seed)[0], SIZE)) for seed in range(OFTEN + 2)]
+    assert found[: OFTEN - 1] == [()] * (OFTEN - 1)
+    (box,) = found[OFTEN - 1]
+    assert box == pytest.approx((12 / 240, 10 / 160, 102 / 240, 70 / 160), abs=0.02)
+    assert found[-1] == (box,)
+
+
+def test_a_rectangle_that_moves_is_not_steady() -> None:
+    steady = SteadyBoxes()
+    for seed in range(8):
+        frame, _ = in_a_corner(seed, at=(10 + 10 * seed, 12 + 17 * seed))
+        assert steady.look(squeeze(frame, SIZE)) == ()
+
+
+def test_a_film_has_no_more_than_the_most() -> None:
+    steady = SteadyBoxes()
+    for place in ((5, 5), (5, 140), (95, 5), (95, 140)):
+        for seed in range(OFTEN):
+            found = steady.look(squeeze(in_a_corner(seed, at=place)[0], SIZE))
+    assert len(found) == MOST
+
+
+def test_steady_rectangles_become_frames_after_the_whole_one() -> None:
+    frames, inner = zip(*(in_a_corner(seed) for seed in range(8)), strict=True)
+    media = open_media(a_film(list(frames)), SIZE, regions="boxes")
+    found: list[Frame] = list(media.frames)
+    whole = [frame for frame in found if frame.box is None]
+    parts = [frame for frame in found if frame.box is not None]
+    assert len(whole) == len(frames)
+    assert len(parts) == len(frames) - OFTEN + 1
+    assert len({frame.box for frame in parts}) == 1
+    assert [one.pts for one in parts] == [one.pts for one in whole[OFTEN - 1 :]]
+    for part, shown in zip(parts, inner[OFTEN - 1 :], strict=True):
+        assert np.abs(part.tile.astype(int) - squeeze(shown, SIZE)).mean() < 8
+    assert found[OFTEN] is parts[0]
+
+
+@pytest.mark.parametrize("mode", ["none", "grid"])
+def test_other_modes_leave_films_as_they_are(mode: str) -> None:
+    film = a_film([in_a_corner(seed)[0] for seed in range(6)])
+    assert all(frame.box is None for frame in open_media(film, SIZE, regions=mode).frames)  # type: ignore[arg-type]
