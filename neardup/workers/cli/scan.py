@@ -105,7 +105,7 @@ def run(
     with closing(
         Catalog(
             index,
-            f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions {settings.regions} of films, too",
+            f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions of all {settings.regions}",
         )
     ) as catalog:
         ours = identities([output / name for name in FILES])

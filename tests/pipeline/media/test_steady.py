@@ -14,6 +14,7 @@ from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.steady import MOST, OFTEN, SteadyBoxes
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.types import Frame, Pixels
+from tests.pipeline.media.test_video import turned
 
 SIZE = 128
 
@@ -68,9 +69,11 @@ def test_a_film_has_no_more_than_the_most() -> None:
     assert len(found) == MOST
 
 
-def test_steady_rectangles_become_frames_after_the_whole_one() -> None:
+@pytest.mark.parametrize(("degrees", "turn"), [(0, 0), (90, -1), (180, 2), (270, 1)])
+def test_steady_rectangles_become_frames_after_the_whole_one(degrees: int, turn: int) -> None:
     frames, inner = zip(*(in_a_corner(seed) for seed in range(8)), strict=True)
-    media = open_media(a_film(list(frames)), SIZE, regions="boxes")
+    film = a_film(list(frames))
+    media = open_media(turned(film, degrees) if degrees else film, SIZE, regions="boxes")
     found: list[Frame] = list(media.frames)
     whole = [frame for frame in found if frame.box is None]
     parts = [frame for frame in found if frame.box is not None]
@@ -79,7 +82,7 @@ def test_steady_rectangles_become_frames_after_the_whole_one() -> None:
     assert len({frame.box for frame in parts}) == 1
     assert [one.pts for one in parts] == [one.pts for one in whole[OFTEN - 1 :]]
     for part, shown in zip(parts, inner[OFTEN - 1 :], strict=True):
-        assert np.abs(part.tile.astype(int) - squeeze(shown, SIZE)).mean() < 8
+        assert np.abs(part.tile.astype(int) - squeeze(np.ascontiguousarray(np.rot90(shown, turn)), SIZE)).mean() < 8
     assert found[OFTEN] is parts[0]
 
 
