@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def open_video(
         sample_fps: frames per second that are looked at, besides the first and the last frame.
         preview: takes a frame.
         threads: of the decoder.
-        regions: "boxes" makes frames of their own of rectangles that stay in the film, each after the whole frame.
+        regions: "boxes" makes frames of their own of rectangles that stay in the film, see `steady`.
     Raises:
         InvalidFrame: here, or by the iterator after those frames that could be decoded.
     """
@@ -85,8 +86,8 @@ def open_video(
                 if preview is not None and preview.wants(tile):
                     preview.take(_small(shown, preview.side))
                 yield Frame(pts=pts, tile=tile)
-                for box in () if steady is None else steady.look(tile):
-                    yield Frame(pts=pts, tile=tiles.part(shown, box), box=box)
+                if steady is not None:
+                    yield from steady.look(pts, tile, partial(tiles.part, shown))
             if source_ends_early(source, format):
                 raise InvalidFrame(Reason.TRUNCATED, f"{format.name}: the file ends before the video does")
 

@@ -14,15 +14,15 @@ CORNER: Box = (0.0625, 0.0625, 0.4375, 0.4375)
 
 
 def with_part(name: str, whole: Descriptors, part: Descriptors, since: int = 2) -> list[Described]:
-    """Return a film of which a part is seen from a frame on, each time after the whole frame."""
+    """Return a film of which a part is described, too, after the whole frame; earlier ones come late, with `since`."""
     rows, pts, boxes = [], [], []
     for place, moment in enumerate(times(len(whole) / 2)[: len(whole)]):
         rows.append(whole[place])
         pts.append(moment)
         boxes.append(None)
-        if place >= since:
-            rows.append(part[place])
-            pts.append(moment)
+        for shown in range(since + 1) if place == since else [place] if place > since else []:
+            rows.append(part[shown])
+            pts.append(shown / 2)
             boxes.append(CORNER)
     return video(name, np.stack(rows), pts, boxes=pack_boxes(boxes))
 
@@ -42,8 +42,8 @@ def test_a_film_in_the_corner_of_another_is_found_with_its_times(seconds: np.nda
     assert match.where.kind is WhereKind.PART
     assert (match.where.query_box, match.where.reference_box) == (pytest.approx(CORNER, abs=1e-3), None)
     (span,) = match.where.spans
-    assert (span.query_start, span.query_end) == (pytest.approx(1, abs=0.3), pytest.approx(12, abs=0.3))
-    assert (span.reference_start, span.reference_end) == (pytest.approx(11, abs=0.3), pytest.approx(22, abs=0.3))
+    assert (span.query_start, span.query_end) == (pytest.approx(0, abs=0.3), pytest.approx(12, abs=0.3))
+    assert (span.reference_start, span.reference_end) == (pytest.approx(10, abs=0.3), pytest.approx(22, abs=0.3))
 
 
 def test_the_corner_of_a_reference_is_found_too(seconds: np.ndarray) -> None:
@@ -79,7 +79,7 @@ def test_an_image_is_found_in_the_corner_of_a_film(seconds: np.ndarray) -> None:
     (match,) = log.verdict(with_part("corner", Film(2).at(seconds), still)).matches
     assert match.where.query_box == pytest.approx(CORNER, abs=1e-3)
     (span,) = match.where.spans
-    assert (span.query_start, span.query_end) == (1.0, 12.0)
+    assert (span.query_start, span.query_end) == (0.0, 12.0)
 
 
 def test_live_films_are_compared_with_wholes(seconds: np.ndarray) -> None:
