@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -27,6 +28,8 @@ from PIL import Image
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.learn.edits import Draw
 from neardup.pipeline.learn.evaluate.queries import WAYS, edit_in
+from neardup.pipeline.match.apply.make import make_state
+from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.choose import describing
@@ -114,7 +117,11 @@ def without_proofs(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with mock.patch("neardup.pipeline.scan.run.Prover", return_value=None):
+
+    def make(*arguments: Any, **options: Any) -> State:
+        return make_state(*arguments, **options | {"prover": None})
+
+    with mock.patch("neardup.pipeline.scan.run.make_state", make):
         yield
 
 

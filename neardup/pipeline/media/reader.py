@@ -50,7 +50,7 @@ def open_media(
         preview: takes a picture for people; has it when the last frame has been yielded.
         decoded: what a GPU made of this very content, with its regions; then nothing is left to do.
         regions: which parts of an image become frames of their own, or who adds them to the frames when told to
-            `cut`, those of several images at once; a video has none.
+            `cut`, those of several images at once. "boxes" are found in videos, too, where they stay.
         budget: counts what decoding costs; one over `limits` if none is given.
     Raises:
         InvalidFrame: the content cannot be used. Also raised by the iterator of a video's frames.
@@ -89,7 +89,8 @@ def _open(
             return open_webp(source, size, limits, sample_fps, preview)
     from neardup.pipeline.media.video import open_video
 
-    return open_video(source, format, size, limits, sample_fps, preview)
+    mode = regions.mode if isinstance(regions, Cutter) else regions
+    return open_video(source, format, size, limits, sample_fps, preview, regions=mode)
 
 
 def frame_at(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.listen import Listener
 from neardup.pipeline.media.preview import Viewer
+from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.sound import is_audible
+from neardup.pipeline.media.steady import SteadyBoxes
 from neardup.pipeline.media.still import check_pixels
 from neardup.pipeline.media.tile import squeeze
-from neardup.pipeline.types import Attachment, Extras, Frame, Kind, Limits, Media, Pixels
+from neardup.pipeline.types import Attachment, Box, Extras, Frame, Kind, Limits, Media, Pixels
 
 _END_MARGIN = 2.0
 """Seconds before the announced end in which every frame is decoded, for one of them is the last."""
@@ -41,6 +44,7 @@ def open_video(
     sample_fps: float,
     preview: Viewer | None = None,
     threads: int = 1,
+    regions: Mode = "none",
 ) -> Media:
     """Open a video and decode its first frame; the others follow as they are asked for.
 
@@ -50,6 +54,7 @@ def open_video(
         sample_fps: frames per second that are looked at, besides the first and the last frame.
         preview: takes a frame.
         threads: of the decoder.
+        regions: "boxes" makes frames of their own of rectangles that stay in the film, see `steady`.
     Raises:
         InvalidFrame: here, or by the iterator after those frames that could be decoded.
     """
@@ -74,12 +79,15 @@ def open_video(
 
     def frames() -> Iterator[Frame]:
         tiles = _Tiles(size)
+        steady = SteadyBoxes() if regions == "boxes" else None
         with video.container, guard():
             for pts, shown in chain(((0.0, picture),), sampled):
                 tile = tiles.of(shown)
                 if preview is not None and preview.wants(tile, pts):
                     preview.take(_small(shown, preview.side), pts)
                 yield Frame(pts=pts, tile=tile)
+                if steady is not None:
+                    yield from steady.look(pts, tile, partial(tiles.part, shown))
             if source_ends_early(source, format):
                 raise InvalidFrame(Reason.TRUNCATED, f"{format.name}: the file ends before the video does")
 
@@ -209,7 +217,22 @@ class _Tiles:
     def of(self, picture: VideoFrame) -> Pixels:
         if _has_alpha(picture):
             return _upright(squeeze(_rgb(picture), self._size), picture)
-        small = self._scaler.reformat(
-            picture, self._size, self._size, "rgb24", interpolation=Interpolation.BILINEAR, threads=1
-        )
+        return self._scaled(picture, self._size, self._size)
+
+    def part(self, picture: VideoFrame, box: Box) -> Pixels:
+        """Return a part of the upright frame, shares of its width and height, as a tile."""
+        left, top, right, bottom = box
+        if _has_alpha(picture):
+            rgb = _upright(_rgb(picture), picture)
+            height, width = rgb.shape[:2]
+            rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
+            return squeeze(rgb[rows, int(left * width) : max(int(left * width) + 1, round(right * width))], self._size)
+        width, height = round(self._size / (right - left)), round(self._size / (bottom - top))
+        sideways = bool(picture.rotation % 180)
+        whole = self._scaled(picture, *((height, width) if sideways else (width, height)))
+        x, y = (min(round(start * side), side - self._size) for start, side in ((left, width), (top, height)))
+        return np.ascontiguousarray(whole[y : y + self._size, x : x + self._size])
+
+    def _scaled(self, picture: VideoFrame, width: int, height: int) -> Pixels:
+        small = self._scaler.reformat(picture, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
         return _upright(np.asarray(small.to_ndarray(), dtype=np.uint8), picture)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import cv2
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import Grey
+from neardup.pipeline.prove.once import once
 from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
 from neardup.pipeline.prove.repetition import self_likeness
@@ -74,27 +74,27 @@ class Agreement:
     seen: npt.NDArray[np.bool_]
     agrees: npt.NDArray[np.bool_]
 
-    @cached_property
+    @once
     def agreed(self) -> int:
         """Blocks that show the same."""
         return int(self.agrees.sum())
 
-    @cached_property
+    @once
     def share(self) -> float:
         """Of the blocks that show anything, those that show the same."""
         return self.agreed / max(1, int(self.seen.sum()))
 
-    @cached_property
+    @once
     def certain(self) -> bool:
         """Whether nearly every block that shows anything agrees beyond doubt."""
         return bool(self.agreed and (self.alike[self.seen] >= CERTAIN).mean() >= _NEARLY_ALL)
 
-    @cached_property
+    @once
     def in_register(self) -> bool:
         """Whether so many blocks agree beyond doubt that no other transform would lay them over each other better."""
         return int((self.seen & (self.alike >= CERTAIN)).sum()) >= _REGISTER
 
-    @cached_property
+    @once
     def contrast(self) -> float:
         """Texture of the reference over the query's where they agree; 1 where nothing does."""
         own = float((self.query_texture[self.agrees] ** 2).sum())

@@ -8,7 +8,6 @@ Source: Rublee et al. 2011, "ORB: an efficient alternative to SIFT or SURF".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.errors import ShapeError
+from neardup.pipeline.prove.once import once
 from neardup.pipeline.prove.repetition import self_likeness
 from neardup.pipeline.types import Pixels
 
@@ -81,7 +81,7 @@ class Keypoints:
         colour = 0 if self.colour is None else self.colour.nbytes
         return self.grey.nbytes + colour + _POINT_BYTES * _features(self.grey) + 4 * GLANCE**2
 
-    @cached_property
+    @once
     def corners(self) -> Corners:
         """Its key points."""
         found, descriptors = _orb(self.grey).detectAndCompute(self.grey, None) if _has_room(self.grey) else ((), None)
@@ -103,7 +103,7 @@ class Keypoints:
         """Descriptors of its key points."""
         return self.corners.descriptors
 
-    @cached_property
+    @once
     def mirrored(self) -> npt.NDArray[np.uint8]:
         """Descriptors of the same key points as a mirror shows them, uint8 (n, 32)."""
         points, descriptors, angles, sizes = self.corners
@@ -127,19 +127,19 @@ class Keypoints:
             described[[one.class_id for one in found]] = bits
         return described
 
-    @cached_property
+    @once
     def glance(self) -> npt.NDArray[np.float32]:
         """The whole picture squeezed to 64 × 64, without what changes slowly: float32 (4096,), of unit length or 0."""
         small = cv2.resize(self.grey, (GLANCE, GLANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
         rest = (cv2.GaussianBlur(small, (0, 0), 1.0) - cv2.blur(small, (15, 15))).ravel()
         return np.asarray(rest / max(float(np.linalg.norm(rest)), 1e-6) if rest.std() > 0.5 else rest * 0)
 
-    @cached_property
+    @once
     def repetition(self) -> float:
         """How alike the whole picture is to itself when shifted, 0 to 1; 1 if there is nothing to see so small."""
         return self_likeness(self.glance.reshape(GLANCE, GLANCE))
 
-    @cached_property
+    @once
     def is_document(self) -> bool:
         """Whether this is a page: a smooth ground, light or dark, with writing or lines on it."""
         grey = self.grey if 2 * np.count_nonzero(self.grey >= 110) >= self.grey.size else 255 - self.grey

@@ -8,7 +8,6 @@ gradients prove nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.keypoints import SIDE, Grey, Keypoints
+from neardup.pipeline.prove.once import once
 from neardup.pipeline.prove.transform import Matrix, is_degenerate, warp
 from neardup.pipeline.types import Box
 
@@ -68,12 +68,12 @@ class Overlap:
             return self._shrink(np.asarray(values, np.float32))
         return np.asarray(self._shrink(values * self.mask) / np.maximum(self.covered, 1e-6), np.float32)
 
-    @cached_property
+    @once
     def covered(self) -> Blocks:
         """Share of each block that lies in the overlap."""
         return np.ones(self.grid, np.float32) if self.mask is None else self._shrink(self.mask)
 
-    @cached_property
+    @once
     def bands(self) -> tuple[Levels, Levels]:
         """Query and reference, each without noise and without what changes slowly."""
         return band(self.query, self.mask), band(self.reference, self.mask)

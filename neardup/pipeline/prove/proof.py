@@ -213,7 +213,7 @@ def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid 
     return laid if laid is None else _measure(query, reference, laid.agreement.overlap.matrix, before.inliers, part)
 
 
-def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof | None]:
+def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]], boxes: Sequence[BoxPair] = ()) -> list[Proof | None]:
     """Return the proof of each of a few moments of two videos, all by one transform.
 
     Matches of all moments are put together, so that they find a transform which none of them would support alone.
@@ -221,8 +221,9 @@ def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]]) -> list[Proof 
     Args:
         moments: frames of the query and of the reference that show the same moment; an image may stand for a frame. All
             frames of a side are of one shape; others are left unproved.
+        boxes: parts of all of them that may show the same.
     """
-    first = [_lay_as_they_are(query, reference, ()) for query, reference in moments]
+    first = [_lay_as_they_are(query, reference, boxes) for query, reference in moments]
     if all(one is not None and one.settled for one in first):
         return [
             _or_same(query, reference, _best(query, reference, one))

@@ -98,11 +98,12 @@ def _compare(
     progress: Progress,
 ) -> ScanResult:
     pictures = FilePictures(settings.scan_limits)
+    prover = Prover(pictures, threads=settings.worker_threads)
     made = make_state(
         checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from,
-        prover=Prover(pictures),
+        prover=prover,
     )  # fmt: skip
-    with closing(made) as state:
+    with closing(made) as state, closing(prover):
         follower = Follower(state, plan, catalog, pictures, progress.advance)
         embedded = _follow(follower, plan, catalog, describe, progress)
         return _sum_up(follower, plan, roots, checkpoint, settings, embedded)

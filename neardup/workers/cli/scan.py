@@ -103,7 +103,10 @@ def run(
     output = writable_folder(output)
     index = None if index is None else index.expanduser()
     with closing(
-        Catalog(index, f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions {settings.regions}")
+        Catalog(
+            index,
+            f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions of all {settings.regions}",
+        )
     ) as catalog:
         ours = identities([output / name for name in FILES])
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])

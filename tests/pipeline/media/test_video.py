@@ -108,7 +108,7 @@ def test_clock_fills_gaps_and_never_runs_backwards() -> None:
     assert [round(clock(time), 3) for time in times] == [0.0, 0.1, 0.2, 0.2, 0.3, 0.4, 0.5]
 
 
-def _turned(content: bytes, degrees: int) -> bytes:
+def turned(content: bytes, degrees: int) -> bytes:
     """Write a rotation into the track header of an MP4 (ISO/IEC 14496-12, 8.3.2): clockwise, 16.16 fixed point."""
     cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     matrix = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
@@ -125,7 +125,7 @@ def test_rotation_flag_is_honoured(photo: Photo, degrees: int, turn: int) -> Non
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
         output.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
         output.mux(stream.encode())
-    content = _turned(file.getvalue(), degrees)
+    content = turned(file.getvalue(), degrees)
     upright = np.rot90(stored, turn)
     media = open_media(content, 16)
     assert (media.height, media.width) == upright.shape[:2]

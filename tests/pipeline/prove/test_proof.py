@@ -173,3 +173,16 @@ def test_moments_share_one_transform() -> None:
     for box in boxes:
         assert box == pytest.approx((90 / 480, 40 / 320, 420 / 480, 300 / 320), abs=0.015)
     assert prove_moments([]) == []
+
+
+def test_boxes_lay_moments_over_each_other_that_are_too_small_for_key_points() -> None:
+    box = (0.05, 0.1, 0.3, 0.3)
+    moments = []
+    for name in ("coffee", "chelsea", "astronaut"):
+        scene = cv2.resize(photograph(name), (480, 320))
+        other = cv2.resize(photograph("rocket"), (640, 640))
+        other[64:192, 32:192] = cv2.resize(scene, (160, 128), interpolation=cv2.INTER_AREA)
+        moments.append((find_keypoints(other), find_keypoints(scene)))
+    proofs = prove_moments(moments, [(box, (0.0, 0.0, 1.0, 1.0))])
+    assert all(one is not None and one.stage == 0 and one.agreeing > 0.9 for one in proofs)
+    assert all(one is not None and one.query_box == pytest.approx(box, abs=0.03) for one in proofs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -105,3 +107,38 @@ def test_a_file_that_went_away_or_is_none_is_not_to_be_had(tmp_path: Path) -> No
         pictures.add(Described(id=name, kind=Kind.IMAGE, width=9, height=9), tmp_path / name)
         assert pictures(name, 0.0, SIDE) is None
     assert pictures("never heard of", 0.0, SIDE) is None
+
+
+def test_what_was_foreseen_is_what_would_have_been_proved() -> None:
+    scenes = {str(n): a_scene(n // 3) for n in range(9)}
+    asked = [(str(n), str(n - n % 3), (), ()) for n in range(9) if n % 3]
+    serial = Prover(Shown(scenes))
+    expected = [serial.prove(*one) for one in asked]
+    shown = Shown(scenes)
+    with closing(Prover(shown, threads=3)) as prover:
+        prover.look_ahead([*asked, ("0", "gone", (), ())])
+        found = [prover.prove(*one) for one in asked]
+        assert prover.prove("0", "gone") is None
+    assert found == expected
+    assert all(one is not None and one.finding is Finding.COPY for one in found)
+
+
+def test_what_was_foreseen_for_the_last_batch_is_given_up() -> None:
+    go_on, shown = Event(), Shown({name: a_scene(n) for n, name in enumerate("abcdef")})
+
+    def slow(item: str, second: float, side: int) -> Picture | None:
+        assert go_on.wait(10)
+        return shown(item, second, side)
+
+    with closing(Prover(slow, threads=2)) as prover:
+        prover.look_ahead([("a", "b", (), ()), ("b", "a", (), ()), ("c", "d", (), ()), ("e", "f", (), ())])
+        prover.look_ahead([])
+        go_on.set()
+    assert {item for item, _, _ in shown.asked} == {"a", "b"}
+
+
+def test_one_thread_does_not_look_ahead() -> None:
+    prover = Prover(Shown({}))
+    assert not prover.looks_ahead
+    prover.look_ahead([("a", "b", (), ()), ("a", "c", (), ())])
+    assert prover.prove("a", "b") is None

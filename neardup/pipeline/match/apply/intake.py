@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -69,7 +70,12 @@ class Intake:
             if _is_compared(record)
         ]
         settling = len(described) < len(entries)
-        found = self._search([rows for rows, _ in compared], [kind for _, kind in compared], settling)
+        items = [
+            holder.item()
+            for record, holder in zip(records, holders, strict=True)
+            if _is_compared(record) and isinstance(holder, Pending)
+        ]
+        found = self._search([rows for rows, _ in compared], [kind for _, kind in compared], items, settling)
         envelopes, held = [], zip(holders, rows, strict=True)
         for entry in entries:
             record, events = entry.record, tuple[Event, ...]()
@@ -94,9 +100,13 @@ class Intake:
         live = self._lives.get(record.id)
         return live or self._pending.take(record, entry.timestamp_ms, self._seen.tables.items)
 
-    def _search(self, rows: Sequence[Ids], kinds: Sequence[Kind], settling: bool) -> Iterator[tuple[Found, Banked]]:
+    def _search(
+        self, rows: Sequence[Ids], kinds: Sequence[Kind], items: Sequence[Item], settling: bool
+    ) -> Iterator[tuple[Found, Banked]]:
         """Yield for each item what is found among what was seen and, by bank, among references."""
-        of_seen = self._seen.candidates.of_batch(rows, kinds, settling)
+        borders = np.cumsum([0, *map(len, rows)]).tolist()
+        foresee = partial(self._seen.comparer.foresee, items, borders) if len(items) == len(rows) else None
+        of_seen = self._seen.candidates.of_batch(rows, kinds, foresee, settling)
         banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
         of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
         return ((found, [*zip(banks, theirs, strict=True)]) for found, *theirs in zip(of_seen, *of_banks, strict=True))

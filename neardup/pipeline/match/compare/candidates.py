@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -54,7 +54,13 @@ class Candidates:
         self._evidence = evidence
         self._judge = judge
 
-    def of_batch(self, rows: Sequence[Ids], kinds: Sequence[Kind], settling: bool = False) -> Iterator[Found]:
+    def of_batch(
+        self,
+        rows: Sequence[Ids],
+        kinds: Sequence[Kind],
+        foresee: Callable[[Found], None] | None = None,
+        settling: bool = False,
+    ) -> Iterator[Found]:
         """Yield for each new item what is found among all that is earlier; the query of a pair is a frame of the item.
 
         All of the batch is searched for at once, when the first is asked for. Earlier items of the batch are not in the
@@ -63,6 +69,8 @@ class Candidates:
 
         Args:
             rows: of each item, in order of the log.
+            foresee: called before the first is yielded with what all rows of the batch will find, as far as that is
+                known: earlier items of the batch are taken for heads, and are in no cohort.
             settling: whether items may join stars between these.
         """
         if not rows:
@@ -75,6 +83,8 @@ class Candidates:
         found = self._search(pictures, speaks, CANDIDATES, floor, own)
         table.keep_cohort(together, found.cohort)
         recent = self._recent(together, pictures, speaks, floor, found) if len(rows) > 1 else _NOTHING_RECENT
+        if foresee is not None:
+            foresee(self._foreseen(pictures, found, recent, floor, own))
         whole = split(found.pairs, np.diff(borders).tolist())
         places = np.searchsorted(recent.query, borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
@@ -231,6 +241,20 @@ class Candidates:
             np.concatenate([part.reference for part in parts]),
             np.concatenate([part.distance for part in parts]),
         )
+
+    def _foreseen(self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids) -> Found:
+        """Return the pairs of all places of a batch, with recent rows too, measured by the cohort in the index."""
+        if not len(recent.query):
+            return Found(found.pairs, found.cohort)
+        bound = self._evidence.bound(1.0 - recent.distance / 2.0, found.cohort.least[recent.query])
+        recent = recent.take(np.flatnonzero(bound >= floor.min(axis=0)[recent.query]))
+        place = np.arange(len(recent.query)) - np.searchsorted(recent.query, recent.query)
+        shape = len(own), int(place.max(initial=-1)) + 1
+        ids, distances = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
+        ids[recent.query, place], distances[recent.query, place] = recent.reference, recent.distance
+        pairs, _ = self._reaching(pictures, found.cohort, ids, distances, floor, own)
+        pairs = join_pairs([found.pairs, pairs])
+        return Found(pairs.take(np.argsort(pairs.query, kind="stable")), found.cohort)
 
     def _are_heads(self, rows: Ids) -> Ids:
         """Return the places of the rows whose items are heads by now."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +35,7 @@ from neardup.pipeline.types import Box, Decision, Doubt, Exact, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WhereKind, located
 
 if TYPE_CHECKING:
-    from neardup.pipeline.prove.prover import Prover
+    from neardup.pipeline.prove.prover import Asked, Prover
 
 MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
@@ -168,6 +170,52 @@ class Comparer:
                 outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
             yield reference, outcome
 
+    def foresee(self, items: Sequence[Item], borders: Sequence[int], found: Found) -> None:
+        """Have proofs begin that a batch probably needs, before any of it is decided; of images alone.
+
+        Verdicts do not depend on it: what was foreseen wrongly is not asked for, what was not foreseen is proved later.
+        An item that has a candidate is taken for a copy, hence for no reference of those after it.
+
+        Args:
+            items: those of the batch, in order; in no table yet.
+            borders: where the rows of each begin in the batch, and where the last ones end.
+            found: what the rows find, see `Candidates.of_batch`.
+        """
+        if self._prover is None or not self._prover.looks_ahead:
+            return
+        likely = self.likely(Kind.IMAGE, found)
+        borders_of_pairs = np.searchsorted(likely.query, borders).tolist()
+        new: dict[int, Item] = {}
+        asked: list[Asked] = []
+        for item, rows, places in zip(items, pairwise(borders), pairwise(borders_of_pairs), strict=True):
+            if item.kind is not Kind.IMAGE:
+                continue
+            mine = likely.take(slice(*places))
+            mine = Pairs(mine.query - rows[0], mine.reference, mine.distance, mine.evidence)
+            cohort = found.cohort.take(slice(*rows))
+            proposed = self._proposed(item, mine, cohort, new)
+            asked += (self._asked(item.id, item.kind, reference, outcome) for reference, outcome in proposed)
+            if not proposed:
+                new[item.number] = item
+        self._prover.look_ahead(asked)
+
+    def _proposed(
+        self, item: Item, pairs: Pairs, cohort: Cohort, new: Mapping[int, Item]
+    ) -> list[tuple[Item, PairOutcome]]:
+        """Return the references of an image that would be proved now, those of its batch among them."""
+        if not len(pairs.query):
+            return []
+        twin, _ = self._twin(item, lambda _: True)
+        side, outcomes = self._tables.side(item), []
+        for reference, mine in self._by_head(pairs, new):
+            if reference.kind is Kind.IMAGE and (twin is None or twin.head != reference.number):
+                frames = (mine.query, self._tables.frames_of(reference, mine.reference))
+                outcome = self._compare(side, reference, mine, frames, cohort)
+                outcome = replace(outcome, alone=float(self._alone(mine, cohort).max()))
+                outcomes.append((reference, outcome))
+        outcomes.sort(key=lambda one: _likelihood(one[1]), reverse=True)
+        return [one for one in outcomes if self._may_match(one[1])][:PROVED]
+
     def _prove_best(
         self, query: str, side: Side, outcomes: list[tuple[Item, PairOutcome]]
     ) -> Iterator[tuple[Item, PairOutcome]]:
@@ -187,8 +235,13 @@ class Comparer:
     def _prove(self, query: str, kind: Kind, reference: Item, outcome: PairOutcome) -> PairOutcome | None:
         """Return an outcome after a proof; None where the pictures of an item are not to be had."""
         assert self._prover is not None
-        proved = self._prover.prove(query, reference.id, *_to_prove(kind, reference, outcome))
+        proved = self._prover.prove(*self._asked(query, kind, reference, outcome))
         return None if proved is None else self._judge.prove(outcome, proved)
+
+    @staticmethod
+    def _asked(query: str, kind: Kind, reference: Item, outcome: PairOutcome) -> Asked:
+        """Return what a proof of an outcome is asked with."""
+        return query, reference.id, *_to_prove(kind, reference, outcome)
 
     def _may_match(self, outcome: PairOutcome) -> bool:
         """Return whether a proof may make more of an outcome than distinct."""
@@ -277,14 +330,14 @@ class Comparer:
         """Evidence from which two pictures are more likely than not the same, without a proof."""
         return self._judge.thresholds(self._heads.chances).min_unsure
 
-    def _by_head(self, pairs: Pairs) -> Iterator[tuple[Item, Pairs]]:
-        """Yield the pairs of each head, the earliest first."""
+    def _by_head(self, pairs: Pairs, new: Mapping[int, Item] = MappingProxyType({})) -> Iterator[tuple[Item, Pairs]]:
+        """Yield the pairs of each head, or of an item that is expected to be one, the earliest first."""
         places: dict[int, list[int]] = {}
         for place, number in enumerate(self._tables.rows.item[pairs.reference].tolist()):
             places.setdefault(number, []).append(place)
         for number in sorted(places):
-            reference = self._tables.items.get(number)
-            if reference is not None and reference.is_head:
+            reference = new.get(number) or self._tables.items.get(number)
+            if reference is not None and (reference.is_head or number in new):
                 first, *more = places[number]
                 # most pairs of images stand alone, and a slice costs less than an array of one
                 yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
@@ -332,11 +385,12 @@ class Comparer:
 def _to_prove(
     kind: Kind, reference: Item, outcome: PairOutcome
 ) -> tuple[tuple[tuple[float, float], ...], tuple[BoxPair, ...]]:
-    """Return the moments of two items that a proof looks at, or the boxes of two images."""
+    """Return the moments of two items that a proof looks at, and the boxes of both that may show the same."""
     where = outcome.where
-    if kind is not Kind.IMAGE or reference.kind is not Kind.IMAGE:
-        return tuple(moments_of(where.spans, kind is reference.kind)), ()
-    return (), (((where.query_box or ALL, where.reference_box or ALL),) if where.kind is WhereKind.PART else ())
+    images = kind is reference.kind is Kind.IMAGE
+    moments = () if images else tuple(moments_of(where.spans, kind is reference.kind))
+    boxed = where.kind is WhereKind.PART and (images or where.query_box or where.reference_box)
+    return moments, (((where.query_box or ALL, where.reference_box or ALL),) if boxed else ())
 
 
 def candidate_of(bank: str, reference: Item) -> Candidate:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.index import Index
+from neardup.pipeline.log.records import FULL
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.decide.decide import Side
 from neardup.pipeline.match.decide.evidence import Cohort, Pictures
@@ -147,8 +148,10 @@ class Tables:
 
         # a video is compared with many, an image's frame is not asked for
         once = cache(track) if item.kind is Kind.VIDEO else track
-        regions = item.kind is Kind.IMAGE and sum(stop - start for start, stop in item.ranges) > 1
+        regions = live is None and sum(stop - start for start, stop in item.ranges) > 1
         boxes = self.rows.box[item.rows] if regions else None
+        if item.kind is Kind.VIDEO and boxes is not None and (boxes == _ALL).all():  # most films have none
+            boxes = None
         return Side(
             item.kind,
             once,
@@ -157,6 +160,9 @@ class Tables:
             sound=item.sound,
             doubt=item.doubt,
         )
+
+
+_ALL = np.array([0, 0, FULL, FULL], dtype=np.uint16)
 
 
 class _Stored:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import msgspec
 import numpy as np
@@ -88,7 +88,8 @@ class Side:
 
     Attributes:
         running: a live video that goes on, of which nothing is a copy as a whole.
-        boxes: the part of an image that each of its descriptors shows; None if it has one, of all of it.
+        boxes: the part of the picture that each descriptor shows; None if it is an image with one, of all of it, or a
+            film of which all show all of it.
         sound: see `types.Extras`. doubt: see `types.doubt_of`.
     """
 
@@ -111,12 +112,50 @@ class Side:
         sides = self.boxes[frames].astype(np.float64) / FULL
         return np.asarray(np.prod(sides[:, 2:] - sides[:, :2], axis=1))
 
+    def views(self) -> list[View]:
+        """Return a film as it is seen as a whole, and as each of its boxes, where it has any."""
+        if self.boxes is None:
+            return [View(None, np.arange(len(self.track().pts)), self)]
+        all_of_it = self.track()
+        shown, which = np.unique(self.boxes, axis=0, return_inverse=True)
+        found = []
+        for number in range(len(shown)):
+            places = np.flatnonzero(which.ravel() == number)
+            box, begin = self.box(int(places[0])), all_of_it.begin
+            if box is not None:
+                pts = all_of_it.pts[places]
+                interval = float(np.median(np.diff(pts))) if len(pts) > 1 else 0.0
+                begin = max(begin, float(pts[0]) - interval / 2.0)
+            track = cache(partial(all_of_it.take, places, begin))
+            found.append(View(box, places, replace(self, track=track, boxes=None)))
+        return sorted(found, key=lambda view: view.box is not None)  # the whole first
+
     def box(self, frame: int) -> Box | None:
-        """Return the part of an image that a descriptor shows, None for all of it."""
+        """Return the part of a picture that a descriptor shows, None for all of it."""
         if self.boxes is None:
             return None
         left, top, right, bottom = (round(side / FULL, 4) for side in self.boxes[frame].tolist())
         return None if (left, top, right, bottom) == (0.0, 0.0, 1.0, 1.0) else (left, top, right, bottom)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one film shows in one part of it.
+
+    Attributes:
+        box: the part; None for all of it.
+        places: of its frames among all of the film, rising.
+        side: the film as if this was all of it.
+    """
+
+    box: Box | None
+    places: Ids
+    side: Side
+
+    def seen(self, frames: Ids) -> tuple[npt.NDArray[np.bool_], Ids]:
+        """Return which of some frames of the film are in the view, and the places of all within it."""
+        place = np.minimum(np.searchsorted(self.places, frames), len(self.places) - 1)
+        return np.asarray(self.places[place] == frames), place
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +303,19 @@ def compare_items(
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
         votes = Votes(frames[0], frames[1], pairs.evidence)
-        return _compare_videos(query, reference, votes, distance, rule, judge, references, shift())
+        if query.boxes is None and reference.boxes is None:
+            return _compare_videos(query, reference, votes, distance, rule, judge, references, shift())
+        return _compare_views(query, reference, votes, distance, rule, judge, references, shift())
     video, place = (query, 0) if query.kind is Kind.VIDEO else (reference, 1)
     track = video.track()
     chances = references * (len(track.pts) if video is query else query.count)
     least = judge.thresholds(chances).min_unsure
-    start, end = run_around(track.pts, frames[place], pairs.evidence, int(frames[place][best]), least)
+    (mine, at), seconds = next(
+        (view.seen(frames[place]), track.pts[view.places])
+        for view in video.views()
+        if frames[place][best] in view.places
+    )
+    start, end = run_around(seconds, at[mine], pairs.evidence[mine], int(at[best]), least)
     span = Span(start, end, 0.0, 0.0, evidence) if video is query else Span(0.0, 0.0, start, end, evidence)
     boxes = query.box(int(frames[0][best])), reference.box(int(frames[1][best]))
     return PairOutcome(judge.judge(evidence, chances), distance, evidence, located(False, boxes, (span,)), chances)
@@ -317,7 +363,7 @@ def where_images_match(
             yield located(kind is whole, boxes), best
 
 
-def _compare_videos(
+def _compare_views(
     one: Side,
     other: Side,
     votes: Votes,
@@ -327,12 +373,57 @@ def _compare_videos(
     references: int,
     shift: Floats,
 ) -> PairOutcome:
+    """Compare each view of the query with each of the reference; the likeliest decides, wholes before parts."""
+    outcomes = []
+    for own in one.views():
+        for theirs in other.views():
+            (mine, query), (its, reference) = own.seen(votes.query), theirs.seen(votes.reference)
+            both = np.flatnonzero(mine & its)
+            if not len(both):
+                continue
+            some = Votes(query[both], reference[both], votes.evidence[both])
+            # Each part is one more chance to match; the whole has those that it had without parts.
+            frames = len(own.places) if own.box is None else len(one.track().pts)
+            outcome = _compare_videos(
+                own.side, theirs.side, some, nearest, rule, judge, references, shift[own.places], frames
+            )
+            segments = tuple(
+                replace(
+                    segment,
+                    query=_of_film(own, segment.query),
+                    reference=_of_film(theirs, segment.reference),
+                )
+                for segment in outcome.segments
+            )
+            where = outcome.where
+            if (own.box or theirs.box) and where.kind is not WhereKind.NOTHING:
+                where = located(False, (own.box, theirs.box), where.spans)
+            outcomes.append(replace(outcome, where=where, segments=segments))
+    return max(outcomes, key=lambda one: (RANK[one.judgement.decision], one.judgement.probability), default=_NOTHING)
+
+
+def _of_film(view: View, ends: tuple[int, int]) -> tuple[int, int]:
+    return int(view.places[ends[0]]), int(view.places[ends[1]])
+
+
+def _compare_videos(
+    one: Side,
+    other: Side,
+    votes: Votes,
+    nearest: float,
+    rule: Evidence,
+    judge: Judge,
+    references: int,
+    shift: Floats,
+    frames: int | None = None,
+) -> PairOutcome:
+    """Compare two films; `frames` are the query's, each a chance to match, if not all are in its track."""
     query, reference = one.track(), other.track()
     segments = find_segments(query, reference, votes, rule, judge.min_vote, shift)
     kept = keep_rare(segments, query, reference)
     if not kept:
         return PairOutcome(DISTINCT, nearest, 0.0, NOWHERE, segments=tuple(segments))
-    judgement, best, chances = judge_segments(kept, len(query.pts), judge, references)
+    judgement, best, chances = judge_segments(kept, frames or len(query.pts), judge, references)
     whole = min(coverage(kept, query, reference)) >= WHOLE_COVERAGE
     doubt = _doubt(one, other, kept, best) if whole else Doubt.NO
     outcome = PairOutcome(

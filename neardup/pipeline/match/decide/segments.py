@@ -88,10 +88,25 @@ class Track:
     seconds: float
     begin: float = 0.0
 
+    def take(self, places: Ids, begin: float) -> Track:
+        """Return some of the frames, in order of time, which begin at this second."""
+        columns = (self.pts[places], _Some(self.vectors, places), self.hashes[places], self.speaks[places])
+        return Track(*columns, self.shared[places], self.seconds, begin)
+
     @property
     def interval(self) -> float:
         """Median seconds between frames."""
         return float(np.median(np.diff(self.pts))) if len(self.pts) > 1 else 0.0
+
+
+class _Some:
+    """Some of the descriptors that others gather, by place among these."""
+
+    def __init__(self, vectors: Gathered, places: Ids) -> None:
+        self._vectors, self._places = vectors, places
+
+    def __getitem__(self, places: Ids, /) -> Descriptors:
+        return self._vectors[self._places[places]]
 
 
 @dataclass(frozen=True, slots=True)

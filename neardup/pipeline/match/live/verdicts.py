@@ -169,11 +169,15 @@ class LiveVerdicts:
         votes = Votes(np.searchsorted(window.pts, pts), np.zeros_like(rows), evidence.astype(np.float32))
         if reference.kind is Kind.IMAGE:
             return see_image(window, votes, float(distance.min()), live.taken, judge, chances)
-        track = self._tables.side(reference).track()
+        whole, *_ = self._tables.side(reference).views()  # of boxes nothing is seen live
+        track = whole.side.track()
         held = self._tables.rows.pts[rows] >= track.pts[0]  # a live video may have forgotten some since
         if not held.any():
             return None
-        votes = Votes(votes.query[held], self._tables.frames_of(reference, rows[held]), votes.evidence[held])
+        shown, place = whole.seen(self._tables.frames_of(reference, rows[held]))
+        if not shown.any():
+            return None
+        votes = Votes(votes.query[held][shown], place[shown], votes.evidence[held][shown])
         newest = self._lives.frames(live).newest(WINDOW)[1]
         shift = self._tables.cohort(newest).shift_of_moments((reference.number, *reference.kin))
         return see_video(window, track, votes, live.taken, self._evidence, judge, chances, shift)

@@ -9,16 +9,16 @@ from dataclasses import astuple, dataclass, field
 import numpy as np
 import pytest
 
-from neardup.pipeline.log.records import Described, Matched, Verdict
+from neardup.pipeline.log.records import Described, Matched, Verdict, pack_boxes
 from neardup.pipeline.log.verdicts import score_of
 from neardup.pipeline.match.compare.compare import MOMENTS, PROVED, moments_of
 from neardup.pipeline.match.decide.decide import Judge, PairOutcome
 from neardup.pipeline.match.query.lookup import lookup
 from neardup.pipeline.prove.finding import BoxPair, Finding, Ground, ProofSummary, Proved
-from neardup.pipeline.prove.prover import Prover
+from neardup.pipeline.prove.prover import Asked, Prover
 from neardup.pipeline.types import Decision, Doubt, Span
 from neardup.pipeline.where import WHOLE, Relation, WhereKind
-from tests.pipeline.match.build import Film, Log, a_calibration, a_state, edited, picture, times, video
+from tests.pipeline.match.build import Film, Log, a_calibration, a_state, at, described, edited, picture, times, video
 
 SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 FINDINGS = {Ground.AGREES: Finding.COPY} | dict.fromkeys(
@@ -29,6 +29,55 @@ FINDINGS = {Ground.AGREES: Finding.COPY} | dict.fromkeys(
 def proved(ground: Ground, **how: object) -> Proved:
     summary = ProofSummary(finding=FINDINGS.get(ground, Finding.UNPROVED), ground=ground)
     return Proved(summary, SHIFTED, **how)  # type: ignore[arg-type]
+
+
+@dataclass
+class Foreseeing(Prover):
+    """Finds copies wherever it is asked, and notes what was foreseen and what was asked."""
+
+    pictures: object = None  # type: ignore[assignment]
+    threads: int = 2
+    foreseen: list[Asked] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+
+    def look_ahead(self, asked: Sequence[Asked]) -> None:
+        self.foreseen += asked
+
+    def prove(
+        self,
+        query: str,
+        reference: str,
+        moments: Sequence[tuple[float, float]] = (),
+        boxes: Sequence[BoxPair] = (),
+    ) -> Proved | None:
+        self.asked.append((query, reference, tuple(moments), tuple(boxes)))
+        return proved(Ground.AGREES)
+
+
+def test_proofs_are_foreseen_of_references_in_the_index_and_in_the_batch() -> None:
+    def records() -> list[Described]:
+        copies = [picture(f"copy {n}", 15.0, plane=n) for n in range(6)]
+        part = described("part", at(90, 15, plane=3), boxes=pack_boxes([None, (0.0, 0.0, 0.5, 0.5)]))
+        originals = [picture(f"original {n}", 0, plane=n) for n in range(6)]
+        twin = picture("twin", 0, plane=5, sha256=b"same")
+        return [*originals, twin, *copies, picture("again", 12.0), part, picture("stranger", 0, plane=7)]
+
+    expected = [
+        *((f"copy {n}", f"original {n}", (), ()) for n in range(6)),
+        ("again", "original 0", (), ()),
+        ("part", "original 3", (), (((0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 1.0, 1.0)),)),
+    ]
+    verdicts = []
+    for cut in (6, 16):  # the originals in an earlier batch, and all in one
+        prover = Foreseeing()
+        log = Log(a_state(prover=prover))
+        said = records()
+        found = log.add(*said[:cut]), log.add(*said[cut:])
+        verdicts.append([event for envelopes in found for one in envelopes for event in one.events])
+        asked = [one for one in prover.asked if one[0] != "twin"]
+        assert set(expected) <= set(prover.foreseen)
+        assert set(asked) <= set(prover.foreseen)
+    assert verdicts[0] == verdicts[1]
 
 
 @dataclass
