@@ -50,8 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     use_one_thread()
     pairs = [*copies(options.data, options.pictures), *look_alikes(options.variants)]
-    print_findings(pairs)
-    print_sizes(pairs)
+    if pairs:
+        print_findings(pairs)
+        print_sizes(pairs)
     if options.films:
         print_films(sorted(one for one in options.films.rglob("*") if one.suffix.lower() in FILMS))
 
