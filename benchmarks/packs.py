@@ -50,8 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     use_one_thread()
     pairs = [*copies(options.data, options.pictures), *look_alikes(options.variants)]
-    print_findings(pairs)
-    print_sizes(pairs)
+    if pairs:
+        print_findings(pairs)
+        print_sizes(pairs)
     if options.films:
         print_films(sorted(one for one in options.films.rglob("*") if one.suffix.lower() in FILMS))
 
@@ -89,6 +90,7 @@ def print_findings(pairs: Pairs) -> None:
     """Print what is found by pictures and by packs."""
     ways: list[tuple[str, Callable[[Pixels], Pixels]]] = [("pictures", lambda rgb: rgb)]
     ways += [(f"q {quality}", lambda rgb, quality=quality: _coded(rgb, quality)) for quality in QUALITIES]  # type: ignore[misc]
+    ways.append(("q 70, 240 px", lambda rgb: _coded(fit(rgb, 240), 70)))
     ways.append(("q 70, grey", lambda rgb: _coded(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), 70)))
     print("| | pairs | by | copy | variant | unproved | other than by pictures |\n| --- | ---: | --- |" + " ---: |" * 4)
     found: dict[str, list[Finding]] = {}
@@ -109,6 +111,10 @@ def print_findings(pairs: Pairs) -> None:
             other = sum(found[name][number] is not found["pictures"][number] for number in numbers)
             print(f"| {of} | {len(numbers)} | {name} | {' | '.join(str(counts[one]) for one in Finding)} | {other} |")
     print(f"\nlongest proof of a pair: {1000 * longest:.0f} ms")
+
+
+def _points(coded: Pixels, picture: Pixels, scale: float) -> Keypoints:
+    return find_keypoints(coded, SIDE, scale * max(coded.shape[:2]) / max(picture.shape[:2]))
 
 
 def _finding(query: Keypoints, reference: Keypoints) -> Finding:

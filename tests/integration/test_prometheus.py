@@ -23,12 +23,17 @@ import pytest
 import yaml
 
 from neardup.pipeline.log.changes import Outcome, Reviewed
+from neardup.pipeline.log.proofs import Ask, Asked
+from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
-from neardup.workers.kafka.log import Appender
+from neardup.workers.kafka.clients import connect_producer
+from neardup.workers.kafka.log import Appender, encode
 from neardup.workers.kafka.topics import topic_names
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
+from tests.pipeline.prove.test_pack import SHA, pack_of
+from tests.pipeline.prove.test_prover import a_scene
 from tests.pipeline.scan.build import a_picture, save
 from tests.ports import free_port
 from tests.timing import LATE_SECONDS
@@ -125,9 +130,9 @@ def test_every_expression_of_every_rule_and_panel_has_data(
         closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
         running(environment | received.settings, tmp_path, "--api", "--api-port", str(api_port := free_port())) as up,
     ):
-        up.await_ready(("embed", "match", "flag", "api", "webhook"))
+        up.await_ready(("embed", "match", "flag", "api", "prove", "webhook"))
         with prometheus(tmp_path, up.ports()) as asked:
-            until(lambda: asked.values("sum(up)") == [5.0], "all are scraped before anything happens")
+            until(lambda: asked.values("sum(up)") == [6.0], "all are scraped before anything happens")
             for seed in range(ORIGINALS):
                 save(tmp_path / "originals", f"{seed}.png", seed)
             (tmp_path / "originals" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
@@ -139,6 +144,7 @@ def test_every_expression_of_every_rule_and_panel_has_data(
             until(lambda: len(store.feed("", 100)) == COPIES, f"copies are flagged; {up.log()}")
             until(lambda: len(received.taken) == COPIES, f"the receiver is told of them; {up.log()}")
             review(settings, store)
+            ask(settings, tmp_path / "data" / "neardup" / "blobs")
             look_up(api_port)
             check_page(api_port)
             everything = [*rules(), *targets()]
@@ -164,17 +170,27 @@ def review(settings: Settings, store: RedisStore) -> None:
         appender.append([record])
 
 
+def ask(settings: Settings, folder: Path) -> None:
+    """Have a pair proved."""
+    Blobs(folder.as_uri()).put_pack("", "asked", pack_of(a_scene()), SHA.hex())
+    pair = Ask(bank="seen", reference="asked", offset=0, sha256=SHA)
+    asked = Asked(id="asked", offset=0, sha256=SHA, asks=(pair,))
+    with closing(connect_producer(settings)) as producer:
+        producer.send(topic_names(settings.topic_prefix, CHECKPOINT.space).asks, encode(asked)).get(LATE_SECONDS)
+
+
 def check_page(port: int) -> None:
     """Ask for what the page `/ops` shows of the same workers."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/ops/figures", timeout=LATE_SECONDS) as answer:
         told = json.load(answer)
     states = {one["kind"]: one["state"] for one in told["workers"]}
-    assert states == {"embed": "ready", "match": "leads", "flag": "ready", "api": "ready", "webhook": "ready"}
+    ready = dict.fromkeys(("embed", "flag", "api", "prove", "webhook"), "ready")
+    assert states == {"match": "leads", **ready}
     assert told["items"] == ORIGINALS + COPIES
     assert 0 < told["latency"]["p50"] <= told["latency"]["p99"]
     assert told["verdicts"]["shares"]["duplicate"] > 0
     assert [one["reason"] for one in told["dead_letters"]] == ["truncated"]
-    assert {one["worker"] for one in told["lag"]} == {"embed", "match", "flag", "webhook"}
+    assert {one["worker"] for one in told["lag"]} == {"embed", "match", "flag", "prove", "webhook"}
     assert told["descriptors"]["scann"] > 0
     assert told["recall"]["share"] == 1.0
 

@@ -72,7 +72,7 @@ def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings:
         closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
         running(environment | received.settings, tmp_path, "--api", "--api-port", str(port), verbose=True) as up,
     ):
-        up.await_ready((*workers, "api"))
+        up.await_ready((*workers, "api", "prove"))
         until(lambda: "the webhook is this worker's now" in up.log(), "the webhook has a worker")
         outbox = Outbox(make_producer(settings))
         try:

@@ -25,7 +25,7 @@ from tests.timing import BUSY, LATE_SECONDS, until
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = a_checkpoint()
-KINDS = ("embed", "match", "flag")
+KINDS = ("embed", "match", "flag", "prove")
 
 
 class Up:

@@ -28,10 +28,10 @@ from neardup.pipeline.types import Limits, Pixels
 
 PACK_SIDE = 320
 """Longest side of a stored picture, in pixels: that at which pictures are proved."""
-QUALITY = 70
+QUALITY = 55
 MOST_BYTES = 25_000
 """Of one picture. What is more is stored at lower qualities, then smaller."""
-_QUALITIES = (QUALITY, 50, 35)
+_QUALITIES = (QUALITY, 40, 25)
 AROUND = 1.0
 """Seconds: a frame of a film is stored if it is darker than those before and after it within this time."""
 _STILL = 24

@@ -44,8 +44,9 @@ BATCH_FRAMES = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "neardup_stage_duration_seconds",
-    "Seconds in a stage: fetch of one item, decode of one item or of a GPU's batch, store of a thumbnail, embed of one "
-    "batch, produce until it is acknowledged; match, publish and flag of one batch; the pause that a snapshot causes.",
+    "Seconds in a stage: fetch of one item, decode of one item or of a GPU's batch, store of thumbnail and pack, "
+    "embed of one batch, produce until it is acknowledged; match, publish and flag of one batch; the pause that a "
+    "snapshot causes.",
     ["stage"],
     buckets=(*_STAGE_SECONDS, *_SECONDS),
 )

@@ -129,3 +129,20 @@ def test_a_store_that_fails_is_a_failure_outside(tmp_path: Path, original: Path)
         blobs.put_thumbnail("cat", b"1", "live")
     with pytest.raises(ConfigError, match="blobs is"):
         Blobs("nowhere://blobs")
+
+
+def test_packs_are_found_by_bank_id_and_version_and_erased_by_each(blobs: Blobs) -> None:
+    places = [("", "a", "1"), ("", "a", "2"), ("news", "a", "1"), ("news", "b", "1")]
+    for bank, id, version in places:
+        blobs.put_pack(bank, id, f"{bank}/{id}/{version}".encode(), version)
+    assert [blobs.pack(*place) for place in places] == [b"/a/1", b"/a/2", b"news/a/1", b"news/b/1"]
+    assert blobs.pack("news", "a", "2") is None
+    assert blobs.erase("a") == 2
+    assert [blobs.pack(*place) is not None for place in places] == [False, False, True, True]
+    assert blobs.erase_reference("news", "a") == 1
+    assert [blobs.pack(*place) is not None for place in places] == [False, False, False, True]
+    blobs.erase_bank("news")
+    blobs.erase_bank("never heard of")
+    assert blobs.pack("news", "b", "1") is None
+    blobs.put_pack("news", "b", b"again", "1")
+    assert blobs.pack("news", "b", "1") == b"again"

@@ -228,3 +228,42 @@ def test_a_store_that_is_away_is_no_missing_pack(blobs: Blobs, monkeypatch: pyte
     monkeypatch.setattr(blobs, "pack", away)
     with pytest.raises(DependencyError):
         PackPictures(blobs)(key_of("seen", "a", SHA), 0.0, SIDE)
+
+
+def a_walk(start: float, fps: float, seconds: float) -> list[tuple[float, Pixels]]:
+    """Return frames of a film from a second on, in which the picture changes each second and moves meanwhile."""
+    frames = []
+    for number in range(int(seconds * fps)):
+        at = start + number / fps
+        shot = int(at)
+        moved = int(100 * (at - shot))
+        scene = a_scene(shot, 240, 440)[:, moved : moved + 320]
+        dark = 0.5 + 0.5 * np.random.default_rng(shot).random() + 0.1 * abs(at - shot - 0.5)
+        frames.append((at - start, (scene * min(dark, 1.0)).astype(np.uint8)))
+    return frames
+
+
+def test_a_clip_of_a_film_is_proved_by_packs_though_it_moves(blobs: Blobs) -> None:
+    for name, frames in (
+        ("film", a_walk(0.0, 2.0, 30)),
+        ("clip", a_walk(8.0, 2.1, 14)),
+        ("other", a_walk(100.0, 2.0, 30)),
+    ):
+        packer = Packer()
+        for second, rgb in frames:
+            if packer.wants(squeeze(rgb, 32), second):
+                packer.take(rgb, second)
+        blobs.put_pack("", name, packer.packed(320, 240), SHA.hex())
+    pictures = PackPictures(blobs)
+    prover = Prover(pictures)
+    asked = [(float(second), float(second) + 8) for second in range(0, 14, 3)]
+    clip, film, other = (key_of("seen", name, SHA) for name in ("clip", "film", "other"))
+    packs = [pictures.pack(name) for name in (clip, film, other)]
+    assert packs[0] is not None
+    for reference, pack, finding in ((film, packs[1], Finding.COPY), (other, packs[2], Finding.UNPROVED)):
+        assert pack is not None
+        moments = moments_at(packs[0], pack, asked)
+        assert moments is not None
+        proved = prover.prove(clip, reference, moments)
+        assert proved is not None
+        assert proved.finding is finding

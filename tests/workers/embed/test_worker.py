@@ -22,6 +22,7 @@ from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.jpeg import read_plain_jpeg
 from neardup.pipeline.media.nvjpeg import GpuJpegs
 from neardup.pipeline.media.regions import GRID
+from neardup.pipeline.prove.pack import Pack, read_pack
 from neardup.pipeline.types import Embedded, Kind, Limits, Media, Pixels
 from neardup.workers.dead_letters.letters import dead_letter, original_headers
 from neardup.workers.describe.describer import Describer, Done
@@ -297,11 +298,14 @@ def test_regions_and_thumbnails_come_from_the_gpu_too() -> None:
     describer: Describer[Named] = Describer(
         StandIn(), Limits(), 2.0, 1, 8, 0.05, thumbnail_side=64, jpegs=GpuJpegs("cpu"), regions="grid"
     )
-    describer.add(Named("both", whole.getvalue(), kept=kept))
+    packs: list[tuple[str, bytes]] = []
+    describer.add(Named("both", whole.getvalue(), kept=kept, packed=True, packs=packs))
     (part,) = all_of(describer)["both"].parts
     describer.close()
     assert len(part.pts) == 1 + len(GRID)
     assert Image.open(io.BytesIO(kept[0][1])).size == (64, 40)
+    pack = read_pack(packs[0][1])
+    assert (pack.width, pack.height, sizes_of(pack)) == (640, 400, [(80, 50)])  # all that tiles of 32 need
 
 
 def test_a_gpu_that_fails_while_it_decodes_ends_the_worker_and_costs_no_item() -> None:
@@ -334,6 +338,38 @@ def test_an_item_comes_out_once_its_thumbnail_is_kept(make: Callable[..., Descri
 def test_a_store_that_is_away_is_not_blamed_on_the_item(make: Callable[..., Describer[Named]], writers: int) -> None:
     describer = make(thumbnail_side=20, writers=writers)
     describer.add(Named("a", picture(1)))
+    with pytest.raises(DependencyError, match="the store is away"):
+        all_of(describer)
+
+
+def sizes_of(pack: Pack) -> list[tuple[int, int]]:
+    return [Image.open(io.BytesIO(frame.jpeg)).size for frame in pack.frames]
+
+
+@pytest.mark.parametrize(("writers", "thumbnail_side"), [(0, 0), (0, 20), (2, 20)])
+def test_an_item_that_may_be_proved_comes_out_once_its_pack_is_kept(
+    make: Callable[..., Describer[Named]], writers: int, thumbnail_side: int
+) -> None:
+    packs: list[tuple[str, bytes]] = []
+    describer = make(thumbnail_side=thumbnail_side, writers=writers)
+    for name, content in (("still", picture(1)), ("film", animation(40)), ("words", b"no picture")):
+        describer.add(Named(name, content, kept=[], packed=True, packs=packs))
+    describer.add(Named("live", picture(2), kept=[], packs=packs))
+    found = all_of(describer)
+    kept = {name: read_pack(pack) for name, pack in packs}
+    assert kept.keys() == {"still", "film"}
+    assert sizes_of(kept["still"]) == [(kept["still"].width, kept["still"].height)]
+    seconds = [frame.second for frame in kept["film"].frames]
+    assert 5 <= len(seconds) <= 10  # of twenty seconds
+    assert set(seconds) <= set(found["film"].parts[0].pts)
+
+
+@pytest.mark.parametrize("writers", [0, 2])
+def test_a_store_that_takes_no_pack_is_not_blamed_on_the_item(
+    make: Callable[..., Describer[Named]], writers: int
+) -> None:
+    describer = make(writers=writers)
+    describer.add(Named("a", picture(1), packed=True))
     with pytest.raises(DependencyError, match="the store is away"):
         all_of(describer)
 
