@@ -113,6 +113,11 @@ class Blobs:
         """
         return self._read(_place(_packs(bank), id, version[:_DIGITS]))
 
+    def copy_pack(self, bank: str, id: str, version: str) -> None:
+        """Give a reference that was made of an upload the upload's pack, if there is one; raises DependencyError."""
+        if (pack := self.pack("", id, version)) is not None:
+            self.put_pack(bank, id, pack, version)
+
     def erase(self, id: str) -> int:
         """Remove all that belongs to an upload, and return how many files that were.
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from neardup.pipeline.log.changes import BankChanged, BankEdit
+from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import Changed, Envelope, Ignored, Referenced, RemovedEvent, Unreferenced
 from neardup.pipeline.media.blobs import Blobs
@@ -24,11 +24,16 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What is to be erased: ids of items; packs of references, by bank and id; those of whole banks."""
+    """What is to be erased: ids of items; packs of references, by bank and id; those of whole banks.
+
+    Attributes:
+        copied: references that were made of uploads: bank, id, hash of the content. Their packs stay when uploads go.
+    """
 
     items: frozenset[str] = frozenset()
     references: frozenset[tuple[str, str]] = frozenset()
     banks: frozenset[str] = frozenset()
+    copied: frozenset[tuple[str, str, str]] = frozenset()
 
 
 def gone(envelopes: Sequence[Envelope]) -> Gone:
@@ -37,6 +42,12 @@ def gone(envelopes: Sequence[Envelope]) -> Gone:
     What a bank got again within the same envelopes stays.
     """
     items, references, banks = set[str](), set[tuple[str, str]](), set[str]()
+    copied = set[tuple[str, str, str]]()
+    for envelope in envelopes:
+        added = any(isinstance(one, Changed) and isinstance(one.record, ReferenceChanged) for one in envelope.events)
+        copied |= {
+            (one.bank, one.id, one.sha256.hex()) for one in envelope.events if added and isinstance(one, Referenced)
+        }
     for event in (event for envelope in envelopes for event in envelope.events):
         match event:
             case RemovedEvent(id=id) | Ignored(id=id, ignored_for=IgnoredReason.TAKEN_DOWN):
@@ -48,11 +59,13 @@ def gone(envelopes: Sequence[Envelope]) -> Gone:
                 banks.discard(bank)
             case Changed(record=BankChanged(bank=bank, edit=BankEdit.DELETE), refused_for=None):
                 banks.add(bank)
-    return Gone(frozenset(items), frozenset(references), frozenset(banks))
+    return Gone(frozenset(items), frozenset(references), frozenset(banks), frozenset(copied))
 
 
 def erase(blobs: Blobs, what: Gone) -> int:
     """Remove all files of what is gone, and return how many those of items and references were.
+
+    Packs that references take from uploads are copied first.
 
     Raises:
         DependencyError: the blob store failed; some may be left.
@@ -60,6 +73,8 @@ def erase(blobs: Blobs, what: Gone) -> int:
     work: list[Callable[[], object]] = [partial(blobs.erase, id) for id in what.items]
     work += [partial(blobs.erase_reference, *one) for one in what.references]
     work += [partial(blobs.erase_bank, bank) for bank in what.banks]
+    for one in what.copied:
+        blobs.copy_pack(*one)
     if not work:
         return 0
     with ThreadPoolExecutor(min(len(work), _AT_ONCE), thread_name_prefix="erase") as pool:

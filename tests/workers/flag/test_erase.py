@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.changes import BankChanged, BankEdit
+from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import (
     Changed,
@@ -88,3 +88,19 @@ def test_packs_of_references_go_with_them_and_with_their_bank(tmp_path: Path) ->
     assert left_after(*again) == [("known", "b"), ("other", "a")]
     assert left_after(Changed(record=BankChanged(bank="known", edit=BankEdit.DELETE))) == [("other", "a")]
     assert left_after(Changed(record=BankChanged(bank="known", edit=BankEdit.DELETE))) == [("other", "a")]
+
+
+def test_a_reference_that_was_made_of_an_upload_keeps_its_pack_when_the_upload_is_taken_down(tmp_path: Path) -> None:
+    blobs, sha256 = Blobs((tmp_path / "blobs").as_uri()), b"content of a"
+    blobs.put_pack("", "a", b"pack", sha256.hex())
+    log: list[Record] = [
+        picture("a", 0),
+        BankChanged(bank="banned"),
+        ReferenceChanged(bank="banned", id="a", edit=ReferenceEdit.ADD),
+        Removed(id="a"),
+    ]
+    with closing(a_state_in(tmp_path)) as state:
+        envelopes = state.apply([Entry(offset, record) for offset, record in enumerate(log)])
+    erase(blobs, gone(envelopes))
+    assert blobs.pack("", "a", sha256.hex()) is None
+    assert blobs.pack("banned", "a", sha256.hex()) == b"pack"
