@@ -1,0 +1,41 @@
+"""Compare the product with the model on many random logs: `python -m tests.model --logs 20000`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.model.compare import check, shrink, story
+from tests.model.curves import Unclear
+
+
+def main() -> int:
+    """Return 1 if there is a difference."""
+    parser = argparse.ArgumentParser(description="Compare verdicts on random logs with those of a plain model.")
+    parser.add_argument("--logs", type=int, default=2000, help="how many logs (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first log (default: 0)")
+    parser.add_argument("--most", type=int, default=3, help="differences after which it stops (default: 3)")
+    arguments = parser.parse_args()
+    unclear = differing = 0
+    begun = time.monotonic()
+    for seed in range(arguments.seed, arguments.seed + arguments.logs):
+        try:
+            found = check(seed)
+        except Unclear:
+            unclear += 1
+            continue
+        if found is not None:
+            differing += 1
+            offsets, found = shrink(seed)
+            print(f"seed {seed}, shrunk to\n{story(seed, offsets)}\n{found}\n")
+            if differing >= arguments.most:
+                break
+    seconds = time.monotonic() - begun
+    logs = seed + 1 - arguments.seed
+    print(f"{logs} logs in {seconds:.1f} s, {unclear} unclear, {differing} differ")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
