@@ -8,7 +8,6 @@ cosine. Films and live videos are left to `tests.faults.oracle.by_state`.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -78,7 +77,7 @@ class Thing:
     parts: int = 0
     offset: int = -1
     thumbnail: str = ""
-    vectors: list[tuple[float, ...]] = field(default_factory=list)
+    vectors: list[dict[int, float]] = field(default_factory=list)
     blank: list[bool] = field(default_factory=list)
     members: list[Thing] = field(default_factory=list)
     above: Thing | None = None
@@ -159,6 +158,11 @@ def before(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] == other[0] and one[1] < other[1]
 
 
+def sparse(vector: Sequence[float]) -> dict[int, float]:
+    """Return what is not zero, by place."""
+    return {place: value for place, value in enumerate(vector) if value}
+
+
 def identity(a: Thing, b: Thing) -> Exact:
     """Exact means identical bytes, or identical content."""
     if a.sha256 and a.sha256 == b.sha256:
@@ -170,7 +174,7 @@ def cosine(a: Thing, b: Thing) -> tuple[float, bool]:
     """Return the best cosine of two things, and whether both say something: blank pictures say nothing."""
     pairs = [(x, y) for x in zip(a.vectors, a.blank, strict=True) for y in zip(b.vectors, b.blank, strict=True)]
     speaking = [(x, y) for (x, no), (y, none) in pairs if not no and not none]
-    values = [math.fsum(p * q for p, q in zip(x, y, strict=True)) for x, y in speaking or [(x[0], y[0]) for x, y in pairs]]
+    values = [sum(p * y.get(n, 0.0) for n, p in x.items()) for x, y in speaking or [(x[0], y[0]) for x, y in pairs]]
     return max(values), bool(speaking)
 
 
@@ -225,6 +229,8 @@ class Model:
         the same bytes; what gets no part for a day is given up.
         """
         known, arriving = bank.things.get(record.id), bank.arriving.get(record.id)
+        if arriving is not None and self.now - arriving.newest_ms > DAY_MS:
+            arriving = None
         source = record.source_partition, record.source_offset
         latest = known or arriving
         if latest is not None and before(source, latest.source):
@@ -232,8 +238,6 @@ class Model:
         if known is not None and known.sha256 == record.sha256:
             known.source = source
             return [Redelivered(id=record.id)] if record.last else []
-        if arriving is not None and self.now - arriving.newest_ms > DAY_MS:
-            arriving = None
         if arriving is not None and before(source, arriving.source):
             return [Ignored(id=record.id, why="yes", reason=IgnoredReason.PART_MISSING)]
         if record.part == 0:
@@ -242,7 +246,7 @@ class Model:
         elif arriving is None or (record.part, record.sha256) != (arriving.parts, arriving.sha256):
             return [Ignored(id=record.id, why="yes", reason=IgnoredReason.PART_MISSING)]
         arriving.parts, arriving.newest_ms, arriving.offset = record.part + 1, self.now, self.offset
-        arriving.vectors += [tuple(map(float, vector)) for vector in record.embedded().vectors]
+        arriving.vectors += [sparse(vector.tolist()) for vector in record.embedded().vectors]
         arriving.blank += [detail < SPEAKING for detail in record.detail]
         bank.arriving[record.id] = arriving
         if record.last:
