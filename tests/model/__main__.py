@@ -8,6 +8,7 @@ import time
 
 from tests.model.compare import check, shrink, story
 from tests.model.curves import Unclear
+from tests.model.mutations import MUTATIONS, unnoticed
 
 
 def main() -> int:
@@ -16,7 +17,12 @@ def main() -> int:
     parser.add_argument("--logs", type=int, default=2000, help="how many logs (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the first log (default: 0)")
     parser.add_argument("--most", type=int, default=3, help="differences after which it stops (default: 3)")
+    parser.add_argument("--mutate", action="store_true", help="break each rule of the product and see it noticed")
     arguments = parser.parse_args()
+    if arguments.mutate:
+        missed = unnoticed(range(arguments.seed, arguments.seed + min(arguments.logs, 200)))
+        print(f"{len(MUTATIONS) - len(missed)} of {len(MUTATIONS)} broken rules noticed", *missed, sep="\n  not: ")
+        return 1 if missed else 0
     unclear = differing = 0
     begun = time.monotonic()
     for seed in range(arguments.seed, arguments.seed + arguments.logs):
