@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
 
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.proofs import ItemProved
-from neardup.pipeline.log.records import Changed, Entry, Event, Ignored
+from neardup.pipeline.log.records import Changed, Entry, Envelope, Event, Ignored
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.apply.state import State
 from tests.model.curves import UNSURE_FROM, Unclear, calibration
 from tests.model.model import Model
 from tests.model.worlds import World, cuts
-from tests.pipeline.match.build import a_state
+from tests.pipeline.match.build import D, a_state
 
 TOLERANCE = 1e-4
 LENGTHS = (12, 30, 60, 60)
@@ -34,11 +40,17 @@ class Difference:
         return f"offset {self.offset}\n  the model says\n    {wanted}\n  the product says\n    {got}"
 
 
+@lru_cache(maxsize=256)
 def made(seed: int) -> tuple[list[Entry], list[list[Event]], int]:
     """Return a log, what the model says of it, and how many items may wait; raises Unclear."""
     world = World(seed, LENGTHS[seed % len(LENGTHS)])
     entries, said = world.entries()
     return entries, said, world.most
+
+
+def a_world_state(most: int, vectors: VectorFile | None = None) -> State:
+    """Return an empty state that decides by the curves of the model's world."""
+    return a_state(calibration(UNSURE_FROM[0]), asks=True, max_pending=most, vectors=vectors)
 
 
 def judge(entries: Sequence[Entry], most: int) -> list[list[Event]]:
@@ -50,20 +62,55 @@ def judge(entries: Sequence[Entry], most: int) -> list[list[Event]]:
 def difference(
     entries: Sequence[Entry], said: Sequence[list[Event]], most: int, sizes: Iterable[int]
 ) -> Difference | None:
-    """Return where the product says something else, None if it does not, nor does one that follows it."""
-    with closing(a_state(calibration(UNSURE_FROM[0]), asks=True, max_pending=most)) as state:
-        start = 0
-        for size in sizes:
-            batch = entries[start : start + size]
-            try:
-                envelopes = state.apply(batch)
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is the finding)
-                return Difference(batch[0].offset, said[start], f"{type(error).__name__}: {error}")
-            for envelope, expected in zip(envelopes, said[start:], strict=False):
-                if not alike(envelope.events, expected):
-                    return Difference(envelope.offset, expected, list(envelope.events))
-            start += len(batch)
+    """Return where the product, given a log in batches of these sizes, says something else; None if it does not."""
+    with closing(a_world_state(most)) as state:
+        return first_difference(state, entries, said, sizes)
+
+
+def first_difference(
+    state: State,
+    entries: Sequence[Entry],
+    said: Sequence[list[Event]],
+    sizes: Iterable[int],
+    published: Mapping[int, Envelope] | None = None,
+) -> Difference | None:
+    """Return where a state says something else of a log, or of the rest of one, than was said; None if it does not."""
+    start = 0
+    for size in sizes:
+        batch = entries[start : start + size]
+        try:
+            envelopes = state.apply(batch, published)
+        except Exception as error:  # whatever it is, it is the finding
+            return Difference(batch[0].offset, said[start], f"{type(error).__name__}: {error}")
+        for envelope, expected in zip(envelopes, said[start:], strict=False):
+            if not alike(envelope.events, expected):
+                return Difference(envelope.offset, expected, list(envelope.events))
+        start += len(batch)
     return None
+
+
+def after_takeover(seed: int) -> Difference | None:
+    """Compare what a new leader says: it follows what was published up to some offset, then goes on alone."""
+    entries, said, most = made(seed)
+    half = Random(f"takeover {seed}").randrange(len(entries))
+    published = {
+        entry.offset: Envelope(offset=entry.offset, events=tuple(events))
+        for entry, events in zip(entries[:half], said[:half], strict=True)
+    }
+    with closing(a_world_state(most)) as state:
+        return first_difference(state, entries, said, cuts(seed, len(entries)), published)
+
+
+def after_restart(seed: int, folder: Path) -> Difference | None:
+    """Compare what a state says that was read back from a snapshot at some offset."""
+    entries, said, most = made(seed)
+    cut = Random(f"restart {seed}").randrange(1, len(entries))
+    with closing(a_world_state(most, VectorFile(folder / VECTORS, D, "s"))) as state:
+        state.apply(entries[:cut])
+        Snapshots(folder).save(state, cut - 1)
+    with closing(a_world_state(most, VectorFile(folder / VECTORS, D, "s"))) as state:
+        assert Snapshots(folder).load(state) == cut - 1
+        return first_difference(state, entries[cut:], said[cut:], cuts(seed, len(entries) - cut))
 
 
 def alike(some: Sequence[Event], others: Sequence[Event]) -> bool:

@@ -536,7 +536,7 @@ class Model:
         return any(review is not None and review.outcome is Outcome.NOT_A_MATCH for review in reviews)
 
     def review(self, record: Reviewed) -> list[Event]:
-        """"Not a match" takes the pair apart, "match" joins it, "undo" takes back both what was said and moved."""
+        """ "Not a match" takes the pair apart, "match" joins it, "undo" takes back both what was said and moved."""
         thing = self.held(record.item)
         other = self.held(record.reference) if record.bank == SEEN else self.reference(record)
         if thing is other:
@@ -772,7 +772,9 @@ class Model:
             exact = identity(item, thing)
             if (exact is Exact.NO and not looked) or not bank.asks_about(item.id):
                 continue
-            found = self.by_evidence(bank, item, thing) if exact is Exact.NO else self.exactly(bank, thing, thing, exact)
+            found = (
+                self.by_evidence(bank, item, thing) if exact is Exact.NO else self.exactly(bank, thing, thing, exact)
+            )
             match = self.judged(item, thing, found)
             if match is not None and match.listed:
                 silenced = bank.action is Action.FLAG and self.is_allowed(item)
@@ -787,9 +789,9 @@ class Model:
             for thing in bank.things.values():
                 exact = identity(item, thing)
                 found = self.exactly(bank, thing, thing, exact) if exact is not Exact.NO else None
-                match = self.judged(item, thing, found or self.by_evidence(bank, item, thing))
-                usable = bank.usable(thing, self.now)
-                if usable and match is not None and match.decision is Decision.DUPLICATE:
+                found = found or self.by_evidence(bank, item, thing)
+                match = self.judged(item, thing, found) if found.listed and bank.usable(thing, self.now) else None
+                if match is not None and match.decision is Decision.DUPLICATE:
                     return True
         return False
 
@@ -819,7 +821,7 @@ def combine(item: str, matches: Sequence[Matched], head: str | None) -> Verdict:
         key=lambda one: (one.bank == SEEN, -RANK[one.decision], one.exact is Exact.NO, -one.evidence),
     )
     allowing = [one for one in ordered if one.action is Action.ALLOW and one.decision is Decision.DUPLICATE]
-    silent = any(one.where.whole for one in allowing) or bool(allowing) and None
+    silent = any(one.where.whole for one in allowing) or (bool(allowing) and None)
     if silent is None:
         raise Unclear("an allow-list covers a part")
     marked = [msgspec.structs.replace(one, silenced=silent and one.action is Action.FLAG) for one in ordered]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from neardup.pipeline.log import changes, verdicts
-from neardup.pipeline.log.changes import SEEN, Action, Outcome, ReferenceEdit
-from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.match.apply import backward, editor, intake, proofs, removals, state, uploads
+from neardup.pipeline.log import verdicts
+from neardup.pipeline.log.changes import SEEN, Action, Outcome
+from neardup.pipeline.match.apply import backward, editor, intake, proofs, removals, uploads
 from neardup.pipeline.match.compare import banks, compare, reviews, stars
 from neardup.pipeline.match.data import items, pending, undecided
 from neardup.pipeline.match.decide import decide
@@ -335,8 +334,15 @@ MUTATIONS = [
     Mutation("an allow-list silences retro-matches", backward.BackwardSearch, "_allowing", always([])),
     Mutation("a deleted bank does not come back", banks.Banks, "delete", _deleted_comes_back),
     Mutation("a removed reference does not come back", uploads, "is_no_newer", _removed_comes_back),
-    Mutation("a disabled reference matches nothing", banks.Bank, "usable", lambda old: lambda self, now: lambda _: True),
-    Mutation("blank pictures say nothing", intake, "pictures_of", lambda old: lambda records, rule: _speaking(old(records, rule))),
+    Mutation(
+        "a disabled reference matches nothing", banks.Bank, "usable", lambda old: lambda self, now: lambda _: True
+    ),
+    Mutation(
+        "blank pictures say nothing",
+        intake,
+        "pictures_of",
+        lambda old: lambda records, rule: _speaking(old(records, rule)),
+    ),
 ]
 
 
@@ -345,16 +351,12 @@ def _speaking(found: Any) -> Any:
     return pictures, speaks | True
 
 
-def unnoticed(seeds: range) -> list[str]:
-    """Return the rules that may be broken without a difference in these logs."""
-    logs = []
+def is_noticed(mutation: Mutation, seeds: Iterable[int]) -> bool:
+    """Return whether one of these logs shows that a rule is broken."""
     for seed in seeds:
         with suppress(Unclear):
-            logs.append((seed, *made(seed)))
-    missed = []
-    for mutation in MUTATIONS:
-        with applied(mutation):
-            found = any(difference(entries, said, most, cuts(seed, len(entries))) for seed, entries, said, most in logs)
-        if not found:
-            missed.append(mutation.rule)
-    return missed
+            entries, said, most = made(seed)
+            with applied(mutation):
+                if difference(entries, said, most, cuts(seed, len(entries))) is not None:
+                    return True
+    return False

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 
 from neardup.pipeline.log.changes import (
     FOREVER_MS,
@@ -28,16 +29,20 @@ from neardup.pipeline.log.changes import (
 from neardup.pipeline.log.proofs import Asked, ItemProved, PairProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Described, Entry, Event, Record, Redecided, Removed, Verdict
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
-from tests.model.curves import ENCODED, PRECISIONS, Unclear
+from tests.model.curves import ENCODED, PRECISIONS
 from tests.model.model import DAY_MS, Model
 from tests.pipeline.match.build import BLANK, SPEAKING, described, picture
-import numpy as np
 
 SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PROOFS: list[Proved | None] = [
     Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED),
     Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED),
-    Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), None, reference_box=(0.0, 0.0, 0.5, 0.5), reference_share=0.25),
+    Proved(
+        ProofSummary(finding=Finding.COPY, ground=Ground.AGREES),
+        None,
+        reference_box=(0.0, 0.0, 0.5, 0.5),
+        reference_share=0.25,
+    ),
     Proved(ProofSummary(finding=Finding.VARIANT, ground=Ground.OTHER_WRITING), SHIFTED),
     Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.NO_TRANSFORM)),
     Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.CHANGED_SCENE), SHIFTED),
@@ -96,7 +101,16 @@ class World:
         choose = self._random.random()
         people = 0.25 if self._banks or choose < 0.5 else 0.15
         if choose < people:
-            return self._random.choice([*([self._bank, self._reference] * bool(self._banks)), self._review, self._review, self._cluster, self._calibrate, self._remove])(now)
+            return self._random.choice(
+                [
+                    *([self._bank, self._reference] * bool(self._banks)),
+                    self._review,
+                    self._review,
+                    self._cluster,
+                    self._calibrate,
+                    self._remove,
+                ]
+            )(now)
         if self._asked and choose < people + 0.27:
             return self._answer()
         if self._later and choose < people + 0.33:
@@ -130,7 +144,12 @@ class World:
         )
         bank = self._random.choice([SEEN, SEEN, SEEN, *self._banks]) if self._banks else SEEN
         record = msgspec.structs.replace(
-            record, bank=bank, source_partition=0, source_offset=self._source, produced_ms=self._source, thumbnail=f"thumbnail {self._source}"
+            record,
+            bank=bank,
+            source_partition=0,
+            source_offset=self._source,
+            produced_ms=self._source,
+            thumbnail=f"thumbnail {self._source}",
         )
         if self._random.random() < 0.12:
             again = described(item, np.eye(1, record.dimension, dtype=np.float32), detail=BLANK)
@@ -169,7 +188,11 @@ class World:
 
     def _bank(self, _now: int) -> Record:
         name = self._random.choice([*self._banks, SEEN])
-        edit = self._random.choice([BankEdit.SET] * 5 + [BankEdit.CREATE, BankEdit.DELETE]) if name != SEEN else BankEdit.SET
+        edit = (
+            self._random.choice([BankEdit.SET] * 5 + [BankEdit.CREATE, BankEdit.DELETE])
+            if name != SEEN
+            else BankEdit.SET
+        )
         action = self._random.choice([None, Action.ALLOW, Action.FLAG]) if name != SEEN else None
         ratio = self._random.choice([None, None, 0.0, 0.5, 1.0]) if name != SEEN else None
         precision = self._random.choice([None, *PRECISIONS])
@@ -179,6 +202,10 @@ class World:
         edit = self._random.choice([*ReferenceEdit, ReferenceEdit.SET, ReferenceEdit.ADD])
         until = self._random.choice([None, None, 0, now + 100_000, FOREVER_MS])
         name, item = self._random.choice(self._banks), self._random.choice(self._ids)
+        asked = [ask for one in self._asked[-3:] for ask in one.asks if ask.bank != SEEN]
+        if asked and self._random.random() < 0.5:
+            ask = self._random.choice(asked)
+            name, item = ask.bank, ask.reference
         return ReferenceChanged(bank=name, id=item, edit=edit, disabled_until_ms=until)
 
     def _review(self, _now: int) -> Record:
