@@ -145,11 +145,14 @@ def check(seed: int) -> Difference | None:
 
 
 def shrink(seed: int) -> tuple[list[int], Difference]:
-    """Return offsets of a log, as few as still make a difference, and that difference. Proofs name offsets, so these stay."""
+    """Return the fewest offsets of a log that still make a difference, and that difference.
+
+    Records keep their offsets, since proofs name them.
+    """
     entries, _, most = made(seed)
     found = check(seed)
     assert found is not None
-    kept = [entry for entry in entries]
+    kept = list(entries)
 
     def differs(some: Sequence[Entry]) -> Difference | None:
         for sizes in ([1] * len(some), [len(some)]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from typing import TypeVar
 
 import msgspec
@@ -183,7 +183,7 @@ def best_first(things: Iterable[T], *keys: Callable[[T], float]) -> list[T]:
     found = list(things)
     for key in keys:
         values = sorted(map(key, found))
-        if any(0 < b - a < 3e-6 for a, b in zip(values, values[1:], strict=False)):
+        if any(0 < b - a < 3e-6 for a, b in pairwise(values)):
             raise Unclear("two are nearly equal")
     return sorted(found, key=lambda one: tuple(-key(one) for key in keys))
 

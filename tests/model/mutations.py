@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001, ARG005 (what takes the place of a function takes its arguments)
 """Rules of the product, each broken by a monkeypatch, to show that the comparison notices every one."""
 
 from __future__ import annotations
@@ -53,18 +54,6 @@ def always(value: Any) -> Make:
 def put(value: Any) -> Make:
     """Return what makes a constant another one."""
     return lambda old: value
-
-
-def _shown(getter: Callable[[Any], Any]) -> Make:
-    return lambda old: property(getter)
-
-
-def _forgets_undecided(old: Any) -> Any:
-    def forget(self: Any, item: Any) -> Any:
-        self._undecided = undecided.UndecidedItems()
-        return old(self, item)
-
-    return forget
 
 
 def _takes_all(old: Any) -> Any:
@@ -290,6 +279,18 @@ def _most_waiting(old: Any) -> Any:
     return property(lambda self: 0)
 
 
+def _usable_always(old: Any) -> Any:
+    return lambda self, now_ms: lambda reference: True
+
+
+def _speaking(old: Any) -> Any:
+    def pictures_of(records: Any, rule: Any) -> Any:
+        pictures, speaks = old(records, rule)
+        return pictures, speaks | True
+
+    return pictures_of
+
+
 MUTATIONS = [
     Mutation("at most five are asked about", proofs, "PROVED", put(4)),
     Mutation("at most five of a bank are asked about", compare, "PROVED", put(6)),
@@ -334,29 +335,17 @@ MUTATIONS = [
     Mutation("an allow-list silences retro-matches", backward.BackwardSearch, "_allowing", always([])),
     Mutation("a deleted bank does not come back", banks.Banks, "delete", _deleted_comes_back),
     Mutation("a removed reference does not come back", uploads, "is_no_newer", _removed_comes_back),
-    Mutation(
-        "a disabled reference matches nothing", banks.Bank, "usable", lambda old: lambda self, now: lambda _: True
-    ),
-    Mutation(
-        "blank pictures say nothing",
-        intake,
-        "pictures_of",
-        lambda old: lambda records, rule: _speaking(old(records, rule)),
-    ),
+    Mutation("a disabled reference matches nothing", banks.Bank, "usable", _usable_always),
+    Mutation("blank pictures say nothing", intake, "pictures_of", _speaking),
 ]
 
 
-def _speaking(found: Any) -> Any:
-    pictures, speaks = found
-    return pictures, speaks | True
-
-
-def is_noticed(mutation: Mutation, seeds: Iterable[int]) -> bool:
-    """Return whether one of these logs shows that a rule is broken."""
+def noticed_by(mutation: Mutation, seeds: Iterable[int]) -> int | None:
+    """Return the first of these logs that shows that a rule is broken, None if none does."""
     for seed in seeds:
         with suppress(Unclear):
             entries, said, most = made(seed)
             with applied(mutation):
                 if difference(entries, said, most, cuts(seed, len(entries))) is not None:
-                    return True
-    return False
+                    return seed
+    return None

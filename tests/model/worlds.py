@@ -99,18 +99,10 @@ class World:
 
     def _record(self, now: int) -> Record:
         choose = self._random.random()
-        people = 0.25 if self._banks or choose < 0.5 else 0.15
+        people = 0.25 if self._banks else 0.15
         if choose < people:
-            return self._random.choice(
-                [
-                    *([self._bank, self._reference] * bool(self._banks)),
-                    self._review,
-                    self._review,
-                    self._cluster,
-                    self._calibrate,
-                    self._remove,
-                ]
-            )(now)
+            makers = [self._review, self._review, self._cluster, self._calibrate, self._remove]
+            return self._random.choice([*makers, *([self._bank, self._reference] * bool(self._banks))])(now)
         if self._asked and choose < people + 0.27:
             return self._answer()
         if self._later and choose < people + 0.33:
