@@ -71,6 +71,7 @@ class World:
         self._later: list[Described] = []
         self._asked: list[Asked] = []
         self._listed: list[tuple[str, str, str]] = []
+        self._reviewed: list[tuple[str, str, str]] = []
         self._source = 0
 
     def entries(self) -> tuple[list[Entry], list[list[Event]]]:
@@ -108,7 +109,8 @@ class World:
         if self._later and choose < people + 0.33:
             return self._send(self._later.pop(self._random.randrange(len(self._later))))
         if self._sent and choose < people + 0.36:
-            return self._random.choice(self._sent)
+            of_banks = [record for record in self._sent if record.bank != SEEN]
+            return self._random.choice(of_banks if of_banks and self._random.random() < 0.5 else self._sent)
         return self._describe()
 
     def _send(self, record: Described) -> Described:
@@ -204,10 +206,13 @@ class World:
         outcome = self._random.choice([*Outcome, Outcome.NOT_A_MATCH])
         places = [(asked.id, ask.bank, ask.reference) for asked in self._asked[-3:] for ask in asked.asks]
         places += self._listed[-10:]
-        if places and self._random.random() < 0.8:
+        if self._reviewed and self._random.random() < 0.3:
+            item, bank, reference = self._random.choice(self._reviewed)
+        elif places and self._random.random() < 0.8:
             item, bank, reference = self._random.choice(places)
         else:
             item, bank, reference = self._random.choice(self._ids), SEEN, self._random.choice(self._ids)
+        self._reviewed.append((item, bank, reference))
         return Reviewed(item=item, reference=reference, bank=bank, outcome=outcome)
 
     def _cluster(self, _now: int) -> Record:
