@@ -51,7 +51,7 @@ from neardup.pipeline.log.records import (
 from neardup.pipeline.prove.finding import Finding, Proved
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, WhereKind
-from tests.model.curves import CALIBRATIONS, Curves, Unclear
+from tests.model.curves import CALIBRATIONS, SLOPE, Curves, Unclear
 
 DAY_MS = 86_400_000
 MOST_ASKED, MOST_LISTED, SPEAKING = 5, 16, 8
@@ -306,7 +306,7 @@ class Model:
             evidence, speak = cosine(thing, one)
             if one.above is None and speak and bank.usable(one, self.now) and curves.proposes(evidence):
                 found.append((one, curves.decide(evidence), curves.log_odds(evidence)))
-        return best_first(found, lambda one: RANK[one[1]], lambda one: one[2])
+        return best_first(found, lambda one: RANK[one[1]], lambda one: one[2] / SLOPE)
 
     def decide(self, thing: Thing, produced_ms: int) -> Event:
         """Identical content is decided at once. What has candidates asks, five at most, and waits as a head.
@@ -324,7 +324,7 @@ class Model:
             for place, (one, decision, odds) in enumerate(found):
                 if place < MOST_ASKED and not (full and bank is self.seen and place):
                     wanted.append((bank, one, decision, odds))
-        wanted = best_first(wanted, lambda one: RANK[one[2]], lambda one: one[3])[:MOST_ASKED]
+        wanted = best_first(wanted, lambda one: RANK[one[2]], lambda one: one[3] / SLOPE)[:MOST_ASKED]
         pairs = [Pair(bank.name, one, True) for bank, one, _, _ in wanted]
         asked = [pair.thing for pair in pairs]
         for bank in [*asked_banks, self.seen]:

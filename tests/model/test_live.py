@@ -1,6 +1,7 @@
 """What is promised of live videos (docs/stream.md), checked on random broadcasts.
 
-Only promises that need no distance: what exactly is matched from when to when is left to `tests.faults.oracle.by_state`.
+Only promises that need no distance: what exactly is matched, from when to when, is left to
+`tests.faults.oracle.by_state`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def a_broadcast(seed: int) -> list[Record]:
 
 
 @pytest.mark.parametrize("asks", [False, True])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_promises_of_live_videos(seed: int, asks: bool) -> None:
     log, records = Log(a_state(asks=asks)), a_broadcast(seed)
     flagged: list[tuple[str, Decision]] = []
@@ -77,7 +78,7 @@ def test_promises_of_live_videos(seed: int, asks: bool) -> None:
 def test_broadcasts_show_something() -> None:
     """So that the promises above are about flags of both kinds."""
     found = set()
-    for seed in range(8):
+    for seed in range(5):
         for event in Log(a_state()).events(*a_broadcast(seed)):
             if isinstance(event, Rolling) and event.flagged is not None:
                 found.add(event.flagged.decision)
