@@ -14,7 +14,7 @@ import msgspec
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
 from neardup.pipeline.log.proofs import ProofPending
 from neardup.pipeline.log.records import Comparison, Envelope, Matched, Redecided, Rolling, Verdict
-from neardup.pipeline.types import Decision, Exact
+from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
 
 RANK = {Decision.DUPLICATE: 2, Decision.UNSURE: 1, Decision.DISTINCT: 0}
@@ -71,7 +71,8 @@ def as_judged(match: Matched, outcome: Outcome | None) -> Matched | None:
     if outcome is Outcome.NOT_A_MATCH:
         return None
     if outcome is Outcome.MATCH:
-        return msgspec.structs.replace(match, decision=Decision.DUPLICATE, relation=Relation.COPY, probability=1.0)
+        sure = {"decision": Decision.DUPLICATE, "relation": Relation.COPY, "probability": 1.0, "doubt": Doubt.NO}
+        return msgspec.structs.replace(match, **sure)
     return match
 
 

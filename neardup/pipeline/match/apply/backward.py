@@ -115,5 +115,6 @@ class BackwardSearch:
                 rows = self._seen.tables.rows_of(item)
                 (mine,) = bank.collection.candidates.among([rows], [item.kind])
                 found = bank.matches(item, self._seen.tables.side(item), mine, now_ms)
+                found = self.reviews.respect(item, found, bank.collection.tables.items)
                 matches += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches

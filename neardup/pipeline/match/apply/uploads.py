@@ -43,7 +43,7 @@ class Uploads:
         """Apply a part of an item or a frame of a live video and return all that happened."""
         if record.live and (live := self._lives.get(record.id)) is not None:
             return self._apply_live(entry, record, live)
-        known, pending = self._tables.items.named(record.id), self._pending.get(record.id)
+        known, pending = self._tables.items.named(record.id), self._pending.get(record.id, entry.timestamp_ms)
         if record.id in self._removals.taken_down:
             return (ignored(record.id, IgnoredReason.TAKEN_DOWN),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None
@@ -110,7 +110,7 @@ class References:
         if bank is None:
             bank = self._banks.create(record.bank)
             created = (Changed(record=BankChanged(bank=record.bank, why=CREATED_BY_REFERENCE)),)
-        known, pending = bank.collection.tables.items.named(record.id), bank.pending.get(record.id)
+        known, pending = bank.collection.tables.items.named(record.id), bank.pending.get(record.id, entry.timestamp_ms)
         if is_no_newer(record, bank.removed.get(record.id)):
             return (ignored(record.id, IgnoredReason.REFERENCE_REMOVED, f"was removed from bank {record.bank}"),)
         latest = known.source if known is not None else source_of(pending.first) if pending is not None else None

@@ -87,12 +87,13 @@ class Reviews:
 
     def rejects(self, item: HasContent, others: Iterable[HasContent]) -> bool:
         """Return whether an item was said not to match one of these."""
-        mine = [content for content in (content_of(item), _id_of(item)) if self._rejected.get(content)]
-        return bool(mine) and any(
-            other in self._rejected[content]
+        content, own = content_of(item), _id_of(item)
+        of_content, of_id = self._rejected.get(content), self._rejected.get(own)
+        if not of_content and not of_id:
+            return False
+        return any(  # of one and the same content, ids are what was judged, and of no other
+            _id_of(one) in (of_id or ()) if content_of(one) == content else content_of(one) in (of_content or ())
             for one in others
-            for content in mine
-            for other in (content_of(one), _id_of(one))
         )
 
     def respected(self, item: HasContent, reference: HasContent, match: Matched) -> Matched | None:

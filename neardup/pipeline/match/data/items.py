@@ -6,7 +6,7 @@ never chains from member to member into one huge group.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -128,7 +128,7 @@ class Items:
         """Take in an item whose star is settled."""
         self._enter(item)
         if not item.is_head:
-            self._by_number[item.head].members.append(item.number)
+            insort(self._by_number[item.head].members, item.number)  # its first part may be the earlier one
 
     def _enter(self, item: Item) -> None:
         self._by_number[item.number] = item

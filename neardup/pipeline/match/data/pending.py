@@ -59,14 +59,15 @@ class PendingItems:
         """Take over what was written down."""
         self.by_id = dict(pending)
 
-    def get(self, item_id: str) -> Pending | None:
-        """Return the item of this id."""
-        return self.by_id.get(item_id)
+    def get(self, item_id: str, now_ms: int) -> Pending | None:
+        """Return the item of this id, None if it was given up by this time of the log."""
+        pending = self.by_id.get(item_id)
+        return None if pending is None or _is_given_up(pending, now_ms) else pending
 
     def continues(self, record: Described, now_ms: int) -> bool:
         """Whether a part is the next one of its item; part 0 starts afresh. Nothing goes back to an older version."""
-        pending = self.by_id.get(record.id)
-        if pending is None or _is_given_up(pending, now_ms):
+        pending = self.get(record.id, now_ms)
+        if pending is None:
             return record.part == 0
         if is_older(record, source_of(pending.first)):
             return False

@@ -59,8 +59,8 @@ class Undecided:
         return any(pair.open for pair in self.pairs)
 
     def take(self, answers: Sequence[PairProved]) -> bool:
-        """Take in answers, and return whether one of them was new."""
-        given = {(one.bank, one.reference, one.offset): one for one in answers}
+        """Take in answers, the first to each ask, and return whether one of them was new."""
+        given = {(one.bank, one.reference, one.offset): one for one in reversed(answers)}
         new = False
         for pair in self.pairs:
             one = given.get((pair.candidate.bank, pair.candidate.reference, pair.candidate.offset))

@@ -129,6 +129,16 @@ def test_late_repeated_and_unknown_answers_have_no_effect() -> None:
     assert log.events(ProofExpired(id="b", offset=1)) == []
 
 
+def test_of_two_answers_in_one_record_the_first_counts() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    waiting = pending(log, picture("b", MIDDLE))
+    (first,), (second,) = answer(waiting.asked, [AGREES]).pairs, answer(waiting.asked, [OTHER]).pairs
+    (verdict,) = log.events(ItemProved(id="b", offset=1, pairs=(first, second)))
+    assert isinstance(verdict, Verdict)
+    assert verdict.decision is Decision.DUPLICATE
+
+
 def test_the_verdict_waits_for_the_last_answer() -> None:
     log = a_log()
     log.events(picture("a", 0), picture("z", 55))
@@ -284,6 +294,16 @@ def test_what_nobody_answers_is_unsure_and_a_late_answer_decides_once_more() -> 
     assert (again.before, again.verdict.decision) == (Decision.UNSURE, Decision.DISTINCT)
     assert again.withdrawn == ()  # it is listed as a variant
     assert log.events(given) == []
+
+
+def test_what_a_reviewer_matched_is_in_no_doubt_when_nobody_answers() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    pending(log, picture("b", HIGH))
+    log.events(Reviewed(item="b", reference="a", outcome=Outcome.MATCH))
+    (verdict,) = log.events(ProofExpired(id="b", offset=1))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.decision, only(verdict).doubt) == (Decision.DUPLICATE, Doubt.NO)
 
 
 def test_what_a_late_answer_takes_away_is_withdrawn() -> None:

@@ -8,7 +8,17 @@ import pytest
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Entry, Ignored, Redelivered, Removed, RemovedEvent, Replaced, Verdict, ignored
+from neardup.pipeline.log.records import (
+    Entry,
+    Ignored,
+    Redelivered,
+    ReHeaded,
+    Removed,
+    RemovedEvent,
+    Replaced,
+    Verdict,
+    ignored,
+)
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras
@@ -522,3 +532,15 @@ def test_measurements_that_resemble_each_other_are_unsure_unless_they_are_close(
     ]
     assert (other.decision, other.matches[0].doubt) == (Decision.UNSURE, Doubt.STRETCHED)
     assert (again.decision, again.matches[0].doubt) == (Decision.DUPLICATE, Doubt.NO)
+
+
+def test_members_stand_in_the_order_of_their_first_parts() -> None:
+    log = Log()
+    first, last = picture("early", 0, sha256=b"same"), picture("early", 0, sha256=b"same")
+    log.add(picture("head", 0, sha256=b"same"))
+    log.add(msgspec.structs.replace(first, last=False), picture("late", 0, sha256=b"same"))
+    log.add(msgspec.structs.replace(last, part=1))
+    assert log.events(Removed(id="head")) == [
+        ReHeaded(old="head", new="early", members=("late",)),
+        RemovedEvent(id="head"),
+    ]

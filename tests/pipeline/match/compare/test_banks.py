@@ -30,6 +30,7 @@ from neardup.pipeline.log.records import (
     ignored,
 )
 from neardup.pipeline.match.compare.banks import share_of
+from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import ask, ask_all
 from neardup.pipeline.types import Decision, Exact, Kind
 from tests.pipeline.match.build import Film, Log, a_calibration, live_end, live_frames, picture, times, video
@@ -440,3 +441,12 @@ def test_what_is_asked_about_together_is_answered_as_alone_and_a_share_goes_by_c
     many = [picture("", 20, sha256=bytes([n, n])) for n in range(64)]
     asked = [verdict.matches[0].bank == "blocked" for verdict in ask_all(log.state, many, now_ms=0)]
     assert 16 < sum(asked) < 48
+
+
+def test_a_reference_that_was_given_up_keeps_no_version_away() -> None:
+    log = Log()
+    parts = msgspec.structs.replace(reference("r", 0, source_offset=5), source_partition=0, last=False)
+    log.events(parts)
+    log.now += MAX_PENDING_SECONDS + 1
+    older = msgspec.structs.replace(reference("r", 30, sha256=b"older", source_offset=4), source_partition=0)
+    assert [type(event) for event in log.events(older)] == [Referenced]

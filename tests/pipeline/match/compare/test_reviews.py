@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from neardup.pipeline.log.changes import BankChanged, ClusterEdit, ClusterEdited, Outcome, ReferenceChanged, Reviewed
+from neardup.pipeline.log.changes import (
+    Action,
+    BankChanged,
+    ClusterEdit,
+    ClusterEdited,
+    Outcome,
+    ReferenceChanged,
+    Reviewed,
+)
 from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import Changed, Event, Record, ReHeaded, Removed, RetroMatched, Verdict
 from neardup.pipeline.log.verdicts import as_of_now
@@ -52,6 +60,13 @@ def test_a_new_version_with_another_picture_is_judged_afresh() -> None:
     log = Log()
     log.add(picture("a", 0), picture("b", 10), no_match("b", "a"))
     assert matched(log.verdict(picture("b", 12, sha256=b"other"))) == ["a"]
+
+
+def test_a_new_version_of_what_was_judged_by_its_id_joins_clusters_afresh() -> None:
+    """Two of one content were judged by their ids; another picture under one of these is another content."""
+    log = Log()
+    log.add(picture("a", 0), picture("b", 0, sha256=b"content of a"), no_match("b", "a"))
+    assert log.verdict(picture("b", 10, sha256=b"other")).head == "a"
 
 
 def test_the_same_pixels_in_another_file_are_the_same_content() -> None:
@@ -238,3 +253,11 @@ def test_a_match_has_the_same_probability_shown_and_in_later_verdicts() -> None:
     [match] = [one for one in later.matches if one.reference == "a"]
     assert [(one.decision, one.probability) for one in shown.matches] == [(match.decision, match.probability)]
     assert match.probability == 1.0
+
+
+def test_what_is_no_match_with_an_allow_list_silences_no_later_reference() -> None:
+    log = Log()
+    log.add(BankChanged(bank="fine", action=Action.ALLOW), picture("a", 0), reference("logo", 5, bank="fine"))
+    log.add(no_match("a", "logo", bank="fine"))
+    (found,) = (event for event in log.events(reference("r", 2)) if isinstance(event, RetroMatched))
+    assert not found.match.silenced

@@ -1,0 +1,351 @@
+# ruff: noqa: ARG001, ARG005 (what takes the place of a function takes its arguments)
+"""Rules of the product, each broken by a monkeypatch, to show that the comparison notices every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from neardup.pipeline.log import verdicts
+from neardup.pipeline.log.changes import SEEN, Action, Outcome
+from neardup.pipeline.match.apply import backward, editor, intake, proofs, removals, uploads
+from neardup.pipeline.match.compare import banks, compare, reviews, stars
+from neardup.pipeline.match.data import items, pending, undecided
+from neardup.pipeline.match.decide import decide
+from neardup.pipeline.prove.finding import Finding
+from neardup.pipeline.types import Decision
+from tests.model.compare import difference, made
+from tests.model.curves import Unclear
+from tests.model.worlds import cuts
+
+Make = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule, where it stands, and what takes its place, made from what stood there."""
+
+    rule: str
+    owner: Any
+    name: str
+    make: Make
+
+
+@contextmanager
+def applied(mutation: Mutation) -> Iterator[None]:
+    """Have a rule broken for a while."""
+    old = vars(mutation.owner)[mutation.name]
+    setattr(mutation.owner, mutation.name, mutation.make(old))
+    try:
+        yield
+    finally:
+        setattr(mutation.owner, mutation.name, old)
+
+
+def always(value: Any) -> Make:
+    """Return what makes a function that returns one value."""
+    return lambda old: lambda *_, **__: value
+
+
+def put(value: Any) -> Make:
+    """Return what makes a constant another one."""
+    return lambda old: value
+
+
+def _takes_all(old: Any) -> Any:
+    def take(self: Any, answers: Any) -> bool:
+        for pair in self.pairs:
+            pair.answered = pair.asked and False
+        return bool(old(self, answers))
+
+    return take
+
+
+def _without(name: str, value: Any) -> Make:
+    """Return what leaves an argument of a change out."""
+
+    def make(old: Any) -> Any:
+        def change(self: Any, record: Any, *more: Any) -> Any:
+            return old(self, msgspec.structs.replace(record, **{name: value}), *more)
+
+        return change
+
+    return make
+
+
+def _as_if_reviewed(outcome: Outcome) -> Make:
+    """Return what passes over one outcome of reviews."""
+    return lambda old: lambda match, said: old(match, None if said is outcome else said)
+
+
+def _doubts_none(old: Any) -> Any:
+    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool) -> Any:
+        return old(self, item, pair, reference, False)
+
+    return settle
+
+
+def _answered(old: Any) -> Any:
+    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool) -> Any:
+        return old(self, item, undecided.Pair(pair.candidate, pair.number, True, True, pair.proved), reference, expired)
+
+    return settle
+
+
+def _proof_ignored(old: Any) -> Any:
+    def prove(self: Any, outcome: Any, proved: Any) -> Any:
+        return outcome
+
+    return prove
+
+
+def _variant_is_copy(old: Any) -> Any:
+    def prove(self: Any, outcome: Any, proved: Any) -> Any:
+        if proved.summary.finding is Finding.VARIANT:
+            return outcome
+        return old(self, outcome, proved)
+
+    return prove
+
+
+def _as_now(old: Any) -> Any:
+    def left(self: Any, collection: Any, bank: Any, pairs: Any, now_ms: int) -> Any:
+        for pair in pairs:
+            reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
+            if reference is not None:
+                yield pair, reference
+
+    return left
+
+
+def _by_id(old: Any) -> Any:
+    def left(self: Any, collection: Any, bank: Any, pairs: Any, now_ms: int) -> Any:
+        for pair in pairs:
+            reference = collection.tables.items.named(pair.candidate.reference)
+            same = pair.candidate.bank == collection.name
+            if same and reference is not None and (bank is None or bank.usable(now_ms)(reference)):
+                yield pair, reference
+
+    return left
+
+
+def _any_id(old: Any) -> Any:
+    def apply(self: Any, entry: Any, record: Any) -> Any:
+        one = self.undecided.get(record.offset)
+        item = None if one is None else self._seen.of(one.item)
+        return old(self, entry, record if item is None else msgspec.structs.replace(record, id=item.id))
+
+    return apply
+
+
+def _no_offset(old: Any) -> Any:
+    def take(self: Any, answers: Any) -> bool:
+        offsets = {(pair.candidate.bank, pair.candidate.reference): pair.candidate.offset for pair in self.pairs}
+        fitted = [
+            msgspec.structs.replace(one, offset=offsets.get((one.bank, one.reference), one.offset)) for one in answers
+        ]
+        return bool(old(self, fitted))
+
+    return take
+
+
+def _last_wins(old: Any) -> Any:
+    return lambda self, answers: old(self, list(reversed(answers)))
+
+
+def _no_head_beside(old: Any) -> Any:
+    def matches(self: Any, *given: Any) -> Any:
+        return [msgspec.structs.replace(match, head="") for match in old(self, *given)]
+
+    return matches
+
+
+def _inherits(old: Any) -> Any:
+    return lambda self, query, reference: True
+
+
+def _not_listed_before(old: Any) -> Any:
+    def apply(self: Any, entry: Any, record: Any) -> Any:
+        return tuple(
+            msgspec.structs.replace(event, withdrawn=()) if hasattr(event, "withdrawn") else event
+            for event in old(self, entry, record)
+        )
+
+    return apply
+
+
+def _never_late(old: Any) -> Any:
+    def apply(self: Any, entry: Any, record: Any) -> Any:
+        one = self.undecided.get(record.offset)
+        if one is not None and one.expired:
+            return ()
+        return old(self, entry, record)
+
+    return apply
+
+
+def _last_twin(old: Any) -> Any:
+    def identical(self: Any, *digests: bytes) -> Any:
+        return tuple(reversed([*found]) for found in old(self, *digests))
+
+    return identical
+
+
+def _bytes_only(old: Any) -> Any:
+    return lambda self, sha256, pixels: old(self, sha256, b"")
+
+
+def _back_from_takedown(old: Any) -> Any:
+    def take_down(self: Any, record: Any) -> Any:
+        yield from old(self, record)
+        self.taken_down.discard(record.id)
+
+    return take_down
+
+
+def _silent_takedown(old: Any) -> Any:
+    return lambda self, record: (event for event in old(self, record) if not hasattr(event, "refused"))
+
+
+def _stays_under(old: Any) -> Any:
+    def settle(self: Any, item: Any, head_id: str) -> Any:
+        return [] if item.members else old(self, item, head_id)
+
+    return settle
+
+
+def _one_direction(old: Any) -> Any:
+    def respected(self: Any, item: Any, reference: Any, match: Any) -> Any:
+        return match if item.id < reference.id else old(self, item, reference, match)
+
+    return respected
+
+
+def _forgets_move(old: Any) -> Any:
+    return lambda self, *given: iter(())
+
+
+def _seen_first(old: Any) -> Any:
+    def combine(item: Any, matches: Any, *given: Any, **named: Any) -> Any:
+        verdict = old(item, matches, *given, **named)
+        ordered = tuple(sorted(verdict.matches, key=lambda match: match.bank != SEEN))
+        return msgspec.structs.replace(verdict, matches=ordered)
+
+    return combine
+
+
+def _unsure_silences(old: Any) -> Any:
+    def combine(item: Any, matches: Any, *given: Any, **named: Any) -> Any:
+        sure = [
+            msgspec.structs.replace(m, decision=Decision.DUPLICATE)
+            if m.action is Action.ALLOW and m.decision is Decision.UNSURE
+            else m
+            for m in matches
+        ]
+        return old(item, sure, *given, **named)
+
+    return combine
+
+
+def _precision_fixed(old: Any) -> Any:
+    return lambda self: None
+
+
+def _retro_keeps_silent(old: Any) -> Any:
+    return lambda self, bank, reference, now_ms: ([], 0)
+
+
+def _retro_heads_only(old: Any) -> Any:
+    return lambda self, bank, reference: [item for item in old(self, bank, reference) if item.is_head]
+
+
+def _deleted_comes_back(old: Any) -> Any:
+    def delete(self: Any, bank: Any) -> None:
+        old(self, bank)
+        self.deleted.clear()
+
+    return delete
+
+
+def _removed_comes_back(old: Any) -> Any:
+    return lambda record, source: False
+
+
+def _most_waiting(old: Any) -> Any:
+    return property(lambda self: 0)
+
+
+def _usable_always(old: Any) -> Any:
+    return lambda self, now_ms: lambda reference: True
+
+
+def _speaking(old: Any) -> Any:
+    def pictures_of(records: Any, rule: Any) -> Any:
+        pictures, speaks = old(records, rule)
+        return pictures, speaks | True
+
+    return pictures_of
+
+
+MUTATIONS = [
+    Mutation("at most five are asked about", proofs, "PROVED", put(4)),
+    Mutation("at most five of a bank are asked about", compare, "PROVED", put(6)),
+    Mutation("above max_pending fewer are asked about", undecided.UndecidedItems, "waiting", _most_waiting),
+    Mutation("the first of two answers counts", undecided.Undecided, "take", _last_wins),
+    Mutation("an answer names the version of the reference", undecided.Undecided, "take", _no_offset),
+    Mutation("an answer names the item", proofs.Proofs, "apply", _any_id),
+    Mutation("what was answered is not asked again", undecided.Undecided, "take", _takes_all),
+    Mutation("an item that leaves waits no more", undecided.UndecidedItems, "forget", always(None)),
+    Mutation("a late answer decides once more", proofs.Proofs, "apply", _never_late),
+    Mutation("an answer after a day decides nothing", proofs, "LATE_MS", put(10**15)),
+    Mutation("the second verdict withdraws", proofs.Proofs, "apply", _not_listed_before),
+    Mutation("what expired is unproved", compare.Comparer, "settle", _doubts_none),
+    Mutation("without an answer a match is unsure at most", compare.Comparer, "settle", _answered),
+    Mutation("a proof decides", decide.Judge, "prove", _proof_ignored),
+    Mutation("a variant is distinct", decide.Judge, "prove", _variant_is_copy),
+    Mutation("a copy of less than half is one of a part", decide, "LEAST_WHOLE", put(0.0)),
+    Mutation("a disabled reference lapses", proofs.Proofs, "_left", _as_now),
+    Mutation("a replaced reference lapses", proofs.Proofs, "_left", _by_id),
+    Mutation("the present head stands beside the reference", proofs.Proofs, "_matches", _no_head_beside),
+    Mutation("a head inherits no proof", stars.Stars, "_is_copy", _inherits),
+    Mutation("members are compared with the new head", stars.Stars, "settle", _stays_under),
+    Mutation("the earliest twin", items.Items, "identical", _last_twin),
+    Mutation("identical content is exact", items.Items, "identical", _bytes_only),
+    Mutation("a takedown is for good", removals.Removals, "take_down", _back_from_takedown),
+    Mutation("a takedown is in the audit trail", removals.Removals, "take_down", _silent_takedown),
+    Mutation("an older version is ignored", uploads, "is_older", always(False)),
+    Mutation("what got no part for a day is given up", pending, "MAX_PENDING_SECONDS", put(10**9)),
+    Mutation("'not a match' holds", reviews, "as_judged", _as_if_reviewed(Outcome.NOT_A_MATCH)),
+    Mutation("'match' holds", reviews, "as_judged", _as_if_reviewed(Outcome.MATCH)),
+    Mutation("reviews hold in both directions", reviews.Reviews, "respected", _one_direction),
+    Mutation("what was said not to match joins no star", reviews.Reviews, "rejects", always(False)),
+    Mutation("undo moves back", editor.Editor, "_move_back", _forgets_move),
+    Mutation("curated banks come first", proofs, "combine", _seen_first),
+    Mutation("an allow-list silences", verdicts, "is_silenced", always(False)),
+    Mutation("an unsure allow-list match silences nothing", proofs, "combine", _unsure_silences),
+    Mutation("settings of banks take hold", banks.Banks, "take_hold", _precision_fixed),
+    Mutation("the share of a bank's items", banks.Bank, "asks_about", always(True)),
+    Mutation("the action of a bank", banks.BankSettings, "change", _without("action", None)),
+    Mutation("earlier items match a new reference", backward.BackwardSearch, "search", _retro_keeps_silent),
+    Mutation("members match a new reference", backward.BackwardSearch, "_candidates", _retro_heads_only),
+    Mutation("an allow-list silences retro-matches", backward.BackwardSearch, "_allowing", always([])),
+    Mutation("a deleted bank does not come back", banks.Banks, "delete", _deleted_comes_back),
+    Mutation("a removed reference does not come back", uploads, "is_no_newer", _removed_comes_back),
+    Mutation("a disabled reference matches nothing", banks.Bank, "usable", _usable_always),
+    Mutation("blank pictures say nothing", intake, "pictures_of", _speaking),
+]
+
+
+def noticed_by(mutation: Mutation, seeds: Iterable[int]) -> int | None:
+    """Return the first of these logs that shows that a rule is broken, None if none does."""
+    for seed in seeds:
+        with suppress(Unclear):
+            entries, said, most = made(seed)
+            with applied(mutation):
+                if difference(entries, said, most, cuts(seed, len(entries))) is not None:
+                    return seed
+    return None

@@ -1,0 +1,85 @@
+"""What is promised of live videos (docs/stream.md), checked on random broadcasts.
+
+Only promises that need no distance: what exactly is matched, from when to when, is left to
+`tests.faults.oracle.by_state`.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.reasons import IgnoredReason
+from neardup.pipeline.log.records import Event, Ignored, Record, Redelivered, Rolling
+from neardup.pipeline.types import Decision
+from tests.pipeline.match.build import Film, Log, a_state, edited, live_end, live_frame, picture, times, video
+
+
+def a_broadcast(seed: int) -> list[Record]:
+    """Return known films and pictures, then a live video that shows some of them, with repeated and late frames."""
+    chosen = random.Random(seed)
+    films = [Film(1000 + 10 * seed + n) for n in range(3)]
+    log: list[Record] = [BankChanged(bank="x")]
+    for n, film in enumerate(films[:2]):
+        log += video(f"film {n}", film.at(times(20.0)))
+    log.append(picture("picture", 0))
+    sent: list[Record] = []
+    second = 0.0
+    for _ in range(chosen.randint(2, 4)):
+        film, start = chosen.choice(films), chosen.choice([0.0, 4.0, 9.0])
+        cosine = chosen.choice([0.99, 0.9, 0.84])
+        for moment in np.arange(0.0, chosen.choice([3.0, 8.0]), 0.5):
+            vector = edited(film.at([start + moment]), seed=int(2 * second), cosine=cosine)
+            sent.append(live_frame("cam", second, vector))
+            second += 0.5
+    for _ in range(5):
+        sent.insert(chosen.randrange(len(sent)), chosen.choice(sent))
+    place = chosen.randrange(len(sent) - 3, len(sent))
+    return [*log, *sent[:place], live_end("cam"), *sent[place:], live_end("cam"), picture("later", 1)]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_promises_of_live_videos(seed: int, asks: bool) -> None:
+    log, records = Log(a_state(asks=asks)), a_broadcast(seed)
+    flagged: list[tuple[str, Decision]] = []
+    known: set[float] = set()
+    ended, finals = False, 0
+    for record in records:
+        events: list[Event] = log.events(record)
+        rolling = [event for event in events if isinstance(event, Rolling)]
+        finals += sum(not event.verdict.running for event in rolling)
+        for event in rolling:
+            if event.flagged is not None:
+                assert any(match.reference == event.flagged.reference for match in event.verdict.matches)
+                flagged.append((event.flagged.reference, event.flagged.decision))
+            assert not any(match.where.whole for match in event.verdict.matches)  # a part, never as a whole
+        if not getattr(record, "live", False):
+            assert not rolling
+        elif record.last:  # type: ignore[union-attr]
+            assert events == [Redelivered(id="cam")] if ended else finals == 1
+            ended = True
+        elif record.pts[0] in known:  # type: ignore[union-attr]
+            assert events == [Redelivered(id="cam")]  # the same second again changes nothing
+        elif ended:
+            assert [event.reason for event in events if isinstance(event, Ignored)] == [IgnoredReason.LIVE_ENDED]
+        else:
+            known.add(record.pts[0])  # type: ignore[union-attr]
+    assert finals == 1
+    assert len(flagged) == len(set(flagged))  # once as unsure, once as a duplicate
+    for reference, decision in flagged:
+        later = flagged[flagged.index((reference, decision)) + 1 :]
+        assert decision is not Decision.DUPLICATE or (reference, Decision.UNSURE) not in later
+
+
+def test_broadcasts_show_something() -> None:
+    """So that the promises above are about flags of both kinds."""
+    found = set()
+    for seed in range(5):
+        for event in Log(a_state()).events(*a_broadcast(seed)):
+            if isinstance(event, Rolling) and event.flagged is not None:
+                found.add(event.flagged.decision)
+    assert Decision.DUPLICATE in found
