@@ -79,7 +79,7 @@ class Candidates:
         table = self._tables.rows
         pictures, speaks, own = self._tables.pictures(together), table.speaks[together], table.item[together]
         floor = self._floors(kinds, rows, settling)
-        self._heads.begin()
+        self._heads.begin(together)
         found = self._search(pictures, speaks, CANDIDATES, floor, own)
         table.keep_cohort(together, found.cohort)
         recent = self._recent(together, pictures, speaks, floor, found) if len(rows) > 1 else _NOTHING_RECENT
@@ -89,7 +89,7 @@ class Candidates:
         places = np.searchsorted(recent.query, borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
             here = slice(start, stop)
-            if self._heads.outdates(found.ids[here], together):
+            if self._heads.outdates(found.ids[here]):
                 self._heads.flush()
                 again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
                 table.keep_cohort(together[here], again.cohort)

@@ -194,9 +194,11 @@ class Heads:
         self._tables = tables
         self._references = len(index)
         self._unindexed: list[Ids] = []
+        self._batch: set[int] = set()
+        self._first_number = 0
         self._dropped: list[Ids] = []
-        self._added: list[Ids] = []
         self._linked: list[int] = []
+        self._others_added = False
 
     @property
     def chances(self) -> int:
@@ -212,7 +214,7 @@ class Heads:
         """Add descriptors of a head, as far as they are to be searched."""
         rows = self._searched(rows)
         self._unindexed.append(rows)
-        self._added.append(rows)
+        self._others_added |= len(rows) > 0 and int(rows[0]) not in self._batch
         self._references += len(rows)
 
     def remove(self, item: Item) -> None:
@@ -234,26 +236,24 @@ class Heads:
             self._unindexed = []
             self.index.add(rows)
 
-    def begin(self) -> None:
-        """Begin a batch, all of which is searched for at once."""
-        self._dropped, self._added, self._linked = [], [], []
+    def begin(self, batch: Ids) -> None:
+        """Begin a batch, all of which is searched for at once; `batch` are its rows."""
+        self._batch = set(batch.tolist())
+        self._first_number = int(self._tables.rows.item[batch].min()) if len(batch) else 0
+        self._dropped, self._linked, self._others_added = [], [], False
 
     def note_link(self, a: Item, b: Item) -> None:
         """Remember that two items resemble each other since the batch was searched for."""
-        self._linked += [a.number, b.number]
+        if max(a.number, b.number) < self._first_number:  # else one is of the batch, which is looked at as it goes on
+            self._linked += [a.number, b.number]
 
-    def outdates(self, found: Ids, batch: Ids) -> bool:
-        """Return whether what was found for an item, rows (n, k), may be other than it was when its batch began.
-
-        Args:
-            batch: rows of the batch itself, in order; which of them are heads is looked at as it goes on.
-        """
-        if any(not np.isin(rows, batch).all() for rows in self._added):
+    def outdates(self, found: Ids) -> bool:
+        """Return whether what was found for an item, rows (n, k), may be other than it was when its batch began."""
+        if self._others_added:
             return True
         if self._dropped and np.isin(found, np.concatenate(self._dropped)).any():
             return True
-        older = [number for number in self._linked if number < self._tables.rows.item[batch].min()]
-        return bool(older) and bool(np.isin(self._tables.rows.item[found[found >= 0]], older).any())
+        return bool(self._linked) and bool(np.isin(self._tables.rows.item[found[found >= 0]], self._linked).any())
 
     def count_again(self) -> None:
         """Take over an index that was restored."""
