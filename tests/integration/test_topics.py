@@ -41,9 +41,9 @@ def test_topics_are_made_as_wanted_and_making_them_again_changes_nothing(
     first = create_topics(admin, SPACE, settings)
     again = create_topics(admin, SPACE, settings)
     names = topic_names(settings.topic_prefix, SPACE)
-    assert [one.topic.name for one in first] == [names.media, names.dead_letters, names.log, names.verdicts]
-    assert [one.topic.partitions for one in first] == [8, 1, 1, 1]
-    assert [one.created for one in first + again] == 4 * [True] + 4 * [False]
+    assert [one.topic.name for one in first] == [names.media, names.dead_letters, names.log, names.verdicts, names.asks]
+    assert [one.topic.partitions for one in first] == [8, 1, 1, 1, 8]
+    assert [one.created for one in first + again] == 5 * [True] + 5 * [False]
     assert [one.topic for one in again] == [one.topic for one in first]
     check_topics(admin, SPACE, settings)
 
@@ -55,14 +55,14 @@ def test_callers_at_once_make_each_topic_once(settings: Settings) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(call, range(4)))
-    assert [sum(created) for created in zip(*made, strict=True)] == [1, 1, 1, 1]
+    assert [sum(created) for created in zip(*made, strict=True)] == [1, 1, 1, 1, 1]
 
 
 def test_a_second_space_shares_media_and_dead_letters(admin: KafkaAdminClient, settings: Settings) -> None:
     create_topics(admin, SPACE, settings)
     second = create_topics(admin, "beef", settings)
-    assert [one.created for one in second] == [False, False, True, True]
-    assert len(list_topics(admin, settings.topic_prefix)) == 6
+    assert [one.created for one in second] == [False, False, True, True, True]
+    assert len(list_topics(admin, settings.topic_prefix)) == 8
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,7 @@ def test_the_command_makes_and_lists(settings: Settings, tmp_path: Path) -> None
         (True, 1, 30 * 86_400_000),
         (True, 1, -1),
         (True, 1, -1),
+        (True, 3, 86_400_000),
     ]
     again = topics("create")
     assert again.returncode == 0

@@ -63,7 +63,7 @@ def handed_on(settings: Settings, topic: str, count: int) -> list[str]:
 
 
 def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
-    workers = {"embed", "match", "flag", "webhook"}
+    workers = {"embed", "match", "prove", "flag", "webhook"}
     environment["NEARDUP_LOG_FORMAT"] = "json"
     names = topic_names(settings.topic_prefix, CHECKPOINT.space)
     port = free_port()
@@ -72,7 +72,7 @@ def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings:
         closing(RedisStore(settings.redis.get_secret_value(), CHECKPOINT.space)) as store,
         running(environment | received.settings, tmp_path, "--api", "--api-port", str(port), verbose=True) as up,
     ):
-        up.await_ready((*workers, "api", "prove"))
+        up.await_ready((*workers, "api"))
         until(lambda: "the webhook is this worker's now" in up.log(), "the webhook has a worker")
         outbox = Outbox(make_producer(settings))
         try:
@@ -90,10 +90,11 @@ def test_a_trace_goes_through_all_workers(environment: dict[str, str], settings:
         )
         with urllib.request.urlopen(request, timeout=LATE_SECONDS) as answer:
             assert answer.status in (200, 202)  # a busy machine may not have decided by then
-        until(lambda: store.applied() == 2, f"all are told; {up.log()}")
+        until(lambda: store.applied() == 4, f"all are told; {up.log()}")
         until(lambda: workers_that_told(up, BY_KAFKA) == workers, up.log())
         until(lambda: workers_that_told(up, BY_HTTP) == {*workers, "api"}, up.log())
-        wanted = sorted(["", traceparent(BY_KAFKA), traceparent(BY_HTTP)])
-        assert handed_on(settings, names.log, 3) == wanted
-        assert handed_on(settings, names.verdicts, 3) == wanted
-        assert sorted(received.traceparents) == wanted[1:]
+        traced = sorted([traceparent(BY_KAFKA), traceparent(BY_HTTP)])
+        wanted = sorted(["", *traced, *traced])  # copies are described, and proved
+        assert handed_on(settings, names.log, 5) == wanted
+        assert handed_on(settings, names.verdicts, 5) == wanted
+        assert sorted(received.traceparents) == traced

@@ -81,7 +81,6 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "NEARDUP_KAFKA": settings.kafka,
         "NEARDUP_REDIS": settings.redis.get_secret_value(),
         "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
-        "NEARDUP_PROVE": "false",
         "NEARDUP_MODEL": str(tmp_path / "model.safetensors"),
         "XDG_DATA_HOME": str(tmp_path / "data"),
     }

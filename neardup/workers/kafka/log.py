@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
 from neardup.workers.kafka.topics import MAX_RECORD_BYTES
 from neardup.workers.run.telemetry import RECORDS_CONSUMED
-from neardup.workers.run.tracing import traceparent_of
+from neardup.workers.run.tracing import headers_of, traceparent_of
 
 PARTITION = 0
 _FETCH_BYTES = 8 * 2**20
@@ -124,15 +125,19 @@ class Appender:
         self._topic = topic
         self._producer = connect_producer(settings, max_request_size=MAX_RECORD_BYTES)
 
-    def append(self, records: Sequence[Record]) -> list[int]:
+    def append(self, records: Sequence[Record], traces: Sequence[str] = ()) -> list[int]:
         """Return the offsets that the records have in the log.
 
+        Args:
+            traces: the traceparent of each record, "" for most; nothing if none has one.
         Raises:
             kafka.errors.KafkaError: they may or may not be in the log; to repeat them does no harm.
         """
         sent = [
-            self._producer.send(self._topic, encode(record), key=key_of(record).encode(), partition=PARTITION)
-            for record in records
+            self._producer.send(
+                self._topic, encode(record), key_of(record).encode(), headers_of(trace), partition=PARTITION
+            )
+            for record, trace in zip(records, traces or repeat(""), strict=False)
         ]
         return [int(one.get(timeout=60).offset) for one in sent]
 

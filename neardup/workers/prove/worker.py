@@ -41,7 +41,7 @@ _STEP_SECONDS = 1.0
 class Log(Protocol):
     """As `kafka.log.Appender`."""
 
-    def append(self, records: Sequence[Record]) -> list[int]: ...
+    def append(self, records: Sequence[Record], traces: Sequence[str] = ()) -> list[int]: ...
 
     def close(self) -> None: ...
 
@@ -78,8 +78,12 @@ class ProveWorker:
         self._left = [one for one, proofs in found if proofs is None]
         answered = [(one, proofs) for one, proofs in found if proofs is not None]
         reached("proved")
-        self._log.append([answer(one.asked, [proved for proved, _ in proofs]) for one, proofs in answered])
+        records = [answer(one.asked, [proved for proved, _ in proofs]) for one, proofs in answered]
+        offsets = self._log.append(records, [one.traceparent for one, _ in answered])
         reached("appended")
+        for (one, _), offset in zip(answered, offsets, strict=True):
+            if one.traceparent:
+                logger.info("item proved offset=%d trace_id=%s", offset, tracing.trace_id(one.traceparent))
         for _, finding in (pair for _, proofs in answered for pair in proofs):
             PROOFS.labels(finding).inc()
         self._asks.done([one for one, _ in answered])
