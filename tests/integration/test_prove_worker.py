@@ -91,7 +91,7 @@ def test_asks_are_answered_in_the_log_and_what_is_no_ask_is_passed_over(
     assert all(proved is None or proved.finding.value == "copy" for proved in found.values())
     assert ASKS_PASSED_OVER.labels("malformed")._value.get() == malformed + 2
     with a_worker(stored, names) as again:  # all of it is committed, and so is what was passed over
-        until(again.ready)
+        step_until(again, again.ready)
         for _ in range(10):
             again.step()
     assert len(answers(stored, names)) == 20
@@ -167,7 +167,7 @@ def assigned(folder: Path, name: str) -> str:
 def test_two_workers_share_the_work_and_sigterm_drains(
     stored: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    environment["NEARDUP_BLOBS"] = stored.blobs
+    environment |= {"NEARDUP_BLOBS": stored.blobs, "NEARDUP_LOG_FORMAT": "text"}
     with proving(environment, tmp_path, "one") as one, proving(environment, tmp_path, "two") as two:
         until(lambda: "=[]" not in (assigned(tmp_path, "one") or "=[]"))
         until(lambda: "=[]" not in (assigned(tmp_path, "two") or "=[]"))

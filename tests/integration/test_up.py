@@ -140,10 +140,10 @@ def test_copies_are_in_the_feed_once_whichever_worker_is_killed(
         up.process.terminate()
         assert up.process.wait(LATE_SECONDS) == 0
         assert time.monotonic() - began < 10 * BUSY
-        assert [command_of(pid) for pid in workers] == ["", "", ""]
+        assert [command_of(pid) for pid in workers] == [""] * len(KINDS)
         entries = [entry.verdict for entry in store.feed("", 1000)]
-        assert [Path(one.id).name for one in entries] == [f"copy-{n}.png" for n in range(3)]
-        assert [Path(one.matches[0].reference).name for one in entries] == [f"{n}.png" for n in range(3)]
+        assert [Path(one.id).name for one in entries] == [f"copy-{n}.png" for n in range(len(KINDS))]
+        assert [Path(one.matches[0].reference).name for one in entries] == [f"{n}.png" for n in range(len(KINDS))]
         assert store.applied() >= 8  # what a killed embed worker had not committed comes again, and changes nothing
 
 
@@ -157,7 +157,7 @@ def test_workers_end_when_the_supervisor_is_killed(environment: dict[str, str], 
         up.await_ready()
         workers = [up.worker(kind) for kind in KINDS]
         up.process.kill()
-        until(lambda: [command_of(pid) for pid in workers] == ["", "", ""], "they end")
+        until(lambda: [command_of(pid) for pid in workers] == [""] * len(KINDS), "they end")
 
 
 def test_a_wrong_setting_of_one_worker_ends_all(environment: dict[str, str], tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Log:
         if self.away:
             raise DependencyError("Kafka is away")
         self.records += records
-        return []
+        return list(range(len(records)))
 
     def close(self) -> None:
         pass
