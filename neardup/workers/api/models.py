@@ -143,9 +143,7 @@ class MatchBody(ComparisonBody):
     identical_to: str = Field(description="id of the item with the same bytes or pixels; empty if there is none")
     action: Action = Field(Action.FLAG, description="of the bank: flag a match, or allow the item")
     silenced: bool = Field(False, description="an allow-list covers it, so it counts for nothing")
-    head: str = Field(
-        "", description="original that the earlier item stood under when this was decided; empty if itself"
-    )
+    head: str = Field("", description="original that the earlier item stood under by then; empty if itself")
 
 
 class VerdictBody(_Model):
