@@ -23,7 +23,7 @@ from tests.timing import LATE_SECONDS, until
 from tests.workers.halting import HALTS
 
 ROOT = Path(__file__).parents[3]
-KINDS = ("embed", "match", "flag", "webhook", "api")
+KINDS = ("embed", "match", "prove", "flag", "webhook", "api")
 NOWHERE = "127.0.0.1:1"
 
 
