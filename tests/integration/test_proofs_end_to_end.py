@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +17,7 @@ from neardup.pipeline.prove.finding import Finding
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Decision
-from tests.integration.test_up import CHECKPOINT, environment, ingest, running
+from tests.integration.test_up import CHECKPOINT, Up, environment, ingest, running
 from tests.pipeline.prove.test_prover import a_scene
 from tests.timing import until
 
@@ -55,6 +57,13 @@ def send(environment: dict[str, str], folder: Path, **pictures: Image.Image) -> 
     ingest(environment, folder)
 
 
+def lag(up: Up) -> float:
+    """Return how many asks wait, as the prove worker's metrics say; -1 while they do not say it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.ports()['prove']}/metrics", timeout=10) as answer:
+        found = re.findall(r"^neardup_consumer_lag_messages\{.*asks.*\} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return sum(map(float, found)) if found else -1.0
+
+
 def test_a_copy_is_proved_and_a_look_alike_is_not(proving: dict[str, str], store: RedisStore, tmp_path: Path) -> None:
     with running(proving, tmp_path) as up:
         up.await_ready(KINDS)
@@ -78,6 +87,8 @@ def test_a_copy_is_proved_and_a_look_alike_is_not(proving: dict[str, str], store
         assert other.matches[0].proof is not None
         assert other.decision is not Decision.DUPLICATE
         assert store.members("0-original.jpg") == {"copy.jpg"}
+
+        until(lambda: lag(up) == 0, f"nothing waits for a proof any more; {up.log()}")
 
         pid = up.worker("prove")
         os.kill(pid, signal.SIGKILL)

@@ -202,7 +202,7 @@ def _print(result: ScanResult, output: Path) -> None:
             f"{result.embedded:,} embedded with model {visible(result.model)}"
         )
         variants = sum(len(stack.files) for stack in result.stacks)
-        stacked = f"{variants:,} variants in {len(result.stacks):,} stacks; " if variants else ""
+        stacked = f"{_counted(variants, 'variant')} in {_counted(len(result.stacks), 'stack')}; " if variants else ""
         typer.echo(
             f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
             f"{stacked}{len(result.skipped):,} files skipped"
@@ -211,3 +211,7 @@ def _print(result: ScanResult, output: Path) -> None:
         roots = ", ".join(visible(root) for root in result.roots)
         typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -98,6 +98,16 @@ class Offsets(Generic[P]):
                 del one.done[offset]
                 one.next = offset + 1
 
+    def pass_to(self, partition: P, position: int) -> None:
+        """Note that a reader stands at this offset. Where all before is done, what is between is no message.
+
+        The end of a transaction takes an offset, too.
+        """
+        with self._lock:
+            one = self._partitions.get(partition)
+            if one is not None and not one.done:
+                one.next = max(one.next, position)
+
     def due(self) -> dict[P, int]:
         """Return, of the partitions where it has moved since the last call, the next offset to read."""
         with self._lock:

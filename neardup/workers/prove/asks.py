@@ -106,6 +106,8 @@ class AskGroup:
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
         self._committed_at = time.monotonic()
+        for partition in self._offsets.positions():
+            self._offsets.pass_to(partition, self._consumer.position(partition))
         if offsets := self._offsets.due():
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)
 

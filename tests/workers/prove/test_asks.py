@@ -36,6 +36,8 @@ class Client:
         self.committed: dict[TopicPartition, int] = {}
         self.offsets = dict.fromkeys((ONE, TWO), 0)
         self.before_poll = lambda: None
+        self.marks = 0
+        """Ends of transactions after the last message, each of which takes an offset."""
 
     def subscribe(self, _topics: list[str], listener: Any) -> None:
         self.listener = listener
@@ -65,6 +67,9 @@ class Client:
     def commit(self, offsets: dict[TopicPartition, Any], timeout_ms: int) -> None:
         assert timeout_ms >= 0
         self.committed |= {partition: one.offset for partition, one in offsets.items()}
+
+    def position(self, partition: TopicPartition) -> int:
+        return self.offsets[partition] + self.marks
 
     def records(self, partition: TopicPartition, *values: Asked | bytes, age_ms: float = 0.0) -> None:
         """Have them polled at once, with what is polled already."""
@@ -99,6 +104,16 @@ def test_an_offset_is_committed_once_all_before_it_are_done(client: Client, grou
     client.records(ONE, asked("a"), asked("b"), asked("c"))
     first, second, third = group.take(9, 0.0)
     group.done([second, third])
+    assert client.committed == {}
+    group.done([first])
+    assert client.committed == {ONE: 3}
+
+
+def test_the_end_of_a_transaction_is_no_message_that_waits(client: Client, group: AskGroup) -> None:
+    client.marks = 1
+    client.records(ONE, asked("a"), asked("b"))
+    first, second = group.take(9, 0.0)
+    group.done([second])
     assert client.committed == {}
     group.done([first])
     assert client.committed == {ONE: 3}
