@@ -31,20 +31,19 @@ from neardup.pipeline.log.records import Described, Entry, Event, Record, Redeci
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from tests.model.curves import ENCODED, PRECISIONS
 from tests.model.model import DAY_MS, Model
-from tests.pipeline.match.build import BLANK, SPEAKING, described, picture
+from tests.pipeline.match.build import AGREES, BLANK, NOTHING_FITS, OTHER_WRITING, SHIFTED, SPEAKING, described, picture
 
-SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PROOFS: list[Proved | None] = [
-    Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED),
-    Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED),
+    AGREES,
+    AGREES,
     Proved(
         ProofSummary(finding=Finding.COPY, ground=Ground.AGREES),
         None,
         reference_box=(0.0, 0.0, 0.5, 0.5),
         reference_share=0.25,
     ),
-    Proved(ProofSummary(finding=Finding.VARIANT, ground=Ground.OTHER_WRITING), SHIFTED),
-    Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.NO_TRANSFORM)),
+    OTHER_WRITING,
+    NOTHING_FITS,
     Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.CHANGED_SCENE), SHIFTED),
     None,
 ]

@@ -31,10 +31,15 @@ from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import Track
 from neardup.pipeline.match.live.videos import LiveRules
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.types import Descriptors, Hashes, Kind
 
 D = 64
+SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+AGREES = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED)
+OTHER_WRITING = Proved(ProofSummary(finding=Finding.VARIANT, ground=Ground.OTHER_WRITING), SHIFTED)
+NOTHING_FITS = Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.NO_TRANSFORM))
 SPEAKING, BLANK = 50, 0
 Floats = npt.NDArray[np.float64]
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from neardup.pipeline.log.proofs import ProofExpired, ProofPending, answer
 from neardup.pipeline.log.records import Record, Removed
-from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from neardup.workers.match.expiry import Expiry
-from tests.pipeline.match.build import Log, a_state, picture
+from tests.pipeline.match.build import AGREES, Log, a_state, picture
 
-AGREES = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES))
 SECONDS, OUTAGE = 30.0, 900.0
 
 

@@ -164,7 +164,7 @@ class ItemVerdicts:
         item = pending.item()
         item.offset = entry.offset
         published = self._published.verdict(entry.offset)
-        pairs = self._usable(item, pending, of_seen)
+        pairs = self._relevant(item, pending, of_seen)
         event: Verdict | ProofPending
         if published is None and (self._asks or self._published.pending(entry.offset) is not None):
             waiting = self._proofs.ask(entry, item, self._proposals(entry, item, pairs, banked))
@@ -189,7 +189,7 @@ class ItemVerdicts:
         if self._similars is not None:
             self._similars.flush()
 
-    def _usable(self, item: Item, pending: Pending, of_seen: Found) -> Found:
+    def _relevant(self, item: Item, pending: Pending, of_seen: Found) -> Found:
         """Return what matters of what was found, and count the frames of a video that it shares with others."""
         tables, comparer = self._seen.tables, self._seen.comparer
         pairs = comparer.likely(item.kind, of_seen)

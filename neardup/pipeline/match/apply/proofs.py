@@ -137,7 +137,7 @@ class Proofs:
         ]
         if self.undecided.waiting >= self._most:
             wanted = [one for one in wanted if not one[0]]
-        # The best of each bank comes first, then what is likely; equals stay in the order of banks.
+        # Equals stay in the order of banks.
         wanted.sort(key=lambda one: one[1], reverse=True)
         pairs = [Pair(ask, reference.number, asked=True) for _, _, reference, ask in wanted[:PROVED]]
         asked = {(pair.candidate.bank, pair.number) for pair in pairs}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
@@ -118,15 +119,21 @@ class Comparer:
         if twin is not None:  # which needs no proof, and whose own verdict says what else it resembles
             proposal.beside.append(twin)
             return proposal
-        for reference, outcome in sorted(found_at, key=lambda one: _likelihood(one[1]), reverse=True):
-            if self._may_match(outcome) and len(proposal.asks) < PROVED:
-                ask = self._ask(side.kind, reference, outcome)
-                proposal.asks.append((_likelihood(outcome), reference, ask))
-            elif outcome.judgement.decision is not Decision.DISTINCT:
-                proposal.beside.append(reference)
-            if outcome.judgement.decision is not Decision.DISTINCT:
-                proposal.alike.append(reference)
+        chosen, others = self._choose(found_at)
+        for reference, outcome in chosen:
+            proposal.asks.append((_likelihood(outcome), reference, self._ask(side.kind, reference, outcome)))
+        proposal.beside += [reference for reference, outcome in others if _is_alike(outcome)]
+        proposal.alike += [reference for reference, outcome in found_at if _is_alike(outcome)]
         return proposal
+
+    def _choose(
+        self, outcomes: Iterable[tuple[Item, PairOutcome]]
+    ) -> tuple[list[tuple[Item, PairOutcome]], list[tuple[Item, PairOutcome]]]:
+        """Return the references to be proved, PROVED at most, and the others, the likeliest first."""
+        chosen, others = list[tuple[Item, PairOutcome]](), list[tuple[Item, PairOutcome]]()
+        for one in sorted(outcomes, key=lambda one: _likelihood(one[1]), reverse=True):
+            (chosen if len(chosen) < PROVED and self._may_match(one[1]) else others).append(one)
+        return chosen, others
 
     def settle(self, item: Item, pair: Pair, reference: Item, expired: bool) -> Matched:
         """Return how an item that waited for a proof matches a reference, whatever the decision."""
@@ -139,27 +146,29 @@ class Comparer:
         if pair.proved is not None:
             outcome = self._judge.prove(outcome, pair.proved)
         elif not pair.answered:
-            unsure = outcome.judgement.decision is not Decision.DISTINCT
-            outcome = replace(at_most_unsure(outcome), doubt=Doubt.UNPROVED if expired and unsure else outcome.doubt)
+            doubt = Doubt.UNPROVED if expired and _is_alike(outcome) else outcome.doubt
+            outcome = replace(at_most_unsure(outcome), doubt=doubt)
         return matched(reference, outcome, self._bank)
 
     def _ask(self, kind: Kind, reference: Item, outcome: PairOutcome) -> Ask:
         moments, boxes = _to_prove(kind, reference, outcome)
-        candidate = candidate_of(self._bank, reference)
-        return Ask(
-            bank=candidate.bank,
-            reference=candidate.reference,
-            offset=candidate.offset,
-            sha256=reference.sha256,
-            moments=moments,
-            boxes=boxes,
-        )
+        named = msgspec.structs.asdict(candidate_of(self._bank, reference))
+        return Ask(**named, sha256=reference.sha256, moments=moments, boxes=boxes)
 
     def _outcomes(
-        self, side: Side, found: Found, item: Item | None, usable: Callable[[Item], bool]
+        self,
+        side: Side,
+        found: Found,
+        item: Item | None,
+        usable: Callable[[Item], bool],
+        new: Mapping[int, Item] = MappingProxyType({}),
     ) -> Iterator[tuple[Item, PairOutcome]]:
-        """Yield how a query matches each reference that was found, by evidence."""
-        for reference, mine in self._by_head(found.pairs):
+        """Yield how a query matches each reference that was found, by evidence.
+
+        Args:
+            item: see `matches`. new: items that are expected to be heads, by number.
+        """
+        for reference, mine in self._by_head(found.pairs, new):
             if not usable(reference):
                 continue
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
@@ -206,15 +215,12 @@ class Comparer:
         if not len(pairs.query):
             return []
         twin, _ = self._twin(item, lambda _: True)
-        side, outcomes = self._tables.side(item), []
-        for reference, mine in self._by_head(pairs, new):
-            if reference.kind is Kind.IMAGE and (twin is None or twin.head != reference.number):
-                frames = (mine.query, self._tables.frames_of(reference, mine.reference))
-                outcome = self._compare(side, reference, mine, frames, cohort)
-                outcome = replace(outcome, alone=float(self._alone(mine, cohort).max()))
-                outcomes.append((reference, outcome))
-        outcomes.sort(key=lambda one: _likelihood(one[1]), reverse=True)
-        return [one for one in outcomes if self._may_match(one[1])][:PROVED]
+
+        def usable(reference: Item) -> bool:
+            return reference.kind is Kind.IMAGE and (twin is None or twin.head != reference.number)
+
+        chosen, _ = self._choose(self._outcomes(self._tables.side(item), Found(pairs, cohort), None, usable, new))
+        return chosen
 
     def _prove_best(
         self, query: str, side: Side, outcomes: list[tuple[Item, PairOutcome]]
@@ -223,14 +229,10 @@ class Comparer:
         if self._prover is None:
             yield from outcomes
             return
-        left = PROVED
-        for reference, outcome in sorted(outcomes, key=lambda one: _likelihood(one[1]), reverse=True):
-            if left and self._may_match(outcome):
-                proved = self._prove(query, side.kind, reference, outcome)
-                left -= 1
-                yield reference, outcome if proved is None else proved
-            else:
-                yield reference, at_most_unsure(outcome)
+        chosen, others = self._choose(outcomes)
+        for reference, outcome in chosen:
+            yield reference, self._prove(query, side.kind, reference, outcome) or outcome
+        yield from ((reference, at_most_unsure(outcome)) for reference, outcome in others)
 
     def _prove(self, query: str, kind: Kind, reference: Item, outcome: PairOutcome) -> PairOutcome | None:
         """Return an outcome after a proof; None where the pictures of an item are not to be had."""
@@ -396,6 +398,10 @@ def _to_prove(
 def candidate_of(bank: str, reference: Item) -> Candidate:
     """Return a reference as the log names it."""
     return Candidate(bank=bank, reference=reference.id, offset=reference.offset)
+
+
+def _is_alike(outcome: PairOutcome) -> bool:
+    return outcome.judgement.decision is not Decision.DISTINCT
 
 
 def _likelihood(outcome: PairOutcome) -> tuple[int, float]:

@@ -27,17 +27,27 @@ from neardup.pipeline.log.records import Described, Entry, Matched, Record, Rede
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.compare.compare import PROVED
 from neardup.pipeline.match.data.undecided import LATE_MS
-from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
+from neardup.pipeline.prove.finding import Proved
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
-from tests.pipeline.match.build import D, Film, Log, a_calibration, a_state, edited, picture, times, video
+from tests.pipeline.match.build import (
+    AGREES,
+    NOTHING_FITS,
+    OTHER_WRITING,
+    SHIFTED,
+    D,
+    Film,
+    Log,
+    a_calibration,
+    a_state,
+    edited,
+    picture,
+    times,
+    video,
+)
 
-SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 HIGH, MIDDLE, LOW = 20.0, 30.0, 60.0
 """Angles whose evidence alone makes a duplicate, leaves it unsure, and is not worth a proof."""
-AGREES = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES), SHIFTED)
-OTHER = Proved(ProofSummary(finding=Finding.VARIANT, ground=Ground.OTHER_WRITING), SHIFTED)
-NOTHING_FITS = Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.NO_TRANSFORM))
 
 
 def a_log(**options: object) -> Log:
@@ -97,7 +107,7 @@ def test_a_candidate_is_asked_about_and_a_copy_is_a_duplicate_when_it_is_proved(
 def test_a_variant_is_distinct_and_listed(degrees: float) -> None:
     log = a_log()
     log.events(picture("a", 0))
-    verdict = prove(log, pending(log, picture("b", degrees)), OTHER)
+    verdict = prove(log, pending(log, picture("b", degrees)), OTHER_WRITING)
     assert (verdict.decision, only(verdict).relation) == (Decision.DISTINCT, Relation.VARIANT)
     assert log.head_of("b") == "b"
 
@@ -133,7 +143,7 @@ def test_of_two_answers_in_one_record_the_first_counts() -> None:
     log = a_log()
     log.events(picture("a", 0))
     waiting = pending(log, picture("b", MIDDLE))
-    (first,), (second,) = answer(waiting.asked, [AGREES]).pairs, answer(waiting.asked, [OTHER]).pairs
+    (first,), (second,) = answer(waiting.asked, [AGREES]).pairs, answer(waiting.asked, [OTHER_WRITING]).pairs
     (verdict,) = log.events(ItemProved(id="b", offset=1, pairs=(first, second)))
     assert isinstance(verdict, Verdict)
     assert verdict.decision is Decision.DUPLICATE
@@ -174,7 +184,7 @@ def test_a_new_version_asks_afresh() -> None:
     waiting = pending(log, picture("b", MIDDLE))
     again = pending(log, picture("b", HIGH, sha256=b"other bytes"))
     assert again.asked.offset != waiting.asked.offset
-    assert log.events(answer(waiting.asked, [OTHER])) == []
+    assert log.events(answer(waiting.asked, [OTHER_WRITING])) == []
     assert prove(log, again, AGREES).decision is Decision.DUPLICATE
 
 
@@ -230,7 +240,7 @@ def test_a_reviewer_may_come_first() -> None:
     log.events(picture("c", 0, plane=1))
     waiting = pending(log, picture("d", MIDDLE, plane=1))
     log.events(Reviewed(item="d", reference="c", outcome=Outcome.MATCH))
-    verdict = prove(log, waiting, OTHER)
+    verdict = prove(log, waiting, OTHER_WRITING)
     assert (verdict.decision, verdict.head) == (Decision.DUPLICATE, "c")
 
 
@@ -267,7 +277,7 @@ def test_a_twin_of_what_waits_that_is_an_original_of_nothing() -> None:
     log.events(picture("a", 0))
     waiting = pending(log, picture("b", MIDDLE))
     log.events(picture("b2", MIDDLE, sha256=b"content of b"))
-    assert [match.reference for match in prove(log, waiting, OTHER).matches] == ["a"]
+    assert [match.reference for match in prove(log, waiting, OTHER_WRITING).matches] == ["a"]
     assert log.head_of("b2") == "b"
 
 
@@ -288,7 +298,7 @@ def test_what_nobody_answers_is_unsure_and_a_late_answer_decides_once_more() -> 
     assert isinstance(verdict, Verdict)
     assert (verdict.decision, only(verdict).doubt) == (Decision.UNSURE, Doubt.UNPROVED)
     assert log.events(ProofExpired(id="b", offset=1)) == []
-    given = answer(waiting.asked, [OTHER])
+    given = answer(waiting.asked, [OTHER_WRITING])
     (again,) = log.events(given)
     assert isinstance(again, Redecided)
     assert (again.before, again.verdict.decision) == (Decision.UNSURE, Decision.DISTINCT)
@@ -416,7 +426,7 @@ def random_log(seed: int) -> list[Record]:
         choice = random.random()
         if open_ and choice < 0.35:
             asked = open_.pop(int(random.integers(len(open_))))
-            proofs = [(AGREES, OTHER, NOTHING_FITS, None)[int(random.integers(4))] for _ in asked.asks]
+            proofs = [(AGREES, OTHER_WRITING, NOTHING_FITS, None)[int(random.integers(4))] for _ in asked.asks]
             record: Record = answer(asked, proofs)
         elif choice < 0.4:
             record = Removed(id=f"i{random.integers(40)}")

@@ -18,9 +18,20 @@ from neardup.pipeline.prove.finding import BoxPair, Finding, Ground, ProofSummar
 from neardup.pipeline.prove.prover import Asked, Prover
 from neardup.pipeline.types import Decision, Doubt, Span
 from neardup.pipeline.where import WHOLE, Relation, WhereKind
-from tests.pipeline.match.build import Film, Log, a_calibration, a_state, at, described, edited, picture, times, video
+from tests.pipeline.match.build import (
+    SHIFTED,
+    Film,
+    Log,
+    a_calibration,
+    a_state,
+    at,
+    described,
+    edited,
+    picture,
+    times,
+    video,
+)
 
-SHIFTED = (1.0, 0.0, 0.1, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 FINDINGS = {Ground.AGREES: Finding.COPY} | dict.fromkeys(
     (Ground.OTHER_WRITING, Ground.MOTION, Ground.CHANGED_SCENE, Ground.TEMPLATE), Finding.VARIANT
 )
