@@ -341,11 +341,13 @@ MUTATIONS = [
 
 
 def noticed_by(mutation: Mutation, seeds: Iterable[int]) -> int | None:
-    """Return the first of these logs that shows that a rule is broken, None if none does."""
+    """Return the first of these logs that shows that a rule is broken, and agrees while it is not; None if none does."""
     for seed in seeds:
         with suppress(Unclear):
             entries, said, most = made(seed)
+            batches = cuts(seed, len(entries))
             with applied(mutation):
-                if difference(entries, said, most, cuts(seed, len(entries))) is not None:
-                    return seed
+                broken = difference(entries, said, most, batches)
+            if broken is not None and difference(entries, said, most, batches) is None:
+                return seed
     return None
