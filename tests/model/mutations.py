@@ -341,7 +341,7 @@ MUTATIONS = [
 
 
 def noticed_by(mutation: Mutation, seeds: Iterable[int]) -> int | None:
-    """Return the first of these logs that shows that a rule is broken, and agrees while it is not; None if none does."""
+    """Return the first of these logs that differs with a rule broken, and agrees without; None if none does."""
     for seed in seeds:
         with suppress(Unclear):
             entries, said, most = made(seed)

@@ -106,8 +106,10 @@ class AskGroup:
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
         self._committed_at = time.monotonic()
-        for partition in self._offsets.positions():
-            self._offsets.pass_to(partition, self._consumer.position(partition))
+        for partition in self._offsets.positions().keys() & self._consumer.assignment():
+            with suppress(KafkaError):  # it is not known now, and asked for again
+                if (position := self._consumer.position(partition, timeout_ms=0)) is not None:
+                    self._offsets.pass_to(partition, position)
         if offsets := self._offsets.due():
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)
 

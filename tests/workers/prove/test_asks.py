@@ -68,7 +68,8 @@ class Client:
         assert timeout_ms >= 0
         self.committed |= {partition: one.offset for partition, one in offsets.items()}
 
-    def position(self, partition: TopicPartition) -> int:
+    def position(self, partition: TopicPartition, timeout_ms: int) -> int:
+        assert timeout_ms == 0
         return self.offsets[partition] + self.marks
 
     def records(self, partition: TopicPartition, *values: Asked | bytes, age_ms: float = 0.0) -> None:
