@@ -11,7 +11,7 @@ from tests.model.compare import check, shrink, story
 from tests.model.curves import Unclear
 from tests.model.mutations import MUTATIONS, noticed_by
 
-MADE = 250
+MADE = 300
 """Logs that are kept in memory; as many show each rule broken."""
 
 
