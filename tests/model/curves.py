@@ -80,7 +80,7 @@ class Curves:
         return Decision.UNSURE if reaches(evidence, even) else Decision.DISTINCT
 
     def proposes(self, evidence: float) -> bool:
-        """A candidate is what is unsure, or would be a duplicate if proved a copy, unless a twentieth of strangers is."""
+        """What is unsure, or would be a duplicate if proved a copy, unless one stranger in twenty is."""
         even = (math.log(REFERENCES) - self._intercept) / SLOPE
         strangers = least(lambda e: _log_false(e) <= math.log(0.05))
         return reaches(evidence, min(even, max(self._duplicate_from(Ground.AGREES), strangers)))
