@@ -13,10 +13,12 @@ import numpy as np
 
 from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import (
     Described,
     Envelope,
     Ignored,
+    Redecided,
     Redelivered,
     Removed,
     RemovedEvent,
@@ -58,7 +60,7 @@ def check(observed: Observed, mode: Mode, count: Count) -> list[str]:
         wrong += one(observed)
     if len(observed.envelopes) == len(observed.log):
         wrong += equals_the_oracle(observed, mode)
-        if all(isinstance(entry.record, Described | Removed) for entry in observed.log):
+        if all(isinstance(entry.record, Described | Removed | ItemProved | ProofExpired) for entry in observed.log):
             wrong += equals_the_content(observed, mode, count)  # which knows nothing of banks and reviews
         wrong += snapshot_stands_for_the_log(observed, mode)
     return wrong
@@ -134,7 +136,7 @@ def one_envelope_for_each_offset(observed: Observed) -> Iterator[str]:
     for one in observed.envelopes:
         if one.offset < len(observed.log):
             record = observed.log[one.offset].record
-            produced = record.produced_ms if isinstance(record, Described) else 0
+            produced = record.produced_ms if isinstance(record, Described | ItemProved) else 0
             if (one.timestamp_ms, one.produced_ms) != (observed.times[one.offset], produced):
                 yield f"envelope {one.offset} has the times {one.timestamp_ms}, {one.produced_ms} of another record"
 
@@ -142,26 +144,57 @@ def one_envelope_for_each_offset(observed: Observed) -> Iterator[str]:
 def equals_the_oracle(observed: Observed, mode: Mode) -> Iterator[str]:
     """With the exact index every event is the oracle's; with ScaNN they are, once its verdicts are taken over."""
     published = {} if mode == "exact" else _published(observed)
-    for wanted, found in zip(by_state(observed.log, published), observed.envelopes, strict=True):
+    for wanted, found in zip(by_state(observed.log, published, observed.proves), observed.envelopes, strict=True):
         if _encode(wanted.events) != _encode(found.events):
             yield f"offset {found.offset}: published {found.events}, the oracle says {wanted.events}"
 
 
 def equals_the_content(observed: Observed, mode: Mode, count: Count) -> Iterator[str]:
     """Each accepted version has one verdict: a duplicate of an earlier live copy, or distinct where there is none."""
-    model = ByContent(observed)
+    model, waiting, expired = ByContent(observed), dict[int, ProofPending](), set[int]()
     for entry, envelope in zip(observed.log, observed.envelopes, strict=True):
         wanted = model.take(entry)
+        pending = next((event for event in envelope.events if isinstance(event, ProofPending)), None)
+        if wanted.what == "answered" and (one := waiting.get(wanted.offset)) is not None:
+            if model.stands_since(one.id) != wanted.offset:
+                del waiting[wanted.offset]  # taken down, or another version is there
+            elif isinstance(entry.record, ProofExpired):
+                expired.add(wanted.offset)
+        again = next((event for event in envelope.events if isinstance(event, Redecided)), None)
         if problem := _wrong_events(wanted, envelope):
             yield f"offset {entry.offset}, {wanted.id}: {problem}; published {envelope.events}"
-        elif wanted.what == "verdict":
-            (verdict,) = (event for event in envelope.events if isinstance(event, Verdict))
+        elif again is not None:
+            problem = "is decided again"
+            if (waited := waiting.pop(wanted.offset, None)) is not None:
+                problem = _wrong_when_settled(waited, False, again.verdict, model)
+            if problem:
+                yield f"offset {entry.offset}, {wanted.id}: {problem}; published {again}"
+        elif pending is not None:
+            if not wanted.copies:
+                yield f"offset {entry.offset}, {wanted.id}: copies nothing and waits; published {envelope.events}"
+            waiting[entry.offset] = pending
+        elif verdict := next((one for one in envelope.events if isinstance(one, Verdict)), None):
+            settled = wanted.what == "answered"
+            copies, twins = model.earlier(verdict.id) if settled else (wanted.copies, wanted.twins)
             count.verdicts += 1
-            count.copies += bool(wanted.copies)
-            if mode == "scann" and wanted.copies and not wanted.twins and verdict.decision is Decision.DISTINCT:
+            count.copies += bool(copies)
+            problem = ""
+            if settled:
+                if wanted.offset not in waiting:
+                    problem = "did not wait"
+                else:
+                    problem = _wrong_when_settled(waiting[wanted.offset], wanted.offset in expired, verdict, model)
+                if wanted.offset not in expired:
+                    del waiting[wanted.offset]
+            elif mode == "scann" and copies and not twins and verdict.decision is Decision.DISTINCT:
                 count.missed += 1
-            elif problem := _wrong_verdict(wanted, verdict, model):
+            else:
+                problem = _wrong_verdict(wanted, verdict, model)
+            if problem:
                 yield f"offset {entry.offset}, {wanted.id}: {problem}; published {verdict}"
+    for offset, one in waiting.items():
+        if model.stands_since(one.id) == offset and offset not in expired:
+            yield f"offset {offset}, {one.id} waits for proofs, and was never decided"
     if count.missed > MISSED_SHARE * count.copies:
         yield f"{count.missed} of {count.copies} copies were missed"
 
@@ -175,7 +208,12 @@ def _wrong_events(wanted: Expected, envelope: Envelope) -> str:
         "redelivered": {Redelivered: 1},
         "ignored": {Ignored: 1},
         "removed": {RemovedEvent: 1},
+        "answered": {},
     }[wanted.what]
+    if wanted.what == "answered":  # the first decides, one after an expiry may do so again, and others do nothing
+        return "" if kinds[Verdict] + kinds[Redecided] <= 1 else "decided twice"
+    if wanted.what == "verdict" and kinds[ProofPending]:
+        main = {ProofPending: 1}
     for kind in (Verdict, Redelivered, Ignored, RemovedEvent, Replaced):
         number = wanted.replaces if kind is Replaced else main.get(kind, 0)
         if kinds[kind] != number:
@@ -201,6 +239,17 @@ def _wrong_verdict(wanted: Expected, verdict: Verdict, model: ByContent) -> str:
         if abs(nearest - best.distance) > _SAME_DISTANCE or nearest > 2 - 2 * SHARPEST:
             return f"is at distance {nearest:.4f} from {best.reference}"
     return ""
+
+
+def _wrong_when_settled(waited: ProofPending, expired: bool, verdict: Verdict, model: ByContent) -> str:
+    """Return what is wrong with a verdict that was waited for, given what is there by then."""
+    wanted = Expected("verdict", waited.id, False, *model.earlier(waited.id))
+    candidates = (*waited.asked.asks, *waited.beside)
+    if any(model.stands_since(one.reference) != one.offset for one in candidates):
+        return "" if {match.reference for match in verdict.matches} <= wanted.copies else "matches what is no copy"
+    if expired and verdict.decision is Decision.UNSURE:
+        return ""
+    return _wrong_verdict(wanted, verdict, model)
 
 
 def _distance(model: ByContent, one: str, other: str) -> float:
@@ -291,6 +340,7 @@ def snapshot_stands_for_the_log(observed: Observed, mode: Mode) -> Iterator[str]
                 VectorFile(folder / VECTORS, D, SPACE),
                 Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights),
                 calibration,
+                asks=observed.proves,
             )
         ) as state:
             wanted = Snapshots(folder).offsets()[0]

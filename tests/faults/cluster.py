@@ -25,6 +25,7 @@ from neardup.pipeline.log.records import Record, Removed, key_of
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.log import Tail, encode, last_envelope
 from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
+from neardup.workers.prove.asks import group_of
 from tests.faults.content import READABLE, payload, row
 from tests.faults.lane import Lane
 from tests.faults.schedule import SCANN_ROWS, Action, Edit, Event, Put, Row, Schedule
@@ -91,6 +92,7 @@ class Cluster:
         self._lock = threading.RLock()
         self._group = f"{self.settings.topic_prefix}.embed.{SPACE}"
         self._media = [TopicPartition(self.names.media, number) for number in range(PARTITIONS)]
+        self._asks = [TopicPartition(self.names.asks, number) for number in range(PARTITIONS)]
         with open_admin(self.settings) as admin:
             create_topics(admin, SPACE, self.settings)
         with Redis.from_url(lane.redis) as redis:
@@ -99,6 +101,11 @@ class Cluster:
         lane.heard_by(self._hear)
         for worker in self._workers.values():
             self._start(worker)
+
+    @property
+    def proves(self) -> bool:
+        """Whether verdicts wait for proofs."""
+        return self._schedule.proves
 
     @property
     def state_folder(self) -> Path:
@@ -160,6 +167,7 @@ class Cluster:
         deadline = time.monotonic() + SETTLE_SECONDS
         with (
             closing(KafkaConsumer(bootstrap_servers=self._lane.kafka, group_id=self._group)) as group,
+            closing(KafkaConsumer(bootstrap_servers=self._lane.kafka, group_id=group_of(self.names.asks))) as provers,
             closing(Tail(self.settings, self.names.log)) as log,
             closing(Tail(self.settings, self.names.verdicts)) as verdicts,
             Redis.from_url(self._lane.redis) as redis,
@@ -169,17 +177,26 @@ class Cluster:
                 committed = {place: group.committed(place) or 0 for place in self._media}
                 end = log.end() - 1
                 applied = int(redis.get(f"nd:{{{SPACE}}}:applied") or -1)
-                if committed == ends and applied == end == last_envelope(verdicts) and end == log.end() - 1:
+                asked, answered = self._asked(provers)
+                applied_all = committed == ends and applied == end == last_envelope(verdicts)
+                if applied_all and asked == answered and (asked, end) == (self._asked(provers)[0], log.end() - 1):
                     return
                 if self._lane.broken is not None:
                     raise NotSettled("nothing is heard of workers") from self._lane.broken
                 if self._given_up or time.monotonic() > deadline:
                     raise NotSettled(
                         f"in {SETTLE_SECONDS:.0f} s: `media` is committed up to {sorted(committed.values())} of "
-                        f"{sorted(ends.values())}, the last envelope is {last_envelope(verdicts)} of {end}, and Redis "
-                        f"stands at {applied}"
+                        f"{sorted(ends.values())}, the last envelope is {last_envelope(verdicts)} of {end}, Redis "
+                        f"stands at {applied}, and asks are answered up to {answered} of {asked}"
                     )
                 time.sleep(0.05)
+
+    def _asked(self, provers: KafkaConsumer) -> tuple[list[int], list[int]]:
+        """Return where `asks` ends and up to where it is answered; both nothing if nobody proves."""
+        if not self._schedule.proves:
+            return [], []
+        ends = provers.end_offsets(self._asks)
+        return [ends[place] for place in self._asks], [provers.committed(place) or 0 for place in self._asks]
 
     def await_index(self, seconds: float = LATE_SECONDS) -> None:
         """Return when a match worker searches with ScaNN."""
@@ -229,7 +246,9 @@ class Cluster:
             "NEARDUP_KAFKA": self._lane.kafka,
             "NEARDUP_REDIS": self._lane.redis,
             "NEARDUP_TOPIC_PREFIX": self.settings.topic_prefix,
-            "NEARDUP_PROVE": "false",
+            "NEARDUP_PROVE": str(self._schedule.proves).lower(),
+            "NEARDUP_PROVE_SECONDS": str(self._schedule.prove_seconds),
+            "NEARDUP_PROVE_OUTAGE_SECONDS": str(self._schedule.prove_seconds),
             "NEARDUP_MODEL": str(self._lane.folder / "model.safetensors"),
             "NEARDUP_THREADS": "2",
             "NEARDUP_STATE_FOLDER": str(self._folder / "state"),

@@ -12,13 +12,14 @@ from neardup.pipeline.log.records import NOTHING, Removed
 from neardup.pipeline.match.apply import uploads
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data import pending
+from neardup.pipeline.match.data import pending, undecided
 from neardup.pipeline.store import redis as store
 from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.match import follower
 from neardup.workers.match import worker as match
+from neardup.workers.prove import asks
 
 
 def no_watermark() -> None:
@@ -121,6 +122,33 @@ def late_version_taken() -> None:
         module.is_older = lambda _record, _source: False  # type: ignore[attr-defined]
 
 
+def answers_lost() -> None:
+    """A prove worker commits asks before the log has the answers."""
+    take, done = asks.AskGroup.take, asks.AskGroup.done
+
+    def take_and_commit(self: Any, most: int, seconds: float) -> Any:
+        taken = take(self, most, seconds)
+        if taken:
+            done(self, taken)
+            self.commit()
+        return taken
+
+    asks.AskGroup.take = take_and_commit  # type: ignore[method-assign]
+    asks.AskGroup.done = lambda self, _: done(self, ())  # type: ignore[method-assign]
+
+
+def decided_again() -> None:
+    """What is decided waits on, and a repeated answer decides once more."""
+    undecided.UndecidedItems.forget = lambda _self, _offset: None  # type: ignore[method-assign]
+    original = undecided.Undecided.take
+
+    def take(self: Any, answers: Any) -> bool:
+        original(self, answers)
+        return True
+
+    undecided.Undecided.take = take  # type: ignore[method-assign]
+
+
 def _replaced(text: str, old: str, new: str) -> str:
     assert old in text, f"the mutation no longer fits: {old}"
     return text.replace(old, new)
@@ -136,5 +164,7 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
         no_dedupe,
         takedown_forgotten,
         late_version_taken,
+        answers_lost,
+        decided_again,
     )
 }

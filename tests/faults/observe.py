@@ -63,6 +63,7 @@ class Observed:
         chances: how often an embed worker may have begun anew, by death, replay or a lost broker: so often more
             may a dead letter stand there.
         wrong: what ended otherwise than it should.
+        proves: whether verdicts waited for proofs.
     """
 
     sent: Sequence[Sent]
@@ -76,6 +77,7 @@ class Observed:
     files: frozenset[str]
     chances: int
     wrong: Sequence[str]
+    proves: bool = False
 
 
 def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
@@ -96,6 +98,7 @@ def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
         files=frozenset(path.name for path in cluster.blobs.rglob("*") if path.is_file()),
         chances=cluster.deaths("embed") + sum(_BEGINNINGS.get(event, 0) for event in events),
         wrong=[*cluster.wrong, *(f"the log holds what is no record: {one}" for one in entries if isinstance(one, str))],
+        proves=cluster.proves,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from neardup.pipeline.log.proofs import ItemProved, ProofExpired
 from neardup.pipeline.log.records import Described, Entry, Envelope, Removed, key_of
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.types import Descriptors
@@ -21,16 +22,19 @@ from tests.faults.content import same_picture
 from tests.faults.observe import Observed, source
 from tests.pipeline.match.build import a_state
 
-What = Literal["verdict", "part", "redelivered", "ignored", "removed", "changed"]
+What = Literal["verdict", "part", "redelivered", "ignored", "removed", "changed", "answered"]
 
 
-def by_state(log: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
+def by_state(
+    log: Sequence[Entry], published: Mapping[int, Envelope] | None = None, proves: bool = False
+) -> list[Envelope]:
     """Return the envelopes of a state with an exact index that never stopped.
 
     Args:
         published: envelopes whose verdicts are taken over, by offset.
+        proves: whether verdicts wait for proofs.
     """
-    with closing(a_state()) as state:
+    with closing(a_state(asks=proves)) as state:
         return _apply(state, log, published)
 
 
@@ -47,6 +51,7 @@ class Expected:
     Attributes:
         replaces: the item was known with other bytes.
         copies: of a verdict: ids of the earlier live items with the same picture; twins: those with the same bytes.
+        offset: of an answer: that of the item which it answers for.
     """
 
     what: What
@@ -54,17 +59,20 @@ class Expected:
     replaces: bool = False
     copies: frozenset[str] = frozenset()
     twins: frozenset[str] = frozenset()
+    offset: int = -1
 
 
 @dataclass
 class _Version:
-    """One version of an item: where it came from, what it shows, and the parts of it that were seen."""
+    """One version of an item: where it came from, what it shows, the parts of it that were seen, and the offset of the
+    last."""
 
     source: tuple[int, int]
     sha256: bytes
     content: str
     vectors: list[Descriptors] = field(default_factory=list)
     parts: int = 0
+    completed: int = -1
 
 
 class ByContent:
@@ -93,6 +101,8 @@ class ByContent:
             self._arriving.pop(record.id, None)
             self._live.pop(record.id, None)
             return Expected("removed", record.id)
+        if isinstance(record, ItemProved | ProofExpired):
+            return Expected("answered", record.id, offset=record.offset)
         if not isinstance(record, Described):
             return Expected("changed", key_of(record))
         return self._describe(entry.offset, record)
@@ -117,11 +127,21 @@ class ByContent:
         if not record.last:
             return Expected("part", record.id, replaces)
         del self._arriving[record.id]
-        same = same_picture(arriving.content)
-        copies = frozenset(item for item, one in self._live.items() if same_picture(one.content) == same)
-        twins = frozenset(item for item, one in self._live.items() if one.sha256 == arriving.sha256)
+        arriving.completed = offset
         self._live[record.id] = arriving
-        return Expected("verdict", record.id, replaces, copies, twins)
+        return Expected("verdict", record.id, replaces, *self.earlier(record.id))
+
+    def earlier(self, item: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return what came before a live item and is there: of the same picture, and with the same bytes."""
+        mine = self._live[item]
+        before = {name: one for name, one in self._live.items() if one.completed < mine.completed}
+        same = same_picture(mine.content)
+        copies = frozenset(name for name, one in before.items() if same_picture(one.content) == same)
+        return copies, frozenset(name for name, one in before.items() if one.sha256 == mine.sha256)
+
+    def stands_since(self, item: str) -> int:
+        """Return the offset that completed a live item, -1 of others."""
+        return self._live[item].completed if item in self._live else -1
 
     def _content(self, offset: int, record: Described) -> str:
         return self._rows[offset] if offset in self._rows else self._contents[source(record)]

@@ -57,7 +57,13 @@ def run_schedule(lane: Lane, schedule: Schedule, folder: Path, mutation: str = "
         shutil.rmtree(folder)
         with open_admin(cluster.settings) as admin:
             admin.delete_topics(
-                [cluster.names.media, cluster.names.log, cluster.names.verdicts, cluster.names.dead_letters]
+                [
+                    cluster.names.media,
+                    cluster.names.log,
+                    cluster.names.verdicts,
+                    cluster.names.asks,
+                    cluster.names.dead_letters,
+                ]
             )
     return Result(
         seed=schedule.seed,

@@ -30,6 +30,8 @@ Event = Literal[
 ]
 EDITED_SHARE = 0.3
 """Of schedules with the exact index: those in which people change banks and decide, too."""
+PROVED_SHARE = 0.5
+"""Of schedules: those in which verdicts wait for proofs."""
 SCANN_ROWS = 2000
 """From so many rows on the index of mode "scann" is ScaNN's."""
 
@@ -97,6 +99,7 @@ class Schedule:
     Attributes:
         workers: by name such as "match-0"; the faults of each, one after the other, over as many processes.
         batches: records in a batch of the match and the flag worker.
+        proves: whether verdicts wait for proofs. prove_seconds: how long.
     """
 
     seed: int
@@ -105,6 +108,8 @@ class Schedule:
     workers: Mapping[str, tuple[Fault, ...]]
     snapshot_records: int = 15
     batches: int = 8
+    proves: bool = False
+    prove_seconds: float = 600.0
     events: tuple[Event, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,13 +130,17 @@ def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
             waves[number] = replace(waves[number], event="searcher-killed")
     elif np.random.default_rng([seed, 2]).uniform() < EDITED_SHARE:
         waves = _edited(np.random.default_rng([seed, 3]), waves)
+    workers, proofs = _workers(random), np.random.default_rng([seed, mode == "scann", 4])
+    proves = bool(proofs.uniform() < PROVED_SHARE)
     return Schedule(
         seed,
         mode,
         tuple(waves),
-        _workers(random),
+        workers | _provers(proofs) if proves else workers,
         snapshot_records=int(random.choice([5, 15, 40])) if mode == "exact" else 500,
         batches=int(random.choice([1, 4, 8, 256])) if mode == "exact" else int(random.choice([64, 256])),
+        proves=proves,
+        prove_seconds=float(proofs.choice([0.3, 600.0])),
     )
 
 
@@ -248,6 +257,13 @@ def _workers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:
         )
     workers["flag-0"] = _faults(random, fault_points.FLAG, int(random.integers(0, 4)))
     return workers
+
+
+def _provers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:
+    return {
+        f"prove-{number}": _faults(random, fault_points.PROVE, int(random.integers(0, 4)))
+        for number in range(1 + int(random.uniform() < 0.4))
+    }
 
 
 def _faults(random: np.random.Generator, names: Sequence[str], count: int) -> tuple[Fault, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.content import EDITS
 from tests.faults.lane import Lane
 from tests.faults.run import run_schedule
 from tests.faults.schedule import Edit, Fault, Put, Schedule, Wave, make_schedule
@@ -37,36 +38,41 @@ def test_banks_and_decisions_are_lost_as_little(lane: Lane, tmp_path: Path) -> N
     assert result.died_at
 
 
-def killed_everywhere() -> Schedule:
+def killed_everywhere(proves: bool = False) -> Schedule:
     """Return a schedule in which each worker is killed right after it has written something, and all comes again."""
-    puts = tuple(Put(f"item-{n}".encode(), f"picture:{n % 12}:{n % 2}") for n in range(40))
+    puts = tuple(Put(f"item-{n}".encode(), f"picture:{n % 12}:{n % (EDITS if proves else 2)}") for n in range(40))
     workers = {
         "embed-0": (Fault("sent", 5), Fault("acknowledged", 5)),
         "match-0": (Fault("published", 3), Fault("published", 2)),
         "flag-0": (Fault("flagged", 2), Fault("flagged", 2)),
     }
+    if proves:
+        workers["prove-0"] = (Fault("proved", 1), Fault("appended", 1), Fault("appended", 2))
     waves = (
         Wave(puts[:15], 0.3, "redis-lost"),
         Wave(puts[15:], 0.5, "redis-killed"),
         Wave(puts[:10], 0.0, "replayed"),
     )
-    return Schedule(0, "exact", waves, workers, snapshot_records=100, batches=4)
+    return Schedule(0, "exact", waves, workers, snapshot_records=100, batches=4, proves=proves)
 
 
-def test_killed_right_after_each_write(lane: Lane, tmp_path: Path) -> None:
-    result = run_schedule(lane, killed_everywhere(), tmp_path / "run")
+@pytest.mark.parametrize("proves", [False, True])
+def test_killed_right_after_each_write(lane: Lane, tmp_path: Path, proves: bool) -> None:
+    result = run_schedule(lane, killed_everywhere(proves), tmp_path / "run")
     assert not result.wrong
     assert len(result.died_at) == result.faults
 
 
 @pytest.mark.parametrize(
-    ("mutation", "told"),
+    ("mutation", "proves", "told"),
     [
         # What is flagged once more comes twice, or, where a kill fell between, only out of its order.
-        ("no_watermark", ("the feed holds item-", "the feed is not in the order")),
-        ("no_last_envelope", ("has 2 envelopes",)),
+        ("no_watermark", False, ("the feed holds item-", "the feed is not in the order")),
+        ("no_last_envelope", False, ("has 2 envelopes",)),
+        ("answers_lost", True, ("waits for proofs, and was never decided",)),
+        ("decided_again", True, ("is decided again",)),
     ],
 )
-def test_a_watermark_switched_off_is_noticed(lane: Lane, tmp_path: Path, mutation: str, told: tuple[str, ...]) -> None:
-    result = run_schedule(lane, killed_everywhere(), tmp_path / "run", mutation)
+def test_a_fault_is_noticed(lane: Lane, tmp_path: Path, mutation: str, proves: bool, told: tuple[str, ...]) -> None:
+    result = run_schedule(lane, killed_everywhere(proves), tmp_path / "run", mutation)
     assert any(one in problem for one in told for problem in result.wrong), result.wrong

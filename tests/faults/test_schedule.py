@@ -28,6 +28,7 @@ def test_schedules_have_everything_that_can_happen() -> None:
         *fault_points.MATCH,
         *fault_points.SNAPSHOT,
         *fault_points.FLAG,
+        *fault_points.PROVE,
     }
     assert {whom for _, whom in faults} == {"worker", "all", "copy"}
     events = {event for one in schedules for event in one.events}
@@ -38,6 +39,8 @@ def test_schedules_have_everything_that_can_happen() -> None:
     puts = [[a for a in one.waves[0].actions if not isinstance(a, Edit)] for one in schedules]
     thrice = [some for some in puts if len(some) == 3 * len(set(some))]
     assert 10 < len(thrice) < 60
+    assert 30 < sum(one.proves for one in schedules) < 70
+    assert {one.prove_seconds for one in schedules if one.proves} == {0.3, 600.0}
     edits = [a.change for one in schedules for wave in one.waves for a in wave.actions if isinstance(a, Edit)]
     assert {type(change) for change in edits} == {BankChanged, ReferenceChanged, Reviewed}
 

@@ -38,7 +38,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a process is to be.
 
     Attributes:
-        kind: "embed", "match" or "flag".
+        kind: "embed", "match", "prove" or "flag".
         faults: to come, in order, numbered from `first`; the number of each is written to `fired` before it kills.
         mutation: a fault of the product's, see `mutations`; "" for none.
     """

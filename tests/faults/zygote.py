@@ -18,6 +18,7 @@ import msgspec
 
 from neardup.pipeline.index import exact, vectors  # noqa: F401 (so that workers need not import them)
 from neardup.pipeline.index.scann.generation import import_scann
+from neardup.pipeline.prove import documents, pack  # noqa: F401 (as well)
 from neardup.workers.run.stopping import Stopped, end_at_once
 from tests.faults.worker import Order, work
 
