@@ -106,9 +106,11 @@ class AskGroup:
         if time.monotonic() - self._committed_at < _COMMIT_SECONDS:
             return
         self._committed_at = time.monotonic()
-        for partition in self._offsets.positions().keys() & self._consumer.assignment():
+        for partition in self._consumer.assignment():
             with suppress(KafkaError):  # it is not known now, and asked for again
-                if (position := self._consumer.position(partition, timeout_ms=0)) is not None:
+                if position := self._consumer.position(partition, timeout_ms=0):
+                    if self._offsets.assigned_in(partition) is None:  # no message of it was polled yet
+                        self._offsets.assign([partition])
                     self._offsets.pass_to(partition, position)
         if offsets := self._offsets.due():
             self._consumer.commit_async(to_commit(offsets), callback=self._committed)

@@ -111,13 +111,19 @@ def test_an_offset_is_committed_once_all_before_it_are_done(client: Client, grou
 
 
 def test_the_end_of_a_transaction_is_no_message_that_waits(client: Client, group: AskGroup) -> None:
-    client.marks = 1
+    client.given, client.marks = {ONE}, 1
     client.records(ONE, asked("a"), asked("b"))
     first, second = group.take(9, 0.0)
     group.done([second])
     assert client.committed == {}
     group.done([first])
     assert client.committed == {ONE: 3}
+
+
+def test_where_only_the_end_of_a_transaction_is_left_nothing_waits(client: Client, group: AskGroup) -> None:
+    client.offsets[TWO], client.marks = 7, 1  # another worker committed up to the last message, and ended
+    assert group.take(9, 0.0) == []
+    assert client.committed[TWO] == 8
 
 
 def test_later_work_goes_after_all_that_was_polled(client: Client, group: AskGroup) -> None:
