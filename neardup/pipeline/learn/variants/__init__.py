@@ -21,6 +21,7 @@ from neardup.pipeline.learn.variants import (  # noqa: F401 (they register the k
     screens,
     slips,
     studio,
+    subjects,
 )
 from neardup.pipeline.learn.variants.registry import KINDS
 from neardup.pipeline.learn.variants.render import HELD_OUT, Variant, render
