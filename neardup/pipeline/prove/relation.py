@@ -40,7 +40,7 @@ MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
 MAX_REPETITION_BELOW = 0.5
 """What changed everywhere must be more unlike itself to prove something."""
-DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.005, 0.95
+DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.004, 0.95
 """Pixels on both sides for one that only one side has, share of pixels that changed, and of blocks that agree."""
 MIN_HUE = 0.4
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
