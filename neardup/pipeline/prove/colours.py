@@ -67,7 +67,8 @@ def count_recoloured(query: Keypoints, reference: Keypoints, overlap: Overlap, c
     other = (apart > _OTHER) & (apart > _OF_LIGHT * light)
     for red_green, yellow_blue, _ in seen:  # a pale mark on white puts a colour where there was none
         other &= np.hypot(red_green, yellow_blue) > _COLOURED
-    within[[0, 1, -2, -1]] = within[:, [0, 1, -2, -1]] = False  # what is beside one of them is mixed in
+    for side in (within, within.T):  # what is beside one of the pictures is mixed in
+        side[:2] = side[-2:] = False
     count, labels = cv2.connectedComponents((other & within).astype(np.uint8), connectivity=8)
     counted = np.arange(count) > 0
     if changes.where is not None:
