@@ -8,7 +8,7 @@ counted to the side that has its outline; what could be of both proves that no e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import cv2
@@ -41,6 +41,9 @@ _EDGE, _STRONGER = 40.0, 1.5
 below a piece crosses the rim, and has no edge along it."""
 _GOES_ON, _FAINT = 1.6, 16.0
 """The other side goes on below a piece if its edges there are at most so many times those around, or so faint."""
+_ALONG, _ACROSS, _OWN_OUTLINE, _COVERS = 0.85, 0.5, 0.45, 150
+"""An edge runs along the rim if so much of it is across, and crosses it if so little is. Below what covers so many
+pixels, edges run along so much of the rim, beyond those that cross it, only where the other side ends there, too."""
 _LINE = 0.03
 """Height of a line of a document, of the longest side."""
 _SOLID = 0.3
@@ -58,6 +61,7 @@ class Changes:
         query, reference: of pieces that only that side has. either: of pieces that both could have.
         lines: of pieces that one side has and that are as low as lines of a document's writing.
         spread: share of the overlap that changed, 0 to 1.
+        where: uint8 (h, w) of the overlap, 1 where a piece lies; None if nothing changed.
     """
 
     query: float = 0.0
@@ -65,6 +69,7 @@ class Changes:
     either: float = 0.0
     lines: float = 0.0
     spread: float = 0.0
+    where: npt.NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
     @property
     def on_both(self) -> float:
@@ -114,7 +119,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     outward = outward / np.maximum(np.hypot(*outward), 1e-6)
     size, length = per_piece(labels[changed]), per_piece(rim)
     inside, amid, outside = (np.maximum(per_piece(which), 1) for which in (piece, inner, around))
-    ends, empty, across = [], [], []
+    ends, empty, across, along = [], [], [], []
     for side in (query, reference):
         slope = _gradient(side, here)
         strength = np.hypot(*slope)
@@ -122,18 +127,24 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
         ends.append(per_piece(piece, strength) / inside > _GOES_ON * beside + _FAINT)
         empty.append(per_piece(inner, strength) / amid < _FAINT)
         across.append(np.abs((slope * outward).sum(0)))
+        edge = strength > _EDGE
+        follow, cross = edge & (across[-1] > _ALONG * strength), edge & (across[-1] < _ACROSS * strength)
+        along.append(per_piece(rim[follow]) - per_piece(rim[cross]) > _OWN_OUTLINE * length)
     outline = [per_piece(rim[one > _STRONGER * other + _EDGE]) for one, other in (across, across[::-1])]
+    scale = (SIDE / max(SIDE, overlap.side)) ** 2
+    large = amid > _SOLID * inside
+    covers = large & (size * scale > _COVERS)
     pieces = (size >= _SMALLEST) & (outline[0] + outline[1] >= _OUTLINED * length)
     pieces[0] = False  # what did not change
     low = stats[:, cv2.CC_STAT_HEIGHT] <= _LINE * overlap.side
     clearly = np.where(length < _SHORT, _CLEARLY_IF_SHORT, _CLEARLY)
     own, other = (pieces & (outline[one] > clearly * outline[1 - one]) & ~ends[1 - one] for one in (0, 1))
-    neither, large = pieces & ~own & ~other, amid > _SOLID * inside
+    neither = pieces & ~own & ~other
     own, other = own | (neither & large & empty[1] & ~empty[0]), other | (neither & large & empty[0] & ~empty[1])
-    scale = (SIDE / max(SIDE, overlap.side)) ** 2
+    own, other = own & ~(covers & along[1]), other & ~(covers & along[0])
     kinds = own, other, pieces & ~own & ~other, (own | other) & low
     query_area, reference_area, either, lines = (float(size[which].sum() * scale) for which in kinds)
-    return Changes(query_area, reference_area, either, lines, float(total / changed.size))
+    return Changes(query_area, reference_area, either, lines, float(total / changed.size), closed)
 
 
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.prove.beside import count_written
 from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
+from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
     Agreement,
     Differences,
@@ -101,6 +102,7 @@ class Proof:
         changes: what only one side has, by pixels.
         hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
             where either side has hardly any.
+        recoloured: pixels at SIDE that have another colour, and did not change in grey.
         written_beside: squares with writing on plain ground that the query, and the reference, have beside what was
             compared: captions above or below a picture.
         same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
@@ -134,6 +136,7 @@ class Proof:
     hue: float | None = None
     same: bool = False
     one_sided: bool = False
+    recoloured: float = 0.0
     written_beside: tuple[int, int] = (0, 0)
 
     @property
@@ -373,6 +376,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         changes=changes,
         hue=_hue(query, reference, agreement),
         one_sided=laid.one_sided,
+        recoloured=count_recoloured(query, reference, overlap, changes) if agreement.share >= _WORTH_CHANGES else 0.0,
         written_beside=(
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),

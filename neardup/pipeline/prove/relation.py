@@ -26,6 +26,8 @@ MIN_CAPTION = 3
 """Blocks or squares of writing that are a caption."""
 MIN_MOTION, MIN_MOVING = 0.2, 5
 """Pixels that corners share on the mean, or corners that share one of a pixel."""
+SURE_MOTION = 0.35
+"""Pixels of motion that no copy has, even where only one side has something."""
 MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND = 5, 0.4
 """Blocks that differ and are of one kind, at least so many and such a share of those that differ."""
 MAX_TEMPLATE = 0.5
@@ -38,10 +40,12 @@ MAX_SPREAD = 0.25
 """Share of changed pixels above which light or a picture over it all changed them, not pieces."""
 MAX_REPETITION_BELOW = 0.5
 """What changed everywhere must be more unlike itself to prove something."""
-DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.005, 0.95
+DAMAGE_BESIDE, DAMAGE_SPREAD, DAMAGE_AGREEING = 2.0, 0.004, 0.95
 """Pixels on both sides for one that only one side has, share of pixels that changed, and of blocks that agree."""
 MIN_HUE = 0.4
 """Correlation of colours: a tint or a filter keeps more, another colour of one product less."""
+MAX_RECOLOURED = 700.0
+"""Pixels at SIDE that may have another colour while they did not change in grey."""
 MAX_LINES = 20.0
 """Pixels at SIDE that may have been written into a document or rubbed out of it."""
 MIN_DOCUMENT_AGREEING = 0.75
@@ -81,6 +85,8 @@ def judge(proof: Proof | None) -> Judgement:
         return Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
     if (proof.motion >= MIN_MOTION or proof.moving >= MIN_MOVING) and on_both:
         return Judgement(Finding.VARIANT, Ground.MOTION)
+    if proof.motion >= SURE_MOTION and proof.moving >= MIN_MOVING:
+        return Judgement(Finding.UNPROVED, Ground.MOTION)
     of_one_kind = differences.of_one_kind >= max(MIN_OF_ONE_KIND, MIN_SHARE_OF_ONE_KIND * differences.differing)
     if on_both and (of_one_kind or (not everywhere and min(changes.query, changes.reference) >= MIN_CHANGED)):
         return Judgement(Finding.VARIANT, Ground.CHANGED_SCENE)
@@ -94,7 +100,7 @@ def judge(proof: Proof | None) -> Judgement:
         return Judgement(Finding.UNPROVED, Ground.WRITTEN_IN)
     if everywhere and proof.repetition > MAX_REPETITION_BELOW:
         return Judgement(Finding.UNPROVED, Ground.REPETITIVE)
-    if proof.hue is not None and proof.hue < MIN_HUE:
+    if proof.recoloured > MAX_RECOLOURED or (proof.hue is not None and proof.hue < MIN_HUE):
         return Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
     return Judgement(Finding.COPY, Ground.AGREES)
 

@@ -56,6 +56,21 @@ def test_what_is_put_over_a_picture_is_on_its_side_only(edited: Pixels) -> None:
     assert other.on_both <= MAX_ON_BOTH
 
 
+def with_label(light: int) -> Pixels:
+    """Return a jar on a shelf; its label has this grey level, its ground 120."""
+    shelf = PHOTO.copy()
+    cv2.ellipse(shelf, (160, 120), (90, 100), 0, 0, 360, (120, 120, 120), cv2.FILLED)
+    cv2.rectangle(shelf, (120, 90), (200, 150), (light, light, light), cv2.FILLED)
+    return shelf
+
+
+def test_a_smooth_label_in_the_place_of_another_one_is_on_both_sides() -> None:
+    """The fainter one has its outline, too: the jar does not go on below the other one."""
+    assert found(with_label(30), with_label(90)).on_both > 100
+    assert found(with_label(240), with_label(165)).on_both > 100
+    assert found(with_label(240), with_label(120)).on_both <= MAX_ON_BOTH
+
+
 def test_another_word_in_the_same_place_is_on_both_sides() -> None:
     card = cv2.GaussianBlur(PHOTO, (0, 0), 25)
     card[:120] = PHOTO[:120]

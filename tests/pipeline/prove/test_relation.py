@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -71,6 +72,34 @@ def test_the_next_shot_of_a_burst_is_a_variant() -> None:
     assert judged(burst(0), burst(4)) == Judgement(Finding.VARIANT, Ground.MOTION)
     assert judged(burst(0), burst(9)).finding is Finding.VARIANT
     assert judged(burst(0), recode(burst(0), 40)).finding is Finding.COPY
+
+
+def test_motion_that_neighbours_share_proves_no_copy_whatever_changed() -> None:
+    proof = prove(find_keypoints(sticker(photograph("chelsea"))), find_keypoints(photograph("chelsea")))
+    assert proof is not None
+    assert judge(proof).finding is Finding.COPY
+    assert judge(replace(proof, motion=0.4, moving=6)) == Judgement(Finding.UNPROVED, Ground.MOTION)
+
+
+def in_jersey(*colour: int) -> Pixels:
+    """Return a photograph with somebody in a plain jersey before it."""
+    scene = photograph("chelsea").copy()
+    cv2.ellipse(scene, (300, 260), (110, 140), 0, 0, 360, (128, 128, 128), cv2.FILLED)
+    cv2.rectangle(scene, (240, 180), (360, 330), colour, cv2.FILLED)
+    return scene
+
+
+@pytest.mark.parametrize("other", [(20, 127, 110), (128, 80, 240)], ids=["green", "blue"])
+def test_another_colour_in_one_place_is_no_copy_even_where_grey_levels_are_equal(other: tuple[int, int, int]) -> None:
+    red, green, blue = other
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    first = in_jersey(220, round((grey - 0.299 * 220 - 0.114 * 40) / 0.587), 40)
+    second = in_jersey(*other)
+    assert np.abs(first @ [0.299, 0.587, 0.114] - second @ [0.299, 0.587, 0.114]).max() < 2
+    assert judged(second, first) == Judgement(Finding.UNPROVED, Ground.CHANGED_SCENE)
+    warmer = (second * [1.0, 0.85, 0.7]).astype(np.uint8)
+    for copy in (recode(second, 60), sticker(second), warmer):
+        assert judged(copy, second) == Judgement(Finding.COPY, Ground.AGREES)
 
 
 def test_two_receipts_of_one_shop_are_no_copies_and_small_ones_cannot_be_told() -> None:

@@ -4,7 +4,7 @@ Two receipts of one shop, two slides of one talk, a meme with another caption, t
 a true copy is made as well: a system that finds nothing confuses nothing, either. Pair number i of a kind is the same
 whatever else is rendered.
 
-Half of the kinds, HELD_OUT, are never fitted to: constants and curves may be chosen on the others, and the figure that
+Eleven kinds, HELD_OUT, are never fitted to: constants and curves may be chosen on the others, and the figure that
 counts is that of the held-out ones.
 """
 
@@ -21,6 +21,7 @@ from neardup.pipeline.learn.variants import (  # noqa: F401 (they register the k
     screens,
     slips,
     studio,
+    subjects,
 )
 from neardup.pipeline.learn.variants.registry import KINDS
 from neardup.pipeline.learn.variants.render import HELD_OUT, Variant, render

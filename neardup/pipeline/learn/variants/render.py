@@ -26,7 +26,7 @@ HELD_OUT = frozenset(
         "street_map",
     }
 )
-"""Kinds that nothing is fitted to: half of each family."""
+"""Kinds that nothing is fitted to: half of each family but `subjects`, which was drawn to choose rules on."""
 DIFFERS = ("all", "one", "all", "some")
 """How many fields differ, in turn: all, a single one, every third."""
 SEEN_PIXELS, SEEN_LEVELS = 2e-4, 24

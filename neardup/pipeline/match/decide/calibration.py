@@ -62,8 +62,8 @@ class ProofRates(msgspec.Struct, frozen=True):
 
 PROVED = ProofRates(
     copies={
-        Ground.AGREES: 1272, Ground.CHANGED_SCENE: 84, Ground.ILLEGIBLE: 53, Ground.NO_TRANSFORM: 52,
-        Ground.LITTLE_AGREES: 44, Ground.WRITTEN_IN: 41, Ground.MOTION: 16, Ground.OTHER_WRITING: 14,
+        Ground.AGREES: 1268, Ground.CHANGED_SCENE: 86, Ground.ILLEGIBLE: 53, Ground.NO_TRANSFORM: 52,
+        Ground.LITTLE_AGREES: 44, Ground.WRITTEN_IN: 40, Ground.MOTION: 19, Ground.OTHER_WRITING: 14,
         Ground.FEW_POINTS: 13, Ground.REPETITIVE: 11,
     },
     strangers={

@@ -72,10 +72,10 @@ def test_no_picture_is_in_two_kinds_or_pairs() -> None:
     assert len(digests) == 2 * len(pairs)
 
 
-def test_half_of_the_kinds_are_held_out() -> None:
+def test_two_fifths_of_the_kinds_are_held_out() -> None:
     of_rendered = HELD_OUT - {NAME}
     assert of_rendered <= KINDS.keys()
-    assert len(of_rendered) * 2 == len(KINDS)
+    assert len(of_rendered) * 5 >= len(KINDS) * 2
 
 
 def test_only_the_changed_fields_are_drawn_anew() -> None:
