@@ -97,12 +97,16 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, _WIDE)
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     closed = cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8, ltype=cv2.CV_16U)
+    size = np.bincount(labels[changed], minlength=count).astype(np.float64)
+    counted = size >= _SMALLEST
+    counted[0] = False  # what did not change
+    if not counted.any():
+        return Changes(spread=float(total / changed.size))
 
-    around = cv2.dilate(labels.astype(np.float32), _AROUND)
-    here = np.flatnonzero(around)
-    piece, around = labels.ravel()[here], around.ravel()[here].astype(np.intp)
-    grown = cv2.dilate(labels.astype(np.float32), _NEAR).ravel()[here].astype(np.intp)
+    around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
+    here = np.flatnonzero(counted[around] | counted[grown] | counted[labels])
+    piece, around, grown = (one.ravel()[here].astype(np.intp) for one in (labels, around, grown))
     inner = piece * cv2.erode(closed, _NEXT).ravel()[here]
     rim = grown * (cv2.erode(closed, _NEAR).ravel()[here] == 0)
     around[grown > 0] = 0
@@ -112,7 +116,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
 
     outward = _gradient(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5), here)
     outward = outward / np.maximum(np.hypot(*outward), 1e-6)
-    size, length = per_piece(labels[changed]), per_piece(rim)
+    length = per_piece(rim)
     inside, amid, outside = (np.maximum(per_piece(which), 1) for which in (piece, inner, around))
     ends, empty, across = [], [], []
     for side in (query, reference):
@@ -123,8 +127,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
         empty.append(per_piece(inner, strength) / amid < _FAINT)
         across.append(np.abs((slope * outward).sum(0)))
     outline = [per_piece(rim[one > _STRONGER * other + _EDGE]) for one, other in (across, across[::-1])]
-    pieces = (size >= _SMALLEST) & (outline[0] + outline[1] >= _OUTLINED * length)
-    pieces[0] = False  # what did not change
+    pieces = counted & (outline[0] + outline[1] >= _OUTLINED * length)
     low = stats[:, cv2.CC_STAT_HEIGHT] <= _LINE * overlap.side
     clearly = np.where(length < _SHORT, _CLEARLY_IF_SHORT, _CLEARLY)
     own, other = (pieces & (outline[one] > clearly * outline[1 - one]) & ~ends[1 - one] for one in (0, 1))

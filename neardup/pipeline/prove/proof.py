@@ -28,11 +28,11 @@ from neardup.pipeline.prove.compare import (
     measure_repetition,
 )
 from neardup.pipeline.prove.finding import Block, BoxPair
-from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
 from neardup.pipeline.prove.same import look_the_same
-from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
+from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, may_fit, warp
 from neardup.pipeline.types import Box, Pixels
 
 _Way: TypeAlias = tuple[bool, bool, bool]
@@ -260,17 +260,25 @@ def _lay_as_they_are(query: Keypoints, reference: Keypoints, boxes: Sequence[Box
 
 
 def _fit(pairs: Sequence[tuple[Keypoints, Keypoints]]) -> Fit | None:
-    """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little."""
+    """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little.
+
+    A few key points of each query say first whether it is worth matching all: strangers are many.
+    """
     best: Fit | None = None
     for mirrored in (False, True):
-        matches = [match(query, reference, mirrored) for query, reference in pairs]
-        a, b = (np.concatenate(points) for points in zip(*matches, strict=True))
-        found = fit(a, b, pairs[0][0].grey.shape)
+        if not may_fit(*_match(pairs, mirrored, few=True)):
+            continue
+        found = fit(*_match(pairs, mirrored), pairs[0][0].grey.shape)
         if found is not None and (best is None or found.inliers > best.inliers):
             best = found
         if best is not None and best.inliers >= _PLENTY:
             break
     return best
+
+
+def _match(pairs: Sequence[tuple[Keypoints, Keypoints]], mirrored: bool, few: bool = False) -> tuple[Points, Points]:
+    a, b = zip(*(match(query, reference, mirrored, few) for query, reference in pairs), strict=True)
+    return np.concatenate(a), np.concatenate(b)
 
 
 def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | None = None) -> _Laid | None:
@@ -482,5 +490,7 @@ def _colourfulness(pixels: Pixels, box: Box) -> float:
     height, width = pixels.shape[:2]
     left, top = int(box[0] * width), int(box[1] * height)
     right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
-    part = pixels[top:bottom, left:right].astype(np.int16)
-    return float((part.max(2) - part.min(2)).mean()) if part.size else 0.0
+    part = pixels[top:bottom, left:right]
+    red, green, blue = part[..., 0], part[..., 1], part[..., 2]  # NumPy is slow along an axis of three
+    largest, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float((largest - least).mean()) if part.size else 0.0
