@@ -47,6 +47,8 @@ _SOLID = 0.3
 """Share of a piece that is not near its rim: of strokes there is hardly any."""
 _SOFTER = (0.8, 1.2, 1.8, 2.7, 4.0, 6.0)
 """Sigmas of the blurs that are tried to make two pictures equally sharp."""
+_BESIDE = 13
+"""Pixels beside what is looked at that filters need."""
 _NEAR, _NEXT, _WIDE, _AROUND = (np.ones((size, size), np.uint8) for size in (3, 5, 9, 13))
 
 
@@ -104,8 +106,13 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     if not counted.any():
         return Changes(spread=float(total / changed.size))
 
+    # Only what is around pieces that count is looked at.
+    around_counted = cv2.dilate(counted.astype(np.uint8)[labels], _AROUND)
+    left, top, width, height = cv2.boundingRect(around_counted)
+    part = np.s_[max(0, top - _BESIDE) : top + height + _BESIDE, max(0, left - _BESIDE) : left + width + _BESIDE]
+    here = np.flatnonzero(around_counted[part])
+    closed, labels, query, reference = (np.ascontiguousarray(one[part]) for one in (closed, labels, query, reference))
     around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
-    here = np.flatnonzero(counted[around] | counted[grown] | counted[labels])
     piece, around, grown = (one.ravel()[here].astype(np.intp) for one in (labels, around, grown))
     inner = piece * cv2.erode(closed, _NEXT).ravel()[here]
     rim = grown * (cv2.erode(closed, _NEAR).ravel()[here] == 0)
@@ -157,14 +164,21 @@ def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDA
         agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
         textured = agrees & (cv2.min(*contrast) > _TEXTURED)
         if textured.any():
-            usual = cv2.max(*beyond)[textured] / cv2.max(*contrast)[textured]
-            share = _USUAL * float(np.percentile(usual, _MOST_PIXELS))
+            usual = np.divide(cv2.max(*beyond)[textured], cv2.max(*contrast)[textured], dtype=np.float32)
+            share = _USUAL * _high(usual, _OF_RANGE / _USUAL)
             if share > _RAGGED:  # pixelated and noisy copies differ at every edge
                 beyond = [_beyond(one, other, _NEXT) for one, other in sides]
             found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
     if agreement.overlap.mask is not None:
         found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
     return found
+
+
+def _high(values: npt.NDArray[np.float32], least: float) -> float:
+    """Return the percentile _MOST_PIXELS of values (n,), 0 where it is below `least`: only those above are sorted."""
+    above = values[values > least]
+    rank = round((1 - _MOST_PIXELS / 100) * (len(values) - 1))  # from the top
+    return float(-np.partition(-above, rank)[rank]) if rank < len(above) else 0.0
 
 
 def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:

@@ -64,6 +64,8 @@ _FEW_OF_SIDE = 0.05
 _ROUNDS = 2
 _STILL = 0.05
 _WORTH_CHANGES = 0.5
+_WORTH_FOLLOWING = 0.25
+"""Share of blocks that agree from which corners are followed where no key points say that the two show the same."""
 _CHROMA = 6.0
 """Least standard deviation of colours, in levels, that say anything of a hue."""
 _REPETITIVE = 0.9
@@ -313,7 +315,8 @@ def _measure(
         return None
     laid = _Laid(correlate(overlap), Motion(), inliers, part)
     still = laid.agreement.certain or laid.agreement.in_register
-    return laid if still else _follow(query, reference, laid)
+    hopeless = not inliers and laid.agreement.share < _WORTH_FOLLOWING
+    return laid if still or hopeless else _follow(query, reference, laid)
 
 
 def _follow(query: Keypoints, reference: Keypoints, laid: _Laid) -> _Laid:
