@@ -75,16 +75,17 @@ class Changes:
 
 
 def find_changes(agreement: Agreement) -> Changes:
-    """Return what only one side has, within the overlap.
-
-    Light and contrast are made equal as a whole first; where that leaves something on both sides, also from place to
-    place, tone by tone, and in sharpness.
-    """
+    """Return what only one side has, within the overlap. Light and contrast are made equal as a whole first."""
     overlap = agreement.overlap
     query = _light(agreement, overlap.query * np.float32(agreement.contrast), overlap.reference)
-    found = _compare(agreement, query, cv2.blur(overlap.reference, (3, 3)))
-    if found.on_both <= MAX_ON_BOTH:
-        return found
+    return _compare(agreement, query, cv2.blur(overlap.reference, (3, 3)))
+
+
+def find_again(agreement: Agreement, found: Changes) -> Changes:
+    """Return what is left of changes that are on both sides once light and contrast are equal everywhere.
+
+    They are made so from place to place, tone by tone, and in sharpness.
+    """
     again = _compare(agreement, *_equal(agreement))
     return min(found, again, key=lambda one: one.on_both)
 
@@ -224,14 +225,15 @@ def _soften(where: npt.NDArray[np.bool_], query: Levels, reference: Levels) -> t
 
     def apart(one: Levels, other: Levels) -> float:
         difference = cv2.subtract(one, other)
-        return float(np.abs(cv2.subtract(difference, cv2.blur(difference, (25, 25)))[where]).mean())
+        return float(cv2.norm(difference, cv2.blur(difference, (25, 25)), cv2.NORM_L1, mask))
 
-    best, least = (query, reference), apart(query, reference) if where.any() else 0.0
+    mask = where.astype(np.uint8)
+    best, least = (query, reference), apart(query, reference)
     for side in (0, 1):
         for sigma in _SOFTER:
             blurred = cv2.GaussianBlur((query, reference)[side], (0, 0), sigma)
             tried = (blurred, reference) if side == 0 else (query, blurred)
-            now = apart(*tried) if where.any() else 0.0
+            now = apart(*tried)
             if now >= least:
                 break
             best, least = tried, now

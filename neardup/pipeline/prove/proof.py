@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.beside import count_written
-from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
+from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_again, find_changes
 from neardup.pipeline.prove.compare import (
     Agreement,
     Differences,
@@ -346,10 +346,13 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
         laid = _follow(query, reference, laid)
         changes = find_changes(laid.agreement)
+    if changes.on_both > MAX_ON_BOTH:
+        changes = find_again(laid.agreement, changes)
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = classify(agreement)
     seen = max(1, int(agreement.seen.sum()))
-    differences = count_differences(agreement)
+    little = agreement.share < _WORTH_CHANGES  # which no finding but that follows from
+    differences = Differences() if little else count_differences(agreement)
     gain, offset = measure_light(agreement)
     query_box, reference_box = (
         _enclose(side, into, overlap.query.shape)
@@ -382,9 +385,11 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         of_query=overlap.of_query,
         blocks=blocks,
         changes=changes,
-        hue=_hue(query, reference, agreement),
+        hue=None if little else _hue(query, reference, agreement),
         one_sided=laid.one_sided,
-        written_beside=(
+        written_beside=(0, 0)
+        if little
+        else (
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),
         ),
