@@ -165,8 +165,10 @@ class Keypoints:
         """Whether this is a page: a smooth ground, light or dark, with writing or lines on it."""
         grey = self.grey if 2 * np.count_nonzero(self.grey >= 110) >= self.grey.size else 255 - self.grey
         ground = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
+        if np.count_nonzero(cv2.subtract(ground, grey) > 40) < _WRITTEN * grey.size:
+            return False
         smooth = cv2.absdiff(ground, cv2.blur(ground, (25, 25))) < 10
-        return bool(smooth.mean() >= _PAGE and (cv2.subtract(ground, grey) > 40).mean() >= _WRITTEN)
+        return bool(np.count_nonzero(smooth) >= _PAGE * grey.size)
 
 
 def find_keypoints(pixels: Pixels | Grey, side: int = SIDE, stored_scale: float = 1.0) -> Keypoints:
