@@ -2,9 +2,9 @@
 
     python -m benchmarks.proof_cost DATA … [--pictures 2000] [--copies 400] [--rounds 3]
 
-Copies are made by every edit of the evaluation in turn, one or a chain. Prints processor seconds and elapsed seconds of
-each run, the ratio of the medians, how many copies were found, and how proofs ended. Without proofs the scan decides by
-evidence alone.
+Copies are made by every edit of the evaluation in turn, one or a chain. Prints medians of processor seconds and elapsed
+seconds, their ratio, how many copies were found, and what the proofs of the last run were made of. Without proofs the
+scan decides by evidence alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
@@ -30,6 +31,9 @@ from neardup.pipeline.learn.edits import Draw
 from neardup.pipeline.learn.evaluate.queries import WAYS, edit_in
 from neardup.pipeline.match.apply.make import make_state
 from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.prove.files import FilePictures
+from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.choose import describing
@@ -53,6 +57,24 @@ class Silent:
         """Do nothing."""
 
 
+@dataclass
+class Noted(Prover):
+    """Notes processor seconds of each proof, by what the two pictures are and at which stage it ended."""
+
+    seconds: ClassVar[dict[str, list[float]]] = defaultdict(list)
+
+    def _prove(self, query: str, reference: str, *asked: Any) -> Proved | None:
+        before = time.thread_time()
+        proved = super()._prove(query, reference, *asked)
+        spent = time.thread_time() - before
+        assert isinstance(self.pictures, FilePictures)
+        names = {Path(str(self.pictures.source(item))).stem.removeprefix(COPY) for item in (query, reference)}
+        laid = proved is not None and proved.transform is not None
+        stage = f"stage {proved.summary.stage}" if proved is not None and laid else "no transform"
+        self.seconds[f"{'a copy' if len(names) == 1 else 'strangers'}, {stage}"].append(spent)
+        return proved
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,6 +92,7 @@ def main() -> None:
         run(folder, options.model, proofs=True)  # files into the cache of the system, and compiled networks
         for _ in range(options.rounds):
             for proofs in (False, True):
+                Noted.seconds.clear()
                 before = cpu_seconds(), time.monotonic()
                 found[proofs] = run(folder, options.model, proofs)
                 taken[proofs].append((cpu_seconds() - before[0], time.monotonic() - before[1]))
@@ -81,7 +104,10 @@ def main() -> None:
     for column, name in enumerate(("processor", "elapsed")):
         with_proofs, without = (statistics.median(one[column] for one in taken[proofs]) for proofs in (True, False))
         print(f"{name}: {with_proofs / without:.2f} times as much with proofs")
-    print("edits: " + ", ".join(f"{name} {count}" for name, count in sorted(edits.items())))
+    print("\n| proofs | number | ms each | s |\n| --- | ---: | ---: | ---: |")
+    for name, spent in sorted(Noted.seconds.items()):
+        print(f"| {name} | {len(spent)} | {1000 * statistics.mean(spent):.1f} | {sum(spent):.1f} |")
+    print("\nedits: " + ", ".join(f"{name} {count}" for name, count in sorted(edits.items())))
 
 
 def fill(folder: Path, data: list[Path], pictures: int, copies: int) -> Counter[str]:
@@ -106,7 +132,8 @@ def run(folder: Path, model: str, proofs: bool) -> ScanResult:
     """Scan a folder with nothing known before."""
     settings = load(model=model)
     checkpoint = load_checkpoint(model)
-    with closing(Catalog(None, checkpoint.space)) as catalog, without_proofs(not proofs):
+    noted = mock.patch("neardup.pipeline.scan.run.Prover", Noted)
+    with closing(Catalog(None, checkpoint.space)) as catalog, without_proofs(not proofs), noted:
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         return scan([folder], catalog, checkpoint, settings, describe, Silent())
 

@@ -31,6 +31,8 @@ def count_written(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> i
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
     beside = np.ones(picture.grey.shape, np.uint8)
     cv2.fillConvexPoly(beside, np.round(warp(into, corners)).astype(np.int32), 0)
+    if np.count_nonzero(beside) < _LEAST * beside.size:
+        return 0
     beside = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
     if np.count_nonzero(beside) < _LEAST * beside.size:
         return 0

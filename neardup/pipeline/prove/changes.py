@@ -50,6 +50,8 @@ _SOLID = 0.3
 """Share of a piece that is not near its rim: of strokes there is hardly any."""
 _SOFTER = (0.8, 1.2, 1.8, 2.7, 4.0, 6.0)
 """Sigmas of the blurs that are tried to make two pictures equally sharp."""
+_BESIDE = 13
+"""Pixels beside what is looked at that filters need."""
 _NEAR, _NEXT, _WIDE, _AROUND = (np.ones((size, size), np.uint8) for size in (3, 5, 9, 13))
 
 
@@ -78,16 +80,17 @@ class Changes:
 
 
 def find_changes(agreement: Agreement) -> Changes:
-    """Return what only one side has, within the overlap.
-
-    Light and contrast are made equal as a whole first; where that leaves something on both sides, also from place to
-    place, tone by tone, and in sharpness.
-    """
+    """Return what only one side has, within the overlap. Light and contrast are made equal as a whole first."""
     overlap = agreement.overlap
     query = _light(agreement, overlap.query * np.float32(agreement.contrast), overlap.reference)
-    found = _compare(agreement, query, cv2.blur(overlap.reference, (3, 3)))
-    if found.on_both <= MAX_ON_BOTH:
-        return found
+    return _compare(agreement, query, cv2.blur(overlap.reference, (3, 3)))
+
+
+def find_again(agreement: Agreement, found: Changes) -> Changes:
+    """Return what is left of changes that are on both sides once light and contrast are equal everywhere.
+
+    They are made so from place to place, tone by tone, and in sharpness.
+    """
     again = _compare(agreement, *_equal(agreement))
     return min(found, again, key=lambda one: one.on_both)
 
@@ -102,12 +105,22 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, _WIDE)
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     closed = cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8, ltype=cv2.CV_16U)
+    size = np.bincount(labels[changed], minlength=count).astype(np.float64)
+    counted = size >= _SMALLEST
+    counted[0] = False  # what did not change
+    if not counted.any():
+        return Changes(spread=float(total / changed.size))
 
-    around = cv2.dilate(labels.astype(np.float32), _AROUND)
-    here = np.flatnonzero(around)
-    piece, around = labels.ravel()[here], around.ravel()[here].astype(np.intp)
-    grown = cv2.dilate(labels.astype(np.float32), _NEAR).ravel()[here].astype(np.intp)
+    # Only what is around pieces that count is looked at.
+    around_counted = cv2.dilate(counted.astype(np.uint8)[labels], _AROUND)
+    left, top, width, height = cv2.boundingRect(around_counted)
+    part = np.s_[max(0, top - _BESIDE) : top + height + _BESIDE, max(0, left - _BESIDE) : left + width + _BESIDE]
+    here = np.flatnonzero(around_counted[part])
+    whole = closed
+    closed, labels, query, reference = (np.ascontiguousarray(one[part]) for one in (closed, labels, query, reference))
+    around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
+    piece, around, grown = (one.ravel()[here].astype(np.intp) for one in (labels, around, grown))
     inner = piece * cv2.erode(closed, _NEXT).ravel()[here]
     rim = grown * (cv2.erode(closed, _NEAR).ravel()[here] == 0)
     around[grown > 0] = 0
@@ -117,7 +130,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
 
     outward = _gradient(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5), here)
     outward = outward / np.maximum(np.hypot(*outward), 1e-6)
-    size, length = per_piece(labels[changed]), per_piece(rim)
+    length = per_piece(rim)
     inside, amid, outside = (np.maximum(per_piece(which), 1) for which in (piece, inner, around))
     ends, empty, across, along = [], [], [], []
     for side in (query, reference):
@@ -134,8 +147,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     scale = (SIDE / max(SIDE, overlap.side)) ** 2
     large = amid > _SOLID * inside
     covers = large & (size * scale > _COVERS)
-    pieces = (size >= _SMALLEST) & (outline[0] + outline[1] >= _OUTLINED * length)
-    pieces[0] = False  # what did not change
+    pieces = counted & (outline[0] + outline[1] >= _OUTLINED * length)
     low = stats[:, cv2.CC_STAT_HEIGHT] <= _LINE * overlap.side
     clearly = np.where(length < _SHORT, _CLEARLY_IF_SHORT, _CLEARLY)
     own, other = (pieces & (outline[one] > clearly * outline[1 - one]) & ~ends[1 - one] for one in (0, 1))
@@ -144,7 +156,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     own, other = own & ~(covers & along[1]), other & ~(covers & along[0])
     kinds = own, other, pieces & ~own & ~other, (own | other) & low
     query_area, reference_area, either, lines = (float(size[which].sum() * scale) for which in kinds)
-    return Changes(query_area, reference_area, either, lines, float(total / changed.size), closed)
+    return Changes(query_area, reference_area, either, lines, float(total / changed.size), whole)
 
 
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
@@ -165,14 +177,21 @@ def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDA
         agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
         textured = agrees & (cv2.min(*contrast) > _TEXTURED)
         if textured.any():
-            usual = cv2.max(*beyond)[textured] / cv2.max(*contrast)[textured]
-            share = _USUAL * float(np.percentile(usual, _MOST_PIXELS))
+            usual = np.divide(cv2.max(*beyond)[textured], cv2.max(*contrast)[textured], dtype=np.float32)
+            share = _USUAL * _high(usual, _OF_RANGE / _USUAL)
             if share > _RAGGED:  # pixelated and noisy copies differ at every edge
                 beyond = [_beyond(one, other, _NEXT) for one, other in sides]
             found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
     if agreement.overlap.mask is not None:
         found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
     return found
+
+
+def _high(values: npt.NDArray[np.float32], least: float) -> float:
+    """Return the percentile _MOST_PIXELS of values (n,), 0 where it is below `least`: only those above are sorted."""
+    above = values[values > least]
+    rank = round((1 - _MOST_PIXELS / 100) * (len(values) - 1))  # from the top
+    return float(-np.partition(-above, rank)[rank]) if rank < len(above) else 0.0
 
 
 def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:
@@ -218,14 +237,15 @@ def _soften(where: npt.NDArray[np.bool_], query: Levels, reference: Levels) -> t
 
     def apart(one: Levels, other: Levels) -> float:
         difference = cv2.subtract(one, other)
-        return float(np.abs(cv2.subtract(difference, cv2.blur(difference, (25, 25)))[where]).mean())
+        return float(cv2.norm(difference, cv2.blur(difference, (25, 25)), cv2.NORM_L1, mask))
 
-    best, least = (query, reference), apart(query, reference) if where.any() else 0.0
+    mask = where.astype(np.uint8)
+    best, least = (query, reference), apart(query, reference)
     for side in (0, 1):
         for sigma in _SOFTER:
             blurred = cv2.GaussianBlur((query, reference)[side], (0, 0), sigma)
             tried = (blurred, reference) if side == 0 else (query, blurred)
-            now = apart(*tried) if where.any() else 0.0
+            now = apart(*tried)
             if now >= least:
                 break
             best, least = tried, now

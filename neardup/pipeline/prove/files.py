@@ -22,6 +22,10 @@ class FilePictures:
         """Note where an item is; a record of it tells how large it is."""
         self._sources[record.id] = source, max(record.width, record.height)
 
+    def source(self, item: str) -> bytes | Path | None:
+        """Return the content or the file of an item, None if it was not added."""
+        return self._sources[item][0] if item in self._sources else None
+
     def __call__(self, item: str, second: float, side: int) -> Picture | None:
         """Return a picture of an item; see `prover.Pictures`."""
         if (known := self._sources.get(item)) is None:

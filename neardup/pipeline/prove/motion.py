@@ -112,7 +112,7 @@ def _share(places: Points, left: npt.NDArray[np.float64], unit: float) -> Motion
         return Motion(followed=len(places))
     apart = np.linalg.norm(places[:, None] - places[None], axis=2)
     np.fill_diagonal(apart, np.inf)
-    near = np.argsort(apart, axis=1, kind="stable")[:, :3]
+    near = np.argpartition(apart, 2, axis=1)[:, :3]
     size = np.linalg.norm(left, axis=1)
     larger = np.maximum(np.maximum(size[:, None], size[near]), 1e-6)
     shared = np.sort((left[:, None] * left[near]).sum(2) / larger, axis=1)[:, 1] / unit

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.beside import count_written
-from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
+from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_again, find_changes
 from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
     Agreement,
@@ -29,11 +29,11 @@ from neardup.pipeline.prove.compare import (
     measure_repetition,
 )
 from neardup.pipeline.prove.finding import Block, BoxPair
-from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints
+from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, GLANCE, Keypoints, Points
 from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.overlap import lay_over
 from neardup.pipeline.prove.same import look_the_same
-from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, warp
+from neardup.pipeline.prove.transform import Fit, Matrix, fit, match, may_fit, warp
 from neardup.pipeline.types import Box, Pixels
 
 _Way: TypeAlias = tuple[bool, bool, bool]
@@ -65,6 +65,8 @@ _FEW_OF_SIDE = 0.05
 _ROUNDS = 2
 _STILL = 0.05
 _WORTH_CHANGES = 0.5
+_WORTH_FOLLOWING = 0.25
+"""Share of blocks that agree from which corners are followed where no key points say that the two show the same."""
 _CHROMA = 6.0
 """Least standard deviation of colours, in levels, that say anything of a hue."""
 _REPETITIVE = 0.9
@@ -263,17 +265,25 @@ def _lay_as_they_are(query: Keypoints, reference: Keypoints, boxes: Sequence[Box
 
 
 def _fit(pairs: Sequence[tuple[Keypoints, Keypoints]]) -> Fit | None:
-    """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little."""
+    """Return what lays all queries over their references; mirrored ones are tried where the plain ones give little.
+
+    A few key points of each query say first whether it is worth matching all: strangers are many.
+    """
     best: Fit | None = None
     for mirrored in (False, True):
-        matches = [match(query, reference, mirrored) for query, reference in pairs]
-        a, b = (np.concatenate(points) for points in zip(*matches, strict=True))
-        found = fit(a, b, pairs[0][0].grey.shape)
+        if not may_fit(*_match(pairs, mirrored, few=True)):
+            continue
+        found = fit(*_match(pairs, mirrored), pairs[0][0].grey.shape)
         if found is not None and (best is None or found.inliers > best.inliers):
             best = found
         if best is not None and best.inliers >= _PLENTY:
             break
     return best
+
+
+def _match(pairs: Sequence[tuple[Keypoints, Keypoints]], mirrored: bool, few: bool = False) -> tuple[Points, Points]:
+    a, b = zip(*(match(query, reference, mirrored, few) for query, reference in pairs), strict=True)
+    return np.concatenate(a), np.concatenate(b)
 
 
 def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | None = None) -> _Laid | None:
@@ -308,7 +318,8 @@ def _measure(
         return None
     laid = _Laid(correlate(overlap), Motion(), inliers, part)
     still = laid.agreement.certain or laid.agreement.in_register
-    return laid if still else _follow(query, reference, laid)
+    hopeless = not inliers and laid.agreement.share < _WORTH_FOLLOWING
+    return laid if still or hopeless else _follow(query, reference, laid)
 
 
 def _follow(query: Keypoints, reference: Keypoints, laid: _Laid) -> _Laid:
@@ -338,10 +349,13 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
         laid = _follow(query, reference, laid)
         changes = find_changes(laid.agreement)
+    if changes.on_both > MAX_ON_BOTH:
+        changes = find_again(laid.agreement, changes)
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = classify(agreement)
     seen = max(1, int(agreement.seen.sum()))
-    differences = count_differences(agreement)
+    little = agreement.share < _WORTH_CHANGES  # which no finding but that follows from
+    differences = Differences() if little else count_differences(agreement)
     gain, offset = measure_light(agreement)
     query_box, reference_box = (
         _enclose(side, into, overlap.query.shape)
@@ -374,10 +388,12 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         of_query=overlap.of_query,
         blocks=blocks,
         changes=changes,
-        hue=_hue(query, reference, agreement),
+        hue=None if little else _hue(query, reference, agreement),
         one_sided=laid.one_sided,
-        recoloured=count_recoloured(query, reference, overlap, changes) if agreement.share >= _WORTH_CHANGES else 0.0,
-        written_beside=(
+        recoloured=0.0 if little else count_recoloured(query, reference, overlap, changes),
+        written_beside=(0, 0)
+        if little
+        else (
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),
         ),
@@ -486,5 +502,7 @@ def _colourfulness(pixels: Pixels, box: Box) -> float:
     height, width = pixels.shape[:2]
     left, top = int(box[0] * width), int(box[1] * height)
     right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
-    part = pixels[top:bottom, left:right].astype(np.int16)
-    return float((part.max(2) - part.min(2)).mean()) if part.size else 0.0
+    part = pixels[top:bottom, left:right]
+    red, green, blue = part[..., 0], part[..., 1], part[..., 2]  # NumPy is slow along an axis of three
+    largest, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float((largest - least).mean()) if part.size else 0.0

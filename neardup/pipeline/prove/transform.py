@@ -25,7 +25,7 @@ CELL = 6.0
 """Inliers within one square of so many pixels count once."""
 FEWEST = 6
 MIN_SCALE, MAX_SCALE, MAX_SKEW = 0.1, 10.0, 3.0
-_ITERATIONS = 2000
+_ITERATIONS, _FIRST_ITERATIONS = 2000, 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +43,27 @@ class Fit:
     points: Points
 
 
-def match(query: Keypoints, reference: Keypoints, mirrored: bool = False) -> tuple[Points, Points]:
+def match(query: Keypoints, reference: Keypoints, mirrored: bool = False, few: bool = False) -> tuple[Points, Points]:
     """Return the places of points that look alike, in the query and in the reference, both float32 (n, 2).
 
     Args:
         mirrored: compare the query as a mirror shows it; places are those of the query as it is.
+        few: match only `Keypoints.spread` of the query.
     """
     if min(len(query.points), len(reference.points)) < FEWEST:
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
-    apart = hamming(query.mirrored if mirrored else query.descriptors, reference.descriptors)
+    if mirrored:
+        points, descriptors = query.points, query.spread_mirrored if few else query.mirrored
+    else:
+        points, descriptors = query.points, query.descriptors[query.spread] if few else query.descriptors
+    points = points[query.spread] if few else points
+    apart = hamming(descriptors, reference.descriptors)
     rows = np.arange(len(apart))
     nearest = apart.argmin(1)
     first = apart[rows, nearest]
     apart[rows, nearest] = np.iinfo(apart.dtype).max
     good = first < RATIO * apart.min(1)
-    return query.points[good], reference.points[nearest[good]]
+    return points[good], reference.points[nearest[good]]
 
 
 def hamming(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -97,6 +103,16 @@ def fit(a: Points, b: Points, shape: tuple[int, ...]) -> Fit | None:
             if other.inliers > best.inliers:
                 best = other
     return None if best.inliers < FEWEST or is_degenerate(best.matrix, shape) else best
+
+
+def may_fit(a: Points, b: Points) -> bool:
+    """Return whether some transform takes FEWEST of a few points a to b: else all key points have none, either."""
+    if len(a) < FEWEST:
+        return False
+    _, near = cv2.estimateAffine2D(
+        a, b, method=cv2.RANSAC, ransacReprojThreshold=REACH, maxIters=_FIRST_ITERATIONS, confidence=0.99
+    )
+    return near is not None and int(near.sum()) >= FEWEST
 
 
 def is_degenerate(matrix: Matrix, shape: tuple[int, ...]) -> bool:

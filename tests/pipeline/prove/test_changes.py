@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_changes
+from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, _high, find_again, find_changes
 from neardup.pipeline.prove.compare import correlate
 from neardup.pipeline.prove.keypoints import find_keypoints
 from neardup.pipeline.prove.overlap import lay_over
@@ -18,7 +18,9 @@ PHOTO = cv2.resize(photograph("coffee"), (320, 240), interpolation=cv2.INTER_ARE
 def found(query: Pixels, reference: Pixels = PHOTO) -> Changes:
     overlap = lay_over(find_keypoints(query), find_keypoints(reference), np.eye(3))
     assert overlap is not None
-    return find_changes(correlate(overlap))
+    agreement = correlate(overlap)
+    changes = find_changes(agreement)
+    return find_again(agreement, changes) if changes.on_both > MAX_ON_BOTH else changes
 
 
 def with_word(word: str, at: tuple[int, int] = (60, 150), picture: Pixels = PHOTO) -> Pixels:
@@ -96,3 +98,33 @@ def test_pixels_count_as_at_the_small_side() -> None:
     overlap = lay_over(find_keypoints(large[0], 960), find_keypoints(large[1], 960), np.eye(3))
     assert overlap is not None
     assert find_changes(correlate(overlap)).query == pytest.approx(found(with_disc(100)).query, rel=0.25)
+
+
+@pytest.mark.parametrize("x", [0, 100, 279])
+def test_looking_around_what_changed_alone_finds_what_the_whole_picture_shows(
+    x: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = found(with_disc(x))
+    monkeypatch.setattr("neardup.pipeline.prove.changes._BESIDE", 10_000)
+    assert found(with_disc(x)) == near
+    assert near.query + near.reference > 50
+
+
+def test_specks_are_no_pieces_and_hide_none() -> None:
+    def specked(picture: Pixels) -> Pixels:
+        dotted = picture.copy()
+        dotted[20:80:20, 20:300:20] = 255 - dotted[20:80:20, 20:300:20]
+        return dotted
+
+    alone, both = found(specked(PHOTO)), found(specked(with_disc(100)))
+    assert 0 < alone.spread < 0.01
+    assert max(alone.query, alone.reference, alone.either) < 20
+    assert both.query == pytest.approx(found(with_disc(100)).query, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 5000])
+def test_the_high_values_are_those_of_numpy(count: int) -> None:
+    values = np.random.default_rng(count).random(count).astype(np.float32)
+    assert _high(values, 0.5) == pytest.approx(np.percentile(values, 97), abs=0.3 / count**0.5)
+    assert _high(values, 0.5) in values
+    assert _high(values / 4, 0.5) == 0

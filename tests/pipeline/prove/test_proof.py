@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from neardup.pipeline.prove.compare import Agreement
 from neardup.pipeline.prove.finding import Block
-from neardup.pipeline.prove.keypoints import find_keypoints
+from neardup.pipeline.prove.keypoints import Keypoints, Points, find_keypoints
+from neardup.pipeline.prove.motion import Motion, follow
 from neardup.pipeline.prove.proof import Proof, prove, prove_moments
-from neardup.pipeline.prove.transform import warp
+from neardup.pipeline.prove.transform import Matrix, match, warp
 from neardup.pipeline.types import Pixels
 from tests.pipeline.prove.conftest import caption, inside, photograph, recode, sticker
 
@@ -143,6 +145,43 @@ def test_the_change_of_light_is_measured() -> None:
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
 def test_strangers_have_no_proof(name: str) -> None:
     assert prove(find_keypoints(photograph(name)), find_keypoints(photograph("astronaut"))) is None
+
+
+def test_all_key_points_of_strangers_are_never_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, bool]] = []
+
+    def noted(
+        query: Keypoints, reference: Keypoints, mirrored: bool = False, few: bool = False
+    ) -> tuple[Points, Points]:
+        asked.append((mirrored, few))
+        return match(query, reference, mirrored, few)
+
+    monkeypatch.setattr("neardup.pipeline.prove.proof.match", noted)
+    prove(find_keypoints(photograph("coffee")), find_keypoints(photograph("astronaut")))
+    assert asked == [(False, True), (True, True)]
+    asked.clear()
+    proved(photograph("coffee")[60:300, 100:400], photograph("coffee"))
+    assert asked == [(False, True), (False, False)]
+
+
+def test_corners_are_followed_only_where_something_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[float] = []
+
+    def noted(agreement: Agreement) -> tuple[Matrix | None, Motion]:
+        followed.append(agreement.share)
+        return follow(agreement)
+
+    monkeypatch.setattr("neardup.pipeline.prove.proof.follow", noted)
+    photo = find_keypoints(photograph("coffee"))
+    box = (0.0, 0.0, 1.0, 1.0)
+    prove(find_keypoints(photograph("chelsea")), photo, [(box, box)])
+    assert not followed
+    aside = cv2.warpAffine(photograph("coffee"), np.array([[1, 0, 5.0], [0, 1, 3]]), (600, 400))
+    found = prove(find_keypoints(aside), photo, [(box, box)])
+    assert found is not None
+    assert found.stage == 0
+    assert followed
+    assert followed[0] < 0.9 < found.agreeing
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (40, 40), (2000, 3)])

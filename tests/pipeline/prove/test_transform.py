@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.prove.keypoints import find_keypoints
-from neardup.pipeline.prove.transform import Matrix, fit, is_degenerate, match, warp
+from neardup.pipeline.prove.transform import Matrix, fit, is_degenerate, match, may_fit, warp
 from tests.pipeline.prove.conftest import photograph
 
 SHAPE = (240, 320)
@@ -69,3 +69,15 @@ def test_points_are_matched_in_a_picture_and_itself_only() -> None:
     assert np.array_equal(a, b)
     assert len(match(own, other)[0]) < 30
     assert len(match(own, find_keypoints(np.zeros((90, 90), np.uint8)))[0]) == 0
+
+
+def test_a_few_key_points_tell_a_small_crop_from_strangers() -> None:
+    photo = photograph("coffee")
+    whole, crop = find_keypoints(photo), find_keypoints(photo[100:300, 150:400])
+    mirrored = find_keypoints(photo[100:300, 150:400][:, ::-1])
+    assert may_fit(*match(crop, whole, few=True))
+    assert may_fit(*match(mirrored, whole, mirrored=True, few=True))
+    for name in ("astronaut", "chelsea"):
+        stranger = find_keypoints(photograph(name))
+        assert not may_fit(*match(stranger, whole, few=True))
+        assert not may_fit(*match(stranger, whole, mirrored=True, few=True))
