@@ -123,6 +123,11 @@ REVIEWS = Counter(
     "Reviewers' decisions by the decision that they review, counted when they are in Redis.",
     ["decision", "outcome"],
 )
+REVIEWS_WAITING = Gauge(
+    "neardup_reviews_waiting_items",
+    "Items that wait for a reviewer, by queue: unsure, unproved for want of a proof, all with certain duplicates.",
+    ["queue"],
+)
 FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")
 FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost its data and was filled again.")
 END_TO_END_SECONDS = Histogram(
