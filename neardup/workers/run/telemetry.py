@@ -152,6 +152,9 @@ ASKS_PASSED_OVER = Counter(
     ["reason"],
 )
 MATCH_PENDING = Gauge("neardup_match_pending", "Items whose decision waits for proofs.")
+MATCH_LATER_ASKS = Gauge(
+    "neardup_match_later_asks", "Earlier heads that are to be proved against references that banks got after them."
+)
 MATCH_PENDING_SECONDS = Gauge(
     "neardup_match_oldest_pending_seconds", "Seconds that the oldest of them has waited; 0 while none does."
 )
