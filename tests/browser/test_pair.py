@@ -115,10 +115,11 @@ def test_what_nobody_proved_is_a_queue_of_its_own(width: int, browser: Browser, 
         browser, api, a_task(Where(kind=WhereKind.WHOLE), doubt=Doubt.UNPROVED), width, "/review?queue=unproved"
     )
     queues = page.get_by_role("navigation", name="Queues")
-    assert [one.inner_text() for one in queues.get_by_role("link").all()] == ["Unsure 4", "Not proved 1", "All 1,234"]
-    expect(queues.get_by_role("link", name="Not proved")).to_have_attribute("aria-current", "page")
+    assert [one.inner_text() for one in queues.get_by_role("link").all()] == ["Unsure 4", "No proof yet 1", "All 1,234"]
+    expect(queues.get_by_role("link", name="No proof yet")).to_have_attribute("aria-current", "page")
     expect(page.locator(".about")).to_contain_text("No proof came in time")
-    expect(page.locator("#pair .verdict")).to_contain_text("not proved in time")
+    expect(page.locator("#pair .verdict")).to_contain_text("no proof in time")
+    expect(page.locator("#why dl")).to_contain_text("Shows" + "the whole" + "In doubt" + "no proof in time")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     with page.expect_request("**/review/waiting*") as asked:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -1,7 +1,8 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
-import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, doubtText, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
 import { Pair } from "/static/pair.js";
+import { proofWords } from "/static/proof.js";
 import { whereText } from "/static/where.js";
 
 const IN_HAND = 2;
@@ -185,7 +186,9 @@ function showWhy(task, match) {
       ...row("Distance", `${match.distance.toFixed(3)} of 4`),
       ...row("Decision", match.decision, match.exact ? `, identical ${match.exact}` : "", match.identical_to && match.identical_to !== match.reference ? ` with ${match.identical_to}` : ""),
       ...row("Bank", match.bank, cluster(match.facts)),
-      ...row("Shows", whereText(match) || "the whole"),
+      ...row("Shows", whereText({ ...match, doubt: "" }) || "the whole"),
+      ...(match.doubt ? row("In doubt", doubtText(match)) : []),
+      ...(match.proof ? row("Proof", proofWords(match)) : []),
       ...(task.running ? row("Live", "goes on: matches may grow") : [])),
     ...(task.matches.length > 1 ? [el("h3", {}, `Matches (${task.matches.length})`), el("ul", { class: "others" }, ...task.matches.map((one, number) => el("li", {}, otherButton(one, number))))] : []),
     el("h3", {}, "Nearest items"), el("ul", { class: "near", id: "near" }));
