@@ -103,7 +103,10 @@ class BackwardSearch:
         return Earlier(found[:MOST_FOUND], max(0, len(found) - MOST_FOUND), told)
 
     def apply(self, record: ItemProved | ProofExpired, now_ms: int) -> list[RetroMatched]:
-        """Return what of a star matches a reference that came later, once its head is proved, or nobody did that."""
+        """Return what of a star matches a reference that came later, once its head is proved, or nobody did that.
+
+        Of a star with more members than MOST_FOUND, the first that many.
+        """
         answers: list[Candidate] = [*record.pairs] if isinstance(record, ItemProved) else []
         if isinstance(record, ProofExpired) and record.reference is not None:
             answers.append(record.reference)
