@@ -37,6 +37,7 @@ from neardup.pipeline.log.records import Envelope, Matched, RemovedEvent, Verdic
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.similar import Query, similar
 from neardup.pipeline.settings import load
+from neardup.pipeline.store.interface import ReviewQueue
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision, Descriptors, Ids
 from neardup.workers.api.app import make_app
@@ -149,7 +150,7 @@ class Flags:
 
     def remove_all(self) -> None:
         """Have nothing wait for a review."""
-        events = tuple(RemovedEvent(id=one.item) for one in self._store.queue(0, FLAGS, certain=True))
+        events = tuple(RemovedEvent(id=one.item) for one in self._store.queue(0, FLAGS, queue=ReviewQueue.ALL))
         self._store.apply([Envelope(offset=self._store.applied() + 1, events=events)])
 
 

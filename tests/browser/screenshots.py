@@ -80,8 +80,8 @@ def nothing(_page: Page, _folder: Path) -> None:
 
 SHOTS: dict[str, tuple[str, Callable[[Page, Path], None]]] = {
     "search": ("/search", search),
-    "review": ("/review?certain=true", pair("Edited/collage.jpg")),
-    "review-video": ("/review?certain=true", pair("Downloads/best part.webm")),
+    "review": ("/review?queue=all", pair("Edited/collage.jpg")),
+    "review-video": ("/review?queue=all", pair("Downloads/best part.webm")),
     "clusters": ("/clusters?item=Photos/2024%20Berlin/IMG_2210.jpg", nothing),
 }
 

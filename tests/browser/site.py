@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from functools import partial
@@ -25,11 +25,16 @@ from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ProofExpired, answer
 from neardup.pipeline.log.records import Described, Record
 from neardup.pipeline.match.apply.make import read_calibration
+from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.media.reader import frame_at
+from neardup.pipeline.prove.files import FilePictures
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.memory import MemoryStore
+from neardup.pipeline.types import Limits
 from neardup.workers.api.app import make_app
 from neardup.workers.api.auth import Tokens, line_of
 from neardup.workers.api.context import Context
@@ -59,6 +64,45 @@ class Files(Originals):
 
     def _jpeg(self, id: str, seconds: float, side: int) -> bytes | None:
         return a_jpeg(self._folder / id, seconds, side)
+
+
+class ProvedLog(MemoryLog):
+    """Proves what waits as soon as it was written, from files in a folder; what `proves` says no to expires."""
+
+    def __init__(self, folder: Path, limits: Limits, proves: Callable[[str], bool] = lambda _: True) -> None:
+        super().__init__()
+        self._folder = folder
+        self._proves = proves
+        self._pictures = FilePictures(limits)
+        self._prover = Prover(self._pictures)
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """See `MemoryLog`."""
+        for record in records:
+            if isinstance(record, Described):
+                self._pictures.add(record, self._folder / record.id)
+        offsets = super().append(records)
+        assert self.context is not None
+        assert self.context.view is not None
+        while answers := self.context.view.look(self._answers).result():
+            super().append(answers)
+        return offsets
+
+    def _answers(self, state: State) -> list[Record]:
+        waiting = [
+            (item.id, one.offset, [pair.candidate for pair in one.pairs if pair.open])
+            for one in state.undecided
+            if not one.expired and (item := state.items.get(one.item)) is not None
+        ]
+        waiting += [(one.id, one.offset, [one.pair.candidate]) for one in state.later]
+        return [self._answer(id, offset, asks) for id, offset, asks in waiting]
+
+    def _answer(self, id: str, offset: int, asks: Sequence[Candidate]) -> Record:
+        if not self._proves(id):
+            return ProofExpired(id=id, offset=offset)
+        wanted = [ask for ask in asks if isinstance(ask, Ask)]
+        proofs = [self._prover.prove(id, ask.reference, ask.moments, ask.boxes) for ask in wanted]
+        return answer(Asked(id=id, offset=offset, asks=tuple(wanted)), proofs)
 
 
 def a_jpeg(path: Path, seconds: float, side: int) -> bytes:
@@ -92,15 +136,20 @@ def describe(folder: Path, uploads: UploadDescriber) -> list[Described]:
 
 
 @contextmanager
-def site(folder: Path, port: int = 0) -> Iterator[str]:
-    """Run the pages and return their address; TOKEN is an admin's."""
+def site(folder: Path, port: int = 0, proves: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
+    """Run the pages and return their address; TOKEN is an admin's.
+
+    Args:
+        proves: whether an item of this id is proved; one that is not waits as `unproved`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(blobs=str(folder / "blobs"), api_rate_per_second=0)
     checkpoint = load_checkpoint("default")
     calibration = read_calibration(checkpoint, "")
     state = open_state(checkpoint, calibration, settings, fresh(folder / "state"), similar="searched")
     with closing(UploadDescriber(lambda: make_embedder(checkpoint, "cpu"), settings)) as uploads:
-        view, store, log = View(state, -1), MemoryStore(), MemoryLog()
+        view, store = View(state, -1), MemoryStore()
+        log = ProvedLog(media_in(folder), settings.limits, proves)
         tokens = Tokens(line_of("ann", "admin", TOKEN))
         networks = Networks(own_network(checkpoint, settings, uploads), {}, partial(load_network, settings))
         context = Context(settings, "sample", tokens, store, log, networks, Hub(store), view=view, unready="")

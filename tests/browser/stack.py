@@ -16,6 +16,7 @@ from redis import Redis
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.log.records import Removed
 from neardup.pipeline.settings import Settings
+from neardup.pipeline.store.interface import ReviewQueue
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.api.auth import line_of
 from neardup.workers.kafka.log import Appender
@@ -93,8 +94,8 @@ class Stack:
     def clear_queue(self) -> None:
         """Take down what waits for a review."""
         with closing(Appender(self.settings, self.names.log)) as log:
-            log.append([Removed(id=one.item) for one in self.store.queue(0, 1000, certain=True)])
-        until(lambda: self.store.queued(certain=True) == 0, "nothing waits", self._log)
+            log.append([Removed(id=one.item) for one in self.store.queue(0, 1000, queue=ReviewQueue.ALL)])
+        until(lambda: self.store.queued(queue=ReviewQueue.ALL) == 0, "nothing waits", self._log)
 
     def _ready(self) -> bool:
         try:

@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from neardup.pipeline.store.interface import ReviewQueue
 from tests.browser.desk import Desk, Desks, Shop, title
 from tests.browser.stack import Stack, until
 from tests.pipeline.scan.build import save_clip
@@ -41,7 +42,7 @@ def test_axe_finds_nothing_and_every_page_fits_its_window(stack: Stack, desks: D
     for scheme, width in product(("light", "dark"), (390, 1440)):
         look_at_all(desks(scheme=scheme, width=width))
         until(
-            lambda: not any(one.claimed_by for one in stack.store.queue(0, 100, certain=True)),
+            lambda: not any(one.claimed_by for one in stack.store.queue(0, 100, queue=ReviewQueue.ALL)),
             "the page let go of what it had",
         )
 
@@ -56,7 +57,7 @@ def look_at_all(desk: Desk) -> None:
     assert complain(cluster) == []
     cluster.locator("[data-compare]").first.click()
     assert complain(cluster) == []
-    review = desk.open("/review?certain=true")
+    review = desk.open("/review?queue=all")
     assert "a part of it.mp4" in title(review)
     expect(review.locator("#near li").first).to_be_visible()
     for key in ("1", "2"):
@@ -64,7 +65,11 @@ def look_at_all(desk: Desk) -> None:
         assert complain(review) == [], key
     review.keyboard.press("?")
     assert complain(review) == []
-    review.goto(review.url.replace("/review?certain=true", "/"))  # which lets go of what it had
+    review.keyboard.press("Escape")
+    empty = desk.open("/review?queue=unproved")
+    expect(empty.locator("#rest")).to_be_visible()
+    assert complain(empty) == []
+    review.goto(review.url.replace("/review?queue=all", "/"))  # which lets go of what it had
 
 
 def complain(page: Page) -> list[str]:

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.prove.finding import BlockMap
-from neardup.pipeline.types import Decision, Kind, Span
-from neardup.pipeline.where import Where, WhereKind
+from neardup.pipeline.types import Decision, Doubt, Kind, Span
+from neardup.pipeline.where import Relation, Where, WhereKind
 from neardup.workers.api.models import MatchBody
 from tests.browser.test_report import thumbnail
 from tests.pipeline.match.build import picture
@@ -32,12 +32,12 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield running
 
 
-def a_task(where: Where, **changes: Any) -> dict[str, Any]:
+def a_task(where: Where, doubt: Doubt = Doubt.NO, **changes: Any) -> dict[str, Any]:
     """Return a task of the queue with one match that is proved."""
     proof = a_proof(stage=1, inliers=143, map=BlockMap(columns=2, blocks="1304"), **changes)
     match = Matched(
         reference="original.jpg", bank="seen", decision=Decision.UNSURE, distance=0.3, evidence=0.5, probability=0.6,
-        where=where, proof=proof,
+        where=where, proof=None if doubt else proof, doubt=doubt,
     )  # fmt: skip
     kind = Kind.VIDEO if where.spans else Kind.IMAGE
     facts = [{"id": id, "kind": kind, "seconds": 9.0, "members": 1} for id in ("copy.jpg", "original.jpg")]
@@ -49,20 +49,20 @@ def answer(api: Api, task: dict[str, Any], route: Route) -> None:
     address = urlsplit(route.request.url)
     stored = {"/review/tasks": [task], "/review/waiting": [], "/v1/similar": []}
     if address.path in stored:
-        route.fulfill(json={"results": stored[address.path], "waiting": 1})
+        route.fulfill(json={"results": stored[address.path], "waiting": {"unsure": 4, "unproved": 1, "all": 1234}})
     elif address.path == "/v1/pictures":
         route.fulfill(body=thumbnail(a_file("a"), 0), content_type="image/jpeg")
     elif address.path.startswith(("/review/", "/v1/")):
         route.fulfill(status=204)
     else:
-        found = api.client.get(address.path)
+        found = api.client.get(f"{address.path}?{address.query}")
         route.fulfill(status=found.status_code, body=found.content, headers=dict(found.headers))
 
 
-def opened(browser: Browser, api: Api, task: dict[str, Any], width: int = 1280) -> Page:
+def opened(browser: Browser, api: Api, task: dict[str, Any], width: int = 1280, path: str = "/review") -> Page:
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.route("**/*", partial(answer, api, task))
-    page.goto("http://localhost/review")
+    page.goto(f"http://localhost{path}")
     expect(page.locator("#pair-title")).to_contain_text("copy.jpg show the same as original.jpg")
     return page
 
@@ -106,4 +106,44 @@ def test_without_a_transform_there_is_no_such_view(browser: Browser, api: Api) -
     page.keyboard.press("b")
     expect(page.get_by_role("radio", name="Side by side")).to_be_checked()
     expect(page.locator("input[value=proof], .proof")).to_have_count(0)
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_nobody_proved_is_a_queue_of_its_own(width: int, browser: Browser, api: Api) -> None:
+    page = opened(
+        browser, api, a_task(Where(kind=WhereKind.WHOLE), doubt=Doubt.UNPROVED), width, "/review?queue=unproved"
+    )
+    queues = page.get_by_role("navigation", name="Queues")
+    assert [one.inner_text() for one in queues.get_by_role("link").all()] == ["Unsure 4", "No proof yet 1", "All 1,234"]
+    expect(queues.get_by_role("link", name="No proof yet")).to_have_attribute("aria-current", "page")
+    expect(page.locator(".about")).to_contain_text("No proof came in time")
+    expect(page.locator("#pair .verdict")).to_contain_text("no proof in time")
+    expect(page.locator("#why dl")).to_contain_text("Shows" + "the whole" + "In doubt" + "no proof in time")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with page.expect_request("**/review/waiting*") as asked:
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert "queue=unproved" in asked.value.url
+    page.close()
+
+
+def test_after_the_unsure_match_nobody_is_asked_about_the_certain_one(browser: Browser, api: Api) -> None:
+    task = a_task(Where(kind=WhereKind.WHOLE))
+    certain = task["matches"][0] | {"decision": Decision.DUPLICATE, "reference": "another.jpg"}
+    page = opened(browser, api, task | {"matches": [*task["matches"], certain]})
+    page.keyboard.press("n")
+    expect(page.locator("#rest")).to_contain_text("What is left is with others, or was skipped")
+    page.close()
+
+
+def test_a_variant_stands_among_the_matches_and_was_decided_by_nobody(browser: Browser, api: Api) -> None:
+    task = a_task(Where(kind=WhereKind.WHOLE))
+    changes = {"decision": Decision.DISTINCT, "relation": Relation.VARIANT, "reference": "template.jpg", "open": False}
+    page = opened(browser, api, task | {"matches": [*task["matches"], task["matches"][0] | changes]})
+    beside = page.locator("#why .others button").last
+    expect(beside).to_contain_text("template.jpg")
+    expect(beside).to_contain_text("variant")
+    expect(beside).not_to_contain_text("decided")
+    page.keyboard.press("]")
+    expect(page.locator("#pair .verdict")).to_contain_text("the same template or scene, other content")
     page.close()

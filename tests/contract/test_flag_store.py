@@ -41,10 +41,11 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.store.interface import DeadLetter, FlagStore
+from neardup.pipeline.log.verdicts import combine
+from neardup.pipeline.store.interface import DeadLetter, FlagStore, ReviewQueue, queues_of
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.store.redis import RedisStore
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Doubt
 from neardup.pipeline.where import WHOLE, Relation, Where, WhereKind
 from tests.integration.conftest import redis
 from tests.timing import until
@@ -86,6 +87,11 @@ def unsure(item: str, of: str) -> Verdict:
     return Verdict(id=item, decision=Decision.UNSURE, matches=(matched(of, Decision.UNSURE),))
 
 
+def unproved(item: str, of: str) -> Verdict:
+    match = msgspec.structs.replace(matched(of, Decision.UNSURE), doubt=Doubt.UNPROVED)
+    return Verdict(id=item, decision=Decision.UNSURE, matches=(match,))
+
+
 def re_headed(old: str, head: str, members: set[str]) -> ReHeaded:
     return ReHeaded(old=old, new=head, members=tuple(members - {head}))
 
@@ -117,8 +123,7 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
         [store.members(item) for item in ids],
         store.feed("", 10_000),
         [store.head(item) for item in ids],
-        store.queue(0, 10_000),
-        store.queue(0, 10_000, certain=True),
+        [store.queue(0, 10_000, queue) for queue in ReviewQueue],
         store.audit("", 10_000),
         store.banks(),
         store.references("blocked", 0, 10_000),
@@ -126,7 +131,7 @@ def contents(store: FlagStore, ids: str = "abcdefgh") -> tuple[object, ...]:
 
 
 def test_an_empty_store_knows_nothing(store: FlagStore) -> None:
-    assert contents(store, "a") == (NOTHING, [None], [frozenset()], [], [""], [], [], [], [], [])
+    assert contents(store, "a") == (NOTHING, [None], [frozenset()], [], [""], [[], [], []], [], [], [])
     assert store.apply([]) == 0
 
 
@@ -153,7 +158,7 @@ def test_a_variant_is_listed_and_neither_flagged_nor_queued_nor_a_member(store: 
     assert store.verdict("b") == variant
     assert store.verdict("c") == Verdict(id="c", decision=Decision.DISTINCT, matches=(match,))
     assert (store.members("a"), store.feed("", 10)) == (frozenset(), [])
-    assert (store.queue(0, 10, certain=True), store.queued(certain=True)) == ([], 0)
+    assert (store.queue(0, 10, queue=ReviewQueue.ALL), store.queued(queue=ReviewQueue.ALL)) == ([], 0)
 
 
 def test_what_was_applied_is_passed_over(store: FlagStore) -> None:
@@ -249,13 +254,13 @@ def test_a_late_proof_takes_the_place_of_a_verdict(store: FlagStore) -> None:
         ("2.0", Decision.DUPLICATE),
     ]
     assert [one.item for one in store.queue(0, 10)] == []
-    assert [one.item for one in store.queue(0, 10, certain=True)] == ["b"]
+    assert [one.item for one in store.queue(0, 10, queue=ReviewQueue.ALL)] == ["b"]
 
 
 def test_what_a_late_proof_withdraws_waits_for_nobody(store: FlagStore) -> None:
     store.apply(log(new("a"), unsure("b", "a"), redecided(new("b"), Decision.UNSURE, "a")))
     assert store.verdict("b") == new("b")
-    assert store.queue(0, 10, certain=True) == []
+    assert store.queue(0, 10, queue=ReviewQueue.ALL) == []
     assert len(store.feed("", 10)) == 1
 
 
@@ -282,19 +287,27 @@ def test_ids_of_any_letters_are_kept(store: FlagStore) -> None:
     assert [store.verdict(item) for item in ids] == [copy(item, "head") for item in ids]
 
 
+def mixed(item: str, made: list[tuple[Callable[[str, str], Verdict], str, str]]) -> Verdict:
+    """Return a verdict on an item with the matches of these."""
+    found = {(bank, of): msgspec.structs.replace(kind(item, of).matches[0], bank=bank) for kind, of, bank in made}
+    return combine(item, found.values())
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Envelope]:
-    ids = st.sampled_from("abcdefgh")
+    ids, banks = st.sampled_from("abcdefgh"), st.sampled_from(["seen", "blocked"])
     event = st.one_of(
         ids.map(new),
         st.builds(copy, ids, ids),
         st.builds(unsure, ids, ids),
+        st.builds(unproved, ids, ids),
+        st.builds(mixed, ids, st.lists(st.tuples(st.sampled_from([copy, unsure, unproved]), ids, banks), max_size=3)),
         st.builds(
             lambda item, of, flagged: rolling(item, matched(of), flagged=flagged), ids, ids, st.sampled_from([None, 0])
         ),
         st.builds(
             redecided,
-            st.one_of(ids.map(new), st.builds(copy, ids, ids), st.builds(unsure, ids, ids)),
+            st.one_of(ids.map(new), *(st.builds(kind, ids, ids) for kind in (copy, unsure, unproved))),
             st.sampled_from(Decision),
             ids,
         ),
@@ -308,8 +321,13 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
             ids,
             st.sets(ids),
         ),
-        st.builds(says, ids, ids, st.sampled_from(Outcome), st.sampled_from(["seen", "blocked"])),
-        st.builds(lambda item, of: RetroMatched(id=item, match=blocked(of)), ids, ids),
+        st.builds(says, ids, ids, st.sampled_from(Outcome), banks),
+        st.builds(
+            lambda item, of, decision: RetroMatched(id=item, match=blocked(of, decision)),
+            ids,
+            ids,
+            st.sampled_from([Decision.DUPLICATE, Decision.UNSURE]),
+        ),
         st.builds(lambda item, of: RetroMatched(id=item, match=blocked(of, action=Action.ALLOW)), ids, ids),
         st.builds(Referenced, id=ids, bank=st.just("blocked")),
         st.builds(Unreferenced, id=ids, bank=st.just("blocked")),
@@ -473,40 +491,84 @@ def says(item: str, reference: str, outcome: Outcome, bank: str = "seen", refuse
 
 
 def waiting(store: FlagStore) -> list[str]:
-    return [one.item for one in store.queue(0, 100, certain=True)]
+    return [one.item for one in store.queue(0, 100, queue=ReviewQueue.ALL)]
 
 
 def test_flagged_items_wait_for_review_in_order_of_arrival(store: FlagStore) -> None:
     store.apply(log([unsure("b", "a")], [new("x")], [copy("c", "a")], [unsure("aa", "a")]))
     assert waiting(store) == ["b", "c", "aa"]
-    assert store.queued(certain=True) == 3
-    (second,) = store.queue(1, 1, certain=True)
+    assert store.queued(queue=ReviewQueue.ALL) == 3
+    (second,) = store.queue(1, 1, queue=ReviewQueue.ALL)
     assert (second.item, second.offset, second.open, second.claimed_by) == ("c", 2, {("seen", "a")}, "")
     assert second.verdict == copy("c", "a")
 
 
-def test_certain_duplicates_wait_only_for_who_asks_for_them(store: FlagStore) -> None:
-    def queues() -> tuple[str, str]:
-        some, everything = store.queue(0, 9), store.queue(0, 9, certain=True)
-        assert (store.queued(), store.queued(certain=True)) == (len(some), len(everything))
-        return "".join(one.item for one in some), "".join(one.item for one in everything)
+def queues(store: FlagStore) -> tuple[str, str, str]:
+    """Return the items of each queue: unsure, unproved, all."""
+    found = {queue: "".join(one.item for one in store.queue(0, 99, queue)) for queue in ReviewQueue}
+    assert {queue: store.queued(queue) for queue in ReviewQueue} == {queue: len(ids) for queue, ids in found.items()}
+    return found[ReviewQueue.UNSURE], found[ReviewQueue.UNPROVED], found[ReviewQueue.ALL]
 
-    mixed = Verdict(id="d", decision=Decision.DUPLICATE, matches=(blocked("r", Decision.UNSURE), matched("a")))
-    store.apply(log([unsure("b", "a")], [copy("c", "a")], [mixed]))
-    assert queues() == ("bd", "bcd")
-    assert [one.item for one in store.claim("jo", 9, 60_000)] == ["b", "d"]
-    assert [one.item for one in store.claim("jo", 9, 60_000, certain=True)] == ["b", "c", "d"]
-    store.apply(log([], [], [], [says("d", "r", Outcome.NOT_A_MATCH, "blocked")]))
-    assert queues() == ("b", "bcd")
-    store.apply(log([], [], [], [], [says("d", "r", Outcome.UNDO, "blocked")]))
-    assert queues() == ("bd", "bcd")
-    later = RetroMatched(id="c", match=blocked("s", Decision.UNSURE))
+
+def test_certain_duplicates_wait_only_for_who_asks_for_them(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [copy("c", "a")]))
+    assert queues(store) == ("b", "", "bc")
+    assert [one.item for one in store.claim("jo", 9, 60_000)] == ["b"]
+    assert [one.item for one in store.claim("jo", 9, 60_000, queue=ReviewQueue.ALL)] == ["b", "c"]
+
+
+def test_what_is_unsure_beside_a_certain_duplicate_does_not_wait(store: FlagStore) -> None:
+    both = Verdict(id="b", decision=Decision.DUPLICATE, matches=(matched("a"), matched("x", Decision.UNSURE)))
+    store.apply(log([both]))
+    assert queues(store) == ("", "", "b")
+    assert store.queue(0, 9, ReviewQueue.ALL)[0].open == {("seen", "a"), ("seen", "x")}
+    store.apply(log([], [says("b", "a", Outcome.NOT_A_MATCH)]))
+    assert queues(store) == ("b", "", "b")
+    store.apply(log([], [], [says("b", "a", Outcome.UNDO)]))
+    assert queues(store) == ("", "", "b")
+
+
+def test_what_may_be_in_a_curated_bank_waits_whatever_upload_it_copies(store: FlagStore) -> None:
+    doubtful = blocked("r", Decision.UNSURE)
+    store.apply(log([Verdict(id="b", decision=Decision.DUPLICATE, matches=(doubtful, matched("a")))]))
+    assert queues(store) == ("b", "", "b")
+    store.apply(log([], [RetroMatched(id="b", match=blocked("s"))]))  # and in which it is for certain
+    assert queues(store) == ("", "", "b")
+
+
+def test_what_nobody_proved_waits_in_a_queue_of_its_own(store: FlagStore) -> None:
+    store.apply(log([unsure("b", "a")], [unproved("c", "a")], [unproved("d", "a")], [unproved("e", "a")]))
+    assert queues(store) == ("b", "cde", "bcde")
+    assert [one.item for one in store.claim("jo", 9, 60_000, queue=ReviewQueue.UNPROVED)] == ["c", "d", "e"]
+    late = [redecided(one, Decision.UNSURE) for one in (unsure("c", "a"), copy("d", "a"))]
+    store.apply(log([], [], [], [], late, [redecided(new("e"), Decision.UNSURE, "a")]))
+    assert queues(store) == ("bc", "", "bcd")
+    later = RetroMatched(id="c", match=blocked("s", Decision.UNSURE, doubt=Doubt.UNPROVED))
+    store.apply(log([], [], [], [], [], [], [later], [says("c", "a", Outcome.NOT_A_MATCH)]))
+    assert queues(store) == ("b", "c", "bcd")  # what is left is unproved
+    store.apply(log([], [], [], [], [], [], [], [], [RemovedEvent(id="c")], [unproved("f", "a"), unsure("f", "a")]))
+    assert queues(store) == ("bf", "", "bdf")
+
+
+def test_later_matches_of_certain_duplicates_and_of_live_videos_wait_by_the_same_rule(store: FlagStore) -> None:
     stretches = [matched("a", one, whole=False) for one in (Decision.UNSURE, Decision.DUPLICATE)]
     live = [rolling("e", one, flagged=0) for one in stretches]
-    store.apply(log([], [], [], [], [], [later], [live[0]]))
-    assert queues() == ("bcde", "bcde")
-    store.apply(log([], [], [], [], [], [], [], [live[1]], [RemovedEvent(id="b")]))
-    assert queues() == ("cd", "cde")
+    store.apply(log([copy("c", "a")], [RetroMatched(id="c", match=blocked("s", Decision.UNSURE))], [live[0]]))
+    assert queues(store) == ("ce", "", "ce")
+    store.apply(log([], [], [], [live[1]]))
+    assert queues(store) == ("c", "", "ce")
+
+
+def test_each_open_match_has_one_place() -> None:
+    seen, other, banked, more = ("seen", "a"), ("seen", "b"), ("blocked", "r"), ("blocked", "s")
+    every, nothing = frozenset({ReviewQueue.ALL}), frozenset[tuple[str, str]]()
+    assert queues_of(nothing, {seen}, nothing) == frozenset()
+    assert queues_of({seen, other}, {other}, nothing) == every
+    assert queues_of({seen, banked}, {seen}, nothing) == every
+    assert queues_of({more, banked}, {more}, nothing) == every
+    assert queues_of({seen, banked}, {banked}, nothing) == every | {ReviewQueue.UNSURE}
+    assert queues_of({seen, other}, {seen, other}, {seen}) == every | {ReviewQueue.UNSURE}
+    assert queues_of({seen, banked}, {banked}, {banked}) == every | {ReviewQueue.UNPROVED}
 
 
 def test_what_is_confirmed_leaves_the_queue_and_is_a_duplicate(store: FlagStore) -> None:
@@ -520,8 +582,8 @@ def test_what_is_confirmed_leaves_the_queue_and_is_a_duplicate(store: FlagStore)
 def test_what_matches_nothing_any_more_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
     both = Verdict(id="b", decision=Decision.DUPLICATE, matches=(blocked("r"), matched("a")))
     store.apply(log([both], [says("b", "r", Outcome.NOT_A_MATCH, "blocked")]))
-    assert [one.open for one in store.queue(0, 9, certain=True)] == [{("seen", "a")}]
-    assert [m.reference for m in store.queue(0, 9, certain=True)[0].verdict.matches] == ["a"]
+    assert [one.open for one in store.queue(0, 9, queue=ReviewQueue.ALL)] == [{("seen", "a")}]
+    assert [m.reference for m in store.queue(0, 9, queue=ReviewQueue.ALL)[0].verdict.matches] == ["a"]
     store.apply(log([both], [both], [says("b", "a", Outcome.NOT_A_MATCH)])[2:], after=1)
     assert waiting(store) == []
     verdict = store.verdict("b")
@@ -661,7 +723,7 @@ def test_a_live_video_that_was_judged_is_not_queued_for_the_same_match_again(sto
     assert waiting(store) == []
     both = rolling("live", matched("a", whole=False), matched("b", whole=False), flagged=1)
     store.apply(log([], [], [], [both]))
-    assert [one.open for one in store.queue(0, 9, certain=True)] == [{("seen", "b")}]
+    assert [one.open for one in store.queue(0, 9, queue=ReviewQueue.ALL)] == [{("seen", "b")}]
 
 
 def test_members_know_their_head(store: FlagStore) -> None:

@@ -12,7 +12,15 @@ from redis import Redis
 
 from neardup.pipeline.log.records import Described, Entry, Envelope, Verdict
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.store.interface import AuditEntry, BankRow, FeedEntry, FlagStore, Queued, ReferenceRow
+from neardup.pipeline.store.interface import (
+    AuditEntry,
+    BankRow,
+    FeedEntry,
+    FlagStore,
+    Queued,
+    ReferenceRow,
+    ReviewQueue,
+)
 from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.dead_letters.letters import Letter, read_letters
 from neardup.workers.kafka.log import Fetched, Tail, read_entry, read_envelopes
@@ -34,7 +42,7 @@ class People:
     banks: Sequence[BankRow] = ()
     references: Sequence[ReferenceRow] = ()
     audit: Sequence[AuditEntry] = ()
-    queue: Sequence[Queued] = ()
+    queue: Sequence[Sequence[Queued]] = ()
 
 
 @dataclass(frozen=True)
@@ -139,5 +147,8 @@ def of_people(store: FlagStore) -> People:
     banks = store.banks()
     references = [row for bank in banks for row in store.references(bank.name, 0, _MANY)]
     return People(
-        tuple(banks), tuple(references), tuple(store.audit("", _MANY)), tuple(store.queue(0, _MANY, certain=True))
+        tuple(banks),
+        tuple(references),
+        tuple(store.audit("", _MANY)),
+        tuple(tuple(store.queue(0, _MANY, queue)) for queue in ReviewQueue),
     )

@@ -138,7 +138,7 @@ def test_banks_and_reviews_are_changed_at_one_api_worker_and_seen_at_the_other(
         match = bob.post("/v1/match", content=an_image(61), headers={"Content-Type": "image/png"}).json()
         assert (match["bank"], match["original"]) == ("blocked", "b")
 
-        ask = {"count": 2, "certain": True}
+        ask = {"count": 2, "queue": "all"}
         claims = [one.post("/v1/reviews/claims", json=ask).json()["items"] for one in (eve, bob)]
         taken = [[one["item"] for one in items] for items in claims]
         assert taken == [["a2", "b2"], ["b"]]

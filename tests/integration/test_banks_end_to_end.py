@@ -109,7 +109,7 @@ def test_a_bank_flags_silences_is_reviewed_and_outlives_its_workers_and_redis(
     assert (logo.decision, logo.allowed) == (Decision.DISTINCT, "fine")
     assert banks_of(logo) == [("fine", "logo.png", False), ("seen", "logo-1.png", True)]
 
-    assert "late.png  stolen.jpg  --bank blocked  duplicate" in neardup("review", "--certain")
+    assert "late.png  stolen.jpg  --bank blocked  duplicate" in neardup("review", "--queue", "all")
     neardup("review", "late.png", "stolen.jpg", "not-a-match", "--bank", "blocked", "--by", "ann", "--why", "ours")
     assert "no reference 'nosuch'" in neardup("review", "late.png", "nosuch", "match", "--bank", "blocked", code=2)
     until(lambda: banks_of(store.verdict("late.png") or late) == [("seen", "early.png", False)], "the review in Redis")

@@ -50,11 +50,11 @@ def captioned(seed: int, words: str) -> Image.Image:
     return made
 
 
-def send(environment: dict[str, str], folder: Path, **pictures: Image.Image) -> None:
+def send(environment: dict[str, str], folder: Path, *options: str, **pictures: Image.Image) -> None:
     folder.mkdir()
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.jpg", quality=90 if name.endswith("original") else 60)
-    ingest(environment, folder)
+    ingest(environment, folder, *options)
 
 
 def lag(up: Up) -> float:
@@ -96,3 +96,16 @@ def test_a_copy_is_proved_and_a_look_alike_is_not(proving: dict[str, str], store
         until(lambda: store.verdict("again.jpg"), f"decided after the prove worker was killed; {up.log()}")
         assert [entry.verdict.id for entry in store.feed("", 100)].count("again.jpg") == 1
         assert up.worker("prove") != pid
+
+        # A bank gets references later: the head of a star is proved, and its members are told of with it.
+        send(proving, tmp_path / "fourth", "--bank", "blocked", banned=scene(0).resize((320, 240)))
+        until(lambda: in_bank(store, "0-original.jpg"), f"an earlier original is proved; {up.log()}")
+        assert in_bank(store, "0-original.jpg") == {"banned.jpg": (Decision.DUPLICATE, Finding.COPY)}
+        assert in_bank(store, "copy.jpg") == {"banned.jpg": (Decision.DUPLICATE, None)}
+
+
+def in_bank(store: RedisStore, item: str) -> dict[str, tuple[Decision, Finding | None]]:
+    """Return how an item matches references of the bank."""
+    verdict = store.verdict(item)
+    matches = [] if verdict is None else [match for match in verdict.matches if match.bank == "blocked"]
+    return {one.reference: (one.decision, None if one.proof is None else one.proof.finding) for one in matches}

@@ -102,8 +102,8 @@ def running(environment: dict[str, str], folder: Path, *options: str, verbose: b
                 process.kill()
 
 
-def ingest(environment: dict[str, str], folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.integration.stand_in", "ingest", str(folder)]
+def ingest(environment: dict[str, str], folder: Path, *options: str) -> None:
+    command = [sys.executable, "-m", "tests.integration.stand_in", "ingest", str(folder), *options]
     subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
 
 

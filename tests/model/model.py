@@ -141,6 +141,16 @@ class Waiting:
 
 
 @dataclass
+class Later:
+    """A head that is asked about because a bank got a reference, and its star as it was then."""
+
+    bank: str
+    reference: Thing
+    head: Thing
+    star: list[Thing]
+
+
+@dataclass
 class Review:
     """What a reviewer said of two contents, and whom that moved: out of, or under, this head."""
 
@@ -197,6 +207,7 @@ class Model:
         self.deleted: set[str] = set()
         self.taken_down: set[str] = set()
         self.waiting: dict[int, Waiting] = {}
+        self.later: list[Later] = []
         self.reviews: dict[tuple[bytes, bytes], Review] = {}
         self.most = most
         self.offset = self.now = -1
@@ -368,13 +379,49 @@ class Model:
 
         After an expiry a later answer, within a day, still decides: the one permitted second verdict.
         """
+        return [*self.answer_item(record), *self.answer_later(record)]
+
+    def answer_later(self, record: ItemProved | ProofExpired) -> list[Event]:
+        """The proof decides on the head, and is the most that is said of those that stood under it. Only once."""
+        if isinstance(record, ProofExpired):
+            given: list[tuple[Candidate, Proved | None, bool]] = []
+            given += [(record.reference, None, False)] if record.reference else []
+        else:
+            given = [(pair, pair.proved, True) for pair in record.pairs]
+        events: list[Event] = []
+        for named, proved, answered in given:
+            wanted = record.id, record.offset, named.bank, named.reference, named.offset
+            for one in list(self.later):
+                if wanted != (one.head.id, one.head.offset, one.bank, one.reference.id, one.reference.offset):
+                    continue
+                self.later.remove(one)
+                bank = self.banks.get(one.bank)
+                there = bank is not None and bank.things.get(one.reference.id) is one.reference
+                if bank is None or not there or not bank.usable(one.reference, self.now):
+                    continue
+                pair = Pair(one.bank, one.reference, True, answered, proved)
+                for item in one.star:
+                    if self.seen.things.get(item.id) is not item or identity(item, one.reference) is not Exact.NO:
+                        continue
+                    match = self.match(bank, item, pair, expired=not answered)
+                    if match is not None and item is not one.head and answered and proved is not None:
+                        mine = self.by_evidence(bank, item, one.reference)
+                        lower = min(mine.decision, match.decision, key=RANK.__getitem__)
+                        odds = mine.probability if lower is mine.decision else match.probability
+                        match = msgspec.structs.replace(mine, decision=lower, probability=odds)
+                        match = self.judged(item, one.reference, match)
+                    events += self.told(bank, item, match)
+        return events
+
+    def answer_item(self, record: ItemProved | ProofExpired) -> list[Event]:
+        """What an item asked when it came."""
         one = self.waiting.get(record.offset)
         if one is None or one.thing.id != record.id:
             return []
         if one.said is not None and self.now - one.since_ms > DAY_MS:
             return []
         if isinstance(record, ProofExpired):
-            if one.said is not None:
+            if one.said is not None or record.reference is not None:
                 return []
         else:
             new = False
@@ -722,9 +769,9 @@ class Model:
             return self.add_reference(bank, added)
         if known is None or record.id in bank.searched:
             return []
-        found = self.retro(bank, known)
-        referenced = Referenced(id=known.id, bank=bank.name, sha256=known.sha256, found=len(found))
-        return [referenced, *found] if found else []
+        found, asked = self.retro(bank, known)
+        referenced = Referenced(id=known.id, bank=bank.name, sha256=known.sha256, found=len(found), asked=asked)
+        return [referenced, *found] if found or asked else []
 
     def refer(self, record: Described) -> list[Event]:
         """A reference of a bank that is not known creates it; late records bring back neither it nor a reference."""
@@ -751,35 +798,62 @@ class Model:
 
     def add_reference(self, bank: Bank, thing: Thing) -> list[Event]:
         bank.things[thing.id] = thing
-        found = self.retro(bank, thing)
+        found, asked = self.retro(bank, thing)
         referenced = Referenced(
-            id=thing.id, bank=bank.name, sha256=thing.sha256, thumbnail=thing.thumbnail, found=len(found)
+            id=thing.id,
+            bank=bank.name,
+            sha256=thing.sha256,
+            thumbnail=thing.thumbnail,
+            found=len(found),
+            asked=asked,
         )
         return [referenced, *found]
 
-    def retro(self, bank: Bank, thing: Thing) -> list[Event]:
+    def retro(self, bank: Bank, thing: Thing) -> tuple[list[Event], tuple[Asked, ...]]:
         """Earlier items that match a new reference, in order of arrival; what an allow-list covers is silenced.
 
         What is said is what would have been said had the reference come first. Looked at are heads that resemble the
-        reference, with their members, and what is identical to it.
+        reference, with their members, and what is identical to it. Each head whose evidence is worth a proof is asked
+        about, the likeliest first, and its star waits for that; what is identical, and the star of what is, does not.
         """
         if not bank.usable(thing, self.now):
-            return []
+            return [], ()
         bank.searched.add(thing.id)
+        curves, likely = self.curves(bank.name), []
+        ordered = sorted(self.seen.things.values(), key=lambda one: one.order)
+        for head in ordered:
+            evidence, speak = cosine(head, thing)
+            if head.above is None and speak and curves.proposes(evidence):
+                likely.append((head, curves.decide(evidence), curves.log_odds(evidence)))
+        near = [head for head, _, _ in likely]
+        asked = [
+            head
+            for head, *_ in best_first(likely, lambda one: RANK[one[1]], lambda one: one[2] / SLOPE)
+            if identity(head, thing) is Exact.NO
+        ]
         events: list[Event] = []
-        for item in sorted(self.seen.things.values(), key=lambda one: one.order):
-            looked = self.by_evidence(bank, item.head, thing).decision is not Decision.DISTINCT
+        for item in ordered:
             exact = identity(item, thing)
-            if (exact is Exact.NO and not looked) or not bank.asks_about(item.id):
+            if exact is not Exact.NO:
+                match = self.judged(item, thing, self.exactly(bank, thing, thing, exact))
+            elif item.head in near and item.head not in asked:
+                match = self.judged(item, thing, self.by_evidence(bank, item, thing))
+            else:
                 continue
-            found = (
-                self.by_evidence(bank, item, thing) if exact is Exact.NO else self.exactly(bank, thing, thing, exact)
-            )
-            match = self.judged(item, thing, found)
-            if match is not None and match.listed:
-                silenced = bank.action is Action.FLAG and self.is_allowed(item)
-                events.append(RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced)))
-        return events
+            events += self.told(bank, item, match)
+        told = []
+        for head in asked:
+            self.later.append(Later(bank.name, thing, head, head.star()))
+            ask = Ask(bank=bank.name, reference=thing.id, offset=thing.offset, sha256=thing.sha256)
+            told.append(Asked(id=head.id, offset=head.offset, sha256=head.sha256, asks=(ask,), later=True))
+        return events, tuple(told)
+
+    def told(self, bank: Bank, item: Thing, match: Matched | None) -> list[Event]:
+        """What is said of an earlier item, given how it matches a reference."""
+        if match is None or not match.listed or not bank.asks_about(item.id):
+            return []
+        silenced = bank.action is Action.FLAG and self.is_allowed(item)
+        return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced))]
 
     def is_allowed(self, item: Thing) -> bool:
         """A duplicate, as a whole, of an allow-list's reference silences all other matches."""

@@ -12,6 +12,7 @@ import msgspec
 
 from neardup.pipeline.log import verdicts
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
+from neardup.pipeline.log.proofs import ProofExpired
 from neardup.pipeline.match.apply import backward, editor, intake, proofs, removals, uploads
 from neardup.pipeline.match.compare import banks, compare, reviews, stars
 from neardup.pipeline.match.data import items, pending, undecided
@@ -83,15 +84,16 @@ def _as_if_reviewed(outcome: Outcome) -> Make:
 
 
 def _doubts_none(old: Any) -> Any:
-    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool) -> Any:
-        return old(self, item, pair, reference, False)
+    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool, *of_head: bool) -> Any:
+        return old(self, item, pair, reference, False, *of_head)
 
     return settle
 
 
 def _answered(old: Any) -> Any:
-    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool) -> Any:
-        return old(self, item, undecided.Pair(pair.candidate, pair.number, True, True, pair.proved), reference, expired)
+    def settle(self: Any, item: Any, pair: Any, reference: Any, expired: bool, *of_head: bool) -> Any:
+        answered = undecided.Pair(pair.candidate, pair.number, True, True, pair.proved)
+        return old(self, item, answered, reference, expired, *of_head)
 
     return settle
 
@@ -256,7 +258,19 @@ def _precision_fixed(old: Any) -> Any:
 
 
 def _retro_keeps_silent(old: Any) -> Any:
-    return lambda self, bank, reference, now_ms: ([], 0)
+    return lambda self, bank, reference, offset, now_ms: backward.Earlier()
+
+
+def _retro_expires_silently(old: Any) -> Any:
+    return lambda self, record, now_ms: [] if isinstance(record, ProofExpired) else old(self, record, now_ms)
+
+
+def _retro_told_twice(old: Any) -> Any:
+    return lambda self, id, offset, candidate: self._by_key.get((offset, candidate.bank, candidate.offset))
+
+
+def _proof_of_head_is_own(old: Any) -> Any:
+    return lambda self, item, pair, reference, expired, of_head=False: old(self, item, pair, reference, expired)
 
 
 def _retro_heads_only(old: Any) -> Any:
@@ -331,6 +345,13 @@ MUTATIONS = [
     Mutation("the share of a bank's items", banks.Bank, "asks_about", always(True)),
     Mutation("the action of a bank", banks.BankSettings, "change", _without("action", None)),
     Mutation("earlier items match a new reference", backward.BackwardSearch, "search", _retro_keeps_silent),
+    Mutation("earlier heads are asked about", backward.BackwardSearch, "_ask", always([])),
+    Mutation("a later reference that nobody proved is told", backward.BackwardSearch, "apply", _retro_expires_silently),
+    Mutation("a later reference is answered once", undecided.LaterAsks, "take", _retro_told_twice),
+    Mutation(
+        "a head's proof is the most that is said of a member", compare, "_at_most", lambda old: lambda own, _: own
+    ),
+    Mutation("a head's proof is none of its members", compare.Comparer, "settle", _proof_of_head_is_own),
     Mutation("members match a new reference", backward.BackwardSearch, "_candidates", _retro_heads_only),
     Mutation("an allow-list silences retro-matches", backward.BackwardSearch, "_allowing", always([])),
     Mutation("a deleted bank does not come back", banks.Banks, "delete", _deleted_comes_back),

@@ -26,8 +26,8 @@ from neardup.pipeline.log.changes import (
     ReferenceEdit,
     Reviewed,
 )
-from neardup.pipeline.log.proofs import Asked, ItemProved, PairProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Described, Entry, Event, Record, Redecided, Removed, Verdict
+from neardup.pipeline.log.proofs import Asked, Candidate, ItemProved, PairProved, ProofExpired, ProofPending
+from neardup.pipeline.log.records import Described, Entry, Event, Record, Redecided, Referenced, Removed, Verdict
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from tests.model.curves import ENCODED, PRECISIONS
 from tests.model.model import DAY_MS, Model
@@ -93,6 +93,8 @@ class World:
         for event in events:
             if isinstance(event, ProofPending):
                 self._asked.append(event.asked)
+            if isinstance(event, Referenced):
+                self._asked += event.asked
             verdict = event.verdict if isinstance(event, Redecided) else event
             if isinstance(verdict, Verdict):
                 self._listed += [(verdict.id, match.bank, match.reference) for match in verdict.matches]
@@ -155,7 +157,8 @@ class World:
     def _answer(self) -> Record:
         asked = self._random.choice(self._asked if self._random.random() < 0.4 else self._asked[-4:])
         if self._random.random() < 0.18:
-            return ProofExpired(id=asked.id, offset=asked.offset)
+            named = [Candidate(bank=ask.bank, reference=ask.reference, offset=ask.offset) for ask in asked.asks]
+            return ProofExpired(id=asked.id, offset=asked.offset, reference=named[0] if asked.later else None)
         pairs = [
             PairProved(bank=ask.bank, reference=ask.reference, offset=ask.offset, proved=self._random.choice(PROOFS))
             for ask in asked.asks

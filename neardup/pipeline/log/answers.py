@@ -77,6 +77,11 @@ class Answer:
         """How many more of them there are."""
         return sum(event.left_out for event in self.events or () if isinstance(event, Referenced))
 
+    @property
+    def asked(self) -> int:
+        """How many earlier items are to be proved against a new reference."""
+        return sum(len(event.asked) for event in self.events or () if isinstance(event, Referenced))
+
     def to_item(self, id: str, bank: str = SEEN) -> Event | None:
         """Return the event that answers an item, None if there is none."""
         return next((event for event in self.events or () if answered_id(event, bank) == id), None)

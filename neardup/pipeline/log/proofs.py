@@ -86,10 +86,12 @@ class ProofExpired(msgspec.Struct, frozen=True, kw_only=True, tag="proof-expired
 
     Attributes:
         id, offset: of the item, as `Asked` has them.
+        reference: only this one was asked about, when a bank got it; None: all that the item asked when it came.
     """
 
     id: str
     offset: int
+    reference: Candidate | None = None
 
 
 class ProofPending(msgspec.Struct, frozen=True, kw_only=True, tag="pending", omit_defaults=True):

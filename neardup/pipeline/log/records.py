@@ -25,7 +25,7 @@ from neardup.pipeline.log.changes import (
     ReferenceChanged,
     Reviewed,
 )
-from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
+from neardup.pipeline.log.proofs import Asked, ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.reasons import IGNORED_WORDS, IgnoredReason, Refusal, ignored_for, refused_for
 from neardup.pipeline.prove.finding import ProofSummary
 from neardup.pipeline.types import (
@@ -369,6 +369,7 @@ class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
 
     Attributes:
         found: earlier items that match it. left_out: how many more were not told, for there were too many.
+        asked: earlier heads that may match it; they and their members are told of once these are proved.
     """
 
     id: str
@@ -378,6 +379,7 @@ class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
     thumbnail: str = ""
     found: int = 0
     left_out: int = 0
+    asked: tuple[Asked, ...] = ()
 
 
 class RetroMatched(msgspec.Struct, frozen=True, kw_only=True, tag="retro-matched"):
@@ -455,6 +457,13 @@ Event: TypeAlias = (
     | RetroMatched
     | Changed
 )
+
+
+def asks_of(event: Event) -> tuple[Asked, ...]:
+    """Return what an event asks prove workers for."""
+    if isinstance(event, ProofPending):
+        return (event.asked,)
+    return event.asked if isinstance(event, Referenced) else ()
 
 
 def say_the_same(some: Sequence[Event], others: Sequence[Event]) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.proofs import ProofPending
-from neardup.pipeline.log.records import Comparison, Envelope, Matched, Redecided, Rolling, Verdict
+from neardup.pipeline.log.proofs import Asked, ProofPending
+from neardup.pipeline.log.records import Comparison, Envelope, Matched, Redecided, Referenced, Rolling, Verdict
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
 
@@ -144,6 +144,14 @@ class PublishedVerdicts:
         if published is None:
             return None
         return next((event for event in published.events if isinstance(event, ProofPending)), None)
+
+    def asked(self, offset: int, bank: str, reference: str) -> tuple[Asked, ...] | None:
+        """Return which earlier heads a record that brings a reference asked about; None if that is not known."""
+        published = self._published.get(offset)
+        if published is None:
+            return None
+        events = (event for event in published.events if isinstance(event, Referenced))
+        return next((event.asked for event in events if (event.bank, event.id) == (bank, reference)), ())
 
     def rolling(self, offset: int, item_id: str, running: bool) -> list[Rolling] | None:
         """Return the events of a live video's frame or, not running, of its end; None if they are not known."""

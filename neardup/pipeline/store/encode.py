@@ -24,7 +24,7 @@ from neardup.pipeline.log.records import (
 )
 from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Doubt
 
 encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
@@ -96,8 +96,8 @@ class Encoder:
         if is_counted(event.match):
             verdict = Verdict(id=event.id, decision=event.match.decision)
             fed = self._keep(flagged_verdict(verdict, event.match))
-        match, key = _json(event.match).decode(), key_of(event.match)
-        return "later", number, event.id, key, match, fed, lets_pass(event.match), _is_unsure(event.match)
+        match = _json(event.match).decode()
+        return "later", number, event.id, match, fed, lets_pass(event.match), *_keys([event.match])
 
     def _keep(self, verdict: Verdict) -> int:
         """Keep a verdict and return its place, from 1 on."""
@@ -110,13 +110,11 @@ class Encoder:
         return 0 if kept else (now_ms + self._keep_distinct_ms) // 1000
 
 
-def _is_unsure(match: Matched) -> bool:
-    return match.decision is Decision.UNSURE
-
-
-def _keys(matches: Sequence[Matched]) -> tuple[list[str], list[str]]:
-    """Return the keys of matches, and of the unsure ones among them."""
-    return [key_of(match) for match in matches], [key_of(match) for match in matches if _is_unsure(match)]
+def _keys(matches: Sequence[Matched]) -> tuple[list[str], list[str], list[str]]:
+    """Return the keys of matches, of the unsure ones among them, and of those that are unproved."""
+    unsure = [key_of(match) for match in matches if match.decision is Decision.UNSURE]
+    unproved = [key_of(match) for match in matches if match.doubt is Doubt.UNPROVED]
+    return [key_of(match) for match in matches], unsure, unproved
 
 
 def key_of(match: Matched) -> str:

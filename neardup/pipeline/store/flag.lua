@@ -4,11 +4,11 @@
 -- ARGV[1]  MessagePack: a list of {offset, time, list of events}; a match is told by its key, bank "\n" reference, and
 --          an event is
 --          {"verdict", number, id, decision, head or "", n, m, until, keys of matches to be reviewed,
---            those of them that are unsure}
+--            those of them that are unsure, those that are unproved}
 --            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
 --            it is forgotten at this second since 1970, never if 0
 --          {"withdrawn", number, id, list of keys}, before a verdict that takes the place of another
---          {"later", number, id, key, match as JSON, m, whether it lets the item pass, whether it is unsure}
+--          {"later", number, id, match as JSON, m, whether it lets the item pass, keys as in a verdict: one, …}
 --          {"gone", number, id, until}; dead letters of one taken down are kept out up to this second since 1970
 --          {"re-headed", number, new head, list of members}
 --          {"reviewed", number, id, key, outcome}
@@ -63,22 +63,52 @@ local function wait_in(queue, waits, queued, id)
   end
 end
 
-local function queue_if_open(id)
-  local item, open = prefix .. ':v:' .. id, prefix .. ':open:' .. id
-  local queued = call('HGET', item, 'queued')
-  local waits = queued and call('HEXISTS', item, 'confirmed') == 0 and call('SCARD', open) > 0
-  wait_in(':queue:all', waits, queued, id)
-  wait_in(':queue', waits and call('SINTERCARD', 2, open, prefix .. ':unsure:' .. id) > 0, queued, id)
+local function leave_queues(id)
+  for _, queue in ipairs({ ':queue', ':queue:unproved', ':queue:all' }) do
+    wait_in(queue, false, nil, id)
+  end
 end
 
-local function enqueue(id, offset, keys, unsure)
-  local item, doubts = prefix .. ':v:' .. id, prefix .. ':unsure:' .. id
+-- As `interface.queues_of` says it.
+local function queue_if_open(id)
+  local item, open = prefix .. ':v:' .. id, prefix .. ':open:' .. id
+  local unsure, unproved = prefix .. ':unsure:' .. id, prefix .. ':unproved:' .. id
+  local queued = call('HGET', item, 'queued')
+  if not queued or call('HEXISTS', item, 'confirmed') == 1 or call('SCARD', open) == 0 then
+    leave_queues(id)
+    return
+  end
+  local function is_seen(key)
+    return string.sub(key, 1, 5) == 'seen\n'
+  end
+  local certain, certain_in_bank = false, false
+  for _, key in ipairs(call('SDIFF', open, unsure)) do
+    certain, certain_in_bank = true, certain_in_bank or not is_seen(key)
+  end
+  local waits, tried = false, false
+  for _, key in ipairs(call('SINTER', open, unsure)) do
+    if not certain_in_bank and not (certain and is_seen(key)) then
+      waits, tried = true, tried or call('SISMEMBER', unproved, key) == 0
+    end
+  end
+  wait_in(':queue', tried, queued, id)
+  wait_in(':queue:unproved', waits and not tried, queued, id)
+  wait_in(':queue:all', true, queued, id)
+end
+
+local function mark(set, keys, marked)
   for _, key in ipairs(keys) do
-    call('SREM', doubts, key)
+    call('SREM', set, key)
   end
-  for _, key in ipairs(unsure) do
-    call('SADD', doubts, key)
+  for _, key in ipairs(marked) do
+    call('SADD', set, key)
   end
+end
+
+local function enqueue(id, offset, keys, unsure, unproved)
+  local item = prefix .. ':v:' .. id
+  mark(prefix .. ':unsure:' .. id, keys, unsure)
+  mark(prefix .. ':unproved:' .. id, keys, unproved)
   for _, key in ipairs(keys) do
     if call('HEXISTS', item, 'judged ' .. key) == 0 then
       call('SADD', prefix .. ':open:' .. id, key)
@@ -110,9 +140,8 @@ end
 local function forget(id)
   leave(id)
   call('DEL', prefix .. ':v:' .. id, prefix .. ':open:' .. id, prefix .. ':done:' .. id, prefix .. ':claim:' .. id)
-  call('DEL', prefix .. ':unsure:' .. id)
-  wait_in(':queue:all', false, nil, id)
-  wait_in(':queue', false, nil, id)
+  call('DEL', prefix .. ':unsure:' .. id, prefix .. ':unproved:' .. id)
+  leave_queues(id)
 end
 
 local apply = {}
@@ -132,7 +161,7 @@ apply['verdict'] = function(offset, at, event)
     feed(offset, number, at, ARGV[3 + event[7]], '')
   end
   if #event[9] > 0 then
-    enqueue(id, offset, event[9], event[10])
+    enqueue(id, offset, event[9], event[10], event[11])
   end
 end
 
@@ -142,20 +171,20 @@ apply['withdrawn'] = function(_, _, event)
     call('SREM', prefix .. ':open:' .. id, key)
     call('SREM', prefix .. ':done:' .. id, key)
     call('SREM', prefix .. ':unsure:' .. id, key)
+    call('SREM', prefix .. ':unproved:' .. id, key)
   end
   queue_if_open(id)
 end
 
 apply['later'] = function(offset, at, event)
   local number, id = event[2], event[3]
-  call('HSET', prefix .. ':v:' .. id, 'later ' .. event[4], event[5])
+  call('HSET', prefix .. ':v:' .. id, 'later ' .. event[7][1], event[4])
   call('PERSIST', prefix .. ':v:' .. id)
-  if event[6] > 0 then
-    feed(offset, number, at, ARGV[3 + event[6]], '1')
-    enqueue(id, offset, { event[4] }, event[8] and { event[4] } or {})
-  elseif event[7] then
-    wait_in(':queue:all', false, nil, id)
-    wait_in(':queue', false, nil, id)
+  if event[5] > 0 then
+    feed(offset, number, at, ARGV[3 + event[5]], '1')
+    enqueue(id, offset, event[7], event[8], event[9])
+  elseif event[6] then
+    leave_queues(id)
   end
 end
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,17 @@ from neardup.pipeline.types import Decision, Kind
 
 DEAD_LETTER_DAYS = 7.0
 """After which the store forgets a dead letter; its topic keeps it for longer."""
+
+
+class ReviewQueue(str, Enum):
+    """What is asked for of the items that wait for a reviewer; see `queues_of`."""
+
+    UNSURE = "unsure"
+    """What a person has to decide."""
+    UNPROVED = "unproved"
+    """What is unsure only because no proof came in time; one that still comes decides it."""
+    ALL = "all"
+    """Both, and certain duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +132,8 @@ class FlagStore(Protocol):
     and what is shown is the latest verdict. An earlier item enters it again when a new reference matches it. An item
     that was removed or replaced is forgotten, but stays in the feed: what was said was said.
 
-    What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all. An
-    item of whose open matches none is `unsure` is a *certain* duplicate: it waits only for who asks for those as well.
+    What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all; in
+    which queues, `queues_of` says.
     """
 
     def applied(self) -> int:
@@ -157,20 +169,21 @@ class FlagStore(Protocol):
             bank: only those with a match in this bank that counts. decision: only those of this decision.
         """
 
-    def queued(self, certain: bool = False) -> int:
-        """Return how many items wait for review.
+    def queued(self, queue: ReviewQueue = ReviewQueue.UNSURE) -> int:
+        """Return how many items wait in a queue."""
 
-        Args:
-            certain: whether certain duplicates are asked for as well; also of `queue` and `claim`.
-        """
-
-    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
-        """Return items that wait for review, in order of arrival, from the one at this place on."""
+    def queue(self, start: int, count: int, queue: ReviewQueue = ReviewQueue.UNSURE) -> list[Queued]:
+        """Return items that wait in a queue, in order of arrival, from the one at this place on."""
 
     def claim(
-        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+        self,
+        reviewer: str,
+        count: int,
+        lease_ms: int,
+        passed: Collection[str] = (),
+        queue: ReviewQueue = ReviewQueue.UNSURE,
     ) -> list[Queued]:
-        """Return the first items of the queue that no other reviewer looks at, and keep them from others for a time.
+        """Return the first items of a queue that no other reviewer looks at, and keep them from others for a time.
 
         Those that the same reviewer claimed before are among them, their time renewed.
 
@@ -226,6 +239,29 @@ def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
         verdict = Verdict(id=event.id, decision=event.match.decision)
         return FeedEntry(place, flagged_verdict(verdict, event.match), at_ms, retro=True)
     return None
+
+
+def queues_of(
+    open_keys: Set[tuple[str, str]], unsure: Set[tuple[str, str]], unproved: Set[tuple[str, str]]
+) -> frozenset[ReviewQueue]:
+    """Return the queues in which an item with these matches waits; `flag.lua` does the same.
+
+    An open match that is not unsure is certain, and what is unsure beside it waits no more. One exception: what may be
+    in a curated bank waits until a curated bank has it for certain, whatever earlier upload the item copies.
+
+    Args:
+        open_keys: bank and reference of the matches that nobody judged. unsure, unproved: those that are so.
+    """
+    if not open_keys:
+        return frozenset()
+    certain, waiting = open_keys - unsure, open_keys & unsure
+    if any(bank != SEEN for bank, _ in certain):
+        waiting = frozenset()
+    elif certain:
+        waiting = {key for key in waiting if key[0] != SEEN}
+    if not waiting:
+        return frozenset({ReviewQueue.ALL})
+    return frozenset({ReviewQueue.ALL, ReviewQueue.UNPROVED if waiting <= unproved else ReviewQueue.UNSURE})
 
 
 def seat_of(reviewer: str, seat: str) -> str:

@@ -33,10 +33,12 @@ from neardup.pipeline.store.interface import (
     FeedEntry,
     Queued,
     ReferenceRow,
+    ReviewQueue,
     counts_in,
     entry_of,
+    queues_of,
 )
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Doubt
 
 Key = tuple[str, str]
 _DEAD_SECONDS = DEAD_LETTER_DAYS * 86_400
@@ -49,7 +51,7 @@ class _Item:
     Attributes:
         later: matches with references that came after it. outcomes: of reviews, by bank and reference.
         open, done: matches that wait for a reviewer, and that were rejected. confirmed: the one that was not.
-        unsure: matches that are so.
+        unsure, unproved: matches that are so.
         queued: offset at which it entered the queue first, -1 if it never did.
     """
 
@@ -60,6 +62,7 @@ class _Item:
     open: set[Key] = field(default_factory=set)
     done: set[Key] = field(default_factory=set)
     unsure: set[Key] = field(default_factory=set)
+    unproved: set[Key] = field(default_factory=set)
     confirmed: Key | None = None
     queued: int = -1
 
@@ -115,19 +118,24 @@ class MemoryStore:
         later = (entry for entry in self._feed if not after or _order(entry.event) > _order(after))
         return [entry for entry in later if counts_in(entry, bank, decision)][:count]
 
-    def queued(self, certain: bool = False) -> int:
+    def queued(self, queue: ReviewQueue = ReviewQueue.UNSURE) -> int:
         """See `FlagStore`."""
-        return len(self._in_order(certain))
+        return len(self._in_order(queue))
 
-    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
+    def queue(self, start: int, count: int, queue: ReviewQueue = ReviewQueue.UNSURE) -> list[Queued]:
         """See `FlagStore`."""
-        return [self._queued(item) for item in self._in_order(certain)[start : start + count]]
+        return [self._queued(item) for item in self._in_order(queue)[start : start + count]]
 
     def claim(
-        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+        self,
+        reviewer: str,
+        count: int,
+        lease_ms: int,
+        passed: Collection[str] = (),
+        queue: ReviewQueue = ReviewQueue.UNSURE,
     ) -> list[Queued]:
         """See `FlagStore`."""
-        free = (item for item in self._in_order(certain) if item not in passed and self.claimer(item) in ("", reviewer))
+        free = (item for item in self._in_order(queue) if item not in passed and self.claimer(item) in ("", reviewer))
         found = [item for item, _ in zip(free, range(count), strict=False)]
         for item in found:
             self._claims[item] = (reviewer, self._clock() + lease_ms / 1000)
@@ -182,7 +190,7 @@ class MemoryStore:
         self._applied = NOTHING
         self._items: dict[str, _Item] = {}
         self._feed: list[FeedEntry] = []
-        self._queue: set[str] = set()
+        self._queue: dict[str, frozenset[ReviewQueue]] = {}
         self._claims: dict[str, tuple[str, float]] = {}
         self._audit: list[AuditEntry] = []
         self._banks: dict[str, BankRow] = {}
@@ -202,7 +210,7 @@ class MemoryStore:
         elif isinstance(event, Redecided):
             known, said = self._item(event.verdict.id), event.verdict
             known.verdict, known.head = said, star_head(said) or ""
-            for keys in (known.open, known.done, known.unsure):
+            for keys in (known.open, known.done, known.unsure, known.unproved):
                 keys.difference_update(event.withdrawn)
             self._enqueue(said.id, envelope.offset, filter(is_counted, said.matches))
             self._queue_if_open(said.id)
@@ -213,7 +221,7 @@ class MemoryStore:
                 self._enqueue(event.verdict.id, envelope.offset, [event.flagged])
         elif isinstance(event, RemovedEvent | Replaced):
             self._items.pop(event.id, None)
-            self._queue.discard(event.id)
+            self._queue.pop(event.id, None)
             self._claims.pop(event.id, None)
             if isinstance(event, RemovedEvent):
                 self._dead[SEEN, event.id] = (None, envelope.timestamp_ms / 1000 + _DEAD_SECONDS)
@@ -246,7 +254,7 @@ class MemoryStore:
         if is_counted(event.match):
             self._enqueue(event.id, envelope.offset, [event.match])
         elif lets_pass(event.match):
-            self._queue.discard(event.id)
+            self._queue.pop(event.id, None)
 
     def _change(self, event: Changed) -> None:
         record = event.record
@@ -271,22 +279,25 @@ class MemoryStore:
 
     def _enqueue(self, item: str, offset: int, matches: Iterable[Matched]) -> None:
         known = self._item(item)
-        decisions = {(m.bank, m.reference): m.decision for m in matches}
-        if not decisions:
+        given = {(m.bank, m.reference): m for m in matches}
+        if not given:
             return
-        known.open |= decisions.keys() - known.outcomes.keys()
-        known.unsure -= decisions.keys()
-        known.unsure |= {key for key, decision in decisions.items() if decision is Decision.UNSURE}
+        known.open |= given.keys() - known.outcomes.keys()
+        known.unsure -= given.keys()
+        known.unsure |= {key for key, match in given.items() if match.decision is Decision.UNSURE}
+        known.unproved -= given.keys()
+        known.unproved |= {key for key, match in given.items() if match.doubt is Doubt.UNPROVED}
         if known.queued < 0:
             known.queued = offset
         self._queue_if_open(item)
 
     def _queue_if_open(self, item: str) -> None:
         known = self._item(item)
-        if known.open and known.confirmed is None and known.queued >= 0:
-            self._queue.add(item)
+        queues = queues_of(known.open, known.unsure, known.unproved)
+        if queues and known.confirmed is None and known.queued >= 0:
+            self._queue[item] = queues
         else:
-            self._queue.discard(item)
+            self._queue.pop(item, None)
 
     def _judge(self, item: str, key: Key, outcome: Outcome) -> None:
         known = self._item(item)
@@ -305,8 +316,8 @@ class MemoryStore:
             known.done.add(key)
         self._queue_if_open(item)
 
-    def _in_order(self, certain: bool) -> list[str]:
-        waiting = (item for item in self._queue if certain or self._items[item].open & self._items[item].unsure)
+    def _in_order(self, queue: ReviewQueue) -> list[str]:
+        waiting = (item for item, queues in self._queue.items() if queue in queues)
         return sorted(waiting, key=lambda item: (self._items[item].queued, item.encode()))
 
     def _queued(self, item: str) -> Queued:

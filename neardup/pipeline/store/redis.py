@@ -10,9 +10,10 @@ Keys, all with the hash tag of the space so that one call may touch them:
     nd:{space}:feed             stream of flagged verdicts, at (milliseconds), retro; the entry's id is the event's:
                                 offset-(n + 1)
     nd:{space}:queue            sorted set of items to be reviewed, by the offset of their first flag;
-                                nd:{space}:queue:all, with certain duplicates
+                                nd:{space}:queue:unproved, of what waits only for want of a proof;
+                                nd:{space}:queue:all, both, with certain duplicates
     nd:{space}:open:<id>        set of its matches that nobody judged; nd:{space}:done:<id>, that were rejected;
-                                nd:{space}:unsure:<id>, that are unsure
+                                nd:{space}:unsure:<id>, that are unsure; nd:{space}:unproved:<id>, for want of a proof
     nd:{space}:claim:<id>       the reviewer who looks at it; ends by itself, and is in no log
     nd:{space}:audit            stream of changes (JSON), with ids as in the feed
     nd:{space}:banks            set of names; nd:{space}:bank:<name>, hash of settings
@@ -53,6 +54,7 @@ from neardup.pipeline.store.interface import (
     FeedEntry,
     Queued,
     ReferenceRow,
+    ReviewQueue,
     counts_in,
 )
 from neardup.pipeline.types import Decision, Kind
@@ -67,6 +69,11 @@ _decode_changed = msgspec.json.Decoder(Changed).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_letter = msgspec.json.Decoder(DeadLetter).decode
 _json = msgspec.json.Encoder().encode
+_QUEUES = {
+    ReviewQueue.UNSURE: "queue",
+    ReviewQueue.UNPROVED: "queue:unproved",
+    ReviewQueue.ALL: "queue:all",
+}
 T = TypeVar("T")
 Key = tuple[str, str]
 
@@ -151,22 +158,27 @@ class RedisStore:
             for entry, fields in entries
         ]
 
-    def queued(self, certain: bool = False) -> int:
+    def queued(self, queue: ReviewQueue = ReviewQueue.UNSURE) -> int:
         """See `FlagStore`."""
-        return int(self._call(lambda: self._redis.zcard(self._queue_key(certain))))
+        return int(self._call(lambda: self._redis.zcard(self._queue_key(queue))))
 
-    def queue(self, start: int, count: int, certain: bool = False) -> list[Queued]:
+    def queue(self, start: int, count: int, queue: ReviewQueue = ReviewQueue.UNSURE) -> list[Queued]:
         """See `FlagStore`."""
         if count <= 0:
             return []
-        found = self._call(lambda: self._redis.zrange(self._queue_key(certain), start, start + count - 1))
+        found = self._call(lambda: self._redis.zrange(self._queue_key(queue), start, start + count - 1))
         return self._queued([item.decode() for item in found])
 
     def claim(
-        self, reviewer: str, count: int, lease_ms: int, passed: Collection[str] = (), certain: bool = False
+        self,
+        reviewer: str,
+        count: int,
+        lease_ms: int,
+        passed: Collection[str] = (),
+        queue: ReviewQueue = ReviewQueue.UNSURE,
     ) -> list[Queued]:
         """See `FlagStore`."""
-        arguments = [self._queue_key(certain), reviewer, count, lease_ms, *passed]
+        arguments = [self._queue_key(queue), reviewer, count, lease_ms, *passed]
         found = self._call(lambda: self._claim(keys=[self._prefix], args=arguments))
         return self._queued([item.decode() for item in found])
 
@@ -274,8 +286,8 @@ class RedisStore:
         """Close the connection."""
         self._redis.close()
 
-    def _queue_key(self, certain: bool) -> str:
-        return f"{self._prefix}:queue:all" if certain else f"{self._prefix}:queue"
+    def _queue_key(self, queue: ReviewQueue) -> str:
+        return f"{self._prefix}:{_QUEUES[queue]}"
 
     def _script(self, name: str) -> Any:
         script = resources.files("neardup.pipeline.store").joinpath(name).read_text(encoding="utf-8")

@@ -65,6 +65,7 @@ class ChangeAnswer(BaseModel):
                 "waits": False,
                 "earlier": [EXAMPLE_EARLIER],
                 "left_out": 0,
+                "asked": 0,
             }
         }
     )
@@ -74,6 +75,7 @@ class ChangeAnswer(BaseModel):
     waits: bool = Field(default=False, description="of a reference that is not there yet: it holds from its arrival on")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
     left_out: int = Field(default=0, description="how many more earlier items there are")
+    asked: int = Field(default=0, description="earlier originals that are to be proved; what matches comes in the feed")
 
 
 async def change(context: Context, record: Change, wait: float = WAIT) -> Answer:
@@ -133,6 +135,7 @@ def answer(done: Answer, by: str, response: Response) -> ChangeAnswer:
         waits=done.waits,
         earlier=earlier_items(done),
         left_out=done.left_out,
+        asked=done.asked,
     )
 
 

@@ -83,6 +83,8 @@ def tell_matches(answer: Answer) -> None:
         )
     if answer.left_out:
         typer.echo(f"  and {answer.left_out:,} more earlier items")
+    if answer.asked:
+        typer.echo(f"  {answer.asked:,} earlier originals are being proved: what matches comes in the feed")
     if answer.waits:
         typer.echo(f"  {visible(answer.id)} is not there yet: this holds from its arrival on")
 
@@ -98,6 +100,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "waits": answer.waits,
         "earlier": earlier_as_json(answer),
         "left_out": answer.left_out,
+        "asked": answer.asked,
     }
 
 

@@ -126,7 +126,7 @@ _DOUBTS = {
     Doubt.OTHER_SOUND: "same pictures, other sound",
     Doubt.NO_SOUND: "same pictures, one is silent",
     Doubt.STRETCHED: "measurements or labels, not quite the same",
-    Doubt.UNPROVED: "not proved in time",
+    Doubt.UNPROVED: "no proof in time",
     Doubt.DARK_GROUND: "transparent, and too pale to be seen on white",
 }
 

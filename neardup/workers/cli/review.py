@@ -1,5 +1,5 @@
 """Decide whether an upload and what it was matched with show the same; without arguments, list what waits for it.
-Certain duplicates wait only for who asks for them.
+What waits only for want of a proof, and certain duplicates, are in queues of their own.
 
 It is remembered for ever, of the two contents: `not-a-match` is respected by every later verdict, `match` makes the
 upload a duplicate, `undo` takes back what was said. Refused while another reviewer has claimed the upload.
@@ -19,6 +19,7 @@ from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.changes import SEEN, Outcome, Reviewed
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
+from neardup.pipeline.store.interface import ReviewQueue
 from neardup.workers.cli.changes import (
     ByOption,
     EncodedOption,
@@ -42,7 +43,10 @@ def run(
     outcome: Annotated[Outcome | None, typer.Argument(help="Your decision on the pair.", show_default=False)] = None,
     bank: Annotated[str, typer.Option(help="Bank of the reference.")] = SEEN,
     limit: Annotated[int, typer.Option(min=1, help="Number of waiting uploads to list.")] = 20,
-    certain: Annotated[bool, typer.Option("--certain", help="List certain duplicates as well.")] = False,
+    queue: Annotated[
+        ReviewQueue,
+        typer.Option(help="Queue to list; unproved: unsure for want of a proof; all: certain duplicates as well."),
+    ] = ReviewQueue.UNSURE,
     by: ByOption = "",
     why: WhyOption = "",
     encoded: EncodedOption = False,
@@ -53,7 +57,7 @@ def run(
     """Decide on a pair."""
     settings = load(model=model)
     if not item:
-        _list(settings, limit, certain, as_json)
+        _list(settings, limit, queue, as_json)
         return
     if not reference or outcome is None:
         raise UsageError("wanted ITEM REFERENCE and match, not-a-match or undo; without any, what waits is listed")
@@ -77,9 +81,9 @@ def _check_claim(settings: Settings, item: str, by: str) -> None:
         )
 
 
-def _list(settings: Settings, limit: int, certain: bool, as_json: bool) -> None:
+def _list(settings: Settings, limit: int, queue: ReviewQueue, as_json: bool) -> None:
     with closing(open_rows(settings)) as store:
-        total, waiting = store.queued(certain), store.queue(0, limit, certain)
+        total, waiting = store.queued(queue), store.queue(0, limit, queue)
     rows = [row for queued in waiting for row in _rows(queued)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

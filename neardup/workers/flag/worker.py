@@ -20,7 +20,7 @@ from neardup.pipeline.log.changes import Reviewed
 from neardup.pipeline.log.records import NOTHING, Changed, Envelope, Event, Redecided, RemovedEvent, Rolling, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.store.interface import FlagStore
+from neardup.pipeline.store.interface import FlagStore, ReviewQueue
 from neardup.pipeline.store.redis import RedisStore, open_store
 from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
@@ -34,6 +34,7 @@ from neardup.workers.run.lag import Place, watch_lag
 logger = logging.getLogger(__name__)
 BATCH_ENVELOPES = 256
 _WAIT_SECONDS = 0.2
+_COUNT_SECONDS = 5.0
 
 
 class FlagWorker:
@@ -65,6 +66,7 @@ class FlagWorker:
         self._clock = clock
         self._after = NOTHING
         self._caught_up_at = 0
+        self._counted_at = float("-inf")
         self._find_place()
 
     def step(self) -> None:
@@ -103,6 +105,10 @@ class FlagWorker:
         if self._letters is not None and self._verdicts.position() >= self._caught_up_at:
             self._letters.step()
         self._place.next = self._verdicts.position()
+        if time.monotonic() - self._counted_at >= _COUNT_SECONDS:
+            self._counted_at = time.monotonic()
+            for queue in ReviewQueue:
+                telemetry.REVIEWS_WAITING.labels(queue.value).set(self._store.queued(queue))
 
     def ready(self) -> bool:
         """Return whether it is connected, which it is from the start."""

@@ -16,8 +16,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError, ProducerFencedError
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.log.proofs import ProofPending
-from neardup.pipeline.log.records import Envelope
+from neardup.pipeline.log.records import Envelope, asks_of
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_consumer, connect_producer
 from neardup.workers.kafka.log import PARTITION, encode
@@ -156,12 +155,10 @@ class Publisher:
         ]
         # In the same transaction: what waits for a proof has been asked about, and nothing else has.
         sent += [
-            self._producer.send(
-                self._asks, encode(event.asked), event.id.encode(), headers_of(traces.get(one.offset, ""))
-            )
+            self._producer.send(self._asks, encode(asked), asked.id.encode(), headers_of(traces.get(one.offset, "")))
             for one in envelopes
             for event in one.events
-            if isinstance(event, ProofPending)
+            for asked in asks_of(event)
         ]
         reached("in-transaction")
         self._producer.commit_transaction()

@@ -2,7 +2,8 @@
 
 `apply` has no clock, so the leader watches its own and appends `ProofExpired`. An item that waits counts from when this
 process first saw it wait. Where provers work, one that they pass over is given up after a short time; where none does,
-much later, for then all would become `unsure`.
+much later, for then all would become `unsure`. Earlier heads that are asked about for a later reference come after all
+others: they wait for as long as provers answer anything.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from neardup.pipeline.log.proofs import ProofExpired
+from neardup.pipeline.log.proofs import Candidate, ProofExpired
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.match.data.undecided import LaterKey
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
+Key: TypeAlias = int | LaterKey
 AT_ONCE = 1000
 """Items that are given up in one step."""
+LATER_SECONDS = 6 * 3600.0
+"""That a head waits for the proof with a later reference at most: its ask is dropped after a day."""
 _LOOK_SECONDS = 1.0
 
 
@@ -42,15 +48,16 @@ class Expiry:
         self._append = append
         self._seconds, self._outage_seconds = seconds, outage_seconds
         self._clock = clock
-        self._since: dict[int, float] = {}
-        self._given_up: dict[int, float] = {}
+        self._since: dict[Key, float] = {}
+        self._given_up: dict[Key, float] = {}
         self._answered_at = float("-inf")
         self._looked_at = float("-inf")
 
     @property
     def oldest_seconds(self) -> float:
-        """How long the first of those that wait has waited; 0 if none does."""
-        return max(0.0, self._clock() - min(self._since.values(), default=self._clock()))
+        """How long the first of those that wait for a verdict has waited; 0 if none does."""
+        items = (since for key, since in self._since.items() if isinstance(key, int))
+        return max(0.0, self._clock() - min(items, default=self._clock()))
 
     def step(self) -> None:
         """Look, from time to time, and give up what has waited for too long.
@@ -62,23 +69,37 @@ class Expiry:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
-        waiting = {one.offset: one.item for one in self._state.undecided if not one.expired}
-        if any(offset not in waiting and offset not in self._given_up for offset in self._since):
+        waiting = self._waiting()
+        if any(key not in waiting and key not in self._given_up for key in self._since):
             self._answered_at = now
-        self._since = {offset: self._since.get(offset, now) for offset in waiting}
-        self._given_up = {offset: at for offset, at in self._given_up.items() if offset in waiting}
-        due = [offset for offset in waiting if self._is_due(offset, now)][:AT_ONCE]
-        items = [self._state.items.get(waiting[offset]) for offset in due]
-        records = [ProofExpired(id=item.id, offset=at) for item, at in zip(items, due, strict=True) if item is not None]
-        if records:
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        self._given_up = {key: at for key, at in self._given_up.items() if key in waiting}
+        due = [key for key in waiting if self._is_due(key, now)][:AT_ONCE]
+        if due:
+            records = [waiting[key] for key in due]
             self._append(records)
             self._given_up |= dict.fromkeys(due, now)
             telemetry.PROOFS_EXPIRED.inc(len(records))
             logger.warning("no proof in time items=%d first=%s", len(records), records[0].id)
 
-    def _is_due(self, offset: int, now: float) -> bool:
-        since, given_up = self._since[offset], self._given_up.get(offset)
+    def _waiting(self) -> dict[Key, ProofExpired]:
+        """Return the record that ends each wait."""
+        waiting: dict[Key, ProofExpired] = {}
+        for one in self._state.undecided:
+            item = None if one.expired else self._state.items.get(one.item)
+            if item is not None:
+                waiting[one.offset] = ProofExpired(id=item.id, offset=one.offset)
+        for later in self._state.later:
+            asked = later.pair.candidate
+            named = Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)
+            waiting[later.key] = ProofExpired(id=later.id, offset=later.offset, reference=named)
+        return waiting
+
+    def _is_due(self, key: Key, now: float) -> bool:
+        since, given_up = self._since[key], self._given_up.get(key)
         if given_up is not None and now - given_up < self._outage_seconds:
             return False  # its record is on the way
+        if not isinstance(key, int):
+            return now - max(since, self._answered_at) > self._outage_seconds or now - since > LATER_SECONDS
         answered = self._answered_at > since
         return now - since > (self._seconds if answered else self._outage_seconds)

@@ -28,6 +28,8 @@ from neardup.workers.run.tracing import traceparent_of
 
 logger = logging.getLogger(__name__)
 _POLL_RECORDS = 256
+_MOST_LATER = 16_384
+"""Later work that is kept, more than the match worker asks for at once: so it keeps no other work from being polled."""
 _COMMIT_SECONDS = 0.25
 _OLD_MS = ASKS_DAYS * 24 * 3600 * 1000
 
@@ -81,6 +83,7 @@ class AskGroup:
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._listener = Listener(consumer, self._offsets)
         self._waiting: list[_Waiting] = []
+        self._later = 0
         self._numbers = count()
         self._committed_at = 0.0
         keep_joining(consumer).subscribe([topic], listener=self._listener)
@@ -94,7 +97,9 @@ class AskGroup:
         self._poll(0.0 if self._waiting else seconds)
         taken: list[Taken] = []
         while self._waiting and len(taken) < most:
-            one = heapq.heappop(self._waiting).taken
+            first = heapq.heappop(self._waiting)
+            self._later -= first.later
+            one = first.taken
             if self._offsets.valid(one.ticket):  # else another worker has it now
                 taken.append(one)
         return taken
@@ -135,7 +140,11 @@ class AskGroup:
 
     def _poll(self, seconds: float) -> None:
         """Poll more, or if enough waits, only take part in the group."""
-        full = len(self._waiting) >= _POLL_RECORDS
+        while self._poll_once(seconds) and self._later and self._later == len(self._waiting) < _MOST_LATER:
+            seconds = 0.0  # is there other work behind it?
+
+    def _poll_once(self, seconds: float) -> bool:
+        full = len(self._waiting) - self._later >= _POLL_RECORDS or self._later >= _MOST_LATER
         assignment = self._consumer.assignment()
         if full and assignment:
             self._consumer.pause(*assignment)
@@ -156,6 +165,7 @@ class AskGroup:
                 self._add(partition, record)
         if not self._waiting:
             self.done(())  # those that were passed over
+        return bool(polled)
 
     def _add(self, partition: TopicPartition, record: Any) -> None:
         ticket = self._offsets.add(partition, record.offset)
@@ -172,6 +182,7 @@ class AskGroup:
             self._offsets.done(ticket)
             return
         taken = Taken(asked, ticket, traceparent_of(record.headers))
+        self._later += asked.later
         heapq.heappush(self._waiting, _Waiting(asked.later, next(self._numbers), taken))
 
     def _committed(self, offsets: dict[TopicPartition, Any], answer: object) -> None:

@@ -123,6 +123,11 @@ REVIEWS = Counter(
     "Reviewers' decisions by the decision that they review, counted when they are in Redis.",
     ["decision", "outcome"],
 )
+REVIEWS_WAITING = Gauge(
+    "neardup_reviews_waiting_items",
+    "Items that wait for a reviewer, by queue: unsure, unproved for want of a proof, all with certain duplicates.",
+    ["queue"],
+)
 FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to which Redis holds the verdicts.")
 FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost its data and was filled again.")
 END_TO_END_SECONDS = Histogram(
@@ -147,6 +152,9 @@ ASKS_PASSED_OVER = Counter(
     ["reason"],
 )
 MATCH_PENDING = Gauge("neardup_match_pending", "Items whose decision waits for proofs.")
+MATCH_LATER_ASKS = Gauge(
+    "neardup_match_later_asks", "Earlier heads that are to be proved against references that banks got after them."
+)
 MATCH_PENDING_SECONDS = Gauge(
     "neardup_match_oldest_pending_seconds", "Seconds that the oldest of them has waited; 0 while none does."
 )

@@ -9,7 +9,7 @@ import pytest
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
-from tests.pipeline.match.build import picture
+from tests.pipeline.match.build import a_state, picture
 from tests.workers.api.build import Api, an_api, an_image
 
 PNG = {"Content-Type": "image/png"}
@@ -32,7 +32,7 @@ def test_a_bank_is_made_once_changed_and_removed(api: Api) -> None:
     made = api.client.post("/v1/banks", json={"bank": "blocked", "note": "known", "why": "4711"})
     assert (made.status_code, made.json()) == (
         201,
-        {"event": "4.0", "applied": True, "by": "eve", "waits": False, "earlier": [], "left_out": 0},
+        {"event": "4.0", "applied": True, "by": "eve", "waits": False, "earlier": [], "left_out": 0, "asked": 0},
     )
     assert api.log.records[-1] == BankChanged(bank="blocked", edit=BankEdit.CREATE, note="known", by="eve", why="4711")
     again = api.client.post("/v1/banks", json={"bank": "blocked"})
@@ -248,3 +248,12 @@ def test_who_may_not_change_banks(blocked: Api, name: str) -> None:
         assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden")
     assert blocked.client.get("/v1/banks", headers=who).status_code == 200
     assert (len(blocked.log.records), blocked.log.published) == (before, [])
+
+
+def test_earlier_items_that_are_to_be_proved_are_counted(tmp_path: Path) -> None:
+    records = [picture("a", 0), picture("c", 0, plane=1), BankChanged(bank="blocked")]
+    with an_api(tmp_path, records, state=a_state(asks=True)) as api:
+        body = {"item": "c"}
+        assert api.client.post("/v1/banks/blocked/references", json=body).json()["asked"] == 0  # itself, identical
+        answer = api.client.put("/v1/references?bank=blocked&id=r", content=an_image(20), headers=PNG)
+        assert (answer.json()["asked"], answer.json()["earlier"]) == (1, [])

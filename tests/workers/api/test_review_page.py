@@ -9,6 +9,7 @@ import pytest
 
 from neardup.pipeline.log.changes import BankChanged
 from neardup.pipeline.log.records import Envelope
+from neardup.pipeline.store.interface import ReviewQueue
 from neardup.workers.api.pages import review
 from tests.pipeline.match.build import picture
 from tests.timing import when
@@ -31,7 +32,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 
 def take(api: Api, seat: str, count: int = 1, passed: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    answer = api.client.post("/review/tasks", json={"seat": seat, "count": count, "passed": passed, "certain": True})
+    answer = api.client.post("/review/tasks", json={"seat": seat, "count": count, "passed": passed, "queue": "all"})
     assert answer.status_code == 200, answer.text
     results: list[dict[str, Any]] = answer.json()["results"]
     return results
@@ -54,7 +55,7 @@ def test_a_task_has_all_that_is_shown(api: Api) -> None:
 def test_what_redis_tells_of_before_the_view_has_it_is_waited_for_a_moment(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [known] = api.store.queue(0, 1, certain=True)
+    [known] = api.store.queue(0, 1, queue=ReviewQueue.ALL)
     api.log.held = True
     api.log.append([picture("a4", 4)])
     verdict = msgspec.structs.replace(known.verdict, id="a4")
@@ -71,9 +72,9 @@ def test_two_seats_of_one_token_get_different_items(api: Api) -> None:
     mine, others = take(api, ANN, 2), take(api, BOB, 2)
     assert not set(ids(mine)) & set(ids(others))
     assert ids(take(api, ANN, 2)) == ids(mine)
-    waiting = api.client.get(f"/review/waiting?seat={BOB}&certain=true").json()
+    waiting = api.client.get(f"/review/waiting?seat={BOB}&queue=all").json()
     assert [one["mine"] for one in waiting["results"]].count(True) == len(others)
-    assert waiting["waiting"] == len(mine) + len(others)
+    assert waiting["waiting"]["all"] == len(mine) + len(others)
 
 
 def test_what_is_released_goes_to_another_and_what_is_skipped_does_not_come_back(api: Api) -> None:
@@ -96,7 +97,7 @@ def test_a_decision_of_a_seat_is_its_reviewers_and_no_other_may_decide_meanwhile
 
 def test_claims_of_the_api_may_name_a_seat(api: Api) -> None:
     first, second = (
-        api.client.post("/v1/reviews/claims", json={"seat": seat, "certain": True}).json()["items"]
+        api.client.post("/v1/reviews/claims", json={"seat": seat, "queue": "all"}).json()["items"]
         for seat in ("x", "y")
     )
     assert first[0]["item"] != second[0]["item"]

@@ -20,7 +20,7 @@ def queued(tmp_path: Path) -> Iterator[Api]:
 
 
 def claimed(api: Api, name: str, **body: Any) -> list[str]:
-    answer = api.client.post("/v1/reviews/claims", json={"certain": True, **body}, headers=api.as_(name))
+    answer = api.client.post("/v1/reviews/claims", json={"queue": "all", **body}, headers=api.as_(name))
     assert answer.status_code == 200, answer.text
     return [one["item"] for one in answer.json()["items"]]
 
@@ -31,18 +31,20 @@ def decide(api: Api, name: str, item: str, outcome: str) -> Any:
 
 
 def test_the_queue_tells_what_there_is_to_decide(queued: Api) -> None:
-    told = queued.client.get("/v1/reviews?count=2&certain=true").json()
+    told = queued.client.get("/v1/reviews?count=2&queue=all").json()
     assert (told["total"], [one["item"] for one in told["items"]]) == (3, ["a1", "b1"])
     first = told["items"][0]
     assert first["open"] == [{"bank": "seen", "reference": "a0"}]
     assert (first["offset"], first["claimed_by"], first["verdict"]["decision"]) == (1, "", "duplicate")
-    assert [one["item"] for one in queued.client.get("/v1/reviews?start=2&certain=true").json()["items"]] == ["c1"]
+    assert [one["item"] for one in queued.client.get("/v1/reviews?start=2&queue=all").json()["items"]] == ["c1"]
 
 
 def test_certain_duplicates_are_told_only_to_who_asks_for_them(queued: Api) -> None:
     assert queued.client.get("/v1/reviews").json() == {"items": [], "total": 0}
-    assert claimed(queued, "bob", certain=False) == []
-    assert claimed(queued, "bob", certain=True) == ["a1"]
+    assert claimed(queued, "bob", queue="unsure") == []
+    assert queued.client.get("/v1/reviews?queue=unproved").json() == {"items": [], "total": 0}
+    assert queued.client.get("/v1/reviews?queue=other").status_code == 422
+    assert claimed(queued, "bob", queue="all") == ["a1"]
 
 
 def test_two_reviewers_never_get_the_same_item(queued: Api) -> None:
@@ -51,7 +53,7 @@ def test_two_reviewers_never_get_the_same_item(queued: Api) -> None:
     assert claimed(queued, "bob") == ["a1"]
     assert claimed(queued, "bob", passed=["a1"]) == ["c1"]
     assert claimed(queued, "eve", count=5) == ["b1"]
-    assert queued.client.get("/v1/reviews?certain=true").json()["items"][0]["claimed_by"] == "bob"
+    assert queued.client.get("/v1/reviews?queue=all").json()["items"][0]["claimed_by"] == "bob"
     gone = queued.client.delete("/v1/reviews/claims", params={"item": "a1"}, headers=queued.as_("eve"))
     assert (gone.status_code, claimed(queued, "eve", count=5)) == (200, ["b1"])  # it was not eve's to give
     queued.client.delete("/v1/reviews/claims", params={"item": "a1"}, headers=queued.as_("bob"))
@@ -62,13 +64,13 @@ def test_a_decision_is_a_record_and_ends_the_wait(queued: Api) -> None:
     assert claimed(queued, "bob") == ["a1"]
     assert decide(queued, "bob", "a", "not-a-match").status_code == 200
     assert queued.log.records[-1] == Reviewed(item="a1", reference="a0", outcome=Outcome.NOT_A_MATCH, by="bob")
-    assert queued.client.get("/v1/reviews?certain=true").json()["total"] == 2
+    assert queued.client.get("/v1/reviews?queue=all").json()["total"] == 2
     assert queued.client.get("/v1/items/a1").json()["verdict"]["matches"] == []
     assert queued.client.get("/v1/clusters?item=a1").json()["total"] == 0
     assert decide(queued, "bob", "a", "undo").status_code == 200
     assert claimed(queued, "bob") == ["a1"]
     assert decide(queued, "bob", "b", "match").status_code == 200
-    assert queued.client.get("/v1/reviews?certain=true").json()["total"] == 2
+    assert queued.client.get("/v1/reviews?queue=all").json()["total"] == 2
 
 
 def test_what_another_has_claimed_is_not_decided(queued: Api) -> None:

@@ -19,7 +19,7 @@ from neardup.pipeline.log.records import (
     Verdict,
 )
 from neardup.pipeline.store.memory import MemoryStore
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Doubt
 from neardup.workers.flag.worker import FlagWorker
 from neardup.workers.kafka.log import Tail
 from tests.workers.broker import Broker, FakeTail
@@ -187,3 +187,35 @@ def test_reviews_count_once_by_what_had_been_decided_of_the_pair() -> None:
     store.clear()
     worker.step()  # notices
     assert [counted(*kind) - was for kind, was in zip(kinds, before, strict=True)] == [1, 1, 1]
+
+
+def test_how_many_wait_is_counted_by_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waiting() -> dict[str, float | None]:
+        names = ("unsure", "unproved", "all")
+        return {name: REGISTRY.get_sample_value("neardup_reviews_waiting_items", {"queue": name}) for name in names}
+
+    broker = Broker()
+    worker = FlagWorker(verdicts(broker), MemoryStore())
+    worker.step()
+    assert waiting() == {"unsure": 0, "unproved": 0, "all": 0}
+    broker.publish(*(a_match(n, decision, doubt) for n, (decision, doubt) in enumerate(KINDS)))
+    worker.step()
+    assert waiting()["all"] == 0  # not each time
+    monkeypatch.setattr("neardup.workers.flag.worker._COUNT_SECONDS", 0.0)
+    worker.step()
+    assert waiting() == {"unsure": 2, "unproved": 1, "all": 4}
+
+
+KINDS = [
+    (Decision.UNSURE, Doubt.NO),
+    (Decision.UNSURE, Doubt.NO_SOUND),
+    (Decision.UNSURE, Doubt.UNPROVED),
+    (Decision.DUPLICATE, Doubt.NO),
+]
+
+
+def a_match(offset: int, decision: Decision, doubt: Doubt) -> Envelope:
+    match = Matched(
+        reference="a", bank="seen", decision=decision, distance=0.1, evidence=0.9, probability=0.9, doubt=doubt
+    )
+    return Envelope(offset=offset, events=(Verdict(id=f"item-{offset}", decision=decision, matches=(match,)),))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neardup.pipeline.log.proofs import ProofExpired, ProofPending, answer
-from neardup.pipeline.log.records import Record, Removed
+import msgspec
+
+from neardup.pipeline.log.proofs import Candidate, ProofExpired, ProofPending, answer
+from neardup.pipeline.log.records import Record, Removed, RetroMatched
+from neardup.pipeline.match.data.undecided import LaterAsk
 from neardup.workers.match.expiry import Expiry
 from tests.pipeline.match.build import AGREES, Log, a_state, picture
 
@@ -81,3 +84,38 @@ def test_what_ended_is_applied_once() -> None:
     assert len(leader.log.events(record)) == 1
     leader.appended = []
     assert leader.after(2 * OUTAGE) == []
+
+
+def test_heads_that_a_later_reference_asks_about_wait_while_provers_answer_anything() -> None:
+    leader = Leader(2)
+    leader.log.events(answer(leader.asked[0], [AGREES]), answer(leader.asked[1], [AGREES]))
+    leader.log.events(msgspec.structs.replace(picture("r", 10), bank="banned"))
+    (later,) = leader.log.state.later
+    leader.after(1)
+    assert leader.expiry.oldest_seconds == 0.0  # no verdict waits
+    for n in range(5, 8):
+        assert leader.after(OUTAGE - 100) == []
+        *_, event = leader.log.events(picture(f"c{n}", 0, plane=n), picture(f"d{n}", 30, plane=n))
+        assert isinstance(event, ProofPending)
+        leader.after(10)
+        leader.log.events(answer(event.asked, [AGREES]))
+        leader.after(1)
+    leader.after(OUTAGE - 10)
+    (record,) = leader_ends(leader)
+    assert (record.id, record.offset, record.reference) == (later.id, later.offset, named(later))
+    assert [type(event) for event in leader.log.events(record)] == [RetroMatched] * 2  # the head and its member
+    assert leader.after(2 * OUTAGE) == []
+
+
+def leader_ends(leader: Leader) -> list[ProofExpired]:
+    """Return what is ended in the next seconds."""
+    for _ in range(20):
+        leader.now += 1
+        leader.expiry.step()
+    ended, leader.appended = leader.appended, []
+    return [one for one in ended if isinstance(one, ProofExpired)]
+
+
+def named(later: LaterAsk) -> Candidate:
+    asked = later.pair.candidate
+    return Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)

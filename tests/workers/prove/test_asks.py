@@ -133,6 +133,14 @@ def test_later_work_goes_after_all_that_was_polled(client: Client, group: AskGro
     assert [one.asked.id for one in group.take(9, 0.0)] == ["b", "later"]
 
 
+def test_other_work_is_polled_past_any_amount_of_later_work(client: Client, group: AskGroup) -> None:
+    for start in range(0, 2000, 250):
+        client.records(ONE, *(asked(f"later-{n}", later=True) for n in range(start, start + 250)))
+    client.records(ONE, asked("a"))
+    assert [one.asked.id for one in group.take(2, 0.0)] == ["a", "later-0"]
+    assert client.held == set()
+
+
 @pytest.mark.parametrize("value", [b"", b"\x93", encode({"id": 3}), encode(Asked(id="a", offset=0))])
 def test_what_asks_for_nothing_is_passed_over_and_committed(client: Client, group: AskGroup, value: bytes) -> None:
     before = count("malformed")

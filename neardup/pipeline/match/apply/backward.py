@@ -1,32 +1,50 @@
 """Earlier uploads that match a reference which a bank got only now.
 
 What is said is what would have been said had the reference come first: the upload is the query, the bank's thresholds
-decide. Candidates are the heads that resemble the reference, their members, and what is identical to it.
+decide. Candidates are the heads that resemble the reference, their members, and what is identical to it. Where proofs
+are asked for, each head is asked about once, and the answer's envelope says what of its star matches: the proof decides
+on the head, and is the most that is said of a member, which evidence decides on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from neardup.pipeline.log.changes import Action
+from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, PairProved, ProofExpired
 from neardup.pipeline.log.records import Matched, RetroMatched
-from neardup.pipeline.log.verdicts import is_silenced
+from neardup.pipeline.log.verdicts import PublishedVerdicts, is_silenced
 from neardup.pipeline.match.apply.batch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.compare.collection import Collection
+from neardup.pipeline.match.compare.compare import candidate_of, identity
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item, link
+from neardup.pipeline.match.data.undecided import LaterAsk, LaterAsks, Pair
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
-from neardup.pipeline.types import Decision, Ids, Kind, Neighbours
+from neardup.pipeline.types import Decision, Exact, Ids, Kind, Neighbours
 
 MOST_FOUND = 10_000
 """Most items that one event lists: a record has to fit its topic."""
 MOST_CANDIDATES = 16_384
 """Nearest descriptors of heads that are looked at for each descriptor of a reference."""
+MOST_ASKED = 64
+"""Heads that are asked about for one reference, the likeliest; what resembles more is no picture but a pattern."""
+MOST_OPEN = 10_000
+"""Heads that are asked about in all; prove workers have room for them beside what waits for its verdict."""
 _AT_ONCE = 64
+
+
+class Earlier(NamedTuple):
+    """Earlier items that match a reference, in order of arrival, how many more there are, and what is asked."""
+
+    found: Sequence[RetroMatched] = ()
+    left_out: int = 0
+    asked: tuple[Asked, ...] = ()
 
 
 class BackwardSearch:
@@ -34,33 +52,133 @@ class BackwardSearch:
 
     Args:
         prefetch: may know the nearest already.
+        asks: whether proofs are asked for.
+
+    Attributes:
+        later: heads that are asked about.
     """
 
     def __init__(
-        self, seen: Collection, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch
+        self,
+        seen: Collection,
+        banks: Banks,
+        reviews: Reviews,
+        evidence: Evidence,
+        prefetch: Prefetch,
+        published: PublishedVerdicts,
+        asks: bool = False,
     ) -> None:
+        self.later = LaterAsks()
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
         self._evidence = evidence
         self._prefetch = prefetch
+        self._published = published
+        self._asks = asks
 
-    def search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
-        """Return the earlier items that match a reference, in order of arrival, and how many more there are."""
+    def search(self, bank: Bank, reference: Item, offset: int, now_ms: int) -> Earlier:
+        """Return what of earlier items matches a reference, given the record that brings or enables it."""
         if not bank.usable(now_ms)(reference):
-            return [], 0
+            return Earlier()
         bank.references[reference.id].searched = True
-        found = []
-        for item in self._candidates(bank, reference):
-            match = bank.collection.comparer.one(item, reference)
+        candidates = self._candidates(bank, reference)
+        published = self._published.asked(offset, bank.settings.name, reference.id)
+        if published is not None:
+            asked = self._as_published(reference, published)
+        else:
+            asked = self._ask(bank, reference, candidates) if self._asks else []
+        for one in asked:
+            self.later.add(one)
+        waiting = {number for one in asked for number in one.items}
+        left = (item for item in candidates if item.number not in waiting or identity(item, reference) is not Exact.NO)
+        found = list(
+            self._tell(bank, reference, ((item, self._unasked(bank, item, reference)) for item in left), now_ms)
+        )
+        told = tuple(
+            Asked(id=one.id, offset=one.offset, sha256=one.sha256, asks=(one.pair.candidate,), later=True)
+            for one in asked
+            if isinstance(one.pair.candidate, Ask)
+        )
+        return Earlier(found[:MOST_FOUND], max(0, len(found) - MOST_FOUND), told)
+
+    def apply(self, record: ItemProved | ProofExpired, now_ms: int) -> list[RetroMatched]:
+        """Return what of a star matches a reference that came later, once its head is proved, or nobody did that.
+
+        Of a star with more members than MOST_FOUND, the first that many.
+        """
+        answers: list[Candidate] = [*record.pairs] if isinstance(record, ItemProved) else []
+        if isinstance(record, ProofExpired) and record.reference is not None:
+            answers.append(record.reference)
+        told: list[RetroMatched] = []
+        for given in answers:
+            one = self.later.take(record.id, record.offset, given)
+            bank = None if one is None else self._banks.named(given.bank)
+            reference = None if one is None or bank is None else bank.collection.of(one.pair.number)
+            if one is None or bank is None or reference is None or not bank.usable(now_ms)(reference):
+                continue
+            if isinstance(given, PairProved):
+                one.pair.answered, one.pair.proved = True, given.proved
+            told += self._tell(bank, reference, self._settled(bank, one, reference), now_ms)
+        return told[:MOST_FOUND]
+
+    # -- what is asked -----------------------------------------------------------------------------------------------
+
+    def _ask(self, bank: Bank, reference: Item, candidates: Sequence[Item]) -> list[LaterAsk]:
+        """Return the likeliest heads of these that are to be proved, with their members."""
+        likely = [
+            (likelihood, head, ask)
+            for head in candidates
+            if head.is_head
+            and identity(head, reference) is Exact.NO
+            and head.number not in self._seen.tables.live
+            and (found := bank.collection.comparer.ask(head, reference)) is not None
+            for likelihood, ask in [found]
+        ]
+        likely.sort(key=lambda one: one[0], reverse=True)
+        room = min(MOST_ASKED, max(0, MOST_OPEN - len(self.later)))
+        return [_later(head, ask, reference.number) for _, head, ask in likely[:room]]
+
+    def _as_published(self, reference: Item, published: Iterable[Asked]) -> list[LaterAsk]:
+        """Return what was asked as it was published: an approximate search need not find the same again."""
+        named = ((one, self._seen.tables.items.named(one.id)) for one in published)
+        return [
+            _later(head, one.asks[0], reference.number)
+            for one, head in named
+            if head is not None and head.offset == one.offset
+        ]
+
+    # -- what is told ------------------------------------------------------------------------------------------------
+
+    def _unasked(self, bank: Bank, item: Item, reference: Item) -> Matched:
+        """Return how an item matches of which nothing is asked: by evidence, and if proofs are, unsure at most."""
+        comparer, head = bank.collection.comparer, self._seen.tables.items.get(item.head) or item
+        is_live = item.number in self._seen.tables.live
+        if not self._asks or is_live or identity(head, reference) is not Exact.NO:
+            return comparer.one(item, reference)
+        pair = Pair(candidate_of(bank.settings.name, reference), reference.number)
+        return comparer.settle(item, pair, reference, expired=False)
+
+    def _settled(self, bank: Bank, one: LaterAsk, reference: Item) -> Iterator[tuple[Item, Matched]]:
+        """Yield how what is left of a star matches; what is identical was told at once."""
+        for number in one.items:
+            item = self._seen.tables.items.get(number)
+            if item is not None and identity(item, reference) is Exact.NO:
+                is_member = number != one.items[0]
+                yield item, bank.collection.comparer.settle(item, one.pair, reference, not one.pair.answered, is_member)
+
+    def _tell(
+        self, bank: Bank, reference: Item, found: Iterable[tuple[Item, Matched]], now_ms: int
+    ) -> Iterator[RetroMatched]:
+        """Yield what is said of items, given how they match."""
+        for item, match in found:
             kept = self.reviews.respected(item, reference, match)
             if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
                 head = self._seen.tables.items.get(item.head)
                 link(reference, item if head is None else head)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
-                found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))
-        return found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
+                yield RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced))
 
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:
         items = self._seen.tables.items
@@ -85,7 +203,7 @@ class BackwardSearch:
         """
         table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.collection.judge
         hashes = table.hash[rows]
-        unsure = judge.thresholds(bank.collection.heads.chances).min_unsure
+        unsure = judge.least(bank.collection.heads.chances)
         # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be that.
         matters = judge.min_vote if kind is Kind.VIDEO else max(judge.min_vote, unsure)
         k, most = CANDIDATES, min(MOST_CANDIDATES, len(index))
@@ -118,3 +236,7 @@ class BackwardSearch:
                 found = self.reviews.respect(item, found, bank.collection.tables.items)
                 matches += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches
+
+
+def _later(head: Item, ask: Ask, number: int) -> LaterAsk:
+    return LaterAsk(head.id, head.offset, head.sha256, Pair(ask, number, asked=True), [head.number, *head.members])

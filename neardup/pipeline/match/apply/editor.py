@@ -77,10 +77,10 @@ class Editor:
             return (Changed(record=change, refused=str(refused), refusal=refused.reason),)
         return (Changed(record=change, waits=self._waits(change)), *followed)
 
-    def take_in(self, bank: Bank, item: Item, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
-        """Add a new reference to a bank, and tell which earlier items are like it."""
+    def take_in(self, bank: Bank, item: Item, offset: int, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
+        """Add a new reference to a bank, and return which earlier items are like it, or may be."""
         bank.add(item)
-        found, left_out = self._backward.search(bank, item, now_ms)
+        found, left_out, asked = self._backward.search(bank, item, offset, now_ms)
         referenced = Referenced(
             id=item.id,
             bank=bank.settings.name,
@@ -89,6 +89,7 @@ class Editor:
             thumbnail=thumbnail,
             found=len(found),
             left_out=left_out,
+            asked=asked,
         )
         return (referenced, *found)
 
@@ -139,12 +140,12 @@ class Editor:
             bank.change_reference(change)
             copied = self._copy(item)
             copied.offset = offset
-            yield from self.take_in(bank, copied, now_ms, "")
+            yield from self.take_in(bank, copied, offset, now_ms, "")
             return
         bank.change_reference(change)
         if known is not None and not bank.references[known.id].searched:
-            found, left_out = self._backward.search(bank, known, now_ms)
-            if found:
+            found, left_out, asked = self._backward.search(bank, known, offset, now_ms)
+            if found or asked:
                 yield Referenced(
                     id=known.id,
                     bank=change.bank,
@@ -152,6 +153,7 @@ class Editor:
                     sha256=known.sha256,
                     found=len(found),
                     left_out=left_out,
+                    asked=asked,
                 )
                 yield from found
 

@@ -15,6 +15,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Entry, Event, Matched, Redecided, Verdict
 from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, star_head
+from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES, PROVED, Proposal, candidate_of
@@ -44,6 +45,7 @@ class Proofs:
         stars: Stars,
         lives: LiveVideos,
         published: PublishedVerdicts,
+        backward: BackwardSearch,
         most: int,
     ) -> None:
         self.undecided = UndecidedItems()
@@ -53,6 +55,7 @@ class Proofs:
         self._stars = stars
         self._lives = lives
         self._published = published
+        self._backward = backward
         self._most = most
 
     def ask(self, entry: Entry, item: Item, proposals: Sequence[tuple[str, Proposal]]) -> Undecided:
@@ -78,7 +81,13 @@ class Proofs:
         return ProofPending(asked=asked, beside=beside)
 
     def apply(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
-        """Take in answers, or that none came in time; return the verdict with what follows from it, if it is due."""
+        """Take in answers, or that none came in time; return the verdict with what follows from it, if it is due.
+
+        And what is said of the item's star where answers are on references that came later.
+        """
+        return (*self._decide(entry, record), *self._backward.apply(record, entry.timestamp_ms))
+
+    def _decide(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
         waiting = self.undecided.get(record.offset)
         if waiting is None or (waiting.expired and entry.timestamp_ms - waiting.since_ms > LATE_MS):
             return ()
@@ -87,7 +96,7 @@ class Proofs:
         if item.id != record.id:
             return ()
         if isinstance(record, ProofExpired):
-            if waiting.expired:
+            if waiting.expired or record.reference is not None:
                 return ()
             waiting.expired = True
         elif not waiting.take(record.pairs) or waiting.open:

@@ -39,7 +39,7 @@ from neardup.pipeline.match.compare.banks import BankSettings, Kept, decode_cali
 from neardup.pipeline.match.compare.reviews import Judged
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending
-from neardup.pipeline.match.data.undecided import Undecided
+from neardup.pipeline.match.data.undecided import LaterAsk, Undecided
 from neardup.pipeline.match.decide.evidence import NEIGHBOURS, make_cohort
 from neardup.pipeline.match.live.videos import Live
 
@@ -74,6 +74,7 @@ class _Tables(msgspec.Struct, frozen=True, kw_only=True):
     deleted: list[str] = []
     judged: list[Judged] = []
     undecided: list[Undecided] = []
+    later: list[LaterAsk] = []
     similar: int = 0
     similar_crc32: int = 0
     similar_space: str = ""
@@ -136,6 +137,7 @@ class Snapshots:
             deleted=sorted(parts.deleted),
             judged=parts.judged,
             undecided=parts.undecided,
+            later=parts.later,
             similar=len(similar_in_use),
             similar_crc32=0 if similars is None else similars.vectors.checksum(similar_in_use),
             similar_space="" if similars is None else similars.space,
@@ -261,6 +263,7 @@ class Snapshots:
             deleted=set(tables.deleted),
             judged=tables.judged,
             undecided=tables.undecided,
+            later=tables.later,
         )
         state.restore(restored)
         if state.similars is not None:

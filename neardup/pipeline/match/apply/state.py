@@ -35,7 +35,7 @@ from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.data.pending import Pending, PendingItems
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables, Vectors
-from neardup.pipeline.match.data.undecided import Undecided, UndecidedItems
+from neardup.pipeline.match.data.undecided import LaterAsk, LaterAsks, Undecided, UndecidedItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Judge
 from neardup.pipeline.match.decide.evidence import Evidence
@@ -63,6 +63,7 @@ class Parts:
     deleted: set[str]
     judged: list[Judged]
     undecided: list[Undecided]
+    later: list[LaterAsk]
 
 
 class State:
@@ -114,9 +115,12 @@ class State:
         self._pending = PendingItems()
         self._lives = LiveVideos(tables, seen.heads, live)
         self._published = PublishedVerdicts()
-        self._proofs = Proofs(seen, self.banks, self.reviews, self.stars, self._lives, self._published, max_pending)
-        self._removals = Removals(tables, self.stars, self._lives, self._pending, self._proofs.undecided, similars)
         self._prefetch = Prefetch(seen)
+        self._backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch, self._published, asks)
+        self._proofs = Proofs(
+            seen, self.banks, self.reviews, self.stars, self._lives, self._published, self._backward, max_pending
+        )
+        self._removals = Removals(tables, self.stars, self._lives, self._pending, self._proofs.undecided, similars)
         self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
         item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._published, similars, self._proofs, asks)
@@ -131,8 +135,7 @@ class State:
             self._proofs,
         )
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
-        backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch)
-        self._editor = Editor(seen, self.banks, self.stars, self.reviews, backward, row_writer.copy)
+        self._editor = Editor(seen, self.banks, self.stars, self.reviews, self._backward, row_writer.copy)
         self._references = References(tables, self.banks, row_writer, self._editor)
 
     @property
@@ -149,6 +152,11 @@ class State:
     def undecided(self) -> UndecidedItems:
         """The items whose verdict waits for proofs."""
         return self._proofs.undecided
+
+    @property
+    def later(self) -> LaterAsks:
+        """The heads that are asked about for references that banks got after them."""
+        return self._backward.later
 
     @property
     def unwritten_bytes(self) -> int:
@@ -226,6 +234,7 @@ class State:
             deleted=self.banks.deleted,
             judged=list(self.reviews),
             undecided=list(self._proofs.undecided),
+            later=list(self.later),
         )
 
     def restore(self, parts: Parts) -> None:
@@ -235,6 +244,7 @@ class State:
         self._removals.taken_down = parts.removed
         self._lives.restore(parts.live)
         self._proofs.undecided.restore(parts.undecided)
+        self.later.restore(parts.later)
         self.seen.heads.count_again()
         self.reviews.restore(parts.judged)
         self.banks.restore(parts.settings, parts.banks, parts.deleted)

@@ -134,4 +134,4 @@ class References:
             bank.references[record.id].searched = False
         item = holder.item()
         item.offset = entry.offset
-        return self._editor.take_in(bank, item, entry.timestamp_ms, holder.first.thumbnail)
+        return self._editor.take_in(bank, item, entry.offset, entry.timestamp_ms, holder.first.thumbnail)

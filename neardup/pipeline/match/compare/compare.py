@@ -135,8 +135,19 @@ class Comparer:
             (chosen if len(chosen) < PROVED and self._may_match(one[1]) else others).append(one)
         return chosen, others
 
-    def settle(self, item: Item, pair: Pair, reference: Item, expired: bool) -> Matched:
-        """Return how an item that waited for a proof matches a reference, whatever the decision."""
+    def ask(self, query: Item, reference: Item) -> tuple[tuple[int, float], Ask] | None:
+        """Return how likely an item that is held matches a reference, and what to ask; None if nothing."""
+        outcome = self._by_evidence(query, reference)
+        if not self._may_match(outcome):
+            return None
+        return _likelihood(outcome), self._ask(query.kind, reference, outcome)
+
+    def settle(self, item: Item, pair: Pair, reference: Item, expired: bool, of_head: bool = False) -> Matched:
+        """Return how an item that waited for a proof matches a reference, whatever the decision.
+
+        Args:
+            of_head: the proof is one of the item's head: what it says is the most that is said of the item.
+        """
         exact = identity(item, reference)
         head = self._tables.items.get(reference.head)
         if exact is not Exact.NO and head is not None:
@@ -144,7 +155,8 @@ class Comparer:
             return exactly(reference, head, exact, outcome, self._bank)
         outcome = self._by_evidence(item, reference)
         if pair.proved is not None:
-            outcome = self._judge.prove(outcome, pair.proved)
+            proved = self._judge.prove(outcome, pair.proved)
+            outcome = proved if not of_head else _at_most(outcome, proved)
         elif not pair.answered:
             doubt = Doubt.UNPROVED if expired and _is_alike(outcome) else outcome.doubt
             outcome = replace(at_most_unsure(outcome), doubt=doubt)
@@ -402,6 +414,12 @@ def candidate_of(bank: str, reference: Item) -> Candidate:
 
 def _is_alike(outcome: PairOutcome) -> bool:
     return outcome.judgement.decision is not Decision.DISTINCT
+
+
+def _at_most(outcome: PairOutcome, other: PairOutcome) -> PairOutcome:
+    """Return an outcome, with the decision of another if that is lower."""
+    lower = RANK[other.judgement.decision] < RANK[outcome.judgement.decision]
+    return replace(outcome, judgement=other.judgement) if lower else outcome
 
 
 def _likelihood(outcome: PairOutcome) -> tuple[int, float]:

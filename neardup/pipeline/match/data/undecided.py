@@ -1,9 +1,10 @@
-"""Items whose verdict waits for proofs."""
+"""Items whose verdict waits for proofs, and earlier heads that are asked about for a reference that came later."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from neardup.pipeline.log.proofs import Candidate, PairProved
 from neardup.pipeline.prove.finding import Proved
@@ -105,3 +106,56 @@ class UndecidedItems:
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
         self._by_offset = {one.offset: one for one in undecided}
+
+
+LaterKey: TypeAlias = tuple[int, str, int]
+"""Offset of the head, bank of the reference, offset of the reference."""
+
+
+@dataclass(slots=True)
+class LaterAsk:
+    """A head that may match a reference which a bank got after it.
+
+    Attributes:
+        id, offset, sha256: of the head, as the ask names them.
+        pair: with the reference. items: numbers of the head, first, and of those that stood under it.
+    """
+
+    id: str
+    offset: int
+    sha256: bytes
+    pair: Pair
+    items: list[int]
+
+    @property
+    def key(self) -> LaterKey:
+        """What an answer names it by."""
+        return self.offset, self.pair.candidate.bank, self.pair.candidate.offset
+
+
+class LaterAsks:
+    """All of them that have no answer, in order of the log."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[LaterKey, LaterAsk] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[LaterAsk]:
+        return iter(self._by_key.values())
+
+    def add(self, one: LaterAsk) -> None:
+        """Have one wait."""
+        self._by_key[one.key] = one
+
+    def take(self, id: str, offset: int, candidate: Candidate) -> LaterAsk | None:
+        """Return what waits for the answer to this pair, and have it wait no more."""
+        one = self._by_key.get((offset, candidate.bank, candidate.offset))
+        if one is None or (one.id, one.pair.candidate.reference) != (id, candidate.reference):
+            return None
+        return self._by_key.pop(one.key)
+
+    def restore(self, asks: Iterable[LaterAsk]) -> None:
+        """Take over what iteration gave."""
+        self._by_key = {one.key: one for one in asks}

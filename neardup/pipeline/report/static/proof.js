@@ -5,7 +5,7 @@ const GROUNDS = {
   "agrees": "Laid over each other, they show the same.",
   "other-writing": "Writing stands in the place of other writing.",
   "motion": "It is the same scene, and something in it moved, or the camera did.",
-  "changed-scene": "It is the same scene, and a part of it is different.",
+  "changed-scene": "It is the same scene, and a part of it or its colours are different.",
   "template": "They agree in one part only, which is at the same place in both, as in a template.",
   "no-transform": "Nothing was found that lays one over the other.",
   "few-points": "Too few key points support laying one over the other.",

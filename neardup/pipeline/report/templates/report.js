@@ -72,7 +72,7 @@
     const inside = svg("svg", { width: file.width, height: file.height }, svg("polygon", { class: "under", points }), svg("polygon", { points })); // clips
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, inside);
   }
-  const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "not proved in time" })[match.doubt] || null;
+  const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "no proof in time" })[match.doubt] || null;
   function partText(match) {
     const { kind, query_box, reference_box } = match.where;
     if (kind === "whole") return null;

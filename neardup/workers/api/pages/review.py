@@ -1,4 +1,4 @@
-"""`/review`: the queue of flagged items, pair by pair, and what its script asks for: tasks, with all that is shown.
+"""`/review`: the queues of flagged items, pair by pair, and what its script asks for: tasks, with all that is shown.
 
 A page is a *seat*: two tabs of one person get different items, as two persons do. A seat keeps what it was given for
 LEASE_SECONDS, and asks again in time while somebody sits there.
@@ -19,8 +19,9 @@ from neardup.pipeline.log.records import Matched
 from neardup.pipeline.log.verdicts import is_counted
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.items import Item
-from neardup.pipeline.store.interface import FlagStore, Queued, reviewer_of, seat_of
+from neardup.pipeline.store.interface import FlagStore, Queued, ReviewQueue, reviewer_of, seat_of
 from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.where import Relation
 from neardup.workers.api.auth import Reviewer, Role
 from neardup.workers.api.context import Context, Given
 from neardup.workers.api.models import MatchBody
@@ -37,13 +38,13 @@ Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field
 class Ask(BaseModel):
     """What a seat asks for.
 
-    passed: ids that it skipped, or has decided on a moment ago. certain: whether certain duplicates are wanted as well.
+    passed: ids that it skipped, or has decided on a moment ago.
     """
 
     seat: Seat
     count: int = Field(ge=1, le=MAX_TASKS)
     passed: Ids = []
-    certain: bool = False
+    queue: ReviewQueue = ReviewQueue.UNSURE
 
 
 class Release(BaseModel):
@@ -71,7 +72,7 @@ class Pair(MatchBody):
 
 
 class Task(BaseModel):
-    """An item that waits, and its matches, those that nobody judged first."""
+    """An item that waits, and its matches: those that nobody judged first, variants last."""
 
     item: Facts
     decision: Decision
@@ -82,16 +83,16 @@ class Task(BaseModel):
 
 
 class Tasks(BaseModel):
-    """Tasks, and how many items wait."""
+    """Tasks, and how many items wait in each queue."""
 
-    waiting: int
+    waiting: dict[ReviewQueue, int]
     results: list[Task]
 
 
 @router.get("/review")
-async def review(request: Request, certain: bool = False) -> Response:
+async def review(request: Request, queue: ReviewQueue = ReviewQueue.UNSURE) -> Response:
     """Show the page; `static/review.js` asks for tasks."""
-    shown = {"lease_seconds": round(LEASE_SECONDS), "certain": certain}
+    shown = {"lease_seconds": round(LEASE_SECONDS), "queue": queue.value}
     return needs_login(request, Role.REVIEW) or render(request, "review.html", **shown)
 
 
@@ -101,9 +102,9 @@ async def take(ask: Ask, context: Given, caller: Reviewer) -> Tasks:
     seat = seat_of(caller.name, ask.seat)
 
     def claim(store: FlagStore) -> list[Queued]:
-        return store.claim(seat, ask.count, round(LEASE_SECONDS * 1000), ask.passed, ask.certain)
+        return store.claim(seat, ask.count, round(LEASE_SECONDS * 1000), ask.passed, ask.queue)
 
-    return await _tasks(context, seat, await asyncio.to_thread(claim, context.store), ask.certain)
+    return await _tasks(context, seat, await asyncio.to_thread(claim, context.store))
 
 
 @router.post("/review/releases", status_code=204)
@@ -125,17 +126,20 @@ async def waiting(
     caller: Reviewer,
     seat: Annotated[str, Query(pattern=r"^[a-z0-9]{8,32}$")],
     count: Annotated[int, Query(ge=0, le=100)] = 12,
-    certain: bool = False,
+    queue: ReviewQueue = ReviewQueue.UNSURE,
 ) -> Tasks:
-    """Tell what comes next, whoever has it."""
-    queued = await asyncio.to_thread(context.store.queue, 0, count, certain)
-    return await _tasks(context, seat_of(caller.name, seat), queued, certain)
+    """Return what comes next, whoever has it."""
+    queued = await asyncio.to_thread(context.store.queue, 0, count, queue)
+    return await _tasks(context, seat_of(caller.name, seat), queued)
 
 
-async def _tasks(context: Context, seat: str, queued: Sequence[Queued], certain: bool) -> Tasks:
-    total, flagged = await asyncio.to_thread(lambda: (context.store.queued(certain), context.store.applied()))
+async def _tasks(context: Context, seat: str, queued: Sequence[Queued]) -> Tasks:
+    def look() -> tuple[dict[ReviewQueue, int], int]:
+        return {queue: context.store.queued(queue) for queue in ReviewQueue}, context.store.applied()
+
+    waiting, flagged = await asyncio.to_thread(look)
     await _caught_up(context, flagged)
-    return Tasks(waiting=total, results=await context.look(lambda state: [_task(state, seat, one) for one in queued]))
+    return Tasks(waiting=waiting, results=await context.look(lambda state: [_task(state, seat, one) for one in queued]))
 
 
 async def _caught_up(context: Context, offset: int) -> None:
@@ -145,7 +149,11 @@ async def _caught_up(context: Context, offset: int) -> None:
 
 
 def _task(state: State, seat: str, queued: Queued) -> Task:
-    matches = [match for match in queued.verdict.matches if is_counted(match) or _key(match) in queued.open]
+    matches = [
+        match
+        for match in queued.verdict.matches
+        if is_counted(match) or _key(match) in queued.open or match.relation is Relation.VARIANT
+    ]
     pairs = [_pair(state, match, _key(match) in queued.open) for match in matches]
     return Task(
         item=_facts(queued.item, state.items.named(queued.item), state),
@@ -153,7 +161,7 @@ def _task(state: State, seat: str, queued: Queued) -> Task:
         running=queued.verdict.running,
         claimed_by=reviewer_of(queued.claimed_by),
         mine=queued.claimed_by == seat,
-        matches=sorted(pairs, key=lambda pair: not pair.open),
+        matches=sorted(pairs, key=lambda pair: (not pair.open, pair.relation is Relation.VARIANT)),
     )
 
 

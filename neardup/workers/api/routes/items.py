@@ -62,6 +62,7 @@ class Published(BaseModel):
                 "detail": "",
                 "earlier": [EXAMPLE_EARLIER],
                 "left_out": 0,
+                "asked": 0,
                 "open": [],
             }
         }
@@ -80,6 +81,7 @@ class Published(BaseModel):
     detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(default=[], description="of a new reference: earlier items that match it")
     left_out: int = Field(default=0, description="how many more earlier items there are")
+    asked: int = Field(default=0, description="earlier originals that are to be proved; what matches comes in the feed")
     open: list[OpenPair] = Field(default=[], description="pairs that wait for a proof")
 
 
@@ -357,7 +359,8 @@ def published(id: str, bank: str, answer: Answer | DeadLetter | None) -> Publish
     if isinstance(event, Verdict):
         return Published(id=id, status="decided", verdict=VerdictBody.model_validate(event))
     if isinstance(event, Referenced) and answer:
-        return Published(id=id, status="referenced", earlier=earlier_items(answer), left_out=answer.left_out)
+        earlier = earlier_items(answer)
+        return Published(id=id, status="referenced", earlier=earlier, left_out=answer.left_out, asked=answer.asked)
     if isinstance(event, Redelivered):
         return Published(id=id, status="redelivered")
     if isinstance(event, Ignored):

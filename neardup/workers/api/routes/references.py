@@ -101,6 +101,7 @@ class ReferenceAnswer(BaseModel):
                 "detail": "",
                 "earlier": [EXAMPLE_EARLIER],
                 "left_out": 0,
+                "asked": 0,
             }
         }
     )
@@ -118,6 +119,7 @@ class ReferenceAnswer(BaseModel):
     detail: str = Field(default="", description="the same in words")
     earlier: list[EarlierBody] = Field(description="earlier items that match it; they are in the feed too")
     left_out: int = Field(description="how many more earlier items there are")
+    asked: int = Field(default=0, description="earlier originals that are to be proved; what matches comes in the feed")
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""The queue of matches that wait for a person, claims on it, and what reviewers decide.
+"""The queues of matches that wait for a person, claims on it, and what reviewers decide.
 
 A decision is a record of the log, remembered for ever. A claim is not: it lasts for minutes, and keeps two reviewers,
 which are two tokens, from getting the same item; and two seats of one reviewer, which are two open pages.
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from neardup.pipeline.log.changes import SEEN, Outcome, Reviewed
-from neardup.pipeline.store.interface import Queued, reviewer_of, seat_of
+from neardup.pipeline.store.interface import Queued, ReviewQueue, reviewer_of, seat_of
 from neardup.workers.api.auth import Caller, Reviewer
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.changes import WAIT, ChangeAnswer, WaitQuery, Why, answer, change
@@ -26,7 +26,10 @@ from neardup.workers.api.routes.banks import CHANGED
 
 router = APIRouter(tags=["review"], route_class=BoundedRoute)
 LEASE_SECONDS = 300.0
-CERTAIN = "also items that are duplicates for certain, of which no match is unsure"
+QUEUE = (
+    "`unsure`: what a person has to decide; `unproved`: what is unsure for want of a proof, which may still come; "
+    "`all`: both, and certain duplicates"
+)
 SEAT_PATTERN = r"^[a-z0-9]{0,32}$"
 _EXAMPLE_QUEUED: dict[str, Any] = {
     "item": "cat-2",
@@ -65,7 +68,7 @@ class Queue(BaseModel):
     """Items that wait for a reviewer, those that came first at the head."""
 
     items: list[QueuedBody]
-    total: int = Field(description="how many wait in all")
+    total: int = Field(description="how many wait in this queue")
 
 
 class ClaimBody(BaseModel):
@@ -74,14 +77,14 @@ class ClaimBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"], "seat": "", "certain": False}
+            "example": {"count": 2, "lease_seconds": 300, "passed": ["cat-7"], "seat": "", "queue": "unsure"}
         },
     )
     count: int = Field(1, ge=1, le=100, description="items wanted, those that you have among them")
     lease_seconds: float = Field(LEASE_SECONDS, ge=1, le=3600, description="after which others may have them")
     passed: list[IdField] = Field(default=[], max_length=1000, description="items to pass over, as you skipped them")
     seat: str = Field("", pattern=SEAT_PATTERN, description="one of several places of yours; each gets its own items")
-    certain: bool = Field(False, description=CERTAIN)
+    queue: ReviewQueue = Field(ReviewQueue.UNSURE, description=QUEUE)
 
 
 class Released(BaseModel):
@@ -112,10 +115,10 @@ async def queue(
     _: Reviewer,
     start: Annotated[int, Query(ge=0, le=10**9, description="place of the first")] = 0,
     count: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,
-    certain: Annotated[bool, Query(description=CERTAIN)] = False,
+    chosen: Annotated[ReviewQueue, Query(alias="queue", description=QUEUE)] = ReviewQueue.UNSURE,
 ) -> Queue:
-    """Look at the queue, whoever has claimed what."""
-    return await _queue(context, lambda: context.store.queue(start, count, certain), certain)
+    """Look at a queue, whoever has claimed what."""
+    return await _queue(context, lambda: context.store.queue(start, count, chosen), chosen)
 
 
 @router.post(
@@ -124,14 +127,14 @@ async def queue(
     responses=responses("malformed", "timeout", "too-large", "invalid", "unavailable"),
 )
 async def claim(body: ClaimBody, context: Given, caller: Reviewer) -> Queue:
-    """Get the first items that no other reviewer looks at; what you have is among them, its time renewed."""
+    """Get the first items of a queue that no other reviewer looks at; what you have is among them, its time renewed."""
     lease_ms = round(1000 * body.lease_seconds)
     seat = seat_of(caller.name, body.seat)
 
     def take() -> list[Queued]:
-        return context.store.claim(seat, body.count, lease_ms, body.passed, body.certain)
+        return context.store.claim(seat, body.count, lease_ms, body.passed, body.queue)
 
-    return await _queue(context, take, body.certain)
+    return await _queue(context, take, body.queue)
 
 
 @router.delete("/v1/reviews/claims", response_model=Released, responses=responses("invalid", "unavailable"))
@@ -175,9 +178,9 @@ async def _check_claim(context: Context, caller: Caller, item: str) -> None:
         )
 
 
-async def _queue(context: Context, read: Callable[[], list[Queued]], certain: bool) -> Queue:
+async def _queue(context: Context, read: Callable[[], list[Queued]], chosen: ReviewQueue) -> Queue:
     found = await asyncio.to_thread(read)
-    return Queue(items=_bodies(found), total=await asyncio.to_thread(context.store.queued, certain))
+    return Queue(items=_bodies(found), total=await asyncio.to_thread(context.store.queued, chosen))
 
 
 def _bodies(found: Sequence[Queued]) -> list[QueuedBody]:

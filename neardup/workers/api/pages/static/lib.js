@@ -84,7 +84,7 @@ export const isExact = (match) => match.exact in EXACT && (!match.identical_to |
 export const badge = (match) =>
   el("span", { class: `badge ${isExact(match) ? "exact" : match.decision}` }, isExact(match) ? EXACT[match.exact] : match.relation === "variant" ? "variant" : match.decision);
 // Why a match is unsure although its pictures are the same.
-const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "not proved in time" };
+const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "no proof in time" };
 export const doubtText = (match) => (match.doubt ? DOUBTS[match.doubt] || match.doubt : null);
 // Of a variant, that it shows the same picture is no question.
 export const chance = (match) => (match.relation === "variant" ? null : el("span", {}, percent(match.probability)));

@@ -1,7 +1,8 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
-import { badge, bankBadge, breakable, byId, call, distance, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, doubtText, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
 import { Pair } from "/static/pair.js";
+import { proofWords } from "/static/proof.js";
 import { whereText } from "/static/where.js";
 
 const IN_HAND = 2;
@@ -12,7 +13,7 @@ const SETTLE_MS = 15_000;
 const LOOK_MS = 10_000;
 const PAUSE_MS = 250;
 const LEASE_MS = 1000 * Number(byId("review").dataset.lease);
-const certain = byId("certain").checked;
+const { queue } = byId("review").dataset;
 const pair = new Pair(byId("pair"));
 const state = {
   seat: kept("seat", () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => "abcdefghijklmnopqrstuvwxyz012345"[byte % 32]).join("")),
@@ -53,7 +54,7 @@ function passed() {
 function take() {
   state.asking ??= (async () => {
     try {
-      const answer = await send("/review/tasks", { seat: state.seat, count: IN_HAND, passed: passed(), certain });
+      const answer = await send("/review/tasks", { seat: state.seat, count: IN_HAND, passed: passed(), queue });
       const ours = answer.results.filter((task) => !state.settling.has(task.item.id));
       if (Date.now() - state.taken > LEASE_MS) state.hand = [];
       state.taken = Date.now();
@@ -84,9 +85,9 @@ function preload(task) {
   }
 }
 
-function left(waiting) {
-  state.waiting = waiting;
-  byId("left").replaceChildren(el("b", {}, waiting.toLocaleString("en")), ` ${waiting === 1 ? "item" : "items"} left`);
+function left(queues) {
+  for (const [name, count] of Object.entries(queues)) byId(`queued-${name}`).textContent = count.toLocaleString("en");
+  const waiting = state.waiting = queues[queue];
   document.title = `${waiting ? `(${waiting.toLocaleString("en")}) ` : ""}Review · neardup`;
 }
 
@@ -108,13 +109,13 @@ async function lookSoon() {
 async function look() {
   try {
     const count = Math.min(SHOWN_WAITING + state.skipped.length + state.settling.size, MOST_WAITING);
-    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count, certain })}`);
+    const answer = await call(`/review/waiting?${new URLSearchParams({ seat: state.seat, count, queue })}`);
     left(answer.waiting);
     allWell();
     const over = new Set(passed());
     const shown = answer.results.filter((task) => !over.has(task.item.id) || task.item.id === state.hand[0]?.item.id).slice(0, SHOWN_WAITING);
     byId("waiting").replaceChildren(...shown.map(waitingRow));
-    const rest = answer.waiting - state.settling.size - shown.length;
+    const rest = state.waiting - state.settling.size - shown.length;
     byId("next").querySelector(".more")?.remove();
     if (rest > 0) byId("next").append(el("p", { class: "more" }, `and ${rest.toLocaleString("en")} more`));
     byId("next").hidden = !shown.length;
@@ -185,7 +186,9 @@ function showWhy(task, match) {
       ...row("Distance", `${match.distance.toFixed(3)} of 4`),
       ...row("Decision", match.decision, match.exact ? `, identical ${match.exact}` : "", match.identical_to && match.identical_to !== match.reference ? ` with ${match.identical_to}` : ""),
       ...row("Bank", match.bank, cluster(match.facts)),
-      ...row("Shows", whereText(match) || "the whole"),
+      ...row("Shows", whereText({ ...match, doubt: "" }) || "the whole"),
+      ...(match.doubt ? row("In doubt", doubtText(match)) : []),
+      ...(match.proof ? row("Proof", proofWords(match)) : []),
       ...(task.running ? row("Live", "goes on: matches may grow") : [])),
     ...(task.matches.length > 1 ? [el("h3", {}, `Matches (${task.matches.length})`), el("ul", { class: "others" }, ...task.matches.map((one, number) => el("li", {}, otherButton(one, number))))] : []),
     el("h3", {}, "Nearest items"), el("ul", { class: "near", id: "near" }));
@@ -196,7 +199,7 @@ function showWhy(task, match) {
 function otherButton(match, number) {
   return el("button", { type: "button", "aria-current": number === state.match ? "true" : null, onclick: () => toMatch(number) },
     picture("span", pictureSrc(match.reference, { bank: match.bank }), ""),
-    el("span", {}, match.reference, el("span", { class: "verdict" }, badge(match), bankBadge(match.bank), match.open ? "" : " decided")));
+    el("span", {}, match.reference, el("span", { class: "verdict" }, badge(match), bankBadge(match.bank), match.open || match.relation === "variant" ? "" : " decided")));
 }
 
 async function showNear(task) {
@@ -223,7 +226,8 @@ function decide(outcome) {
   byId("undo").disabled = false;
   byId("problem").replaceChildren();
   match.open = false;
-  const open = task.matches.findIndex((one) => one.open);
+  // A certain match that stays open needs nobody.
+  const open = task.matches.findIndex((one) => one.open && (queue === "all" || one.decision === "unsure"));
   const over = outcome === "match" || open < 0;
   if (over) settle(task);
   post(done, outcome);
@@ -299,7 +303,6 @@ byId("reject").addEventListener("click", () => decide("not-a-match"));
 byId("skip").addEventListener("click", skip);
 byId("undo").addEventListener("click", undo);
 byId("help-open").addEventListener("click", () => byId("help").showModal());
-byId("certain").addEventListener("change", () => { location.search = byId("certain").checked ? "certain=true" : ""; });
 byId("keys").checked = shortcuts();
 byId("keys").addEventListener("change", () => setShortcuts(byId("keys").checked));
 addEventListener("pointerdown", () => { state.active = Date.now(); });
