@@ -12,7 +12,7 @@ import msgspec
 
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.records import Matched, RetroMatched
-from neardup.pipeline.log.verdicts import is_silenced
+from neardup.pipeline.log.verdicts import PublishedVerdicts, is_silenced
 from neardup.pipeline.match.apply.batch import Prefetch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import CANDIDATES
@@ -33,31 +33,48 @@ class BackwardSearch:
     """Searches what was seen for a bank's references.
 
     Args:
-        prefetch: may know the nearest already.
+        prefetch: may know the nearest already. published: what was said earlier is not searched for again.
     """
 
     def __init__(
-        self, seen: Collection, banks: Banks, reviews: Reviews, evidence: Evidence, prefetch: Prefetch
+        self,
+        seen: Collection,
+        banks: Banks,
+        reviews: Reviews,
+        evidence: Evidence,
+        prefetch: Prefetch,
+        published: PublishedVerdicts,
     ) -> None:
         self._seen = seen
         self._banks = banks
         self.reviews = reviews
         self._evidence = evidence
         self._prefetch = prefetch
+        self._published = published
 
-    def search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
-        """Return the earlier items that match a reference, in order of arrival, and how many more there are."""
+    def search(self, bank: Bank, reference: Item, offset: int, now_ms: int) -> tuple[list[RetroMatched], int]:
+        """Return the earlier items that match a reference, in order of arrival, and how many more there are.
+
+        Args:
+            offset: of the record that asks for it. now_ms: its time.
+        """
         if not bank.usable(now_ms)(reference):
             return [], 0
         bank.references[reference.id].searched = True
+        items = self._seen.tables.items
+        found, left_out = self._published.retro_matched(offset) or self._search(bank, reference, now_ms)
+        for one in found:
+            if (item := items.named(one.id)) is not None:
+                link(reference, items.get(item.head) or item)
+        return found, left_out
+
+    def _search(self, bank: Bank, reference: Item, now_ms: int) -> tuple[list[RetroMatched], int]:
         found = []
         for item in self._candidates(bank, reference):
             match = bank.collection.comparer.one(item, reference)
             kept = self.reviews.respected(item, reference, match)
             if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
-                head = self._seen.tables.items.get(item.head)
-                link(reference, item if head is None else head)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
                 found.append(RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced)))
         return found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
