@@ -137,7 +137,7 @@ class Filled(Snapshots):
             parts.vectors.append(numbers, vectors)
             hashes = rng.integers(0, 256, (count, 32), dtype=np.uint8)
             rows.append(
-                count, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True,
+                count, offset=numbers, item=numbers, frame=0, pts=0.0, hash=hashes, speaks=True, searched=True,
                 cohort=OF_BACKGROUND, cohort_similarity=0.2,
             )  # fmt: skip
             parts.index.add(numbers)
@@ -163,6 +163,7 @@ def _item(number: int, content: bytes) -> Item:
         seconds=0.0,
         ranges=((number, number + 1),),
         head=number,
+        offset=number,
     )
 
 

@@ -484,6 +484,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """All events of one log offset; exactly one envelope per offset, also where it holds no event.
 
     Attributes:
+        candidates: what was searched for and found, so that who applies the log again need not search, see
+            `log.candidates` and `match.apply.findings`; UNSET in old envelopes, and where nothing was searched for.
         timestamp_ms: when the broker took the record into the log, in milliseconds since 1970; 0 without a broker.
         produced_ms: when it took the item into `media`; 0 if the record did not come from there.
     """
@@ -492,6 +494,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     timestamp_ms: int = 0
     produced_ms: int = 0
+    candidates: bytes | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,21 @@ import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from neardup.pipeline.log.candidates import holds_one_list
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
 from neardup.pipeline.log.proofs import Asked, ProofPending
-from neardup.pipeline.log.records import Comparison, Envelope, Matched, Redecided, Referenced, Rolling, Verdict
+from neardup.pipeline.log.records import (
+    Comparison,
+    Envelope,
+    Matched,
+    Redecided,
+    Referenced,
+    RetroMatched,
+    Rolling,
+    Verdict,
+)
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
 
@@ -127,6 +138,27 @@ class PublishedVerdicts:
     def begin(self, published: Mapping[int, Envelope]) -> None:
         """Replace all that is known."""
         self._published = published
+
+    def __contains__(self, offset: int) -> bool:
+        return offset in self._published
+
+    def candidates(self, offset: int) -> bytes | UnsetType:
+        """Return what was found for a record, see `Envelope`; UNSET if that is not known."""
+        published = self._published.get(offset)
+        return UNSET if published is None else published.candidates
+
+    def says_what_was_found(self, offset: int) -> bool:
+        """Return whether nothing needs to be searched for on behalf of an item or frame."""
+        found = self.candidates(offset)
+        return isinstance(found, bytes) and not holds_one_list(found)
+
+    def retro_matched(self, offset: int) -> tuple[list[RetroMatched], int] | None:
+        """Return the earlier items that match what became a reference, and how many more; None if that is not known."""
+        published = self._published.get(offset)
+        if published is None:
+            return None
+        left_out = sum(event.left_out for event in published.events if isinstance(event, Referenced))
+        return [event for event in published.events if isinstance(event, RetroMatched)], left_out
 
     def verdict(self, offset: int) -> Verdict | None:
         """Return the verdict on the item that a record completes; None if it is not known."""

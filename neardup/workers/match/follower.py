@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.proofs import ItemProved
 from neardup.pipeline.log.reasons import IgnoredReason
@@ -47,17 +49,19 @@ class Batch:
 
     def envelopes(self, applied: Sequence[Envelope]) -> list[Envelope]:
         """Return one envelope for each record, given those of the entries; with the times of the records."""
-        events = {one.offset: one.events for one in applied}
+        by_offset = {one.offset: one for one in applied}
         envelopes = []
         for one, entry in zip(self.records, self._read, strict=True):
             produced_ms = 0
             if isinstance(entry, str):
                 logger.error("record of the log ignored offset=%d why=%s", one.offset, entry)
-                events[one.offset] = (ignored("", IgnoredReason.MALFORMED, entry),)
+                by_offset[one.offset] = Envelope(
+                    offset=one.offset, events=(ignored("", IgnoredReason.MALFORMED, entry),)
+                )
             elif isinstance(entry.record, Described | ItemProved):
                 produced_ms = entry.record.produced_ms
             times = {"timestamp_ms": one.timestamp_ms, "produced_ms": produced_ms}
-            envelopes.append(Envelope(offset=one.offset, events=events[one.offset], **times))
+            envelopes.append(msgspec.structs.replace(by_offset[one.offset], **times))
         return envelopes
 
     def compare(self, applied: Sequence[Envelope]) -> None:

@@ -280,12 +280,13 @@ class MatchWorker:
     def _apply(self, batch: Batch) -> list[Envelope]:
         """Apply records, passing over those that are none, and return the envelopes of the others."""
         started = self._clock()
-        entries = batch.entries
+        entries, too_long = batch.entries, self._state.findings.too_long
         with tracing.span("match", (one.traceparent for one in batch.records), records=len(batch.records)):
             envelopes = self._state.apply(entries, batch.published)
         self._applied = batch.records[-1].offset
         telemetry.STAGE_SECONDS.labels("match").observe(self._clock() - started)
         telemetry.MATCH_APPLIED.set(self._applied)
+        telemetry.MATCH_CANDIDATES_LEFT_OUT.inc(self._state.findings.too_long - too_long)
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
         telemetry.MATCH_PENDING.set(self._state.undecided.waiting)

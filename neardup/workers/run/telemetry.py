@@ -107,6 +107,10 @@ MATCH_DIFFERED = Counter(
     "neardup_match_differed_total",
     "Published envelopes that differ from what this follower computed.",
 )
+MATCH_CANDIDATES_LEFT_OUT = Counter(
+    "neardup_match_candidates_left_out_total",
+    "Envelopes without candidates because these take more than 64 kB, as those of long films: followers search again.",
+)
 SNAPSHOT_AGE = Gauge(
     "neardup_snapshot_age_seconds",
     "Age in seconds of the oldest change that no snapshot contains; 0 while the newest snapshot contains all.",

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index import Index
 from neardup.pipeline.index.proposer import Checked, Status
 from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
+from neardup.pipeline.match.apply import findings
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.log import Tail, last_envelope, locate
@@ -125,6 +127,38 @@ def test_who_does_not_lead_follows_what_is_published_and_says_nothing(tmp_path: 
     leadership.granted = True
     run(worker, broker)
     assert said(broker.published()) == said(envelopes)
+    worker.close()
+
+
+def test_who_follows_does_not_search(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broker, log = Broker(), a_log(1, 60)
+    broker.append(*log)
+    leader = a_worker(broker, tmp_path / "leader")
+    run(leader, broker)
+    leader.close()
+    assert any(isinstance(one.candidates, bytes) for one in broker.published())
+    follower = a_worker(broker, tmp_path / "follower", leadership=FakeLeadership(granted=False))
+
+    def search(*_: object) -> None:
+        pytest.fail("searched")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Index, "search", search)
+        for _ in range(10):
+            follower.step()
+    assert (follower.applied, follower.leads) == (len(log) - 1, False)
+    assert "published otherwise" not in caplog.text
+    follower.close()
+
+
+def test_envelopes_without_candidates_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "MAX_BYTES", 0)
+    broker = Broker()
+    broker.append(picture("a", 0), Removed(id="a"), picture("b", 0))
+    before = REGISTRY.get_sample_value("neardup_match_candidates_left_out_total") or 0.0
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    assert REGISTRY.get_sample_value("neardup_match_candidates_left_out_total") == before + 2
     worker.close()
 
 

@@ -51,7 +51,7 @@ class BackwardSearch:
     """Searches what was seen for a bank's references.
 
     Args:
-        prefetch: may know the nearest already.
+        prefetch: may know the nearest already. published: what was said earlier is not searched for again.
         asks: whether proofs are asked for.
 
     Attributes:
@@ -82,27 +82,28 @@ class BackwardSearch:
         if not bank.usable(now_ms)(reference):
             return Earlier()
         bank.references[reference.id].searched = True
-        candidates = self._candidates(bank, reference)
-        published = self._published.asked(offset, bank.settings.name, reference.id)
-        if published is not None:
-            asked = self._as_published(reference, published)
+        published, said = (
+            self._published.asked(offset, bank.settings.name, reference.id),
+            self._published.retro_matched(offset),
+        )
+        if published is not None and said is not None:
+            asked, (found, left_out) = self._as_published(reference, published), said
         else:
+            candidates = self._candidates(bank, reference)
             asked = self._ask(bank, reference, candidates) if self._asks else []
+            found = self._told_at_once(bank, reference, candidates, asked, now_ms)
+            found, left_out = found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
         for one in asked:
             self.later.add(one)
-        waiting = {number for one in asked for number in one.items}
-        left = (item for item in candidates if item.number not in waiting or identity(item, reference) is not Exact.NO)
-        found = list(
-            self._tell(bank, reference, ((item, self._unasked(bank, item, reference)) for item in left), now_ms)
-        )
+        self._link(reference, found)
         told = tuple(
             Asked(id=one.id, offset=one.offset, sha256=one.sha256, asks=(one.pair.candidate,), later=True)
             for one in asked
             if isinstance(one.pair.candidate, Ask)
         )
-        return Earlier(found[:MOST_FOUND], max(0, len(found) - MOST_FOUND), told)
+        return Earlier(found, left_out, told)
 
-    def apply(self, record: ItemProved | ProofExpired, now_ms: int) -> list[RetroMatched]:
+    def apply(self, record: ItemProved | ProofExpired, offset: int, now_ms: int) -> list[RetroMatched]:
         """Return what of a star matches a reference that came later, once its head is proved, or nobody did that.
 
         Of a star with more members than MOST_FOUND, the first that many.
@@ -110,6 +111,7 @@ class BackwardSearch:
         answers: list[Candidate] = [*record.pairs] if isinstance(record, ItemProved) else []
         if isinstance(record, ProofExpired) and record.reference is not None:
             answers.append(record.reference)
+        said = self._published.retro_matched(offset)
         told: list[RetroMatched] = []
         for given in answers:
             one = self.later.take(record.id, record.offset, given)
@@ -119,8 +121,16 @@ class BackwardSearch:
                 continue
             if isinstance(given, PairProved):
                 one.pair.answered, one.pair.proved = True, given.proved
-            told += self._tell(bank, reference, self._settled(bank, one, reference), now_ms)
-        return told[:MOST_FOUND]
+            if said is None:
+                found = list(self._tell(bank, reference, self._settled(bank, one, reference), now_ms))
+                found = found[: MOST_FOUND - len(told)]
+            else:
+                found = [
+                    each for each in said[0] if (each.match.bank, each.match.reference) == (given.bank, reference.id)
+                ]
+            self._link(reference, found)
+            told += found
+        return told
 
     # -- what is asked -----------------------------------------------------------------------------------------------
 
@@ -150,6 +160,22 @@ class BackwardSearch:
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
+    def _told_at_once(
+        self, bank: Bank, reference: Item, candidates: Sequence[Item], asked: Sequence[LaterAsk], now_ms: int
+    ) -> list[RetroMatched]:
+        waiting = {number for one in asked for number in one.items}
+        left = (item for item in candidates if item.number not in waiting or identity(item, reference) is not Exact.NO)
+        return list(
+            self._tell(bank, reference, ((item, self._unasked(bank, item, reference)) for item in left), now_ms)
+        )
+
+    def _link(self, reference: Item, found: Iterable[RetroMatched]) -> None:
+        """Have cohorts know which heads resemble a reference."""
+        items = self._seen.tables.items
+        for one in found:
+            if (item := items.named(one.id)) is not None:
+                link(reference, items.get(item.head) or item)
+
     def _unasked(self, bank: Bank, item: Item, reference: Item) -> Matched:
         """Return how an item matches of which nothing is asked: by evidence, and if proofs are, unsure at most."""
         comparer, head = bank.collection.comparer, self._seen.tables.items.get(item.head) or item
@@ -175,8 +201,6 @@ class BackwardSearch:
             kept = self.reviews.respected(item, reference, match)
             if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
-                head = self._seen.tables.items.get(item.head)
-                link(reference, item if head is None else head)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
                 yield RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced))
 

@@ -14,6 +14,7 @@ import numpy as np
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired
 from neardup.pipeline.log.records import Described, Entry
+from neardup.pipeline.log.verdicts import PublishedVerdicts
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.compare.candidates import CANDIDATES, SEARCHED_AT_ONCE
 from neardup.pipeline.match.compare.collection import Collection
@@ -31,11 +32,20 @@ MAX_BATCH_ROWS = 1024
 class Batch:
     """Collects entries of the log until they are taken."""
 
-    def __init__(self, tables: Tables, pending: PendingItems, lives: LiveVideos, removals: Removals) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        pending: PendingItems,
+        lives: LiveVideos,
+        removals: Removals,
+        published: PublishedVerdicts,
+    ) -> None:
         self._tables = tables
         self._pending = pending
         self._lives = lives
         self._removals = removals
+        self._published = published
+        self._is_found: bool | None = None
         self._entries: list[Entry] = []
         self._identities: set[object] = set()
         self._rows = 0
@@ -50,6 +60,9 @@ class Batch:
             return False
         if _identity(record) in self._identities or record.id in self._removals.taken_down:
             return False
+        is_found = self._found(entry.offset, record)
+        if None not in (is_found, self._is_found) and is_found != self._is_found:
+            return False  # a batch is searched for, all of it, or none
         if not record.live:
             # The log's time may run backwards, and by one that is here the item may be given up before its turn comes.
             moments = {entry.timestamp_ms, max(entry.timestamp_ms, self._latest_ms)}
@@ -69,6 +82,7 @@ class Batch:
         record = entry.record
         if not isinstance(record, Described):
             return
+        self._is_found = self._found(entry.offset, record) if self._is_found is None else self._is_found
         self._lives.note_time(record.id, entry.timestamp_ms)
         self._identities.add(_identity(record))
         self._rows += self._rows_with(record)
@@ -77,7 +91,12 @@ class Batch:
         """Return the entries in order; none is here any more."""
         taken, self._entries, self._identities = self._entries, [], set()
         self._rows = self._latest_ms = 0
+        self._is_found = None
         return taken
+
+    def _found(self, offset: int, record: Described) -> bool | None:
+        """Return whether what a record finds was published; None of a part that is not the last."""
+        return self._published.says_what_was_found(offset) if record.last or record.live else None
 
     def _rows_with(self, record: Described) -> int:
         """Return how many rows a batch compares because of this part: with the last one, those of all parts."""
@@ -96,8 +115,9 @@ class Prefetch:
     references: so the answers are those that each would have had by itself. They hold only for the run they belong to.
     """
 
-    def __init__(self, seen: Collection) -> None:
+    def __init__(self, seen: Collection, published: PublishedVerdicts) -> None:
         self._seen = seen
+        self._published = published
         self._until = 0
         self._found: dict[tuple[str, str, bytes], Neighbours] = {}
 
@@ -107,8 +127,8 @@ class Prefetch:
         self._found.clear()
 
     def look(self, entries: Sequence[Entry], place: int) -> None:
-        """Search for the references from this place of a batch on, unless that was done."""
-        if place < self._until:
+        """Search for the references from this place of a batch on, unless that was done, or need not be."""
+        if place < self._until or entries[place].offset in self._published:
             return
         self.forget()
         run = []

@@ -28,6 +28,7 @@ from neardup.pipeline.log.changes import (
 from neardup.pipeline.log.reasons import Refusal
 from neardup.pipeline.log.records import Changed, Event, Referenced, ReHeaded, Unreferenced
 from neardup.pipeline.match.apply.backward import BackwardSearch
+from neardup.pipeline.match.apply.findings import Findings
 from neardup.pipeline.match.compare.banks import Bank, Banks, decode_calibration
 from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.reviews import Reviews
@@ -48,7 +49,7 @@ class Editor:
     """Makes changes.
 
     Args:
-        copy: returns a new item, in no table yet, with the descriptors of one that is held.
+        copy: returns a new item, in no table yet, with the descriptors of one that is held, by a record of this offset.
     """
 
     def __init__(
@@ -58,13 +59,15 @@ class Editor:
         stars: Stars,
         reviews: Reviews,
         backward: BackwardSearch,
-        copy: Callable[[Item], Item],
+        findings: Findings,
+        copy: Callable[[Item, int], Item],
     ) -> None:
         self._seen = seen
         self._banks = banks
         self._stars = stars
         self.reviews = reviews
         self._backward = backward
+        self._findings = findings
         self._copy = copy
 
     def apply(self, change: Change, offset: int, now_ms: int) -> tuple[Event, ...]:
@@ -79,7 +82,10 @@ class Editor:
 
     def take_in(self, bank: Bank, item: Item, offset: int, now_ms: int, thumbnail: str) -> tuple[Event, ...]:
         """Add a new reference to a bank, and return which earlier items are like it, or may be."""
-        bank.add(item)
+        kin = self._findings.kin(offset)
+        kin = bank.alike(item) if kin is None else kin
+        self._findings.note_kin(offset, kin)
+        bank.add(item, kin)
         found, left_out, asked = self._backward.search(bank, item, offset, now_ms)
         referenced = Referenced(
             id=item.id,
@@ -138,9 +144,7 @@ class Editor:
                 raise ChangeRefused(Refusal.LIVE, "a live video can be no reference")
             bank.removed.pop(change.id, None)
             bank.change_reference(change)
-            copied = self._copy(item)
-            copied.offset = offset
-            yield from self.take_in(bank, copied, offset, now_ms, "")
+            yield from self.take_in(bank, self._copy(item, offset), offset, now_ms, "")
             return
         bank.change_reference(change)
         if known is not None and not bank.references[known.id].searched:

@@ -16,6 +16,7 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
+from neardup.pipeline.match.apply.findings import Findings
 from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.candidates import Found, join_pairs
@@ -23,7 +24,7 @@ from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import MAX_MATCHES, Proposal
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
-from neardup.pipeline.match.data.items import NO_ROW, Item
+from neardup.pipeline.match.data.items import NO_ROW, Item, link
 from neardup.pipeline.match.data.pending import Pending, PendingItems, source_of
 from neardup.pipeline.match.data.similars import Similars
 from neardup.pipeline.match.data.tables import Tables
@@ -48,6 +49,7 @@ class Intake:
         item_verdicts: ItemVerdicts,
         live_verdicts: LiveVerdicts,
         proofs: Proofs,
+        findings: Findings,
     ) -> None:
         self._seen = seen
         self._banks = banks
@@ -57,16 +59,18 @@ class Intake:
         self._item_verdicts = item_verdicts
         self._live_verdicts = live_verdicts
         self._proofs = proofs
+        self._findings = findings
 
     def take_in(self, entries: Sequence[Entry]) -> list[Envelope]:
         """Take in described items that do not depend on each other's removal, see `batch`, and proofs between them."""
         described = [(entry, entry.record) for entry in entries if isinstance(entry.record, Described)]
         holders = [self._holder(entry, record) for entry, record in described]
         records = [record for _, record in described]
-        rows = self._row_writer.append(records, holders) if records else []
+        offsets = [entry.offset for entry, _ in described]
+        rows = self._row_writer.append(records, holders, offsets) if records else []
         compared = [
-            (holder.rows if isinstance(holder, Pending) else own, record.kind)
-            for record, holder, own in zip(records, holders, rows, strict=True)
+            (holder.rows if isinstance(holder, Pending) else own, record.kind, offset)
+            for record, holder, own, offset in zip(records, holders, rows, offsets, strict=True)
             if _is_compared(record)
         ]
         settling = len(described) < len(entries)
@@ -75,7 +79,7 @@ class Intake:
             for record, holder in zip(records, holders, strict=True)
             if _is_compared(record) and isinstance(holder, Pending)
         ]
-        found = self._search([rows for rows, _ in compared], [kind for _, kind in compared], items, settling)
+        found = self._find(compared, items, settling)
         envelopes, held = [], zip(holders, rows, strict=True)
         for entry in entries:
             record, events = entry.record, tuple[Event, ...]()
@@ -100,10 +104,26 @@ class Intake:
         live = self._lives.get(record.id)
         return live or self._pending.take(record, entry.timestamp_ms, self._seen.tables.items)
 
+    def _find(
+        self, compared: Sequence[tuple[Ids, Kind, int]], items: Sequence[Item], settling: bool
+    ) -> Iterator[tuple[Found, Banked]]:
+        """Yield for each item or frame what is found among what was seen and, by bank, among references.
+
+        Args:
+            compared: rows, kind and offset of each. items: those that are no frames of live videos.
+        """
+        rows, kinds, offsets = (list(column) for column in zip(*compared, strict=True)) if compared else ([], [], [])
+        given = self._findings.given(offsets, rows)
+        if given is None:
+            return self._search(rows, kinds, items, settling)
+        of_seen = self._seen.candidates.as_given(rows, kinds, given)
+        banks = [bank for bank in self._banks if len(bank.collection.tables.items)] if len(items) < len(rows) else []
+        of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
+        return ((found, [*zip(banks, theirs, strict=True)]) for found, *theirs in zip(of_seen, *of_banks, strict=True))
+
     def _search(
         self, rows: Sequence[Ids], kinds: Sequence[Kind], items: Sequence[Item], settling: bool
     ) -> Iterator[tuple[Found, Banked]]:
-        """Yield for each item what is found among what was seen and, by bank, among references."""
         borders = np.cumsum([0, *map(len, rows)]).tolist()
         foresee = partial(self._seen.comparer.foresee, items, borders) if len(items) == len(rows) else None
         of_seen = self._seen.candidates.of_batch(rows, kinds, foresee, settling)
@@ -116,6 +136,7 @@ class Intake:
     ) -> tuple[Rolling, ...]:
         """Take in a frame of a live video."""
         pairs = self._seen.comparer.with_heads(found.pairs)
+        self._findings.note(entry.offset, record.kind, Found(pairs, found.cohort, found.neighbours))
         self._seen.tables.rows.shared[row] = self._seen.comparer.sharers(pairs, 1)
         pairs = join_pairs([*(bank.usable_pairs(theirs.pairs, entry.timestamp_ms) for bank, theirs in banked), pairs])
         return self._live_verdicts.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
@@ -140,6 +161,7 @@ class ItemVerdicts:
         published: PublishedVerdicts,
         similars: Similars | None,
         proofs: Proofs,
+        findings: Findings,
         asks: bool,
     ) -> None:
         self._seen = seen
@@ -147,6 +169,7 @@ class ItemVerdicts:
         self._stars = stars
         self._published = published
         self._proofs = proofs
+        self._findings = findings
         self._asks = asks
         self._similars = similars
 
@@ -163,25 +186,43 @@ class ItemVerdicts:
         """
         item = pending.item()
         item.offset = entry.offset
-        published = self._published.verdict(entry.offset)
-        pairs = self._relevant(item, pending, of_seen)
+        relevant = self._relevant(item, pending, of_seen)
+        published = self._published.verdict(entry.offset) or self._published.pending(entry.offset)
         event: Verdict | ProofPending
-        if published is None and (self._asks or self._published.pending(entry.offset) is not None):
-            waiting = self._proofs.ask(entry, item, self._proposals(entry, item, pairs, banked))
+        if published is not None:
+            event = self._as_published(entry, item, relevant, published)
+        elif self._asks:
+            proposals = self._proposals(entry, item, relevant, banked)
+            self._findings.note(entry.offset, item.kind, relevant, (one for _, some in proposals for one in some.alike))
+            waiting = self._proofs.ask(entry, item, proposals)
             event = (
                 self._proofs.pending(item, waiting, record.produced_ms)
                 if waiting.open
                 else self._proofs.verdict(item, waiting, entry.timestamp_ms)
             )
         else:
-            matches = self._matches(entry, item, pending, pairs, banked)
-            event = published or combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+            self._findings.note(entry.offset, item.kind, relevant)
+            matches = self._matches(entry, item, pending, relevant, banked)
+            event = combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
         self._stars.add(item, "" if isinstance(event, ProofPending) else star_head(event) or "")
         if self._similars is not None:
             self._similars.take(item, record)
         if isinstance(event, Verdict):
             self._proofs.take_note(item, event)
         return event
+
+    def _as_published(
+        self, entry: Entry, item: Item, relevant: Found, published: Verdict | ProofPending
+    ) -> Verdict | ProofPending:
+        """Return what was said of an item earlier, having done all else that comes of a decision."""
+        if item.kind is Kind.VIDEO:
+            self._seen.comparer.note_shared(item, self._seen.tables.side(item), relevant)
+        kin = self._findings.kin(entry.offset)
+        for reference in kin or ():
+            link(item, reference)
+        if isinstance(published, ProofPending):
+            self._proofs.ask_again(entry, item, published, link_all=kin is None)
+        return published
 
     def flush(self) -> None:
         """Let later searches find all that was taken in."""
@@ -196,7 +237,7 @@ class ItemVerdicts:
         if item.kind is Kind.VIDEO:
             pairs = comparer.with_heads(pairs)
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
-        return Found(pairs, of_seen.cohort)
+        return Found(pairs, of_seen.cohort, of_seen.neighbours)
 
     def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
         """Return the matches of an item that its verdict lists."""
@@ -224,17 +265,20 @@ class RowWriter:
         self._lives = lives
         self._evidence = evidence
 
-    def append(self, records: Sequence[Described], holders: Sequence[Pending | Live]) -> list[Ids]:
+    def append(
+        self, records: Sequence[Described], holders: Sequence[Pending | Live], offsets: Sequence[int]
+    ) -> list[Ids]:
         """Keep the descriptors of records, and return the rows of each.
 
         Args:
-            holders: what each record is a part or a frame of.
+            holders: what each record is a part or a frame of. offsets: of the records, in the log.
         """
         pictures, speaks = pictures_of(records, self._evidence)
         counts = [len(record.pts) for record in records]
         before = [holder.frames if isinstance(holder, Pending) else 0 for holder in holders]
         rows = self._tables.rows.append(
             sum(counts),
+            offset=np.repeat(np.array(offsets, dtype=np.int64), counts),
             item=np.repeat([holder.number for holder in holders], counts),
             frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
             pts=np.concatenate([record.pts for record in records]),
@@ -256,16 +300,28 @@ class RowWriter:
                 holder.ranges.append((first, stop))
         return np.split(rows, np.cumsum(counts)[:-1])
 
-    def copy(self, item: Item) -> Item:
-        """Return a new item, in no table yet, with the descriptors of one that is held."""
+    def copy(self, item: Item, offset: int) -> Item:
+        """Return a new item, in no table yet, with the descriptors of one that is held.
+
+        Args:
+            offset: in the log, of the record that asks for it.
+        """
         tables = self._tables
         rows = tables.rows_of(item)
         number = tables.items.next_number()
         columns = tables.rows.columns()
-        values = {name: column[rows] for name, column in columns.items() if name not in ("item", "shared")}
-        copied = tables.rows.append(len(rows), item=number, **values)
+        values = {name: column[rows] for name, column in columns.items() if name not in ("offset", "item", "shared")}
+        copied = tables.rows.append(len(rows), offset=offset, item=number, **values)
         tables.vectors.append(copied, tables.vectors.read(rows))
         ranges = ((int(copied[0]), int(copied[-1]) + 1),)
         return replace(
-            item, number=number, source=(-1, -1), ranges=ranges, head=-1, members=[], shares=(), similar=NO_ROW
+            item,
+            number=number,
+            source=(-1, -1),
+            ranges=ranges,
+            head=-1,
+            members=[],
+            shares=(),
+            similar=NO_ROW,
+            offset=offset,
         )

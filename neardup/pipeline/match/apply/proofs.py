@@ -64,11 +64,7 @@ class Proofs:
         Args:
             proposals: by bank, the stream among them.
         """
-        published = self._published.pending(entry.offset)
-        if published is not None:
-            waiting = self._as_published(entry, item, published)
-        else:
-            waiting = self._propose(entry, item, proposals)
+        waiting = self._propose(entry, item, proposals)
         if waiting.open:
             self.undecided.add(waiting, entry.timestamp_ms)
         return waiting
@@ -85,7 +81,7 @@ class Proofs:
 
         And what is said of the item's star where answers are on references that came later.
         """
-        return (*self._decide(entry, record), *self._backward.apply(record, entry.timestamp_ms))
+        return (*self._decide(entry, record), *self._backward.apply(record, entry.offset, entry.timestamp_ms))
 
     def _decide(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
         waiting = self.undecided.get(record.offset)
@@ -158,8 +154,12 @@ class Proofs:
                 link(item, reference)
         return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
 
-    def _as_published(self, entry: Entry, item: Item, published: ProofPending) -> Undecided:
-        """Return what waits as it was published: an approximate search need not find the same again."""
+    def ask_again(self, entry: Entry, item: Item, published: ProofPending, link_all: bool) -> None:
+        """Have an item wait for what was published: an approximate search need not find the same again.
+
+        Args:
+            link_all: cohorts are to know that it resembles all of these references.
+        """
         candidates: list[tuple[Candidate, bool]] = [(ask, True) for ask in published.asked.asks]
         candidates += [(one, False) for one in published.beside]
         pairs = []
@@ -168,9 +168,9 @@ class Proofs:
             reference = None if collection is None else collection.tables.items.named(candidate.reference)
             number = -1 if reference is None or reference.offset != candidate.offset else reference.number
             pairs.append(Pair(candidate, number, asked))
-            if reference is not None:
+            if reference is not None and link_all:
                 link(item, reference)
-        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+        self.undecided.add(Undecided(item.number, entry.offset, entry.timestamp_ms, pairs), entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 

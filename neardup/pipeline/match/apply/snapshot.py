@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,6 +233,7 @@ class Snapshots:
         try:
             tables = msgspec.msgpack.decode((data / _TABLES).read_bytes(), type=_Tables)
             rows = _read_rows(data / "rows")
+            has_offsets = (data / "rows" / "offset.npy").exists()
             in_use = np.load(data / _IN_USE, allow_pickle=False)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ConfigError(f"{data}: cannot be read as the snapshot of a state: {error}") from error
@@ -248,6 +249,8 @@ class Snapshots:
             _drop_old_calibrations([tables.settings, *(bank.settings for bank in tables.banks)])
         items = Items()
         items.restore(tables.items, tables.numbers_given)
+        if not has_offsets:
+            _fill_offsets(rows, [*tables.items, *(item for bank in tables.banks for item in bank.items)])
         _fill(state.parts().index, data / _SEARCHER, items, rows)
         vectors.truncate(tables.vectors)
         parts = state.parts()
@@ -297,6 +300,21 @@ def _fill(index: Index, searcher: Path, items: Items, rows: Rows) -> None:
     index.add(np.setdiff1d(held, index.load(searcher), assume_unique=True))
 
 
+def _fill_offsets(rows: Rows, items: Iterable[Item]) -> None:
+    """Give rows of a time before this column the offsets that are known from items of a single record.
+
+    Others get that of the row before: a number that no descriptor of that record has, so they are found by those who
+    have the same rows, and by no one else.
+    """
+    offsets = rows.offset[: len(rows)]
+    offsets[:] = NOTHING
+    for item in items:
+        if len(item.ranges) == 1:
+            ((start, stop),) = item.ranges
+            offsets[start:stop] = item.offset
+    np.maximum.accumulate(offsets, out=offsets)
+
+
 def _drop_old_calibrations(banks: Sequence[BankSettings]) -> None:
     """Take away calibrations of evidence without cohorts, which nothing can be decided by any more."""
     for settings in banks:
@@ -310,7 +328,8 @@ def _drop_old_calibrations(banks: Sequence[BankSettings]) -> None:
 
 def _read_rows(folder: Path) -> Rows:
     rows = Rows()
-    files = [name for name in rows.columns() if (folder / f"{name}.npy").exists() or not name.startswith("cohort")]
+    newer = ("cohort", "cohort_similarity", "offset")
+    files = [name for name in rows.columns() if (folder / f"{name}.npy").exists() or name not in newer]
     columns = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in files}
     if "cohort" not in columns:  # written before there were cohorts: then the background is all of it
         background = np.load(folder / "background.npy", allow_pickle=False)

@@ -23,6 +23,7 @@ from neardup.pipeline.log.verdicts import PublishedVerdicts
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.apply.batch import Batch, Prefetch
 from neardup.pipeline.match.apply.editor import Editor
+from neardup.pipeline.match.apply.findings import Findings
 from neardup.pipeline.match.apply.intake import Intake, ItemVerdicts, RowWriter
 from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.apply.removals import Removals
@@ -87,6 +88,7 @@ class State:
         banks: the curated banks.
         reviews: what reviewers said.
         stars: who stands under which head.
+        findings: what was searched for and found, for the envelopes.
     """
 
     def __init__(
@@ -115,7 +117,8 @@ class State:
         self._pending = PendingItems()
         self._lives = LiveVideos(tables, seen.heads, live)
         self._published = PublishedVerdicts()
-        self._prefetch = Prefetch(seen)
+        self._prefetch = Prefetch(seen, self._published)
+        self.findings = Findings(tables, self.banks, self._published)
         self._backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch, self._published, asks)
         self._proofs = Proofs(
             seen, self.banks, self.reviews, self.stars, self._lives, self._published, self._backward, max_pending
@@ -123,7 +126,9 @@ class State:
         self._removals = Removals(tables, self.stars, self._lives, self._pending, self._proofs.undecided, similars)
         self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
-        item_verdicts = ItemVerdicts(seen, self.reviews, self.stars, self._published, similars, self._proofs, asks)
+        item_verdicts = ItemVerdicts(
+            seen, self.reviews, self.stars, self._published, similars, self._proofs, self.findings, asks
+        )
         self._intake = Intake(
             seen,
             self.banks,
@@ -133,9 +138,12 @@ class State:
             item_verdicts,
             self._live_verdicts,
             self._proofs,
+            self.findings,
         )
         self._uploads = Uploads(tables, self._pending, self._lives, self._removals, self._intake, self._live_verdicts)
-        self._editor = Editor(seen, self.banks, self.stars, self.reviews, self._backward, row_writer.copy)
+        self._editor = Editor(
+            seen, self.banks, self.stars, self.reviews, self._backward, self.findings, row_writer.copy
+        )
         self._references = References(tables, self.banks, row_writer, self._editor)
 
     @property
@@ -175,13 +183,13 @@ class State:
         removal; the result is that of applying the records one at a time.
 
         Args:
-            published: what was said earlier, by offset; it takes the place of what is found now, for an approximate
-                search need not find the same again.
+            published: what was said earlier, by offset. It takes the place of what would be found now, for an
+                approximate search need not find the same again; where it says what was found, nothing is searched for.
         """
         self._published.begin(published or {})
         self._prefetch.forget()
         envelopes: list[Envelope] = []
-        batch = Batch(self._tables, self._pending, self._lives, self._removals)
+        batch = Batch(self._tables, self._pending, self._lives, self._removals, self._published)
         for place, entry in enumerate(entries):
             idle = self._lives.idle(entry.timestamp_ms)
             joins = not idle and batch.may_join(entry)
@@ -195,7 +203,7 @@ class State:
                     self._prefetch.forget()
                 self._prefetch.look(entries, place)
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
-        return envelopes + self._intake.take_in(batch.take())
+        return self.findings.written(envelopes + self._intake.take_in(batch.take()))
 
     def _apply_alone(self, entry: Entry) -> tuple[Event, ...]:
         record = entry.record

@@ -126,7 +126,7 @@ class References:
     def _take(self, entry: Entry, record: Described, bank: Bank, known: Item | None) -> tuple[Event, ...]:
         """Take in a part; with the last one the reference takes the place of its version before, if one is known."""
         holder = bank.pending.take(record, entry.timestamp_ms, self._tables.items)
-        self._row_writer.append([record], [holder])
+        self._row_writer.append([record], [holder], [entry.offset])
         if not record.last:
             return ()
         if known is not None:

@@ -126,22 +126,24 @@ class Bank:
             if (value := getattr(change, name)) is not None:
                 setattr(settings, name, value)
 
-    def add(self, item: Item) -> None:
-        """Take in a reference, which is searched from now on."""
-        self._link(item)
+    def add(self, item: Item, kin: Iterable[Item]) -> None:
+        """Take in a reference, which is searched from now on, and have cohorts know which others resemble it."""
+        for other in kin:
+            link(item, other)
         self.collection.heads.add(item)
         self.collection.heads.flush()
         self.collection.tables.items.add(item)
         self.references.setdefault(item.id, ReferenceSettings())
 
-    def _link(self, item: Item) -> None:
-        """Have cohorts know which references resemble a new one: versions and twins of it."""
-        collection = self.collection
+    def alike(self, item: Item) -> list[Item]:
+        """Return the references that resemble a new one: versions and twins of it."""
+        collection, alike = self.collection, []
         (found,) = collection.candidates.among([collection.tables.rows_of(item)], [item.kind])
         for match in collection.comparer.matches(item, collection.tables.side(item), found):
             other = collection.tables.items.named(match.reference)
             if match.decision is not Decision.DISTINCT and other is not None:
-                link(item, other)
+                alike.append(other)
+        return alike
 
     def remove(self, item: Item) -> None:
         """Take a reference out; its settings stay, for a new version of it."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from neardup.pipeline.match.data.items import NO_ROW
 from neardup.pipeline.match.data.tables import MIN_REFERENCES, Heads, Tables
 from neardup.pipeline.match.decide.decide import ALONE, Judge, Pairs
 from neardup.pipeline.match.decide.evidence import (
@@ -19,9 +20,10 @@ from neardup.pipeline.match.decide.evidence import (
     Evidence,
     Floats,
     Pictures,
+    cohort_at,
     differing_bits,
-    make_cohort,
     nearest,
+    nearest_items,
 )
 from neardup.pipeline.types import Ids, Kind
 
@@ -33,16 +35,40 @@ SEARCHED_AT_ONCE = 256
 """Descriptors looked up in one call of the index, which bounds its memory."""
 CROWDED_AT_ONCE = 64
 """The same where MOST_CANDIDATES are fetched for each."""
+PAIRS_READ = 256
+"""Descriptors read at once, which stay in the cache."""
 Bools = npt.NDArray[np.bool_]
 Floors = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found for a query: its pairs with references, and the neighbours that evidence was measured against."""
+    """What was found for a query.
+
+    Attributes:
+        pairs: with references.
+        cohort: what evidence was measured against.
+        neighbours: rows of the cohort's items, the nearest of each, (n, COHORT), NO_ROW for none; None where nobody
+            keeps them.
+    """
 
     pairs: Pairs
     cohort: Cohort
+    neighbours: Ids | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was found earlier for the rows of a batch, and need not be searched for.
+
+    Attributes:
+        neighbours: see `Found`; in any order.
+        query, reference: pairs of a place in the batch and a row, (p,), in order of the query.
+    """
+
+    neighbours: Ids
+    query: Ids
+    reference: Ids
 
 
 class Candidates:
@@ -93,16 +119,59 @@ class Candidates:
                 self._heads.flush()
                 again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
                 table.keep_cohort(together[here], again.cohort)
-                yield Found(again.pairs, again.cohort)
+                yield Found(again.pairs, again.cohort, again.neighbours)
                 continue
             mine = recent.take(slice(places[number], places[number + 1]))
             mine = mine.take(self._are_heads(mine.reference)) if len(mine.query) else mine
             if not len(mine.query):
-                yield Found(whole[number], found.cohort.take(here))
+                yield Found(whole[number], found.cohort.take(here), found.neighbours[here])
                 continue
             one = self._with_recent(pictures.take(here), found.take(here), mine, floor[:, here], own[here], start)
             table.keep_cohort(together[here], one.cohort)
             yield one
+
+    def as_given(self, rows: Sequence[Ids], kinds: Sequence[Kind], given: Given) -> Iterator[Found]:
+        """Yield for each new item, as `of_batch` does, what was found earlier; the index is not asked.
+
+        Distances are computed from the vectors. Of an image only the cohort is yielded: where its candidates are known
+        its verdict is, too, and nothing else depends on them.
+        """
+        together, borders = np.concatenate(rows), np.cumsum([0, *map(len, rows)]).tolist()
+        table = self._tables.rows
+        pictures, own = self._tables.pictures(together), table.item[together]
+        self._heads.begin(together)
+        ids, distances = self._measured(pictures, given.neighbours)
+        cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
+        table.keep_cohort(together, cohort)
+        places = np.searchsorted(given.query, borders).tolist()
+        for kind, (start, stop), (first, last) in zip(kinds, pairwise(borders), pairwise(places), strict=True):
+            here = slice(start, stop)
+            pairs = NO_PAIRS
+            if kind is Kind.VIDEO and first < last:
+                query, reference = given.query[first:last] - start, given.reference[first:last]
+                pairs = self._pairs_with(pictures.take(here), cohort.take(here), query, reference, own[here])
+            yield Found(pairs, cohort.take(here), neighbours[here])
+
+    def _pairs_with(self, pictures: Pictures, cohort: Cohort, query: Ids, reference: Ids, own: Ids) -> Pairs:
+        """Return pairs of places, rising, with these rows, the nearest of each place first."""
+        counts = np.bincount(query, minlength=len(own))
+        ids = np.full((len(own), int(counts.max())), NO_ROW, np.int64)
+        ids[query, np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)] = reference
+        ids, distances = self._measured(pictures, ids)
+        everything = np.full((2, len(own)), -np.inf)
+        return self._reaching(pictures, cohort, ids, distances, everything, own)[0]
+
+    def _measured(self, pictures: Pictures, rows: Ids) -> tuple[Ids, Floats]:
+        """Return rows, (n, k), the nearest first, and their distances."""
+        distances = np.full(rows.shape, np.inf, np.float32)
+        query, place = np.nonzero(rows != NO_ROW)
+        for start in range(0, len(query), PAIRS_READ):
+            pair = query[start : start + PAIRS_READ], place[start : start + PAIRS_READ]
+            difference = self._tables.vectors.read(rows[pair])
+            difference -= pictures.vectors[pair[0]]
+            distances[pair] = np.einsum("pd,pd->p", difference, difference)
+        order = np.lexsort((rows, distances), axis=1)
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)
 
     def cohort_of(self, rows: Ids) -> Cohort:
         """Return the neighbours that rows of another collection have among the references of this one."""
@@ -153,7 +222,7 @@ class Candidates:
             some = asking[start : start + SEARCHED_AT_ONCE]
             found = index.search(pictures.vectors[some], width)
             ids[some], distances[some] = found.ids, found.distances
-        cohort = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
+        cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
         pairs, crowded = self._reaching(pictures, cohort, ids, distances, floor, own)
         more = min(MOST_CANDIDATES, len(index))
         deeper: dict[int, tuple[Ids, Floats]] = {}
@@ -170,13 +239,18 @@ class Candidates:
                 parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
-        return _Searched(pairs, cohort, ids, distances, deeper)
+        return _Searched(pairs, cohort, neighbours, ids, distances, deeper)
 
-    def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> Cohort:
-        """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k)."""
+    def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> tuple[Cohort, Ids]:
+        """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k), and the rows in these."""
         ids, distances = ids[:, :CANDIDATES], distances[:, :CANDIDATES]
         items = np.where(ids >= 0, self._tables.rows.item[ids], -1)
-        return make_cohort(np.where(items == own[:, None], -1, items), 1.0 - distances / 2.0, background)
+        items = np.where(items == own[:, None], -1, items)
+        places = nearest_items(items)
+        cohort = cohort_at(places, items, 1.0 - distances / 2.0, background)
+        if not ids.shape[1]:
+            return cohort, places
+        return cohort, np.where(places >= 0, np.take_along_axis(ids, places, 1), NO_ROW)
 
     def _reaching(
         self, pictures: Pictures, cohort: Cohort, ids: Ids, distances: Floats, floor: Floors, own: Ids
@@ -278,9 +352,9 @@ class Candidates:
         ids[query, place], distances[query, place] = recent.reference, recent.distance
         order = np.lexsort((ids, distances), axis=1)
         ids, distances = np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1)
-        cohort = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
+        cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
         pairs, _ = self._reaching(pictures, cohort, ids, distances, floor, own)
-        return Found(self._nearest_of_each_item(pairs) if found.deeper else pairs, cohort)
+        return Found(self._nearest_of_each_item(pairs) if found.deeper else pairs, cohort, neighbours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +362,13 @@ class _Searched:
     """What the index gave for n pictures.
 
     Attributes:
+        neighbours: see `Found`.
         ids, distances: the nearest, (n, k). deeper: more of them, (more,), for the places that are crowded.
     """
 
     pairs: Pairs
     cohort: Cohort
+    neighbours: Ids
     ids: Ids
     distances: Floats
     deeper: dict[int, tuple[Ids, Floats]]
@@ -300,7 +376,8 @@ class _Searched:
     def take(self, here: slice) -> _Searched:
         """Return what it gave for some of the places; without the pairs."""
         deeper = {place - here.start: deep for place, deep in self.deeper.items() if here.start <= place < here.stop}
-        return _Searched(_NO_PAIRS, self.cohort.take(here), self.ids[here], self.distances[here], deeper)
+        cohort, neighbours = self.cohort.take(here), self.neighbours[here]
+        return _Searched(NO_PAIRS, cohort, neighbours, self.ids[here], self.distances[here], deeper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +405,7 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
 
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)
-_NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
+NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
 _NOTHING_RECENT = _Recent(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32))
 
 

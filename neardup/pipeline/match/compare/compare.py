@@ -99,7 +99,7 @@ class Comparer:
         """
         twin, exact = self._twin(query, usable)
         head = None if twin is None else self._tables.items.get(twin.head)
-        found_at = list(self._outcomes(side, found, item, lambda one: one is not head and usable(one)))
+        found_at = self._beside(twin, side, found, item, usable)
         matches = [
             matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, found_at)
         ]
@@ -114,8 +114,8 @@ class Comparer:
     ) -> Proposal:
         """Return what a new item is to be compared with, and which pairs are to be proved first."""
         proposal = Proposal()
-        found_at = list(self._outcomes(side, found, query, usable))
         twin, _ = self._twin(query, usable)
+        found_at = self._beside(twin, side, found, query if self._bank == SEEN else None, usable)
         if twin is not None:  # which needs no proof, and whose own verdict says what else it resembles
             proposal.beside.append(twin)
             return proposal
@@ -125,6 +125,18 @@ class Comparer:
         proposal.beside += [reference for reference, outcome in others if _is_alike(outcome)]
         proposal.alike += [reference for reference, outcome in found_at if _is_alike(outcome)]
         return proposal
+
+    def note_shared(self, item: Item, side: Side, found: Found) -> None:
+        """Count a new item for what it shows of others, as its matches or its proposal do."""
+        twin, _ = self._twin(item, lambda _: True)
+        self._beside(twin, side, found, item, lambda _: True)
+
+    def _beside(
+        self, twin: Item | None, side: Side, found: Found, item: Item | None, usable: Callable[[Item], bool]
+    ) -> list[tuple[Item, PairOutcome]]:
+        """Return how a query matches each reference that was found, beside the star of its twin; see `matches`."""
+        head = None if twin is None else self._tables.items.get(twin.head)
+        return list(self._outcomes(side, found, item, lambda one: one is not head and usable(one)))
 
     def _choose(
         self, outcomes: Iterable[tuple[Item, PairOutcome]]

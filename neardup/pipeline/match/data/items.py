@@ -157,6 +157,7 @@ class Rows:
     """Columns about descriptors, one row each, growing by doubling. Row numbers are never used twice.
 
     Attributes, each (rows, …), of which only the first `len(self)` rows have a meaning:
+        offset: in the log, of the record that brought it; never falling.
         item: number of the item that the descriptor belongs to.
         frame: place of the descriptor within its item.
         pts: seconds from the start of the item.
@@ -170,6 +171,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._size = 0
+        self.offset: Ids = np.zeros(0, dtype=np.int64)
         self.item: Ids = np.zeros(0, dtype=np.int64)
         self.frame: Ids = np.zeros(0, dtype=np.int64)
         self.pts: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)
@@ -187,6 +189,21 @@ class Rows:
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all columns by name, as far as they have a meaning; views."""
         return {name: column[: self._size] for name, column in vars(self).items() if isinstance(column, np.ndarray)}
+
+    def names(self, rows: Ids) -> tuple[Ids, Ids]:
+        """Return what the log calls these rows: offset of the record and number of the descriptor in it, (n,) each."""
+        offsets = self.offset[rows]
+        numbers = np.zeros_like(rows)
+        later = np.flatnonzero((rows > 0) & (self.offset[rows - 1] == offsets))
+        numbers[later] = rows[later] - np.searchsorted(self.offset[: self._size], offsets[later])
+        return offsets, numbers
+
+    def named(self, offsets: Ids, numbers: Ids) -> Ids:
+        """Return the rows that the log calls so, (n,); NO_ROW where there is none."""
+        rows = np.searchsorted(self.offset[: self._size], offsets) + numbers
+        there = rows < self._size
+        there[there] = self.offset[rows[there]] == offsets[there]
+        return np.where(there, rows, NO_ROW)
 
     def keep_cohort(self, rows: Ids, cohort: Cohort) -> None:
         """Keep the neighbours that these rows had when they arrived."""

@@ -107,12 +107,13 @@ def make_cohort(items: Ids, similarity: Floats, background: Floats) -> Cohort:
         items: int64 (n, k), numbers of the items that neighbours belong to, the nearest first; negative for none.
         similarity: float32 (n, k). background: float32 (n, NEIGHBOURS), see `Evidence.nearest_background`.
     """
+    return cohort_at(nearest_items(items), items, similarity, background)
+
+
+def nearest_items(items: Ids) -> Ids:
+    """Return the places of the neighbours that `make_cohort` takes, the nearest first: (n, COHORT), -1 for none."""
     n, k = items.shape
-    cohort = Cohort(
-        np.full((n, COHORT + NEIGHBOURS), OF_BACKGROUND, dtype=np.int64),
-        np.full((n, COHORT + NEIGHBOURS), ABSENT, dtype=np.float32),
-    )
-    cohort.similarity[:, COHORT:] = background
+    places = np.full((n, COHORT), -1, dtype=np.int64)
     if k:
         order = np.argsort(items, axis=1, kind="stable")
         new = np.diff(np.take_along_axis(items, order, axis=1), axis=1, prepend=-1) != 0
@@ -121,8 +122,22 @@ def make_cohort(items: Ids, similarity: Floats, background: Floats) -> Cohort:
         first &= items >= 0
         rank = np.cumsum(first, axis=1)
         query, place = np.nonzero(first & (rank <= COHORT))
-        cohort.items[query, rank[query, place] - 1] = items[query, place]
-        cohort.similarity[query, rank[query, place] - 1] = similarity[query, place]
+        places[query, rank[query, place] - 1] = place
+    return places
+
+
+def cohort_at(places: Ids, items: Ids, similarity: Floats, background: Floats) -> Cohort:
+    """Return the cohorts of the neighbours at these places, see `nearest_items` and `make_cohort`."""
+    n = len(items)
+    cohort = Cohort(
+        np.full((n, COHORT + NEIGHBOURS), OF_BACKGROUND, dtype=np.int64),
+        np.full((n, COHORT + NEIGHBOURS), ABSENT, dtype=np.float32),
+    )
+    cohort.similarity[:, COHORT:] = background
+    query, rank = np.nonzero(places >= 0)
+    place = places[query, rank]
+    cohort.items[query, rank] = items[query, place]
+    cohort.similarity[query, rank] = similarity[query, place]
     return cohort
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neardup.pipeline.index import IndexOptions
+from neardup.pipeline.index.exact import Exact
 from neardup.pipeline.index.snapshot import write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import NOTHING, Entry, Envelope, Record, Removed, Verdict
@@ -302,3 +304,40 @@ def test_a_snapshot_of_before_cohorts_is_read_and_its_calibrations_are_dropped(
     once_more = a_state_in(tmp_path)
     assert Snapshots(tmp_path).load(once_more) == len(log) - 1
     once_more.close()
+
+
+def as_before_offsets(folder: Path, offset: int) -> None:
+    """Make a snapshot of a time when rows did not say which record brought them."""
+    path = folder / f"snapshot-{offset:020d}"
+    (data,) = path.glob("data-*")
+    old = path.with_name("old")
+    shutil.copytree(data, old)
+    shutil.rmtree(path)
+    (old / "rows" / "offset.npy").unlink()
+    write_snapshot(path, D, "s", lambda target: shutil.copytree(old, target, dirs_exist_ok=True))
+
+
+@pytest.mark.parametrize("searches", [False, True])
+def test_rows_of_an_old_snapshot_are_named_where_their_records_are_known(tmp_path: Path, searches: bool) -> None:
+    """Rows of a film in parts are not; what names them is searched for again."""
+    film, before = Film(3), [picture("a", 0), picture("gone", 70), picture("b", 90), Removed(id="gone")]
+    if searches:
+        before += video("film", film.at(times(8.0)), part_size=9)
+    after = [picture("a again", 10), *video("excerpt", film.at(times(3.0) + 2.0)), picture("b again", 95)]
+    log, cut = entries([*before, *after]), len(before)
+    state = a_state_in(tmp_path)
+    state.apply(log[:cut])
+    Snapshots(tmp_path).save(state, cut - 1)
+    led = state.apply(log[cut:])
+    state.close()
+    as_before_offsets(tmp_path, cut - 1)
+    with closing(a_state_in(tmp_path)) as again, pytest.MonkeyPatch.context() as patch:
+        assert Snapshots(tmp_path).load(again) == cut - 1
+        asked: list[int] = []
+        propose = Exact.propose
+        patch.setattr(Exact, "propose", lambda *given: (asked.append(1), propose(*given))[1])
+        assert again.apply(log[cut:], {one.offset: one for one in led}) == led
+        assert bool(asked) == searches
+        assert again.rows.offset[: cut - 1].tolist()[:3] == [0, 0, 2]
+        last = [Entry(len(log), picture("a once more", 12))]
+        assert again.apply(last)[0].candidates
