@@ -128,6 +128,10 @@ class PublishedVerdicts:
         """Replace all that is known."""
         self._published = published
 
+    def knows(self, offset: int) -> bool:
+        """Return whether the envelope of a record is known."""
+        return offset in self._published
+
     def verdict(self, offset: int) -> Verdict | None:
         """Return the verdict on the item that a record completes; None if it is not known."""
         published = self._published.get(offset)

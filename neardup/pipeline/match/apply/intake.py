@@ -14,7 +14,7 @@ import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
+from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, boxes_of
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.compare.banks import Bank, Banks
@@ -30,7 +30,7 @@ from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind
 
 Banked = Sequence[tuple[Bank, Found]]
 
@@ -73,7 +73,7 @@ class Intake:
         items = [
             holder.item()
             for record, holder in zip(records, holders, strict=True)
-            if _is_compared(record) and isinstance(holder, Pending)
+            if self._seen.comparer.looks_ahead and _is_compared(record) and isinstance(holder, Pending)
         ]
         found = self._search([rows for rows, _ in compared], [kind for _, kind in compared], items, settling)
         envelopes, held = [], zip(holders, rows, strict=True)
@@ -105,7 +105,7 @@ class Intake:
     ) -> Iterator[tuple[Found, Banked]]:
         """Yield for each item what is found among what was seen and, by bank, among references."""
         borders = np.cumsum([0, *map(len, rows)]).tolist()
-        foresee = partial(self._seen.comparer.foresee, items, borders) if len(items) == len(rows) else None
+        foresee = partial(self._seen.comparer.foresee, items, borders) if items and len(items) == len(rows) else None
         of_seen = self._seen.candidates.of_batch(rows, kinds, foresee, settling)
         banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
         of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
@@ -166,7 +166,9 @@ class ItemVerdicts:
         published = self._published.verdict(entry.offset)
         pairs = self._relevant(item, pending, of_seen)
         event: Verdict | ProofPending
-        if published is None and (self._asks or self._published.pending(entry.offset) is not None):
+        if self._resembles_nothing(item, pairs, banked) and not self._published.knows(entry.offset):
+            event = Verdict(id=item.id, decision=Decision.DISTINCT)
+        elif published is None and (self._asks or self._published.pending(entry.offset) is not None):
             waiting = self._proofs.ask(entry, item, self._proposals(entry, item, pairs, banked))
             event = (
                 self._proofs.pending(item, waiting, record.produced_ms)
@@ -197,6 +199,14 @@ class ItemVerdicts:
             pairs = comparer.with_heads(pairs)
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
         return Found(pairs, of_seen.cohort)
+
+    def _resembles_nothing(self, item: Item, of_seen: Found, banked: Banked) -> bool:
+        """Return whether an image has neither a candidate nor a twin, as most: there is nothing to decide."""
+        founds = [(self._seen, of_seen), *((bank.collection, theirs) for bank, theirs in banked)]
+        return item.kind is Kind.IMAGE and not any(
+            len(found.pairs.query) or collection.tables.items.holds(item.sha256, item.pixels_digest)
+            for collection, found in founds
+        )
 
     def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
         """Return the matches of an item that its verdict lists."""
@@ -236,10 +246,10 @@ class RowWriter:
         rows = self._tables.rows.append(
             sum(counts),
             item=np.repeat([holder.number for holder in holders], counts),
-            frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
-            pts=np.concatenate([record.pts for record in records]),
+            frame=[place for b, n in zip(before, counts, strict=True) for place in range(b, b + n)],
+            pts=[seconds for record in records for seconds in record.pts],
             hash=pictures.hashes,
-            box=np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records]),
+            box=boxes_of(records),
             speaks=speaks,
             searched=speaks,
             cohort=pictures.cohort.items,

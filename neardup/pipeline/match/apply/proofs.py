@@ -89,7 +89,7 @@ class Proofs:
         if isinstance(record, ProofExpired):
             if waiting.expired:
                 return ()
-            waiting.expired = True
+            self.undecided.expire(waiting)
         elif not waiting.take(record.pairs) or waiting.open:
             return ()
         if not waiting.open:

@@ -58,6 +58,8 @@ class Item:
     @property
     def rows(self) -> Ids:
         """Rows of its descriptors, int64 (n,), in order of time."""
+        if len(self.ranges) == 1:
+            return np.arange(*self.ranges[0], dtype=np.int64)
         return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
     @property
@@ -112,6 +114,12 @@ class Items:
         same_bytes = self._by_content.get(sha256) if sha256 else None
         same_pixels = self._by_pixels.get(pixels_digest) if pixels_digest else None
         return map(self._by_number.__getitem__, same_bytes or ()), map(self._by_number.__getitem__, same_pixels or ())
+
+    def holds(self, sha256: bytes, pixels_digest: bytes) -> bool:
+        """Return whether `identical` finds one."""
+        return (bool(sha256) and sha256 in self._by_content) or (
+            bool(pixels_digest) and pixels_digest in self._by_pixels
+        )
 
     @property
     def numbers_given(self) -> int:
