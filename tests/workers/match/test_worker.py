@@ -373,6 +373,28 @@ def test_a_snapshot_that_fails_in_the_background_is_tried_again(
     worker.close()
 
 
+def test_a_snapshot_that_hangs_is_given_up_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def hang(name: str) -> None:
+        if name == "snapshot-half-written":
+            time.sleep(600)
+
+    now, broker = [0.0], Broker()
+    policy = SnapshotPolicy(seconds=60, most_seconds=900)
+    worker = a_worker(broker, tmp_path, policy=policy, clock=lambda: now[0], reached=hang)
+    broker.append(*a_log(8, 20))
+    run(worker, broker)
+    now[0] += 60
+    until(lambda: (worker.step(), worker._saver._writing)[1], "a snapshot is begun")  # type: ignore[func-returns-value]
+    now[0] += 899
+    worker.step()
+    assert "snapshot failed" not in caplog.text
+    now[0] += 2
+    worker.step()
+    assert "snapshot failed" in caplog.text
+    assert "it was not done within 901.0 s and is given up" in caplog.text
+    worker.close()
+
+
 class Crash(BaseException):
     """Stands for kill -9."""
 
