@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index import Index
 from neardup.pipeline.index.proposer import Checked, Status
 from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Descriptors, Neighbours
 from neardup.workers.kafka.log import Tail, last_envelope, locate
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import SnapshotPolicy
-from neardup.workers.match.worker import Connections, MatchWorker, claim_folder
+from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker, claim_folder
 from tests.integration.stream import a_log, a_state_in, oracle, said
 from tests.pipeline.match.build import D, at, described, picture
 from tests.timing import LATE_SECONDS, until
@@ -81,6 +82,35 @@ def test_each_offset_has_one_envelope_with_the_times_of_its_record(tmp_path: Pat
     run(worker, broker)
     assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
     assert [(one.timestamp_ms, one.produced_ms) for one in broker.published()] == [(1000, 0), (1001, 77), (1002, 0)]
+    worker.close()
+
+
+def test_the_index_is_asked_about_a_batch_while_the_one_before_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, bytes]] = []
+    ask, search = Index.ask, Index.search
+
+    def noting_ask(index: Index, queries: Descriptors, k: int, effort: int = 1) -> None:
+        calls.append(("ask", queries.tobytes()))
+        ask(index, queries, k, effort)
+
+    def noting_search(index: Index, queries: Descriptors, *how: int, **more: int) -> Neighbours:
+        calls.append(("search", queries.tobytes()))
+        return search(index, queries, *how, **more)
+
+    monkeypatch.setattr(Index, "ask", noting_ask)
+    monkeypatch.setattr(Index, "search", noting_search)
+    broker = Broker()
+    log = [picture(f"p{n}", n / 7, plane=n % 32, detail=0 if n % 50 == 0 else 60) for n in range(2 * BATCH_RECORDS + 9)]
+    broker.append(*log)
+    worker = a_worker(broker, tmp_path / "state")
+    run(worker, broker)
+    asked = [place for place, (what, _) in enumerate(calls) if what == "ask"]
+    assert len(asked) == 2  # of three batches
+    for place in asked:
+        assert ("search", calls[place][1]) in calls[place + 1 :]
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
     worker.close()
 
 
