@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.bench_match import Bench, about, resident
 from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.workers.match.worker import BATCH_RECORDS
+from neardup.pipeline.log.records import Described
 
 BANK = "blocked"
 
@@ -28,7 +28,7 @@ BANK = "blocked"
 def add_references(bench: Bench, count: int) -> None:
     """Have so many references come, a batch at a time."""
     while count > 0:
-        records = bench.records()[:count]
+        records = [one for one in bench.records()[0] if isinstance(one, Described)][:count]
         bench.log.offer([msgspec.structs.replace(one, bank=BANK, id=f"r-{one.id}") for one in records])
         bench.worker.step()
         count -= len(records)
@@ -36,10 +36,10 @@ def add_references(bench: Bench, count: int) -> None:
 
 def per_upload(bench: Bench, batches: int) -> tuple[float, float]:
     """Return milliseconds of processor time, of this process, and of the clock for each upload."""
+    uploads = 0.0
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(batches):
-        bench.step()
-    uploads = batches * BATCH_RECORDS / 1000
+        uploads += bench.step().items / 1000
     return (time.process_time() - cpu) / uploads, (time.perf_counter() - wall) / uploads
 
 

@@ -7,11 +7,14 @@ and inserted, and their envelopes encoded, but no broker is asked. Before the me
 cut: rows go into the vector file, the tables and the index without being matched, and ScaNN is built once.
 
 Descriptors are made up, see `benchmarks.descriptors`; a tenth of the stream are near-duplicates of rows held, with up
-to 30 bits of their hash changed. Real feeds hold more that looks alike and is none; `bench_index` has the recall.
+to 30 bits of their hash changed, and a tenth are look-alikes: near enough to be proved, with another hash. What is to
+be proved is answered three batches later, among the items that come then. `bench_index` has the recall.
 
-A step of the worker is a batch of 256 items. Phases: quiet; while ScaNN is built anew and swapped in; while a snapshot
-is written; both at once; quiet again, with the tail that came meanwhile. Two times are given for what happened in a
-batch: the longest, and the longest beyond the median of the twenty before it, which is what it had to wait.
+A step of the worker is a batch of 256 records, items and answers. Phases: quiet; while ScaNN is built anew and swapped
+in; while a snapshot is written; both at once; quiet again, with the tail that came meanwhile. Rates and processor times
+are for each item, those of its answer included: of the worker with all its threads, of the thread that decides, and of
+the processes that search. Two times are given for what happened in a batch: the longest, and the longest beyond the
+median of the twenty before it, which is what it had to wait.
 """
 
 from __future__ import annotations
@@ -24,33 +27,40 @@ import os
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.descriptors import Population, near
+from benchmarks.descriptors import Population, near, unit
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.index import IndexOptions
 from neardup.pipeline.index.scann.proposer import ScannProposer
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.records import Described, Envelope, pack_hashes, pack_vectors
+from neardup.pipeline.log.proofs import Asked, ItemProved, ProofPending, answer
+from neardup.pipeline.log.records import Described, Envelope, Record, pack_hashes, pack_vectors
 from neardup.pipeline.match.apply.make import read_calibration
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.data.items import Item, Items, Rows
 from neardup.pipeline.match.decide.evidence import OF_BACKGROUND, Evidence
-from neardup.pipeline.types import Kind
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground, ProofSummary, Proved
+from neardup.pipeline.types import Descriptors, Kind
 from neardup.workers.kafka.log import Fetched, encode
 from neardup.workers.match.saver import SnapshotPolicy
 from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker
 
 CHUNK = 16384
 COPIES = 0.1
+LOOK_ALIKES = 0.1
+ALIKE = (0.75, 1.0)
+"""Length of the noise that makes a look-alike of a descriptor."""
+ANSWERED_AFTER = 3
+"""Batches."""
 SPEAKING = 50
 NEVER = 10**12
 
@@ -62,15 +72,14 @@ class Log:
 
     def __init__(self, end: int = 0) -> None:
         self._end = end
-        self._offered: list[Fetched] = []
+        self._offered: deque[list[Fetched]] = deque()
 
-    def offer(self, records: Sequence[Described]) -> None:
-        self._offered = [Fetched(self._end + n, 0, encode(record)) for n, record in enumerate(records)]
+    def offer(self, records: Sequence[Record]) -> None:
+        self._offered.append([Fetched(self._end + n, 0, encode(record)) for n, record in enumerate(records)])
         self._end += len(records)
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]:  # noqa: ARG002
-        offered, self._offered = self._offered, []
-        return offered
+        return self._offered.popleft() if self._offered else []
 
     def begin(self) -> int:
         return 0
@@ -102,16 +111,26 @@ class Leads:
 
 
 class Encodes:
-    """Makes bytes of envelopes, and counts decisions."""
+    """Makes bytes of envelopes and of what they ask, and counts decisions.
+
+    Attributes:
+        asked: what was asked and is not fetched.
+    """
 
     def __init__(self) -> None:
         self.decisions: dict[str, int] = defaultdict(int)
+        self.asked: list[Asked] = []
 
     def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None:  # noqa: ARG002
         for one in envelopes:
             encode(one)
             for event in one.events:
-                self.decisions[str(getattr(event, "decision", "other")).lower()] += 1
+                if isinstance(event, ProofPending):
+                    encode(event.asked)
+                    self.asked.append(event.asked)
+                    self.decisions["pending"] += 1
+                else:
+                    self.decisions[str(getattr(event, "decision", "other")).lower()] += 1
 
     def close(self) -> None:
         pass
@@ -168,23 +187,48 @@ def _item(number: int, content: bytes) -> Item:
 
 
 class Stream:
-    """Makes records without end."""
+    """Makes records without end: items, and answers to what was asked about earlier ones."""
 
-    def __init__(self, population: Population, state: State, rows: int) -> None:
-        self._population, self._state, self._rows = population, state, rows
+    def __init__(self, population: Population, state: State, rows: int, publisher: Encodes) -> None:
+        self._population, self._state, self._rows, self._publisher = population, state, rows, publisher
         self._rng = np.random.default_rng(2)
         self._number = rows
+        self._copied: dict[str, str] = {}
+        self._open: deque[list[Asked]] = deque([[]] * (ANSWERED_AFTER - 1))
 
-    def batch(self) -> list[Described]:
-        vectors = self._population.take(BATCH_RECORDS)
-        hashes = self._rng.integers(0, 256, (BATCH_RECORDS, 32), dtype=np.uint8)
-        copies = np.flatnonzero(self._rng.random(BATCH_RECORDS) < COPIES)
-        sources = self._rng.integers(0, self._rows, len(copies))
+    def batch(self) -> tuple[list[Record], int]:
+        """Return the records of a batch, and how many of them are items."""
+        self._open.append(self._publisher.asked)
+        self._publisher.asked = []
+        answers: list[Record] = [self._answer(asked) for asked in self._open.popleft()]
+        items = self._items(max(BATCH_RECORDS - len(answers), 1))
+        records: list[Record] = [*items, *answers]
+        order = self._rng.permutation(len(records)).tolist()
+        return [records[place] for place in order], len(items)
+
+    def _items(self, count: int) -> list[Described]:
+        vectors = self._population.take(count)
+        hashes = self._rng.integers(0, 256, (count, 32), dtype=np.uint8)
+        kind = self._rng.random(count)
         parts = self._state.parts()
+        copies = np.flatnonzero(kind < COPIES)
+        sources = self._rng.integers(0, self._rows, len(copies))
         vectors[copies] = near(parts.vectors.read(sources), self._rng)
         changed = self._rng.random((len(copies), 256)) < self._rng.uniform(0, 30 / 256, (len(copies), 1))
         hashes[copies] = parts.rows.hash[sources] ^ np.packbits(changed, axis=1)
-        return [self._record(vectors[n : n + 1], hashes[n : n + 1]) for n in range(BATCH_RECORDS)]
+        alike = np.flatnonzero((kind >= COPIES) & (kind < COPIES + LOOK_ALIKES))
+        vectors[alike] = self._look_alike(parts.vectors.read(self._rng.integers(0, self._rows, len(alike))))
+        items = [self._record(vectors[n : n + 1], hashes[n : n + 1]) for n in range(count)]
+        self._copied |= {items[n].id: f"item-{row}" for n, row in zip(copies.tolist(), sources.tolist(), strict=True)}
+        return items
+
+    def _look_alike(self, vectors: Descriptors) -> Descriptors:
+        noise = unit(self._rng.standard_normal(vectors.shape, dtype=np.float32))
+        return unit(vectors + noise * self._rng.uniform(*ALIKE, (len(vectors), 1)))
+
+    def _answer(self, asked: Asked) -> ItemProved:
+        source = self._copied.pop(asked.id, None)
+        return answer(asked, [_proved(ask.reference == source) for ask in asked.asks])
 
     def _record(self, vector: Any, hashes: Any) -> Described:
         self._number += 1
@@ -196,12 +240,40 @@ class Stream:
             pixels_digest=content[:16],
             source_partition=0,
             source_offset=self._number,
+            produced_ms=1_700_000_000_000 + self._number,
+            width=1600,
+            height=1200,
             dimension=vector.shape[1],
             pts=(0.0,),
             vectors=pack_vectors(vector),
             hashes=pack_hashes(hashes),
             detail=bytes([SPEAKING]),
+            thumbnail=f"{content.hex()}.jpg",
         )
+
+
+def _proved(is_copy: bool) -> Proved:
+    finding = (Finding.COPY, Ground.AGREES) if is_copy else (Finding.VARIANT, Ground.TEMPLATE)
+    blocks = BlockMap(columns=16, blocks="1" * 192)
+    summary = ProofSummary(finding=finding[0], ground=finding[1], stage=1, inliers=80, agreeing=0.9, map=blocks)
+    return Proved(summary, (1.0, 0.01, 3.0, -0.01, 1.0, 2.0, 0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch cost, in seconds, and what else happened in it.
+
+    Attributes:
+        items: of its records. busy: of the worker's processor time, with all its threads. thread: of that, the one that
+            decides. searching: processor time of the processes that search.
+    """
+
+    seconds: float
+    items: int
+    busy: float
+    thread: float
+    searching: float
+    cause: str
 
 
 class Bench:
@@ -217,6 +289,7 @@ class Bench:
         self.writing = False
         self.builder_memory = 0
         self._marks: list[str] = []
+        self._waiting: deque[int] = deque()
         self.worker = MatchWorker(
             Connections(self.log, Log(), Leads, lambda: self.publisher),  # type: ignore[arg-type]
             self.state,
@@ -225,29 +298,39 @@ class Bench:
             SnapshotPolicy(records=NEVER, seconds=NEVER),
             reached=self._reached,
         )
-        self._stream = Stream(population, self.state, rows)
+        self._stream = Stream(population, self.state, rows, self.publisher)
         gc.callbacks.append(self._collecting)
         while not self.worker.leads:
             self.worker.step()
 
-    def records(self) -> list[Described]:
-        """Return the next batch of the stream."""
+    def records(self) -> tuple[list[Record], int]:
+        """Return the next batch of the stream, and how many of its records are items."""
         return self._stream.batch()
 
-    def step(self) -> tuple[float, str]:
-        """Return the seconds of one batch, and what else happened in it."""
-        self.log.offer(self.records())
+    def offer(self) -> int:
+        """Put a batch of the stream into the log; return how many of its records are items."""
+        records, items = self.records()
+        self.log.offer(records)
+        return items
+
+    def step(self) -> Step:
+        """Have the worker take a batch."""
+        items = self._waiting.popleft() if self._waiting else self.offer()
+        self._waiting.append(self.offer())  # the worker sees what follows
         self._marks = []
         building, covered = self.engine.is_building, self.engine.status().searcher
+        searching, busy, thread = searchers_seconds(), time.process_time(), time.thread_time()
         started = time.perf_counter()
         self.worker.step()
         seconds = time.perf_counter() - started
+        busy, thread = time.process_time() - busy, time.thread_time() - thread
+        searching = max(0.0, searchers_seconds() - searching)  # one that was replaced takes its time with it
         self._note_builder()
         if self.engine.is_building and not building:
             self._marks.append("build begun")
         if self.engine.status().searcher > covered:
             self._marks.append("build swapped in")
-        return seconds, ", ".join(self._marks) or "none of these"
+        return Step(seconds, items, busy, thread, searching, ", ".join(self._marks) or "none of these")
 
     def begin_snapshot(self) -> None:
         """Make a snapshot due with the next step."""
@@ -277,17 +360,20 @@ class Bench:
             self._marks.append("garbage collected")
 
 
-def measure(bench: Bench, name: str, going_on: Callable[[int], bool]) -> list[tuple[float, str]]:
+def measure(bench: Bench, name: str, going_on: Callable[[int], bool]) -> list[Step]:
     """Step while something goes on, and print a row of the table."""
-    steps: list[tuple[float, str]] = []
+    steps: list[Step] = []
     started = time.perf_counter()
     while going_on(len(steps)):
         steps.append(bench.step())
-    seconds = np.array([one for one, _ in steps])
+    seconds = np.array([one.seconds for one in steps])
+    items = sum(one.items for one in steps)
     p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+    cpu = (1000 * sum(times) / items for times in zip(*((s.busy, s.thread, s.searching) for s in steps), strict=True))
     print(
         f"| {name} | {len(steps)} | {p50:.0f} | {p99:.0f} | {seconds.max() * 1000:.0f} | "
-        f"{BATCH_RECORDS / seconds.mean():,.0f} | {time.perf_counter() - started:.0f} |",
+        f"{items / seconds.sum():,.0f} | {' | '.join(f'{one:.3f}' for one in cpu)} | "
+        f"{time.perf_counter() - started:.0f} |",
         flush=True,
     )
     return steps
@@ -299,8 +385,11 @@ def run(rows: int, quiet: int, folder: Path) -> None:
     started = time.perf_counter()
     bench = Bench(checkpoint, rows, folder)
     print(f"filled with {rows:,} rows in {time.perf_counter() - started:.0f} s; {about()}\n")
-    print("| phase | batches | p50 ms | p99 ms | longest ms | items/s | lasted s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| phase | batches | p50 ms | p99 ms | longest ms | items/s "
+        "| CPU ms an item: worker | its deciding thread | searchers | lasted s |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     measure(bench, "(warm-up)", lambda n: n < 20)
     steps = measure(bench, "quiet", lambda n: n < quiet)
     memory = resident()
@@ -316,9 +405,9 @@ def run(rows: int, quiet: int, folder: Path) -> None:
 
     print("\n| in the batch | times | longest ms | longest wait ms |\n| --- | ---: | ---: | ---: |")
     by_cause: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for place, (seconds, cause) in enumerate(steps):
-        usual = float(np.median([before for before, _ in steps[max(0, place - 20) : place] or steps[:20]]))
-        by_cause[cause].append((seconds * 1000, (seconds - usual) * 1000))
+    for place, step in enumerate(steps):
+        usual = float(np.median([before.seconds for before in steps[max(0, place - 20) : place] or steps[:20]]))
+        by_cause[step.cause].append((step.seconds * 1000, (step.seconds - usual) * 1000))
     for cause, times in sorted(by_cause.items()):
         longest, waited = np.max(times, axis=0)
         print(f"| {cause} | {len(times)} | {longest:.0f} | {waited:.0f} |")
@@ -350,7 +439,21 @@ def open_state(checkpoint: Checkpoint, rows: int, folder: Path) -> State:
         VectorFile(folder / VECTORS, dimension, checkpoint.space),
         Evidence(checkpoint.background, *calibration.weights),
         calibration,
+        asks=True,
     )
+
+
+def searchers_seconds() -> float:
+    """Return the processor time so far of the processes that search for this one."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid() and b"serve_process" in (process / "cmdline").read_bytes():
+                ticks += int(fields[11]) + int(fields[12])
+        except OSError:  # it has ended
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int | str = "self", part: str = "VmRSS") -> int:

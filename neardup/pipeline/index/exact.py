@@ -84,6 +84,9 @@ class Exact:
         self._put(gone[gone < self._length], self._rows[moved], self._get(moved))
         del self._blocks[-(-self._length // _BLOCK_ROWS) :]
 
+    def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
+        """See `Proposer.ask`: nothing."""
+
     def propose(self, queries: Descriptors, k: int, effort: int = 1) -> RowNumbers:  # noqa: ARG002
         """See `Proposer.propose`: the k nearest are always among the rows, however ties are resolved."""
         queries = np.ascontiguousarray(queries)

@@ -12,18 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.errors import ShapeError, UsageError
 from neardup.pipeline.files import naming
 from neardup.pipeline.index import canary
-from neardup.pipeline.index.proposer import Proposer, Status
+from neardup.pipeline.index.distances import squared_distances
+from neardup.pipeline.index.proposer import Proposed, Proposer, Status
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors, Neighbours
 
 LENGTH_TOLERANCE = 1e-3
 """How far a row's length may be from 1: twice what rounding to float16 does to it."""
-_PAIR_FLOATS = 1 << 16  # 256 kB at a time, which stays in the cache
 
 
 class Index:
@@ -106,7 +107,7 @@ class Index:
         self._count -= len(rows)
         self.proposer.remove(rows)
 
-    def search(self, queries: Descriptors, k: int, effort: int = 1) -> Neighbours:
+    def search(self, queries: Descriptors, k: int, effort: int = 1, spare: int = 0) -> Neighbours:
         """Return the k references closest to each query, nearest first, padded with id -1 and distance inf.
 
         An empty index returns padding only: the first search of a stream is no error. Among many rows at equal distance
@@ -117,6 +118,7 @@ class Index:
             k: neighbours per query, 1 or more.
             effort: how many times as much an approximate engine looks at, 1 or more. 1 is enough for near-duplicates;
                 the nearest of strangers are spread wider.
+            spare: further neighbours that are returned, as far as the engine has named them anyway: up to `SPARE`.
         Raises:
             ShapeError: wrong shape or dtype, a value that is not finite, or a row whose length is not 1.
             UsageError: k is below 1.
@@ -124,12 +126,23 @@ class Index:
         if k < 1:
             raise UsageError(f"k is {k}, the least is 1")
         _check_queries(queries, self.dimension)
-        candidates = self.proposer.propose(queries, k, effort)
-        found = self._rank(queries, np.where(self._held[candidates], candidates, -1), k)
+        proposed = self.proposer.propose(queries, k, effort)
+        if not isinstance(proposed, Proposed):
+            proposed = Proposed(proposed)
+        rows = np.where(self._held[proposed.rows], proposed.rows, -1)
+        found = self._rank(queries, rows, proposed.distances, k + spare)
         if self._canary is not None and not self.proposer.is_exact:
             self._canary.poll(self._vectors, self._held)
             self._canary.note(queries, found, len(self._vectors))
         return found
+
+    def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
+        """Begin a search that `search` ends for the same queries, where the engine can do that by the way.
+
+        Args, Raises: see `search`.
+        """
+        _check_queries(queries, self.dimension)
+        self.proposer.ask(queries, k, effort)
 
     def save(self, folder: Path) -> None:
         """Write what the engine saves into a folder, which is made.
@@ -159,23 +172,23 @@ class Index:
             self._canary.close()
         self.proposer.close()
 
-    def _rank(self, queries: Descriptors, candidates: RowNumbers, k: int) -> Neighbours:
+    def _rank(
+        self, queries: Descriptors, candidates: RowNumbers, known: npt.NDArray[np.float32] | None, k: int
+    ) -> Neighbours:
         """Return the k nearest of each query's candidates (n, m), by distance, then id."""
         n, m = candidates.shape
         ids = np.full((n, max(m, k)), -1, np.int64)
         distances = np.full((n, max(m, k)), np.inf, np.float32)
-        of_query, place = np.nonzero(candidates >= 0)
-        ids[of_query, place] = self._vectors.ids(candidates[of_query, place])
-        step = max(1, _PAIR_FLOATS // self.dimension)
-        for start in range(0, len(place), step):
-            pair = of_query[start : start + step], place[start : start + step]
-            rows = candidates[pair]
-            stored = self.proposer.read(rows)
-            difference = self._vectors.read(rows) if stored is None else stored
-            difference -= queries[pair[0]]  # (pairs, d)
-            distances[pair] = np.einsum("pd,pd->p", difference, difference)
+        here = candidates >= 0
+        ids[:, :m][here] = self._vectors.ids(candidates[here])
+        computed = squared_distances(self._read, queries, candidates) if known is None else known
+        distances[:, :m][here] = computed[here]
         order = np.lexsort((ids, distances), axis=1)[:, :k]
         return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1))
+
+    def _read(self, rows: RowNumbers) -> Descriptors:
+        stored = self.proposer.read(rows)
+        return self._vectors.read(rows) if stored is None else stored
 
 
 def _check_queries(queries: Descriptors, dimension: int) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.types import Descriptors
 
@@ -70,6 +73,20 @@ class Status:
     checked: Checked = Checked()
 
 
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What an engine names that knows distances.
+
+    Attributes:
+        rows: see `Proposer.propose`.
+        distances: float32 (n, m), those of the stored vectors as `distances.squared_distances` computes them; NaN where
+            the row is -1. None if they are to be computed.
+    """
+
+    rows: RowNumbers
+    distances: npt.NDArray[np.float32] | None = None
+
+
 class Proposer(Protocol):
     """Names candidates among rows of a vector file, which it is made with and reads from; one thread at a time.
 
@@ -86,7 +103,13 @@ class Proposer(Protocol):
     def remove(self, rows: RowNumbers) -> None:
         """Let go of rows (n,), all of them held. `Index` drops those that are still proposed."""
 
-    def propose(self, queries: Descriptors, k: int, effort: int) -> RowNumbers:
+    def ask(self, queries: Descriptors, k: int, effort: int) -> None:
+        """Begin a search for queries that `propose` will be asked about, where an engine can do that by the way.
+
+        What is added and removed until then counts all the same. An engine that cannot does nothing.
+        """
+
+    def propose(self, queries: Descriptors, k: int, effort: int) -> RowNumbers | Proposed:
         """Return rows that nearly always hold the k nearest of each query, each at most once per query.
 
         Args:

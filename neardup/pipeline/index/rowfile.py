@@ -278,9 +278,8 @@ class RowFile:
     def _map(self) -> Records:
         if len(self._mapped) < self._stored:
             with naming(self._path, "map"):
-                self._mapped = np.memmap(
-                    self._path, dtype=self._row, mode="r", offset=HEADER_BYTES, shape=(self._stored,)
-                )
+                mapped = np.memmap(self._path, dtype=self._row, mode="r", offset=HEADER_BYTES, shape=(self._stored,))
+                self._mapped = mapped.view(np.ndarray)  # whose slices cost less
         return self._mapped
 
     def _why(self) -> str:

@@ -91,6 +91,12 @@ class VectorFile:
             self._rows.append(records)
         return first
 
+    def as_stored(self, vectors: Descriptors) -> Descriptors:
+        """Return vectors, float32 (n, d), as `read` returns them once they are appended."""
+        records = np.empty(len(vectors), self._row)
+        records["vector"] = vectors
+        return unit_rows(records)
+
     def records(self, rows: RowSelection) -> Records:
         """Return rows as they are stored: a copy for row numbers, a view for a slice."""
         return self._rows.take(rows)

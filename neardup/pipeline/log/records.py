@@ -154,6 +154,13 @@ def unpack_boxes(boxes: bytes, count: int) -> Boxes:
     return np.frombuffer(boxes, dtype="<u2").reshape(count, 4)
 
 
+def boxes_of(records: Sequence[Described]) -> Boxes:
+    """Return which part of its picture each descriptor of some records shows, one record's after another's."""
+    if not any(record.boxes for record in records):
+        return unpack_boxes(b"", sum(len(record.pts) for record in records))
+    return np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records])
+
+
 def join_parts(parts: Sequence[Described]) -> Described:
     """Return the parts of one item, in order, as one record."""
     return msgspec.structs.replace(

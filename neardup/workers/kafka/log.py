@@ -171,16 +171,34 @@ def read_asked(value: bytes) -> Asked | str:
 
 def read_entry(fetched: Fetched, dimension: int) -> Entry | str:
     """Return a record of the log at its place, or why it can be none."""
-    try:
-        record = _decode_record(fetched.value)
-    except msgspec.MsgspecError as error:
-        return f"no record: {error}"
-    wrong = _wrong(record, dimension) if isinstance(record, Described) else ""
-    return wrong or Entry(fetched.offset, record, fetched.timestamp_ms)
+    return read_entries([fetched], dimension)[0]
+
+
+def read_entries(fetched: Sequence[Fetched], dimension: int) -> list[Entry | str]:
+    """Return records of the log at their places, or why they can be none; vectors are checked all at once."""
+    entries: list[Entry | str] = []
+    vectors: list[bytes] = []
+    places: list[int] = []  # of each vector, the record that it belongs to
+    for one in fetched:
+        try:
+            record = _decode_record(one.value)
+        except msgspec.MsgspecError as error:
+            entries.append(f"no record: {error}")
+            continue
+        wrong = _wrong(record, dimension) if isinstance(record, Described) else ""
+        if isinstance(record, Described) and not wrong:
+            vectors.append(record.vectors)
+            places += [len(entries)] * len(record.pts)
+        entries.append(wrong or Entry(one.offset, record, one.timestamp_ms))
+    together = np.frombuffer(b"".join(vectors), "<f2").astype(np.float32).reshape(len(places), dimension)
+    lengths = np.sqrt(np.einsum("nd,nd->n", together, together))
+    for row in np.flatnonzero(~(np.abs(lengths - 1) < 0.1)).tolist():  # negated, so that NaN is wrong
+        entries[places[row]] = "a vector is not of unit length"
+    return entries
 
 
 def _wrong(record: Described, dimension: int) -> str:
-    """Return what keeps a record's arrays from being used, "" if nothing does."""
+    """Return what keeps a record's arrays from being used, "" if nothing but their values may."""
     n = len(record.pts)
     if record.live and (record.part != 0 or n != (0 if record.last else 1) or not all(map(math.isfinite, record.pts))):
         return f"{n} descriptors in part {record.part} of a live video; wanted one, at a time, or none with its end"
@@ -192,10 +210,7 @@ def _wrong(record: Described, dimension: int) -> str:
         )
     if (len(record.vectors), len(record.hashes), len(record.detail)) != (2 * n * dimension, 32 * n, n):
         return f"vectors, hashes or detail do not belong to {n} descriptors"
-    vectors = np.frombuffer(record.vectors, "<f2").astype(np.float32).reshape(n, dimension)
-    squares = np.einsum("nd,nd->n", vectors, vectors)
-    is_unit = bool((np.abs(np.sqrt(squares) - 1) < 0.1).all())  # which NaN is not
-    return "" if is_unit else "a vector is not of unit length"
+    return ""
 
 
 def last_envelope(verdicts: Tail) -> int:

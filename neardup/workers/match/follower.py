@@ -17,7 +17,7 @@ from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.proofs import ItemProved
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import Described, Entry, Envelope, ignored, say_the_same
-from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read_entry, read_envelopes
+from neardup.workers.kafka.log import Fetched, Tail, last_envelope, locate, read_entries, read_envelopes
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Batch:
 
     @cached_property
     def _read(self) -> list[Entry | str]:
-        return [read_entry(one, self.dimension) for one in self.records]
+        return read_entries(self.records, self.dimension)
 
     @property
     def entries(self) -> list[Entry]:
@@ -90,6 +90,7 @@ class Follower:
         self._most = most
         self._waiting: deque[Envelope] = deque()
         self._fetched: deque[Fetched] = deque()
+        self._next: Batch | None = None
         self.caught_up = False
         """Whether it has been where the verdicts ended."""
         log.seek(applied + 1)
@@ -141,6 +142,16 @@ class Follower:
         if not batch:
             return None
         self._read = batch[-1].offset
+        following, self._next = self._next, None
+        if following is not None and not self._waiting and following.records == batch:
+            return following
         done = len(self._waiting) - sum(one.offset > self._read for one in self._waiting)
         published = [self._waiting.popleft() for _ in range(done)]
         return Batch(batch, self._dimension, {one.offset: one for one in published})
+
+    def following(self) -> Batch | None:
+        """Return what `records` will probably return next, as far as that is here already; None if nothing is."""
+        if not self._fetched:
+            self._fetched.extend(self._log.poll(0.0, self._most))
+        self._next = Batch(list(self._fetched), self._dimension, {}) if self._fetched else None
+        return self._next

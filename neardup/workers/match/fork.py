@@ -12,8 +12,10 @@ import gc
 import os
 import signal
 import time
+import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from neardup.pipeline.errors import PipelineError
 
@@ -57,10 +59,14 @@ class Background:
         while self.done() is None and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
         if self.done() is None:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._end(-signal.SIGKILL, f"it was not done within {max(seconds, 0.0):.1f} s and is given up")
+            self.give_up(max(seconds, 0.0))
         return self._code == 0
+
+    def give_up(self, seconds: float) -> None:
+        """End what is under way, which took longer than these seconds."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self._end(-signal.SIGKILL, f"it was not done within {seconds:.1f} s and is given up")
 
     def _end(self, code: int, error: str = "") -> None:
         self._code = code
@@ -78,6 +84,16 @@ def _cause(code: int) -> str:
     return f"its process was ended by {by}" + (", for want of memory perhaps" if by == "SIGKILL" else "")
 
 
+def _said_of(error: BaseException) -> str:
+    """Return an error in words; of one that nobody foresaw, also where it was raised: there is no traceback."""
+    if isinstance(error, PipelineError) and str(error):
+        return str(error)
+    name = type(error).__name__
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    at = "".join(f" ({Path(one.filename).name}:{one.lineno} in {one.name})" for one in where)
+    return f"{name}: {error}{at}" if str(error) else f"{name}{at}"
+
+
 def _work_and_exit(work: Callable[[], object], parent: int, say: int) -> None:
     code = 1
     try:
@@ -90,7 +106,6 @@ def _work_and_exit(work: Callable[[], object], parent: int, say: int) -> None:
         work()
         code = 0
     except BaseException as error:
-        said = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-        os.write(say, said.encode(errors="replace")[:_MOST_ERROR_BYTES])
+        os.write(say, _said_of(error).encode(errors="replace")[:_MOST_ERROR_BYTES])
     finally:
         os._exit(code)

@@ -32,11 +32,13 @@ class SnapshotPolicy:
 
     Attributes:
         background: a copy of the process writes it, while this one goes on.
+        most_seconds: that the copy may take; one that hangs would be the last snapshot for ever.
     """
 
     records: int = 100_000
     seconds: float = 300.0
     background: bool = True
+    most_seconds: float = 3600.0
 
 
 DEFAULT = SnapshotPolicy()
@@ -169,6 +171,9 @@ class Saver:
             return
         offset, writing = self._writing
         succeeded = writing.done()
+        if succeeded is None and self._clock() - self._begun_at > self.policy.most_seconds:
+            writing.give_up(self._clock() - self._begun_at)
+            succeeded = writing.done()
         if succeeded is None:
             return
         self._writing = None

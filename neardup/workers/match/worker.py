@@ -255,6 +255,8 @@ class MatchWorker:
         batch = self._follower.records()
         if batch is None:
             return
+        if (following := self._follower.following()) is not None:
+            self._state.look_ahead(following.entries)
         envelopes = batch.envelopes(self._apply(batch))
         self._reached("applied")
         started = self._clock()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from neardup.pipeline.index.canary import Canary, CanaryPolicy, _is_taken
 from neardup.pipeline.index.exact import NumpyProducts
 from neardup.pipeline.index.index import Index
-from neardup.pipeline.index.proposer import Checked
-from neardup.pipeline.index.rows import RowMap, RowNumbers
+from neardup.pipeline.index.proposer import Checked, Proposed
+from neardup.pipeline.index.rows import RowMap
 from neardup.pipeline.index.scann.generation import Generation
 from neardup.pipeline.index.scann.proposer import Policy, ScannProposer
 from neardup.pipeline.index.vectors import VectorFile
@@ -75,9 +76,9 @@ def test_searches_of_a_sound_index_are_checked_and_none_is_missed(index: Filled)
 def test_what_an_index_misses_is_counted(index: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = Generation.candidates
 
-    def forgetful(self: Generation) -> RowNumbers:
-        rows = sound(self)
-        return np.where(rows % 4 == 0, -1, rows)
+    def forgetful(self: Generation) -> Proposed:
+        found = sound(self)
+        return replace(found, rows=np.where(found.rows % 4 == 0, -1, found.rows))
 
     monkeypatch.setattr(Generation, "candidates", forgetful)
     index.search(near(units(1000, 0)[:200]), 5)

@@ -36,7 +36,9 @@ def fail(error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("work", "why"),
     [
-        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero (test_fork.py:"),
+        (lambda: fail(MemoryError()), "MemoryError (test_fork.py:"),
+        (lambda: fail(DependencyError()), "DependencyError (test_fork.py:"),
         (lambda: fail(DependencyError("/state: cannot write: No space left")), "/state: cannot write: No space left"),
         (lambda: fail(ValueError("x" * 100_000)), "ValueError: xxx"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "its process was ended by SIGKILL, for want of memory perhaps"),

@@ -19,11 +19,11 @@ from neardup.pipeline.index.proposer import Checked, Status
 from neardup.pipeline.log.records import Entry, Envelope, Ignored, Record, Removed, Verdict
 from neardup.pipeline.match.apply import findings
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Descriptors, Neighbours
 from neardup.workers.kafka.log import Tail, last_envelope, locate
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import SnapshotPolicy
-from neardup.workers.match.worker import Connections, MatchWorker, claim_folder
+from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker, claim_folder
 from tests.integration.stream import a_log, a_state_in, oracle, said
 from tests.pipeline.match.build import D, at, described, picture
 from tests.timing import LATE_SECONDS, until
@@ -83,6 +83,35 @@ def test_each_offset_has_one_envelope_with_the_times_of_its_record(tmp_path: Pat
     run(worker, broker)
     assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
     assert [(one.timestamp_ms, one.produced_ms) for one in broker.published()] == [(1000, 0), (1001, 77), (1002, 0)]
+    worker.close()
+
+
+def test_the_index_is_asked_about_a_batch_while_the_one_before_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, bytes]] = []
+    ask, search = Index.ask, Index.search
+
+    def noting_ask(index: Index, queries: Descriptors, k: int, effort: int = 1) -> None:
+        calls.append(("ask", queries.tobytes()))
+        ask(index, queries, k, effort)
+
+    def noting_search(index: Index, queries: Descriptors, *how: int, **more: int) -> Neighbours:
+        calls.append(("search", queries.tobytes()))
+        return search(index, queries, *how, **more)
+
+    monkeypatch.setattr(Index, "ask", noting_ask)
+    monkeypatch.setattr(Index, "search", noting_search)
+    broker = Broker()
+    log = [picture(f"p{n}", n / 7, plane=n % 32, detail=0 if n % 50 == 0 else 60) for n in range(2 * BATCH_RECORDS + 9)]
+    broker.append(*log)
+    worker = a_worker(broker, tmp_path / "state")
+    run(worker, broker)
+    asked = [place for place, (what, _) in enumerate(calls) if what == "ask"]
+    assert len(asked) == 2  # of three batches
+    for place in asked:
+        assert ("search", calls[place][1]) in calls[place + 1 :]
+    assert said(broker.published()) == said(oracle(tmp_path / "oracle", log))
     worker.close()
 
 
@@ -404,6 +433,28 @@ def test_a_snapshot_that_fails_in_the_background_is_tried_again(
             worker.step()
         assert Snapshots(tmp_path).offsets() == []
         caplog.clear()
+    worker.close()
+
+
+def test_a_snapshot_that_hangs_is_given_up_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def hang(name: str) -> None:
+        if name == "snapshot-half-written":
+            time.sleep(600)
+
+    now, broker = [0.0], Broker()
+    policy = SnapshotPolicy(seconds=60, most_seconds=900)
+    worker = a_worker(broker, tmp_path, policy=policy, clock=lambda: now[0], reached=hang)
+    broker.append(*a_log(8, 20))
+    run(worker, broker)
+    now[0] += 60
+    until(lambda: (worker.step(), worker._saver._writing)[1], "a snapshot is begun")  # type: ignore[func-returns-value]
+    now[0] += 899
+    worker.step()
+    assert "snapshot failed" not in caplog.text
+    now[0] += 2
+    worker.step()
+    assert "snapshot failed" in caplog.text
+    assert "it was not done within 901.0 s and is given up" in caplog.text
     worker.close()
 
 

@@ -48,7 +48,7 @@ class Build:
         """
         if vectors.unwritten_bytes:
             raise DependencyError(f"{vectors.path}: {vectors.unwritten_bytes} bytes are in memory, as the disk is full")
-        self._rows, self._folder, self._name = rows, folder, name
+        self._rows, self._folder, self._name, self._vectors = rows, folder, name, vectors
         self._tree = tree_for(len(rows))
         self._outcome: Generation | PipelineError | None = None
         self._begin = time.monotonic()
@@ -127,7 +127,7 @@ class Build:
         if code != 0:
             return DependencyError(f"the index builder ended with {code}: {said.strip()[-500:]}")
         try:
-            generation = Generation(self._folder, self._rows, self._tree)
+            generation = Generation(self._folder, self._rows, self._tree, self._vectors)
         except PipelineError as error:
             return error
         self.seconds = time.monotonic() - self._begin

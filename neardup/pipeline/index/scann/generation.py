@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.files import naming
+from neardup.pipeline.index.proposer import Proposed
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.scann.build_process import Tree
 from neardup.pipeline.index.scann.searcher import Searcher
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
 _SPARE = 8
@@ -41,12 +43,13 @@ class Generation:
         bytes: how much memory the searcher takes, by its files.
     """
 
-    def __init__(self, folder: Path, rows: RowNumbers, tree: Tree) -> None:
+    def __init__(self, folder: Path, rows: RowNumbers, tree: Tree, vectors: VectorFile | None = None) -> None:
         """Load what a build wrote.
 
         Args:
             folder: with the searcher's files; deleted by `discard`.
             rows: int64 (points,), -1 for a point whose row is gone.
+            vectors: which hold the rows; None where the searcher need not compute distances.
         Raises:
             DependencyError: ScaNN cannot read it, or it holds another number of points.
         """
@@ -56,10 +59,13 @@ class Generation:
         held = rows[rows >= 0]
         self._held[held] = True
         self.live = len(held)
+        self._vectors = vectors
         self._asked: tuple[Descriptors, int, int] = (np.empty((0, 0), np.float32), 0, 0)
+        self._of_ahead = np.empty(0, np.int64)  # of each query asked, its place among those asked ahead, or -1
+        self._ahead: _Ahead | None = None
         with naming(folder, "look at a searcher"):
             self.bytes = sum(path.stat().st_size for path in folder.iterdir())
-        self._searcher = Searcher(folder)
+        self._searcher = Searcher(folder, None if vectors is None else (vectors, rows))
         if self._searcher.size != len(rows):
             self._searcher.close()
             raise DependencyError(f"{folder}: holds {self._searcher.size} points, expected {len(rows)}")
@@ -93,22 +99,49 @@ class Generation:
         """
         leaves = min(effort * self.tree.searched, self.tree.leaves)
         self._asked = queries, k, leaves
-        self._send(queries, min(k + _SPARE, len(self)), leaves)
+        ahead = self._ahead
+        known = ahead is not None and (ahead.k, ahead.leaves) == (k, leaves)
+        self._of_ahead = ahead.places(queries) if ahead is not None and known else np.full(len(queries), -1)
+        if (self._of_ahead < 0).any():
+            self._collect()
+            self._send(queries[self._of_ahead < 0], min(k + _SPARE, len(self)), leaves)
 
-    def candidates(self) -> RowNumbers:
+    def ask_ahead(self, queries: Descriptors, k: int, effort: int = 1) -> None:
+        """Begin a search that later ones of the same queries are answered from; it takes the place of the one before.
+
+        Args, Raises: see `ask`.
+        """
+        self._collect()
+        self._ahead = _Ahead(queries, k, min(effort * self.tree.searched, self.tree.leaves))
+        self._send(queries, min(k + _SPARE, len(self)), self._ahead.leaves)
+
+    def candidates(self) -> Proposed:
         """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding."""
         queries, k, leaves = self._asked
         width = min(k + _SPARE, len(self))
-        result = self._receive()
+        result = np.full((len(queries), width), -1, np.int64)
+        distances = np.full(result.shape, np.nan, np.float32)
+        asked, known = np.flatnonzero(self._of_ahead < 0), np.flatnonzero(self._of_ahead >= 0)
+        if len(asked):
+            result[asked], distances[asked] = self._receive()
+        if len(known):
+            rows, theirs = self._collect()
+            result[known], distances[known] = rows[self._of_ahead[known]], theirs[self._of_ahead[known]]
+        result = np.where(self._held[result], result, -1)
         while width < len(self) or leaves < self.tree.leaves:
             short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
             if len(short) == 0:
                 break
             width, leaves = min(width * _WIDEN, len(self)), min(leaves * _WIDEN, self.tree.leaves)
-            result = np.pad(result, ((0, 0), (0, width - result.shape[1])), constant_values=-1)
+            more = (0, 0), (0, width - result.shape[1])
+            result, distances = (
+                np.pad(result, more, constant_values=-1),
+                np.pad(distances, more, constant_values=np.nan),
+            )
             self._send(queries[short], width, leaves)
-            result[short] = self._receive()
-        return result
+            rows, distances[short] = self._receive()
+            result[short] = np.where(self._held[rows], rows, -1)
+        return Proposed(result, distances if self._searcher.is_exact else None)
 
     def again(self) -> Generation:
         """Return the same, its process started anew.
@@ -117,7 +150,7 @@ class Generation:
             DependencyError: that failed.
         """
         self._searcher.close()
-        return Generation(self.folder, self._marked(), self.tree)
+        return Generation(self.folder, self._marked(), self.tree, self._vectors)
 
     def copy(self, folder: Path) -> None:
         """Write this generation with the row of each point, -1 where it was removed."""
@@ -136,18 +169,42 @@ class Generation:
     def _send(self, queries: Descriptors, count: int, leaves: int) -> None:
         self._searcher.ask(queries, count, max(_PREORDER, 2 * count), leaves)
 
-    def _receive(self) -> RowNumbers:
+    def _receive(self) -> tuple[RowNumbers, npt.NDArray[np.float32]]:
         points, distances = self._searcher.answer()
-        rows = self._rows[points]
         # Fewer hits than asked for come as point 0 with distance NaN.
-        return np.where(self._held[rows] & ~np.isnan(distances), rows, -1)
+        return np.where(np.isnan(distances), -1, self._rows[points]), distances
+
+    def _collect(self) -> tuple[RowNumbers, npt.NDArray[np.float32]]:
+        """Return what was asked ahead, waiting for it where that is still to come."""
+        if self._ahead is None:
+            return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        if self._ahead.found is None:
+            self._ahead.found = self._receive()
+        return self._ahead.found
 
 
-def restore(saved: Path, folder: Path, length: int) -> Generation | None:
+class _Ahead:
+    """Queries that were asked before their turn.
+
+    Attributes:
+        k, leaves: what they were asked with. found: rows and distances, once they are here.
+    """
+
+    def __init__(self, queries: Descriptors, k: int, leaves: int) -> None:
+        self.k, self.leaves = k, leaves
+        self.found: tuple[RowNumbers, npt.NDArray[np.float32]] | None = None
+        self._place_of = {query.tobytes(): place for place, query in enumerate(queries)}
+
+    def places(self, queries: Descriptors) -> RowNumbers:
+        """Return the place of each of some queries among them, -1 for those that were not asked."""
+        return np.array([self._place_of.get(query.tobytes(), -1) for query in queries], np.int64)
+
+
+def restore(saved: Path, folder: Path, vectors: VectorFile) -> Generation | None:
     """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none.
 
     Args:
-        length: of the vector file.
+        vectors: which hold the rows.
     """
     if not (saved / _TREE).exists():
         return None
@@ -156,11 +213,11 @@ def restore(saved: Path, folder: Path, length: int) -> Generation | None:
         rows = np.load(saved / _ROWS, allow_pickle=False)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{saved}: the saved searcher cannot be read: {error}") from error
-    if rows.max(initial=-1) >= length:
-        raise ConfigError(f"{saved}: the saved searcher holds row {rows.max()} of {length}")
+    if rows.max(initial=-1) >= len(vectors):
+        raise ConfigError(f"{saved}: the saved searcher holds row {rows.max()} of {len(vectors)}")
     with naming(folder, "copy a searcher"):
         shutil.copytree(saved / _SEARCHER, folder, copy_function=_link)
-    return Generation(folder, rows, tree)
+    return Generation(folder, rows, tree, vectors)
 
 
 def import_scann() -> Any:

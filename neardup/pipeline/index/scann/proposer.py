@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
+from neardup.pipeline.index.distances import squared_distances
 from neardup.pipeline.index.exact import Exact, Products
-from neardup.pipeline.index.proposer import Status
+from neardup.pipeline.index.proposer import Proposed, Status
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.scann.build import Build
 from neardup.pipeline.index.scann.generation import Generation, import_scann, restore
@@ -131,7 +132,15 @@ class ScannProposer:
         self._tail.remove(rows)
         self.poll()
 
-    def propose(self, queries: Descriptors, k: int, effort: int = 1) -> RowNumbers:
+    def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
+        """See `Proposer.ask`: the searcher begins; the tail, which grows until then, is compared when it is asked."""
+        if self._generation is not None and len(queries):
+            try:
+                self._generation.ask_ahead(queries, k, effort)
+            except DependencyError as error:  # which the search itself will make good
+                logger.warning("searcher does not take a question ahead name=%s error=%s", self._name, error)
+
+    def propose(self, queries: Descriptors, k: int, effort: int = 1) -> RowNumbers | Proposed:
         """See `Proposer.propose`."""
         self.poll()
         if self._generation is not None and len(queries):
@@ -200,7 +209,7 @@ class ScannProposer:
     def load(self, folder: Path) -> RowNumbers:
         """See `Proposer.load`."""
         try:
-            self._generation = restore(folder, self._new_path(), len(self._vectors))
+            self._generation = restore(folder, self._new_path(), self._vectors)
         except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
             logger.warning("saved searcher dropped name=%s error=%s", self._name, error)
         if self._generation is None:
@@ -235,10 +244,16 @@ class ScannProposer:
     def _live(self) -> int:
         return len(self._tail) + (0 if self._generation is None else self._generation.live)
 
-    def _of_both(self, generation: Generation, queries: Descriptors, k: int, effort: int) -> RowNumbers:
+    def _of_both(self, generation: Generation, queries: Descriptors, k: int, effort: int) -> Proposed:
         generation.ask(queries, k, effort)
         newer = self._tail.propose(queries, k)
-        return np.concatenate([newer, generation.candidates()], axis=1)
+        older = generation.candidates()
+        rows = np.concatenate([newer, older.rows], axis=1)
+        if older.distances is None:
+            return Proposed(rows)
+        return Proposed(
+            rows, np.concatenate([squared_distances(self._tail.read, queries, newer), older.distances], axis=1)
+        )
 
     def _is_due(self) -> bool:
         if self._live < self._policy.min_rows or self._clock() < self._retry_at:

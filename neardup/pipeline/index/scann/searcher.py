@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.files import naming
+from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.scann.serve_process import ANSWER, REQUEST
+from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
 Points = npt.NDArray[np.uint32]
@@ -25,19 +27,27 @@ class Searcher:
 
     Attributes:
         size: how many points it holds.
+        is_exact: whether distances are those of the stored vectors; else ScaNN's own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stored: tuple[VectorFile, RowNumbers] | None = None) -> None:
         """Start the process and wait until it has loaded what ScaNN wrote into a folder.
 
+        Args:
+            stored: the vectors, in a file, and the row of each point, int64, -1 for one that is gone.
         Raises:
             DependencyError: the process cannot be started, or ScaNN cannot load it.
         """
         self._folder = folder
         self._log = folder.with_name(folder.name + ".log")
+        self.is_exact = stored is not None and stored[0].path is not None
+        of_file: list[str] = []
+        if self.is_exact and stored is not None:
+            vectors, rows = stored
+            of_file = [str(vectors.path), str(vectors.dimension), vectors.space, str(int(rows.max(initial=-1)) + 1)]
         with naming(folder, "start a searcher"), self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "neardup.pipeline.index.scann.serve_process", str(folder)],
+                [sys.executable, "-m", "neardup.pipeline.index.scann.serve_process", str(folder), *of_file],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -46,6 +56,8 @@ class Searcher:
         self._asked = False
         try:
             self.size, _ = ANSWER.unpack(self._read(ANSWER.size))
+            if self.is_exact and stored is not None and len(stored[1]) == self.size:
+                self._write(np.ascontiguousarray(stored[1], np.int64).data)
         except BaseException:
             self.close()
             raise
@@ -58,13 +70,9 @@ class Searcher:
         """
         if self._asked:
             self.answer()  # which nobody came for
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(REQUEST.pack(*queries.shape, count, preorder, leaves))
-            self.process.stdin.write(np.ascontiguousarray(queries, np.float32).data)
-            self.process.stdin.flush()
-        except OSError as error:
-            raise self._gone() from error
+        self._write(
+            REQUEST.pack(*queries.shape, count, preorder, leaves), np.ascontiguousarray(queries, np.float32).data
+        )
         self._asked = True
 
     def answer(self) -> tuple[Points, Distances]:
@@ -83,6 +91,15 @@ class Searcher:
                 with suppress(OSError):  # what was not sent has nowhere to go
                     pipe.close()
         self._log.unlink(missing_ok=True)
+
+    def _write(self, *parts: bytes | memoryview) -> None:
+        assert self.process.stdin is not None
+        try:
+            for part in parts:
+                self.process.stdin.write(part)
+            self.process.stdin.flush()
+        except OSError as error:
+            raise self._gone() from error
 
     def _read(self, count: int) -> bytes:
         assert self.process.stdout is not None

@@ -14,7 +14,7 @@ import numpy as np
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, unpack_boxes
+from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Matched, Rolling, Verdict, boxes_of
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.apply.findings import Findings
 from neardup.pipeline.match.apply.proofs import Proofs
@@ -31,7 +31,7 @@ from neardup.pipeline.match.data.tables import Tables
 from neardup.pipeline.match.decide.evidence import Evidence, pictures_of
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Ids, Kind
+from neardup.pipeline.types import Decision, Ids, Kind
 
 Banked = Sequence[tuple[Bank, Found]]
 
@@ -77,9 +77,10 @@ class Intake:
         items = [
             holder.item()
             for record, holder in zip(records, holders, strict=True)
-            if _is_compared(record) and isinstance(holder, Pending)
+            if self._seen.comparer.looks_ahead and _is_compared(record) and isinstance(holder, Pending)
         ]
-        found = self._find(compared, items, settling)
+        live = any(isinstance(holder, Live) for holder in holders)
+        found = self._find(compared, items, settling, live)
         envelopes, held = [], zip(holders, rows, strict=True)
         for entry in entries:
             record, events = entry.record, tuple[Event, ...]()
@@ -105,19 +106,20 @@ class Intake:
         return live or self._pending.take(record, entry.timestamp_ms, self._seen.tables.items)
 
     def _find(
-        self, compared: Sequence[tuple[Ids, Kind, int]], items: Sequence[Item], settling: bool
+        self, compared: Sequence[tuple[Ids, Kind, int]], items: Sequence[Item], settling: bool, live: bool
     ) -> Iterator[tuple[Found, Banked]]:
         """Yield for each item or frame what is found among what was seen and, by bank, among references.
 
         Args:
-            compared: rows, kind and offset of each. items: those that are no frames of live videos.
+            compared: rows, kind and offset of each. items: all of them, if what is found is to be foreseen.
+            live: whether frames of live videos are among them.
         """
         rows, kinds, offsets = (list(column) for column in zip(*compared, strict=True)) if compared else ([], [], [])
         given = self._findings.given(offsets, rows)
         if given is None:
             return self._search(rows, kinds, items, settling)
         of_seen = self._seen.candidates.as_given(rows, kinds, given)
-        banks = [bank for bank in self._banks if len(bank.collection.tables.items)] if len(items) < len(rows) else []
+        banks = [bank for bank in self._banks if len(bank.collection.tables.items)] if live else []
         of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
         return ((found, [*zip(banks, theirs, strict=True)]) for found, *theirs in zip(of_seen, *of_banks, strict=True))
 
@@ -125,7 +127,7 @@ class Intake:
         self, rows: Sequence[Ids], kinds: Sequence[Kind], items: Sequence[Item], settling: bool
     ) -> Iterator[tuple[Found, Banked]]:
         borders = np.cumsum([0, *map(len, rows)]).tolist()
-        foresee = partial(self._seen.comparer.foresee, items, borders) if len(items) == len(rows) else None
+        foresee = partial(self._seen.comparer.foresee, items, borders) if items and len(items) == len(rows) else None
         of_seen = self._seen.candidates.of_batch(rows, kinds, foresee, settling)
         banks = [bank for bank in self._banks if len(bank.collection.tables.items)]
         of_banks = [bank.collection.candidates.among(rows, kinds) for bank in banks]
@@ -191,6 +193,9 @@ class ItemVerdicts:
         event: Verdict | ProofPending
         if published is not None:
             event = self._as_published(entry, item, relevant, published)
+        elif self._resembles_nothing(item, relevant, banked):
+            self._findings.note(entry.offset, item.kind, relevant)
+            event = Verdict(id=item.id, decision=Decision.DISTINCT)
         elif self._asks:
             proposals = self._proposals(entry, item, relevant, banked)
             self._findings.note(entry.offset, item.kind, relevant, (one for _, some in proposals for one in some.alike))
@@ -239,6 +244,14 @@ class ItemVerdicts:
             tables.rows.shared[item.rows] = comparer.sharers(pairs, pending.frames)
         return Found(pairs, of_seen.cohort, of_seen.neighbours)
 
+    def _resembles_nothing(self, item: Item, of_seen: Found, banked: Banked) -> bool:
+        """Return whether an image has neither a candidate nor a twin, as most: there is nothing to decide."""
+        founds = [(self._seen, of_seen), *((bank.collection, theirs) for bank, theirs in banked)]
+        return item.kind is Kind.IMAGE and not any(
+            len(found.pairs.query) or collection.tables.items.holds(item.sha256, item.pixels_digest)
+            for collection, found in founds
+        )
+
     def _matches(self, entry: Entry, item: Item, pending: Pending, of_seen: Found, banked: Banked) -> list[Matched]:
         """Return the matches of an item that its verdict lists."""
         tables, comparer = self._seen.tables, self._seen.comparer
@@ -280,10 +293,10 @@ class RowWriter:
             sum(counts),
             offset=np.repeat(np.array(offsets, dtype=np.int64), counts),
             item=np.repeat([holder.number for holder in holders], counts),
-            frame=np.concatenate([b + np.arange(n) for b, n in zip(before, counts, strict=True)]),
-            pts=np.concatenate([record.pts for record in records]),
+            frame=[place for b, n in zip(before, counts, strict=True) for place in range(b, b + n)],
+            pts=[seconds for record in records for seconds in record.pts],
             hash=pictures.hashes,
-            box=np.concatenate([unpack_boxes(record.boxes, len(record.pts)) for record in records]),
+            box=boxes_of(records),
             speaks=speaks,
             searched=speaks,
             cohort=pictures.cohort.items,

@@ -94,7 +94,7 @@ class Proofs:
         if isinstance(record, ProofExpired):
             if waiting.expired or record.reference is not None:
                 return ()
-            waiting.expired = True
+            self.undecided.expire(waiting)
         elif not waiting.take(record.pairs) or waiting.open:
             return ()
         if not waiting.open:

@@ -16,10 +16,12 @@ A vector that no kept snapshot uses is erased in the file: one that was taken do
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,7 +183,8 @@ class Snapshots:
         self._drop_unfinished()
         for offset in self.offsets():
             try:
-                self._load(state, vectors, offset)
+                with _without_collector():
+                    self._load(state, vectors, offset)
             except PipelineError as error:
                 logger.error("snapshot passed over offset=%d error=%s", offset, error)
                 self._put_aside(offset)
@@ -271,6 +274,18 @@ class Snapshots:
         state.restore(restored)
         if state.similars is not None:
             state.similars.restore(items, tables.similar, tables.similar_crc32, tables.similar_space)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python's collector from looking through millions of new objects, none of which is to go, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _vector_file(state: State) -> VectorFile:

@@ -18,7 +18,7 @@ from neardup.pipeline.index import Index, IndexOptions, make_index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired
-from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Removed
+from neardup.pipeline.log.records import Described, Entry, Envelope, Event, Removed, unpack
 from neardup.pipeline.log.verdicts import PublishedVerdicts
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.apply.batch import Batch, Prefetch
@@ -39,7 +39,7 @@ from neardup.pipeline.match.data.tables import Tables, Vectors
 from neardup.pipeline.match.data.undecided import LaterAsk, LaterAsks, Undecided, UndecidedItems
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.match.decide.decide import Judge
-from neardup.pipeline.match.decide.evidence import Evidence
+from neardup.pipeline.match.decide.evidence import MIN_DETAIL, Evidence
 from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import Live, LiveRules, LiveVideos
 from neardup.pipeline.types import Ids
@@ -176,6 +176,14 @@ class State:
         """Return the rows of a held item's descriptors, int64 (n,), in order of time."""
         return self._tables.rows_of(item)
 
+    def look_ahead(self, entries: Sequence[Entry]) -> None:
+        """Have the index begin with records that will be applied after the next; nothing depends on it but time."""
+        coming = [one.record for one in entries if isinstance(one.record, Described) and _stands_alone(one.record)]
+        if coming:
+            embedded = unpack(coming)
+            vectors = embedded.vectors[embedded.detail >= MIN_DETAIL]
+            self.seen.candidates.follow_with(self._tables.vectors.as_stored(vectors))
+
     def apply(self, entries: Sequence[Entry], published: Mapping[int, Envelope] | None = None) -> list[Envelope]:
         """Take in records of the log, in order, and return one envelope for each.
 
@@ -259,9 +267,14 @@ class State:
 
     def close(self) -> None:
         """Let go of files, memory and processes; the state is of no use afterwards."""
-        self.seen.heads.index.close()
+        self.seen.heads.close()
         for bank in self.banks:
-            bank.collection.heads.index.close()
+            bank.collection.heads.close()
         self._tables.vectors.close()
         if self.similars is not None:
             self.similars.close()
+
+
+def _stands_alone(record: Described) -> bool:
+    """Return whether a record is all of an item of the stream."""
+    return record.bank == SEEN and record.part == 0 and record.last and not record.live

@@ -131,7 +131,6 @@ class Bank:
         for other in kin:
             link(item, other)
         self.collection.heads.add(item)
-        self.collection.heads.flush()
         self.collection.tables.items.add(item)
         self.references.setdefault(item.id, ReferenceSettings())
 
@@ -203,7 +202,7 @@ class Banks:
     def delete(self, bank: Bank) -> None:
         """Forget a bank with all that is in it. Late records of references do not bring it back."""
         self._banks.pop(bank.settings.name)
-        bank.collection.heads.index.close()
+        bank.collection.heads.close()
         self.deleted.add(bank.settings.name)
 
     def find(self, number: int) -> tuple[Bank, Item] | None:
@@ -227,7 +226,6 @@ class Banks:
             for item in one.items:
                 bank.collection.heads.add(item)
                 bank.collection.tables.items.add(item)
-            bank.collection.heads.flush()
         self.deleted = set(deleted)
         self.take_hold()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +25,7 @@ from neardup.pipeline.match.decide.evidence import (
     nearest,
     nearest_items,
 )
-from neardup.pipeline.types import Ids, Kind
+from neardup.pipeline.types import Descriptors, Ids, Kind
 
 CANDIDATES = 64
 """Nearest descriptors fetched for each descriptor of a query."""
@@ -33,6 +33,8 @@ MOST_CANDIDATES = 1024
 """The same where all of those are likely matches."""
 SEARCHED_AT_ONCE = 256
 """Descriptors looked up in one call of the index, which bounds its memory."""
+SPARE = 8
+"""Neighbours beyond CANDIDATES, which take the places of those that are dropped before a query's turn comes."""
 CROWDED_AT_ONCE = 64
 """The same where MOST_CANDIDATES are fetched for each."""
 PAIRS_READ = 256
@@ -79,6 +81,14 @@ class Candidates:
         self._heads = heads
         self._evidence = evidence
         self._judge = judge
+        self._following = np.zeros((0, 0), np.float32)
+
+    def follow_with(self, vectors: Descriptors) -> None:
+        """Have the index begin with descriptors that will probably be asked next, float32 (n, d), as they are stored.
+
+        It does so once it has answered for the next batch, and while that is decided. Nothing depends on it but time.
+        """
+        self._following = vectors
 
     def of_batch(
         self,
@@ -91,7 +101,8 @@ class Candidates:
 
         All of the batch is searched for at once, when the first is asked for. Earlier items of the batch are not in the
         index: those of them that are heads by the time that an item is asked for are added then. Cohorts are kept in
-        the tables. Where heads have left or joined the others since, an item that this concerns is searched for again.
+        the tables. Where heads have left or joined the others since, what an item found is computed anew, and searched
+        for again if rows that were not found may matter now.
 
         Args:
             rows: of each item, in order of the log.
@@ -107,26 +118,33 @@ class Candidates:
         floor = self._floors(kinds, rows, settling)
         self._heads.begin(together)
         found = self._search(pictures, speaks, CANDIDATES, floor, own)
-        table.keep_cohort(together, found.cohort)
+        if len(self._following):
+            following, self._following = self._following[:SEARCHED_AT_ONCE], self._following[:0]
+            self._heads.index.ask(following, min(CANDIDATES, len(self._heads.index)))
         recent = self._recent(together, pictures, speaks, floor, found) if len(rows) > 1 else _NOTHING_RECENT
         if foresee is not None:
             foresee(self._foreseen(pictures, found, recent, floor, own))
-        whole = split(found.pairs, np.diff(borders).tolist())
+        expected = self._with_all_recent(pictures, found, recent, floor, own)
+        table.keep_cohort(together, expected.cohort)
+        whole = split(expected.pairs, np.diff(borders).tolist())
+        changes = _Changes(self._heads, found.ids, table.item)
         places = np.searchsorted(recent.query, borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
             here = slice(start, stop)
-            if self._heads.outdates(found.ids[here]):
-                self._heads.flush()
-                again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
-                table.keep_cohort(together[here], again.cohort)
-                yield Found(again.pairs, again.cohort, again.neighbours)
-                continue
+            outdated = changes.concern(here)
             mine = recent.take(slice(places[number], places[number + 1]))
-            mine = mine.take(self._are_heads(mine.reference)) if len(mine.query) else mine
-            if not len(mine.query):
-                yield Found(whole[number], found.cohort.take(here), found.neighbours[here])
+            if not outdated and (not len(mine.query) or self._are_unmoved_heads(mine.reference)):
+                yield Found(whole[number], expected.cohort.take(here), expected.neighbours[here])
                 continue
-            one = self._with_recent(pictures.take(here), found.take(here), mine, floor[:, here], own[here], start)
+            mine = mine.take(self._are_heads(mine.reference))
+            known = changes.left(found.take(here)) if outdated else found.take(here)
+            one = None
+            if known is not None:
+                one = self._with_recent(pictures.take(here), known, mine, floor[:, here], own[here], start)
+                one = None if outdated and self._is_crowded(one.pairs, known.ids) else one
+            if one is None:
+                again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
+                one = Found(again.pairs, again.cohort, again.neighbours)
             table.keep_cohort(together[here], one.cohort)
             yield one
 
@@ -216,12 +234,15 @@ class Candidates:
         """Search for n pictures of items with the numbers `own`, which are not found."""
         index, n = self._heads.index, len(speaks)
         width = min(k, len(index))
-        ids, distances = np.full((n, width), -1, np.int64), np.full((n, width), np.inf, np.float32)
+        shape = n, width + SPARE
+        ids, distances = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
         asking = np.flatnonzero(speaks) if width else np.zeros(0, np.int64)
         for start in range(0, len(asking), SEARCHED_AT_ONCE):
             some = asking[start : start + SEARCHED_AT_ONCE]
-            found = index.search(pictures.vectors[some], width)
+            found = index.search(pictures.vectors[some], width, spare=SPARE)
             ids[some], distances[some] = found.ids, found.distances
+        spare = ids[:, width:], distances[:, width:]
+        ids, distances = ids[:, :width], distances[:, :width]
         cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
         pairs, crowded = self._reaching(pictures, cohort, ids, distances, floor, own)
         more = min(MOST_CANDIDATES, len(index))
@@ -239,7 +260,7 @@ class Candidates:
                 parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
-        return _Searched(pairs, cohort, neighbours, ids, distances, deeper)
+        return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare)
 
     def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> tuple[Cohort, Ids]:
         """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k), and the rows in these."""
@@ -262,15 +283,19 @@ class Candidates:
         """
         bound = self._evidence.bound(1.0 - distances / 2.0, cohort.least[:, None])
         query, place = np.nonzero((bound >= floor.min(axis=0)[:, None]) & (ids >= 0))
+        if not len(query):
+            return NO_PAIRS, _NO_ROWS
         reference, distance = ids[query, place], distances[query, place]
-        items = self._tables.rows.item[reference]
         bits = differing_bits(pictures.hashes[query], self._tables.rows.hash[reference])
-        strength = self._evidence.of(distance, bits, cohort.shifts(query, items, self._kin))
-        likely = strength >= self._judge.thresholds(self._heads.chances).min_unsure
-        crowded = query[likely & (place == ids.shape[1] - 1)]
-        reaching = strength >= floor[0, query]
-        if np.isfinite(floor[1]).any():
-            reaching |= self._evidence.of(distance, bits, cohort.least[query]) >= floor[1, query]
+        # Without the cohort evidence is highest; few pairs reach as much even so, and shifts cost the most.
+        alone = self._evidence.of(distance, bits, cohort.least[query])
+        unsure = self._judge.thresholds(self._heads.chances).min_unsure
+        some = np.flatnonzero(alone >= np.minimum(floor.min(axis=0)[query], unsure))
+        query, place, reference, distance = query[some], place[some], reference[some], distance[some]
+        items = self._tables.rows.item[reference]
+        strength = self._evidence.of(distance, bits[some], cohort.shifts(query, items, self._kin))
+        crowded = query[(strength >= unsure) & (place == ids.shape[1] - 1)]
+        reaching = (strength >= floor[0, query]) | (alone[some] >= floor[1, query])
         kept = np.flatnonzero(reaching & (items != own[query]))
         return Pairs(query[kept], reference[kept], distance[kept], strength[kept]), crowded
 
@@ -330,6 +355,38 @@ class Candidates:
         pairs = join_pairs([found.pairs, pairs])
         return Found(pairs.take(np.argsort(pairs.query, kind="stable")), found.cohort)
 
+    def _with_all_recent(
+        self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids
+    ) -> _Searched:
+        """Return what all places of a batch find if all items of the batch are heads."""
+        crowded = np.isin(recent.query, list(found.deeper)) if found.deeper else np.zeros(len(recent.query), np.bool_)
+        mine = recent.take(np.flatnonzero(~crowded))  # the others are looked at one by one
+        if not len(mine.query):
+            return found
+        some, query = np.unique(mine.query, return_inverse=True)
+        searched = found.at(some)
+        mine = _Recent(query, mine.reference, mine.distance)
+        with_them = self._with_recent(pictures.take(some), searched, mine, floor[:, some], own[some], 0)
+        cohort, neighbours = Cohort(found.cohort.items.copy(), found.cohort.similarity.copy()), found.neighbours.copy()
+        cohort.items[some], cohort.similarity[some] = with_them.cohort.items, with_them.cohort.similarity
+        neighbours[some] = with_them.neighbours
+        others = found.pairs.take(np.flatnonzero(~np.isin(found.pairs.query, some)))
+        pairs = with_them.pairs
+        pairs = join_pairs([others, Pairs(some[pairs.query], pairs.reference, pairs.distance, pairs.evidence)])
+        pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
+        return replace(found, pairs=pairs, cohort=cohort, neighbours=neighbours)
+
+    def _is_crowded(self, pairs: Pairs, ids: Ids) -> bool:
+        """Return whether the last of the candidates that were found, (n, k), is likely a match; see `_reaching`."""
+        likely = pairs.evidence >= self._judge.thresholds(self._heads.chances).min_unsure
+        last = ids[pairs.query[likely], -1] if ids.shape[1] else _NO_ROWS
+        return bool((last == pairs.reference[likely]).any())
+
+    def _are_unmoved_heads(self, rows: Ids) -> bool:
+        """Return whether the items of all these rows are heads that resemble nothing, as they were expected to be."""
+        items = map(self._tables.items.get, self._tables.rows.item[rows].tolist())
+        return all(item is not None and item.is_head and not item.kin for item in items)
+
     def _are_heads(self, rows: Ids) -> Ids:
         """Return the places of the rows whose items are heads by now."""
         items = map(self._tables.items.get, self._tables.rows.item[rows].tolist())
@@ -364,6 +421,7 @@ class _Searched:
     Attributes:
         neighbours: see `Found`.
         ids, distances: the nearest, (n, k). deeper: more of them, (more,), for the places that are crowded.
+        spare_ids, spare_distances: the next ones, (n, SPARE).
     """
 
     pairs: Pairs
@@ -372,12 +430,91 @@ class _Searched:
     ids: Ids
     distances: Floats
     deeper: dict[int, tuple[Ids, Floats]]
+    spare_ids: Ids
+    spare_distances: Floats
 
     def take(self, here: slice) -> _Searched:
         """Return what it gave for some of the places; without the pairs."""
         deeper = {place - here.start: deep for place, deep in self.deeper.items() if here.start <= place < here.stop}
-        cohort, neighbours = self.cohort.take(here), self.neighbours[here]
-        return _Searched(NO_PAIRS, cohort, neighbours, self.ids[here], self.distances[here], deeper)
+        return replace(self.at(here), deeper=deeper)
+
+    def at(self, where: Ids | slice) -> _Searched:
+        """Return what it gave for places that are not crowded; without the pairs."""
+        return _Searched(
+            NO_PAIRS,
+            self.cohort.take(where),
+            self.neighbours[where],
+            self.ids[where],
+            self.distances[where],
+            {},
+            self.spare_ids[where],
+            self.spare_distances[where],
+        )
+
+
+class _Changes:
+    """What became of the heads since a batch was searched for, and which of its places it concerns.
+
+    Args:
+        ids: what the places found, (n, k). items: number of the item of each row.
+    """
+
+    def __init__(self, heads: Heads, ids: Ids, items: Ids) -> None:
+        self._heads = heads
+        self._ids, self._items = ids, items
+        self._seen = 0, 0
+        self._concerned = np.zeros(len(ids), np.bool_)
+        self._by_row: _Places | None = None
+        self._by_item: _Places | None = None
+
+    def concern(self, here: slice) -> bool:
+        """Return whether what was found at these places may be other than it was."""
+        heads = self._heads
+        if heads.others_added:
+            return True
+        now = len(heads.dropped), len(heads.linked)
+        if now != self._seen:
+            self._note(heads.dropped[self._seen[0] :], heads.linked[self._seen[1] :])
+            self._seen = now
+        return bool(self._concerned[here].any())
+
+    def left(self, found: _Searched) -> _Searched | None:
+        """Return what was found without the rows that were dropped, the spare ones moved up; None if that is short."""
+        if self._heads.others_added or found.deeper:
+            return None
+        width = found.ids.shape[1]
+        ids = np.concatenate([found.ids, found.spare_ids], axis=1)
+        distances = np.concatenate([found.distances, found.spare_distances], axis=1)
+        gone = np.isin(ids, self._heads.dropped)
+        if width >= CANDIDATES and ((gone.sum(axis=1) >= SPARE) | (gone.any(axis=1) & (ids[:, -1] < 0))).any():
+            return None
+        order = np.argsort(gone, axis=1, kind="stable")[:, :width]
+        ids[gone], distances[gone] = -1, np.inf
+        ids, distances = np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1)
+        return replace(found, ids=ids, distances=distances)
+
+    def _note(self, dropped: Sequence[int], linked: Sequence[int]) -> None:
+        if dropped:
+            self._by_row = self._by_row or _Places(self._ids)
+            self._concerned[self._by_row.of(dropped)] = True
+        if linked:
+            self._by_item = self._by_item or _Places(np.where(self._ids >= 0, self._items[self._ids], -1))
+            self._concerned[self._by_item.of(linked)] = True
+
+
+class _Places:
+    """In which rows of a table of numbers, (n, k), a number stands."""
+
+    def __init__(self, numbers: Ids) -> None:
+        self._width = numbers.shape[1]
+        self._order = np.argsort(numbers, axis=None)
+        self._sorted = numbers.ravel()[self._order]
+
+    def of(self, some: Sequence[int]) -> Ids:
+        """Return the rows that hold one of these numbers."""
+        starts, stops = (np.searchsorted(self._sorted, some, side=side) for side in ("left", "right"))
+        places = [self._order[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.asarray(np.concatenate(places) // max(self._width, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from neardup.pipeline.match.decide.decide import (
     at_most_unsure,
     compare_items,
 )
-from neardup.pipeline.match.decide.evidence import Cohort, Evidence, Floats, near
+from neardup.pipeline.match.decide.evidence import Cohort, Evidence, Floats, differing_bits, near, squared_distances
 from neardup.pipeline.prove.finding import BoxPair
 from neardup.pipeline.types import Box, Decision, Doubt, Exact, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WhereKind, located
@@ -203,6 +203,11 @@ class Comparer:
                 outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
             yield reference, outcome
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `foresee` is of use."""
+        return self._prover is not None and self._prover.looks_ahead
+
     def foresee(self, items: Sequence[Item], borders: Sequence[int], found: Found) -> None:
         """Have proofs begin that a batch probably needs, before any of it is decided; of images alone.
 
@@ -214,8 +219,7 @@ class Comparer:
             borders: where the rows of each begin in the batch, and where the last ones end.
             found: what the rows find, see `Candidates.of_batch`.
         """
-        if self._prover is None or not self._prover.looks_ahead:
-            return
+        assert self._prover is not None
         likely = self.likely(Kind.IMAGE, found)
         borders_of_pairs = np.searchsorted(likely.query, borders).tolist()
         new: dict[int, Item] = {}
@@ -298,10 +302,16 @@ class Comparer:
         speaks = self._tables.rows.speaks
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
-        sides = self._tables.pictures(q), self._tables.pictures(r)
         cohort = self._cohort(q)
         shift = cohort.shift((reference.number, *reference.kin))
-        frame, other, distance, strength = near(self._evidence, *sides, shift, floor, CANDIDATES)
+        if both_images and len(q) == len(r) == 1:  # most
+            frame = other = np.zeros(1, np.int64)
+            both, hashes = self._tables.vectors.read(np.concatenate([q, r])), self._tables.rows.hash
+            distance = squared_distances(both[:1], both[1:])
+            strength = self._evidence.of(distance, differing_bits(hashes[q], hashes[r]), shift)
+        else:
+            sides = self._tables.pictures(q), self._tables.pictures(r)
+            frame, other, distance, strength = near(self._evidence, *sides, shift, floor, CANDIDATES)
         speak = speaks[q[frame]] & speaks[r[other]]
         if not both_images or speak.any():
             frame, other, distance, strength = frame[speak], other[speak], distance[speak], strength[speak]

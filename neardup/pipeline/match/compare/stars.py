@@ -60,9 +60,7 @@ class Stars:
         """Forget an item; its members, if it was a head, stand under the earliest of them that they are close to."""
         if item.is_head:
             self._heads.remove(item)
-        events = self._regroup(item.id, self._tables.items.remove(item))
-        self._heads.flush()
-        return events
+        return self._regroup(item.id, self._tables.items.remove(item))
 
     def star_of(self, item: Item) -> Iterator[Item]:
         """Yield the cluster's head and members; a viral picture may have thousands."""
@@ -90,7 +88,6 @@ class Stars:
             orphans = list(self._members(item))
             item.members.clear()
             events = self._regroup(item.id, orphans)
-        self._heads.flush()
         return events
 
     def join(self, item: Item, other: Item) -> list[ReHeaded]:
@@ -124,7 +121,6 @@ class Stars:
         self._heads.add(item)
         for one in sorted(others, key=lambda one: one.number):
             self._put_under(one, item)
-        self._heads.flush()
         return [ReHeaded(old=old.id, new=item.id, members=tuple(one.id for one in others))]
 
     def _put_under(self, item: Item, head: Item) -> None:
@@ -151,7 +147,6 @@ class Stars:
         joined, left = self._rejoin(head, orphans)
         events = [ReHeaded(old=item.id, new=head.id, members=tuple(one.id for one in joined))] if joined else []
         events += self._regroup(item.id, left)
-        self._heads.flush()
         return events
 
     # -- without a head ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ never chains from member to member into one huge group.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -58,6 +58,8 @@ class Item:
     @property
     def rows(self) -> Ids:
         """Rows of its descriptors, int64 (n,), in order of time."""
+        if len(self.ranges) == 1:
+            return np.arange(*self.ranges[0], dtype=np.int64)
         return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
     @property
@@ -80,8 +82,8 @@ class Items:
     def __init__(self) -> None:
         self._by_number: dict[int, Item] = {}
         self._by_id = Shards[str, int]()
-        self._by_content = Shards[bytes, list[int]]()
-        self._by_pixels = Shards[bytes, list[int]]()
+        self._by_content = Twins()
+        self._by_pixels = Twins()
         self._next_number = 0
 
     def __len__(self) -> int:
@@ -109,9 +111,12 @@ class Items:
 
     def identical(self, sha256: bytes, pixels_digest: bytes) -> tuple[Iterator[Item], Iterator[Item]]:
         """Return the items with the same bytes and those with the same pixels, the earliest first."""
-        same_bytes = self._by_content.get(sha256) if sha256 else None
-        same_pixels = self._by_pixels.get(pixels_digest) if pixels_digest else None
-        return map(self._by_number.__getitem__, same_bytes or ()), map(self._by_number.__getitem__, same_pixels or ())
+        same_bytes, same_pixels = self._by_content.of(sha256), self._by_pixels.of(pixels_digest)
+        return map(self._by_number.__getitem__, same_bytes), map(self._by_number.__getitem__, same_pixels)
+
+    def holds(self, sha256: bytes, pixels_digest: bytes) -> bool:
+        """Return whether `identical` finds one."""
+        return sha256 in self._by_content or pixels_digest in self._by_pixels
 
     @property
     def numbers_given(self) -> int:
@@ -120,8 +125,11 @@ class Items:
 
     def restore(self, items: Iterable[Item], numbers_given: int) -> None:
         """Take in, while empty, what iteration gave and `numbers_given` was."""
-        for item in items:
-            self._enter(item)
+        items = list(items)
+        self._by_number.update((item.number, item) for item in items)
+        self._by_id.update((item.id, item.number) for item in items)
+        self._by_content.update((item.sha256, item.number) for item in items)
+        self._by_pixels.update((item.pixels_digest, item.number) for item in items)
         self._next_number = numbers_given
 
     def add(self, item: Item) -> None:
@@ -133,20 +141,15 @@ class Items:
     def _enter(self, item: Item) -> None:
         self._by_number[item.number] = item
         self._by_id[item.id] = item.number
-        if item.sha256:
-            self._by_content.setdefault(item.sha256, []).append(item.number)
-        if item.pixels_digest:
-            self._by_pixels.setdefault(item.pixels_digest, []).append(item.number)
+        self._by_content.add(item.sha256, item.number)
+        self._by_pixels.add(item.pixels_digest, item.number)
 
     def remove(self, item: Item) -> list[Item]:
         """Forget an item; return the members that are left without a head, earliest first."""
         del self._by_number[item.number]
         del self._by_id[item.id]
-        for table, key in ((self._by_content, item.sha256), (self._by_pixels, item.pixels_digest)):
-            if key:
-                table[key].remove(item.number)
-                if not table[key]:
-                    del table[key]
+        self._by_content.remove(item.sha256, item.number)
+        self._by_pixels.remove(item.pixels_digest, item.number)
         if not item.is_head:
             self._by_number[item.head].members.remove(item.number)
             return []
@@ -243,25 +246,76 @@ class Shards(Generic[K, V]):
         return sum(map(len, self._shards))
 
     def __contains__(self, key: K) -> bool:
-        return key in self._of(key)
+        return key in self.shard_of(key)
 
     def __getitem__(self, key: K) -> V:
-        return self._of(key)[key]
+        return self.shard_of(key)[key]
 
     def __setitem__(self, key: K, value: V) -> None:
-        self._of(key)[key] = value
+        self.shard_of(key)[key] = value
 
     def __delitem__(self, key: K) -> None:
-        del self._of(key)[key]
+        del self.shard_of(key)[key]
 
     def get(self, key: K) -> V | None:
         """Return what the key stands for, None if it stands for nothing."""
-        return self._of(key).get(key)
+        return self.shard_of(key).get(key)
 
     def setdefault(self, key: K, default: V) -> V:
         """Return what the key stands for, from now on `default` if it stood for nothing."""
-        return self._of(key).setdefault(key, default)
+        return self.shard_of(key).setdefault(key, default)
 
-    def _of(self, key: K) -> dict[K, V]:
+    def update(self, entries: Iterable[tuple[K, V]]) -> None:
+        """Have keys stand for values."""
+        shard_of = self.shard_of
+        for key, value in entries:
+            shard_of(key)[key] = value
+
+    def shard_of(self, key: K) -> dict[K, V]:
+        """Return the table that has the key, if one has."""
         # The table itself uses the lowest bits of the hash: with the same ones, a shard's keys would collide.
         return self._shards[(hash(key) >> 40) % _SHARDS]
+
+
+class Twins:
+    """Numbers of items by what they have in common, in the order in which they came; b"" is in common with nothing.
+
+    Most stand alone: then it is the number itself that is kept, for a list takes as much room as all the rest.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = Shards[bytes, int | list[int]]()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._numbers
+
+    def of(self, key: bytes) -> Sequence[int]:
+        """Return the numbers that have this in common."""
+        numbers = self._numbers.get(key)
+        return () if numbers is None else (numbers,) if isinstance(numbers, int) else numbers
+
+    def add(self, key: bytes, number: int) -> None:
+        """Take in one more."""
+        if not key:
+            return
+        numbers = self._numbers.get(key)
+        if isinstance(numbers, list):
+            numbers.append(number)
+        else:
+            self._numbers[key] = number if numbers is None else [numbers, number]
+
+    def update(self, entries: Iterable[tuple[bytes, int]]) -> None:
+        """Take in many."""
+        for key, number in entries:
+            if key and self._numbers.setdefault(key, number) is not number:
+                self.add(key, number)
+
+    def remove(self, key: bytes, number: int) -> None:
+        """Forget one that is there."""
+        left = [one for one in self.of(key) if one != number]
+        if len(left) > 1:
+            self._numbers[key] = left
+        elif left:
+            self._numbers[key] = left[0]
+        elif key:
+            del self._numbers[key]

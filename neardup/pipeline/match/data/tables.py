@@ -33,6 +33,8 @@ class Vectors(Protocol):
 
     def read(self, rows: Ids) -> Descriptors: ...
 
+    def as_stored(self, vectors: Descriptors) -> Descriptors: ...
+
     def close(self) -> None: ...
 
 
@@ -187,18 +189,30 @@ its cohorts are small, so that look-alikes have more evidence than among many.""
 
 
 class Heads:
-    """Heads and their descriptors; new ones are found in the index only after `flush`."""
+    """Heads and their descriptors; the index follows when it is asked for, for all changes at once.
+
+    Attributes, since `begin`:
+        dropped: rows that are searched no more. linked: numbers of items that turned out to resemble another.
+        others_added: whether rows were added that are not of the batch.
+    """
 
     def __init__(self, index: Index, tables: Tables) -> None:
-        self.index = index
+        self._index = index
         self._tables = tables
         self._references = len(index)
-        self._unindexed: list[Ids] = []
+        self._coming: dict[int, None] = {}
+        self._leaving: dict[int, None] = {}
         self._batch: set[int] = set()
         self._first_number = 0
-        self._dropped: list[Ids] = []
-        self._linked: list[int] = []
-        self._others_added = False
+        self.dropped: list[int] = []
+        self.linked: list[int] = []
+        self.others_added = False
+
+    @property
+    def index(self) -> Index:
+        """The index, with all heads in it."""
+        self.flush()
+        return self._index
 
     @property
     def chances(self) -> int:
@@ -212,10 +226,13 @@ class Heads:
 
     def extend(self, rows: Ids) -> None:
         """Add descriptors of a head, as far as they are to be searched."""
-        rows = self._searched(rows)
-        self._unindexed.append(rows)
-        self._others_added |= len(rows) > 0 and int(rows[0]) not in self._batch
-        self._references += len(rows)
+        for row in self._searched(rows):
+            if row in self._leaving:
+                del self._leaving[row]
+            else:
+                self._coming[row] = None
+            self.others_added = self.others_added or row not in self._batch
+            self._references += 1
 
     def remove(self, item: Item) -> None:
         """Take a head's descriptors out of the index."""
@@ -223,41 +240,42 @@ class Heads:
 
     def drop(self, rows: Ids) -> None:
         """Take some of a head's descriptors out of the index."""
-        self.flush()
-        rows = self._searched(rows)
-        self.index.remove(rows)
-        self._dropped.append(rows)
-        self._references -= len(rows)
+        for row in self._searched(rows):
+            if row in self._coming:
+                del self._coming[row]
+            else:
+                self._leaving[row] = None
+            self.dropped.append(row)
+            self._references -= 1
 
     def flush(self) -> None:
-        """Put the descriptors of new heads into the index."""
-        if self._unindexed:
-            rows = np.concatenate(self._unindexed)
-            self._unindexed = []
-            self.index.add(rows)
+        """Have the index follow."""
+        if self._leaving:
+            rows, self._leaving = np.array(list(self._leaving), np.int64), {}
+            self._index.remove(rows)
+        if self._coming:
+            rows, self._coming = np.array(list(self._coming), np.int64), {}
+            self._index.add(rows)
 
     def begin(self, batch: Ids) -> None:
         """Begin a batch, all of which is searched for at once; `batch` are its rows."""
         self._batch = set(batch.tolist())
         self._first_number = int(self._tables.rows.item[batch].min()) if len(batch) else 0
-        self._dropped, self._linked, self._others_added = [], [], False
+        self.dropped, self.linked, self.others_added = [], [], False
 
     def note_link(self, a: Item, b: Item) -> None:
         """Remember that two items resemble each other since the batch was searched for."""
         if max(a.number, b.number) < self._first_number:  # else one is of the batch, which is looked at as it goes on
-            self._linked += [a.number, b.number]
-
-    def outdates(self, found: Ids) -> bool:
-        """Return whether what was found for an item, rows (n, k), may be other than it was when its batch began."""
-        if self._others_added:
-            return True
-        if self._dropped and np.isin(found, np.concatenate(self._dropped)).any():
-            return True
-        return bool(self._linked) and bool(np.isin(self._tables.rows.item[found[found >= 0]], self._linked).any())
+            self.linked += [a.number, b.number]
 
     def count_again(self) -> None:
         """Take over an index that was restored."""
         self._references = len(self.index)
 
-    def _searched(self, rows: Ids) -> Ids:
-        return rows[self._tables.rows.searched[rows]]
+    def close(self) -> None:
+        """Release the index."""
+        self._index.close()
+
+    def _searched(self, rows: Ids) -> list[int]:
+        found: list[int] = rows[self._tables.rows.searched[rows]].tolist()
+        return found

@@ -75,17 +75,14 @@ class UndecidedItems:
 
     def __init__(self) -> None:
         self._by_offset: dict[int, Undecided] = {}
+        self.waiting = 0
+        """How many have no verdict yet."""
 
     def __len__(self) -> int:
         return len(self._by_offset)
 
     def __iter__(self) -> Iterator[Undecided]:
         return iter(self._by_offset.values())
-
-    @property
-    def waiting(self) -> int:
-        """How many have no verdict yet."""
-        return sum(not one.expired for one in self)
 
     def get(self, offset: int) -> Undecided | None:
         """Return the item whose asks are in this envelope."""
@@ -98,14 +95,22 @@ class UndecidedItems:
                 break  # they are in order of the log
             self.forget(old.offset)
         self._by_offset[one.offset] = one
+        self.waiting += not one.expired
+
+    def expire(self, one: Undecided) -> None:
+        """Have an item that waits be decided without answers; later ones may still change that."""
+        self.waiting -= not one.expired
+        one.expired = True
 
     def forget(self, offset: int) -> None:
         """Have an item wait no more."""
-        self._by_offset.pop(offset, None)
+        gone = self._by_offset.pop(offset, None)
+        self.waiting -= gone is not None and not gone.expired
 
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
         self._by_offset = {one.offset: one for one in undecided}
+        self.waiting = sum(not one.expired for one in self)
 
 
 LaterKey: TypeAlias = tuple[int, str, int]

@@ -42,6 +42,8 @@ PAIRS_AT_ONCE = 1 << 16
 """Pairs whose cohorts are gathered at a time: some 20 MB."""
 SLACK = 1e-4
 """More than the rounding of a matrix product, so that no pair is ruled out by it."""
+_KEYS = 1 << 40
+"""More than there are numbers of items."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,7 +72,9 @@ class Cohort:
 
     def shift(self, left_out: Collection[int] = ()) -> Floats:
         """Return what is left without the items of these numbers, (n,)."""
-        out = np.isin(self.items, list(left_out))
+        out = np.zeros(self.items.shape, np.bool_)
+        for number in set(left_out).intersection(self.items.ravel().tolist()):
+            out |= self.items == number
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
 
     def shift_of_moments(self, left_out: Collection[int] = ()) -> Floats:
@@ -88,16 +92,19 @@ class Cohort:
             return np.concatenate([self.shifts(query[part], reference[part], kin) for part in parts])
         items = self.items[query]
         out = items == reference[:, None]
-        for number in set(reference.tolist()):
-            if resembling := kin(number):
-                mine = np.flatnonzero(reference == number)
-                out[mine] |= np.isin(items[mine], list(resembling))
+        numbers, which = np.unique(reference, return_inverse=True)
+        resembling = [kin(number) for number in numbers.tolist()]
+        if any(resembling):
+            keys = np.concatenate([place * _KEYS + np.array(some, np.int64) for place, some in enumerate(resembling)])
+            keys.sort()
+            wanted = which[:, None] * _KEYS + items
+            out |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity[query]))
 
 
 def _mean_of_nearest(similarity: Floats) -> Floats:
     nearest = np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
-    return np.asarray(nearest.mean(axis=1), dtype=np.float32)
+    return np.asarray(np.add.reduce(nearest, axis=1) / np.float32(NEIGHBOURS), dtype=np.float32)
 
 
 def make_cohort(items: Ids, similarity: Floats, background: Floats) -> Cohort:
@@ -234,8 +241,7 @@ def near(
             possible &= nearest(similarity, most)
         query, reference = np.nonzero(possible)
         query = query + start
-        difference = queries.vectors[query] - references.vectors[reference]
-        distance = np.einsum("nd,nd->n", difference, difference)
+        distance = squared_distances(queries.vectors[query], references.vectors[reference])
         bits = differing_bits(queries.hashes[query], references.hashes[reference])
         strength = rule.of(distance, bits, shift[query])
         kept = strength >= floor
@@ -253,6 +259,12 @@ def nearest(similarity: Floats, most: int) -> npt.NDArray[np.bool_]:
     marks = np.zeros(similarity.shape, dtype=np.bool_)
     np.put_along_axis(marks, np.argpartition(-similarity, most - 1, axis=1)[:, :most], True, axis=1)
     return marks
+
+
+def squared_distances(a: Descriptors, b: Descriptors) -> Floats:
+    """Return the squared Euclidean distances of rows, (n, d) and (n, d): (n,)."""
+    difference = a - b
+    return np.asarray(np.einsum("nd,nd->n", difference, difference), dtype=np.float32)
 
 
 def differing_bits(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:

@@ -17,7 +17,7 @@ import pytest
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index import Index, IndexOptions, make_index, scratch
 from neardup.pipeline.index.exact import NumpyProducts
-from neardup.pipeline.index.scann import build, build_process, generation
+from neardup.pipeline.index.scann import build, build_process, generation, searcher
 from neardup.pipeline.index.scann.proposer import Policy, ScannProposer
 from neardup.pipeline.index.scratch import Scratch
 from neardup.pipeline.index.vectors import VectorFile
@@ -375,6 +375,49 @@ def test_an_answer_that_nobody_came_for_is_not_taken_for_the_next(index: Filled)
     assert engine(index)._generation is not None
     engine(index)._generation.ask(units(400, 0)[200:], 3)
     assert index.search(units(400, 0), 1).ids[:, 0].tolist() == list(range(400))
+
+
+def test_what_is_asked_ahead_is_answered_as_things_are_by_then(index: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = units(400, 0)
+    index.add(np.arange(400), vectors)
+    engine(index).wait(LATE)
+    sent: list[int] = []
+    ask = searcher.Searcher.ask
+    monkeypatch.setattr(searcher.Searcher, "ask", lambda self, q, *rest: (sent.append(len(q)), ask(self, q, *rest)))
+    index.index.ask(vectors[:50], 3)
+    index.remove(np.arange(10))
+    index.add(np.array([400, 401]), vectors[20:22])
+    assert index.search(vectors[60:63], 3).ids[:, 0].tolist() == [60, 61, 62]  # another question, between
+    found = index.search(vectors[5:55], 3)
+    assert sent == [50, 3, 5]  # the five that were not asked, and no other
+    assert not np.isin(found.ids, np.arange(10)).any()
+    assert found.ids[5:, 0].tolist() == list(range(10, 55))
+    assert found.ids[15:17, :2].tolist() == [[20, 400], [21, 401]]
+    again = index.search(vectors[5:55] + np.float32(0), 3)
+    assert np.array_equal(found.ids, again.ids)
+    assert np.array_equal(found.distances, again.distances)
+
+
+def test_distances_are_those_of_the_stored_vectors_whoever_computes_them(index: Filled) -> None:
+    index.add(np.arange(500), units(500, 0))
+    engine(index).wait(LATE)
+    index.add(np.arange(500, 520), units(20, 1))
+    queries = units(40, 2)
+    found = index.search(queries, 4)
+    stored = index.vectors.read(index.rows(found.ids.ravel()))
+    expected = ((stored.reshape(40, 4, D) - queries[:, None]) ** 2).sum(axis=2)
+    assert np.abs(found.distances - expected).max() < 1e-6
+    assert np.array_equal(found.distances, exact_distances(index, queries, found.ids))
+
+
+def exact_distances(index: Filled, queries: Descriptors, ids: np.ndarray) -> np.ndarray:
+    """Return what the index that compares with everything says of the same pairs."""
+    everything = exact(index.vectors)
+    everything.add(index.rows(np.arange(520)))
+    all_of_them = everything.search(queries, 520)
+    everything.close()
+    by_id = np.take_along_axis(all_of_them.distances, np.argsort(all_of_them.ids, axis=1), 1)
+    return np.take_along_axis(by_id, ids, 1)
 
 
 def test_a_searcher_comes_back_with_what_it_stands_for(index: Filled, tmp_path: Path) -> None:

@@ -452,3 +452,27 @@ def test_batches_of_random_logs_make_no_difference(seed: int) -> None:
         found += batched.add(*said[start : start + size])
         start += size
     assert found == expected
+
+
+def a_crowded_log(seed: int, weight: float) -> list[Record]:
+    """Return more pictures than are fetched for one, some copies, with answers that make them leave the index."""
+    random = np.random.default_rng(seed)
+    log, said, open_ = a_log(calibration=a_calibration(cohort_weight=weight)), list[Record](), list[Asked]()
+    while len(said) < 260:
+        if open_ and random.random() < 0.4:
+            asked = open_.pop(int(random.integers(len(open_))))
+            proofs = [AGREES if random.random() < 0.6 else OTHER_WRITING for _ in asked.asks]
+            record: Record = answer(asked, proofs)
+        else:
+            record = picture(f"i{len(said)}", float(random.uniform(0, 180)), plane=int(random.integers(2)))
+        said.append(record)
+        open_ += [event.asked for event in log.events(record) if isinstance(event, ProofPending)]
+    return said
+
+
+@pytest.mark.parametrize(("seed", "weight"), [(2, 0.5), (4, 0.0)])
+def test_batches_make_no_difference_where_heads_leave_a_crowd(seed: int, weight: float) -> None:
+    said = a_crowded_log(seed, weight)
+    alone, batched = (a_log(calibration=a_calibration(cohort_weight=weight)) for _ in range(2))
+    expected = [envelope for record in said for envelope in alone.add(record)]
+    assert [one for start in range(0, len(said), 48) for one in batched.add(*said[start : start + 48])] == expected

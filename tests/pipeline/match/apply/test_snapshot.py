@@ -129,9 +129,8 @@ def test_a_damaged_snapshot_is_passed_over(
     (path,) = tmp_path.glob(f"snapshot-*/data-*/{name}")
     data = path.read_bytes()
     middle = len(data) // 2
-    path.write_bytes(
-        {"cut": data[:middle], "empty": b"", "gone": b""}.get(damage, data[:middle] + b"\xff" + data[middle + 1 :])
-    )
+    flipped = data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+    path.write_bytes({"cut": data[:middle], "empty": b"", "gone": b""}.get(damage, flipped))
     if damage == "gone":
         path.unlink()
     again = a_state_in(tmp_path)
