@@ -5,6 +5,7 @@ What differs is given by the caller, in kafka-python's own options.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from neardup.pipeline.errors import ConfigError, DependencyError
@@ -43,6 +44,7 @@ def _connect(kind: str, settings: Settings, **options: Any) -> Any:
         from kafka.errors import KafkaError
     except ModuleNotFoundError as error:
         raise ConfigError("streaming needs a Kafka client: pip install 'neardup[stream]'") from error
+    _keep_response_classes()
     # kafka-python 3.0.12 tries a wrong password or certificate until its time is over, and then says nothing of it.
     if settings.kafka_security != "plaintext" and (away := kafka_away(settings)):
         raise DependencyError(away)
@@ -51,3 +53,18 @@ def _connect(kind: str, settings: Settings, **options: Any) -> Any:
         return getattr(kafka, kind)(bootstrap_servers=servers, **security_options(settings), **options)
     except KafkaError as error:
         raise DependencyError(f"no Kafka answers at {settings.kafka} (NEARDUP_KAFKA): {error}") from error
+
+
+@cache
+def _keep_response_classes() -> None:
+    """Have answers read by classes that stay.
+
+    kafka-python 3.0.12 makes a class for each version of an answer when it is first needed, and remembers the last one
+    by a weak reference. Where two threads make it at once, one of the two is dropped, and with it every answer of this
+    kind: the process never connects again. The first class that is registered has all versions, and stays.
+    """
+    from kafka.protocol.api_header import ResponseClassRegistry
+
+    known = ResponseClassRegistry._response_class_registry
+    known.update({key: one[None] for key, one in list(known.items())})
+    ResponseClassRegistry.register_response_class = lambda one: known.setdefault(one.API_KEY, one)
