@@ -27,7 +27,7 @@ MOST_ENLARGED = 2.0
 FEATURES = 500
 """Key points of a picture of SIDE; those of a larger one grow with its area."""
 MOST_FEATURES = 1500
-FEW, _CELL = 0.3, 40
+FEW, _CELL = 0.4, 40
 """A first look takes this share of the key points, as many from each square of so many pixels as from any other: the
 strongest alone are often all in a caption."""
 GLANCE = 64

@@ -344,13 +344,17 @@ def _best(query: Keypoints, reference: Keypoints, *options: _Laid | None) -> Pro
     return _conclude(query, reference, max(laid, key=lambda one: one.rank)) if laid else None
 
 
+def _find_changes(agreement: Agreement) -> Changes:
+    """Return what changed, with light and contrast made equal everywhere if something is on both sides without that."""
+    changes = find_changes(agreement) if agreement.share >= _WORTH_CHANGES else _NOTHING
+    return find_again(agreement, changes) if changes.on_both > MAX_ON_BOTH else changes
+
+
 def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
-    changes = find_changes(laid.agreement) if laid.agreement.share >= _WORTH_CHANGES else _NOTHING
+    changes = _find_changes(laid.agreement)
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
         laid = _follow(query, reference, laid)
-        changes = find_changes(laid.agreement)
-    if changes.on_both > MAX_ON_BOTH:
-        changes = find_again(laid.agreement, changes)
+        changes = _find_changes(laid.agreement)
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = classify(agreement)
     seen = max(1, int(agreement.seen.sum()))
