@@ -62,12 +62,12 @@ class ProofRates(msgspec.Struct, frozen=True):
 
 PROVED = ProofRates(
     copies={
-        Ground.AGREES: 1268, Ground.CHANGED_SCENE: 86, Ground.ILLEGIBLE: 53, Ground.NO_TRANSFORM: 52,
-        Ground.LITTLE_AGREES: 44, Ground.WRITTEN_IN: 40, Ground.MOTION: 19, Ground.OTHER_WRITING: 14,
-        Ground.FEW_POINTS: 13, Ground.REPETITIVE: 11,
+        Ground.AGREES: 1268, Ground.CHANGED_SCENE: 85, Ground.NO_TRANSFORM: 58, Ground.ILLEGIBLE: 53,
+        Ground.LITTLE_AGREES: 42, Ground.WRITTEN_IN: 39, Ground.MOTION: 18, Ground.OTHER_WRITING: 14,
+        Ground.FEW_POINTS: 12, Ground.REPETITIVE: 11,
     },
     strangers={
-        Ground.NO_TRANSFORM: 3758, Ground.LITTLE_AGREES: 167, Ground.FEW_POINTS: 59, Ground.MOTION: 6,
+        Ground.NO_TRANSFORM: 3841, Ground.LITTLE_AGREES: 132, Ground.FEW_POINTS: 11, Ground.MOTION: 6,
         Ground.OTHER_WRITING: 5, Ground.CHANGED_SCENE: 2, Ground.AGREES: 2, Ground.TEMPLATE: 1,
     },
 )  # fmt: skip

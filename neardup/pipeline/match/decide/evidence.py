@@ -95,7 +95,8 @@ class Cohort:
         numbers, which = np.unique(reference, return_inverse=True)
         resembling = [kin(number) for number in numbers.tolist()]
         if any(resembling):
-            keys = np.concatenate([place * _KEYS + np.array(some, np.int64) for place, some in enumerate(resembling)])
+            counted = [np.fromiter(some, np.int64, len(some)) for some in resembling]
+            keys = np.concatenate([place * _KEYS + numbers for place, numbers in enumerate(counted)])
             keys.sort()
             wanted = which[:, None] * _KEYS + items
             out |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
