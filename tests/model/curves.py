@@ -80,9 +80,9 @@ class Curves:
         return Decision.UNSURE if reaches(evidence, even) else Decision.DISTINCT
 
     def proposes(self, evidence: float) -> bool:
-        """What is unsure, or would be a duplicate if proved a copy, unless one stranger in twenty is."""
+        """What is unsure, or would be a duplicate if proved a copy, unless one stranger in ten is."""
         even = (math.log(REFERENCES) - self._intercept) / SLOPE
-        strangers = least(lambda e: _log_false(e) <= math.log(0.05))
+        strangers = least(lambda e: _log_false(e) <= math.log(0.1))
         return reaches(evidence, min(even, max(self._duplicate_from(Ground.AGREES), strangers)))
 
     def _find_duplicate_from(self, ground: Ground | None) -> float:
