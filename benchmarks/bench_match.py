@@ -74,9 +74,16 @@ class Log:
         self._end = end
         self._offered: deque[list[Fetched]] = deque()
 
-    def offer(self, records: Sequence[Record]) -> None:
-        self._offered.append([Fetched(self._end + n, 0, encode(record)) for n, record in enumerate(records)])
-        self._end += len(records)
+    def offer(self, records: Sequence[Record]) -> list[Fetched]:
+        """Have records follow those that are there, and return them as they are fetched."""
+        fetched = [Fetched(self._end + n, 0, encode(record)) for n, record in enumerate(records)]
+        self.give(fetched)
+        return fetched
+
+    def give(self, fetched: list[Fetched]) -> None:
+        """Have a later poll return these."""
+        self._offered.append(fetched)
+        self._end = fetched[-1].offset + 1
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]:  # noqa: ARG002
         return self._offered.popleft() if self._offered else []
@@ -114,16 +121,17 @@ class Encodes:
     """Makes bytes of envelopes and of what they ask, and counts decisions.
 
     Attributes:
-        asked: what was asked and is not fetched.
+        asked: what was asked and is not fetched. encoded: the last envelopes, as they are fetched.
     """
 
     def __init__(self) -> None:
         self.decisions: dict[str, int] = defaultdict(int)
         self.asked: list[Asked] = []
+        self.encoded: list[Fetched] = []
 
     def publish(self, envelopes: Sequence[Envelope], traces: Mapping[int, str]) -> None:  # noqa: ARG002
+        self.encoded = [Fetched(one.offset, 0, encode(one)) for one in envelopes]
         for one in envelopes:
-            encode(one)
             for event in one.events:
                 if isinstance(event, ProofPending):
                     encode(event.asked)
