@@ -29,7 +29,6 @@ def embedded(vectors: Descriptors) -> Embedded:
 
 @pytest.mark.slow
 def test_all_leaves_searched_the_answers_are_the_exact_ones() -> None:
-    pytest.importorskip("scann")
     checkpoint = load_checkpoint("default")
     random = np.random.default_rng(0)
     vectors = random.normal(size=(1200, checkpoint.architecture.dimension)).astype(np.float32)

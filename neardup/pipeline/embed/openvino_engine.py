@@ -137,6 +137,7 @@ def load_model(core: Any, checkpoint: Checkpoint, cache: Path, narrow: bool | No
         model = _unpack(core, _read(path))  # another process may have made it meanwhile
         if model is not None:
             return model
+        logger.info("network is converted for this processor, once, which takes up to half a minute path=%s", path)
         packed = _pack(_convert(checkpoint, narrow), checkpoint.architecture)
         try:
             write_whole(path, packed)

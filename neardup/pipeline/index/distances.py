@@ -14,7 +14,7 @@ _PAIR_FLOATS = 1 << 16
 """256 kB at a time, which stays in the cache."""
 
 
-def squared_distances(
+def distances_to_rows(
     read: Callable[[RowNumbers], Descriptors], queries: Descriptors, rows: RowNumbers
 ) -> npt.NDArray[np.float32]:
     """Return the squared distance of each query, (n, d), to each of its rows, (n, m): float32 (n, m), NaN for -1.

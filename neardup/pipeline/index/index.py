@@ -17,7 +17,7 @@ import numpy.typing as npt
 from neardup.pipeline.errors import ShapeError, UsageError
 from neardup.pipeline.files import naming
 from neardup.pipeline.index import canary
-from neardup.pipeline.index.distances import squared_distances
+from neardup.pipeline.index.distances import distances_to_rows
 from neardup.pipeline.index.proposer import Proposed, Proposer, Status
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
@@ -181,7 +181,7 @@ class Index:
         distances = np.full((n, max(m, k)), np.inf, np.float32)
         here = candidates >= 0
         ids[:, :m][here] = self._vectors.ids(candidates[here])
-        computed = squared_distances(self._read, queries, candidates) if known is None else known
+        computed = distances_to_rows(self._read, queries, candidates) if known is None else known
         distances[:, :m][here] = computed[here]
         order = np.lexsort((ids, distances), axis=1)[:, :k]
         return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1))

@@ -79,7 +79,7 @@ class Proposed:
 
     Attributes:
         rows: see `Proposer.propose`.
-        distances: float32 (n, m), those of the stored vectors as `distances.squared_distances` computes them; NaN where
+        distances: float32 (n, m), those of the stored vectors as `distances.distances_to_rows` computes them; NaN where
             the row is -1. None if they are to be computed.
     """
 

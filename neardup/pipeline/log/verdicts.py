@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from neardup.pipeline.log.candidates import holds_one_list
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
-from neardup.pipeline.log.proofs import Asked, ProofPending
+from neardup.pipeline.log.proofs import ProofPending
 from neardup.pipeline.log.records import (
     Comparison,
     Envelope,
@@ -152,13 +152,18 @@ class PublishedVerdicts:
         found = self.candidates(offset)
         return isinstance(found, bytes) and not holds_one_list(found)
 
-    def retro_matched(self, offset: int) -> tuple[list[RetroMatched], int] | None:
-        """Return the earlier items that match what became a reference, and how many more; None if that is not known."""
+    def retro_matched(self, offset: int) -> list[RetroMatched] | None:
+        """Return the earlier items that were said to match references; None if that is not known."""
         published = self._published.get(offset)
         if published is None:
             return None
-        left_out = sum(event.left_out for event in published.events if isinstance(event, Referenced))
-        return [event for event in published.events if isinstance(event, RetroMatched)], left_out
+        return [event for event in published.events if isinstance(event, RetroMatched)]
+
+    def referenced(self, offset: int) -> Referenced | None:
+        """Return what was said of the reference that a record brings or enables; None if nothing."""
+        published = self._published.get(offset)
+        events = () if published is None else published.events
+        return next((event for event in events if isinstance(event, Referenced)), None)
 
     def verdict(self, offset: int) -> Verdict | None:
         """Return the verdict on the item that a record completes; None if it is not known."""
@@ -176,14 +181,6 @@ class PublishedVerdicts:
         if published is None:
             return None
         return next((event for event in published.events if isinstance(event, ProofPending)), None)
-
-    def asked(self, offset: int, bank: str, reference: str) -> tuple[Asked, ...] | None:
-        """Return which earlier heads a record that brings a reference asked about; None if that is not known."""
-        published = self._published.get(offset)
-        if published is None:
-            return None
-        events = (event for event in published.events if isinstance(event, Referenced))
-        return next((event.asked for event in events if (event.bank, event.id) == (bank, reference)), ())
 
     def rolling(self, offset: int, item_id: str, running: bool) -> list[Rolling] | None:
         """Return the events of a live video's frame or, not running, of its end; None if they are not known."""

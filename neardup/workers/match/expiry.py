@@ -16,7 +16,7 @@ from typing import TypeAlias
 from neardup.pipeline.log.proofs import Candidate, ProofExpired
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.undecided import LaterKey
+from neardup.pipeline.match.data.undecided import LaterAsk, LaterKey, Undecided
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
@@ -75,25 +75,25 @@ class Expiry:
         self._since = {key: self._since.get(key, now) for key in waiting}
         self._given_up = {key: at for key, at in self._given_up.items() if key in waiting}
         due = [key for key in waiting if self._is_due(key, now)][:AT_ONCE]
-        if due:
-            records = [waiting[key] for key in due]
+        records = [record for key in due if (record := self._record(waiting[key])) is not None]
+        if records:
             self._append(records)
             self._given_up |= dict.fromkeys(due, now)
             telemetry.PROOFS_EXPIRED.inc(len(records))
             logger.warning("no proof in time items=%d first=%s", len(records), records[0].id)
 
-    def _waiting(self) -> dict[Key, ProofExpired]:
-        """Return the record that ends each wait."""
-        waiting: dict[Key, ProofExpired] = {}
-        for one in self._state.undecided:
-            item = None if one.expired else self._state.items.get(one.item)
-            if item is not None:
-                waiting[one.offset] = ProofExpired(id=item.id, offset=one.offset)
-        for later in self._state.later:
-            asked = later.pair.candidate
-            named = Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)
-            waiting[later.key] = ProofExpired(id=later.id, offset=later.offset, reference=named)
-        return waiting
+    def _waiting(self) -> dict[Key, Undecided | LaterAsk]:
+        waiting: dict[Key, Undecided | LaterAsk] = {one.offset: one for one in self._state.undecided if not one.expired}
+        return waiting | {later.key: later for later in self._state.later}
+
+    def _record(self, one: Undecided | LaterAsk) -> ProofExpired | None:
+        """Return what ends a wait; None where the item is gone."""
+        if isinstance(one, Undecided):
+            item = self._state.items.get(one.item)
+            return None if item is None else ProofExpired(id=item.id, offset=one.offset)
+        asked = one.pair.candidate
+        named = Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)
+        return ProofExpired(id=one.id, offset=one.offset, reference=named)
 
     def _is_due(self, key: Key, now: float) -> bool:
         since, given_up = self._since[key], self._given_up.get(key)

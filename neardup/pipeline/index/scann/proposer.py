@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from neardup.pipeline.errors import DependencyError, PipelineError
-from neardup.pipeline.index.distances import squared_distances
+from neardup.pipeline.index.distances import distances_to_rows
 from neardup.pipeline.index.exact import Exact, Products
 from neardup.pipeline.index.proposer import Proposed, Status
 from neardup.pipeline.index.rows import RowNumbers
@@ -252,7 +252,7 @@ class ScannProposer:
         if older.distances is None:
             return Proposed(rows)
         return Proposed(
-            rows, np.concatenate([squared_distances(self._tail.read, queries, newer), older.distances], axis=1)
+            rows, np.concatenate([distances_to_rows(self._tail.read, queries, newer), older.distances], axis=1)
         )
 
     def _is_due(self) -> bool:

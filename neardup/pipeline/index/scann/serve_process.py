@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from neardup.pipeline.index.distances import squared_distances
+from neardup.pipeline.index.distances import distances_to_rows
 from neardup.pipeline.index.vectors import VectorFile
 
 REQUEST = struct.Struct("<5I")
@@ -44,7 +44,7 @@ def serve(searcher: Any, vectors: VectorFile | None, requests: BinaryIO, answers
         )
         if vectors is not None and rows is not None:
             known = np.where(np.isnan(distances), -1, rows[np.asarray(points, np.int64)])
-            distances = squared_distances(vectors.read, queries, known)
+            distances = distances_to_rows(vectors.read, queries, known)
         answers.write(ANSWER.pack(*np.shape(points)))
         answers.write(np.ascontiguousarray(points, np.uint32).tobytes())
         answers.write(np.ascontiguousarray(distances, np.float32).tobytes())

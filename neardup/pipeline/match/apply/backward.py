@@ -82,26 +82,25 @@ class BackwardSearch:
         if not bank.usable(now_ms)(reference):
             return Earlier()
         bank.references[reference.id].searched = True
-        published, said = (
-            self._published.asked(offset, bank.settings.name, reference.id),
-            self._published.retro_matched(offset),
-        )
-        if published is not None and said is not None:
-            asked, (found, left_out) = self._as_published(reference, published), said
-        else:
+        published = self._published.retro_matched(offset)
+        if published is None:
             candidates = self._candidates(bank, reference)
-            asked = self._ask(bank, reference, candidates) if self._asks else []
-            found = self._told_at_once(bank, reference, candidates, asked, now_ms)
-            found, left_out = found[:MOST_FOUND], max(0, len(found) - MOST_FOUND)
-        for one in asked:
+            waiting = self._ask(bank, reference, candidates) if self._asks else []
+            found = self._matches_at_once(bank, reference, candidates, waiting, now_ms)
+            asked = tuple(
+                Asked(id=one.id, offset=one.offset, sha256=one.sha256, asks=(one.pair.candidate,), later=True)
+                for one in waiting
+                if isinstance(one.pair.candidate, Ask)
+            )
+            earlier = Earlier(found[:MOST_FOUND], max(0, len(found) - MOST_FOUND), asked)
+        else:
+            said = self._published.referenced(offset)
+            earlier = Earlier(published) if said is None else Earlier(published, said.left_out, said.asked)
+            waiting = self._as_published(reference, earlier.asked)
+        for one in waiting:
             self.later.add(one)
-        self._link(reference, found)
-        told = tuple(
-            Asked(id=one.id, offset=one.offset, sha256=one.sha256, asks=(one.pair.candidate,), later=True)
-            for one in asked
-            if isinstance(one.pair.candidate, Ask)
-        )
-        return Earlier(found, left_out, told)
+        self._link(reference, earlier.found)
+        return earlier
 
     def apply(self, record: ItemProved | ProofExpired, offset: int, now_ms: int) -> list[RetroMatched]:
         """Return what of a star matches a reference that came later, once its head is proved, or nobody did that.
@@ -111,8 +110,8 @@ class BackwardSearch:
         answers: list[Candidate] = [*record.pairs] if isinstance(record, ItemProved) else []
         if isinstance(record, ProofExpired) and record.reference is not None:
             answers.append(record.reference)
-        said = self._published.retro_matched(offset)
-        told: list[RetroMatched] = []
+        published = self._published.retro_matched(offset)
+        matches: list[RetroMatched] = []
         for given in answers:
             one = self.later.take(record.id, record.offset, given)
             bank = None if one is None else self._banks.named(given.bank)
@@ -121,16 +120,15 @@ class BackwardSearch:
                 continue
             if isinstance(given, PairProved):
                 one.pair.answered, one.pair.proved = True, given.proved
-            if said is None:
-                found = list(self._tell(bank, reference, self._settled(bank, one, reference), now_ms))
-                found = found[: MOST_FOUND - len(told)]
+            if published is None:
+                found = list(self._matches(bank, reference, self._settled(bank, one, reference), now_ms))
+                found = found[: MOST_FOUND - len(matches)]
             else:
-                found = [
-                    each for each in said[0] if (each.match.bank, each.match.reference) == (given.bank, reference.id)
-                ]
+                key = given.bank, reference.id
+                found = [each for each in published if (each.match.bank, each.match.reference) == key]
             self._link(reference, found)
-            told += found
-        return told
+            matches += found
+        return matches
 
     # -- what is asked -----------------------------------------------------------------------------------------------
 
@@ -158,16 +156,16 @@ class BackwardSearch:
             if head is not None and head.offset == one.offset
         ]
 
-    # -- what is told ------------------------------------------------------------------------------------------------
+    # -- what matches ------------------------------------------------------------------------------------------------
 
-    def _told_at_once(
-        self, bank: Bank, reference: Item, candidates: Sequence[Item], asked: Sequence[LaterAsk], now_ms: int
+    def _matches_at_once(
+        self, bank: Bank, reference: Item, candidates: Sequence[Item], waiting: Sequence[LaterAsk], now_ms: int
     ) -> list[RetroMatched]:
-        waiting = {number for one in asked for number in one.items}
-        left = (item for item in candidates if item.number not in waiting or identity(item, reference) is not Exact.NO)
-        return list(
-            self._tell(bank, reference, ((item, self._unasked(bank, item, reference)) for item in left), now_ms)
-        )
+        """Return what needs to wait for no proof."""
+        later = {number for one in waiting for number in one.items}
+        left = (item for item in candidates if item.number not in later or identity(item, reference) is not Exact.NO)
+        compared = ((item, self._unasked(bank, item, reference)) for item in left)
+        return list(self._matches(bank, reference, compared, now_ms))
 
     def _link(self, reference: Item, found: Iterable[RetroMatched]) -> None:
         """Have cohorts know which heads resemble a reference."""
@@ -186,18 +184,18 @@ class BackwardSearch:
         return comparer.settle(item, pair, reference, expired=False)
 
     def _settled(self, bank: Bank, one: LaterAsk, reference: Item) -> Iterator[tuple[Item, Matched]]:
-        """Yield how what is left of a star matches; what is identical was told at once."""
+        """Yield how what is left of a star compares; what is identical was found at once."""
         for number in one.items:
             item = self._seen.tables.items.get(number)
             if item is not None and identity(item, reference) is Exact.NO:
                 is_member = number != one.items[0]
                 yield item, bank.collection.comparer.settle(item, one.pair, reference, not one.pair.answered, is_member)
 
-    def _tell(
-        self, bank: Bank, reference: Item, found: Iterable[tuple[Item, Matched]], now_ms: int
+    def _matches(
+        self, bank: Bank, reference: Item, compared: Iterable[tuple[Item, Matched]], now_ms: int
     ) -> Iterator[RetroMatched]:
-        """Yield what is said of items, given how they match."""
-        for item, match in found:
+        """Yield the matches of items as reviewers and allow-lists leave them, given how they compare."""
+        for item, match in compared:
             kept = self.reviews.respected(item, reference, match)
             if kept is not None and kept.listed and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)

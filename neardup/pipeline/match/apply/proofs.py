@@ -77,9 +77,9 @@ class Proofs:
         return ProofPending(asked=asked, beside=beside)
 
     def apply(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
-        """Take in answers, or that none came in time; return the verdict with what follows from it, if it is due.
+        """Take in answers, or that none came in time, and return what follows.
 
-        And what is said of the item's star where answers are on references that came later.
+        That is the verdict on the item, if it is due, and matches of its star with references that came later.
         """
         return (*self._decide(entry, record), *self._backward.apply(record, entry.offset, entry.timestamp_ms))
 
