@@ -6,6 +6,10 @@ with shape 0: evidence is bounded, so the true tail ends sooner). Peaks are thos
 the strangers of one query come together. They are taken among all references, where there are most of them; among fewer
 references the tail falls at the same rate.
 
+Beyond the largest number of references m that was drawn, false matches grow as a power of m, whose exponent is fitted
+to the draws: a union bound would have them grow as m does, but more references are more neighbours, too, that a query
+is measured against. The exponent is trusted as far beyond the draws as they reach; from there on it is 1.
+
 Three things make the spread: which pictures happened to be measured (bootstrap by picture, not by query); that other
 sources differ from those measured by more than that (variance between sources, the excess over the bootstrap's); and
 that another source may be all of one kind. Look-alikes are of the query's own kind, so a catalogue of one kind has many
@@ -17,6 +21,7 @@ Few sources say little about how sources differ; `ASSUMED_SPREAD` stands for wha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -30,7 +35,13 @@ from neardup.pipeline.match.decide.calibration import SDS, Calibration
 KNOTS = 48
 ALLOWANCE = 0.05
 """See `Calibration.allowance`: with more, more look-alikes were called `duplicate` than before there were cohorts."""
-LEVELS = (1, 10, 100, 1000, OF_ONE_KIND, 10_000, 100_000, 1_000_000)
+LEVELS = (1, 10, 100, 1000, OF_ONE_KIND, 10_000, 100_000, 1_000_000, 10_000_000)
+GROWING = 100
+"""References from which on growth is fitted: among fewer, evidence is measured against the background."""
+LEAST_REACH = 10.0
+"""How many times as many references the largest draw must have as the first, for growth to be fitted."""
+GROWTH_RATES = (1e-3, 3e-2)
+"""Share of queries with a false match, between which growth is fitted."""
 TAIL_SHARE = 0.05
 """Of the queries, those whose strongest stranger lies in the fitted tail, ..."""
 MIN_PEAKS = 30
@@ -149,8 +160,8 @@ def resample(sample: Sample, grid: Curve, levels: tuple[int, ...], times: int = 
     """Return the curves of the sample, and of as many samples drawn from its pictures with replacement."""
     of_picture = np.unique(sample.picture, return_inverse=True)[1]
     pictures = int(of_picture.max()) + 1
-    drawn = np.random.default_rng(SEED).multinomial(pictures, np.full(pictures, 1 / pictures), times)
-    weights = np.concatenate([np.ones((1, pictures)), drawn])  # (b, pictures)
+    resampled = np.random.default_rng(SEED).multinomial(pictures, np.full(pictures, 1 / pictures), times)
+    weights = np.concatenate([np.ones((1, pictures)), resampled])  # (b, pictures)
 
     def mean(values: Curve, counted: npt.NDArray[np.bool_]) -> Curve:
         """Return the mean over queries of (n, k), each picture with its weight: (b, k)."""
@@ -161,13 +172,55 @@ def resample(sample: Sample, grid: Curve, levels: tuple[int, ...], times: int = 
 
     everyone = np.ones(len(sample.kindred), dtype=np.bool_)
     recall = [mean(sample.recalls(level, grid), sample.copying) for level in levels]
-    false = [np.minimum(mean(sample.false_rates(level, grid), everyone), 1.0) for level in levels]
-    among_all = mean(sample.false_rates(sample.levels[-1], grid), everyone)
+    drawn = {level: mean(sample.false_rates(level, grid), everyone) for level in sample.levels}
+    among_all, most = drawn[sample.levels[-1]], sample.levels[-1]
+    grown = growth(drawn)
+    false = [
+        np.minimum(
+            among_all * grown(level)[:, None] if level > most else mean(sample.false_rates(level, grid), everyone), 1.0
+        )
+        for level in levels
+    ]
     start = _tail_start(among_all[0], len(sample.kindred))
     excess = _mean_excess(among_all, grid, start)
     tailed = np.stack([_with_tail(one, grid, start, excess) for one in false])
     log_false = np.maximum.accumulate(tailed, axis=0)  # more references, more false matches
     return Curves(log_false, np.log(np.maximum(recall, LEAST_RECALL)), start)
+
+
+def growth(drawn: Mapping[int, Curve]) -> Callable[[int], Curve]:
+    """Return how many times as many false matches there are among more references than the largest draw, (b,).
+
+    Args:
+        drawn: for each number of references, rising, which share of the queries finds a stranger, (b, k).
+    """
+    levels = [level for level in drawn if level >= GROWING]
+    most = max(drawn)
+    reach = most / levels[0] if levels else 1.0
+    exponent = _exponent(np.stack([drawn[level] for level in levels]), levels) if reach >= LEAST_REACH else 1.0
+
+    def times_as_many(references: int) -> Curve:
+        more = references / most
+        trusted = min(more, reach)
+        return np.asarray(trusted**exponent * (more / trusted) * np.ones(len(drawn[most])))
+
+    return times_as_many
+
+
+def _exponent(rates: Curve, levels: Sequence[int]) -> Curve:
+    """Return the power of the number of references by which shares (levels, b, k) grow, 0 to 1, (b,).
+
+    It is the slope of a line through logarithms, of shares relative to those of the last level, where a stranger is
+    found by few queries, as where thresholds lie, but not by hardly any. Where nothing is found it is 1.
+    """
+    few = (rates[-1, 0] >= GROWTH_RATES[0]) & (rates[-1, 0] <= GROWTH_RATES[1])
+    if not few.any():
+        return np.ones(rates.shape[1])
+    relative = (rates[:, :, few] / rates[-1, 0, few]).mean(axis=2)  # (levels, b)
+    x = np.log(np.asarray(levels, dtype=np.float64))
+    x -= x.mean()
+    slope = x @ np.log(np.maximum(relative, 1e-6)) / (x @ x)
+    return np.asarray(np.clip(slope, 0.0, 1.0))
 
 
 def _tail_start(false: Curve, queries: int) -> int:
@@ -224,6 +277,8 @@ def between_sources(sample: Sample, grid: Curve, levels: tuple[int, ...], log_fa
 def fit_log_odds(grid: Curve, log_false: Curve, recall: Curve, prior: float) -> tuple[float, float, Curve]:
     """Return slope, intercept and shifts by logistic regression: one slope, and one line for each level.
 
+    With more references no match is likelier, whatever chance makes of the draws.
+
     Each cell of the grid holds copies and false matches as the curves say. Only cells count where few queries find a
     stranger: elsewhere the answer is not in doubt, and a straight line fitted there would be wrong where it is.
     """
@@ -249,7 +304,7 @@ def fit_log_odds(grid: Curve, log_false: Curve, recall: Curve, prior: float) -> 
         if np.abs(step).max() < 1e-8:
             break
     lines = beta[1:] - beta[0] * centre
-    return float(beta[0]), float(lines[0]), lines[0] - lines
+    return float(beta[0]), float(lines[0]), np.maximum.accumulate(lines[0] - lines)
 
 
 def _rounded(values: Curve) -> tuple[float, ...]:

@@ -8,8 +8,9 @@ references actually held:
 
 with R(e, m) the share of true copies whose evidence reaches e, G(e, m) the share of queries that some reference other
 than their original reaches e with, and π the prior, the share of queries that copy something. G counts queries, not
-pairs: what resembles one reference resembles several. Both are measured at several m, as cohorts depend on what there
-is. Beyond the largest m, R stays and G grows as m does, which it cannot exceed (the union bound).
+pairs: what resembles one reference resembles several. Both are given at several m, as cohorts depend on what there is:
+measured, and beyond that as `learn/calibrate/fit.py` fits their growth. Beyond the largest m, R stays and G grows as m
+does, which it cannot exceed (the union bound).
 
 The precision comes with an interval, for kinds of pictures that were not measured, too (`spread`). A threshold is where
 the wanted precision is expected *and* no more than twice the false matches that it allows are to be feared.
