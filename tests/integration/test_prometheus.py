@@ -100,6 +100,7 @@ def parts(one: Rule | Target) -> list[str]:
     if not (isinstance(one, Rule) and one.alert):
         return [one.expression]
     text = re.sub(r"\babsent\(", "(", one.expression)
+    text = re.sub(r"\bunless\b", "and", text)
     quoted = re.split(r'(\{[^}]*\}|"[^"]*")', text)  # matchers are no comparisons
     quoted[::2] = [re.sub(r"(==|!=|>=|<=|>|<)", r"\1 bool", piece) for piece in quoted[::2]]
     return re.split(r"\bor\b", "".join(quoted))
@@ -117,8 +118,8 @@ def without_data(asked: Prometheus, ones: list[Rule | Target]) -> list[str]:
 
 
 def test_what_is_looked_at_of_an_alert() -> None:
-    alert = Rule("a", True, 'absent(up{job="x"}) or y{z=~"5.."} / on () w > 0.1 and v != 1', gpu=False)
-    assert parts(alert) == ['(up{job="x"}) ', ' y{z=~"5.."} / on () w > bool 0.1 and v != bool 1']
+    alert = Rule("a", True, 'absent(up{job="x"}) or y{z=~"5.."} / on () w > 0.1 and v != 1 unless u', gpu=False)
+    assert parts(alert) == ['(up{job="x"}) ', ' y{z=~"5.."} / on () w > bool 0.1 and v != bool 1 and u']
 
 
 def test_every_expression_of_every_rule_and_panel_has_data(
