@@ -15,7 +15,7 @@ from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.types import Decision, Limits, RegionMode
 
 PREFIX = "NEARDUP_"
-_NO_TENANTS = ("asks", "dead-letters", "embed", "log", "media", "packs", "thumbnails", "verdicts")
+NO_TENANTS = ("asks", "dead-letters", "embed", "log", "media", "packs", "thumbnails", "verdicts")
 """What stands where a tenant's name would: in names of topics and groups, and in the blob store."""
 
 
@@ -233,8 +233,8 @@ class Settings(BaseSettings):
     @field_validator("tenant")
     @classmethod
     def _is_no_other_name(cls, tenant: str) -> str:
-        if tenant in _NO_TENANTS or tenant != tenant.strip("-"):
-            raise ValueError(f"wanted a-z, 0-9 and - within, and none of {', '.join(_NO_TENANTS)}")
+        if tenant in NO_TENANTS or tenant != tenant.strip("-"):
+            raise ValueError(f"wanted a-z, 0-9 and - within, and none of {', '.join(NO_TENANTS)}")
         return tenant
 
     @property

@@ -154,8 +154,14 @@ def test_the_image_runs_the_program_as_an_unprivileged_user() -> None:
     [program] = json.loads(last["ENTRYPOINT"])
     assert f'\n{program} = "neardup.workers.cli.main:main"\n' in (ROOT / "pyproject.toml").read_text()
     assert json.loads(last["CMD"]) == ["--help"]
-    assert last["USER"] == "neardup"
-    assert told.index(("USER", "neardup")) < [word for word, _ in told].index("ENTRYPOINT")
+    assert last["USER"] == "10001:10001"  # by number: Kubernetes cannot tell of a name that it is not root
+    assert told.index(("USER", "10001:10001")) < [word for word, _ in told].index("ENTRYPOINT")
+
+
+def test_all_that_is_kept_is_on_the_volume_and_the_rest_in_the_temporary_folder() -> None:
+    homes = dict(re.findall(r"(XDG_\w+)=(\S+)", next(rest for word, rest in instructions() if word == "ENV" and "XDG" in rest)))
+    assert homes == {"XDG_DATA_HOME": "/var/lib", "XDG_STATE_HOME": "/var/lib", "XDG_CACHE_HOME": "/tmp"}
+    assert dict(instructions())["VOLUME"] == "/var/lib/neardup"
 
 
 def test_copies_between_stages_name_a_stage() -> None:

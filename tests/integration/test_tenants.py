@@ -51,7 +51,7 @@ def test_tenants_do_not_see_each_other(
     with ExitStack() as workers:
         ups = [workers.enter_context(running(of[tenant], tmp_path / tenant)) for tenant in TENANTS]
         for up in ups:
-            up.await_ready()
+            up.await_ready(("embed", "match", "flag"))
         ingest(of["acme"], original)
         until(lambda: acme.applied() == 0, lambda: f"acme's original is told; {ups[0].log()}")
         for tenant, store, offset in (("acme", acme, 1), ("blue", blue, 0)):
