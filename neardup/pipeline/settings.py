@@ -1,4 +1,7 @@
-"""Settings of a run: one typed object, built once and passed down. Command line, then `NEARDUP_…`, then default."""
+"""Settings of a run: one typed object, built once and passed down.
+
+Command line, then `NEARDUP_…`, then a file of that name in SECRETS_FOLDER, then default.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.types import Decision, Limits, RegionMode
 
 PREFIX = "NEARDUP_"
+SECRETS_FOLDER = Path("/run/secrets")
+"""Where Docker puts secrets: a file neardup_redis stands for NEARDUP_REDIS, unless that is set."""
 NO_TENANTS = ("asks", "dead-letters", "embed", "log", "media", "packs", "thumbnails", "verdicts")
 """What stands where a tenant's name would: in names of topics and groups, and in the blob store."""
 
@@ -327,14 +332,18 @@ def load(**options: object) -> Settings:
     """Build the settings from options that are not None, the environment and the defaults.
 
     Raises:
-        ConfigError: a value is out of range, or an environment variable NEARDUP_… is no setting.
+        ConfigError: a value is out of range, or an environment variable NEARDUP_… or a secret neardup_… is no setting.
     """
     names = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in names)
+    secrets = [path.name for path in SECRETS_FOLDER.iterdir()] if SECRETS_FOLDER.is_dir() else []
+    unknown = sorted(
+        name for name in (*os.environ, *secrets) if name.upper().startswith(PREFIX) and name.upper() not in names
+    )
     if unknown:
         raise ConfigError(f"{unknown[0]} is no setting; the settings are {', '.join(sorted(names))}")
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(_secrets_dir=SECRETS_FOLDER if secrets else None, **given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

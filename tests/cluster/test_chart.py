@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from neardup.pipeline.settings import PREFIX, Settings
@@ -26,13 +25,15 @@ from tests.deploy.test_compose import PROGRAM
 pytestmark = pytest.mark.skipif("HELM" not in os.environ, reason="`make test-cluster` builds Helm")
 Manifest = dict[str, Any]
 ALL = (
-    "--set=api.enabled=true", "--set=api.tokensSecret=tokens", "--set=webhook.enabled=true", "--set=ingest.enabled=true",
+    "--set=api.enabled=true", "--set=api.tokensSecret=tokens", "--set=webhook.enabled=true",
+    "--set=ingest.enabled=true",
     "--set=ingest.mediaClaim=pictures", "--set=existingSecret.name=neardup", "--set=milvus.uri=http://milvus:19530",
     "--set=existingSecret.keys={NEARDUP_REDIS,NEARDUP_KAFKA_SASL_PASSWORD,NEARDUP_WEBHOOK_URL,NEARDUP_WEBHOOK_SECRETS,"
     "NEARDUP_API_SESSION_SECRET,NEARDUP_MILVUS_TOKEN}",
     "--set=kafka.security=sasl_ssl", "--set=kafka.saslMechanism=SCRAM-SHA-512", "--set=kafka.saslUsername=neardup",
     "--set=kafka.tls.existingSecret=kafka-ca", "--set=kafka.tls.clientCertificate=true",
-    "--set=redis.tls.existingSecret=redis-ca", "--set=redis.url=rediss://redis:6380/0", "--set=networkPolicy.redisPort=6380",
+    "--set=redis.tls.existingSecret=redis-ca", "--set=redis.url=rediss://redis:6380/0",
+    "--set=networkPolicy.redisPort=6380",
     "--set=api.ingress.enabled=true", "--set=api.ingress.host=neardup.example", "--set=api.ingress.tlsSecret=site",
     "--set=keda.enabled=true", "--set=keda.authentication=kafka", "--set=space=f00d", "--set=tenant=acme",
     "--set=blobs.url=s3://bucket/neardup", "--set=blobs.existingSecret=s3", "--set=monitoring.podMonitor.enabled=true",
@@ -44,16 +45,20 @@ LARGE = ("-f", str(CHART / "values-large.yaml"))
 GPU = ("-f", str(CHART / "values-gpu.yaml"))
 SETS = {"small": (), "large": LARGE, "gpu": GPU, "large-gpu": (*LARGE, *GPU), "all": ALL}
 OF_OTHERS = {"PodMonitor", "PrometheusRule", "ScaledObject"}
-CLUSTERS = ("1.27", "1.31", "1.34")
+CLUSTERS = ("1.30", "1.34", "1.37")
 
 
 def helm(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([os.environ["HELM"], *words], capture_output=True, text=True, check=False)
 
 
+def template(*options: str) -> subprocess.CompletedProcess[str]:
+    return helm("template", "neardup", str(CHART), f"--kube-version={CLUSTERS[-1]}", *options)
+
+
 @cache
 def rendered(*options: str) -> tuple[Manifest, ...]:
-    done = helm("template", "neardup", str(CHART), "--namespace", "pictures", *options)
+    done = template("--namespace", "pictures", *options)
     assert done.returncode == 0, done.stderr
     return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
 
@@ -82,7 +87,7 @@ def environment(pod: Manifest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("options", SETS.values(), ids=SETS)
 def test_helm_finds_no_fault(options: tuple[str, ...]) -> None:
-    done = helm("lint", "--strict", str(CHART), *options)
+    done = helm("lint", "--strict", str(CHART), f"--kube-version={CLUSTERS[-1]}", *options)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -130,7 +135,7 @@ def test_a_pod_may_do_nothing_that_it_need_not(options: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("options", SETS.values(), ids=SETS)
-def test_settings_are_such_as_the_program_takes(options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_such_as_the_program_takes(options: tuple[str, ...]) -> None:
     for kind, pod in pods(*options).items():
         given = {name: value for name, value in environment(pod).items() if name.startswith(PREFIX)}
         plain = {name: value for name, value in given.items() if isinstance(value, str)}
@@ -147,7 +152,7 @@ def test_settings_are_such_as_the_program_takes(options: tuple[str, ...], monkey
 def test_commands_are_such_as_the_program_takes_and_probes_ask_their_port(options: tuple[str, ...]) -> None:
     for kind, pod in pods(*options).items():
         [container] = pod["spec"]["containers"]
-        program: typer.core.TyperGroup | Any = PROGRAM
+        program: Any = PROGRAM
         words = list(container["args"])
         while hasattr(program, "commands"):
             program = program.commands[words.pop(0)]
@@ -175,6 +180,18 @@ def test_a_secret_goes_to_the_workers_that_need_it_and_to_no_others() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [(), ALL], ids=["volume", "object store"])
+def test_the_blob_store_is_there_for_those_that_use_it(options: tuple[str, ...]) -> None:
+    for kind, pod in pods(*options).items():
+        [container] = pod["spec"]["containers"]
+        uses = kind in {"embed", "prove", "flag", "api", "ingest"}
+        mounts = {one["mountPath"] for one in container["volumeMounts"]}
+        place = environment(pod).get("NEARDUP_BLOBS")
+        assert place == ("s3://bucket/neardup" if options else "/var/lib/neardup-blobs") if uses else place is None
+        assert (place in mounts) == (uses and not options)
+        assert ("envFrom" in container) == (uses and bool(options))
+
+
 def test_two_match_workers_have_volumes_of_their_own() -> None:
     match = of_kind("StatefulSet")["neardup-match"]["spec"]
     assert (match["replicas"], match["podManagementPolicy"]) == (2, "Parallel")
@@ -190,9 +207,7 @@ def test_scaling_follows_the_topics_and_groups_of_the_workers(tenant: str) -> No
     options = ("--set=keda.enabled=true", "--set=space=f00d", f"--set=tenant={tenant}", "--set=kafka.topicPrefix=prod")
     settings = Settings(topic_prefix="prod", tenant=tenant)
     names = topic_names(settings.topic_root, "f00d")
-    triggers = {
-        name: one["spec"]["triggers"][0]["metadata"] for name, one in of_kind("ScaledObject", *options).items()
-    }
+    triggers = {name: one["spec"]["triggers"][0]["metadata"] for name, one in of_kind("ScaledObject", *options).items()}
     assert {name: (one["topic"], one["consumerGroup"]) for name, one in triggers.items()} == {
         "neardup-embed": (names.media, embed_group(settings, "f00d")),
         "neardup-prove": (names.asks, prove_group(names.asks)),
@@ -256,7 +271,9 @@ def test_network_policies_let_through_what_workers_need_and_the_rest_not() -> No
     assert out("embed") == out("flag") == out("prove") == out("ingest") == services | {80, 443}
     assert out("api") == services | {80, 443, 9401, 9402, 9403, 9404, 9405, 9406}
     incoming = {
-        kind: {port["port"] for rule in policies[f"neardup-{kind}"]["spec"].get("ingress", []) for port in rule["ports"]}
+        kind: {
+            port["port"] for rule in policies[f"neardup-{kind}"]["spec"].get("ingress", []) for port in rule["ports"]
+        }
         for kind in pods(*ALL)
     }
     assert incoming == {
@@ -296,7 +313,7 @@ def test_gpus_are_asked_for_by_embed_alone() -> None:
     ],
 )
 def test_what_would_fail_later_is_refused_with_a_reason(options: list[str], why: str) -> None:
-    done = helm("template", "neardup", str(CHART), *options)
+    done = template(*options)
     assert done.returncode != 0
     assert why in done.stderr
 

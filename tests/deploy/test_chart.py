@@ -124,7 +124,9 @@ def test_no_secret_stands_in_a_file_of_values() -> None:
 
 def test_the_secret_may_have_all_secret_settings_and_nothing_else() -> None:
     allowed = set(SCHEMA["properties"]["existingSecret"]["properties"]["keys"]["items"]["enum"])
-    handed_on = set(re.findall(r'"(NEARDUP_\w+)"', HELPERS.split('define "neardup.secretKeys"')[1].split("{{- end }}")[0]))
+    handed_on = set(
+        re.findall(r'"(NEARDUP_\w+)"', HELPERS.split('define "neardup.secretKeys"')[1].split("{{- end }}")[0])
+    )
     assert allowed == handed_on
     assert allowed - OF_MILVUS == SECRETS - OF_MILVUS
 

@@ -30,8 +30,8 @@ from neardup.pipeline.store.redis import RedisStore
 from neardup.workers.kafka.clients import connect_producer
 from neardup.workers.kafka.log import Appender, encode
 from neardup.workers.kafka.topics import topic_names
-from tests.deploy.test_chart import probe_paths
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
+from tests.deploy.test_chart import probe_paths
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
 from tests.pipeline.prove.test_pack import SHA, pack_of
 from tests.pipeline.prove.test_prover import a_scene

@@ -66,12 +66,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
   "NEARDUP_KAFKA_SECURITY" $v.kafka.security
   "NEARDUP_TOPIC_PREFIX" $v.kafka.topicPrefix
   "NEARDUP_MODEL" $v.model
-  "NEARDUP_BLOBS" $blobs
   "NEARDUP_STATE_FOLDER" "/var/lib/neardup/state"
   "NEARDUP_HEALTH_HOST" "0.0.0.0"
   "OPENBLAS_NUM_THREADS" "1"
   "OMP_NUM_THREADS" "1"
   "OMP_WAIT_POLICY" "PASSIVE" -}}
+{{- if include "neardup.usesBlobs" . }}{{ $_ := set $env "NEARDUP_BLOBS" $blobs }}{{ end -}}
 {{- with $v.tenant }}{{ $_ := set $env "NEARDUP_TENANT" . }}{{ end -}}
 {{- with $v.kafka.saslMechanism }}{{ $_ := set $env "NEARDUP_KAFKA_SASL_MECHANISM" . }}{{ end -}}
 {{- with $v.kafka.saslUsername }}{{ $_ := set $env "NEARDUP_KAFKA_SASL_USERNAME" . }}{{ end -}}
@@ -135,6 +135,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 {{- end }}
 
+{{/* Whether a worker reads or writes the blob store: "true", or nothing. */}}
+{{- define "neardup.usesBlobs" -}}
+{{- if has .worker (list "embed" "prove" "flag" "api" "ingest") }}true{{ end -}}
+{{- end }}
+
 {{/* What every pod has. */}}
 {{- define "neardup.podSecurity" -}}
 automountServiceAccountToken: false
@@ -187,7 +192,7 @@ affinity:  # a standby on the same node would fall with it
 {{- define "neardup.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: data, mountPath: /var/lib/neardup}
-{{- if not .root.Values.blobs.url }}
+{{- if and (include "neardup.usesBlobs" .) (not .root.Values.blobs.url) }}
 - {name: blobs, mountPath: /var/lib/neardup-blobs}
 {{- end }}
 {{- if .root.Values.kafka.tls.existingSecret }}
@@ -215,7 +220,7 @@ affinity:  # a standby on the same node would fall with it
 {{- else if not .own.state }}
 - {name: data, emptyDir: {sizeLimit: {{ .own.scratch }}}}
 {{- end }}
-{{- if not .root.Values.blobs.url }}
+{{- if and (include "neardup.usesBlobs" .) (not .root.Values.blobs.url) }}
 - {name: blobs, persistentVolumeClaim: {claimName: {{ include "neardup.blobsClaim" .root }}}}
 {{- end }}
 {{- with .root.Values.kafka.tls.existingSecret }}
@@ -264,8 +269,8 @@ spec:
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
       args: [worker, {{ .worker }}, --port, {{ $port | quote }}]
       env: {{ include "neardup.env" . | trim | nindent 8 }}
-      {{- with .root.Values.blobs.existingSecret }}
-      envFrom: [{secretRef: {name: {{ . | quote }}}}]
+      {{- if and (include "neardup.usesBlobs" .) .root.Values.blobs.existingSecret }}
+      envFrom: [{secretRef: {name: {{ .root.Values.blobs.existingSecret | quote }}}}]
       {{- end }}
       ports:
         - {name: metrics, containerPort: {{ $port }}}
