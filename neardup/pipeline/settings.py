@@ -9,7 +9,7 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -335,19 +335,27 @@ def load(**options: object) -> Settings:
         ConfigError: a value is out of range, or an environment variable NEARDUP_… or a secret neardup_… is no setting.
     """
     names = {PREFIX + name.upper() for name in Settings.model_fields}
-    secrets = [path.name for path in SECRETS_FOLDER.iterdir()] if SECRETS_FOLDER.is_dir() else []
+    secrets = _secrets()
     unknown = sorted(
         name for name in (*os.environ, *secrets) if name.upper().startswith(PREFIX) and name.upper() not in names
     )
     if unknown:
         raise ConfigError(f"{unknown[0]} is no setting; the settings are {', '.join(sorted(names))}")
-    given = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(_secrets_dir=SECRETS_FOLDER if secrets else None, **given)  # type: ignore[arg-type]
+        return Settings(**{"_secrets_dir": SECRETS_FOLDER if secrets else None, **given})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from error
+
+
+def _secrets() -> list[str]:
+    """Return the names of the files in SECRETS_FOLDER; none where it is somebody else's."""
+    try:
+        return [path.name for path in SECRETS_FOLDER.iterdir()]
+    except OSError:
+        return []
 
 
 def expand(path: Path) -> Path:
