@@ -282,6 +282,12 @@ def test_network_policies_let_through_what_workers_need_and_the_rest_not() -> No
     }  # fmt: skip
 
 
+def test_without_prove_workers_nobody_waits_for_proofs() -> None:
+    given = {environment(pod).get("NEARDUP_PROVE") for pod in pods("--set=prove.enabled=false").values()}
+    assert given == {"false"}
+    assert "prove" not in pods("--set=prove.enabled=false")
+
+
 def test_topics_are_made_before_the_workers_that_need_them() -> None:
     job = of_kind("Job")["neardup-topics"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"

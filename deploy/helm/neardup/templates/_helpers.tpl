@@ -73,6 +73,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
   "OMP_WAIT_POLICY" "PASSIVE" -}}
 {{- if include "neardup.usesBlobs" . }}{{ $_ := set $env "NEARDUP_BLOBS" $blobs }}{{ end -}}
 {{- with $v.tenant }}{{ $_ := set $env "NEARDUP_TENANT" . }}{{ end -}}
+{{- if not $v.prove.enabled }}{{ $_ := set $env "NEARDUP_PROVE" "false" }}{{ end -}}
 {{- with $v.kafka.saslMechanism }}{{ $_ := set $env "NEARDUP_KAFKA_SASL_MECHANISM" . }}{{ end -}}
 {{- with $v.kafka.saslUsername }}{{ $_ := set $env "NEARDUP_KAFKA_SASL_USERNAME" . }}{{ end -}}
 {{- if $v.kafka.tls.existingSecret -}}
