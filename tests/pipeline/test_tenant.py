@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from pathlib import Path
 
@@ -78,5 +79,12 @@ def test_a_kind_of_topic_or_a_folder_of_blobs_is_no_tenant() -> None:
 
 
 def test_names_are_made_from_the_root_and_never_from_the_prefix_alone() -> None:
-    wrong = [path for path in (ROOT / "neardup").rglob("*.py") if ".topic_prefix" in path.read_text(encoding="utf-8")]
-    assert wrong == [ROOT / "neardup/pipeline/settings.py"]
+    assert isinstance(Settings.topic_root, property)
+    assert Settings.topic_root.fget is not None
+    uses = {
+        path.relative_to(ROOT).as_posix(): text.count(".topic_prefix")
+        for path in (ROOT / "neardup").rglob("*.py")
+        if ".topic_prefix" in (text := path.read_text(encoding="utf-8"))
+    }
+    own = inspect.getsource(Settings.topic_root.fget).count(".topic_prefix")
+    assert uses == {"neardup/pipeline/settings.py": own}
