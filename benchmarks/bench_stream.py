@@ -80,7 +80,7 @@ class Stream:
     def __init__(self, settings: Settings, processes: Mapping[str, int]) -> None:
         self.processes = processes
         space = load_checkpoint(settings.model).space
-        self._topic = topic_names(settings.topic_prefix, space).media
+        self._topic = topic_names(settings.topic_root, space).media
         self._prefix = f"nd:{{{space}}}"
         self.redis: Any = redis.Redis.from_url(settings.redis.get_secret_value())
         self.producer = make_producer(settings)  # that of `neardup ingest`

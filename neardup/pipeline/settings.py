@@ -1,4 +1,7 @@
-"""Settings of a run: one typed object, built once and passed down. Command line, then `NEARDUP_…`, then default."""
+"""Settings of a run: one typed object, built once and passed down.
+
+Command line, then `NEARDUP_…`, then a file of that name in SECRETS_FOLDER, then default.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.types import Decision, Limits, RegionMode
 
 PREFIX = "NEARDUP_"
+SECRETS_FOLDER = Path("/run/secrets")
+"""Where Docker puts secrets: a file neardup_redis stands for NEARDUP_REDIS, unless that is set."""
+NO_TENANTS = ("asks", "dead-letters", "embed", "log", "media", "packs", "thumbnails", "verdicts")
+"""What stands where a tenant's name would: in names of topics and groups, and in the blob store."""
 
 
 class Settings(BaseSettings):
@@ -87,6 +94,11 @@ class Settings(BaseSettings):
     )
     topic_prefix: str = Field(
         "neardup", pattern=r"^[a-zA-Z0-9_-]{1,100}$", description="first part of the topics' names"
+    )
+    tenant: str = Field(
+        "",
+        pattern=r"^[a-z0-9-]{0,32}$",
+        description="whose deployment this is, where several share Kafka, Redis or blobs: part of all names there",
     )
     media_partitions: int = Field(8, ge=1, le=10_000, description="partitions of `media` when it is made")
     media_retention_days: float = Field(7.0, gt=0, le=36_500, description="days that `media` keeps a record at least")
@@ -223,6 +235,18 @@ class Settings(BaseSettings):
         description="seconds after it was flagged that an event which is not taken becomes a dead letter",
     )
 
+    @field_validator("tenant")
+    @classmethod
+    def _is_no_other_name(cls, tenant: str) -> str:
+        if tenant in NO_TENANTS or tenant != tenant.strip("-"):
+            raise ValueError(f"wanted a-z, 0-9 and - within, and none of {', '.join(NO_TENANTS)}")
+        return tenant
+
+    @property
+    def topic_root(self) -> str:
+        """What the names of topics, consumer groups and transactions begin with; a full stop follows."""
+        return f"{self.topic_prefix}.{self.tenant}" if self.tenant else self.topic_prefix
+
     @property
     def webhook_only(self) -> Decision | None:
         """The decision that the webhook is about; None is all."""
@@ -272,11 +296,12 @@ class Settings(BaseSettings):
 
     @property
     def blobs_url(self) -> str:
-        """Where large media lie, as a URL without a slash at its end."""
+        """Where files of items lie, as a URL without a slash at its end; those of a tenant in a folder of its own."""
+        below = f"/{self.tenant}" if self.tenant else ""
         if "://" in self.blobs:
-            return self.blobs.rstrip("/")
+            return self.blobs.rstrip("/") + below
         folder = Path(self.blobs).expanduser() if self.blobs else _data_home() / "blobs"
-        return Path(os.path.abspath(folder)).as_uri()  # noqa: PTH100 (links are left as they are)
+        return Path(os.path.abspath(folder)).as_uri() + below  # noqa: PTH100 (links are left as they are)
 
     @property
     def state_path(self) -> Path:
@@ -307,18 +332,30 @@ def load(**options: object) -> Settings:
     """Build the settings from options that are not None, the environment and the defaults.
 
     Raises:
-        ConfigError: a value is out of range, or an environment variable NEARDUP_… is no setting.
+        ConfigError: a value is out of range, or an environment variable NEARDUP_… or a secret neardup_… is no setting.
     """
     names = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in names)
+    secrets = _secrets()
+    unknown = sorted(
+        name for name in (*os.environ, *secrets) if name.upper().startswith(PREFIX) and name.upper() not in names
+    )
     if unknown:
         raise ConfigError(f"{unknown[0]} is no setting; the settings are {', '.join(sorted(names))}")
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**{"_secrets_dir": SECRETS_FOLDER if secrets else None, **given})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from error
+
+
+def _secrets() -> list[str]:
+    """Return the names of the files in SECRETS_FOLDER; none where it is somebody else's."""
+    try:
+        return [path.name for path in SECRETS_FOLDER.iterdir()]
+    except OSError:
+        return []
 
 
 def expand(path: Path) -> Path:

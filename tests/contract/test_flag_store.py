@@ -393,6 +393,18 @@ def test_clear_leaves_other_spaces_alone(redis: str) -> None:
 
 
 @pytest.mark.integration
+def test_tenants_of_a_space_share_nothing(redis: str) -> None:
+    stores = [RedisStore(redis, "f00d", tenant=tenant) for tenant in ("", "acme", "blue")]
+    for number, store in enumerate(stores):
+        store.apply(log(new("a"), copy(f"b{number}", "a")))
+    stores[1].clear()
+    assert [store.applied() for store in stores] == [1, NOTHING, 1]
+    assert [store.members("a") for store in stores] == [{"b0"}, frozenset(), {"b2"}]
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.integration
 def test_an_interrupted_clear_is_made_up_for_by_a_replay(redis: str) -> None:
     store = RedisStore(redis, "f00d")
     envelopes = log(new("a"), copy("b", "a"), copy("c", "a"), RemovedEvent(id="c"))

@@ -67,9 +67,9 @@ class Target:
 
 @cache
 def targets() -> tuple[Target, ...]:
-    """Return the expressions of all panels."""
+    """Return the expressions of all panels, for all tenants."""
     return tuple(
-        Target(path.stem, panel["title"], target["expr"], "gpu" in board["tags"])
+        Target(path.stem, panel["title"], target["expr"].replace("$tenant", ".*"), "gpu" in board["tags"])
         for path in sorted(DASHBOARDS.glob("*.json"))
         for board in [json.loads(path.read_text())]
         for panel in board["panels"]

@@ -47,6 +47,12 @@ def mounts(service: dict[str, Any]) -> dict[str, str]:
     return {target: source for source, target in pairs if source.startswith("./")}
 
 
+def secrets_of(service: str) -> list[str | dict[str, str]]:
+    """The secrets that a service is given, as names or as the files that they become."""
+    found: list[str | dict[str, str]] = SERVICES[service].get("secrets", [])
+    return found
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_open_to_this_machine_only(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
@@ -68,7 +74,8 @@ def test_no_value_is_a_secret() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_setting_given_exists(name: str) -> None:
     given = {key for key in SERVICES[name].get("environment", {}) if key.startswith(PREFIX)}
-    assert given <= {PREFIX + field.upper() for field in Settings.model_fields}
+    given |= {one["target"].upper() for one in secrets_of(name) if isinstance(one, dict)}
+    assert given - {"NEARDUP_MILVUS"} <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -86,10 +93,8 @@ def test_docker_and_the_local_services_share_version_and_settings() -> None:
 
 
 def test_kafkas_listeners_all_have_a_protocol() -> None:
-    protocols = re.search(r"^listener\.security\.protocol\.map=(.*)$", KAFKA_SETTINGS.read_text(), re.MULTILINE)
-    assert protocols is not None
-    known = {pair.partition(":")[0] for pair in protocols[1].split(",")}
     environment = SERVICES["kafka"]["environment"]
+    known = {pair.partition(":")[0] for pair in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")}
     for name in ("KAFKA_LISTENERS", "KAFKA_ADVERTISED_LISTENERS"):
         assert {listener.partition(":")[0] for listener in environment[name].split(",")} <= known
 
@@ -120,7 +125,7 @@ def test_prometheus_asks_each_worker_at_its_port() -> None:
 def test_the_webhook_worker_is_given_all_its_settings_as_they_are_on_the_host() -> None:
     fields = {PREFIX + name.upper() for name in Settings.model_fields if name.startswith("webhook_")}
     given = {key for key, value in SERVICES["webhook"]["environment"].items() if value is None}
-    assert given == fields
+    assert given - COMPOSE["x-worker"]["environment"].keys() == fields
 
 
 def test_grafana_asks_prometheus() -> None:
@@ -154,8 +159,15 @@ def test_the_image_runs_the_program_as_an_unprivileged_user() -> None:
     [program] = json.loads(last["ENTRYPOINT"])
     assert f'\n{program} = "neardup.workers.cli.main:main"\n' in (ROOT / "pyproject.toml").read_text()
     assert json.loads(last["CMD"]) == ["--help"]
-    assert last["USER"] == "neardup"
-    assert told.index(("USER", "neardup")) < [word for word, _ in told].index("ENTRYPOINT")
+    assert last["USER"] == "10001:10001"  # by number: Kubernetes cannot tell of a name that it is not root
+    assert told.index(("USER", "10001:10001")) < [word for word, _ in told].index("ENTRYPOINT")
+
+
+def test_all_that_is_kept_is_on_the_volume_and_the_rest_in_the_temporary_folder() -> None:
+    variables = " ".join(rest for word, rest in instructions() if word == "ENV")
+    homes = dict(re.findall(r"(XDG_\w+)=(\S+)", variables))
+    assert homes == {"XDG_DATA_HOME": "/var/lib", "XDG_STATE_HOME": "/var/lib", "XDG_CACHE_HOME": "/tmp"}
+    assert dict(instructions())["VOLUME"] == "/var/lib/neardup"
 
 
 def test_copies_between_stages_name_a_stage() -> None:
@@ -165,7 +177,51 @@ def test_copies_between_stages_name_a_stage() -> None:
 
 def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
     assert SERVICES["embed-gpu"]["profiles"] == ["gpu"]
-    assert [name for name, service in SERVICES.items() if "deploy" in service] == ["embed-gpu"]
+    asks = [name for name, one in SERVICES.items() if "reservations" in one["deploy"]["resources"]]
+    assert asks == ["embed-gpu"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_has_a_limit_of_memory(name: str) -> None:
+    assert re.fullmatch(r"\d+[MG]", SERVICES[name]["deploy"]["resources"]["limits"]["memory"])
+
+
+def test_milvus_is_where_its_profile_says() -> None:
+    assert SERVICES["milvus"]["profiles"] == ["milvus"]
+    assert "NEARDUP_INDEX=milvus NEARDUP_MILVUS=http://milvus:19530" in (ROOT / "docker-compose.yml").read_text()
+    for name in ("match", "api"):
+        assert SERVICES[name]["environment"].get("NEARDUP_MILVUS", "") is None  # what it is on the host
+    config = SERVICES["milvus"]["environment"]["ETCD_CONFIG_PATH"]
+    assert mounts(SERVICES["milvus"])[config] == "./deploy/milvus/etcd.yaml"
+
+
+def test_passwords_are_files_that_are_made_and_never_kept() -> None:
+    made = set(re.findall(r"^keep (\w+) ", (ROOT / "scripts/secrets").read_text(), re.MULTILINE))
+    declared = {name: one["file"] for name, one in COMPOSE["secrets"].items()}
+    assert declared == {name: f"./secrets/{name}" for name in made}
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    used = {one["source"] if isinstance(one, dict) else one for name in SERVICES for one in secrets_of(name)}
+    assert used == made
+
+
+@pytest.mark.parametrize("name", ["kafka", "redis"])
+def test_what_has_a_password_listens_to_nobody_without(name: str) -> None:
+    service = SERVICES[name]
+    if name == "redis":
+        assert "/run/secrets/redis_auth" in service["command"]
+        return
+    environment = service["environment"]
+    protocols = dict(pair.split(":") for pair in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    for listener in environment["KAFKA_LISTENERS"].split(","):
+        listening, address = listener.split("://")
+        assert protocols[listening] == "SASL_PLAINTEXT" or address.startswith("127.0.0.1:")
+
+
+def test_prometheus_tells_alertmanager() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [[target]] = [one["targets"] for one in config["alerting"]["alertmanagers"][0]["static_configs"]]
+    host, port = target.split(":")
+    assert SERVICES[host]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
 def test_the_image_is_made_of_files_that_are_there_and_not_ignored() -> None:

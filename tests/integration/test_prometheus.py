@@ -31,6 +31,7 @@ from neardup.workers.kafka.clients import connect_producer
 from neardup.workers.kafka.log import Appender, encode
 from neardup.workers.kafka.topics import topic_names
 from tests.deploy.expressions import FOLDER, Rule, Target, rules, targets
+from tests.deploy.test_chart import probe_paths
 from tests.integration.test_up import CHECKPOINT, environment, ingest, running, until
 from tests.pipeline.prove.test_pack import SHA, pack_of
 from tests.pipeline.prove.test_prover import a_scene
@@ -100,6 +101,7 @@ def parts(one: Rule | Target) -> list[str]:
     if not (isinstance(one, Rule) and one.alert):
         return [one.expression]
     text = re.sub(r"\babsent\(", "(", one.expression)
+    text = re.sub(r"\bunless\b", "and", text)
     quoted = re.split(r'(\{[^}]*\}|"[^"]*")', text)  # matchers are no comparisons
     quoted[::2] = [re.sub(r"(==|!=|>=|<=|>|<)", r"\1 bool", piece) for piece in quoted[::2]]
     return re.split(r"\bor\b", "".join(quoted))
@@ -117,8 +119,8 @@ def without_data(asked: Prometheus, ones: list[Rule | Target]) -> list[str]:
 
 
 def test_what_is_looked_at_of_an_alert() -> None:
-    alert = Rule("a", True, 'absent(up{job="x"}) or y{z=~"5.."} / on () w > 0.1 and v != 1', gpu=False)
-    assert parts(alert) == ['(up{job="x"}) ', ' y{z=~"5.."} / on () w > bool 0.1 and v != bool 1']
+    alert = Rule("a", True, 'absent(up{job="x"}) or y{z=~"5.."} / on () w > 0.1 and v != 1 unless u', gpu=False)
+    assert parts(alert) == ['(up{job="x"}) ', ' y{z=~"5.."} / on () w > bool 0.1 and v != bool 1 and u']
 
 
 def test_every_expression_of_every_rule_and_panel_has_data(
@@ -131,6 +133,7 @@ def test_every_expression_of_every_rule_and_panel_has_data(
         running(environment | received.settings, tmp_path, "--api", "--api-port", str(api_port := free_port())) as up,
     ):
         up.await_ready(("embed", "match", "flag", "api", "prove", "webhook"))
+        assert answers_to_probes(up.ports()) == dict.fromkeys(up.ports(), 200)
         with prometheus(tmp_path, up.ports()) as asked:
             until(lambda: asked.values("sum(up)") == [6.0], "all are scraped before anything happens")
             for seed in range(ORIGINALS):
@@ -159,6 +162,16 @@ def test_every_expression_of_every_rule_and_panel_has_data(
             groups = asked.get("rules")["groups"]
             states = {rule["name"]: (rule["health"], rule.get("lastError", "")) for g in groups for rule in g["rules"]}
             assert states == {rule.name: ("ok", "") for rule in rules()}
+
+
+def answers_to_probes(ports: dict[str, int]) -> dict[str, int]:
+    """Return the worst status by which each worker answers what the Helm chart asks it for."""
+    worst = {}
+    for kind, port in ports.items():
+        for path in probe_paths():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LATE_SECONDS) as answer:
+                worst[kind] = max(worst.get(kind, 0), answer.status)
+    return worst
 
 
 def review(settings: Settings, store: RedisStore) -> None:

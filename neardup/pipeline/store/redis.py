@@ -88,6 +88,7 @@ class RedisStore:
         feed_entries: int = FEED_ENTRIES,
         keep_distinct_days: float = 0.0,
         ca_file: str = "",
+        tenant: str = "",
     ) -> None:
         """Take the address; nothing is sent before the first call.
 
@@ -96,11 +97,12 @@ class RedisStore:
             feed_entries: that the feed keeps at least.
             keep_distinct_days: after which verdicts of `distinct` are forgotten; 0 keeps them.
             ca_file: certificates that the server's must be signed by; without, those that the system trusts.
+            tenant: whose keys these are, "" where Redis is not shared.
         Raises:
             ConfigError: the URL or the file cannot be used, or they do not fit together.
         """
         self._redis: Any = _client(url, ca_file)
-        self._prefix = prefix(space)
+        self._prefix = prefix(space, tenant)
         self._feed_entries = feed_entries
         self._keep_distinct_ms = int(keep_distinct_days * _DAY_MS)
         self._apply = self._script("flag.lua")
@@ -331,6 +333,7 @@ def open_store(settings: Settings, space: str) -> RedisStore:
         space,
         keep_distinct_days=settings.keep_distinct_days,
         ca_file=settings.redis_ca_file,
+        tenant=settings.tenant,
     )
 
 
@@ -352,9 +355,9 @@ def _client(url: str, ca_file: str) -> Any:
         raise ConfigError(f"redis cannot be used as a URL: {error}") from error
 
 
-def prefix(space: str) -> str:
-    """Return what the keys of a space begin with; the braces keep them in one slot of a cluster."""
-    return f"nd:{{{space}}}"
+def prefix(space: str, tenant: str = "") -> str:
+    """Return what the keys of a space begin with; the braces keep those of a tenant in one slot of a cluster."""
+    return f"nd:{{{tenant}:{space}}}" if tenant else f"nd:{{{space}}}"
 
 
 def _verdict(item: str, fields: Mapping[bytes, bytes]) -> Verdict | None:

@@ -1,6 +1,7 @@
 """Who calls, and what they may do: bearer tokens with a role, of which only a hash is kept.
 
-A line for each token, `name:role:sha256`, in a file or, with commas between, in a setting. A token is 32 random bytes,
+A line for each token, `name:role:sha256`, in a file or, with commas between, in a setting. A tenant's has `tenant/`
+before the name: of a file that tenants share each takes its own lines, and no others. A token is 32 random bytes,
 so a plain hash is safe: there is nothing to guess. The file is read again when it changes; so a line that is removed
 is a token that was withdrawn.
 
@@ -34,7 +35,7 @@ from neardup.workers.api.sessions import Sessions
 logger = logging.getLogger(__name__)
 COOKIE = "neardup_session"
 PREFIX = "nd_"
-_LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._@-]{0,63}):(read|review|admin):([0-9a-f]{64})")
+_LINE = re.compile(r"(?:([a-z0-9-]{1,32})/)?([A-Za-z0-9][A-Za-z0-9._@-]{0,63}):(read|review|admin):([0-9a-f]{64})")
 _LOOK_SECONDS = 1.0
 
 
@@ -66,18 +67,18 @@ def make_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def line_of(name: str, role: str, token: str) -> str:
-    """Return the line that admits a token.
+def line_of(name: str, role: str, token: str, tenant: str = "") -> str:
+    """Return the line that admits a token, for a tenant if one is named.
 
     Raises:
         ConfigError: the name or the role cannot be used.
     """
-    line = f"{name}:{role}:{_hash(token)}"
-    if not _LINE.fullmatch(line):
+    found = _LINE.fullmatch(f"{name}:{role}:{_hash(token)}")
+    if found is None or found[1] is not None:  # a name with a slash
         raise ConfigError(
             f"token {name[:80]!r}, role {role[:80]!r}: wanted up to 64 of a-z A-Z 0-9 . _ @ - and read, review or admin"
         )
-    return line
+    return f"{tenant}/{found[0]}" if tenant else found[0]
 
 
 class Tokens:
@@ -86,8 +87,10 @@ class Tokens:
     Args:
         listed: lines with commas between. file: holds one line for each, with # before remarks.
         attempts: limits wrong tokens; by default nothing does.
+        tenant: whose lines are taken.
     Attributes:
         required: whether there is a place that names tokens, be it empty by now.
+        cookie: name of the cookie of pages, so that a browser may be logged in to two tenants of one host.
     Raises:
         ConfigError: a line is none, or the file cannot be read.
     """
@@ -98,11 +101,14 @@ class Tokens:
         file: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         attempts: Attempts | None = None,
+        tenant: str = "",
     ) -> None:
+        self._tenant = tenant
+        self.cookie = f"{COOKIE}_{tenant}" if tenant else COOKIE
         self._sessions = Sessions(secrets.token_bytes(32))
         self._attempts = attempts or Attempts(0.0)
         self.required = bool(listed.strip()) or file is not None
-        self._own = _read(listed.split(","), "api_tokens")
+        self._own = _read(listed.split(","), "api_tokens", tenant)
         self._file = file
         self._clock = clock
         self._looked_at = clock()
@@ -166,7 +172,7 @@ class Tokens:
             status = file.stat()
             stamp = (status.st_mtime_ns, status.st_size)
             if stamp != self._stamp:
-                self._of_file = _read(file.read_text(encoding="utf-8").splitlines(), str(file))
+                self._of_file = _read(file.read_text(encoding="utf-8").splitlines(), str(file), self._tenant)
                 self._stamp = stamp
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"api_tokens_file: {file}: {error}; make it with `neardup token`") from error
@@ -205,7 +211,8 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
-def _read(lines: Iterable[str], where: str) -> dict[str, Caller]:
+def _read(lines: Iterable[str], where: str, tenant: str) -> dict[str, Caller]:
+    """Return the callers of a tenant by the hashes of their tokens."""
     found = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
@@ -214,5 +221,6 @@ def _read(lines: Iterable[str], where: str) -> dict[str, Caller]:
         match = _LINE.fullmatch(text)
         if match is None:
             raise ConfigError(f"{where}, line {number}: wanted name:role:sha256, as `neardup token` prints it")
-        found[match[3]] = Caller(match[1], Role[match[2].upper()])
+        if (match[1] or "") == tenant:
+            found[match[4]] = Caller(match[2], Role[match[3].upper()])
     return found

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neardup.workers.api.auth import ANYONE, COOKIE, Caller, Role, Tokens
+from neardup.workers.api.auth import ANYONE, Caller, Role, Tokens
 from neardup.workers.api.places import Places, Shares, Upload
 from neardup.workers.api.problems import Problem
 from neardup.workers.run import telemetry
@@ -251,7 +251,7 @@ class Gate:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme:
             return self._tokens.admit(token.strip(), address_of(scope)) if scheme.lower() == "bearer" else None
-        cookie = _cookie(headers)
+        cookie = _cookie(headers, self._tokens.cookie)
         return self._tokens.find_session(cookie) if cookie else None
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
@@ -290,9 +290,9 @@ def _name(host: str) -> str:
     return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
 
 
-def _cookie(headers: Headers) -> str:
+def _cookie(headers: Headers, name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return "" if found is None else found.value

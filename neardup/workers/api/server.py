@@ -155,7 +155,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     """
     checkpoint = load_checkpoint(settings.model)
     calibration = read_calibration(checkpoint, settings.calibration)
-    names = topic_names(settings.topic_prefix, checkpoint.space)
+    names = topic_names(settings.topic_root, checkpoint.space)
     tokens = open_tokens(settings)
     store = open_store(settings, checkpoint.space)
     places = read_places(settings.api_models)
@@ -211,7 +211,7 @@ def open_tokens(settings: Settings) -> Tokens:
     """
     file = Path(settings.api_tokens_file).expanduser() if settings.api_tokens_file else None
     attempts = Attempts(settings.api_wrong_tokens_per_minute)
-    tokens = Tokens(settings.api_tokens.get_secret_value(), file, attempts=attempts)
+    tokens = Tokens(settings.api_tokens.get_secret_value(), file, attempts=attempts, tenant=settings.tenant)
     if tokens.required:
         tokens.keep_sessions(open_sessions(settings))
     if not tokens.required and settings.api_host not in LOOPBACK:

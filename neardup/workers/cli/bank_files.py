@@ -82,7 +82,7 @@ def _send(settings: Settings, bank: str, lines: Sequence[ReferenceLine]) -> int:
     from neardup.workers.kafka.outbox import Message, Outbox, make_producer
     from neardup.workers.kafka.topics import topic_names
 
-    topic = topic_names(settings.topic_prefix, "").media
+    topic = topic_names(settings.topic_root, "").media
     outbox = Outbox(make_producer(settings))
     try:
         for line in lines:

@@ -61,7 +61,7 @@ def _envelopes(settings: Settings) -> Iterator[Envelope]:
     space = load_checkpoint(settings.model).space
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
-    with closing(Tail(settings, topic_names(settings.topic_prefix, space).verdicts)) as verdicts:
+    with closing(Tail(settings, topic_names(settings.topic_root, space).verdicts)) as verdicts:
         last, at = last_envelope(verdicts), -1
         verdicts.seek(verdicts.begin())
         patience = Patience(verdicts)

@@ -122,7 +122,7 @@ def _media(settings: Settings) -> tuple[str, str]:
     """Return the name and the id of the topic; a topic that was made anew has another id."""
     from neardup.workers.kafka.topics import open_admin, topic_names
 
-    name = topic_names(settings.topic_prefix, "").media
+    name = topic_names(settings.topic_root, "").media
     with open_admin(settings) as admin:
         [found] = admin.describe_topics([name])
     if found["error_code"]:

@@ -35,7 +35,7 @@ def flags(model: ModelOption = None) -> None:
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
     started = time.monotonic()
-    names = topic_names(settings.topic_prefix, space)
+    names = topic_names(settings.topic_root, space)
     with closing(Tail(settings, names.verdicts)) as verdicts, closing(open_store(settings, space)) as store:
         last = last_envelope(verdicts)
         store.clear()

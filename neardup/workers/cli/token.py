@@ -1,7 +1,8 @@
 """Make a token for the API: it is printed once, and only its hash is kept.
 
 Roles: read looks up and watches the feed; review also decides and edits clusters; admin also adds and takes down items
-and changes banks. A line that is removed from the file is a token that was withdrawn.
+and changes banks. A line that is removed from the file is a token that was withdrawn. Where NEARDUP_TENANT is
+set, the token is for that tenant alone.
 
 Example: [bold]neardup token ann --role review --file ~/.config/neardup/tokens[/bold]
 """
@@ -16,6 +17,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.report.names import visible
+from neardup.pipeline.settings import load
 from neardup.workers.cli.common import writable
 
 
@@ -32,18 +34,19 @@ def run(
         from neardup.workers.api.auth import line_of, make_token
     except ModuleNotFoundError as error:
         raise ConfigError(f"the API needs {error.name}: pip install 'neardup[api]'") from error
-    token = make_token()
-    line = line_of(name, role, token)
+    tenant, token = load().tenant, make_token()
+    line = line_of(name, role, token, tenant)
     if file is None:
         typer.echo(f"line for NEARDUP_API_TOKENS or its file: {line}", err=True)
     else:
-        _add(writable(file.expanduser()), name, line)
+        _add(writable(file.expanduser()), line)
         typer.echo(f"added to {visible(str(file))}; the token, which is shown only now:", err=True)
     typer.echo(token)
 
 
-def _add(file: Path, name: str, line: str) -> None:
+def _add(file: Path, line: str) -> None:
     """Add a line to a file that only its owner can read."""
+    name = line.partition(":")[0]
     try:
         known = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         if any(one.startswith(f"{name}:") for one in known):

@@ -54,7 +54,7 @@ def list_(as_json: JsonOption = False) -> None:
 
     settings = load()
     with open_admin(settings) as admin:
-        topics = list_topics(admin, settings.topic_prefix)
+        topics = list_topics(admin, settings.topic_root)
     if as_json:
         typer.echo(json.dumps([_as_dict(topic) for topic in topics], indent=2))
         return
@@ -87,7 +87,7 @@ def trim(
 
     settings = load(model=model, state_folder=state)
     space = load_checkpoint(settings.model).space
-    log = topic_names(settings.topic_prefix, space).log
+    log = topic_names(settings.topic_root, space).log
     up_to = needed_from(settings.state_path / log) if before is None else before
     with open_admin(settings) as admin, closing(Tail(settings, log)) as tail:
         check_topics(admin, space, settings)

@@ -60,7 +60,7 @@ def run(
             display.say(f"{spec.name}: http://{settings.health_host}:{spec.port}/metrics")
         if api:
             display.say(f"api and pages: http://{settings.api_host}:{settings.api_port}/")
-        display.say(f"feed of flagged items in Redis: {prefix(space)}:feed")
+        display.say(f"feed of flagged items in Redis: {prefix(space, settings.tenant)}:feed")
         Supervisor(specs, settings.health_host, display).run(stopping)
         display.say("all workers have ended")
 

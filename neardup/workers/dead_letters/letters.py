@@ -100,7 +100,7 @@ def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
     from kafka import TopicPartition
     from kafka.errors import KafkaError
 
-    topic = topic_names(settings.topic_prefix, "").dead_letters
+    topic = topic_names(settings.topic_root, "").dead_letters
     place = TopicPartition(topic, 0)
     consumer = connect_consumer(settings, bootstrap_timeout_ms=10_000, allow_auto_create_topics=False)
     try:
@@ -130,7 +130,7 @@ class Noting:
     def __init__(self, settings: Settings, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
         from kafka import TopicPartition
 
-        names = topic_names(settings.topic_prefix, "")
+        names = topic_names(settings.topic_root, "")
         self._media = names.media
         self._store = store
         self._place = TopicPartition(names.dead_letters, 0)
@@ -202,7 +202,7 @@ def replay_letters(settings: Settings, letters: Iterable[Letter]) -> int:
 
     receiver: Receiver | None = None
     outbox = Outbox(make_producer(settings))
-    media, sent = topic_names(settings.topic_prefix, "").media, 0
+    media, sent = topic_names(settings.topic_root, "").media, 0
     try:
         for letter in letters:
             if letter.reason == Reason.WEBHOOK.value:

@@ -88,7 +88,7 @@ class EmbedWorker:
     """
 
     def __init__(self, settings: Settings, embedder: Embedder, prove: Prove, jpegs: GpuJpegs | None = None) -> None:
-        self._names: TopicNames = topic_names(settings.topic_prefix, embedder.space)
+        self._names: TopicNames = topic_names(settings.topic_root, embedder.space)
         with open_admin(settings, 5.0) as admin:
             check_topics(admin, embedder.space, settings)
         self._bound = settings.max_in_flight_bytes
@@ -378,7 +378,7 @@ class EmbedWorker:
 
 def group_of(settings: Settings, space: str) -> str:
     """Return the group of the workers that describe `media` in a space."""
-    return f"{settings.topic_prefix}.embed.{space}"
+    return f"{settings.topic_root}.embed.{space}"
 
 
 def connector(settings: Settings) -> Callable[[], EmbedWorker]:
@@ -399,6 +399,6 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
         jpegs = open_gpu_jpegs()
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
-    watch_lag(settings, topic_names(settings.topic_prefix, "").media, group_of(settings, embedder.space))
+    watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, embedder.space))
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
     return partial(EmbedWorker, settings, embedder, prove_with(embedder, checkpoint, jpegs), jpegs)

@@ -187,7 +187,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
         ConfigError: the model cannot be used, or the topics.
     """
     space = load_checkpoint(settings.model).space
-    names = topic_names(settings.topic_prefix, space)
+    names = topic_names(settings.topic_root, space)
     blobs = Blobs(settings.blobs_url)
     watch_lag(settings, names.verdicts, place := Place())
 

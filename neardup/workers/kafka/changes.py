@@ -156,4 +156,4 @@ def checked_topics(settings: Settings, space: str) -> TopicNames:
     """Return the names of the topics; raises ConfigError where they are missing or unsafe."""
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
-    return topic_names(settings.topic_prefix, space)
+    return topic_names(settings.topic_root, space)

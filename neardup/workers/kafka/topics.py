@@ -29,6 +29,7 @@ ASKS_DAYS = 1
 """A proof that comes later decides nothing any more."""
 _AT_LEAST = frozenset({"retention.ms", "retention.bytes", "max.message.bytes", "min.insync.replicas"})
 _FREE_TO_DIFFER = frozenset({"segment.ms"})
+_KINDS = frozenset({"media", "dead-letters", "log", "verdicts", "asks"})
 _CREATED, _EXISTS = 0, 36
 _REFUSED = frozenset({17, 29, 31, 37, 38, 39, 40, 42, 44})
 """Kafka's codes of a request that would fail again: name, rights, partitions, replicas, settings, policy."""
@@ -70,20 +71,20 @@ class Made:
     created: bool
 
 
-def topic_names(prefix: str, space: str) -> TopicNames:
-    """Return the names under a prefix."""
+def topic_names(root: str, space: str) -> TopicNames:
+    """Return the names under a root, see `Settings.topic_root`."""
     return TopicNames(
-        f"{prefix}.media",
-        f"{prefix}.dead-letters",
-        f"{prefix}.log.{space}",
-        f"{prefix}.verdicts.{space}",
-        f"{prefix}.asks.{space}",
+        f"{root}.media",
+        f"{root}.dead-letters",
+        f"{root}.log.{space}",
+        f"{root}.verdicts.{space}",
+        f"{root}.asks.{space}",
     )
 
 
 def wanted_topics(space: str, settings: Settings) -> tuple[Topic, ...]:
     """Return the five topics of a space as they are to be made."""
-    names = topic_names(settings.topic_prefix, space)
+    names = topic_names(settings.topic_root, space)
     media_ms = math.ceil(settings.media_retention_days * _DAY_MS)
     copies = settings.replication_factor
     return (
@@ -150,11 +151,16 @@ def check_topics(admin: KafkaAdminClient, space: str, settings: Settings) -> Non
     _checked(admin, wanted_topics(space, settings))
 
 
-def list_topics(admin: KafkaAdminClient, prefix: str) -> list[Topic]:
-    """Return the topics under a prefix, of every space, in order of their names."""
+def list_topics(admin: KafkaAdminClient, root: str) -> list[Topic]:
+    """Return the topics under a root, of every space, in order of their names; those of its tenants left out."""
     with kafka_errors():
-        names = sorted(name for name in admin.list_topics() if name.startswith(f"{prefix}."))
+        names = sorted(name for name in admin.list_topics() if is_below(name, root))
     return _describe(admin, names)
+
+
+def is_below(topic: str, root: str) -> bool:
+    """Return whether a topic is one of those under a root; a tenant's name is none of their kinds."""
+    return topic.startswith(f"{root}.") and topic[len(root) + 1 :].partition(".")[0] in _KINDS
 
 
 @contextmanager

@@ -313,7 +313,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
     """
     checkpoint = load_checkpoint(settings.model)
     calibration = read_calibration(checkpoint, settings.calibration)
-    names = topic_names(settings.topic_prefix, checkpoint.space)
+    names = topic_names(settings.topic_root, checkpoint.space)
     folder = claim_folder(settings.state_path / names.log)
     watch_disk("state", folder)
     watch_lag(settings, names.log, place := Place())

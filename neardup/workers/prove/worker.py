@@ -111,7 +111,7 @@ def connector(settings: Settings) -> Callable[[], ProveWorker]:
         ConfigError: the model cannot be used, or the blob store, or the topics.
     """
     space = load_checkpoint(settings.model).space
-    names = topic_names(settings.topic_prefix, space)
+    names = topic_names(settings.topic_root, space)
     threads = min(settings.worker_threads, usable_cores())
     prove = pair_prover(settings)
     watch_lag(settings, names.asks, group_of(names.asks))

@@ -18,6 +18,8 @@ from neardup.pipeline.errors import ConfigError
 
 MAX_SILENCE_SECONDS = 120.0
 """Longer than any step of a worker should take; a GPU's first batch is the longest."""
+MAX_START_SECONDS = 1800.0
+"""Longer than it should take to read a snapshot before the first step, also one of tens of millions of items."""
 
 
 class Health:
@@ -26,20 +28,21 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat = clock()
+        self._silence = MAX_SILENCE_SECONDS
         self.ready = False
         self.why = ""
         """What the loop waits for, in words, while it is not ready."""
         self.away = ""
         """What does not answer, whatever the loop may think."""
 
-    def beat(self) -> None:
-        """Say that the loop has come round."""
-        self._beat = self._clock()
+    def beat(self, silence_seconds: float = MAX_SILENCE_SECONDS) -> None:
+        """Say that the loop has come round, and for how long it may be silent now."""
+        self._beat, self._silence = self._clock(), silence_seconds
 
     @property
     def alive(self) -> bool:
-        """Whether the loop came round within MAX_SILENCE_SECONDS."""
-        return self._clock() - self._beat < MAX_SILENCE_SECONDS
+        """Whether the loop has not been silent for longer than it said."""
+        return self._clock() - self._beat < self._silence
 
     @property
     def not_ready(self) -> str | None:

@@ -24,7 +24,7 @@ from typing import Protocol
 
 from neardup.pipeline.errors import DependencyError
 from neardup.workers.run import telemetry, tracing
-from neardup.workers.run.health import Health, HealthServer
+from neardup.workers.run.health import MAX_START_SECONDS, Health, HealthServer
 from neardup.workers.run.kafka_probe import Watch
 from neardup.workers.run.series import start_at_zero
 from neardup.workers.run.stopping import Stop, Stopped, Stopping, nothing_to_drain, until_signalled
@@ -141,6 +141,7 @@ def _run(
 
 
 def _live(make: Callable[[], Worker], health: Health, stopping: Stopping) -> None:
+    health.beat(MAX_START_SECONDS)
     with nothing_to_drain(stopping):
         worker = make()
     began = time.monotonic()

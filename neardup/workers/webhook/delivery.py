@@ -62,14 +62,19 @@ class Delivery:
     traceparent: str = ""
 
 
-def make_delivery(entry: FeedEntry, space: str, traceparent: str = "") -> Delivery:
-    """Return what is sent of an entry of the feed. An id has no full stop: that parts what is signed."""
+def make_delivery(entry: FeedEntry, space: str, traceparent: str = "", tenant: str = "") -> Delivery:
+    """Return what is sent of an entry of the feed. An id has no full stop: that parts what is signed.
+
+    Events of two tenants have different ids, since a receiver passes over an id that it has seen.
+    """
     when = datetime.fromtimestamp(entry.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
     verdict = {name: value for name, value in msgspec.to_builtins(entry.verdict).items() if name not in _NOT_TOLD}
     matches = [match.in_full() for match in entry.verdict.matches]
-    data = {"event": entry.event, "space": space, "retro": entry.retro, **verdict, "matches": matches}
+    whose = {"tenant": tenant} if tenant else {}
+    data = {"event": entry.event, "space": space, **whose, "retro": entry.retro, **verdict, "matches": matches}
     body = _encode({"type": TYPE, "timestamp": when.replace("+00:00", "Z"), "data": data})
-    return Delivery(f"{space}_{entry.event.replace('.', '_')}", body, traceparent)
+    place = f"{space}_{entry.event.replace('.', '_')}"
+    return Delivery(f"{tenant}_{place}" if tenant else place, body, traceparent)
 
 
 def sign(delivery: Delivery, secrets: Sequence[bytes], now: float) -> dict[str, str]:

@@ -101,6 +101,7 @@ class WebhookWorker:
         retry_seconds: after it was flagged, an event is given up.
         most_parked: events given up in a row after which it stops.
         clock: seconds since 1970.
+        tenant: see `make_delivery`.
     """
 
     def __init__(
@@ -113,11 +114,13 @@ class WebhookWorker:
         retry_seconds: float = 86_400.0,
         most_parked: int = 100,
         clock: Callable[[], float] = time.time,
+        tenant: str = "",
     ) -> None:
         self._place = place
         self._receiver = receiver
         self._letters = letters
         self._space = space
+        self._tenant = tenant
         self._wanted = wanted
         self._retry_seconds = retry_seconds
         self._most_parked = most_parked
@@ -163,7 +166,7 @@ class WebhookWorker:
         self._place.close()
 
     def _send(self, due: _Due) -> None:
-        delivery = make_delivery(due.entry, self._space, due.traceparent)
+        delivery = make_delivery(due.entry, self._space, due.traceparent, self._tenant)
         due.attempts += 1
         try:
             with tracing.span("webhook", (due.traceparent,), attempt=due.attempts):
@@ -284,7 +287,7 @@ class DeadLetters:
 
     def __init__(self, settings: Settings, space: str, producer: Any) -> None:
         self._outbox = Outbox(producer)
-        self._names = topic_names(settings.topic_prefix, space)
+        self._names = topic_names(settings.topic_root, space)
 
     def park(self, delivery: Delivery, why: str, offset: int, attempts: int) -> None:
         """See `Letters`.
@@ -320,7 +323,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
         ConfigError: the model, the receiver or the secrets cannot be used, or the topics.
     """
     space = load_checkpoint(settings.model).space
-    names = topic_names(settings.topic_prefix, space)
+    names = topic_names(settings.topic_root, space)
     make_receiver(settings)
     watch_lag(settings, names.verdicts, group_of(settings, names.verdicts), new_group_at_end=True)
 
@@ -343,6 +346,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
                 wanted,
                 settings.webhook_retry_seconds,
                 settings.max_dead_letters,
+                tenant=settings.tenant,
             )
             undo.pop_all()
             return worker

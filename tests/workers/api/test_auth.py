@@ -85,3 +85,19 @@ def test_the_command_prints_a_token_and_keeps_its_hash(neardup: Command, tmp_pat
     assert neardup("token", "a b").code == 2
     printed = neardup("token", "bob")
     assert Tokens(printed.errors.split(": ")[1].strip()).find(printed.output.strip()) == Caller("bob", Role.READ)
+
+
+def test_a_token_of_a_tenant_is_for_that_tenant_alone(
+    neardup: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tokens"
+    assert neardup("token", "ann", "--file", file).code == 0
+    monkeypatch.setenv("NEARDUP_TENANT", "acme")
+    told = neardup("token", "ann", "--role", "admin", "--file", file)  # another ann
+    assert told.code == 0
+    lines = file.read_text().splitlines()
+    assert [line.rpartition(":")[0] for line in lines] == ["ann:read", "acme/ann:admin"]
+    token = told.output.strip()
+    assert Tokens(file=file, tenant="acme").find(token) is not None
+    assert Tokens(file=file).find(token) is None
+    assert neardup("token", "ann", "--file", file).code == 2

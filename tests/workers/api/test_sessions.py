@@ -45,6 +45,27 @@ def test_a_session_ends_with_its_token(tmp_path: Path) -> None:
     assert tokens.find_session(cookie) is None
 
 
+def test_of_a_file_that_tenants_share_each_takes_its_own_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    lines = [line_of("ann", "admin", "t1"), line_of("ann", "admin", "t2", "acme"), line_of("bob", "read", "t3", "blue")]
+    file.write_text("\n".join(lines))
+    found = {
+        tenant: [token for token in ("t1", "t2", "t3") if Tokens(file=file, tenant=tenant).find(token)]
+        for tenant in ("", "acme", "blue", "green")
+    }
+    assert found == {"": ["t1"], "acme": ["t2"], "blue": ["t3"], "green": []}
+    assert Tokens(file=file, tenant="green").required
+    caller = Tokens(file=file, tenant="acme").find("t2")
+    assert caller is not None
+    assert caller.name == "ann"
+    with pytest.raises(ConfigError, match="token 'acme/ann'"):
+        line_of("acme/ann", "read", "t4")
+
+
+def test_a_browser_may_be_logged_in_to_two_tenants_of_one_host() -> None:
+    assert [Tokens(tenant=tenant).cookie for tenant in ("", "acme")] == [COOKIE, f"{COOKIE}_acme"]
+
+
 def test_workers_of_a_machine_share_a_secret_that_its_owner_alone_reads(tmp_path: Path) -> None:
     settings = Settings(state_folder=str(tmp_path / "state"))
     cookie = open_sessions(settings).make("digest")

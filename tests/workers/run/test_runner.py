@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
-from neardup.workers.run.health import MAX_SILENCE_SECONDS, Health, HealthServer
-from neardup.workers.run.runner import DRAIN_SECONDS, LEAST_DRAIN_SECONDS, run_worker
+from neardup.workers.run.health import MAX_SILENCE_SECONDS, MAX_START_SECONDS, Health, HealthServer
+from neardup.workers.run.runner import DRAIN_SECONDS, LEAST_DRAIN_SECONDS, _live, run_worker
+from neardup.workers.run.stopping import Stop
 from tests.ports import free_port
 from tests.timing import LATE_SECONDS
 
@@ -129,6 +130,36 @@ def test_an_error_of_ours_ends_the_process_without_drain() -> None:
     with pytest.raises(PipelineError, match="50 in a row"):
         run_worker("fake", lambda: Fake(told, act), "127.0.0.1", 0)
     assert told == ["made", "step", "close"]
+
+
+def test_a_worker_that_reads_a_large_state_is_alive_meanwhile() -> None:
+    now = [0.0]
+    health, alive = Health(lambda: now[0]), []
+
+    class Reads:
+        """One whose making takes ten minutes, and whose second step hangs."""
+
+        def __init__(self) -> None:
+            now[0] += 600
+            alive.append(health.alive)
+
+        def step(self) -> None:
+            alive.append(health.alive)
+            now[0] += MAX_SILENCE_SECONDS
+            alive.append(health.alive)
+            stop.set()
+
+        def ready(self) -> bool:
+            return True
+
+        def drain(self, seconds: float) -> None: ...
+
+        def close(self) -> None: ...
+
+    stop = Stop()
+    _live(Reads, health, stop)
+    assert alive == [True, True, False]
+    assert MAX_START_SECONDS > 600
 
 
 def test_health_ready_and_metrics_are_told_apart() -> None:

@@ -68,6 +68,12 @@ def test_while_secrets_change_both_sign() -> None:
     assert told == [signature("f00d_42_1", "7", DELIVERY.body, key) for key in (KEY, KEY[::-1])]
 
 
+def test_events_of_two_tenants_are_told_apart() -> None:
+    told = [make_delivery(ENTRY, "f00d", tenant=tenant) for tenant in ("", "acme", "blue")]
+    assert [one.id for one in told] == ["f00d_42_1", "acme_f00d_42_1", "blue_f00d_42_1"]
+    assert [json.loads(one.body)["data"].get("tenant") for one in told] == [None, "acme", "blue"]
+
+
 def test_an_entry_is_told_as_the_feed_tells_it_the_same_each_time() -> None:
     delivery = make_delivery(ENTRY, "f00d")
     assert delivery == make_delivery(ENTRY, "f00d")

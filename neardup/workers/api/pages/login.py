@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from neardup.workers.api.auth import COOKIE
 from neardup.workers.api.bounded import BoundedRoute
 from neardup.workers.api.context import Given
 from neardup.workers.api.gate import address_of
@@ -37,15 +36,17 @@ async def log_in(
         return page
     secure = request.url.scheme == "https"
     session = context.tokens.make_session(token.strip())
-    answer.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(
+        context.tokens.cookie, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure
+    )
     return answer
 
 
 @router.post("/logout")
-async def log_out() -> Response:
+async def log_out(context: Given) -> Response:
     """Forget the token."""
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE)
+    answer.delete_cookie(context.tokens.cookie)
     return answer
 
 
