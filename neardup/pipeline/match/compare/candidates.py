@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -43,8 +44,7 @@ Bools = npt.NDArray[np.bool_]
 Floors = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What was found for a query.
 
     Attributes:
@@ -257,7 +257,7 @@ class Candidates:
                     pictures.take(some), cohort.take(some), again.ids, again.distances, floor[:, some], own[some]
                 )
                 one = self._nearest_of_each_item(one)
-                parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
+                parts.append(one.of_places(some[one.query]))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
         return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare)
@@ -293,11 +293,16 @@ class Candidates:
         some = np.flatnonzero(alone >= np.minimum(floor.min(axis=0)[query], unsure))
         query, place, reference, distance = query[some], place[some], reference[some], distance[some]
         items = self._tables.rows.item[reference]
-        strength = self._evidence.of(distance, bits[some], cohort.shifts(query, items, self._kin))
+        shift = cohort.shifts(query, items, self._kin)
+        strength = self._evidence.of(distance, bits[some], shift)
         crowded = query[(strength >= unsure) & (place == ids.shape[1] - 1)]
         reaching = (strength >= floor[0, query]) | (alone[some] >= floor[1, query])
         kept = np.flatnonzero(reaching & (items != own[query]))
-        return Pairs(query[kept], reference[kept], distance[kept], strength[kept]), crowded
+        pairs = Pairs(query, reference, distance, strength)
+        if self._judge.proves:
+            less = shift - cohort.least[query]
+            pairs = Pairs(query, reference, distance, strength, strength + self._evidence.cohort_weight * less - ALONE)
+        return pairs.take(kept), crowded
 
     def _kin(self, number: int) -> Sequence[int]:
         item = self._tables.items.get(number)
@@ -372,7 +377,7 @@ class Candidates:
         neighbours[some] = with_them.neighbours
         others = found.pairs.take(np.flatnonzero(~np.isin(found.pairs.query, some)))
         pairs = with_them.pairs
-        pairs = join_pairs([others, Pairs(some[pairs.query], pairs.reference, pairs.distance, pairs.evidence)])
+        pairs = join_pairs([others, pairs.of_places(some[pairs.query])])
         pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
         return replace(found, pairs=pairs, cohort=cohort, neighbours=neighbours)
 
@@ -536,8 +541,8 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
     borders = np.searchsorted(pairs.query, firsts).tolist()
     found = []
     for first, start, stop in zip(firsts, borders, borders[1:], strict=False):
-        one = pairs.take(slice(start, stop))
-        found.append(Pairs(one.query - first, one.reference, one.distance, one.evidence))
+        one = pairs.take(slice(start, stop)) if start < stop else NO_PAIRS
+        found.append(one.of_places(one.query - first) if first else one)
     return found
 
 
@@ -547,10 +552,15 @@ _NOTHING_RECENT = _Recent(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32))
 
 
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:
-    """Return pairs one after another."""
+    """Return pairs one after another; what evidence is alone is known of all of them or of none."""
+    parts = [part for part in parts if len(part.query)]
+    if len(parts) < 2:
+        return parts[0] if parts else NO_PAIRS
+    alone = [part.alone for part in parts if part.alone is not None]
     return Pairs(
         np.concatenate([part.query for part in parts]),
         np.concatenate([part.reference for part in parts]),
         np.concatenate([part.distance for part in parts]),
         np.concatenate([part.evidence for part in parts]),
+        np.concatenate(alone) if len(alone) == len(parts) else None,
     )

@@ -16,8 +16,8 @@ which is what pictures that have nothing to do with each other show.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -48,8 +48,7 @@ _KEYS = 1 << 40
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Cohort:
+class Cohort(msgspec.Struct, frozen=True):
     """The neighbours of n descriptors.
 
     Attributes:
@@ -207,8 +206,7 @@ class Evidence:
         return np.asarray(similarity - self.cohort_weight * least + (self.hash_weight + SLACK), dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
+class Pictures(msgspec.Struct, frozen=True):
     """n descriptors with what evidence needs besides; `cohort` is read of queries only."""
 
     vectors: Descriptors
