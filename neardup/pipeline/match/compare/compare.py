@@ -354,7 +354,7 @@ class Comparer:
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
         cohort = self._cohort(q)
-        shift = cohort.shift((reference.number, *reference.kin))
+        shift = cohort.shift(reference.kin, reference.number)
         if both_images and len(q) == len(r) == 1:  # most
             frame = other = np.zeros(1, np.int64)
             both, hashes = self._tables.vectors.read(np.concatenate([q, r])), self._tables.rows.hash
@@ -430,7 +430,7 @@ class Comparer:
         self, query: Side, reference: Item, pairs: Pairs, frames: tuple[Ids, Ids], cohort: Cohort
     ) -> PairOutcome:
         side, chances = self._tables.side(reference), self._heads.chances
-        shift = partial(cohort.shift_of_moments, (reference.number, *reference.kin))
+        shift = partial(cohort.shift_of_moments, reference.kin, reference.number)
         return compare_items(query, side, pairs, frames, self._evidence, self._judge, chances, shift)
 
     def _cohort(self, rows: Ids) -> Cohort:
@@ -449,7 +449,7 @@ class Comparer:
     def _itself(self, item: Item) -> PairOutcome:
         """Return how an item matches another with the same content."""
         rows = self._tables.rows_of(item)
-        shift = self._tables.cohort(rows if item.kind is Kind.VIDEO else rows[:1]).shift((item.number, *item.kin))
+        shift = self._tables.cohort(rows if item.kind is Kind.VIDEO else rows[:1]).shift(item.kin, item.number)
         nothing = np.zeros_like(shift)
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), shift)
         mean = float(evidence.mean()) if evidence.size else 0.0
