@@ -3,11 +3,12 @@
     python -m benchmarks.bench_scale --rows 10000 100000 1000000 --references 1000 100000 --members 100 100000
 
 Three things grow: descriptors seen, references of one curated bank, and members of one star. Worker and stream are
-those of `bench_match`, with copies, look-alikes and answers. A star's items are copies of its head, with many members:
-they come and are asked about. Then some of the members are removed. Processor times are milliseconds for each item, of
-the median batch: of the worker with all its threads, of the thread that decides, and of the processes that search.
-*Power* is that of the worker's time against size, from the row before: 0 if size costs nothing, 1 if cost grows in
-proportion. With `--derive`, rows of sizes that were not measured go on with the last power, and are marked.
+those of `bench_match`, with copies, look-alikes and answers. Beside a star one in 32 items is a copy of its head, is
+asked about and joins a batch later. Then some of the members are removed. Processor times are
+milliseconds for each item, of the median batch: of the worker with all its threads, of the thread that decides, and of
+the processes that search. *Power* is that of the worker's time against size, from the row before: 0 if size costs
+nothing, 1 if cost grows in proportion. With `--derive`, rows of sizes that were not measured go on with the last power,
+and are marked.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ from benchmarks.bench_banks import add_references
 from benchmarks.bench_match import Bench, Step, about
 from benchmarks.descriptors import near
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.log.proofs import answer
 from neardup.pipeline.log.records import Described, Record, Removed, pack_hashes, pack_vectors
 from neardup.pipeline.match.data.items import link
-from neardup.workers.match.worker import BATCH_RECORDS
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 
 WARM_UP = 10
 """Batches."""
+ITEMS = 32
+"""In a batch beside a star; one of them is a copy of its head."""
+PROVED = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES))
+HEAD = "item-0"
 AROUND = 10_000
 """Descriptors seen while a bank or a star grows."""
 
@@ -124,7 +130,7 @@ class Star:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._parts = bench.state.parts()
-        self.head = self._parts.items.named("item-0")
+        self.head = self._parts.items.named(HEAD)
         self._members = 0
         self._rng = np.random.default_rng(5)
 
@@ -149,30 +155,27 @@ class Star:
             items.add(item)
         self._members = size
 
-    def copies(self, count: int) -> list[Record]:
-        """Return records of so many copies of the head."""
-        vectors = near(np.repeat(self._parts.vectors.read(np.zeros(1, np.int64)), count, axis=0), self._rng)
-        hashes = np.repeat(self._parts.rows.hash[:1], count, axis=0)
-        records = [one for one in self._bench.records()[0] if isinstance(one, Described)][:count]
-        return [
-            msgspec.structs.replace(
-                one, vectors=pack_vectors(vectors[n : n + 1]), hashes=pack_hashes(hashes[n : n + 1])
-            )
-            for n, one in enumerate(records)
-        ]
+    def batch(self) -> list[Record]:
+        """Return answers to all that was asked, a copy of the head, and other items."""
+        asked, self._bench.publisher.asked = self._bench.publisher.asked, []
+        answers = [answer(one, [PROVED if ask.reference == HEAD else None for ask in one.asks]) for one in asked]
+        copy, *others = [one for one in self._bench.records()[0] if isinstance(one, Described)][:ITEMS]
+        vectors = near(self._parts.vectors.read(np.zeros(1, np.int64)), self._rng)
+        hashes = pack_hashes(self._parts.rows.hash[:1])
+        return [*answers, msgspec.structs.replace(copy, vectors=pack_vectors(vectors), hashes=hashes), *others]
 
-    def step(self, records: Sequence[Record]) -> Step:
-        """Have the worker take these records, and what answers are due."""
+    def step(self, records: Sequence[Record], items: int = ITEMS) -> Step:
+        """Have the worker take these records, of so many items."""
         self._bench.log.offer(records)
         busy = process_time()
         self._bench.worker.step()
         busy = process_time() - busy
-        return Step(busy, len(records), busy, busy, 0.0, "")
+        return Step(busy, items, busy, busy, 0.0, "")
 
 
 def stars(checkpoint: Checkpoint, sizes: Sequence[int], batches: int, folder: Path | None) -> None:
     """Print what a copy of a head costs that has so many members, and a removal of one of these."""
-    joining, leaving = Table("members: a copy of the head comes"), Table("members: one is removed")
+    joining, leaving = Table("members: items, one in 32 a copy of the head"), Table("members: one is removed")
     removed: list[tuple[int, list[float]]] = []
     joining.head()
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -180,14 +183,18 @@ def stars(checkpoint: Checkpoint, sizes: Sequence[int], batches: int, folder: Pa
         star = Star(bench)
         for size in sizes:
             star.grow(size)
-            star.step(star.copies(16))
-            steps = [star.step(star.copies(BATCH_RECORDS // 8)) for _ in range(batches)]
-            joining.row(size, costs_of(steps))
+            for _ in range(WARM_UP):
+                star.step(star.batch())
             head = star.head
             assert head is not None
+            before = len(head.members)
+            steps = [star.step(star.batch()) for _ in range(batches)]
+            if len(head.members) < before + batches // 2:
+                raise SystemExit(f"{len(head.members) - before} of {batches} copies joined the star")
+            joining.row(size, costs_of(steps))
             gone = [Removed(id=f"member-{number}") for number in head.members[: size // 2 : max(1, size // 40)]]
             names = [one for one in gone if one.id in bench.state.items]
-            removed.append((size, costs_of([star.step([one]) for one in names])))
+            removed.append((size, costs_of([star.step([one], 1) for one in names])))
         bench.worker.close()
     leaving.head()
     for size, costs in removed:
