@@ -42,7 +42,7 @@ _MOST_NEWEST = 1024
 class Policy:
     """When to build anew.
 
-    A tail of t rows costs each query about t · 7 ns, a build over n rows about n · 25 µs on another core (256
+    A tail of t rows costs each query about t · 7 ns of the searcher's process, a build over n rows about n · 25 µs on another core (256
     dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a shorter tail
     answers sooner.
 
