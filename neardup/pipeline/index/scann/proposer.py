@@ -42,9 +42,9 @@ _MOST_NEWEST = 1024
 class Policy:
     """When to build anew.
 
-    A tail of t rows costs each query about t · 7 ns of the searcher's process, a build over n rows about n · 25 µs on another core (256
-    dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a shorter tail
-    answers sooner.
+    A tail of t rows costs each query about t · 7 ns of the searcher's process, a build over n rows about n · 25 µs on
+    another core (256 dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a
+    shorter tail answers sooner.
 
     Attributes:
         min_rows: below, everything is compared; `LEAST_ROWS` or more.
