@@ -118,6 +118,11 @@ class Generation:
         """How many these are."""
         return self._newer_count
 
+    @property
+    def bytes_in_all(self) -> int:
+        """How much memory the searcher takes, with the newer rows."""
+        return self.bytes + (0 if self._vectors is None else 4 * self._vectors.dimension * self._newer_count)
+
     def hand_over(self, rows: RowNumbers) -> None:
         """Compare with newer rows, none of them held, too; where it `takes_newer`."""
         if not len(rows):

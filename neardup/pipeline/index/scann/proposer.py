@@ -229,7 +229,7 @@ class ScannProposer:
         return Status(
             searcher=0 if generation is None else generation.live,
             tail=self.tail_rows,
-            bytes=self._tail.status().bytes + (0 if generation is None else generation.bytes),
+            bytes=self._tail.status().bytes + (0 if generation is None else generation.bytes_in_all),
             builds=self._builds,
             failed=self._failed,
             build_seconds=self._build_seconds,
