@@ -1,6 +1,6 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop check test test-cluster trials faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match bench-api clean
+.PHONY: help demo services services-stop check test test-cluster trials faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match bench-api clean bench-scale
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench-stream speed of the stream, from Kafka to Redis (or MEDIA=...)'
 	@echo 'make bench-gpu    images/s that a GPU decodes, embeds, and does both (or MEDIA=...)'
 	@echo 'make bench-index  recall, speed and size of the indexes'
+	@echo 'make bench-scale  what an item costs the match worker at growing sizes'
 	@echo 'make bench-match  batch times of the match worker at a million items, while it builds and saves'
 	@echo 'make bench-api    lookups/s and times of the API at a million items with 32 clients, and the delay of the feed'
 	@echo 'make evaluate     quality beside its peers, on a mini-set or on DATA=DIR (MODEL=, TRUNK=, ONLY=, FILMS=, OUTPUT=)'
@@ -72,6 +73,10 @@ bench-index:
 bench-match:
 	@scripts/environment demo,stream,bench
 	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_match
+
+bench-scale:
+	@scripts/environment demo,stream,bench
+	@OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.bench_scale
 
 bench-api:
 	@scripts/environment demo,dev,stream,api,bench

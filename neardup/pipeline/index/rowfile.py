@@ -169,6 +169,10 @@ class RowFile:
         taken[~on_disk] = self._waiting.take(rows[~on_disk] - self._waiting_from, field)
         return taken
 
+    def reveal(self, length: int) -> None:
+        """Have a reader see so many rows, which another process has written by now; never fewer than before."""
+        self._length = self._stored = max(self._length, length)
+
     def truncate(self, length: int) -> None:
         """Drop, durably, the rows after the first ones."""
         if length > self._stored:

@@ -150,6 +150,15 @@ class VectorFile:
             raise UsageError(f"truncate to {rows} rows: there are {len(self)}")
         self._rows.truncate(rows)
 
+    def reveal(self, rows: int) -> None:
+        """Read the first rows, as many, of a file that was opened with `visible`: more than before or none more.
+
+        Raises:
+            DependencyError: it cannot be read.
+        """
+        if isinstance(self._rows, RowFile):
+            self._rows.reveal(rows)
+
     def sync(self) -> None:
         """Wait until all that was written is on the disk, without committing it; from any thread.
 

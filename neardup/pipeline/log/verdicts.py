@@ -56,7 +56,11 @@ def combine(item: str, matches: Iterable[Matched], head: str | None = None, runn
     """
     ordered = sorted(matches, key=lambda m: (m.bank == SEEN, -RANK[m.decision], m.exact is Exact.NO, -m.evidence))
     allowing = [m for m in ordered if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
-    marked = [msgspec.structs.replace(m, silenced=is_silenced(m, allowing)) for m in ordered]
+    silenced = [is_silenced(m, allowing) for m in ordered]
+    marked = [
+        m if m.silenced is now else msgspec.structs.replace(m, silenced=now)
+        for m, now in zip(ordered, silenced, strict=True)
+    ]
     counting = [m.decision for m in marked if m.action is Action.FLAG and not m.silenced]
     decision = max(counting, key=RANK.__getitem__, default=Decision.DISTINCT)
     allowed = allowing[0].bank if allowing else ""

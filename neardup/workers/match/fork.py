@@ -102,7 +102,7 @@ def _work_and_exit(work: Callable[[], object], parent: int, say: int) -> None:
         if os.getppid() != parent:
             os._exit(code)
         gc.disable()  # nothing of the process that was copied is to be closed by this one
-        os.nice(10)
+        os.nice(19)
         work()
         code = 0
     except BaseException as error:

@@ -122,7 +122,7 @@ def main() -> None:
     """Read the job that the only argument names, and do it at low priority."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
-    os.nice(10)
+    os.nice(19)
     build(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=BuildJob))
 
 

@@ -1,7 +1,8 @@
 """A ScaNN searcher over the rows that there were at one moment: immutable, disposable, in a process of its own.
 
 ScaNN only proposes. It numbers its points from 0; `Generation` maps them to rows, drops those that were removed since,
-and looks further where too few are left.
+and looks further where too few are left. Its process also compares with newer rows, so that the caller need not; they
+are handed over with the next question, and what was asked before does not know them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from neardup.pipeline.files import naming
 from neardup.pipeline.index.proposer import Proposed
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.scann.build_process import Tree
-from neardup.pipeline.index.scann.searcher import Searcher
+from neardup.pipeline.index.scann.searcher import NO_ROWS, Searcher
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
@@ -31,6 +32,10 @@ _WIDEN = 4
 _SEARCHER = "scann"
 _ROWS = "scann-ids.npy"
 _TREE = "scann-tree.json"
+_MOST_PARTS = 256
+_NO_DISTANCES = np.empty((0, 1), np.float32)
+_Answer: TypeAlias = tuple[RowNumbers, npt.NDArray[np.float32], RowNumbers, npt.NDArray[np.float32]]
+"""Rows of the searcher and their distances, (n, m), newer rows and theirs, (n, t); -1 and NaN where there is none."""
 
 
 class Generation:
@@ -60,6 +65,11 @@ class Generation:
         self._held[held] = True
         self.live = len(held)
         self._vectors = vectors
+        self._newer = RowMap(np.bool_, False)
+        self._newer_count = 0
+        self._handed: list[RowNumbers] = []
+        self._come: dict[int, None] = {}  # what the process has not heard of yet
+        self._gone: list[int] = []
         self._asked: tuple[Descriptors, int, int] = (np.empty((0, 0), np.float32), 0, 0)
         self._of_ahead = np.empty(0, np.int64)  # of each query asked, its place among those asked ahead, or -1
         self._ahead: _Ahead | None = None
@@ -89,6 +99,56 @@ class Generation:
         self._held[gone] = False
         self.live -= len(gone)
 
+    # -- newer rows --------------------------------------------------------------------------------------------------
+
+    @property
+    def takes_newer(self) -> bool:
+        """Whether it compares with newer rows: where its process reads the vector file."""
+        return self._searcher.is_exact and self._vectors is not None and not self._vectors.unwritten_bytes
+
+    @property
+    def newer_rows(self) -> RowNumbers:
+        """The newer rows that it was given and that are still held."""
+        rows = np.unique(np.concatenate([NO_ROWS, *self._handed]))
+        held: RowNumbers = rows[self._newer[rows]]
+        return held
+
+    @property
+    def newer_count(self) -> int:
+        """How many these are."""
+        return self._newer_count
+
+    @property
+    def bytes_in_all(self) -> int:
+        """How much memory the searcher takes, with the newer rows."""
+        return self.bytes + (0 if self._vectors is None else 4 * self._vectors.dimension * self._newer_count)
+
+    def hand_over(self, rows: RowNumbers) -> None:
+        """Compare with newer rows, none of them held, too; where it `takes_newer`."""
+        if not len(rows):
+            return
+        self._forget_ahead()
+        self._newer[rows] = True
+        self._newer_count += len(rows)
+        self._handed = [*self._handed, rows] if len(self._handed) < _MOST_PARTS else [self.newer_rows]
+        self._come.update(dict.fromkeys(rows.tolist()))
+
+    def is_newer(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
+        """Return whether each row is a newer one that it was given and is still held."""
+        return self._newer[rows]
+
+    def remove_newer(self, rows: RowNumbers) -> None:
+        """Let go of newer rows, all of them held."""
+        self._newer[rows] = False
+        self._newer_count -= len(rows)
+        for row in rows.tolist():
+            if row in self._come:
+                del self._come[row]
+            else:
+                self._gone.append(row)
+
+    # -- searching ---------------------------------------------------------------------------------------------------
+
     def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
         """Begin a search, float32 (n, d), n above 0, that `candidates` ends.
 
@@ -116,17 +176,31 @@ class Generation:
         self._send(queries, min(k + _SPARE, len(self)), self._ahead.leaves)
 
     def candidates(self) -> Proposed:
-        """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding."""
+        """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding.
+
+        Newer ones that it was given are among them.
+        """
         queries, k, leaves = self._asked
         width = min(k + _SPARE, len(self))
         result = np.full((len(queries), width), -1, np.int64)
         distances = np.full(result.shape, np.nan, np.float32)
+        newer = np.full(result.shape, -1, np.int64), np.full(result.shape, np.nan, np.float32)
         asked, known = np.flatnonzero(self._of_ahead < 0), np.flatnonzero(self._of_ahead >= 0)
         if len(asked):
-            result[asked], distances[asked] = self._receive()
+            result[asked], distances[asked], rows, away = self._receive()
+            _put(newer, asked, rows, away)
         if len(known):
-            rows, theirs = self._collect()
-            result[known], distances[known] = rows[self._of_ahead[known]], theirs[self._of_ahead[known]]
+            place = self._of_ahead[known]
+            older, of_older, rows, away = self._collect()
+            result[known], distances[known] = older[place], of_older[place]
+            _put(newer, known, rows[place], away[place])
+        # of those that were near, more may have gone since than there are spare ones
+        few = np.flatnonzero(self._newer[newer[0]].sum(axis=1) < min(k, self._newer_count))
+        if len(few):
+            self._collect()
+            self._send(queries[few], width, leaves)
+            _, _, rows, away = self._receive()
+            _put(newer, few, rows, away)
         result = np.where(self._held[result], result, -1)
         while width < len(self) or leaves < self.tree.leaves:
             short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
@@ -139,9 +213,12 @@ class Generation:
                 np.pad(distances, more, constant_values=np.nan),
             )
             self._send(queries[short], width, leaves)
-            rows, distances[short] = self._receive()
+            rows, distances[short], _, _ = self._receive()
             result[short] = np.where(self._held[rows], rows, -1)
-        return Proposed(result, distances if self._searcher.is_exact else None)
+        if not self._searcher.is_exact:
+            return Proposed(result)
+        newer_rows = np.where(self._newer[newer[0]], newer[0], -1)
+        return Proposed(np.concatenate([result, newer_rows], axis=1), np.concatenate([distances, newer[1]], axis=1))
 
     def again(self) -> Generation:
         """Return the same, its process started anew.
@@ -150,7 +227,9 @@ class Generation:
             DependencyError: that failed.
         """
         self._searcher.close()
-        return Generation(self.folder, self._marked(), self.tree, self._vectors)
+        again = Generation(self.folder, self._marked(), self.tree, self._vectors)
+        again.hand_over(self.newer_rows)
+        return again
 
     def copy(self, folder: Path) -> None:
         """Write this generation with the row of each point, -1 where it was removed."""
@@ -167,32 +246,50 @@ class Generation:
         return np.where(self._held[self._rows], self._rows, -1)
 
     def _send(self, queries: Descriptors, count: int, leaves: int) -> None:
-        self._searcher.ask(queries, count, max(_PREORDER, 2 * count), leaves)
+        gone, come = np.array(self._gone, np.int64), np.fromiter(self._come, np.int64, len(self._come))
+        self._gone, self._come = [], {}
+        self._searcher.ask(queries, count, max(_PREORDER, 2 * count), leaves, gone, come)
 
-    def _receive(self) -> tuple[RowNumbers, npt.NDArray[np.float32]]:
-        points, distances = self._searcher.answer()
+    def _receive(self) -> _Answer:
+        points, distances, newer, away = self._searcher.answer()
         # Fewer hits than asked for come as point 0 with distance NaN.
-        return np.where(np.isnan(distances), -1, self._rows[points]), distances
+        return np.where(np.isnan(distances), -1, self._rows[points]), distances, newer, away
 
-    def _collect(self) -> tuple[RowNumbers, npt.NDArray[np.float32]]:
+    def _forget_ahead(self) -> None:
+        """Drop what was asked ahead, once it is here."""
+        self._collect()
+        self._ahead = None
+
+    def _collect(self) -> _Answer:
         """Return what was asked ahead, waiting for it where that is still to come."""
         if self._ahead is None:
-            return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+            return NO_ROWS[:, None], _NO_DISTANCES, NO_ROWS[:, None], _NO_DISTANCES
         if self._ahead.found is None:
             self._ahead.found = self._receive()
         return self._ahead.found
+
+
+def _put(
+    newer: tuple[RowNumbers, npt.NDArray[np.float32]],
+    where: RowNumbers,
+    rows: RowNumbers,
+    distances: npt.NDArray[np.float32],
+) -> None:
+    """Write newer rows and distances into the rows of a table, the rest of which is padding."""
+    newer[0][where], newer[1][where] = -1, np.nan
+    newer[0][where, : rows.shape[1]], newer[1][where, : rows.shape[1]] = rows, distances
 
 
 class _Ahead:
     """Queries that were asked before their turn.
 
     Attributes:
-        k, leaves: what they were asked with. found: rows and distances, once they are here.
+        k, leaves: what they were asked with. found: the answer, once it is here.
     """
 
     def __init__(self, queries: Descriptors, k: int, leaves: int) -> None:
         self.k, self.leaves = k, leaves
-        self.found: tuple[RowNumbers, npt.NDArray[np.float32]] | None = None
+        self.found: _Answer | None = None
         self._place_of = {query.tobytes(): place for place, query in enumerate(queries)}
 
     def places(self, queries: Descriptors) -> RowNumbers:

@@ -1,8 +1,9 @@
 """The engine for many descriptors: ScaNN over most rows, and a comparison with all newer ones.
 
-ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly; removed rows are skipped; when
-the tail has grown, another process builds anew over all rows, a further one loads the result and answers, and takes
-over between two calls. Until the first build, and whenever builds fail, everything is tail: slower, never wrong.
+ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly, by ScaNN's process but for the
+newest, which it does not know yet; removed rows are skipped; when the tail has grown, another process builds anew over
+all rows, a further one loads the result and answers, and takes over between two calls. Until the first build, and
+whenever builds fail, everything is tail: slower, never wrong.
 """
 
 from __future__ import annotations
@@ -33,15 +34,17 @@ logger = logging.getLogger(__name__)
 LEAST_ROWS = 256
 """ScaNN needs rows to train on."""
 _LONGEST_RETRY_SECONDS = 3600.0
+_MOST_NEWEST = 1024
+"""Rows that are compared here where nothing is asked ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """When to build anew.
 
-    A tail of t rows costs each query about t · 7 ns, a build over n rows about n · 25 µs on another core (256
-    dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a shorter tail
-    answers sooner.
+    A tail of t rows costs each query about t · 7 ns of the searcher's process, a build over n rows about n · 25 µs on
+    another core (256 dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a
+    shorter tail answers sooner.
 
     Attributes:
         min_rows: below, everything is compared; `LEAST_ROWS` or more.
@@ -103,7 +106,7 @@ class ScannProposer:
     @property
     def tail_rows(self) -> int:
         """How many rows ScaNN does not cover yet."""
-        return len(self._tail)
+        return len(self._tail) + (0 if self._generation is None else self._generation.newer_count)
 
     @property
     def is_building(self) -> bool:
@@ -128,14 +131,17 @@ class ScannProposer:
             built = self._generation.holds(rows)
             self._generation.remove(rows[built])
             self._plan_erasure(self._generation)
-            rows = rows[~built]
+            newer = self._generation.is_newer(rows)
+            self._generation.remove_newer(rows[newer])
+            rows = rows[~(built | newer)]
         self._tail.remove(rows)
         self.poll()
 
     def ask(self, queries: Descriptors, k: int, effort: int = 1) -> None:
-        """See `Proposer.ask`: the searcher begins; the tail, which grows until then, is compared when it is asked."""
+        """See `Proposer.ask`: the searcher begins; what joins the tail until then is compared when it is asked."""
         if self._generation is not None and len(queries):
             try:
+                self._hand_over(self._generation)
                 self._generation.ask_ahead(queries, k, effort)
             except DependencyError as error:  # which the search itself will make good
                 logger.warning("searcher does not take a question ahead name=%s error=%s", self._name, error)
@@ -154,7 +160,7 @@ class ScannProposer:
             except DependencyError as error:
                 logger.error("searcher lost, will build it again name=%s error=%s", self._name, error)
             lost, self._generation = self._generation, None
-            self._tail.add(lost.rows)
+            self._tail.add(np.concatenate([lost.rows, lost.newer_rows]))
             lost.discard()
         return self._tail.propose(queries, k)
 
@@ -180,7 +186,7 @@ class ScannProposer:
         """Start a build over all rows now, unless one is under way or there are too few rows to train on."""
         if self._build is not None or self._live < min(LEAST_ROWS, self._policy.min_rows):
             return
-        built = [] if self._generation is None else [self._generation.rows]
+        built = [] if self._generation is None else [self._generation.rows, self._generation.newer_rows]
         rows = np.sort(np.concatenate([*built, self._tail.rows]), kind="stable")
         self._removed = []
         try:
@@ -222,8 +228,8 @@ class ScannProposer:
         generation = self._generation
         return Status(
             searcher=0 if generation is None else generation.live,
-            tail=len(self._tail),
-            bytes=self._tail.status().bytes + (0 if generation is None else generation.bytes),
+            tail=self.tail_rows,
+            bytes=self._tail.status().bytes + (0 if generation is None else generation.bytes_in_all),
             builds=self._builds,
             failed=self._failed,
             build_seconds=self._build_seconds,
@@ -242,9 +248,11 @@ class ScannProposer:
 
     @property
     def _live(self) -> int:
-        return len(self._tail) + (0 if self._generation is None else self._generation.live)
+        return self.tail_rows + (0 if self._generation is None else self._generation.live)
 
     def _of_both(self, generation: Generation, queries: Descriptors, k: int, effort: int) -> Proposed:
+        if len(self._tail) > _MOST_NEWEST:
+            self._hand_over(generation)
         generation.ask(queries, k, effort)
         newer = self._tail.propose(queries, k)
         older = generation.candidates()
@@ -255,6 +263,13 @@ class ScannProposer:
             rows, np.concatenate([distances_to_rows(self._tail.read, queries, newer), older.distances], axis=1)
         )
 
+    def _hand_over(self, generation: Generation) -> None:
+        """Have the searcher's process compare with the newest rows from its next question on."""
+        if generation.takes_newer and len(self._tail):
+            rows = self._tail.rows.copy()
+            generation.hand_over(rows)
+            self._tail.remove(rows)
+
     def _is_due(self) -> bool:
         if self._live < self._policy.min_rows or self._clock() < self._retry_at:
             return False
@@ -262,7 +277,7 @@ class ScannProposer:
             return True
         covered, live = len(self._generation), self._generation.live
         return (
-            len(self._tail) > self._policy.tail_factor * covered**0.5
+            self.tail_rows > self._policy.tail_factor * covered**0.5
             or live < (1 - self._policy.removed_share) * covered
             or self._clock() >= self._erase_at
         )
@@ -280,6 +295,12 @@ class ScannProposer:
         """
         generation.remove(np.concatenate([np.empty(0, np.int64), *self._removed]))
         if self._generation is not None:
+            newer = self._generation.newer_rows
+            newer = newer[~generation.holds(newer)]
+            if generation.takes_newer:
+                generation.hand_over(newer)
+            else:
+                self._tail.add(newer)
             self._leaving = threading.Thread(target=self._generation.discard, name="index-discard")
             self._leaving.start()
         self._generation = generation

@@ -20,6 +20,7 @@ from neardup.pipeline.types import Descriptors
 
 Points = npt.NDArray[np.uint32]
 Distances = npt.NDArray[np.float32]
+NO_ROWS: RowNumbers = np.empty(0, np.int64)
 
 
 class Searcher:
@@ -55,32 +56,49 @@ class Searcher:
             )
         self._asked = False
         try:
-            self.size, _ = ANSWER.unpack(self._read(ANSWER.size))
+            self.size, _, _ = ANSWER.unpack(self._read(ANSWER.size))
             if self.is_exact and stored is not None and len(stored[1]) == self.size:
                 self._write(np.ascontiguousarray(stored[1], np.int64).data)
         except BaseException:
             self.close()
             raise
 
-    def ask(self, queries: Descriptors, count: int, preorder: int, leaves: int) -> None:
+    def ask(
+        self,
+        queries: Descriptors,
+        count: int,
+        preorder: int,
+        leaves: int,
+        dropped: RowNumbers = NO_ROWS,
+        added: RowNumbers = NO_ROWS,
+    ) -> None:
         """Have it search, float32 (n, d), while the caller does something else.
 
+        Args:
+            dropped, added: newer rows that it compares with no more, and from now on; where it `is_exact`.
         Raises:
             DependencyError: the process is gone; also of `answer`.
         """
         if self._asked:
             self.answer()  # which nobody came for
         self._write(
-            REQUEST.pack(*queries.shape, count, preorder, leaves), np.ascontiguousarray(queries, np.float32).data
+            REQUEST.pack(*queries.shape, count, preorder, leaves, len(dropped), len(added)),
+            np.ascontiguousarray(queries, np.float32).data,
+            np.concatenate([dropped, added]).tobytes(),
         )
         self._asked = True
 
-    def answer(self) -> tuple[Points, Distances]:
-        """Return points and distances of what was asked, (n, m); fewer hits than wanted are padded with NaN."""
+    def answer(self) -> tuple[Points, Distances, RowNumbers, Distances]:
+        """Return points and distances of what was asked, (n, m), and newer rows and their distances, (n, t).
+
+        Fewer hits than wanted are padded: points with distances of NaN, newer rows with -1.
+        """
         self._asked = False
-        n, m = ANSWER.unpack(self._read(ANSWER.size))
+        n, m, t = ANSWER.unpack(self._read(ANSWER.size))
         points = np.frombuffer(self._read(4 * n * m), np.uint32).reshape(n, m)
-        return points, np.frombuffer(self._read(4 * n * m), np.float32).reshape(n, m)
+        distances = np.frombuffer(self._read(4 * n * m), np.float32).reshape(n, m)
+        newer = np.frombuffer(self._read(8 * n * t), np.int64).reshape(n, t)
+        return points, distances, newer, np.frombuffer(self._read(4 * n * t), np.float32).reshape(n, t)
 
     def close(self) -> None:
         """End the process and wait for that."""

@@ -81,6 +81,8 @@ class Intake:
         ]
         live = any(isinstance(holder, Live) for holder in holders)
         found = self._find(compared, items, settling, live)
+        if settling:
+            self._proofs.look_ahead(entries)
         envelopes, held = [], zip(holders, rows, strict=True)
         for entry in entries:
             record, events = entry.record, tuple[Event, ...]()
@@ -98,6 +100,8 @@ class Intake:
                     events = (self._item_verdicts.decide(entry, record, holder, of_seen, banked),)
             envelopes.append(Envelope(offset=entry.offset, events=events))
         self._item_verdicts.flush()
+        if settling:
+            self._proofs.look_ahead(())
         return envelopes
 
     def _holder(self, entry: Entry, record: Described) -> Live | Pending:

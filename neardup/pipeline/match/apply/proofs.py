@@ -83,6 +83,26 @@ class Proofs:
         """
         return (*self._decide(entry, record), *self._backward.apply(record, entry.offset, entry.timestamp_ms))
 
+    def look_ahead(self, entries: Sequence[Entry]) -> None:
+        """Have what these answers are decided on be computed at once; nothing depends on it but time."""
+        pairs: dict[str, dict[tuple[int, int], tuple[Item, Item]]] = {SEEN: {}}
+        for entry in entries:
+            record = entry.record
+            if not isinstance(record, ItemProved | ProofExpired) or entry.offset in self._published:
+                continue
+            waiting = self.undecided.get(record.offset)
+            item = None if waiting is None else self._seen.of(waiting.item)
+            if waiting is None or item is None:
+                continue
+            for pair in waiting.pairs:
+                name = pair.candidate.bank
+                collection = self._collection(name)
+                reference = None if collection is None else collection.of(pair.number)
+                if reference is not None:
+                    pairs.setdefault(name, {})[item.number, reference.number] = item, reference
+        for collection in (self._seen, *(bank.collection for bank in self._banks)):
+            collection.comparer.measure([*pairs.get(collection.name, {}).values()])
+
     def _decide(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
         waiting = self.undecided.get(record.offset)
         if waiting is None or (waiting.expired and entry.timestamp_ms - waiting.since_ms > LATE_MS):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -43,8 +44,7 @@ Bools = npt.NDArray[np.bool_]
 Floors = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What was found for a query.
 
     Attributes:
@@ -127,20 +127,21 @@ class Candidates:
         expected = self._with_all_recent(pictures, found, recent, floor, own)
         table.keep_cohort(together, expected.cohort)
         whole = split(expected.pairs, np.diff(borders).tolist())
-        changes = _Changes(self._heads, found.ids, table.item)
-        places = np.searchsorted(recent.query, borders)
+        changes = _Changes(self._heads, found, expected, self._may_move_up(found, floor), table.item)
+        places = np.searchsorted(recent.query, borders).tolist()
         for number, (start, stop) in enumerate(pairwise(borders)):
             here = slice(start, stop)
             outdated = changes.concern(here)
-            mine = recent.take(slice(places[number], places[number + 1]))
-            if not outdated and (not len(mine.query) or self._are_unmoved_heads(mine.reference)):
+            first, last = places[number : number + 2]
+            if not outdated and (first == last or self._are_as_expected(recent.reference[first:last], expected, here)):
                 yield Found(whole[number], expected.cohort.take(here), expected.neighbours[here])
                 continue
+            mine = recent.take(slice(first, last))
             mine = mine.take(self._are_heads(mine.reference))
             known = changes.left(found.take(here)) if outdated else found.take(here)
             one = None
             if known is not None:
-                one = self._with_recent(pictures.take(here), known, mine, floor[:, here], own[here], start)
+                one, _ = self._with_recent(pictures.take(here), known, mine, floor[:, here], own[here], start)
                 one = None if outdated and self._is_crowded(one.pairs, known.ids) else one
             if one is None:
                 again = self._search(pictures.take(here), speaks[here], CANDIDATES, floor[:, here], own[here])
@@ -244,7 +245,7 @@ class Candidates:
         spare = ids[:, width:], distances[:, width:]
         ids, distances = ids[:, :width], distances[:, :width]
         cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
-        pairs, crowded = self._reaching(pictures, cohort, ids, distances, floor, own)
+        pairs, crowded, possible = self._reaching(pictures, cohort, ids, distances, floor, own)
         more = min(MOST_CANDIDATES, len(index))
         deeper: dict[int, tuple[Ids, Floats]] = {}
         if width < more and len(crowded):
@@ -253,14 +254,14 @@ class Candidates:
                 some = crowded[start : start + CROWDED_AT_ONCE]
                 again = index.search(pictures.vectors[some], more)
                 deeper |= zip(some.tolist(), zip(again.ids, again.distances, strict=True), strict=True)
-                one, _ = self._reaching(
+                one, _, _ = self._reaching(
                     pictures.take(some), cohort.take(some), again.ids, again.distances, floor[:, some], own[some]
                 )
                 one = self._nearest_of_each_item(one)
-                parts.append(Pairs(some[one.query], one.reference, one.distance, one.evidence))
+                parts.append(one.of_places(some[one.query]))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
-        return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare)
+        return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare, possible)
 
     def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> tuple[Cohort, Ids]:
         """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k), and the rows in these."""
@@ -275,16 +276,17 @@ class Candidates:
 
     def _reaching(
         self, pictures: Pictures, cohort: Cohort, ids: Ids, distances: Floats, floor: Floors, own: Ids
-    ) -> tuple[Pairs, Ids]:
+    ) -> tuple[Pairs, Ids, Bools]:
         """Return pairs with found descriptors (n, k) whose evidence reaches the floor, and the places of the crowded.
 
         Crowded is a query of which every candidate is likely a match: a still video may have filled the places of
-        others.
+        others. Then which queries, (n,), have pairs that reach the floor or would if their items had other kin.
         """
+        possible = np.zeros(len(ids), np.bool_)
         bound = self._evidence.bound(1.0 - distances / 2.0, cohort.least[:, None])
         query, place = np.nonzero((bound >= floor.min(axis=0)[:, None]) & (ids >= 0))
         if not len(query):
-            return NO_PAIRS, _NO_ROWS
+            return NO_PAIRS, _NO_ROWS, possible
         reference, distance = ids[query, place], distances[query, place]
         bits = differing_bits(pictures.hashes[query], self._tables.rows.hash[reference])
         # Without the cohort evidence is highest; few pairs reach as much even so, and shifts cost the most.
@@ -292,12 +294,18 @@ class Candidates:
         unsure = self._judge.thresholds(self._heads.chances).min_unsure
         some = np.flatnonzero(alone >= np.minimum(floor.min(axis=0)[query], unsure))
         query, place, reference, distance = query[some], place[some], reference[some], distance[some]
+        possible[query] = True
         items = self._tables.rows.item[reference]
-        strength = self._evidence.of(distance, bits[some], cohort.shifts(query, items, self._kin))
+        shift = cohort.shifts(query, items, self._kin)
+        strength = self._evidence.of(distance, bits[some], shift)
         crowded = query[(strength >= unsure) & (place == ids.shape[1] - 1)]
         reaching = (strength >= floor[0, query]) | (alone[some] >= floor[1, query])
         kept = np.flatnonzero(reaching & (items != own[query]))
-        return Pairs(query[kept], reference[kept], distance[kept], strength[kept]), crowded
+        pairs = Pairs(query, reference, distance, strength)
+        if self._judge.proves:
+            less = shift - cohort.least[query]
+            pairs = Pairs(query, reference, distance, strength, strength + self._evidence.cohort_weight * less - ALONE)
+        return pairs.take(kept), crowded, possible
 
     def _kin(self, number: int) -> Sequence[int]:
         item = self._tables.items.get(number)
@@ -351,7 +359,7 @@ class Candidates:
         shape = len(own), int(place.max(initial=-1)) + 1
         ids, distances = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
         ids[recent.query, place], distances[recent.query, place] = recent.reference, recent.distance
-        pairs, _ = self._reaching(pictures, found.cohort, ids, distances, floor, own)
+        pairs, _, _ = self._reaching(pictures, found.cohort, ids, distances, floor, own)
         pairs = join_pairs([found.pairs, pairs])
         return Found(pairs.take(np.argsort(pairs.query, kind="stable")), found.cohort)
 
@@ -366,26 +374,43 @@ class Candidates:
         some, query = np.unique(mine.query, return_inverse=True)
         searched = found.at(some)
         mine = _Recent(query, mine.reference, mine.distance)
-        with_them = self._with_recent(pictures.take(some), searched, mine, floor[:, some], own[some], 0)
+        with_them, may = self._with_recent(pictures.take(some), searched, mine, floor[:, some], own[some], 0)
+        possible = found.possible.copy()
+        possible[some] |= may
         cohort, neighbours = Cohort(found.cohort.items.copy(), found.cohort.similarity.copy()), found.neighbours.copy()
         cohort.items[some], cohort.similarity[some] = with_them.cohort.items, with_them.cohort.similarity
         neighbours[some] = with_them.neighbours
         others = found.pairs.take(np.flatnonzero(~np.isin(found.pairs.query, some)))
         pairs = with_them.pairs
-        pairs = join_pairs([others, Pairs(some[pairs.query], pairs.reference, pairs.distance, pairs.evidence)])
+        pairs = join_pairs([others, pairs.of_places(some[pairs.query])])
         pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
-        return replace(found, pairs=pairs, cohort=cohort, neighbours=neighbours)
+        return replace(found, pairs=pairs, cohort=cohort, neighbours=neighbours, possible=possible)
 
     def _is_crowded(self, pairs: Pairs, ids: Ids) -> bool:
         """Return whether the last of the candidates that were found, (n, k), is likely a match; see `_reaching`."""
+        if not ids.shape[1]:
+            return False
         likely = pairs.evidence >= self._judge.thresholds(self._heads.chances).min_unsure
-        last = ids[pairs.query[likely], -1] if ids.shape[1] else _NO_ROWS
-        return bool((last == pairs.reference[likely]).any())
+        return bool((ids[pairs.query[likely], -1] == pairs.reference[likely]).any())
 
-    def _are_unmoved_heads(self, rows: Ids) -> bool:
-        """Return whether the items of all these rows are heads that resemble nothing, as they were expected to be."""
-        items = map(self._tables.items.get, self._tables.rows.item[rows].tolist())
-        return all(item is not None and item.is_head and not item.kin for item in items)
+    def _may_move_up(self, found: _Searched, floor: Floors) -> Bools:
+        """Return of which places, (n,), a spare neighbour might become a candidate."""
+        bound = self._evidence.bound(1.0 - found.spare_distances / 2.0, found.cohort.least[:, None])
+        return np.asarray(((bound >= floor.min(axis=0)[:, None]) & (found.spare_ids >= 0)).any(axis=1))
+
+    def _are_as_expected(self, rows: Ids, expected: _Searched, here: slice) -> bool:
+        """Return whether recent rows give places what they were expected to: as heads that resemble nothing.
+
+        Where there is no pair, only those count that belong to the cohort, and kin is of no account.
+        """
+        get, numbers = self._tables.items.get, self._tables.rows.item[rows].tolist()
+        items = [get(number) for number in numbers]
+        if all(item is not None and item.is_head and not item.kin for item in items):
+            return True
+        if expected.possible[here].any() or (expected.neighbours[here] == NO_ROW).any():
+            return False
+        places = [place for place, item in enumerate(items) if item is None or not item.is_head]
+        return not np.isin(rows[places], expected.neighbours[here]).any()
 
     def _are_heads(self, rows: Ids) -> Ids:
         """Return the places of the rows whose items are heads by now."""
@@ -395,8 +420,12 @@ class Candidates:
 
     def _with_recent(
         self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids, start: int
-    ) -> Found:
-        """Return what an item finds together with recent heads; `start` is the place of its first row in the batch."""
+    ) -> tuple[Found, Bools]:
+        """Return what an item finds together with recent heads, and which of its rows may have pairs, see `_reaching`.
+
+        Args:
+            start: the place of its first row in the batch.
+        """
         n, width = found.ids.shape
         query = recent.query - start
         counts = np.bincount(query, minlength=n)
@@ -410,8 +439,8 @@ class Candidates:
         order = np.lexsort((ids, distances), axis=1)
         ids, distances = np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1)
         cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
-        pairs, _ = self._reaching(pictures, cohort, ids, distances, floor, own)
-        return Found(self._nearest_of_each_item(pairs) if found.deeper else pairs, cohort, neighbours)
+        pairs, _, possible = self._reaching(pictures, cohort, ids, distances, floor, own)
+        return Found(self._nearest_of_each_item(pairs) if found.deeper else pairs, cohort, neighbours), possible
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +451,7 @@ class _Searched:
         neighbours: see `Found`.
         ids, distances: the nearest, (n, k). deeper: more of them, (more,), for the places that are crowded.
         spare_ids, spare_distances: the next ones, (n, SPARE).
+        possible: which have pairs, or would if items had other kin, (n,).
     """
 
     pairs: Pairs
@@ -432,6 +462,7 @@ class _Searched:
     deeper: dict[int, tuple[Ids, Floats]]
     spare_ids: Ids
     spare_distances: Floats
+    possible: Bools
 
     def take(self, here: slice) -> _Searched:
         """Return what it gave for some of the places; without the pairs."""
@@ -449,21 +480,26 @@ class _Searched:
             {},
             self.spare_ids[where],
             self.spare_distances[where],
+            self.possible[where],
         )
 
 
 class _Changes:
     """What became of the heads since a batch was searched for, and which of its places it concerns.
 
+    Links concern where there may be pairs. Rows that leave do there, and where they belong to the cohort, or let one
+    move up that may matter.
+
     Args:
-        ids: what the places found, (n, k). items: number of the item of each row.
+        found, expected: what the places find in the index, and with all of the batch.
+        move_up: of which places a spare neighbour may be a candidate, (n,). items: number of the item of each row.
     """
 
-    def __init__(self, heads: Heads, ids: Ids, items: Ids) -> None:
+    def __init__(self, heads: Heads, found: _Searched, expected: _Searched, move_up: Bools, items: Ids) -> None:
         self._heads = heads
-        self._ids, self._items = ids, items
+        self._found, self._expected, self._move_up, self._items = found, expected, move_up, items
         self._seen = 0, 0
-        self._concerned = np.zeros(len(ids), np.bool_)
+        self._concerned = np.zeros(len(found.ids), np.bool_)
         self._by_row: _Places | None = None
         self._by_item: _Places | None = None
 
@@ -476,7 +512,7 @@ class _Changes:
         if now != self._seen:
             self._note(heads.dropped[self._seen[0] :], heads.linked[self._seen[1] :])
             self._seen = now
-        return bool(self._concerned[here].any())
+        return now != (0, 0) and bool(self._concerned[here].any())
 
     def left(self, found: _Searched) -> _Searched | None:
         """Return what was found without the rows that were dropped, the spare ones moved up; None if that is short."""
@@ -495,11 +531,19 @@ class _Changes:
 
     def _note(self, dropped: Sequence[int], linked: Sequence[int]) -> None:
         if dropped:
-            self._by_row = self._by_row or _Places(self._ids)
+            self._by_row = self._by_row or _Places(self._rows_that_count())
             self._concerned[self._by_row.of(dropped)] = True
         if linked:
-            self._by_item = self._by_item or _Places(np.where(self._ids >= 0, self._items[self._ids], -1))
+            count = (self._found.ids >= 0) & self._expected.possible[:, None]
+            self._by_item = self._by_item or _Places(np.where(count, self._items[self._found.ids], -1))
             self._concerned[self._by_item.of(linked)] = True
+
+    def _rows_that_count(self) -> Ids:
+        """Return the rows whose leaving concerns each place, (n, any)."""
+        found = self._found
+        # those of the cohort with all of the batch are the same, or fewer
+        all_count = self._expected.possible | self._move_up | (found.neighbours == NO_ROW).any(axis=1)
+        return np.concatenate([np.where(all_count[:, None], found.ids, NO_ROW), found.neighbours], axis=1)
 
 
 class _Places:
@@ -536,8 +580,8 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
     borders = np.searchsorted(pairs.query, firsts).tolist()
     found = []
     for first, start, stop in zip(firsts, borders, borders[1:], strict=False):
-        one = pairs.take(slice(start, stop))
-        found.append(Pairs(one.query - first, one.reference, one.distance, one.evidence))
+        one = pairs.take(slice(start, stop)) if start < stop else NO_PAIRS
+        found.append(one.of_places(one.query - first) if first else one)
     return found
 
 
@@ -547,10 +591,15 @@ _NOTHING_RECENT = _Recent(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32))
 
 
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:
-    """Return pairs one after another."""
+    """Return pairs one after another; what evidence is alone is known of all of them or of none."""
+    parts = [part for part in parts if len(part.query)]
+    if len(parts) < 2:
+        return parts[0] if parts else NO_PAIRS
+    alone = [part.alone for part in parts if part.alone is not None]
     return Pairs(
         np.concatenate([part.query for part in parts]),
         np.concatenate([part.reference for part in parts]),
         np.concatenate([part.distance for part in parts]),
         np.concatenate([part.evidence for part in parts]),
+        np.concatenate(alone) if len(alone) == len(parts) else None,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Candidate
@@ -29,8 +31,9 @@ from neardup.pipeline.match.decide.decide import (
     Side,
     at_most_unsure,
     compare_items,
+    compare_wholes,
 )
-from neardup.pipeline.match.decide.evidence import Cohort, Evidence, Floats, differing_bits, near, squared_distances
+from neardup.pipeline.match.decide.evidence import Cohort, Evidence, differing_bits, near, squared_distances
 from neardup.pipeline.prove.finding import BoxPair
 from neardup.pipeline.types import Box, Decision, Doubt, Exact, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WhereKind, located
@@ -82,6 +85,7 @@ class Comparer:
         self._evidence = evidence
         self._judge = judge
         self._candidates = candidates
+        self._measured: dict[tuple[int, int], _Measured] = {}
 
     def matches(
         self,
@@ -176,8 +180,14 @@ class Comparer:
 
     def _ask(self, kind: Kind, reference: Item, outcome: PairOutcome) -> Ask:
         moments, boxes = _to_prove(kind, reference, outcome)
-        named = msgspec.structs.asdict(candidate_of(self._bank, reference))
-        return Ask(**named, sha256=reference.sha256, moments=moments, boxes=boxes)
+        return Ask(
+            bank=self._bank,
+            reference=reference.id,
+            offset=reference.offset,
+            sha256=reference.sha256,
+            moments=moments,
+            boxes=boxes,
+        )
 
     def _outcomes(
         self,
@@ -192,16 +202,29 @@ class Comparer:
         Args:
             item: see `matches`. new: items that are expected to be heads, by number.
         """
-        for reference, mine in self._by_head(found.pairs, new):
+        pairs, is_plain = found.pairs, side.kind is Kind.IMAGE and side.boxes is None
+        alone_of = pairs.alone if self._judge.proves else None
+        for reference, places in self._by_head(pairs, new):
             if not usable(reference):
                 continue
+            if is_plain and reference.is_plain:  # one pair, without arrays
+                (place,) = places
+                alone = -math.inf if alone_of is None else float(alone_of[place])
+                yield reference, self._as_wholes(pairs, place, alone, (side.doubt, reference.doubt))
+                continue
+            mine = pairs.take(np.array(places))
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
             outcome = self._compare(side, reference, mine, frames, found.cohort)
             if item is not None:
                 self._note_shared(item, reference, outcome)
-            if self._judge.proves and side.kind is reference.kind is Kind.IMAGE:
-                outcome = replace(outcome, alone=float(self._alone(mine, found.cohort).max()))
+            if alone_of is not None and side.kind is reference.kind is Kind.IMAGE:
+                outcome = replace(outcome, alone=float(alone_of[places].max()))
             yield reference, outcome
+
+    def _as_wholes(self, pairs: Pairs, place: int, alone: float, doubts: tuple[Doubt, Doubt]) -> PairOutcome:
+        """Return the outcome of one pair of two images with a descriptor each."""
+        distance, evidence = float(pairs.distance[place]), float(pairs.evidence[place])
+        return compare_wholes(distance, evidence, alone, doubts, self._judge, self._heads.chances)
 
     @property
     def looks_ahead(self) -> bool:
@@ -228,7 +251,7 @@ class Comparer:
             if item.kind is not Kind.IMAGE:
                 continue
             mine = likely.take(slice(*places))
-            mine = Pairs(mine.query - rows[0], mine.reference, mine.distance, mine.evidence)
+            mine = mine.of_places(mine.query - rows[0])
             cohort = found.cohort.take(slice(*rows))
             proposed = self._proposed(item, mine, cohort, new)
             asked += (self._asked(item.id, item.kind, reference, outcome) for reference, outcome in proposed)
@@ -280,12 +303,6 @@ class Comparer:
         evidence = max(outcome.evidence, outcome.alone)
         return outcome.where.kind is not WhereKind.NOTHING and evidence >= self._judge.least(outcome.chances)
 
-    def _alone(self, pairs: Pairs, cohort: Cohort) -> Floats:
-        """Return the evidence of pairs against the background alone, less ALONE, (p,); see `PairOutcome`."""
-        items = self._tables.rows.item[pairs.reference]
-        less = cohort.shifts(pairs.query, items, self._kin) - cohort.least[pairs.query]
-        return np.asarray(pairs.evidence + self._evidence.cohort_weight * less - ALONE)
-
     def _kin(self, number: int) -> Sequence[int]:
         item = self._tables.items.get(number)
         return () if item is None else item.kin
@@ -297,13 +314,47 @@ class Comparer:
             return self._prove(query.id, query.kind, reference, outcome) or outcome
         return outcome
 
+    def measure(self, pairs: Sequence[tuple[Item, Item]]) -> None:
+        """Compute at once what `settle` will need of held items and references, until the next call; of images alone.
+
+        Nothing depends on it but time: what has changed since is computed anew, as is what is not of these.
+        """
+        self._measured = {}
+        plain = [(query, reference) for query, reference in pairs if query.is_plain and reference.is_plain]
+        if not plain:
+            return
+        q, r = (np.array([item.ranges[0][0] for item in column], np.int64) for column in zip(*plain, strict=True))
+        numbers = np.array([reference.number for _, reference in plain], np.int64)
+        rows, vectors = self._tables.rows, self._tables.vectors
+        cohort = self._cohort(q)
+        shift = cohort.shifts(np.arange(len(q)), numbers, self._kin)
+        distance = squared_distances(vectors.read(q), vectors.read(r))
+        strength = self._evidence.of(distance, differing_bits(rows.hash[q], rows.hash[r]), shift)
+        alone = strength + self._evidence.cohort_weight * (shift - cohort.least)
+        speak = rows.speaks[q] & rows.speaks[r]
+        columns = (column.tolist() for column in (distance, strength, alone, speak))
+        for (query, reference), *values in zip(plain, *columns, strict=True):
+            self._measured[query.number, reference.number] = _Measured(len(reference.kin), *values)
+
+    def _as_measured(self, query: Item, reference: Item) -> PairOutcome | None:
+        """Return what `_by_evidence` does, from what was measured; None if that is not known, or not as it is now."""
+        known = self._measured.get((query.number, reference.number))
+        if known is None or known.kin != len(reference.kin):  # which only grows within a batch
+            return None
+        alone = known.alone - ALONE if self._judge.proves else -math.inf
+        doubts = query.doubt, reference.doubt
+        outcome = compare_wholes(known.distance, known.evidence, alone, doubts, self._judge, self._heads.chances)
+        return outcome if known.speaks else _of_blank(outcome)
+
     def _by_evidence(self, query: Item, reference: Item) -> PairOutcome:
+        if self._measured and (known := self._as_measured(query, reference)) is not None:
+            return known
         q, r = self._tables.rows_of(query), self._tables.rows_of(reference)
         speaks = self._tables.rows.speaks
         both_images = query.kind is reference.kind is Kind.IMAGE
         floor = -np.inf if both_images else self._judge.min_vote
         cohort = self._cohort(q)
-        shift = cohort.shift((reference.number, *reference.kin))
+        shift = cohort.shift(reference.kin, reference.number)
         if both_images and len(q) == len(r) == 1:  # most
             frame = other = np.zeros(1, np.int64)
             both, hashes = self._tables.vectors.read(np.concatenate([q, r])), self._tables.rows.hash
@@ -320,8 +371,7 @@ class Comparer:
         if self._judge.proves and both_images and len(strength):
             less = self._evidence.cohort_weight * (shift - cohort.least)[frame]
             outcome = replace(outcome, alone=float((strength + less).max()) - ALONE)
-        # Two blank pages have a distance; that they are close says nothing.
-        return replace(outcome, judgement=DISTINCT, where=NOWHERE) if both_images and not speak.any() else outcome
+        return _of_blank(outcome) if both_images and not speak.any() else outcome
 
     def one(self, query: Item, reference: Item) -> Matched:
         """Return how an item that is held, perhaps in another bank, matches a reference, whatever the decision."""
@@ -339,8 +389,8 @@ class Comparer:
         if float(pairs.evidence.min()) >= least:
             return pairs
         likely = pairs.evidence.astype(np.float64) >= least
-        if self._judge.proves:
-            likely |= self._alone(pairs, found.cohort) >= least
+        if self._judge.proves and pairs.alone is not None:
+            likely |= pairs.alone >= least
         return pairs.take(np.flatnonzero(likely))
 
     def with_heads(self, pairs: Pairs) -> Pairs:
@@ -366,23 +416,21 @@ class Comparer:
         """Evidence from which two pictures are more likely than not the same, without a proof."""
         return self._judge.thresholds(self._heads.chances).min_unsure
 
-    def _by_head(self, pairs: Pairs, new: Mapping[int, Item] = MappingProxyType({})) -> Iterator[tuple[Item, Pairs]]:
-        """Yield the pairs of each head, or of an item that is expected to be one, the earliest first."""
+    def _by_head(self, pairs: Pairs, new: Mapping[int, Item]) -> Iterator[tuple[Item, list[int]]]:
+        """Yield places of the pairs of each head, or of an item that is expected to be one, the earliest first."""
         places: dict[int, list[int]] = {}
         for place, number in enumerate(self._tables.rows.item[pairs.reference].tolist()):
             places.setdefault(number, []).append(place)
         for number in sorted(places):
             reference = new.get(number) or self._tables.items.get(number)
             if reference is not None and (reference.is_head or number in new):
-                first, *more = places[number]
-                # most pairs of images stand alone, and a slice costs less than an array of one
-                yield reference, pairs.take(np.array(places[number]) if more else slice(first, first + 1))
+                yield reference, places[number]
 
     def _compare(
         self, query: Side, reference: Item, pairs: Pairs, frames: tuple[Ids, Ids], cohort: Cohort
     ) -> PairOutcome:
         side, chances = self._tables.side(reference), self._heads.chances
-        shift = partial(cohort.shift_of_moments, (reference.number, *reference.kin))
+        shift = partial(cohort.shift_of_moments, reference.kin, reference.number)
         return compare_items(query, side, pairs, frames, self._evidence, self._judge, chances, shift)
 
     def _cohort(self, rows: Ids) -> Cohort:
@@ -401,7 +449,7 @@ class Comparer:
     def _itself(self, item: Item) -> PairOutcome:
         """Return how an item matches another with the same content."""
         rows = self._tables.rows_of(item)
-        shift = self._tables.cohort(rows if item.kind is Kind.VIDEO else rows[:1]).shift((item.number, *item.kin))
+        shift = self._tables.cohort(rows if item.kind is Kind.VIDEO else rows[:1]).shift(item.kin, item.number)
         nothing = np.zeros_like(shift)
         evidence = self._evidence.of(nothing, nothing.astype(np.int64), shift)
         mean = float(evidence.mean()) if evidence.size else 0.0
@@ -416,6 +464,21 @@ class Comparer:
         pts = self._tables.rows.pts[self._tables.rows_of(reference)]
         stretches = [(float(pts[one.reference[0]]), float(pts[one.reference[1]])) for one in segments]
         self._tables.share(item, reference, stretches)
+
+
+class _Measured(msgspec.Struct, frozen=True):
+    """What was computed of a pair of images while the reference had so many kin; `alone` as of the background alone."""
+
+    kin: int
+    distance: float
+    evidence: float
+    alone: float
+    speaks: bool
+
+
+def _of_blank(outcome: PairOutcome) -> PairOutcome:
+    """Return the outcome of two blank pages: they have a distance, and that they are close says nothing."""
+    return replace(outcome, judgement=DISTINCT, where=NOWHERE)
 
 
 def _to_prove(

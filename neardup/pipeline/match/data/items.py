@@ -63,6 +63,11 @@ class Item:
         return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is an image with one descriptor, of all of it, as most."""
+        return self.kind is Kind.IMAGE and len(self.ranges) == 1 and self.ranges[0][1] - self.ranges[0][0] == 1
+
+    @property
     def is_head(self) -> bool:
         """Whether later items are compared with it."""
         return self.head == self.number

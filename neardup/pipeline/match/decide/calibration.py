@@ -142,11 +142,15 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def one_probability(self, evidence: float, references: int, ground: Ground | None = None) -> float:
         """Return the `probability` of a single piece of evidence, and of what a proof found if there is one."""
-        return 1.0 / (1.0 + math.exp(-min(max(self.log_odds(evidence, references, ground), -50.0), 50.0)))
+        return logistic(self.log_odds(evidence, references, ground))
 
     def log_odds(self, evidence: float, references: int, ground: Ground | None = None) -> float:
         """Return the log-odds of a match with this evidence, and with a proof's finding if there is one."""
-        return self.intercept + self.slope * evidence - self.shift(references) + self._log_ratio(ground)
+        return self.log_odds_after(evidence, self.shift(references), self._log_ratio(ground))
+
+    def log_odds_after(self, evidence: float, shift: float, log_ratio: float) -> float:
+        """Return the `log_odds`, given the `shift` of all references and what a finding adds."""
+        return self.intercept + self.slope * evidence - shift + log_ratio
 
     def shift(self, references: int) -> float:
         """Return what m references take from the log-odds of a match."""
@@ -249,6 +253,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
             return place, place, 0.0, math.log(m / self.levels[-1])
         low, high = self.levels[place], self.levels[place + 1]
         return place, place + 1, math.log(m / low) / math.log(high / low), 0.0
+
+
+def logistic(log_odds: float) -> float:
+    """Return the probability, 0 to 1, that log-odds stand for."""
+    return 1.0 / (1.0 + math.exp(-min(max(log_odds, -50.0), 50.0)))
 
 
 def _fault(one: Calibration) -> str:

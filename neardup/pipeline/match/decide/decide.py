@@ -16,10 +16,11 @@ from functools import cache, lru_cache, partial
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from neardup.pipeline.log.records import FULL
 from neardup.pipeline.log.verdicts import RANK
-from neardup.pipeline.match.decide.calibration import Calibration, Thresholds
+from neardup.pipeline.match.decide.calibration import Calibration, Thresholds, logistic
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import LEAST_SHARE, MIN_VOTES, Segment, Track, Votes, find_segments
 from neardup.pipeline.match.decide.sounds import compare_sounds
@@ -44,22 +45,30 @@ WHOLE_AREA = 0.7
 in common in parts of theirs is an app's frame, a logo or a page's layout more often than a copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Similar descriptors: frames of the query item and rows of earlier items, all arrays (p,)."""
+class Pairs(msgspec.Struct, frozen=True):
+    """Similar descriptors: frames of the query item and rows of earlier items, all arrays (p,).
+
+    Attributes:
+        alone: evidence against the background alone, less `ALONE`, see `PairOutcome`; None where nothing is proved.
+    """
 
     query: Ids
     reference: Ids
     distance: Floats
     evidence: Floats
+    alone: Floats | None = None
 
     def take(self, where: Ids | slice) -> Pairs:
         """Return the pairs at these places."""
-        return Pairs(self.query[where], self.reference[where], self.distance[where], self.evidence[where])
+        alone = None if self.alone is None else self.alone[where]
+        return Pairs(self.query[where], self.reference[where], self.distance[where], self.evidence[where], alone)
+
+    def of_places(self, query: Ids) -> Pairs:
+        """Return the same pairs, their queries numbered otherwise."""
+        return Pairs(query, self.reference, self.distance, self.evidence, self.alone)
 
 
-@dataclass(frozen=True, slots=True)
-class PairOutcome:
+class PairOutcome(msgspec.Struct, frozen=True):
     """How a query matches one reference item; see `records.Comparison` for the words.
 
     Attributes:
@@ -82,8 +91,7 @@ class PairOutcome:
     proof: ProofSummary | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """The query or a reference, as far as a comparison needs it; `track` is read only for videos.
 
     Attributes:
@@ -127,7 +135,7 @@ class Side:
                 interval = float(np.median(np.diff(pts))) if len(pts) > 1 else 0.0
                 begin = max(begin, float(pts[0]) - interval / 2.0)
             track = cache(partial(all_of_it.take, places, begin))
-            found.append(View(box, places, replace(self, track=track, boxes=None)))
+            found.append(View(box, places, structs.replace(self, track=track, boxes=None)))
         return sorted(found, key=lambda view: view.box is not None)  # the whole first
 
     def box(self, frame: int) -> Box | None:
@@ -158,8 +166,7 @@ class View:
         return np.asarray(self.places[place] == frames), place
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A decision and the probability, 0 to 1, that the match is a copy."""
 
     decision: Decision
@@ -198,6 +205,8 @@ class Judge:
             for ground in Ground
         }
         self._proposed = lru_cache(maxsize=1024)(self._propose)
+        self._shift = lru_cache(maxsize=1024)(calibration.shift)
+        self._log_ratio = {None: 0.0} | {ground: calibration.proofs.log_ratio(ground) for ground in Ground}
         self._thresholds(1)  # fails at once for an unusable precision
 
     @property
@@ -229,18 +238,18 @@ class Judge:
         evidence, chances = outcome.evidence, _rounded(outcome.chances)
         if finding is Finding.COPY:  # copies resemble each other: what else resembles the query is no reason to doubt
             evidence = max(evidence, outcome.alone)
-        probability = self.calibration.one_probability(evidence, chances, ground)
+        probability = self._probability(evidence, chances, ground)
         limits = self._proved[ground](chances)
         decision = Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT
         relation = Relation.COPY
         if outcome.moments and (ground is Ground.MOTION or finding is Finding.UNPROVED):
-            return replace(outcome, proof=proved.summary)
+            return structs.replace(outcome, proof=proved.summary)
         if finding is Finding.VARIANT:
             decision, relation = Decision.DISTINCT, Relation.VARIANT
         elif evidence >= limits.min_duplicate:
             decision = Decision.DUPLICATE
         where = _proved_where(outcome.where, proved)
-        found = replace(
+        found = structs.replace(
             outcome,
             judgement=Judgement(decision, probability),
             where=where,
@@ -253,6 +262,10 @@ class Judge:
         copy = self._proved[Ground.AGREES](references).min_duplicate
         return max(copy, self.calibration.evidence_of_strangers(STRANGERS, references))
 
+    def _probability(self, evidence: float, rounded: int, ground: Ground | None = None) -> float:
+        """Return `Calibration.one_probability`, its curves looked up once for a number of references."""
+        return logistic(self.calibration.log_odds_after(evidence, self._shift(rounded), self._log_ratio[ground]))
+
     def chance_of_match(self, evidence: float) -> float:
         """Return the probability that a stranger reaches this evidence with a given picture."""
         return min(1.0, math.exp(float(self.calibration.log_false_match_rate(evidence))))
@@ -261,7 +274,7 @@ class Judge:
         """Decide on the best match of a query among m references; for `moments` see `Calibration.thresholds`."""
         rounded = _rounded(references)
         limits = self._of_moments(rounded) if moments else self._thresholds(rounded)
-        probability = self.calibration.one_probability(evidence, rounded)
+        probability = self._probability(evidence, rounded)
         if evidence >= limits.min_duplicate:
             return Judgement(Decision.DUPLICATE, probability)
         return Judgement(Decision.UNSURE if evidence >= limits.min_unsure else Decision.DISTINCT, probability)
@@ -295,10 +308,7 @@ def compare_items(
         return _NOTHING
     if query.kind is Kind.IMAGE and reference.kind is Kind.IMAGE:
         outcome = _compare_images(query, reference, pairs, frames, judge, references)
-        for doubt in (query.doubt, reference.doubt):
-            if doubt is not Doubt.STRETCHED or outcome.evidence < CLOSE:
-                outcome = _doubted(outcome, doubt)
-        return outcome
+        return _of_doubtful(outcome, query.doubt, reference.doubt)
     best = int(np.argmax(pairs.evidence))
     evidence, distance = float(pairs.evidence[best]), float(pairs.distance[best])
     if query.kind is reference.kind:
@@ -327,8 +337,7 @@ def _compare_images(
     """Compare two images: as wholes where that decides as much, else by the best part."""
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
-        evidence = float(pairs.evidence[best])
-        return PairOutcome(judge.judge(evidence, references), float(pairs.distance[best]), evidence, WHOLE, references)
+        return _as_wholes(float(pairs.distance[best]), float(pairs.evidence[best]), judge, references)
     outcomes = []
     for where, best in where_images_match(query, reference, pairs, frames):
         evidence = float(pairs.evidence[best])
@@ -338,6 +347,31 @@ def _compare_images(
             PairOutcome(judge.judge(evidence, chances), float(pairs.distance[best]), evidence, where, chances)
         )
     return max(outcomes, key=_standing, default=_NOTHING)
+
+
+def compare_wholes(
+    distance: float, evidence: float, alone: float, doubts: tuple[Doubt, Doubt], judge: Judge, references: int
+) -> PairOutcome:
+    """Return what `compare_items` does for two images with a descriptor each, without its arrays.
+
+    Args:
+        alone: see `PairOutcome`. doubts: of both. references: see `compare_items`.
+    """
+    return _of_doubtful(_as_wholes(distance, evidence, judge, references, alone), *doubts)
+
+
+def _as_wholes(
+    distance: float, evidence: float, judge: Judge, references: int, alone: float = -math.inf
+) -> PairOutcome:
+    return PairOutcome(judge.judge(evidence, references), distance, evidence, WHOLE, references, alone)
+
+
+def _of_doubtful(outcome: PairOutcome, *doubts: Doubt) -> PairOutcome:
+    """Return an outcome of two images that is `unsure` at most where there is a doubt about one of them."""
+    for doubt in doubts:
+        if doubt is not Doubt.STRETCHED or outcome.evidence < CLOSE:
+            outcome = _doubted(outcome, doubt)
+    return outcome
 
 
 def _standing(one: PairOutcome) -> tuple[int, float]:
@@ -398,7 +432,7 @@ def _compare_views(
             where = outcome.where
             if (own.box or theirs.box) and where.kind is not WhereKind.NOTHING:
                 where = located(False, (own.box, theirs.box), where.spans)
-            outcomes.append(replace(outcome, where=where, segments=segments))
+            outcomes.append(structs.replace(outcome, where=where, segments=segments))
     return max(outcomes, key=lambda one: (RANK[one.judgement.decision], one.judgement.probability), default=_NOTHING)
 
 
@@ -445,7 +479,7 @@ was pasted into a larger one, is a copy of a part."""
 
 def _proved_where(where: Where, proved: Proved) -> Where:
     """Return where two match, as a proof found it. Of videos spans say that; what is no copy keeps its place."""
-    laid = where if where.kind is WhereKind.NOTHING else msgspec.structs.replace(where, transform=proved.transform)
+    laid = where if where.kind is WhereKind.NOTHING else structs.replace(where, transform=proved.transform)
     if where.spans or proved.summary.finding is not Finding.COPY:
         return laid
     if where.whole and min(proved.query_share, proved.reference_share) >= LEAST_WHOLE:
@@ -454,19 +488,19 @@ def _proved_where(where: Where, proved: Proved) -> Where:
     found = located(False, (boxes[0], boxes[1]))
     if found.kind is not WhereKind.PART:
         return laid
-    return msgspec.structs.replace(found, transform=proved.transform)
+    return structs.replace(found, transform=proved.transform)
 
 
 def _doubted(outcome: PairOutcome, doubt: Doubt) -> PairOutcome:
     """Return an outcome that is `unsure` at most where there is a doubt."""
-    return outcome if doubt is Doubt.NO else replace(at_most_unsure(outcome), doubt=doubt)
+    return outcome if doubt is Doubt.NO else structs.replace(at_most_unsure(outcome), doubt=doubt)
 
 
 def at_most_unsure(outcome: PairOutcome) -> PairOutcome:
     """Return an outcome with `unsure` in the place of `duplicate`."""
     if outcome.judgement.decision is not Decision.DUPLICATE:
         return outcome
-    return replace(outcome, judgement=Judgement(Decision.UNSURE, outcome.judgement.probability))
+    return structs.replace(outcome, judgement=Judgement(Decision.UNSURE, outcome.judgement.probability))
 
 
 def _doubt(query: Side, reference: Side, kept: Sequence[Segment], best: Segment) -> Doubt:

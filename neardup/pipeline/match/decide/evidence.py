@@ -15,9 +15,10 @@ which is what pictures that have nothing to do with each other show.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +39,8 @@ UNRELATED_BITS = 96
 
 BLOCK = 256
 """Queries compared with all references at a time."""
+FEW_KIN = 64
+"""Kin that are all looked at. A picture that went viral has thousands: then those that cohorts hold are looked for."""
 PAIRS_AT_ONCE = 1 << 16
 """Pairs whose cohorts are gathered at a time: some 20 MB."""
 SLACK = 1e-4
@@ -48,8 +51,7 @@ _KEYS = 1 << 40
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Cohort:
+class Cohort(msgspec.Struct, frozen=True):
     """The neighbours of n descriptors.
 
     Attributes:
@@ -70,23 +72,31 @@ class Cohort:
         """The least that can be left, (n,): that of the background alone."""
         return _mean_of_nearest(self.similarity[:, COHORT:])
 
-    def shift(self, left_out: Collection[int] = ()) -> Floats:
-        """Return what is left without the items of these numbers, (n,)."""
-        out = np.zeros(self.items.shape, np.bool_)
-        for number in set(left_out).intersection(self.items.ravel().tolist()):
+    def shift(self, left_out: Collection[int] = (), one: int = OF_BACKGROUND) -> Floats:
+        """Return what is left without the items of these numbers, (n,).
+
+        Args:
+            left_out: a sequence rises. one: a further number; that of the background stands for none.
+        """
+        out = np.zeros(self.items.shape, np.bool_) if one == OF_BACKGROUND else self.items == one
+        for number in _common(left_out, self.items):
             out |= self.items == number
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
 
-    def shift_of_moments(self, left_out: Collection[int] = ()) -> Floats:
+    def shift_of_moments(self, left_out: Collection[int] = (), one: int = OF_BACKGROUND) -> Floats:
         """Return `shift` for frames that are compared moment by moment, (n,): half of what the references add.
 
         Films of one scene or one intro are neighbours of each other; their moments distinguish them, as frames alone do
         not.
         """
-        return np.asarray((self.shift(left_out) + self.least) / 2, dtype=np.float32)
+        return np.asarray((self.shift(left_out, one) + self.least) / 2, dtype=np.float32)
 
     def shifts(self, query: Ids, reference: Ids, kin: Callable[[int], Collection[int]]) -> Floats:
-        """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin."""
+        """Return what is left for pairs, (p,): of this place here, without the item of this number and its kin.
+
+        Args:
+            kin: returns that of an item; a sequence rises.
+        """
         if len(query) > PAIRS_AT_ONCE:
             parts = [slice(start, start + PAIRS_AT_ONCE) for start in range(0, len(query), PAIRS_AT_ONCE)]
             return np.concatenate([self.shifts(query[part], reference[part], kin) for part in parts])
@@ -95,12 +105,26 @@ class Cohort:
         numbers, which = np.unique(reference, return_inverse=True)
         resembling = [kin(number) for number in numbers.tolist()]
         if any(resembling):
-            counted = [np.fromiter(some, np.int64, len(some)) for some in resembling]
+            some_of = (
+                some if len(some) <= FEW_KIN else _common(some, items[which == place])
+                for place, some in enumerate(resembling)
+            )
+            counted = [np.fromiter(some, np.int64, len(some)) for some in some_of]
             keys = np.concatenate([place * _KEYS + numbers for place, numbers in enumerate(counted)])
             keys.sort()
             wanted = which[:, None] * _KEYS + items
-            out |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
+            if len(keys):
+                out |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity[query]))
+
+
+def _common(some: Collection[int], items: Ids) -> set[int]:
+    """Return the numbers that stand in both; few of a long sequence, which rises, are looked at."""
+    numbers = {*items.ravel().tolist()}
+    if len(some) <= FEW_KIN or not isinstance(some, Sequence):
+        return numbers.intersection(some)
+    places = ((number, bisect_left(some, number)) for number in numbers)
+    return {number for number, place in places if place < len(some) and some[place] == number}
 
 
 def _mean_of_nearest(similarity: Floats) -> Floats:
@@ -207,8 +231,7 @@ class Evidence:
         return np.asarray(similarity - self.cohort_weight * least + (self.hash_weight + SLACK), dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
+class Pictures(msgspec.Struct, frozen=True):
     """n descriptors with what evidence needs besides; `cohort` is read of queries only."""
 
     vectors: Descriptors

@@ -179,7 +179,7 @@ class LiveVerdicts:
             return None
         votes = Votes(votes.query[held][shown], place[shown], votes.evidence[held][shown])
         newest = self._lives.frames(live).newest(WINDOW)[1]
-        shift = self._tables.cohort(newest).shift_of_moments((reference.number, *reference.kin))
+        shift = self._tables.cohort(newest).shift_of_moments(reference.kin, reference.number)
         return see_video(window, track, votes, live.taken, self._evidence, judge, chances, shift)
 
     def _count_shared(self, item: Item, live_match: LiveMatch) -> None:

@@ -398,6 +398,69 @@ def test_what_is_asked_ahead_is_answered_as_things_are_by_then(index: Filled, mo
     assert np.array_equal(found.distances, again.distances)
 
 
+def handed_over(index: Filled) -> int:
+    """Return how many rows the searcher's process compares with."""
+    generation = engine(index)._generation
+    return 0 if generation is None else generation.newer_count
+
+
+@pytest.mark.parametrize("most_newest", [0, 1024])
+def test_the_searchers_process_compares_with_newer_rows_as_the_exact_index_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_newest: int
+) -> None:
+    monkeypatch.setattr("neardup.pipeline.index.scann.proposer._MOST_NEWEST", most_newest)
+    random, vectors = np.random.default_rng(3), units(1000, 3)
+    index = Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=300, tail_factor=15.0)), D)
+    right = Filled(None, exact, D)
+    held: list[int] = []
+    most_handed, builds = 0, 0
+    for number, start in enumerate(range(0, 1000, 25)):
+        if number == 30:  # the newer rows are handed over to its successor
+            generation = engine(index)._generation
+            assert generation is not None
+            generation._searcher.process.kill()
+        new = np.arange(start, start + 25)
+        queries = vectors[random.integers(0, start + 25, 40)]
+        if number % 3:
+            index.index.ask(queries[:30], 20)
+        near = right.search(queries[:1], 12 * (number % 2) or 1).ids[0].tolist()  # more than there are spare ones
+        gone = np.array([one for one in near if one in held], np.int64)
+        held = sorted({*held, *new.tolist()} - {*gone.tolist()})
+        for one in (index, right):
+            one.add(new, vectors[new])
+            one.remove(gone)
+        for _ in range(2):
+            found, wanted = index.search(queries, 20), right.search(queries, 20)
+            generation = engine(index)._generation  # which may miss rows of its own, and the rows are the ids here
+            newer = np.ones_like(wanted.ids, np.bool_) if generation is None else ~generation.holds(wanted.ids)
+            is_found = (wanted.ids[:, :, None] == found.ids[:, None]).any(axis=2)
+            assert is_found[newer & (wanted.ids >= 0)].all()
+            assert not np.isin(found.ids, gone).any()
+            assert np.isclose(found.distances[:, 0], wanted.distances[:, 0], atol=0).mean() > 0.95
+        assert engine(index).tail_rows == handed_over(index) + len(engine(index)._tail)
+        most_handed = max(most_handed, handed_over(index))
+        engine(index).wait(LATE)
+        builds = engine(index).status().builds
+    assert most_handed > 100
+    assert builds > 1
+    index.close()
+    right.close()
+
+
+def test_rows_that_the_disk_did_not_take_stay_with_the_caller(index: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.add(np.arange(400), units(400, 0))
+    engine(index).wait(LATE)
+    monkeypatch.setattr(VectorFile, "unwritten_bytes", property(lambda _: 1))
+    index.add(np.arange(400, 420), units(20, 1))
+    index.index.ask(units(20, 1), 1)
+    assert index.search(units(20, 1), 1).ids[:, 0].tolist() == list(range(400, 420))
+    assert (handed_over(index), engine(index).tail_rows) == (0, 20)
+    monkeypatch.undo()
+    index.index.ask(units(20, 1), 1)
+    assert index.search(units(20, 1), 1).ids[:, 0].tolist() == list(range(400, 420))
+    assert handed_over(index) == (0 if index.vectors.path is None else 20)
+
+
 def test_distances_are_those_of_the_stored_vectors_whoever_computes_them(index: Filled) -> None:
     index.add(np.arange(500), units(500, 0))
     engine(index).wait(LATE)

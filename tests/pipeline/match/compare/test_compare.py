@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from neardup.pipeline.log.records import Comparison
 from neardup.pipeline.match.compare.compare import exactly, matched

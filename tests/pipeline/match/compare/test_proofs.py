@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from msgspec.structs import astuple
 
 from neardup.pipeline.log.records import Described, Matched, Verdict, pack_boxes
 from neardup.pipeline.log.verdicts import score_of

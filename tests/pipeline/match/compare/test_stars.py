@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from neardup.pipeline.log.changes import BankChanged
 from neardup.pipeline.log.records import ReHeaded, Removed, RemovedEvent, Replaced, RetroMatched, Verdict
 from neardup.pipeline.log.verdicts import star_head
 from neardup.pipeline.match.data.items import Items, Rows
-from neardup.pipeline.match.decide.decide import Judgement, PairOutcome, compare_items
+from neardup.pipeline.match.decide.decide import Judgement, PairOutcome, compare_items, compare_wholes
 from neardup.pipeline.match.query.lookup import ask_all
 from neardup.pipeline.types import Decision
 from neardup.pipeline.where import Relation
@@ -66,12 +68,13 @@ def test_unsure_match_joins_no_star() -> None:
 
 
 def test_a_variant_is_listed_and_joins_no_star(monkeypatch: pytest.MonkeyPatch) -> None:
-    def prove(*given: Any) -> PairOutcome:
+    def prove(compare: Callable[..., PairOutcome], *given: Any) -> PairOutcome:
         """Find other content wherever two look alike, as a proof could."""
-        found = compare_items(*given)
-        return replace(found, judgement=Judgement(Decision.DISTINCT, 0.5), relation=Relation.VARIANT)
+        return replace(compare(*given), judgement=Judgement(Decision.DISTINCT, 0.5), relation=Relation.VARIANT)
 
-    monkeypatch.setattr("neardup.pipeline.match.compare.compare.compare_items", prove)
+    for compare in (compare_items, compare_wholes):
+        name = f"neardup.pipeline.match.compare.compare.{compare.__name__}"
+        monkeypatch.setattr(name, partial(prove, compare))
     log = Log()
     log.add(picture("a", 0), BankChanged(bank="blocked", precision=0.99))
     log.add(msgspec.structs.replace(picture("banned", 1), bank="blocked"))

@@ -11,6 +11,7 @@ from neardup.pipeline.match.decide.evidence import (
     ABSENT,
     BLOCK,
     COHORT,
+    FEW_KIN,
     NEIGHBOURS,
     OF_BACKGROUND,
     UNRELATED_BITS,
@@ -107,6 +108,16 @@ def test_what_resembles_the_candidate_does_not_count_against_it() -> None:
     kin = {7: [8], 8: [7]}
     found = cohort.shifts(np.array([0, 0]), np.array([7, 9]), lambda number: kin.get(number, ()))
     assert found == pytest.approx([0.25, 0.85])
+
+
+def test_of_very_many_kin_those_of_the_cohort_are_left_out() -> None:
+    cohort = of([7, 8, 9], [0.9, 0.8, 0.2])
+    many = [8, *range(100, 100 + 10 * FEW_KIN)]
+    found = cohort.shifts(np.array([0, 0]), np.array([7, 9]), lambda number: many if number == 7 else ())
+    assert found == pytest.approx([0.25, 0.85])
+    stranger = cohort.shifts(np.array([0]), np.array([7]), lambda _: [*range(100, 100 + 10 * FEW_KIN)])
+    assert stranger == cohort.shift([7])
+    assert cohort.shift(many, 7) == cohort.shift([7, 8]) == pytest.approx([0.25])
 
 
 def test_many_pairs_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
