@@ -142,12 +142,18 @@ class Waiting:
 
 @dataclass
 class Later:
-    """A head that is asked about because a bank got a reference, and its star as it was then."""
+    """A head that is asked about because a bank got a reference, and its star as it was then.
+
+    Attributes:
+        said: what was said of it when nobody had answered in time, by id; None before.
+    """
 
     bank: str
     reference: Thing
     head: Thing
     star: list[Thing]
+    since_ms: int
+    said: dict[str, Decision] | None = None
 
 
 @dataclass
@@ -382,7 +388,10 @@ class Model:
         return [*self.answer_item(record), *self.answer_later(record)]
 
     def answer_later(self, record: ItemProved | ProofExpired) -> list[Event]:
-        """The proof decides on the head, and is the most that is said of those that stood under it. Only once."""
+        """The proof decides on the head, and is the most that is said of those that stood under it.
+
+        After an expiry a later answer, within a day, takes the place of what was said.
+        """
         if isinstance(record, ProofExpired):
             given: list[tuple[Candidate, Proved | None, bool]] = []
             given += [(record.reference, None, False)] if record.reference else []
@@ -394,11 +403,16 @@ class Model:
             for one in list(self.later):
                 if wanted != (one.head.id, one.head.offset, one.bank, one.reference.id, one.reference.offset):
                     continue
+                if not answered and one.said is not None:
+                    continue
                 self.later.remove(one)
+                if one.said is not None and self.now - one.since_ms > DAY_MS:
+                    continue
                 bank = self.banks.get(one.bank)
                 there = bank is not None and bank.things.get(one.reference.id) is one.reference
                 if bank is None or not there or not bank.usable(one.reference, self.now):
                     continue
+                said: dict[str, Decision] = {}
                 pair = Pair(one.bank, one.reference, True, answered, proved)
                 for item in one.star:
                     if self.seen.things.get(item.id) is not item or identity(item, one.reference) is not Exact.NO:
@@ -410,7 +424,12 @@ class Model:
                         odds = mine.probability if lower is mine.decision else match.probability
                         match = msgspec.structs.replace(mine, decision=lower, probability=odds)
                         match = self.judged(item, one.reference, match)
-                    events += self.told(bank, item, match)
+                    told = self.told(bank, item, match, (one.said or {}).get(item.id))
+                    said |= {event.id: event.match.decision for event in told}
+                    events += told
+                if not answered:
+                    one.said = said
+                    self.later.append(one)
         return events
 
     def answer_item(self, record: ItemProved | ProofExpired) -> list[Event]:
@@ -843,17 +862,19 @@ class Model:
             events += self.told(bank, item, match)
         told = []
         for head in asked:
-            self.later.append(Later(bank.name, thing, head, head.star()))
+            self.later.append(Later(bank.name, thing, head, head.star(), self.now))
             ask = Ask(bank=bank.name, reference=thing.id, offset=thing.offset, sha256=thing.sha256)
             told.append(Asked(id=head.id, offset=head.offset, sha256=head.sha256, asks=(ask,), later=True))
         return events, tuple(told)
 
-    def told(self, bank: Bank, item: Thing, match: Matched | None) -> list[Event]:
-        """What is said of an earlier item, given how it matches a reference."""
-        if match is None or not match.listed or not bank.asks_about(item.id):
+    def told(
+        self, bank: Bank, item: Thing, match: Matched | None, before: Decision | None = None
+    ) -> list[RetroMatched]:
+        """What is said of an earlier item, given how it matches a reference; and that it is no match any more."""
+        if match is None or not (match.listed or before) or not bank.asks_about(item.id):
             return []
         silenced = bank.action is Action.FLAG and self.is_allowed(item)
-        return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced))]
+        return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced), before=before)]
 
     def is_allowed(self, item: Thing) -> bool:
         """A duplicate, as a whole, of an allow-list's reference silences all other matches."""

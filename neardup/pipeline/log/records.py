@@ -393,11 +393,13 @@ class RetroMatched(msgspec.Struct, frozen=True, kw_only=True, tag="retro-matched
     """An item that was decided on earlier matches a reference that a bank got only now.
 
     Attributes:
-        id: of the earlier item. match: joins those of its verdict.
+        id: of the earlier item. match: joins those of its verdict; one that is not `listed` leaves them.
+        before: decision of the match whose place this one takes, when a proof came late; None if it is the first.
     """
 
     id: str
     match: Matched
+    before: Decision | None = None
 
 
 class Unreferenced(msgspec.Struct, frozen=True, kw_only=True, tag="unreferenced"):
