@@ -23,6 +23,7 @@ from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.undecided import LATE_MS, Pair, Undecided, UndecidedItems
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import LiveVideos
 from neardup.pipeline.types import Decision, Exact
 
@@ -34,7 +35,7 @@ class Proofs:
         most: items that may wait; above it only the best candidate and those of curated banks are asked about.
 
     Attributes:
-        undecided: what waits.
+        undecided: what waits, matches of live videos too.
     """
 
     def __init__(
@@ -46,9 +47,12 @@ class Proofs:
         lives: LiveVideos,
         published: PublishedVerdicts,
         backward: BackwardSearch,
+        undecided: UndecidedItems,
+        live_verdicts: LiveVerdicts,
         most: int,
     ) -> None:
-        self.undecided = UndecidedItems()
+        self.undecided = undecided
+        self._live_verdicts = live_verdicts
         self._seen = seen
         self._banks = banks
         self._reviews = reviews
@@ -99,6 +103,8 @@ class Proofs:
             return ()
         if not waiting.open:
             self.undecided.forget(waiting.offset)
+        if (live := self._lives.get(item.id)) is not None:
+            return self._live_verdicts.settle(live, waiting, entry)
         verdict = self._published.verdict(entry.offset) or self.verdict(item, waiting, entry.timestamp_ms)
         moved = self._stars.settle(item, star_head(verdict) or "")
         self.take_note(item, verdict)

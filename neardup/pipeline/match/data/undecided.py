@@ -38,10 +38,11 @@ class Pair:
 
 @dataclass(slots=True)
 class Undecided:
-    """An item that waits.
+    """An item that waits, or matches of a live video that do.
 
     Attributes:
-        offset: in the log, of the record that completed this version of it; its asks are in that envelope.
+        offset: in the log, of the record that completed this version of it, or of a live video's frame; its asks are in
+            that envelope.
         since_ms: time of that record. expired: whether it was decided without answers.
         said: what that verdict listed: bank and reference. decision: what it was.
     """
@@ -106,6 +107,11 @@ class UndecidedItems:
         """Have an item wait no more."""
         gone = self._by_offset.pop(offset, None)
         self.waiting -= gone is not None and not gone.expired
+
+    def forget_live(self, number: int) -> None:
+        """Have nothing of a live video wait any more."""
+        for one in [one for one in self if one.item == number]:
+            self.forget(one.offset)
 
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
