@@ -304,7 +304,8 @@ class PackPictures:
             except msgspec.MsgspecError:
                 continue
             frames += found.frames if found is not None and data is not None else ()
-        near = [frame for frame in frames if any(frame.misses(second) <= 2 * LIVE_SECONDS for second in seconds)]
+        nearest = {min(frames, key=lambda frame: frame.misses(second)) for second in seconds if frames}
+        near = [frame for frame in nearest if min(map(frame.misses, seconds)) <= 2 * LIVE_SECONDS]
         pack = None
         if found is not None and near:
             pack = Pack(found.width, found.height, tuple(sorted(near, key=lambda frame: frame.second)))
