@@ -121,13 +121,14 @@ class Bank:
 
 @dataclass
 class Pair:
-    """An item's candidate: asked about or beside; the answer, once there is one."""
+    """An item's candidate: asked about or beside, spare or not; the answer, once there is one."""
 
     bank: str
     thing: Thing
     asked: bool
     answered: bool = False
     proved: Proved | None = None
+    spare: bool = False
 
 
 @dataclass
@@ -328,7 +329,8 @@ class Model:
     def decide(self, thing: Thing, produced_ms: int) -> Event:
         """Identical content is decided at once. What has candidates asks, five at most, and waits as a head.
 
-        Above `max_pending` only bank matches and best candidates are asked.
+        A candidate is spare that itself waits for a proof with another one: it is asked about last. Above `max_pending`
+        only bank matches and best candidates are asked.
         """
         wanted: list[tuple[Bank, Thing, Decision, float]] = []
         beside: dict[str, list[Thing]] = {}
@@ -338,18 +340,24 @@ class Model:
             twin = self.twin(bank, thing)
             found = self.candidates(bank, thing) if twin is None else []
             beside[bank.name] = [] if twin is None else [twin]
-            for place, (one, decision, odds) in enumerate(found):
-                if place < MOST_ASKED and not (full and bank is self.seen and place):
-                    wanted.append((bank, one, decision, odds))
-        wanted = best_first(wanted, lambda one: RANK[one[2]], lambda one: one[3] / SLOPE)[:MOST_ASKED]
-        pairs = [Pair(bank.name, one, True) for bank, one, _, _ in wanted]
+            wanted += [(bank, one, decision, odds) for one, decision, odds in found[:MOST_LISTED]]
+        spare = self.spare([one for bank, one, *_ in wanted if bank is self.seen])
+        wanted = best_first(
+            wanted, lambda one: one[1] not in spare, lambda one: RANK[one[2]], lambda one: one[3] / SLOPE
+        )
+        if full:
+            best = next((one for one in wanted if one[0] is self.seen), None)
+            wanted = [one for one in wanted if one[0] is not self.seen or one is best]
+        wanted = wanted[:MOST_ASKED]
+        if all(bank is not self.seen or one in spare for bank, one, *_ in wanted):
+            spare = []
+        pairs = [Pair(bank.name, one, True, spare=one in spare) for bank, one, _, _ in wanted]
         asked = [pair.thing for pair in pairs]
         for bank in [*asked_banks, self.seen]:
             found = self.candidates(bank, thing) if not beside[bank.name] else []
             alike = [one for one, decision, _ in found if decision is not Decision.DISTINCT and one not in asked]
-            late = [one for place, (one, *_) in enumerate(found) if place >= MOST_ASKED and one in alike]
-            for one in [*beside[bank.name], *late, *(one for one in alike if one not in late)]:
-                pairs.append(Pair(bank.name, one, False))
+            for one in [*alike, *beside[bank.name]]:
+                pairs.append(Pair(bank.name, one, False, spare=one in spare))
         event: Event
         if asked:
             self.waiting[self.offset] = Waiting(thing, self.now, pairs)
@@ -363,15 +371,30 @@ class Model:
             self.put_under(thing, head)
         return event
 
+    def spare(self, candidates: Sequence[Thing]) -> list[Thing]:
+        """Copies that come in a burst wait for the same one, under which they will stand: its proof says enough."""
+        waiting = {id(one.thing): one.pairs for one in self.waiting.values() if one.said is None}
+        return [
+            one
+            for one in candidates
+            if any(pair.asked and pair.bank == SEEN and pair.thing in candidates for pair in waiting.get(id(one), []))
+        ]
+
     def pending(self, thing: Thing, pairs: Sequence[Pair], produced_ms: int) -> ProofPending:
         """The asks name version and offset of both sides."""
         asks = tuple(
-            Ask(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset, sha256=pair.thing.sha256)
+            Ask(
+                bank=pair.bank,
+                reference=pair.thing.id,
+                offset=pair.thing.offset,
+                sha256=pair.thing.sha256,
+                spare=pair.spare,
+            )
             for pair in pairs
             if pair.asked
         )
         beside = tuple(
-            Candidate(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset)
+            Candidate(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset, spare=pair.spare)
             for pair in pairs
             if not pair.asked
         )
@@ -489,8 +512,20 @@ class Model:
             if bank is None or not bank.asks_about(thing.id):
                 continue
             mine = [pair for pair in pairs if pair.bank == name and bank.things.get(pair.thing.id) is pair.thing]
-            found = [self.match(bank, thing, pair, expired) for pair in mine if bank.usable(pair.thing, self.now)]
+            copied = any(
+                pair.bank == SEEN and not pair.spare and pair.proved and pair.proved.finding is Finding.COPY
+                for pair in pairs
+            )
+            found, lapsed = [], []
+            for pair in mine:
+                if bank.usable(pair.thing, self.now):
+                    lapses = pair.spare and pair.proved is None and copied
+                    found.append(self.match(bank, thing, pair, expired, lapses))
+                    lapsed += [found[-1]] if lapses and identity(thing, pair.thing) is Exact.NO else []
             listed = [match for match in found if match is not None and match.listed]
+            left = [match for match in listed if match not in lapsed]
+            if any(match.decision is Decision.DUPLICATE and match.where.whole for match in left):
+                listed = left
             listed = [match for match in listed if (match.bank, match.reference) != (SEEN, thing.id)]
             matches += best_first(
                 listed,
@@ -503,9 +538,9 @@ class Model:
             head = thing.above.id
         return combine(thing.id, matches, head)
 
-    def match(self, bank: Bank, thing: Thing, pair: Pair, expired: bool) -> Matched | None:
-        """A copy or a variant is what the proof says. Without an answer a match is unsure at most; where pictures
-        are not to be had evidence decides alone."""
+    def match(self, bank: Bank, thing: Thing, pair: Pair, expired: bool, lapses: bool = False) -> Matched | None:
+        """A copy or a variant is what the proof says. Without an answer a match is unsure at most, and a spare one that
+        was not looked at, since another is a copy; where pictures are not to be had evidence decides alone."""
         other, curves = pair.thing, self.curves(bank.name)
         exact = identity(thing, other)
         if exact is not Exact.NO:
@@ -525,8 +560,8 @@ class Model:
                 where=proved_where(pair.proved),
                 proof=pair.proved.summary,
             )
-        elif not pair.answered and match.decision is not Decision.DISTINCT:
-            doubt = Doubt.UNPROVED if expired else Doubt.NO
+        elif (lapses or not pair.answered) and match.decision is not Decision.DISTINCT:
+            doubt = Doubt.UNPROVED if expired and not lapses else Doubt.NO
             match = msgspec.structs.replace(match, decision=Decision.UNSURE, doubt=doubt)
         if other.head is not other:
             match = msgspec.structs.replace(match, head=other.head.id)

@@ -146,6 +146,22 @@ def test_pairs_are_proved_by_packs_and_what_has_none_is_unavailable(blobs: Blobs
     assert prove(asked("gone", "r", bank="known")) == [(None, "unavailable")]
 
 
+def test_a_spare_candidate_is_proved_only_where_no_other_is_a_copy(blobs: Blobs) -> None:
+    scene = a_scene(height=480, width=640)
+    for name, shown in (("copy", scene[:, 160:]), ("r", scene), ("s", scene[60:]), ("other", a_scene(5))):
+        blobs.put_pack("", name, pack_of(shown), SHA.hex())
+    prove = PairProver(lambda: PackPictures(blobs))
+    spare, first, other = (
+        Ask(bank="seen", reference=name, offset=1, sha256=SHA, spare=name == "s") for name in ("s", "r", "other")
+    )
+
+    def found(*asks: Ask) -> list[str]:
+        return [what for _, what in prove(Asked(id="copy", offset=7, sha256=SHA, asks=asks))]
+
+    assert found(spare, first) == ["lapsed", "copy"]
+    assert found(other, spare) == ["unproved", "copy"]
+
+
 def test_a_live_video_is_proved_by_the_frames_of_its_window(blobs: Blobs) -> None:
     packer = Packer()
     for second, rgb in a_walk(0.0, 2.0, 30):

@@ -141,24 +141,52 @@ class Proofs:
     # -- what is asked -----------------------------------------------------------------------------------------------
 
     def _propose(self, entry: Entry, item: Item, proposals: Sequence[tuple[str, Proposal]]) -> Undecided:
+        spare = self._spare(next(proposal for name, proposal in proposals if name == SEEN))
+
+        def is_spare(name: str, reference: Item) -> bool:
+            return name == SEEN and reference.number in spare
+
         wanted = [
-            (name == SEEN and place > 0, likely, reference, ask)
+            (not is_spare(name, reference), likely, name, reference, ask)
             for name, proposal in proposals
-            for place, (likely, reference, ask) in enumerate(proposal.asks)
+            for likely, reference, ask in proposal.asks
         ]
-        if self.undecided.waiting >= self._most:
-            wanted = [one for one in wanted if not one[0]]
         # Equals stay in the order of banks.
-        wanted.sort(key=lambda one: one[1], reverse=True)
-        pairs = [Pair(ask, reference.number, asked=True) for _, _, reference, ask in wanted[:PROVED]]
+        wanted.sort(key=lambda one: one[:2], reverse=True)
+        if self.undecided.waiting >= self._most:
+            best = next((one for one in wanted if one[2] == SEEN), None)
+            wanted = [one for one in wanted if one[2] != SEEN or one is best]
+        del wanted[PROVED:]
+        if not any(first and name == SEEN for first, _, name, *_ in wanted):
+            spare = set()
+        asks = [msgspec.structs.replace(ask, spare=is_spare(name, one)) for _, _, name, one, ask in wanted]
+        pairs = [Pair(ask, one[3].number, asked=True) for ask, one in zip(asks, wanted, strict=True)]
         asked = {(pair.candidate.bank, pair.number) for pair in pairs}
         for name, proposal in proposals:
             left = [reference for _, reference, _ in proposal.asks if (name, reference.number) not in asked]
-            beside = [*proposal.beside, *(one for one in left if one in proposal.alike)]
-            pairs += [Pair(candidate_of(name, reference), reference.number) for reference in beside]
+            for reference in [*(one for one in left if one in proposal.alike), *proposal.beside]:
+                candidate = candidate_of(name, reference)
+                candidate = msgspec.structs.replace(candidate, spare=is_spare(name, reference))
+                pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
         return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+
+    def _spare(self, proposal: Proposal) -> set[int]:
+        """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
+
+        They will stand under that one, which proves as much of the item.
+        """
+        candidates = [*(reference for _, reference, _ in proposal.asks), *proposal.beside]
+        numbers = {reference.number for reference in candidates}
+        spare = set()
+        for reference in candidates:
+            waiting = self.undecided.get(reference.offset)
+            if waiting is None or waiting.expired or waiting.item != reference.number:
+                continue
+            if any(pair.asked and pair.candidate.bank == SEEN and pair.number in numbers for pair in waiting.pairs):
+                spare.add(reference.number)
+        return spare
 
     def ask_again(self, entry: Entry, item: Item, published: ProofPending, link_all: bool) -> None:
         """Have an item wait for what was published: an approximate search need not find the same again.
@@ -189,16 +217,20 @@ class Proofs:
         collection, bank = self._collection(name), self._banks.named(name)
         if collection is None or (bank is not None and not bank.asks_about(item.id)):
             return []
-        found = []
+        found, spare = [], set[str]()
         for pair, reference in self._left(collection, bank, waiting.pairs, now_ms):
-            match = collection.comparer.settle(item, pair, reference, waiting.expired)
+            lapsed = waiting.lapsed(pair)
+            match = collection.comparer.settle(item, pair, reference, waiting.expired, lapsed=lapsed)
             kept = self._reviews.respected(item, reference, match)
             if kept is None or not kept.listed or (kept.reference == item.id and bank is None):
                 continue
             head = collection.of(reference.head)
             if head is not None and head is not reference and kept.exact is Exact.NO:
                 kept = msgspec.structs.replace(kept, head=head.id)
+            spare |= {reference.id} if lapsed and kept.exact is Exact.NO else set()
             found.append(kept if bank is None else msgspec.structs.replace(kept, action=bank.settings.action))
+        if any(_is_whole_copy(match) and match.reference not in spare for match in found):
+            found = [match for match in found if match.reference not in spare]
         found.sort(key=lambda match: (match.exact is Exact.NO, -RANK[match.decision], -match.evidence))
         return found[:MAX_MATCHES]
 
@@ -210,3 +242,7 @@ class Proofs:
             reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
             if reference is not None and (bank is None or bank.usable(now_ms)(reference)):
                 yield pair, reference
+
+
+def _is_whole_copy(match: Matched) -> bool:
+    return match.decision is Decision.DUPLICATE and match.where.whole

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Candidate, PairProved
-from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.prove.finding import Finding, Proved
 from neardup.pipeline.types import Decision
 
 LATE_MS = 86_400_000
@@ -60,6 +61,10 @@ class Undecided:
         """Whether an answer is still to come."""
         return any(pair.open for pair in self.pairs)
 
+    def lapsed(self, pair: Pair) -> bool:
+        """Return whether a pair was not looked at since another one is a copy; see `Candidate.spare`."""
+        return pair.candidate.spare and pair.proved is None and any(map(_proves_copy, self.pairs))
+
     def take(self, answers: Sequence[PairProved]) -> bool:
         """Take in answers, the first to each ask, and return whether one of them was new."""
         given = {(one.bank, one.reference, one.offset): one for one in reversed(answers)}
@@ -69,6 +74,11 @@ class Undecided:
             if one is not None and pair.open:
                 pair.answered, pair.proved, new = True, one.proved, True
         return new
+
+
+def _proves_copy(pair: Pair) -> bool:
+    is_first = pair.candidate.bank == SEEN and not pair.candidate.spare
+    return is_first and pair.proved is not None and pair.proved.finding is Finding.COPY
 
 
 class UndecidedItems:
