@@ -661,6 +661,15 @@ def test_a_later_match_that_is_decided_once_more_takes_the_place_of_what_was_sai
     assert store.verdict("d") == new("d")
 
 
+def test_what_a_live_video_was_flagged_for_waits_no_more_once_it_is_a_variant(store: FlagStore) -> None:
+    doubtful = matched("a", Decision.UNSURE, whole=False)
+    store.apply(log([rolling("e", doubtful, flagged=0)]))
+    assert queues(store) == ("e", "", "e")
+    variant = msgspec.structs.replace(doubtful, decision=Decision.DISTINCT, relation=Relation.VARIANT)
+    store.apply(log([], [rolling("e", variant)]))
+    assert queues(store) == ("", "", "")
+
+
 def test_what_is_allowed_later_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
     allowing = msgspec.structs.replace(blocked("logo", action=Action.ALLOW), bank="fine")
     store.apply(log([copy("b", "a")], [RetroMatched(id="b", match=allowing)]))

@@ -22,7 +22,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head
+from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head, variants_in
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS, is_news
 from neardup.pipeline.types import Decision, Doubt
 
@@ -64,7 +64,9 @@ class Encoder:
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
             keys = _keys([event.flagged] if event.flagged is not None else [])
             until = self._until(told, now_ms)
-            return [("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)]
+            verdict = ("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)
+            variants = [key_of(match) for match in variants_in(told)]
+            return [*([("withdrawn", number, told.id, variants)] if variants else []), verdict]
         if isinstance(event, RetroMatched):
             taken_back: list[Packed] = []
             if event.before is not None:

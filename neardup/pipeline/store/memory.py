@@ -24,7 +24,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head
+from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head, variants_in
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
     AuditEntry,
@@ -216,6 +216,9 @@ class MemoryStore:
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)
             known.verdict, known.head = event.verdict, ""
+            if variants := [(match.bank, match.reference) for match in variants_in(event.verdict)]:
+                self._withdraw(known, variants)
+                self._queue_if_open(event.verdict.id)
             if event.flagged is not None:
                 self._enqueue(event.verdict.id, envelope.offset, [event.flagged])
         elif isinstance(event, RemovedEvent | Replaced):
