@@ -185,3 +185,15 @@ def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> No
         assert Snapshots(tmp_path).load(again) == len(entries) - 1
         (got,) = again.apply([Entry(len(entries), given, 0)])
         assert got.events == wanted.events
+
+
+def test_an_answer_between_frames_of_a_batch_says_what_it_says_alone() -> None:
+    log = a_log()
+    taken, _, asked = until_asked(log)
+    records = [*video("film", FILM.at(times(100))), *(frame(n) for n in range(taken + 6))]
+    records += [answer(asked, [AGREES]), *(frame(taken + 6 + n) for n in range(10)), live_end("live")]
+    entries = [Entry(offset, record, 0) for offset, record in enumerate(records)]
+    with closing(a_state(a_calibration(), asks=True)) as alone, closing(a_state(a_calibration(), asks=True)) as batch:
+        wanted = [envelope for entry in entries for envelope in alone.apply([entry])]
+        assert flagged([event for envelope in wanted for event in envelope.events]) == [(Decision.DUPLICATE, Doubt.NO)]
+        assert batch.apply(entries) == wanted
