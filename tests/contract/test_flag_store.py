@@ -657,6 +657,31 @@ def test_a_later_match_joins_the_verdict_the_feed_and_the_queue(store: FlagStore
     assert waiting(store) == ["b"]
 
 
+def test_a_later_match_that_is_decided_once_more_takes_the_place_of_what_was_said(store: FlagStore) -> None:
+    unproved = {"decision": Decision.UNSURE, "doubt": Doubt.UNPROVED}
+    store.apply(log([new(id) for id in "bcd"], [RetroMatched(id=id, match=blocked("r", **unproved)) for id in "bcd"]))
+    assert queues(store) == ("", "bcd", "bcd")
+    late = [
+        RetroMatched(id=id, match=blocked("r", decision), before=Decision.UNSURE)
+        for id, decision in (("b", Decision.DUPLICATE), ("c", Decision.UNSURE), ("d", Decision.DISTINCT))
+    ]
+    store.apply(log([], [], late))
+    assert queues(store) == ("c", "", "bc")
+    decisions = [verdict.decision for id in "bcd" if (verdict := store.verdict(id)) is not None]
+    assert decisions == [Decision.DUPLICATE, Decision.UNSURE, Decision.DISTINCT]
+    assert [entry.verdict.id for entry in store.feed("", 9)] == ["b", "c", "d", "b"]
+    assert store.verdict("d") == new("d")
+
+
+def test_what_a_live_video_was_flagged_for_waits_no_more_once_it_is_a_variant(store: FlagStore) -> None:
+    doubtful = matched("a", Decision.UNSURE, whole=False)
+    store.apply(log([rolling("e", doubtful, flagged=0)]))
+    assert queues(store) == ("e", "", "e")
+    variant = msgspec.structs.replace(doubtful, decision=Decision.DISTINCT, relation=Relation.VARIANT)
+    store.apply(log([], [rolling("e", variant)]))
+    assert queues(store) == ("", "", "")
+
+
 def test_what_is_allowed_later_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
     allowing = msgspec.structs.replace(blocked("logo", action=Action.ALLOW), bank="fine")
     store.apply(log([copy("b", "a")], [RetroMatched(id="b", match=allowing)]))

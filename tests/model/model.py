@@ -121,13 +121,14 @@ class Bank:
 
 @dataclass
 class Pair:
-    """An item's candidate: asked about or beside; the answer, once there is one."""
+    """An item's candidate: asked about or beside, spare or not; the answer, once there is one."""
 
     bank: str
     thing: Thing
     asked: bool
     answered: bool = False
     proved: Proved | None = None
+    spare: bool = False
 
 
 @dataclass
@@ -142,12 +143,18 @@ class Waiting:
 
 @dataclass
 class Later:
-    """A head that is asked about because a bank got a reference, and its star as it was then."""
+    """A head that is asked about because a bank got a reference, and its star as it was then.
+
+    Attributes:
+        said: what was said of it when nobody had answered in time, by id; None before.
+    """
 
     bank: str
     reference: Thing
     head: Thing
     star: list[Thing]
+    since_ms: int
+    said: dict[str, Decision] | None = None
 
 
 @dataclass
@@ -322,7 +329,8 @@ class Model:
     def decide(self, thing: Thing, produced_ms: int) -> Event:
         """Identical content is decided at once. What has candidates asks, five at most, and waits as a head.
 
-        Above `max_pending` only bank matches and best candidates are asked.
+        A candidate is spare that itself waits for a proof with another one: it is asked about last. Above `max_pending`
+        only bank matches and best candidates are asked.
         """
         wanted: list[tuple[Bank, Thing, Decision, float]] = []
         beside: dict[str, list[Thing]] = {}
@@ -332,18 +340,24 @@ class Model:
             twin = self.twin(bank, thing)
             found = self.candidates(bank, thing) if twin is None else []
             beside[bank.name] = [] if twin is None else [twin]
-            for place, (one, decision, odds) in enumerate(found):
-                if place < MOST_ASKED and not (full and bank is self.seen and place):
-                    wanted.append((bank, one, decision, odds))
-        wanted = best_first(wanted, lambda one: RANK[one[2]], lambda one: one[3] / SLOPE)[:MOST_ASKED]
-        pairs = [Pair(bank.name, one, True) for bank, one, _, _ in wanted]
+            wanted += [(bank, one, decision, odds) for one, decision, odds in found[:MOST_LISTED]]
+        spare = self.spare([one for bank, one, *_ in wanted if bank is self.seen])
+        wanted = best_first(
+            wanted, lambda one: one[1] not in spare, lambda one: RANK[one[2]], lambda one: one[3] / SLOPE
+        )
+        if full:
+            best = next((one for one in wanted if one[0] is self.seen), None)
+            wanted = [one for one in wanted if one[0] is not self.seen or one is best]
+        wanted = wanted[:MOST_ASKED]
+        if all(bank is not self.seen or one in spare for bank, one, *_ in wanted):
+            spare = []
+        pairs = [Pair(bank.name, one, True, spare=one in spare) for bank, one, _, _ in wanted]
         asked = [pair.thing for pair in pairs]
         for bank in [*asked_banks, self.seen]:
             found = self.candidates(bank, thing) if not beside[bank.name] else []
             alike = [one for one, decision, _ in found if decision is not Decision.DISTINCT and one not in asked]
-            late = [one for place, (one, *_) in enumerate(found) if place >= MOST_ASKED and one in alike]
-            for one in [*beside[bank.name], *late, *(one for one in alike if one not in late)]:
-                pairs.append(Pair(bank.name, one, False))
+            for one in [*alike, *beside[bank.name]]:
+                pairs.append(Pair(bank.name, one, False, spare=one in spare))
         event: Event
         if asked:
             self.waiting[self.offset] = Waiting(thing, self.now, pairs)
@@ -357,15 +371,30 @@ class Model:
             self.put_under(thing, head)
         return event
 
+    def spare(self, candidates: Sequence[Thing]) -> list[Thing]:
+        """Copies that come in a burst wait for the same one, under which they will stand: its proof says enough."""
+        waiting = {id(one.thing): one.pairs for one in self.waiting.values() if one.said is None}
+        return [
+            one
+            for one in candidates
+            if any(pair.asked and pair.bank == SEEN and pair.thing in candidates for pair in waiting.get(id(one), []))
+        ]
+
     def pending(self, thing: Thing, pairs: Sequence[Pair], produced_ms: int) -> ProofPending:
         """The asks name version and offset of both sides."""
         asks = tuple(
-            Ask(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset, sha256=pair.thing.sha256)
+            Ask(
+                bank=pair.bank,
+                reference=pair.thing.id,
+                offset=pair.thing.offset,
+                sha256=pair.thing.sha256,
+                spare=pair.spare,
+            )
             for pair in pairs
             if pair.asked
         )
         beside = tuple(
-            Candidate(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset)
+            Candidate(bank=pair.bank, reference=pair.thing.id, offset=pair.thing.offset, spare=pair.spare)
             for pair in pairs
             if not pair.asked
         )
@@ -382,7 +411,10 @@ class Model:
         return [*self.answer_item(record), *self.answer_later(record)]
 
     def answer_later(self, record: ItemProved | ProofExpired) -> list[Event]:
-        """The proof decides on the head, and is the most that is said of those that stood under it. Only once."""
+        """The proof decides on the head, and is the most that is said of those that stood under it.
+
+        After an expiry a later answer, within a day, takes the place of what was said.
+        """
         if isinstance(record, ProofExpired):
             given: list[tuple[Candidate, Proved | None, bool]] = []
             given += [(record.reference, None, False)] if record.reference else []
@@ -394,11 +426,16 @@ class Model:
             for one in list(self.later):
                 if wanted != (one.head.id, one.head.offset, one.bank, one.reference.id, one.reference.offset):
                     continue
+                if not answered and one.said is not None:
+                    continue
                 self.later.remove(one)
+                if one.said is not None and self.now - one.since_ms > DAY_MS:
+                    continue
                 bank = self.banks.get(one.bank)
                 there = bank is not None and bank.things.get(one.reference.id) is one.reference
                 if bank is None or not there or not bank.usable(one.reference, self.now):
                     continue
+                said: dict[str, Decision] = {}
                 pair = Pair(one.bank, one.reference, True, answered, proved)
                 for item in one.star:
                     if self.seen.things.get(item.id) is not item or identity(item, one.reference) is not Exact.NO:
@@ -410,7 +447,12 @@ class Model:
                         odds = mine.probability if lower is mine.decision else match.probability
                         match = msgspec.structs.replace(mine, decision=lower, probability=odds)
                         match = self.judged(item, one.reference, match)
-                    events += self.told(bank, item, match)
+                    told = self.told(bank, item, match, (one.said or {}).get(item.id))
+                    said |= {event.id: event.match.decision for event in told}
+                    events += told
+                if not answered:
+                    one.said = said
+                    self.later.append(one)
         return events
 
     def answer_item(self, record: ItemProved | ProofExpired) -> list[Event]:
@@ -470,8 +512,20 @@ class Model:
             if bank is None or not bank.asks_about(thing.id):
                 continue
             mine = [pair for pair in pairs if pair.bank == name and bank.things.get(pair.thing.id) is pair.thing]
-            found = [self.match(bank, thing, pair, expired) for pair in mine if bank.usable(pair.thing, self.now)]
+            copied = any(
+                pair.bank == SEEN and not pair.spare and pair.proved and pair.proved.finding is Finding.COPY
+                for pair in pairs
+            )
+            found, lapsed = [], []
+            for pair in mine:
+                if bank.usable(pair.thing, self.now):
+                    lapses = pair.spare and pair.proved is None and copied
+                    found.append(self.match(bank, thing, pair, expired, lapses))
+                    lapsed += [found[-1]] if lapses and identity(thing, pair.thing) is Exact.NO else []
             listed = [match for match in found if match is not None and match.listed]
+            left = [match for match in listed if match not in lapsed]
+            if any(match.decision is Decision.DUPLICATE and match.where.whole for match in left):
+                listed = left
             listed = [match for match in listed if (match.bank, match.reference) != (SEEN, thing.id)]
             matches += best_first(
                 listed,
@@ -484,9 +538,9 @@ class Model:
             head = thing.above.id
         return combine(thing.id, matches, head)
 
-    def match(self, bank: Bank, thing: Thing, pair: Pair, expired: bool) -> Matched | None:
-        """A copy or a variant is what the proof says. Without an answer a match is unsure at most; where pictures
-        are not to be had evidence decides alone."""
+    def match(self, bank: Bank, thing: Thing, pair: Pair, expired: bool, lapses: bool = False) -> Matched | None:
+        """A copy or a variant is what the proof says. Without an answer a match is unsure at most, and a spare one that
+        was not looked at, since another is a copy; where pictures are not to be had evidence decides alone."""
         other, curves = pair.thing, self.curves(bank.name)
         exact = identity(thing, other)
         if exact is not Exact.NO:
@@ -506,8 +560,8 @@ class Model:
                 where=proved_where(pair.proved),
                 proof=pair.proved.summary,
             )
-        elif not pair.answered and match.decision is not Decision.DISTINCT:
-            doubt = Doubt.UNPROVED if expired else Doubt.NO
+        elif (lapses or not pair.answered) and match.decision is not Decision.DISTINCT:
+            doubt = Doubt.UNPROVED if expired and not lapses else Doubt.NO
             match = msgspec.structs.replace(match, decision=Decision.UNSURE, doubt=doubt)
         if other.head is not other:
             match = msgspec.structs.replace(match, head=other.head.id)
@@ -843,17 +897,19 @@ class Model:
             events += self.told(bank, item, match)
         told = []
         for head in asked:
-            self.later.append(Later(bank.name, thing, head, head.star()))
+            self.later.append(Later(bank.name, thing, head, head.star(), self.now))
             ask = Ask(bank=bank.name, reference=thing.id, offset=thing.offset, sha256=thing.sha256)
             told.append(Asked(id=head.id, offset=head.offset, sha256=head.sha256, asks=(ask,), later=True))
         return events, tuple(told)
 
-    def told(self, bank: Bank, item: Thing, match: Matched | None) -> list[Event]:
-        """What is said of an earlier item, given how it matches a reference."""
-        if match is None or not match.listed or not bank.asks_about(item.id):
+    def told(
+        self, bank: Bank, item: Thing, match: Matched | None, before: Decision | None = None
+    ) -> list[RetroMatched]:
+        """What is said of an earlier item, given how it matches a reference; and that it is no match any more."""
+        if match is None or not (match.listed or before) or not bank.asks_about(item.id):
             return []
         silenced = bank.action is Action.FLAG and self.is_allowed(item)
-        return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced))]
+        return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced), before=before)]
 
     def is_allowed(self, item: Thing) -> bool:
         """A duplicate, as a whole, of an allow-list's reference silences all other matches."""

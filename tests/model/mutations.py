@@ -290,7 +290,14 @@ def _removed_comes_back(old: Any) -> Any:
 
 
 def _most_waiting(old: Any) -> Any:
-    return property(lambda self: 0)
+    def propose(self: Any, *given: Any) -> Any:
+        most, self._most = self._most, 10**9
+        try:
+            return old(self, *given)
+        finally:
+            self._most = most
+
+    return propose
 
 
 def _usable_always(old: Any) -> Any:
@@ -307,8 +314,10 @@ def _speaking(old: Any) -> Any:
 
 MUTATIONS = [
     Mutation("at most five are asked about", proofs, "PROVED", put(4)),
-    Mutation("at most five of a bank are asked about", compare, "PROVED", put(6)),
-    Mutation("above max_pending fewer are asked about", undecided.UndecidedItems, "waiting", _most_waiting),
+    Mutation("what waits for another candidate is spare", proofs.Proofs, "_spare", always(set())),
+    Mutation("a spare candidate lapses where another is a copy", undecided.Undecided, "lapsed", always(False)),
+    Mutation("a late answer decides on an earlier upload for a day", backward, "LATE_MS", put(0)),
+    Mutation("above max_pending fewer are asked about", proofs.Proofs, "_propose", _most_waiting),
     Mutation("the first of two answers counts", undecided.Undecided, "take", _last_wins),
     Mutation("an answer names the version of the reference", undecided.Undecided, "take", _no_offset),
     Mutation("an answer names the item", proofs.Proofs, "apply", _any_id),

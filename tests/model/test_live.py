@@ -12,10 +12,26 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.log.changes import BankChanged
+from neardup.pipeline.log.proofs import Asked, ProofExpired, answer
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Event, Ignored, Record, Redelivered, Rolling
-from neardup.pipeline.types import Decision
-from tests.pipeline.match.build import Film, Log, a_state, edited, live_end, live_frame, picture, times, video
+from neardup.pipeline.log.records import Event, Ignored, Record, Redelivered, Rolling, asks_of
+from neardup.pipeline.match.compare.compare import PROVED
+from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.types import Decision, Doubt
+from tests.pipeline.match.build import (
+    AGREES,
+    NOTHING_FITS,
+    OTHER_WRITING,
+    Film,
+    Log,
+    a_state,
+    edited,
+    live_end,
+    live_frame,
+    picture,
+    times,
+    video,
+)
 
 
 def a_broadcast(seed: int) -> list[Record]:
@@ -83,3 +99,64 @@ def test_broadcasts_show_something() -> None:
             if isinstance(event, Rolling) and event.flagged is not None:
                 found.add(event.flagged.decision)
     assert Decision.DUPLICATE in found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_promises_of_proofs(seed: int) -> None:
+    """Asked once in a window, flagged when it is decided, by what the answer says: in any order, late, or never."""
+    chosen = random.Random(f"proofs {seed}")
+    log = Log(a_state(asks=True))
+    open_asks: list[Asked] = []
+    late: list[Asked] = []
+    windows: dict[str, list[float]] = {}
+    proved: dict[str, list[Proved | None]] = {}
+    expired: set[str] = set()
+    flagged: list[tuple[str, Decision]] = []
+
+    def see(events: list[Event]) -> None:
+        for event in events:
+            if not isinstance(event, Rolling):
+                continue
+            waits = {ask.reference for one in open_asks for ask in one.asks}
+            if (one := event.flagged) is not None:
+                assert one.reference not in waits
+                flagged.append((one.reference, one.decision))
+                given = proved.get(one.reference, [])
+                assert one.decision is not Decision.DUPLICATE or given
+                assert (one.doubt is Doubt.UNPROVED) is (one.reference in expired and not given)
+            for match in event.verdict.matches:
+                assert match.decision is not Decision.DUPLICATE or match.reference not in waits
+            for asked in asks_of(event):
+                open_asks.append(asked)
+                assert asked.id == "cam"
+                assert len(asked.asks) <= PROVED
+                for ask in asked.asks:
+                    assert ask.reference not in waits
+                    windows.setdefault(ask.reference, []).append(log.now)
+
+    def answered() -> Record:
+        from_late = late and (not open_asks or chosen.random() < 0.3)
+        asked = (late if from_late else open_asks).pop()
+        if not from_late and chosen.random() < 0.3:
+            late.append(asked)
+            expired.update(ask.reference for ask in asked.asks)
+            return ProofExpired(id=asked.id, offset=asked.offset)
+        proofs = [chosen.choice([AGREES, OTHER_WRITING, NOTHING_FITS, None]) for _ in asked.asks]
+        for ask, one in zip(asked.asks, proofs, strict=True):
+            proved.setdefault(ask.reference, []).append(one)
+        return answer(asked, proofs)
+
+    for record in a_broadcast(seed):
+        see(log.events(record))
+        if (open_asks or late) and chosen.random() < 0.3:
+            see(log.events(answered()))
+    while open_asks or late:
+        see(log.events(answered()))
+    assert all(len(asked) == 1 for asked in windows.values())  # a broadcast is shorter than a window
+    assert len(flagged) == len(set(flagged))
+    cam = log.state.items.named("cam")
+    assert cam is not None
+    assert [one for one in log.state.undecided if one.item == cam.number] == []
+    for reference, given in proved.items():
+        if given[-1] is OTHER_WRITING and reference not in expired:
+            assert not any(one == reference for one, _ in flagged)

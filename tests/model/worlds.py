@@ -69,6 +69,7 @@ class World:
         self._sent: list[Described] = []
         self._later: list[Described] = []
         self._asked: list[Asked] = []
+        self._expired: list[Asked] = []
         self._listed: list[tuple[str, str, str]] = []
         self._reviewed: list[tuple[str, str, str]] = []
         self._source = 0
@@ -156,7 +157,10 @@ class World:
 
     def _answer(self) -> Record:
         asked = self._random.choice(self._asked if self._random.random() < 0.4 else self._asked[-4:])
+        if self._expired and self._random.random() < 0.2:  # answered late
+            asked = self._random.choice(self._expired[-3:])
         if self._random.random() < 0.18:
+            self._expired.append(asked)
             named = [Candidate(bank=ask.bank, reference=ask.reference, offset=ask.offset) for ask in asked.asks]
             return ProofExpired(id=asked.id, offset=asked.offset, reference=named[0] if asked.later else None)
         pairs = [

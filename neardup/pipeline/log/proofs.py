@@ -20,11 +20,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         bank: "seen" or a curated one. reference: its id there.
         offset: in the log, of the record that completed this version of it.
+        spare: it waits itself for a proof with another candidate of the item, so it is proved only if no candidate of
+            `seen` that is not spare is a copy.
     """
 
     bank: str
     reference: str
     offset: int
+    spare: bool = False
 
 
 class Ask(Candidate, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +65,7 @@ class PairProved(Candidate, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to one ask.
 
     Attributes:
-        proved: None where a picture of either is not to be had, so that evidence decides alone.
+        proved: None where a picture of either is not to be had, so that evidence decides alone, or of a spare one.
     """
 
     proved: Proved | None = None

@@ -334,10 +334,12 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
     Attributes:
         verdict: takes the place of the one before.
         flagged: the match that is to be looked at now, told once; None if none is new.
+        asked: what is to be proved before it is flagged; None if nothing is new.
     """
 
     verdict: Verdict
     flagged: Matched | None = None
+    asked: Asked | None = None
 
 
 class Redelivered(msgspec.Struct, frozen=True, kw_only=True, tag="redelivered"):
@@ -393,11 +395,13 @@ class RetroMatched(msgspec.Struct, frozen=True, kw_only=True, tag="retro-matched
     """An item that was decided on earlier matches a reference that a bank got only now.
 
     Attributes:
-        id: of the earlier item. match: joins those of its verdict.
+        id: of the earlier item. match: joins those of its verdict; one that is not `listed` leaves them.
+        before: decision of the match whose place this one takes, when a proof came late; None if it is the first.
     """
 
     id: str
     match: Matched
+    before: Decision | None = None
 
 
 class Unreferenced(msgspec.Struct, frozen=True, kw_only=True, tag="unreferenced"):
@@ -468,8 +472,8 @@ Event: TypeAlias = (
 
 def asks_of(event: Event) -> tuple[Asked, ...]:
     """Return what an event asks prove workers for."""
-    if isinstance(event, ProofPending):
-        return (event.asked,)
+    if isinstance(event, ProofPending | Rolling):
+        return () if event.asked is None else (event.asked,)
     return event.asked if isinstance(event, Referenced) else ()
 
 

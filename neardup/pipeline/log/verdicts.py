@@ -125,6 +125,11 @@ def is_counted(match: Matched) -> bool:
     return match.action is Action.FLAG and not match.silenced and match.decision is not Decision.DISTINCT
 
 
+def variants_in(verdict: Verdict) -> list[Matched]:
+    """Return the matches that are variants: of a live video such a one may have been flagged as unsure before."""
+    return [match for match in verdict.matches if match.relation is Relation.VARIANT]
+
+
 def lets_pass(match: Matched) -> bool:
     """Return whether a match silences all others of its item."""
     return match.action is Action.ALLOW and match.decision is Decision.DUPLICATE and match.where.whole

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.prove.finding import Block
-from neardup.pipeline.prove.keypoints import Grey
+from neardup.pipeline.prove.keypoints import SIDE, Grey
 from neardup.pipeline.prove.once import once
 from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
@@ -31,6 +31,8 @@ _STROKE = 9
 """Strokes of writing and of codes are narrower, in pixels."""
 _INK = 45.0
 """They differ from what is beside them by so many grey levels, and"""
+_BOLD = 130.0
+"""The same of bold strokes, such as captions have and texture does not."""
 _WRITTEN = 0.35
 """they or their halos take this share of a block of writing."""
 _LIKE_LIGHT, _LIKE_SPREAD = 20.0, 1.4
@@ -149,6 +151,21 @@ def count_differences(agreement: Agreement) -> Differences:
     )
 
 
+def count_ink(overlap: Overlap, where: npt.NDArray[np.uint8]) -> tuple[float, float]:
+    """Return how many pixels of the query and of the reference are bold strokes where something changed.
+
+    As many as they would be at SIDE.
+
+    Args:
+        where: uint8 (h, w) of the overlap, 1 where pieces lie that changed.
+    """
+    scale = (SIDE / max(SIDE, overlap.side)) ** 2
+    query, reference = (
+        scale * np.count_nonzero((_strokes(side) > _BOLD) & (where > 0)) for side in (overlap.query, overlap.reference)
+    )
+    return float(query), float(reference)
+
+
 def is_covered(blocks: npt.NDArray[np.uint8]) -> bool:
     """Return whether what does not agree is one rectangle, as where something was put over a picture.
 
@@ -196,7 +213,12 @@ def _spread(overlap: Overlap, grey: npt.NDArray[Any]) -> tuple[Blocks, Blocks]:
 
 def find_ink(levels: Grey) -> Levels:
     """Return 1 where there are narrow strokes in strong contrast, else 0."""
+    return np.asarray(_strokes(levels) > _INK, np.float32)
+
+
+def _strokes(levels: Grey) -> Grey:
+    """Return by how many levels each pixel stands out from what is beside it, if it is of a narrow stroke."""
     around = np.ones((_STROKE, _STROKE), np.uint8)
     dark = cv2.morphologyEx(levels, cv2.MORPH_BLACKHAT, around)
     light = cv2.morphologyEx(levels, cv2.MORPH_TOPHAT, around)
-    return np.asarray(np.maximum(dark, light) > _INK, np.float32)
+    return np.asarray(cv2.max(dark, light))

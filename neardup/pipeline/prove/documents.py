@@ -1,7 +1,9 @@
 """Prove two pictures as small as they can be told apart, and documents again from larger ones.
 
 A page at SIDE shows its layout, not its words: what is found there says that the two are worth a closer look, and
-nothing else. Everything else is decided at SIDE, so that most pictures are loaded once and small.
+nothing else. Other pictures with traces of writing on both sides are worth one, too: where no larger ones are at hand,
+as in the stream, which stores small ones, they are unproved. Everything else is decided at SIDE, so that most pictures
+are loaded once and small.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from neardup.pipeline.prove.relation import Judgement, judge
 TRACES, FEW = 3.0, 400.0
 """Changed pixels, at SIDE, of a copy that is looked at more closely: on both sides from the first on, on one side up to
 the second. They may be words that stand for others."""
+INK, SHARE_OF_INK = 12.0, 0.05
+"""Pixels, at SIDE, of bold strokes on each side where something changed, and their share of the other side's: of two
+captions the longer one can cover the other. Texture below a caption has fewer."""
 
 Load: TypeAlias = Callable[[int], Keypoints | None]
 """Returns a picture at a longest side in pixels; None where it is not at hand, or not so large as is stored."""
@@ -40,7 +45,7 @@ def prove_closely(query: Load, reference: Load, boxes: Sequence[BoxPair] = ()) -
     large = query(DOCUMENT_SIDE)
     larger = None if large is None else reference(DOCUMENT_SIDE)
     if large is None or larger is None:
-        return proof, judged
+        return proof, Judgement(Finding.UNPROVED, Ground.ILLEGIBLE) if _may_be_other_words(proof, judged) else judged
     closer = prove(large, larger, boxes, proof)
     return closer, judge(closer)
 
@@ -51,5 +56,12 @@ def needs_more(proof: Proof | None, judged: Judgement) -> bool:
         return False
     if not proof.document:
         one = max(proof.changes.query, proof.changes.reference)
-        return judged.finding is Finding.COPY and (proof.changes.on_both >= TRACES or TRACES <= one <= FEW)
+        return _may_be_other_words(proof, judged) or (judged.finding is Finding.COPY and TRACES <= one <= FEW)
     return judged.finding is not Finding.UNPROVED or judged.ground in (Ground.ILLEGIBLE, Ground.WRITTEN_IN)
+
+
+def _may_be_other_words(proof: Proof | None, judged: Judgement) -> bool:
+    """Return whether a copy may have other words, which are too small to tell: traces or strokes are on both sides."""
+    if proof is None or proof.legible or judged.finding is not Finding.COPY:
+        return False
+    return proof.changes.on_both >= TRACES or min(proof.ink) >= max(INK, SHARE_OF_INK * max(proof.ink))

@@ -54,7 +54,7 @@ class Ground(str, Enum):
     REPETITIVE = "repetitive"
     """Stripes, lattices: what agrees would do so anywhere."""
     ILLEGIBLE = "illegible"
-    """A document, too small to tell it from another one of its layout."""
+    """Too small to tell a document from another one of its layout, or a caption from another one."""
     WRITTEN_IN = "written-in"
     """A document that has writing or lines which the other lacks."""
 

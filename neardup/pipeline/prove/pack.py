@@ -167,6 +167,40 @@ def _to_jpeg(rgb: Pixels) -> bytes:
     return _to_jpeg(fit(rgb, max(rgb.shape[:2]) * 3 // 4))
 
 
+LIVE_SECONDS, LIVE_SLOTS = 0.5, 256
+"""Of a live video one frame is stored for each so many seconds, the newest that many: 128 s, and 2.5 MB at most."""
+
+
+def live_slot(second: float) -> str:
+    """Return the version under which the pack of a live video's frame is stored: it takes the place of an old one."""
+    return f"live-{int(second // LIVE_SECONDS) % LIVE_SLOTS}"
+
+
+def live_frame(pack: bytes, second: float) -> bytes:
+    """Return the pack of one picture as that of a live video's frame, at this time in seconds."""
+    read = read_pack(pack)
+    frames = tuple(PackFrame(second, second, frame.jpeg) for frame in read.frames)
+    return encode(Pack(read.width, read.height, frames))
+
+
+def live_seconds(reference: Pack, moments: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the seconds of a live video at which frames are needed to compare it with a reference, about in order.
+
+    Args:
+        moments: as of `moments_at`, with the live video as the query.
+    """
+    if len(reference.frames) == 1:
+        return [own for own, _ in moments]
+    speed = _speed(sorted(moments))
+    wanted = []
+    for frame in reference.frames:
+        own, other = min(moments, key=lambda moment, frame=frame: frame.misses(moment[1]))  # type: ignore[misc]
+        if (missed := frame.misses(other)) <= _REACH:
+            shown = min(max(other, frame.second), frame.until)
+            wanted.append((missed, own + (shown - other) / speed))
+    return [second for _, second in sorted(wanted)[:MOST_MOMENTS]]
+
+
 def moments_at(
     query: Pack, reference: Pack, moments: Sequence[tuple[float, float]]
 ) -> tuple[tuple[float, float], ...] | None:
@@ -227,6 +261,7 @@ class PackPictures:
     kept_bytes: int = 32 * 2**20
     _packs: OrderedDict[str, tuple[Pack, int]] = field(default_factory=OrderedDict)
     _held: int = 0
+    _live: tuple[str, Pack | None] = ("", None)
 
     def pack(self, item: str) -> Pack | None:
         """Return what is stored of an item, None where there is nothing that can be read.
@@ -234,6 +269,8 @@ class PackPictures:
         Raises:
             DependencyError: the blob store does not answer.
         """
+        if item == self._live[0]:
+            return self._live[1]
         if item in self._packs:
             self._packs.move_to_end(item)
             return self._packs[item][0]
@@ -250,6 +287,29 @@ class PackPictures:
             self._held += len(data)
             while self._held > self.kept_bytes and len(self._packs) > 1:
                 self._held -= self._packs.popitem(last=False)[1][1]
+        return pack
+
+    def live_pack(self, item: str, seconds: Sequence[float]) -> Pack | None:
+        """Return the frames that are stored of a live video near these times, None where there are none.
+
+        It stands for the item until another is asked for. Raises DependencyError as `pack` does.
+        """
+        _, bank, id = item.split(" ", 2)
+        slots = {live_slot(second + LIVE_SECONDS * step) for second in seconds for step in (-1, 0, 1)}
+        frames, found = list[PackFrame](), None
+        for slot in sorted(slots):
+            data = self.blobs.pack(*owner_of(bank, id), slot)
+            try:
+                found = read_pack(data) if data is not None else found
+            except msgspec.MsgspecError:
+                continue
+            frames += found.frames if found is not None and data is not None else ()
+        nearest = {min(frames, key=lambda frame: frame.misses(second)) for second in seconds if frames}
+        near = [frame for frame in nearest if min(map(frame.misses, seconds)) <= 2 * LIVE_SECONDS]
+        pack = None
+        if found is not None and near:
+            pack = Pack(found.width, found.height, tuple(sorted(near, key=lambda frame: frame.second)))
+        self._live = item, pack
         return pack
 
     def __call__(self, item: str, second: float, side: int) -> Picture | None:

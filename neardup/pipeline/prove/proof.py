@@ -24,6 +24,7 @@ from neardup.pipeline.prove.compare import (
     classify,
     correlate,
     count_differences,
+    count_ink,
     is_covered,
     measure_light,
     measure_repetition,
@@ -107,6 +108,8 @@ class Proof:
         recoloured: pixels at SIDE that have another colour, and did not change in grey.
         written_beside: squares with writing on plain ground that the query, and the reference, have beside what was
             compared: captions above or below a picture.
+        ink: pixels of the query and of the reference that are bold strokes where something changed, as many as at SIDE;
+            asked only where a larger side would show more.
         same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
     """
 
@@ -140,6 +143,7 @@ class Proof:
     one_sided: bool = False
     recoloured: float = 0.0
     written_beside: tuple[int, int] = (0, 0)
+    ink: tuple[float, float] = (0.0, 0.0)
 
     @property
     def in_place(self) -> bool:
@@ -366,6 +370,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         for side, into in ((query, overlap.into_query), (reference, overlap.into_reference))
     )
     page = query.is_document or reference.is_document
+    legible = min(_legible(query), _legible(reference)) >= 1
     return Proof(
         stage=int(laid.inliers > 0),
         transform=tuple(float(value) for value in _in_shares(overlap.matrix, query, reference).ravel()),
@@ -388,7 +393,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         saturation=_saturation(query, reference, query_box, reference_box),
         repetition=_repetition(agreement, reference),
         document=page,
-        legible=min(_legible(query), _legible(reference)) >= 1,
+        legible=legible,
         of_query=overlap.of_query,
         blocks=blocks,
         changes=changes,
@@ -401,6 +406,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),
         ),
+        ink=(0.0, 0.0) if legible or changes.where is None else count_ink(overlap, changes.where),
     )
 
 

@@ -22,8 +22,8 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head
-from neardup.pipeline.store.interface import DEAD_LETTER_DAYS
+from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head, variants_in
+from neardup.pipeline.store.interface import DEAD_LETTER_DAYS, is_news
 from neardup.pipeline.types import Decision, Doubt
 
 encode = msgspec.msgpack.Encoder().encode
@@ -64,9 +64,14 @@ class Encoder:
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
             keys = _keys([event.flagged] if event.flagged is not None else [])
             until = self._until(told, now_ms)
-            return [("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)]
+            verdict = ("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)
+            variants = [key_of(match) for match in variants_in(told)]
+            return [*([("withdrawn", number, told.id, variants)] if variants else []), verdict]
         if isinstance(event, RetroMatched):
-            return [self._later(event, number)]
+            taken_back: list[Packed] = []
+            if event.before is not None:
+                taken_back.append(("withdrawn", number, event.id, [key_of(event.match)]))
+            return [*taken_back, self._later(event, number)]
         if isinstance(event, RemovedEvent):
             return [("gone", number, event.id, now_ms // 1000 + round(DEAD_LETTER_DAYS * 86_400))]
         if isinstance(event, Replaced):
@@ -93,11 +98,12 @@ class Encoder:
 
     def _later(self, event: RetroMatched, number: int) -> Packed:
         fed = 0
-        if is_counted(event.match):
+        if is_news(event):
             verdict = Verdict(id=event.id, decision=event.match.decision)
             fed = self._keep(flagged_verdict(verdict, event.match))
-        match = _json(event.match).decode()
-        return "later", number, event.id, match, fed, lets_pass(event.match), *_keys([event.match])
+        match = _json(event.match).decode() if event.match.listed else ""
+        keys = _keys([event.match] if is_counted(event.match) else [])
+        return "later", number, event.id, key_of(event.match), match, fed, lets_pass(event.match), *keys
 
     def _keep(self, verdict: Verdict) -> int:
         """Keep a verdict and return its place, from 1 on."""

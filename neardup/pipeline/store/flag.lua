@@ -7,8 +7,8 @@
 --            those of them that are unsure, those that are unproved}
 --            its MessagePack is ARGV[3 + n], and ARGV[3 + m] what enters the feed, nothing if m is 0;
 --            it is forgotten at this second since 1970, never if 0
---          {"withdrawn", number, id, list of keys}, before a verdict that takes the place of another
---          {"later", number, id, match as JSON, m, whether it lets the item pass, keys as in a verdict: one, …}
+--          {"withdrawn", number, id, list of keys}, before what takes the place of another verdict or later match
+--          {"later", number, id, key, match as JSON or "", m, whether it lets the item pass, keys as in a verdict, …}
 --          {"gone", number, id, until}; dead letters of one taken down are kept out up to this second since 1970
 --          {"re-headed", number, new head, list of members}
 --          {"reviewed", number, id, key, outcome}
@@ -172,18 +172,24 @@ apply['withdrawn'] = function(_, _, event)
     call('SREM', prefix .. ':done:' .. id, key)
     call('SREM', prefix .. ':unsure:' .. id, key)
     call('SREM', prefix .. ':unproved:' .. id, key)
+    call('HDEL', prefix .. ':v:' .. id, 'later ' .. key)
   end
   queue_if_open(id)
 end
 
 apply['later'] = function(offset, at, event)
   local number, id = event[2], event[3]
-  call('HSET', prefix .. ':v:' .. id, 'later ' .. event[7][1], event[4])
-  call('PERSIST', prefix .. ':v:' .. id)
-  if event[5] > 0 then
-    feed(offset, number, at, ARGV[3 + event[5]], '1')
-    enqueue(id, offset, event[7], event[8], event[9])
-  elseif event[6] then
+  if event[5] ~= '' then
+    call('HSET', prefix .. ':v:' .. id, 'later ' .. event[4], event[5])
+    call('PERSIST', prefix .. ':v:' .. id)
+  end
+  if event[6] > 0 then
+    feed(offset, number, at, ARGV[3 + event[6]], '1')
+  end
+  if #event[8] > 0 then
+    enqueue(id, offset, event[8], event[9], event[10])
+  end
+  if event[7] then
     leave_queues(id)
   end
 end

@@ -235,10 +235,15 @@ def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
         return FeedEntry(place, event.verdict, at_ms)
     if isinstance(event, Rolling) and event.flagged is not None:
         return FeedEntry(place, flagged_verdict(event.verdict, event.flagged), at_ms)
-    if isinstance(event, RetroMatched) and is_counted(event.match):
+    if isinstance(event, RetroMatched) and is_news(event):
         verdict = Verdict(id=event.id, decision=event.match.decision)
         return FeedEntry(place, flagged_verdict(verdict, event.match), at_ms, retro=True)
     return None
+
+
+def is_news(event: RetroMatched) -> bool:
+    """Return whether a match with a later reference is for the feed: it counts, and more than what was said before."""
+    return is_counted(event.match) and (event.before is None or RANK[event.match.decision] > RANK[event.before])
 
 
 def queues_of(

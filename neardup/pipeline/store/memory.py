@@ -24,7 +24,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head
+from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head, variants_in
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
     AuditEntry,
@@ -210,13 +210,15 @@ class MemoryStore:
         elif isinstance(event, Redecided):
             known, said = self._item(event.verdict.id), event.verdict
             known.verdict, known.head = said, star_head(said) or ""
-            for keys in (known.open, known.done, known.unsure, known.unproved):
-                keys.difference_update(event.withdrawn)
+            self._withdraw(known, event.withdrawn)
             self._enqueue(said.id, envelope.offset, filter(is_counted, said.matches))
             self._queue_if_open(said.id)
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)
             known.verdict, known.head = event.verdict, ""
+            if variants := [(match.bank, match.reference) for match in variants_in(event.verdict)]:
+                self._withdraw(known, variants)
+                self._queue_if_open(event.verdict.id)
             if event.flagged is not None:
                 self._enqueue(event.verdict.id, envelope.offset, [event.flagged])
         elif isinstance(event, RemovedEvent | Replaced):
@@ -250,11 +252,24 @@ class MemoryStore:
         return self._items.setdefault(item, _Item())
 
     def _later(self, event: RetroMatched, envelope: Envelope) -> None:
-        self._item(event.id).later[event.match.bank, event.match.reference] = event.match
+        known, key = self._item(event.id), (event.match.bank, event.match.reference)
+        if event.before is not None:
+            self._withdraw(known, [key])
+        if event.match.listed:
+            known.later[key] = event.match
         if is_counted(event.match):
             self._enqueue(event.id, envelope.offset, [event.match])
-        elif lets_pass(event.match):
+        elif event.before is not None:
+            self._queue_if_open(event.id)
+        if lets_pass(event.match):
             self._queue.pop(event.id, None)
+
+    def _withdraw(self, known: _Item, keys: Collection[Key]) -> None:
+        """Take back matches of an item."""
+        for these in (known.open, known.done, known.unsure, known.unproved):
+            these.difference_update(keys)
+        for key in keys:
+            known.later.pop(key, None)
 
     def _change(self, event: Changed) -> None:
         record = event.record

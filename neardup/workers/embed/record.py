@@ -14,7 +14,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
-from neardup.pipeline.prove.pack import owner_of
+from neardup.pipeline.prove.pack import live_frame, live_slot, owner_of
 from neardup.pipeline.types import Kind, Media
 from neardup.workers.embed.ordering import Slot
 from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
@@ -44,7 +44,7 @@ class PolledItem(PolledRecord):
     """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot.
 
     Attributes:
-        prove: whether items are packed for proofs; frames of live video are not.
+        prove: whether items are packed for proofs. Of a live video its newest frames are, see `pack.live_slot`.
     """
 
     item: MediaItem
@@ -81,9 +81,13 @@ class PolledItem(PolledRecord):
 
     @property
     def packed(self) -> bool:
-        return self.prove and not self.item.live
+        return self.prove
 
     def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        if self.item.pts is not None:
+            frame = live_frame(pack, self.item.pts)
+            self.blobs.put_pack(*owner_of(self.item.bank, self.item.id), frame, live_slot(self.item.pts))
+            return
         self.blobs.put_pack(*owner_of(self.item.bank, self.item.id), pack, sha256.hex())
 
     def finished(self, part: Described) -> Described:

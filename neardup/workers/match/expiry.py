@@ -84,7 +84,7 @@ class Expiry:
 
     def _waiting(self) -> dict[Key, Undecided | LaterAsk]:
         waiting: dict[Key, Undecided | LaterAsk] = {one.offset: one for one in self._state.undecided if not one.expired}
-        return waiting | {later.key: later for later in self._state.later}
+        return waiting | {later.key: later for later in self._state.later if not later.expired}
 
     def _record(self, one: Undecided | LaterAsk) -> ProofExpired | None:
         """Return what ends a wait; None where the item is gone."""

@@ -292,7 +292,7 @@ class MatchWorker:
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
         telemetry.MATCH_PENDING.set(self._state.undecided.waiting)
-        telemetry.MATCH_LATER_ASKS.set(len(self._state.later))
+        telemetry.MATCH_LATER_ASKS.set(self._state.later.waiting)
         telemetry.MATCH_PENDING_SECONDS.set(self._expiry.oldest_seconds)
         self._index_metrics.update(self._state.parts().index.status())
         return envelopes

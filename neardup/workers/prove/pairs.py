@@ -13,14 +13,14 @@ from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import fetch_rules
-from neardup.pipeline.prove.finding import Proved
-from neardup.pipeline.prove.pack import PackPictures, key_of, moments_at
+from neardup.pipeline.prove.finding import Finding, Proved
+from neardup.pipeline.prove.pack import PackPictures, key_of, live_seconds, moments_at
 from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.settings import Settings
 from neardup.workers.run.telemetry import PROOF_SECONDS
 
 logger = logging.getLogger(__name__)
-UNAVAILABLE, FAILED = "unavailable", "failed"
+UNAVAILABLE, FAILED, LAPSED = "unavailable", "failed", "lapsed"
 _KEYPOINT_BYTES = 64 * 2**20
 """Of each thread."""
 _DECODE_SECONDS = 5.0
@@ -41,15 +41,23 @@ class PairProver:
     def __call__(self, asked: Asked) -> list[tuple[Proved | None, str]]:
         """Return a proof for each ask of an item, None where there is none, and what is counted.
 
+        Spare ones are not proved where another candidate of `seen` is a copy.
+
         Raises:
             DependencyError: the blob store does not answer; nothing can be said.
         """
-        return [self._prove(asked, ask) for ask in asked.asks]
+        found = {ask: self._prove(asked, ask) for ask in asked.asks if not ask.spare}
+        copied = any(
+            ask.bank == SEEN and proved and proved.finding is Finding.COPY for ask, (proved, _) in found.items()
+        )
+        return [
+            found[ask] if ask in found else (None, LAPSED) if copied else self._prove(asked, ask) for ask in asked.asks
+        ]
 
     def _prove(self, asked: Asked, ask: Ask) -> tuple[Proved | None, str]:
         started = time.monotonic()
         try:
-            proved = self._proof(key_of(SEEN, asked.id, asked.sha256), ask)
+            proved = self._proof(asked, ask)
         except DependencyError:
             raise
         except Exception:  # a fault of ours must not let the item hang
@@ -62,11 +70,16 @@ class PairProver:
         PROOF_SECONDS.observe(time.monotonic() - started)
         return proved, proved.finding.value
 
-    def _proof(self, item: str, ask: Ask) -> Proved | None:
+    def _proof(self, asked: Asked, ask: Ask) -> Proved | None:
         pictures, prover = self._of_thread()
+        item = key_of(SEEN, asked.id, asked.sha256)
         reference = key_of(ask.bank, ask.reference, ask.sha256)
-        own, other = pictures.pack(item), pictures.pack(reference)
-        if own is None or other is None:
+        other = pictures.pack(reference)
+        if other is None:
+            return None
+        live = not asked.sha256 and bool(ask.moments)
+        own = pictures.live_pack(item, live_seconds(other, ask.moments)) if live else pictures.pack(item)
+        if own is None:
             return None
         moments = moments_at(own, other, ask.moments)
         return None if moments is None else prover.prove(item, reference, moments, ask.boxes)

@@ -144,7 +144,8 @@ END_TO_END_SECONDS = Histogram(
 PROOFS = Counter(
     "neardup_proofs_total",
     "Pairs that were answered, counted when the log has the answer: copy, variant, unproved; unavailable where a "
-    "picture of either is not stored, failed where the proof ended with an error.",
+    "picture of either is not stored, lapsed where another candidate is a copy already, failed where the proof ended "
+    "with an error.",
     ["finding"],
 )
 PROOF_SECONDS = Histogram(

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw, ImageFont
 
+from neardup.pipeline.media.tile import fit
 from neardup.pipeline.prove.documents import Load, prove_closely
 from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, Keypoints, find_keypoints
 from neardup.pipeline.prove.relation import Judgement
 from neardup.pipeline.types import Pixels
-from tests.pipeline.prove.conftest import photograph, receipt, recode
+from tests.pipeline.prove.conftest import photograph, receipt, recode, sticker
 
 
 def loader(pixels: Pixels, asked: list[int], largest: int = DOCUMENT_SIDE) -> Load:
@@ -51,3 +53,41 @@ def test_other_pictures_are_loaded_once() -> None:
     assert prove_closely(loader(photo, asked), loader(photograph("chelsea"), asked))[0] is None
     prove_closely(loader(recode(np.asarray(small), 80), asked), loader(np.asarray(small), asked))  # nothing is larger
     assert set(asked) == {SIDE}
+
+
+def meme(name: str, side: int, words: str, share: float = 0.06) -> Pixels:
+    """Return a photograph of this longest side with a caption in white and black, so much of the side high."""
+    picture = Image.fromarray(photograph(name))
+    scale, size = side / max(picture.size), side * share
+    large = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    ImageDraw.Draw(large).text(
+        (large.width / 2, side * 0.4), words, "white", ImageFont.load_default(size), anchor="ma",
+        stroke_width=max(1, round(size / 12)), stroke_fill="black",
+    )  # fmt: skip
+    return np.asarray(large)
+
+
+def packed(pixels: Pixels) -> Load:
+    """Load a picture as a pack stores it; a larger one is not at hand."""
+    small = recode(fit(pixels, SIDE), 55)
+    return lambda side: find_keypoints(small, SIDE, max(small.shape) / max(pixels.shape)) if side == SIDE else None
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
+@pytest.mark.parametrize("side", [480, 1280])
+@pytest.mark.parametrize("others", [("MOM", "THEY SAID IT WOULD BE FUN"), ("ONE DOES NOT SIMPLY WALK", "ME")])
+def test_captions_that_small_pictures_cannot_tell_apart_are_unproved(
+    name: str, side: int, others: tuple[str, str]
+) -> None:
+    one, other = (meme(name, side, words) for words in others)
+    assert prove_closely(packed(one), packed(other))[1] == Judgement(Finding.UNPROVED, Ground.ILLEGIBLE)
+    original = meme(name, side, "")
+    copies = {words: prove_closely(packed(meme(name, side, words)), packed(original))[1] for words in others}
+    assert {judged.finding for judged in copies.values()} == {Finding.COPY}
+    assert prove_closely(packed(recode(one, 60)), packed(one))[1].finding is Finding.COPY
+
+
+def test_a_sticker_is_an_edit_at_small_sizes_too() -> None:
+    for name in ("coffee", "chelsea"):
+        photo = meme(name, 1280, "")
+        assert prove_closely(packed(sticker(photo)), packed(photo))[1].finding is Finding.COPY

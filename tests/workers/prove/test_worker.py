@@ -15,14 +15,15 @@ from kafka import TopicPartition
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.proofs import Ask, Asked, ItemProved
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
-from neardup.pipeline.prove.pack import PackPictures
+from neardup.pipeline.prove.pack import LIVE_SECONDS, LIVE_SLOTS, Packer, PackPictures, live_frame, live_slot
 from neardup.workers.kafka.offsets import Ticket
 from neardup.workers.prove.asks import Taken
 from neardup.workers.prove.pairs import PairProver
 from neardup.workers.prove.worker import ProveWorker
 from neardup.workers.run import fault_points
-from tests.pipeline.prove.test_pack import SHA, pack_of
+from tests.pipeline.prove.test_pack import SHA, a_walk, pack_of
 from tests.pipeline.prove.test_prover import a_scene
 
 COPY = Proved(ProofSummary(finding=Finding.COPY, ground=Ground.AGREES))
@@ -143,6 +144,48 @@ def test_pairs_are_proved_by_packs_and_what_has_none_is_unavailable(blobs: Blobs
     assert (proved.finding, finding) == (Finding.COPY, "copy")
     assert (none, why) == (None, "unavailable")
     assert prove(asked("gone", "r", bank="known")) == [(None, "unavailable")]
+
+
+def test_a_spare_candidate_is_proved_only_where_no_other_is_a_copy(blobs: Blobs) -> None:
+    scene = a_scene(height=480, width=640)
+    for name, shown in (("copy", scene[:, 160:]), ("r", scene), ("s", scene[60:]), ("other", a_scene(5))):
+        blobs.put_pack("", name, pack_of(shown), SHA.hex())
+    prove = PairProver(lambda: PackPictures(blobs))
+    spare, first, other = (
+        Ask(bank="seen", reference=name, offset=1, sha256=SHA, spare=name == "s") for name in ("s", "r", "other")
+    )
+
+    def found(*asks: Ask) -> list[str]:
+        return [what for _, what in prove(Asked(id="copy", offset=7, sha256=SHA, asks=asks))]
+
+    assert found(spare, first) == ["lapsed", "copy"]
+    assert found(other, spare) == ["unproved", "copy"]
+
+
+def test_a_live_video_is_proved_by_the_frames_of_its_window(blobs: Blobs) -> None:
+    packer = Packer()
+    for second, rgb in a_walk(0.0, 2.0, 30):
+        if packer.wants(squeeze(rgb, 32), second):
+            packer.take(rgb, second)
+    blobs.put_pack("known", "film", packer.packed(320, 240), SHA.hex())
+    blobs.put_pack("known", "picture", pack_of(a_scene(9, 240, 440)[:, :320]), SHA.hex())
+    for begin, film in ((0.0, 100.0), (LIVE_SECONDS * LIVE_SLOTS, 8.0)):  # the second lap takes the places of the first
+        for second, rgb in a_walk(film, 2.1, 14):
+            at = begin + second
+            blobs.put_pack("", "live", live_frame(pack_of(rgb, 640, 480), at), live_slot(at))
+    prove = PairProver(lambda: PackPictures(blobs))
+
+    def found(reference: str, *moments: tuple[float, float]) -> str:
+        ask = Ask(bank="known", reference=reference, offset=1, sha256=SHA, moments=moments)
+        [(_, what)] = prove(Asked(id="live", offset=7, asks=(ask,)))
+        return what
+
+    assert found("film", *((128.0 + second, 8.0 + second) for second in (2.0, 6.0, 10.0))) == "copy"
+    assert found("film", *((128.0 + second, 1.0 + second) for second in (2.0, 6.0, 10.0))) == "unproved"
+    assert found("film", *((second, 8.0 + second) for second in (2.0, 6.0, 10.0))) == "unavailable"  # of the first lap
+    assert found("picture", (129.4, 0.0)) == "copy"
+    assert blobs.erase("live") > 20
+    assert found("picture", (129.4, 0.0)) == "unavailable"
 
 
 def test_a_proof_that_fails_is_answered_and_logged_with_its_ids(

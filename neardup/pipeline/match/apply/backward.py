@@ -8,7 +8,8 @@ on the head, and is the most that is said of a member, which evidence decides on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from neardup.pipeline.match.compare.collection import Collection
 from neardup.pipeline.match.compare.compare import candidate_of, identity
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item, link
-from neardup.pipeline.match.data.undecided import LaterAsk, LaterAsks, Pair
+from neardup.pipeline.match.data.undecided import LATE_MS, LaterAsk, LaterAsks, Pair
 from neardup.pipeline.match.decide.evidence import Evidence, differing_bits
 from neardup.pipeline.types import Decision, Exact, Ids, Kind, Neighbours
 
@@ -35,7 +36,8 @@ MOST_CANDIDATES = 16_384
 MOST_ASKED = 64
 """Heads that are asked about for one reference, the likeliest; what resembles more is no picture but a pattern."""
 MOST_OPEN = 10_000
-"""Heads that are asked about in all; prove workers have room for them beside what waits for its verdict."""
+"""Heads that are asked about in all, and heads that were given up whose late answer may still come; prove workers have
+room for them beside what waits for its verdict."""
 _AT_ONCE = 64
 
 
@@ -98,34 +100,44 @@ class BackwardSearch:
             earlier = Earlier(published) if said is None else Earlier(published, said.left_out, said.asked)
             waiting = self._as_published(reference, earlier.asked)
         for one in waiting:
-            self.later.add(one)
+            one.since_ms = now_ms
+            self.later.add(one, now_ms, MOST_OPEN)
         self._link(reference, earlier.found)
         return earlier
 
     def apply(self, record: ItemProved | ProofExpired, offset: int, now_ms: int) -> list[RetroMatched]:
         """Return what of a star matches a reference that came later, once its head is proved, or nobody did that.
 
-        Of a star with more members than MOST_FOUND, the first that many.
+        An answer that comes within a day after nobody did takes the place of what was said then. Of a star with more
+        members than MOST_FOUND, the first that many.
         """
+        expires = isinstance(record, ProofExpired)
         answers: list[Candidate] = [*record.pairs] if isinstance(record, ItemProved) else []
         if isinstance(record, ProofExpired) and record.reference is not None:
             answers.append(record.reference)
         published = self._published.retro_matched(offset)
         matches: list[RetroMatched] = []
         for given in answers:
-            one = self.later.take(record.id, record.offset, given)
-            bank = None if one is None else self._banks.named(given.bank)
-            reference = None if one is None or bank is None else bank.collection.of(one.pair.number)
-            if one is None or bank is None or reference is None or not bank.usable(now_ms)(reference):
+            one = self.later.take(record.id, record.offset, given, expires)
+            if one is None or (one.expired and not expires and now_ms - one.since_ms > LATE_MS):
+                continue
+            bank = self._banks.named(given.bank)
+            reference = None if bank is None else bank.collection.of(one.pair.number)
+            if bank is None or reference is None or not bank.usable(now_ms)(reference):
+                self.later.forget(one)  # the pair lapses
                 continue
             if isinstance(given, PairProved):
                 one.pair.answered, one.pair.proved = True, given.proved
             if published is None:
-                found = list(self._matches(bank, reference, self._settled(bank, one, reference), now_ms))
+                settled = self._settled(bank, one, reference)
+                found = list(self._matches(bank, reference, settled, now_ms, dict(one.said)))
                 found = found[: MOST_FOUND - len(matches)]
             else:
                 key = given.bank, reference.id
                 found = [each for each in published if (each.match.bank, each.match.reference) == key]
+            if expires:
+                numbers = ((self._seen.tables.items.named(each.id), each.match.decision) for each in found)
+                one.said = [(item.number, decision) for item, decision in numbers if item is not None]
             self._link(reference, found)
             matches += found
         return matches
@@ -144,7 +156,7 @@ class BackwardSearch:
             for likelihood, ask in [found]
         ]
         likely.sort(key=lambda one: one[0], reverse=True)
-        room = min(MOST_ASKED, max(0, MOST_OPEN - len(self.later)))
+        room = min(MOST_ASKED, max(0, MOST_OPEN - self.later.waiting))
         return [_later(head, ask, reference.number) for _, head, ask in likely[:room]]
 
     def _as_published(self, reference: Item, published: Iterable[Asked]) -> list[LaterAsk]:
@@ -171,7 +183,8 @@ class BackwardSearch:
         """Have cohorts know which heads resemble a reference."""
         items = self._seen.tables.items
         for one in found:
-            if (item := items.named(one.id)) is not None:
+            counts = one.match.decision is not Decision.DISTINCT  # a variant is what a cohort is for
+            if counts and (item := items.named(one.id)) is not None:
                 link(reference, items.get(item.head) or item)
 
     def _unasked(self, bank: Bank, item: Item, reference: Item) -> Matched:
@@ -192,15 +205,25 @@ class BackwardSearch:
                 yield item, bank.collection.comparer.settle(item, one.pair, reference, not one.pair.answered, is_member)
 
     def _matches(
-        self, bank: Bank, reference: Item, compared: Iterable[tuple[Item, Matched]], now_ms: int
+        self,
+        bank: Bank,
+        reference: Item,
+        compared: Iterable[tuple[Item, Matched]],
+        now_ms: int,
+        said: Mapping[int, Decision] = MappingProxyType({}),
     ) -> Iterator[RetroMatched]:
-        """Yield the matches of items as reviewers and allow-lists leave them, given how they compare."""
+        """Yield the matches of items as reviewers and allow-lists leave them, given how they compare.
+
+        Args:
+            said: decisions that these take the place of, by number of the item; such a match may be none any more.
+        """
         for item, match in compared:
-            kept = self.reviews.respected(item, reference, match)
-            if kept is not None and kept.listed and bank.asks_about(item.id):
+            kept, before = self.reviews.respected(item, reference, match), said.get(item.number)
+            if kept is not None and (kept.listed or before is not None) and bank.asks_about(item.id):
                 kept = msgspec.structs.replace(kept, action=bank.settings.action)
                 silenced = is_silenced(kept, self._allowing(item, now_ms))
-                yield RetroMatched(id=item.id, match=msgspec.structs.replace(kept, silenced=silenced))
+                kept = msgspec.structs.replace(kept, silenced=silenced)
+                yield RetroMatched(id=item.id, match=kept, before=before)
 
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:
         items = self._seen.tables.items

@@ -145,7 +145,7 @@ class Intake:
         self._findings.note(entry.offset, record.kind, Found(pairs, found.cohort, found.neighbours))
         self._seen.tables.rows.shared[row] = self._seen.comparer.sharers(pairs, 1)
         pairs = join_pairs([*(bank.usable_pairs(theirs.pairs, entry.timestamp_ms) for bank, theirs in banked), pairs])
-        return self._live_verdicts.take(live, entry.offset, record.pts[0], int(row[0]), source_of(record), pairs)
+        return self._live_verdicts.take(live, entry, record.pts[0], int(row[0]), source_of(record), pairs)
 
 
 def _is_compared(record: Described) -> bool:

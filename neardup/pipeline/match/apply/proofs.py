@@ -23,6 +23,7 @@ from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.undecided import LATE_MS, Pair, Undecided, UndecidedItems
+from neardup.pipeline.match.live.verdicts import LiveVerdicts
 from neardup.pipeline.match.live.videos import LiveVideos
 from neardup.pipeline.types import Decision, Exact
 
@@ -34,7 +35,7 @@ class Proofs:
         most: items that may wait; above it only the best candidate and those of curated banks are asked about.
 
     Attributes:
-        undecided: what waits.
+        undecided: what waits, matches of live videos too.
     """
 
     def __init__(
@@ -46,9 +47,12 @@ class Proofs:
         lives: LiveVideos,
         published: PublishedVerdicts,
         backward: BackwardSearch,
+        undecided: UndecidedItems,
+        live_verdicts: LiveVerdicts,
         most: int,
     ) -> None:
-        self.undecided = UndecidedItems()
+        self.undecided = undecided
+        self._live_verdicts = live_verdicts
         self._seen = seen
         self._banks = banks
         self._reviews = reviews
@@ -119,6 +123,8 @@ class Proofs:
             return ()
         if not waiting.open:
             self.undecided.forget(waiting.offset)
+        if (live := self._lives.get(item.id)) is not None:
+            return self._live_verdicts.settle(live, waiting, entry)
         verdict = self._published.verdict(entry.offset) or self.verdict(item, waiting, entry.timestamp_ms)
         moved = self._stars.settle(item, star_head(verdict) or "")
         self.take_note(item, verdict)
@@ -155,24 +161,52 @@ class Proofs:
     # -- what is asked -----------------------------------------------------------------------------------------------
 
     def _propose(self, entry: Entry, item: Item, proposals: Sequence[tuple[str, Proposal]]) -> Undecided:
+        spare = self._spare(next(proposal for name, proposal in proposals if name == SEEN))
+
+        def is_spare(name: str, reference: Item) -> bool:
+            return name == SEEN and reference.number in spare
+
         wanted = [
-            (name == SEEN and place > 0, likely, reference, ask)
+            (not is_spare(name, reference), likely, name, reference, ask)
             for name, proposal in proposals
-            for place, (likely, reference, ask) in enumerate(proposal.asks)
+            for likely, reference, ask in proposal.asks
         ]
-        if self.undecided.waiting >= self._most:
-            wanted = [one for one in wanted if not one[0]]
         # Equals stay in the order of banks.
-        wanted.sort(key=lambda one: one[1], reverse=True)
-        pairs = [Pair(ask, reference.number, asked=True) for _, _, reference, ask in wanted[:PROVED]]
+        wanted.sort(key=lambda one: one[:2], reverse=True)
+        if self.undecided.waiting >= self._most:
+            best = next((one for one in wanted if one[2] == SEEN), None)
+            wanted = [one for one in wanted if one[2] != SEEN or one is best]
+        del wanted[PROVED:]
+        if not any(first and name == SEEN for first, _, name, *_ in wanted):
+            spare = set()
+        asks = [msgspec.structs.replace(ask, spare=is_spare(name, one)) for _, _, name, one, ask in wanted]
+        pairs = [Pair(ask, one[3].number, asked=True) for ask, one in zip(asks, wanted, strict=True)]
         asked = {(pair.candidate.bank, pair.number) for pair in pairs}
         for name, proposal in proposals:
             left = [reference for _, reference, _ in proposal.asks if (name, reference.number) not in asked]
-            beside = [*proposal.beside, *(one for one in left if one in proposal.alike)]
-            pairs += [Pair(candidate_of(name, reference), reference.number) for reference in beside]
+            for reference in [*(one for one in left if one in proposal.alike), *proposal.beside]:
+                candidate = candidate_of(name, reference)
+                candidate = msgspec.structs.replace(candidate, spare=is_spare(name, reference))
+                pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
         return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+
+    def _spare(self, proposal: Proposal) -> set[int]:
+        """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
+
+        They will stand under that one, which proves as much of the item.
+        """
+        candidates = [*(reference for _, reference, _ in proposal.asks), *proposal.beside]
+        numbers = {reference.number for reference in candidates}
+        spare = set()
+        for reference in candidates:
+            waiting = self.undecided.get(reference.offset)
+            if waiting is None or waiting.expired or waiting.item != reference.number:
+                continue
+            if any(pair.asked and pair.candidate.bank == SEEN and pair.number in numbers for pair in waiting.pairs):
+                spare.add(reference.number)
+        return spare
 
     def ask_again(self, entry: Entry, item: Item, published: ProofPending, link_all: bool) -> None:
         """Have an item wait for what was published: an approximate search need not find the same again.
@@ -203,16 +237,20 @@ class Proofs:
         collection, bank = self._collection(name), self._banks.named(name)
         if collection is None or (bank is not None and not bank.asks_about(item.id)):
             return []
-        found = []
+        found, spare = [], set[str]()
         for pair, reference in self._left(collection, bank, waiting.pairs, now_ms):
-            match = collection.comparer.settle(item, pair, reference, waiting.expired)
+            lapsed = waiting.lapsed(pair)
+            match = collection.comparer.settle(item, pair, reference, waiting.expired, lapsed=lapsed)
             kept = self._reviews.respected(item, reference, match)
             if kept is None or not kept.listed or (kept.reference == item.id and bank is None):
                 continue
             head = collection.of(reference.head)
             if head is not None and head is not reference and kept.exact is Exact.NO:
                 kept = msgspec.structs.replace(kept, head=head.id)
+            spare |= {reference.id} if lapsed and kept.exact is Exact.NO else set()
             found.append(kept if bank is None else msgspec.structs.replace(kept, action=bank.settings.action))
+        if any(_is_whole_copy(match) and match.reference not in spare for match in found):
+            found = [match for match in found if match.reference not in spare]
         found.sort(key=lambda match: (match.exact is Exact.NO, -RANK[match.decision], -match.evidence))
         return found[:MAX_MATCHES]
 
@@ -224,3 +262,7 @@ class Proofs:
             reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
             if reference is not None and (bank is None or bank.usable(now_ms)(reference)):
                 yield pair, reference
+
+
+def _is_whole_copy(match: Matched) -> bool:
+    return match.decision is Decision.DUPLICATE and match.where.whole

@@ -52,6 +52,8 @@ class Removals:
     def forget(self, item: Item) -> list[ReHeaded]:
         """Have an item leave, and return where its members went."""
         self._undecided.forget(item.offset)
+        if item.number in self._tables.live:
+            self._undecided.forget_live(item.number)
         self._tables.unshare(item)
         events = self._stars.remove(item)
         self._lives.forget(item)

@@ -120,11 +120,30 @@ class State:
         self._prefetch = Prefetch(seen, self._published)
         self.findings = Findings(tables, self.banks, self._published)
         self._backward = BackwardSearch(seen, self.banks, self.reviews, evidence, self._prefetch, self._published, asks)
+        undecided = UndecidedItems()
+        self._live_verdicts = LiveVerdicts(
+            seen,
+            self.banks,
+            self._lives,
+            self.reviews,
+            evidence,
+            self._published,
+            undecided,
+            max_pending if asks else 0,
+        )
         self._proofs = Proofs(
-            seen, self.banks, self.reviews, self.stars, self._lives, self._published, self._backward, max_pending
+            seen,
+            self.banks,
+            self.reviews,
+            self.stars,
+            self._lives,
+            self._published,
+            self._backward,
+            undecided,
+            self._live_verdicts,
+            max_pending,
         )
         self._removals = Removals(tables, self.stars, self._lives, self._pending, self._proofs.undecided, similars)
-        self._live_verdicts = LiveVerdicts(seen, self.banks, self._lives, self.reviews, evidence, self._published)
         row_writer = RowWriter(tables, self._lives, evidence)
         item_verdicts = ItemVerdicts(
             seen, self.reviews, self.stars, self._published, similars, self._proofs, self.findings, asks

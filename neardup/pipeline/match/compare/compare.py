@@ -123,7 +123,7 @@ class Comparer:
         if twin is not None:  # which needs no proof, and whose own verdict says what else it resembles
             proposal.beside.append(twin)
             return proposal
-        chosen, others = self._choose(found_at)
+        chosen, others = self._choose(found_at, MAX_MATCHES)
         for reference, outcome in chosen:
             proposal.asks.append((_likelihood(outcome), reference, self._ask(side.kind, reference, outcome)))
         proposal.beside += [reference for reference, outcome in others if _is_alike(outcome)]
@@ -143,12 +143,12 @@ class Comparer:
         return list(self._outcomes(side, found, item, lambda one: one is not head and usable(one)))
 
     def _choose(
-        self, outcomes: Iterable[tuple[Item, PairOutcome]]
+        self, outcomes: Iterable[tuple[Item, PairOutcome]], most: int = PROVED
     ) -> tuple[list[tuple[Item, PairOutcome]], list[tuple[Item, PairOutcome]]]:
-        """Return the references to be proved, PROVED at most, and the others, the likeliest first."""
+        """Return the references that may be proved, so many at most, and the others, the likeliest first."""
         chosen, others = list[tuple[Item, PairOutcome]](), list[tuple[Item, PairOutcome]]()
         for one in sorted(outcomes, key=lambda one: _likelihood(one[1]), reverse=True):
-            (chosen if len(chosen) < PROVED and self._may_match(one[1]) else others).append(one)
+            (chosen if len(chosen) < most and self._may_match(one[1]) else others).append(one)
         return chosen, others
 
     def ask(self, query: Item, reference: Item) -> tuple[tuple[int, float], Ask] | None:
@@ -158,11 +158,14 @@ class Comparer:
             return None
         return _likelihood(outcome), self._ask(query.kind, reference, outcome)
 
-    def settle(self, item: Item, pair: Pair, reference: Item, expired: bool, of_head: bool = False) -> Matched:
+    def settle(
+        self, item: Item, pair: Pair, reference: Item, expired: bool, of_head: bool = False, lapsed: bool = False
+    ) -> Matched:
         """Return how an item that waited for a proof matches a reference, whatever the decision.
 
         Args:
             of_head: the proof is one of the item's head: what it says is the most that is said of the item.
+            lapsed: nobody looked at the pair.
         """
         exact = identity(item, reference)
         head = self._tables.items.get(reference.head)
@@ -173,8 +176,8 @@ class Comparer:
         if pair.proved is not None:
             proved = self._judge.prove(outcome, pair.proved)
             outcome = proved if not of_head else _at_most(outcome, proved)
-        elif not pair.answered:
-            doubt = Doubt.UNPROVED if expired and _is_alike(outcome) else outcome.doubt
+        elif lapsed or not pair.answered:
+            doubt = Doubt.UNPROVED if expired and not lapsed and _is_alike(outcome) else outcome.doubt
             outcome = replace(at_most_unsure(outcome), doubt=doubt)
         return matched(reference, outcome, self._bank)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Candidate, PairProved
-from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.prove.finding import Finding, Proved
 from neardup.pipeline.types import Decision
 
 LATE_MS = 86_400_000
@@ -38,10 +39,11 @@ class Pair:
 
 @dataclass(slots=True)
 class Undecided:
-    """An item that waits.
+    """An item that waits, or matches of a live video that do.
 
     Attributes:
-        offset: in the log, of the record that completed this version of it; its asks are in that envelope.
+        offset: in the log, of the record that completed this version of it, or of a live video's frame; its asks are in
+            that envelope.
         since_ms: time of that record. expired: whether it was decided without answers.
         said: what that verdict listed: bank and reference. decision: what it was.
     """
@@ -59,6 +61,10 @@ class Undecided:
         """Whether an answer is still to come."""
         return any(pair.open for pair in self.pairs)
 
+    def lapsed(self, pair: Pair) -> bool:
+        """Return whether a pair was not looked at since another one is a copy; see `Candidate.spare`."""
+        return pair.candidate.spare and pair.proved is None and any(map(_proves_copy, self.pairs))
+
     def take(self, answers: Sequence[PairProved]) -> bool:
         """Take in answers, the first to each ask, and return whether one of them was new."""
         given = {(one.bank, one.reference, one.offset): one for one in reversed(answers)}
@@ -68,6 +74,11 @@ class Undecided:
             if one is not None and pair.open:
                 pair.answered, pair.proved, new = True, one.proved, True
         return new
+
+
+def _proves_copy(pair: Pair) -> bool:
+    is_first = pair.candidate.bank == SEEN and not pair.candidate.spare
+    return is_first and pair.proved is not None and pair.proved.finding is Finding.COPY
 
 
 class UndecidedItems:
@@ -107,6 +118,11 @@ class UndecidedItems:
         gone = self._by_offset.pop(offset, None)
         self.waiting -= gone is not None and not gone.expired
 
+    def forget_live(self, number: int) -> None:
+        """Have nothing of a live video wait any more."""
+        for one in [one for one in self if one.item == number]:
+            self.forget(one.offset)
+
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
         self._by_offset = {one.offset: one for one in undecided}
@@ -124,6 +140,8 @@ class LaterAsk:
     Attributes:
         id, offset, sha256: of the head, as the ask names them.
         pair: with the reference. items: numbers of the head, first, and of those that stood under it.
+        since_ms: time of the record that asked. expired: whether nobody answered in time.
+        said: what was said then: numbers of items, and decisions.
     """
 
     id: str
@@ -131,6 +149,9 @@ class LaterAsk:
     sha256: bytes
     pair: Pair
     items: list[int]
+    since_ms: int = 0
+    expired: bool = False
+    said: list[tuple[int, Decision]] = field(default_factory=list)
 
     @property
     def key(self) -> LaterKey:
@@ -143,6 +164,8 @@ class LaterAsks:
 
     def __init__(self) -> None:
         self._by_key: dict[LaterKey, LaterAsk] = {}
+        self.waiting = 0
+        """How many nobody has given up."""
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -150,17 +173,47 @@ class LaterAsks:
     def __iter__(self) -> Iterator[LaterAsk]:
         return iter(self._by_key.values())
 
-    def add(self, one: LaterAsk) -> None:
-        """Have one wait."""
+    def add(self, one: LaterAsk, now_ms: int, most_expired: int) -> None:
+        """Have one wait. Of those that were given up, old ones are forgotten, and the oldest if they are too many."""
+        self._drop(one.key)
         self._by_key[one.key] = one
+        self.waiting += 1
+        expired = len(self) - self.waiting
+        for old in list(self._by_key.values()) if expired else ():
+            if not old.expired:
+                continue
+            if now_ms - old.since_ms <= LATE_MS and expired <= most_expired:
+                break
+            self._drop(old.key)
+            expired -= 1
 
-    def take(self, id: str, offset: int, candidate: Candidate) -> LaterAsk | None:
-        """Return what waits for the answer to this pair, and have it wait no more."""
+    def take(self, id: str, offset: int, candidate: Candidate, expires: bool) -> LaterAsk | None:
+        """Return what waits for the answer to this pair; with the answer it waits no more.
+
+        Args:
+            expires: there is no answer; a later one may still come. What was given up before is not given up again.
+        """
         one = self._by_key.get((offset, candidate.bank, candidate.offset))
         if one is None or (one.id, one.pair.candidate.reference) != (id, candidate.reference):
             return None
-        return self._by_key.pop(one.key)
+        if not expires:
+            return self._drop(one.key)
+        if one.expired:
+            return None
+        self.waiting -= 1
+        one.expired = True
+        return one
+
+    def forget(self, one: LaterAsk) -> None:
+        """Have one wait no more."""
+        self._drop(one.key)
 
     def restore(self, asks: Iterable[LaterAsk]) -> None:
         """Take over what iteration gave."""
         self._by_key = {one.key: one for one in asks}
+        self.waiting = sum(not one.expired for one in self)
+
+    def _drop(self, key: LaterKey) -> LaterAsk | None:
+        gone = self._by_key.pop(key, None)
+        self.waiting -= gone is not None and not gone.expired
+        return gone

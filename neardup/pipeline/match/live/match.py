@@ -16,9 +16,11 @@ import numpy as np
 from neardup.pipeline.log.records import Matched
 from neardup.pipeline.log.verdicts import RANK
 from neardup.pipeline.match.compare.collection import Collection
+from neardup.pipeline.match.data.undecided import Pair
 from neardup.pipeline.match.decide.decide import DISTINCT, Judge, Judgement, judge_segments, keep_rare, run_around
 from neardup.pipeline.match.decide.evidence import Evidence, Floats
 from neardup.pipeline.match.decide.segments import MIN_VOTES, Segment, Track, Votes, find_segments
+from neardup.pipeline.prove.finding import Finding, Proved
 from neardup.pipeline.types import Decision, Span
 from neardup.pipeline.where import located
 
@@ -40,10 +42,14 @@ class LiveMatch:
         last: seconds of the newest frame that voted. new: frames that did since the last look.
         wait: frames after which to look again.
         going_on: the newest frames show it still.
-        match: None while there is none. unsure_since: seconds.
+        match: by evidence alone, None while there is none. unsure_since: seconds.
+        chances, moments: of the strongest look, see `decide.PairOutcome`. shown: spans that the last look found.
         told, told_extent: its decision and its `extent` in the last event. (These names stand in snapshots.)
         flagged: the decision with which it was flagged.
         shared: its frames were counted as shared with this live video.
+        ask: log offset of the frame at which a proof was asked for last, -1 before. asked_at: its seconds.
+        open: nobody has answered or given it up. expired: it was given up. answered: by `proved`, None where pictures
+            were not to be had.
     """
 
     reference: int
@@ -58,6 +64,15 @@ class LiveMatch:
     told_extent: tuple[float, float] = (0.0, 0.0)
     flagged: Decision = Decision.DISTINCT
     shared: bool = False
+    chances: int = 1
+    moments: bool = False
+    shown: tuple[Span, ...] = ()
+    ask: int = -1
+    asked_at: float = 0.0
+    open: bool = False
+    expired: bool = False
+    answered: bool = False
+    proved: Proved | None = None
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -65,24 +80,39 @@ class LiveMatch:
         spans = self.match.where.spans if self.match else ()
         return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
-    def is_news(self, growth_seconds: float) -> bool:
-        """Return whether the match changed enough since the last event to emit a new one; see `LiveRules`."""
-        if self.match is None:
-            return False
-        grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
-        return RANK[self.match.decision] > RANK[self.told] or grown >= (growth_seconds if self.going_on else 0.01)
+    def is_news(self, shown: Matched, growth_seconds: float) -> bool:
+        """Return whether the match changed enough since the last event to emit a new one; see `LiveRules`.
 
-    def is_to_be_flagged(self, newest: float, unsure_seconds: float) -> bool:
-        """Whether somebody should look at it now, given the seconds of the newest frame; for others see `LiveRules`."""
-        if self.match is None or RANK[self.match.decision] <= RANK[self.flagged]:
+        Args:
+            shown: the match as far as it is proved.
+        """
+        grown = max(abs(now - told) for now, told in zip(self.extent, self.told_extent, strict=True))
+        return shown.decision is not self.told or grown >= (growth_seconds if self.going_on else 0.01)
+
+    def is_to_be_flagged(self, shown: Matched, newest: float, unsure_seconds: float) -> bool:
+        """Whether somebody should look at it now, given the seconds of the newest frame; for others see `is_news`."""
+        if self.open or RANK[shown.decision] <= RANK[self.flagged]:
             return False
         ripe = not self.going_on or newest - self.unsure_since >= unsure_seconds
-        return self.match.decision is Decision.DUPLICATE or ripe
+        return shown.decision is Decision.DUPLICATE or ripe
 
-    def note_event(self) -> None:
+    def note_event(self, shown: Matched) -> None:
         """Note that an event carries the match as it is."""
-        if self.match is not None:
-            self.told, self.told_extent = self.match.decision, self.extent
+        self.told, self.told_extent = shown.decision, self.extent
+
+    def asks(self, begin: float) -> bool:
+        """Return whether a proof is wanted of a window that begins at these seconds: one of each, until one agrees."""
+        if self.match is None or self.match.decision is Decision.DISTINCT or self.open or not self.shown:
+            return False
+        if self.proved is not None and self.proved.finding is Finding.COPY:
+            return False
+        return self.ask < 0 or self.asked_at < begin
+
+    def take(self, pair: Pair, expired: bool) -> None:
+        """Take in an answer, or that there is none."""
+        self.open, self.expired = False, expired and not pair.answered
+        if pair.answered:
+            self.answered, self.proved = True, pair.proved
 
     def vote(self, pts: float, votes: Sequence[tuple[int, float, float]]) -> None:
         """Take in a frame that resembles these rows."""
@@ -112,6 +142,9 @@ class LiveMatch:
             probability=shown.judgement.probability,
             where=located(False, spans=continued(before.where.spans if before else (), shown, window)[-MAX_SPANS:]),
         )
+        if before is None or _strength(before) <= _strength(found):
+            self.chances, self.moments = shown.chances, shown.moments
+        self.shown = shown.spans
         self.adopt(found)
 
     def adopt(self, found: Matched) -> None:
@@ -119,7 +152,7 @@ class LiveMatch:
         before = self.match
         if before is not None and _strength(before) > _strength(found):
             found = msgspec.structs.replace(before, where=found.where)
-        if found.decision is Decision.UNSURE and before is None:
+        if before is None:
             self.unsure_since = self.last
         self.match = found
 
@@ -131,6 +164,7 @@ class WindowMatch:
     Attributes:
         step: seconds between frames of the coarser of the two.
         still: nothing moves, so spans may shift against each other.
+        chances, moments: see `decide.PairOutcome`.
     """
 
     judgement: Judgement
@@ -139,6 +173,8 @@ class WindowMatch:
     spans: tuple[Span, ...] = ()
     step: float = 0.0
     still: bool = False
+    chances: int = 1
+    moments: bool = False
 
 
 NOTHING = WindowMatch(DISTINCT)
@@ -159,7 +195,7 @@ def see_image(window: Track, votes: Votes, distance: float, taken: int, judge: J
     least = judge.thresholds(chances).min_unsure
     start, end = run_around(window.pts, votes.query, votes.evidence, int(votes.query[best]), least)
     span = Span(start, end, 0.0, 0.0, evidence)
-    return WindowMatch(judgement, distance, evidence, (span,), window.interval, still=True)
+    return WindowMatch(judgement, distance, evidence, (span,), window.interval, still=True, chances=chances)
 
 
 def see_video(
@@ -181,10 +217,12 @@ def see_video(
     kept: list[Segment] = keep_rare(segments, window, reference, query_is_whole=False)
     if not kept:
         return NOTHING
-    judgement, best, _ = judge_segments(kept, taken, judge, references)
+    judgement, best, chances = judge_segments(kept, taken, judge, references)
     spans = tuple(segment.span for segment in kept)
     distance = min(segment.distance for segment in kept)
-    return WindowMatch(judgement, distance, best.evidence, spans, step, still=math.isnan(best.contrast))
+    still = math.isnan(best.contrast)
+    moments = best.same_moments and not still
+    return WindowMatch(judgement, distance, best.evidence, spans, step, still, chances, moments)
 
 
 def continued(before: Sequence[Span], shown: WindowMatch, window: float) -> tuple[Span, ...]:

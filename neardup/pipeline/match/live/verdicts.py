@@ -2,31 +2,35 @@
 
 A frame votes for the references that it resembles, and every few votes the newest frames are compared with a reference
 (see `live.match`). An event is emitted when a reference is new, a decision rose, or spans grew by a step, not for each
-frame. A match is flagged once, and a second time where what was flagged as unsure became a duplicate.
+frame. Where proofs are made, a match is asked about when it is found, once in each window until one agrees, and flagged
+when that is decided. It is flagged once, and a second time where what was flagged as unsure became a duplicate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from neardup.pipeline.log.changes import SEEN, Action
-from neardup.pipeline.log.records import Matched, Rolling, Verdict
+from neardup.pipeline.log.proofs import Ask, Asked
+from neardup.pipeline.log.records import Entry, Matched, Rolling, Verdict
 from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, is_silenced
 from neardup.pipeline.match.compare.banks import Banks
 from neardup.pipeline.match.compare.collection import Collection
-from neardup.pipeline.match.compare.compare import MAX_MATCHES
+from neardup.pipeline.match.compare.compare import MAX_MATCHES, PROVED, moments_of
 from neardup.pipeline.match.compare.reviews import Reviews
 from neardup.pipeline.match.data.items import Item, link
 from neardup.pipeline.match.data.tables import Frames
-from neardup.pipeline.match.decide.decide import Pairs
+from neardup.pipeline.match.data.undecided import Pair, Undecided, UndecidedItems
+from neardup.pipeline.match.decide.decide import Judgement, PairOutcome, Pairs, at_most_unsure
 from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.decide.segments import Track, Votes
 from neardup.pipeline.match.live.match import LiveMatch, WindowMatch, see_image, see_video
 from neardup.pipeline.match.live.videos import Live, LiveVideos
-from neardup.pipeline.types import Decision, Kind
+from neardup.pipeline.types import Decision, Doubt, Kind
 
 WINDOW = 256
 """Newest frames that are looked at."""
@@ -41,7 +45,12 @@ REFERENCES_PER_FRAME = 32
 
 
 class LiveVerdicts:
-    """Compares live videos with the stream and the curated banks, and emits what is new."""
+    """Compares live videos with the stream and the curated banks, and emits what is new.
+
+    Args:
+        undecided: takes what waits for a proof. most: that may wait; above it only curated banks are asked about, and
+            with 0 nothing is: evidence decides alone.
+    """
 
     def __init__(
         self,
@@ -51,6 +60,8 @@ class LiveVerdicts:
         reviews: Reviews,
         evidence: Evidence,
         published: PublishedVerdicts,
+        undecided: UndecidedItems,
+        most: int = 0,
     ) -> None:
         self._seen = seen
         self._tables = seen.tables
@@ -59,14 +70,16 @@ class LiveVerdicts:
         self._reviews = reviews
         self._evidence = evidence
         self._published = published
+        self._undecided = undecided
+        self._most = most
 
     def take(
-        self, live: Live, offset: int, pts: float, row: int, source: tuple[int, int], pairs: Pairs
+        self, live: Live, entry: Entry, pts: float, row: int, source: tuple[int, int], pairs: Pairs
     ) -> tuple[Rolling, ...]:
         """Take in a frame and return its events.
 
         Args:
-            offset: of its record; events that were published for it replace those computed now.
+            entry: its record; events that were published for it replace those computed now.
             pairs: of the frame with earlier descriptors of heads, and with references of curated banks.
         """
         frames = self._lives.frames(live)
@@ -79,8 +92,33 @@ class LiveVerdicts:
         self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
         self._look(live)
-        published = self._published.rolling(offset, live.id, running=True)
+        published = self._published.rolling(entry.offset, live.id, running=True)
+        if published is None:
+            asked = self._ask(live, entry.offset)
+            return self._emit(live, self._news(live, asked), entry)
+        return self._emit(live, published, entry)
+
+    def settle(self, live: Live, waiting: Undecided, entry: Entry) -> tuple[Rolling, ...]:
+        """Return the events of a record that brings the last answer that was missing, or that there is none.
+
+        A reference that was removed or disabled meanwhile is matched no more.
+        """
+        for pair in waiting.pairs:
+            live_match = live.sightings.get(pair.number)
+            if live_match is None or live_match.ask != waiting.offset:
+                continue
+            if self._is_usable(pair.number, entry.timestamp_ms):
+                live_match.take(pair, waiting.expired)
+            else:
+                del live.sightings[pair.number]
+        published = self._published.rolling(entry.offset, live.id, live.running)
         return self._emit(live, self._news(live) if published is None else published)
+
+    def _is_usable(self, number: int, now_ms: int) -> bool:
+        if self._tables.items.get(number) is not None:
+            return True
+        found = self._banks.find(number)
+        return found is not None and found[0].usable(now_ms)(found[1])
 
     def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
         """Return the final events, for the record of this offset, and drop what only a running video needs."""
@@ -191,24 +229,99 @@ class LiveVerdicts:
         self._tables.share(item, reference, spans)
         live_match.shared = True
 
+    # -- proofs ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, live: Live, offset: int) -> Asked | None:
+        """Return what of the window is to be proved, the likeliest, each reference once in a window."""
+        frames, item = self._lives.frames(live), self._item(live)
+        begin = frames.pts[-min(WINDOW, len(frames))]
+        full, wanted = self._undecided.waiting >= self._most, []
+        for one in live.sightings.values() if self._most else ():
+            found = self._find(one.reference) if one.asks(begin) else None
+            if found is None or (full and found[0] is self._seen) or not self._is_proved(found[1]):
+                continue
+            if one.match is not None and not self._reviews.rejects(item, [found[1]]):
+                wanted.append((RANK[one.match.decision], one.match.evidence, one, *found))
+        wanted.sort(key=lambda each: each[:2], reverse=True)
+        asks = tuple(
+            Ask(
+                bank=collection.name,
+                reference=reference.id,
+                offset=reference.offset,
+                sha256=reference.sha256,
+                moments=tuple(moments_of(one.shown, reference.kind is Kind.VIDEO)),
+            )
+            for _, _, one, collection, reference in wanted[:PROVED]
+        )
+        return Asked(id=live.id, offset=offset, asks=asks) if asks else None
+
+    def _wait(self, live: Live, asked: Asked, entry: Entry) -> None:
+        """Have matches wait for what was asked."""
+        pairs = []
+        for ask in asked.asks:
+            reference = self._named(ask.bank, ask.reference)
+            is_there = reference is not None and reference.offset == ask.offset
+            pairs.append(Pair(ask, reference.number if reference is not None and is_there else -1, asked=True))
+            if (one := live.sightings.get(pairs[-1].number)) is not None:
+                one.ask, one.asked_at, one.open, one.expired = asked.offset, one.last, True, False
+        self._undecided.add(Undecided(live.number, asked.offset, entry.timestamp_ms, pairs), entry.timestamp_ms)
+
+    def _is_proved(self, reference: Item) -> bool:
+        """Whether a match with a reference waits for a proof; of live videos themselves nothing is asked."""
+        return self._most > 0 and reference.number not in self._tables.live
+
+    def _as_proved(self, live_match: LiveMatch) -> Matched | None:
+        """Return a match as far as it is proved: without an answer it is unsure at most."""
+        match, found = live_match.match, self._find(live_match.reference)
+        if match is None or found is None or not self._is_proved(found[1]):
+            return match
+        judgement = Judgement(match.decision, match.probability)
+        outcome = PairOutcome(
+            judgement, match.distance, match.evidence, match.where, live_match.chances, moments=live_match.moments
+        )
+        if live_match.proved is not None:
+            outcome = found[0].judge.prove(outcome, live_match.proved)
+        elif not live_match.answered:
+            doubt = Doubt.UNPROVED if live_match.expired else Doubt.NO
+            outcome = replace(at_most_unsure(outcome), doubt=doubt)
+        return msgspec.structs.replace(
+            match,
+            decision=outcome.judgement.decision,
+            probability=outcome.judgement.probability,
+            where=outcome.where,
+            relation=outcome.relation,
+            doubt=outcome.doubt,
+            proof=outcome.proof,
+        )
+
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _news(self, live: Live) -> tuple[Rolling, ...]:
+    def _news(self, live: Live, asked: Asked | None = None) -> tuple[Rolling, ...]:
         """Return one event for each match to be flagged, or else one if anything else matters."""
-        known = [live_match for live_match in live.sightings.values() if live_match.match is not None]
+        known = [(one, shown) for one in live.sightings.values() if (shown := self._as_proved(one)) is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
-        due = (self._respected(live, one) for one in known if one.is_to_be_flagged(newest, rules.unsure_seconds))
+        due = (
+            self._respected(live, one)
+            for one, shown in known
+            if one.is_to_be_flagged(shown, newest, rules.unsure_seconds)
+        )
         ripe = [match for match in due if match is not None]
-        if not ripe and not any(one.is_news(rules.growth_seconds) for one in known):
+        news = asked is not None or any(one.is_news(shown, rules.growth_seconds) for one, shown in known)
+        if not ripe and not news:
             return ()
         verdict = self._verdict(live)
         allowing = [m for m in verdict.matches if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
         flagged = [m for m in ripe if m.action is Action.FLAG and not is_silenced(m, allowing)]
-        return tuple(Rolling(verdict=verdict, flagged=match) for match in flagged) or (Rolling(verdict=verdict),)
+        first, *rest = [Rolling(verdict=verdict, flagged=match) for match in flagged] or [Rolling(verdict=verdict)]
+        return (first if asked is None else msgspec.structs.replace(first, asked=asked), *rest)
 
-    def _emit(self, live: Live, events: Sequence[Rolling]) -> tuple[Rolling, ...]:
-        """Remember what these events say, and adopt what another worker published."""
+    def _emit(self, live: Live, events: Sequence[Rolling], entry: Entry | None = None) -> tuple[Rolling, ...]:
+        """Remember what these events say, and adopt what another worker published.
+
+        Args:
+            entry: the record of the frame that may ask for proofs.
+        """
         for event in events:
             for match in event.verdict.matches:
                 self._adopt(live, match)
@@ -218,16 +331,22 @@ class LiveVerdicts:
                     self._lives.note_copy(match.reference, live.number)
             if event.flagged is not None and (live_match := self._adopt(live, event.flagged)) is not None:
                 live_match.flagged = event.flagged.decision
+            if event.asked is not None and entry is not None:
+                self._wait(live, event.asked, entry)
         if events:
             for live_match in live.sightings.values():
-                live_match.note_event()
+                if (shown := self._as_proved(live_match)) is not None:
+                    live_match.note_event(shown)
         return tuple(events)
 
     def _reference(self, match: Matched) -> Item | None:
-        if match.bank == SEEN:
-            return self._tables.items.named(match.reference)
-        bank = self._banks.named(match.bank)
-        return None if bank is None else bank.collection.tables.items.named(match.reference)
+        return self._named(match.bank, match.reference)
+
+    def _named(self, bank: str, id: str) -> Item | None:
+        if bank == SEEN:
+            return self._tables.items.named(id)
+        named = self._banks.named(bank)
+        return None if named is None else named.collection.tables.items.named(id)
 
     def _adopt(self, live: Live, match: Matched) -> LiveMatch | None:
         reference = self._reference(match)
@@ -241,13 +360,13 @@ class LiveVerdicts:
 
     def _respected(self, live: Live, live_match: LiveMatch) -> Matched | None:
         """Return what is known of a reference as reviewers left it."""
-        found = self._find(live_match.reference)
-        if live_match.match is None or found is None:
-            return live_match.match
-        return self._reviews.respected(self._item(live), found[1], live_match.match)
+        match, found = self._as_proved(live_match), self._find(live_match.reference)
+        if match is None or found is None:
+            return match
+        return self._reviews.respected(self._item(live), found[1], match)
 
     def _verdict(self, live: Live) -> Verdict:
         respected = (self._respected(live, live_match) for live_match in live.sightings.values())
-        matches = [match for match in respected if match is not None]
+        matches = [match for match in respected if match is not None and match.listed]
         matches.sort(key=lambda match: (match.bank == SEEN, -RANK[match.decision], -match.evidence))
         return combine(live.id, matches[:MAX_MATCHES], running=live.running)

@@ -11,7 +11,7 @@ const GROUNDS = {
   "few-points": "Too few key points support laying one over the other.",
   "little-agrees": "Laid over each other, too little of them agrees.",
   "repetitive": "What agrees is a regular pattern, which would agree with many others.",
-  "illegible": "It is a document, too small to distinguish it from another one of its layout.",
+  "illegible": "Its writing is too small to distinguish it from another document of its layout, or another caption.",
   "written-in": "It is a document with writing or lines that the other lacks.",
 };
 const FINDINGS = { copy: "Proved", variant: "A variant", unproved: "Not proved" };

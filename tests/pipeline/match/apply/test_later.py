@@ -23,6 +23,7 @@ from neardup.pipeline.log.proofs import Asked, Candidate, ItemProved, ProofExpir
 from neardup.pipeline.log.records import Described, Entry, Record, Referenced, Removed, RetroMatched, asks_of
 from neardup.pipeline.match.apply import backward
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.data.undecided import LATE_MS
 from neardup.pipeline.prove.finding import Proved
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
@@ -162,7 +163,51 @@ def test_what_nobody_answers_is_unsure() -> None:
         events = log.events(expired(one))
         matches = [event.match for event in events if isinstance(event, RetroMatched)]
         assert [(match.decision, match.doubt) for match in matches] == [(Decision.UNSURE, Doubt.UNPROVED)] * 2
-        assert log.events(answer(one, [AGREES])) == []
+        assert (len(log.state.later), log.state.later.waiting) == (1, 0)
+        assert log.events(expired(one)) == []
+
+
+@pytest.mark.parametrize(
+    ("proved", "wanted"),
+    [
+        (AGREES, [("a", Decision.DUPLICATE), ("b", Decision.DUPLICATE)]),
+        (OTHER_WRITING, [("a", Decision.DISTINCT), ("b", Decision.DISTINCT)]),
+    ],
+)
+def test_a_late_answer_decides_once_more(proved: Proved, wanted: list[tuple[str, Decision]]) -> None:
+    with a_log() as log:
+        decided(log, picture("a", 0), picture("b", 5))
+        (one,) = asked(log, banned("r", 10))
+        log.events(expired(one))
+        events = [event for event in log.events(answer(one, [proved])) if isinstance(event, RetroMatched)]
+        assert [(event.id, event.match.decision) for event in events] == wanted
+        assert {event.before for event in events} == {Decision.UNSURE}
+        assert len(log.state.later) == 0
+        assert log.events(answer(one, [proved])) == []
+
+
+def test_a_late_answer_decides_on_what_was_said_and_for_a_day() -> None:
+    with a_log() as log:
+        decided(log, picture("a", 0), picture("b", 5))
+        (one,) = asked(log, banned("r", 10))
+        log.events(expired(one), Reviewed(item="b", reference="r", bank="banned", outcome=Outcome.NOT_A_MATCH))
+        assert told(log, answer(one, [AGREES])) == [("a", Decision.DUPLICATE)]
+        (two,) = asked(log, banned("s", 10))
+        log.events(expired(two))
+        log.now += LATE_MS / 1000 + 1
+        assert log.events(answer(two, [AGREES])) == []
+
+
+def test_few_that_were_given_up_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backward, "MOST_OPEN", 2)
+    with a_log() as log:
+        log.events(picture("a", 0))
+        for name in "rstu":
+            (one,) = asked(log, banned(name, 10))
+            log.events(expired(one))
+        assert [later.pair.candidate.reference for later in log.state.later] == ["s", "t", "u"]
+        asked(log, banned("v", 10))
+        assert [later.pair.candidate.reference for later in log.state.later] == ["t", "u", "v"]
 
 
 @pytest.mark.parametrize(

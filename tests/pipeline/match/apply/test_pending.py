@@ -476,3 +476,44 @@ def test_batches_make_no_difference_where_heads_leave_a_crowd(seed: int, weight:
     alone, batched = (a_log(calibration=a_calibration(cohort_weight=weight)) for _ in range(2))
     expected = [envelope for record in said for envelope in alone.add(record)]
     assert [one for start in range(0, len(said), 48) for one in batched.add(*said[start : start + 48])] == expected
+
+
+def test_copies_that_come_in_a_burst_ask_about_the_original_first_and_the_others_lapse() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    waiting = [pending(log, picture(f"b{n}", degrees)) for n, degrees in enumerate((20, 21, 22, 23, 24, 25, 26))]
+    assert [(ask.reference, ask.spare) for ask in waiting[0].asked.asks] == [("a", False)]
+    for one in waiting[1:]:
+        first, *others = one.asked.asks
+        assert (first.reference, first.spare) == ("a", False)
+        assert all(ask.spare for ask in others)
+        assert len(one.asked.asks) <= PROVED
+        assert all(candidate.spare for candidate in one.beside)
+    for one in waiting:
+        verdict = prove(log, one, AGREES, *[None] * (len(one.asked.asks) - 1))
+        assert (verdict.decision, verdict.head, only(verdict).reference) == (Decision.DUPLICATE, "a", "a")
+    assert len(log.state.undecided) == 0
+
+
+def test_where_the_first_is_no_copy_the_spare_ones_decide() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    first, second = (pending(log, picture(id, degrees)) for id, degrees in (("b", 20), ("c", 22)))
+    assert [ask.spare for ask in second.asked.asks] == [False, True]
+    prove(log, first, OTHER_WRITING)
+    verdict = prove(log, second, OTHER_WRITING, AGREES)
+    assert (verdict.decision, verdict.head) == (Decision.DUPLICATE, "b")
+    assert {match.reference: match.decision for match in verdict.matches} == {
+        "a": Decision.DISTINCT,
+        "b": Decision.DUPLICATE,
+    }
+
+
+def test_a_spare_one_that_nobody_looked_at_is_unsure_at_most_where_it_counts() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    pending(log, picture("b", 20))
+    second = pending(log, picture("c", 22))
+    log.events(Removed(id="a"))
+    verdict = prove(log, second, AGREES, None)
+    assert (only(verdict).reference, only(verdict).decision, only(verdict).doubt) == ("b", Decision.UNSURE, Doubt.NO)

@@ -1,0 +1,199 @@
+"""Matches of live videos wait for proofs, and are flagged when they are decided."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.log.proofs import Asked, ProofExpired, answer
+from neardup.pipeline.log.records import Entry, Envelope, Event, Record, Removed, Rolling, asks_of
+from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.data.undecided import LATE_MS
+from neardup.pipeline.match.live.verdicts import WINDOW
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
+from neardup.pipeline.types import Decision, Doubt
+from neardup.pipeline.where import Relation
+from tests.pipeline.match.build import (
+    AGREES,
+    OTHER_WRITING,
+    D,
+    Film,
+    Log,
+    a_calibration,
+    a_state,
+    edited,
+    live_end,
+    live_frame,
+    times,
+    video,
+)
+
+FILM = Film(1)
+SHOT = Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.MOTION))
+"""Frames that were not taken at the same instant."""
+
+
+def a_log() -> Log:
+    log = Log(a_state(a_calibration(), asks=True))
+    log.add(video("film", FILM.at(times(100))))
+    return log
+
+
+def frame(number: int) -> Record:
+    """Return a frame of a live video that shows the film from its 40 s on, twice a second."""
+    return live_frame("live", number / 2, edited(FILM.at([40 + number / 2]), seed=number))
+
+
+def until_asked(log: Log) -> tuple[int, Rolling, Asked]:
+    """Apply frames until something is asked; return how many, that event, and the ask."""
+    for number in range(40):
+        for event in log.events(frame(number)):
+            assert isinstance(event, Rolling)
+            if event.asked is not None:
+                return number + 1, event, event.asked
+    raise AssertionError("nothing was asked")
+
+
+def flagged(events: list[Event]) -> list[tuple[Decision, Doubt]]:
+    found = [event.flagged for event in events if isinstance(event, Rolling)]
+    return [(one.decision, one.doubt) for one in found if one is not None]
+
+
+def test_a_match_is_asked_about_once_and_flagged_when_it_is_proved() -> None:
+    log = a_log()
+    taken, event, asked = until_asked(log)
+    (ask,) = asked.asks
+    assert (asked.id, asked.offset, ask.bank, ask.reference, ask.offset) == ("live", taken, "seen", "film", 0)
+    assert len(ask.moments) == 3
+    assert all(other - own == pytest.approx(40, abs=0.6) for own, other in ask.moments)
+    assert asks_of(event) == (asked,)
+    assert (event.flagged, event.verdict.decision) == (None, Decision.UNSURE)
+    later = log.events(*(frame(taken + n) for n in range(20)))
+    assert flagged(later) == []
+    assert [one for one in later if asks_of(one)] == []
+    events = log.events(answer(asked, [AGREES]))
+    assert flagged(events) == [(Decision.DUPLICATE, Doubt.NO)]
+    assert len(log.state.undecided) == 0
+    rest = log.events(*(frame(taken + 20 + n) for n in range(20)), live_end("live"))
+    assert flagged(rest) == []
+    assert [one for one in rest if asks_of(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("proved", "wanted"),
+    [(OTHER_WRITING, []), (SHOT, [(Decision.DUPLICATE, Doubt.NO)]), (None, [(Decision.DUPLICATE, Doubt.NO)])],
+    ids=["variant", "other-instant", "unavailable"],
+)
+def test_a_variant_is_not_flagged_and_what_pictures_do_not_say_evidence_does(
+    proved: Proved | None, wanted: list[tuple[Decision, Doubt]]
+) -> None:
+    log = a_log()
+    taken, _, asked = until_asked(log)
+    log.events(*(frame(taken + n) for n in range(20)))
+    events = log.events(answer(asked, [proved]), live_end("live"))
+    assert flagged(events) == wanted
+    last = [event.verdict for event in events if isinstance(event, Rolling)][-1]
+    assert last.decision is (Decision.DUPLICATE if wanted else Decision.DISTINCT)
+    assert (last.matches[0].relation is Relation.VARIANT) is (proved is OTHER_WRITING)
+
+
+def test_what_expires_is_unproved_and_a_late_answer_decides_once_more() -> None:
+    log = a_log()
+    taken, _, asked = until_asked(log)
+    log.events(*(frame(taken + n) for n in range(20)))
+    expired = ProofExpired(id="live", offset=asked.offset)
+    assert flagged(log.events(expired, live_end("live"))) == [(Decision.UNSURE, Doubt.UNPROVED)]
+    assert log.events(expired) == []
+    assert flagged(log.events(answer(asked, [AGREES]))) == [(Decision.DUPLICATE, Doubt.NO)]
+    assert log.events(answer(asked, [AGREES])) == []
+
+
+def test_an_answer_after_a_day_changes_nothing() -> None:
+    log = a_log()
+    _, _, asked = until_asked(log)
+    log.events(ProofExpired(id="live", offset=asked.offset), live_end("live"))
+    log.now += LATE_MS / 1000 + 1
+    assert log.events(answer(asked, [AGREES])) == []
+
+
+def test_each_window_asks_once_until_one_is_proved() -> None:
+    log = Log(a_state(a_calibration(), asks=True))
+    log.add(video("film", FILM.at(times(400))))
+    asks = []
+    for number in range(3 * WINDOW):
+        for event in log.events(live_frame("live", number / 2, edited(FILM.at([number / 2]), seed=number))):
+            for asked in asks_of(event):
+                asks.append(number)
+                log.events(answer(asked, [SHOT if len(asks) < 2 else AGREES]))
+    assert len(asks) == 2
+    assert asks[1] - asks[0] >= WINDOW - 1
+
+
+def test_answers_name_what_was_asked_and_nothing_waits_of_what_left() -> None:
+    log = a_log()
+    _, _, asked = until_asked(log)
+    stale = answer(asked, [AGREES])
+    stale = msgspec.structs.replace(stale, pairs=(msgspec.structs.replace(stale.pairs[0], offset=7),))
+    assert log.events(stale) == []
+    log.events(Removed(id="live"))
+    assert (len(log.state.undecided), log.state.undecided.waiting) == (0, 0)
+    assert log.events(answer(asked, [AGREES])) == []
+
+
+def test_a_reference_that_left_lapses() -> None:
+    log = a_log()
+    _, _, asked = until_asked(log)
+    log.events(Removed(id="film"))
+    assert flagged(log.events(answer(asked, [AGREES]), live_end("live"))) == []
+
+
+def test_above_max_pending_nothing_is_asked_and_a_match_is_unsure() -> None:
+    with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
+        log = Log(state)
+        log.add(video("film", FILM.at(times(100))), video("other", edited(FILM.at(times(30)), seed=5)))
+        assert state.undecided.waiting == 1
+        events = log.events(*(frame(n) for n in range(40)), live_end("live"))
+        assert [one for one in events if asks_of(one)] == []
+        assert flagged(events) == [(Decision.UNSURE, Doubt.NO)] * len(flagged(events))
+        assert flagged(events)
+
+
+def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> None:
+    log = a_log()
+    said: dict[int, Envelope] = {}
+    entries = [Entry(place, record, 0) for place, record in enumerate(video("film", FILM.at(times(100))))]
+    for number in range(40):
+        entries.append(Entry(len(entries), frame(number), 0))
+        (envelope,) = log.add(frame(number))
+        said[envelope.offset] = envelope
+        asked = [one for event in envelope.events for one in asks_of(event)]
+        if asked:
+            break
+    given = answer(asked[0], [AGREES])
+    (wanted,) = log.add(given)
+    follower = a_state(a_calibration(), asks=True, vectors=VectorFile(tmp_path / VECTORS, D, "s"))
+    follower.apply(entries, said)
+    Snapshots(tmp_path).save(follower, len(entries) - 1)
+    (got,) = follower.apply([Entry(len(entries), given, 0)])
+    assert got.events == wanted.events
+    follower.close()
+    with closing(a_state(a_calibration(), asks=True, vectors=VectorFile(tmp_path / VECTORS, D, "s"))) as again:
+        assert Snapshots(tmp_path).load(again) == len(entries) - 1
+        (got,) = again.apply([Entry(len(entries), given, 0)])
+        assert got.events == wanted.events
+
+
+def test_an_answer_between_frames_of_a_batch_says_what_it_says_alone() -> None:
+    log = a_log()
+    taken, _, asked = until_asked(log)
+    records = [*video("film", FILM.at(times(100))), *(frame(n) for n in range(taken + 6))]
+    records += [answer(asked, [AGREES]), *(frame(taken + 6 + n) for n in range(10)), live_end("live")]
+    entries = [Entry(offset, record, 0) for offset, record in enumerate(records)]
+    with closing(a_state(a_calibration(), asks=True)) as alone, closing(a_state(a_calibration(), asks=True)) as batch:
+        wanted = [envelope for entry in entries for envelope in alone.apply([entry])]
+        assert flagged([event for envelope in wanted for event in envelope.events]) == [(Decision.DUPLICATE, Doubt.NO)]
+        assert batch.apply(entries) == wanted
