@@ -71,7 +71,9 @@ def table(results: list[Result]) -> str:
                 reasons[row][result["reason"]] += 1
             for wrong in result["wrong"]:
                 counts[row][_column(wrong)] += 1
-    lines = ["  ".join(["format".ljust(10), "files".rjust(6), *(name.rjust(9) for name in columns), "refused by reason"])]
+    lines = [
+        "  ".join(["format".ljust(10), "files".rjust(6), *(name.rjust(9) for name in columns), "refused by reason"])
+    ]
     for row in (*FORMATS, "all"):
         if row in counts:
             by_reason = ", ".join(f"{reason} {count}" for reason, count in reasons[row].most_common())
@@ -80,7 +82,9 @@ def table(results: list[Result]) -> str:
     slowest = max((result["seconds"] for result in results), default=0.0)
     largest = max((result["peak"] for result in results), default=0)
     spent = sum(result["seconds"] for result in results)
-    lines.append(f"slowest {slowest:.2f} s, most memory {largest / 2**20:.0f} MiB, in all {spent:.0f} s of processor time")
+    lines.append(
+        f"slowest {slowest:.2f} s, most memory {largest / 2**20:.0f} MiB, in all {spent:.0f} s of processor time"
+    )
     return "\n".join(lines)
 
 

@@ -129,7 +129,7 @@ def repaired(data: bytearray) -> bytes:
     """Return a file with its checksums right again: those of PNG chunks, wherever the PNG begins."""
     start = data.find(b"\x89PNG\r\n\x1a\n")
     at = start + 8
-    while 0 <= start and at + 12 <= len(data):
+    while start >= 0 and at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         if at + 12 + length > len(data):
             break

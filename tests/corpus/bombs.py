@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001 (all have one signature)
 """Files that announce, or unpack into, far more than their bytes: what mutations hardly ever hit upon by themselves.
 
 Each takes its measures at random, from harmless ones to the largest that its format can write.
@@ -5,7 +6,6 @@ Each takes its measures at random, from harmless ones to the largest that its fo
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from tests.corpus.seeds import photo, png_chunk, save, tiff
+from tests.corpus.seeds import png_chunk, save, tiff
 
 Seeds = dict[str, list[bytes]]
 
@@ -48,7 +48,9 @@ def _png(rng: Random, seeds: Seeds) -> bytes:
     rows = height * (width * samples * depth // 8 + 1)
     body = _deflated(min(rows, 2**25)) if rng.random() < 0.7 else b""
     palette = png_chunk(b"PLTE", bytes(range(255))) if colours == 3 else b""
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + palette + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + palette + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+    )
 
 
 def _png_chunks(rng: Random, seeds: Seeds) -> bytes:
@@ -163,14 +165,35 @@ def _bmp(rng: Random, seeds: Seeds) -> bytes:
     width, height = (min(side, 2**31 - 1) for side in _sides(rng, 2**31 - 1))
     bits, packing = rng.choice(((1, 0), (4, 2), (8, 1), (24, 0), (32, 3), (16, 3), (8, 0)))
     head = struct.pack("<IHHI", rng.choice((0, 2**32 - 1)), 0, 0, rng.choice((54, 1078, 0, 2**31)))
-    info = struct.pack("<IiiHHIIiiII", 40, width, rng.choice((height, -height)), 1, bits, packing, 0, 0, 0, rng.choice((0, 256, 2**31)), 0)
-    return b"BM" + head + info + bytes(1024) + rng.choice((b"\x00\x02\xff\xff", b"\xff\x01", b"\x00\x00")) * rng.choice((1, 50_000))
+    info = struct.pack(
+        "<IiiHHIIiiII",
+        40,
+        width,
+        rng.choice((height, -height)),
+        1,
+        bits,
+        packing,
+        0,
+        0,
+        0,
+        rng.choice((0, 256, 2**31)),
+        0,
+    )
+    return (
+        b"BM"
+        + head
+        + info
+        + bytes(1024)
+        + rng.choice((b"\x00\x02\xff\xff", b"\xff\x01", b"\x00\x00")) * rng.choice((1, 50_000))
+    )
 
 
 def _tga(rng: Random, seeds: Seeds) -> bytes:
     width, height = (min(side, 65535) for side in _sides(rng, 65535))
     kind, bits = rng.choice(((10, 24), (11, 8), (2, 32), (10, 16)))
-    return struct.pack("<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width, height, bits, 0) + b"\xff\x00\x00\x00" * rng.choice((1, 50_000))
+    return struct.pack(
+        "<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width, height, bits, 0
+    ) + b"\xff\x00\x00\x00" * rng.choice((1, 50_000))
 
 
 def _pcx(rng: Random, seeds: Seeds) -> bytes:
@@ -185,7 +208,11 @@ def _pnm(rng: Random, seeds: Seeds) -> bytes:
     head = b"P%d\n" % rng.randint(1, 6)
     if rng.random() < 0.3:
         head += b"#" + b"comment " * rng.choice((1, 10_000)) + b"\n"
-    return head + b"%d %d\n%d\n" % (width, height, rng.choice((1, 255, 65535, 10**20))) + rng.choice((b"1 ", b"9" * 100, b"\x00")) * 5000
+    return (
+        head
+        + b"%d %d\n%d\n" % (width, height, rng.choice((1, 255, 65535, 10**20)))
+        + rng.choice((b"1 ", b"9" * 100, b"\x00")) * 5000
+    )
 
 
 def _ico(rng: Random, seeds: Seeds) -> bytes:
@@ -250,9 +277,19 @@ def _iso(rng: Random, seeds: Seeds) -> bytes:
     for _ in range(rng.randint(1, 4)):
         kind, offsets = rng.choice(
             (
-                (b"stts", (4, 8, 12)), (b"stsz", (4, 8, 12)), (b"stsc", (4, 8, 12, 16)), (b"stco", (4, 8)),
-                (b"stss", (4, 8)), (b"ctts", (4, 8, 12)), (b"elst", (4, 8, 12, 16)), (b"mvhd", (12, 16)),
-                (b"mdhd", (12, 16)), (b"tkhd", (20, 76, 80)), (b"stsd", (4, 8, 40)), (b"avcC", (0, 4)), (b"esds", (4, 8)),
+                (b"stts", (4, 8, 12)),
+                (b"stsz", (4, 8, 12)),
+                (b"stsc", (4, 8, 12, 16)),
+                (b"stco", (4, 8)),
+                (b"stss", (4, 8)),
+                (b"ctts", (4, 8, 12)),
+                (b"elst", (4, 8, 12, 16)),
+                (b"mvhd", (12, 16)),
+                (b"mdhd", (12, 16)),
+                (b"tkhd", (20, 76, 80)),
+                (b"stsd", (4, 8, 40)),
+                (b"avcC", (0, 4)),
+                (b"esds", (4, 8)),
             )
         )
         places = [at for at in range(len(data)) if data.startswith(kind, at)] if kind in data else []
@@ -266,12 +303,16 @@ def _matroska(rng: Random, seeds: Seeds) -> bytes:
     """Durations, scales of time, sizes of pictures and lengths of everything, out of all proportion."""
     data = bytearray(rng.choice(seeds["mkv"] + seeds["webm"]))
     for _ in range(rng.randint(1, 3)):
-        mark = rng.choice((b"\x2a\xd7\xb1", b"\x44\x89", b"\xb0", b"\xba", b"\x9f", b"\xb5", b"\x23\xe3\x83", b"\xe7", b"\xa3"))
+        mark = rng.choice(
+            (b"\x2a\xd7\xb1", b"\x44\x89", b"\xb0", b"\xba", b"\x9f", b"\xb5", b"\x23\xe3\x83", b"\xe7", b"\xa3")
+        )
         at = data.find(mark, rng.randrange(len(data)) if rng.random() < 0.3 else 0)
         if at >= 0:
             at += len(mark)
             size = data[at] & 0x7F
-            data[at + 1 : at + 1 + min(size, 8)] = rng.choice(_TIMES).to_bytes(8, "big")[-min(size, 8) :] if size else b""
+            data[at + 1 : at + 1 + min(size, 8)] = (
+                rng.choice(_TIMES).to_bytes(8, "big")[-min(size, 8) :] if size else b""
+            )
     return bytes(data)
 
 
@@ -303,13 +344,17 @@ def _transport(rng: Random, seeds: Seeds) -> bytes:
 def _raw(rng: Random, seeds: Seeds) -> bytes:
     """Very many beginnings of JPEGs, or of directories."""
     data = rng.choice(seeds["raw"])
-    start = b"\xff\xd8\xff" + rng.choice((b"", b"\xe0\x00\x02", b"\xdb\x00\x02\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03"))
+    start = b"\xff\xd8\xff" + rng.choice(
+        (b"", b"\xe0\x00\x02", b"\xdb\x00\x02\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03")
+    )
     return data + start * rng.choice((10, 2000, 60_000)) + bytes(20)
 
 
 def _text(rng: Random, seeds: Seeds) -> bytes:
     """What might have a pattern look at each of its bytes over and over."""
-    piece = rng.choice((b"<!--", b"<?xml ", b" ", b"\xef\xbb\xbf", b"<!DOCTYPE svg", b"#define ", b"P1 #", b"%PDF", b"\x00"))
+    piece = rng.choice(
+        (b"<!--", b"<?xml ", b" ", b"\xef\xbb\xbf", b"<!DOCTYPE svg", b"#define ", b"P1 #", b"%PDF", b"\x00")
+    )
     return (piece * 400_000)[: rng.choice((1000, 500_000))]
 
 
@@ -322,7 +367,10 @@ def _zeros(rng: Random, seeds: Seeds) -> bytes:
 def _nested(rng: Random, seeds: Seeds) -> bytes:
     """Boxes within boxes within boxes."""
     data = rng.choice(seeds[rng.choice(("mp4", "mov", "heic", "avif"))])
-    kind, depth = rng.choice((b"moov", b"meta", b"trak", b"iprp", b"ipco", b"udta", b"free")), rng.choice((10, 500, 20_000))
+    kind, depth = (
+        rng.choice((b"moov", b"meta", b"trak", b"iprp", b"ipco", b"udta", b"free")),
+        rng.choice((10, 500, 20_000)),
+    )
     inner = b"".join(struct.pack(">I", 8 * (depth - number)) + kind for number in range(depth))
     at = int.from_bytes(data[:4], "big")
     return data[:at] + inner + data[at:]

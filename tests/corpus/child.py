@@ -29,7 +29,7 @@ from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.preview import Preview
 from neardup.pipeline.media.sound import unpack
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.types import Kind, Limits, Media
+from neardup.pipeline.types import Frame, Kind, Limits, Media
 from tests.corpus.items import Item, item
 from tests.corpus.killers import DEEDS, install, killer
 from tests.corpus.seeds import seeds
@@ -56,8 +56,8 @@ SPARE_SECONDS, SPARE_SHARE = 0.5, 0.5
 _MOST_FILES = 64
 _THUMBNAIL = 96
 _SETTINGS = {f"NEARDUP_{name.upper()}" for name in Settings.model_fields}
-_WORDS_OF_LIMITS = {Reason.BOMB, Reason.TOO_SLOW, Reason.TOO_LARGE}
-_REMEDIES = ("save it", "copy or download it", "convert", "remove ", "write it", "check ", "extract ")
+_OF_LIMITS = (Reason.BOMB, Reason.TOO_SLOW, Reason.TOO_LARGE)
+_REMEDIES = ("save it", "copy or download ", "convert ", "remove ", "extract ")
 _written: list[str] = []
 
 
@@ -153,7 +153,7 @@ def _described(asked: Item, source: bytes | Path) -> dict[str, Any]:
             found["memory"] = LIMITS.max_picture_memory_bytes
         for frame in media.frames:
             frames, last = frames + 1, max(last, frame.pts)
-            found["wrong"] += _check_frame(frame, media)
+            found["wrong"] += _check_frame(frame)
         found |= {"outcome": "described", "is": media.format}
         found["wrong"] += _check(media, frames, preview.jpeg)
         if asked.number % 5 == 0:
@@ -168,7 +168,7 @@ def _described(asked: Item, source: bytes | Path) -> dict[str, Any]:
     return found
 
 
-def _check_frame(frame: Any, media: Media) -> Iterator[str]:
+def _check_frame(frame: Frame) -> Iterator[str]:
     tile = frame.tile
     if tile.shape != (SIZE, SIZE, 3) or tile.dtype != np.uint8:
         yield f"tile: {tile.shape} {tile.dtype}"
@@ -201,9 +201,12 @@ def _check_reason(error: InvalidFrame) -> Iterator[str]:
     """Yield what is wrong with the words for a person: what a limit refuses names its setting, all else what to do."""
     if len(error.detail) > 400 or not error.detail.isprintable():
         yield f"words: {error.detail[:400]!r}"
-    if error.reason in _WORDS_OF_LIMITS:
-        if not any(name in error.detail for name in _SETTINGS):
-            yield f"no setting named: {error.detail}"
+    if error.reason is Reason.BOMB and isinstance(error.__cause__, MemoryError):
+        yield f"memory: {error.__cause__!r}"
+    if error.reason in _OF_LIMITS and any(name in error.detail for name in _SETTINGS):
+        return
+    if error.reason in (Reason.TOO_SLOW, Reason.TOO_LARGE):
+        yield f"no setting named: {error.detail}"
     elif not any(remedy in error.detail for remedy in _REMEDIES):
         yield f"no remedy named: {error.detail}"
 

@@ -21,7 +21,12 @@ from PIL import Image, PngImagePlugin
 pillow_heif.register_heif_opener()  # to write HEIC
 _FRAMES, _RATE = 12, 8
 _FILMS = {
-    "mp4": (("mp4", "libx264", "aac"), ("mp4", "mpeg4", "libmp3lame"), ("mp4", "libx265", None), ("mp4", "mjpeg", "aac")),
+    "mp4": (
+        ("mp4", "libx264", "aac"),
+        ("mp4", "mpeg4", "libmp3lame"),
+        ("mp4", "libx265", None),
+        ("mp4", "mjpeg", "aac"),
+    ),
     "mov": (("mov", "mpeg4", "pcm_s16le"), ("mov", "libx264", "aac"), ("mov", "png", None), ("mov", "prores", None)),
     "mkv": (("matroska", "libx264", "flac"), ("matroska", "mpeg2video", "libopus"), ("matroska", "ffv1", None)),
     "webm": (("webm", "libvpx", "libopus"), ("webm", "libvpx-vp9", "libopus"), ("webm", "libsvtav1", None)),
@@ -105,7 +110,7 @@ def tiff(
     tags[325 if tiled else 279] = 4, [len(piece) for piece in chunks]
     entries, inline = [], 8 if big else 4
     for tag, (kind, values) in sorted(tags.items()):
-        body = struct.pack(f"{order}{len(values)}{ {1: 'B', 3: 'H', 4: 'I', 5: 'I'}[kind]}", *values)
+        body = struct.pack(f"{order}{len(values)}{ {1: 'B', 3: 'H', 4: 'I', 5: 'I'}[kind] }", *values)
         if len(body) > inline:
             place = len(out)
             out += body
@@ -128,7 +133,9 @@ def _jpegs() -> list[bytes]:
     exif[0x0112], exif[0x010F] = 6, "maker"
     exif.get_ifd(0x8769)[0x9003] = "2026:11:30 00:00:00"
     plain = save(picture, "JPEG")
-    mpf = b"MPF\x00" + struct.pack("<2sHIHHHIIHHIIHHIII", b"II", 42, 8, 2, 0xB000, 7, 4, 0x30303130, 0xB001, 4, 1, 2, 0xB002, 7, 32, 50, 0)
+    mpf = b"MPF\x00" + struct.pack(
+        "<2sHIHHHIIHHIIHHIII", b"II", 42, 8, 2, 0xB000, 7, 4, 0x30303130, 0xB001, 4, 1, 2, 0xB002, 7, 32, 50, 0
+    )
     mpf += struct.pack("<IIIHHIIIHH", 0x030000, len(plain), 0, 0, 0, 0x020002, len(plain), len(plain), 0, 0)
     with_mpf = plain[:2] + b"\xff\xe2" + struct.pack(">H", len(mpf) + 2) + mpf + plain[2:] + plain
     restarts = save(picture, "JPEG", restart_marker_blocks=4)
@@ -313,7 +320,10 @@ MAKERS: dict[str, Callable[[], list[bytes]]] = {
         save(photo(), "JPEG2000", quality_layers=[20]),
         save(photo(mode="RGBA"), "JPEG2000", no_jp2=True, tile_size=(64, 64)),
     ],
-    "ico": lambda: [save(photo(64, 64, mode="RGBA"), "ICO", sizes=[(16, 16), (64, 64)], bitmap_format=kind) for kind in ("png", "bmp")],
+    "ico": lambda: [
+        save(photo(64, 64, mode="RGBA"), "ICO", sizes=[(16, 16), (64, 64)], bitmap_format=kind)
+        for kind in ("png", "bmp")
+    ],
     "pnm": _pnms,
     "tga": lambda: [
         save(photo(64, 48, mode=mode), "TGA", compression=kind)

@@ -25,6 +25,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.media.refuse import COPY_AGAIN
 from neardup.pipeline.media.tables import check_tables
 from neardup.pipeline.types import Kind, Limits
 
@@ -91,13 +92,16 @@ def open_container(
     if not streams or streams[0].codec_context is None:
         container.close()
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
-        raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
+        remedy = COPY_AGAIN if reason is Reason.TRUNCATED else "if it shows a film elsewhere, convert it to MP4 (H.264)"
+        raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded; {remedy}")
     # A film in a picture's file stands beside a still of it.
     stream = max(streams, key=lambda one: one.frames) if format.kind is Kind.IMAGE else streams[0]
     stream.codec_context.options = options
     stream.codec_context.thread_count = threads
     current().allocate(_held_bytes(stream))
     sound = _sound(container) if with_sound else None
+    if sound is not None:
+        sound.codec_context.thread_count = threads
     for other in container.streams:
         if other is not stream and other is not sound:
             other.discard = Discard.all

@@ -20,6 +20,7 @@ from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.raw import read_raw
+from neardup.pipeline.media.refuse import COPY_AGAIN, beyond
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.unread import unread
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
@@ -140,13 +141,13 @@ def _admit(source: bytes | Path, limits: Limits) -> tuple[bytes | Path, Format]:
     else:
         length, head = _look(source)
     if not length:
-        raise InvalidFrame(Reason.EMPTY, "no bytes")
+        raise InvalidFrame(Reason.EMPTY, f"no bytes; {COPY_AGAIN}")
     format = identify(head)
     if format is None:
         raise InvalidFrame(Reason.FORMAT, unread(head))
-    most = limits.max_bytes if format.kind is Kind.IMAGE else limits.max_video_bytes
-    if length > most:
-        raise InvalidFrame(Reason.TOO_LARGE, f"{length} bytes of {format.name}, at most {most} are read")
+    setting = "max_bytes" if format.kind is Kind.IMAGE else "max_video_bytes"
+    if length > (most := getattr(limits, setting)):
+        raise beyond(setting, f"{length} bytes of {format.name}, at most {most} are read", Reason.TOO_LARGE)
     return source, format
 
 
@@ -169,7 +170,7 @@ def _read(path: Path, most: int) -> bytes:
     except OSError as error:
         raise _unreadable(error) from error
     if len(data) > most:  # it has grown
-        raise InvalidFrame(Reason.TOO_LARGE, f"more than {most} bytes")
+        raise beyond("max_bytes", f"more than {most} bytes", Reason.TOO_LARGE)
     return data
 
 

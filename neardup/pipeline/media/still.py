@@ -7,6 +7,7 @@ warns where ours decides. What Pillow would cut to 8 bits, or not read at all, i
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -43,12 +44,14 @@ from neardup.pipeline.media.digest import Content, avif_bits, colours_of, holds_
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import WHITE, choose, on_white, put_on
-from neardup.pipeline.media.identify import HEIC, JPEG, JXL, PNG, TIFF, Format
+from neardup.pipeline.media.identify import HEIC, ICO, JPEG, JXL, PNG, TIFF, WEBP, Format
 from neardup.pipeline.media.jpeg import END, JpegHeader, is_cut_off, read_jpeg, tail
 from neardup.pipeline.media.orientation import orientation, upright
+from neardup.pipeline.media.refuse import COPY_AGAIN, SAVE_ANEW, beyond
 from neardup.pipeline.media.tables import check_strips, expect_picture
 from neardup.pipeline.media.tiff import CMYK, WHITE_IS_ZERO, Page, read_pages
 from neardup.pipeline.media.turbo import decode_plain
+from neardup.pipeline.media.webp import webp_size
 from neardup.pipeline.types import PLAIN, Attachment, Extras, Limits, Pixels
 
 _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
@@ -73,7 +76,7 @@ pillow_heif.options.DECODE_THREADS = 1
 SMALL = 1.5
 """Shorter side, in tiles, below which a JPEG is always decoded at full scale on the CPU: there its digest is that of
 its pixels, and a GPU leaves it alone (`nvjpeg`)."""
-_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6}
+_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6, "ico": 12}
 """What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
 _OF_MODE = {"I;16": 9, "I": 14, "F": 14}
 _DEEP_BYTES = 4
@@ -87,6 +90,7 @@ _CLEAR_MODES = {"LA", "PA", "RGBA", "La", "RGBa"}
 _LEAST_ROWS = 0.5
 """Share of a picture's rows that must be there where it is cut off."""
 _MCU = 16
+_PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ def decode_still(
                 if header is not None:
                     return _decode_jpeg(data, header, side, limits)
                 return _decode(data, format, side, limits, page, opened)
-            raise InvalidFrame(Reason.TRUNCATED, "jpeg: the file ends in zeros instead of the rest of the picture")
+            raise InvalidFrame(Reason.TRUNCATED, f"jpeg: the file ends in zeros; {COPY_AGAIN}")
     except InvalidFrame as error:
         if error.reason is not Reason.TRUNCATED:
             raise
@@ -170,6 +174,10 @@ def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageF
     """Read the header, and check the picture's size before anything of that size is allocated."""
     if format == TIFF:
         check_strips(data)
+    elif format == WEBP and (size := webp_size(data)):  # its decoder makes a canvas when it opens a file
+        check_pixels(*size, limits)
+    elif format == ICO:  # opening it decodes it
+        _check_icon(data, limits)
     picture = _PLUGINS[format.name](Metered(data))
     check_pixels(picture.width, picture.height, limits)
     expect_picture(data, format, picture.width, picture.height)
@@ -179,19 +187,30 @@ def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageF
 def check_pixels(width: int, height: int, limits: Limits) -> None:
     """Raise InvalidFrame (BOMB) for a picture of more pixels than the limit, (DECODE) for one of none."""
     if width * height > limits.max_pixels:
-        raise InvalidFrame(Reason.BOMB, f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
+        raise beyond("max_pixels", f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
     if width * height <= 0:
-        raise InvalidFrame(Reason.DECODE, f"{width} × {height} pixels")
+        raise InvalidFrame(Reason.DECODE, f"a picture of {width} × {height} pixels; {SAVE_ANEW}")
+
+
+def _check_icon(data: bytes, limits: Limits) -> None:
+    """Check the size of the picture in an icon that is shown, which has a header of its own."""
+    shown = IcoImagePlugin.IcoFile(Metered(data)).entry[0]
+    head = data[shown.offset : shown.offset + 24]
+    if head.startswith(_PNG_BEGINS):
+        width, height = struct.unpack_from(">II", head, len(_PNG_BEGINS) + 8)
+    else:
+        width, height = struct.unpack_from("<ii", head, 4)
+    check_pixels(abs(width), abs(height), limits)
+    _check_memory(abs(width), abs(height), _BYTES_PER_PIXEL[ICO.name], limits)
 
 
 def _check_memory(width: int, height: int, per_pixel: int, limits: Limits) -> None:
     """Raise InvalidFrame (BOMB) for a picture that would take more memory than the limit."""
     needed = width * height * per_pixel
     if needed > limits.max_picture_memory_bytes:
-        raise InvalidFrame(
-            Reason.BOMB,
-            f"{width} × {height} pixels take {needed / 2**20:,.0f} MiB to decode, "
-            f"at most {limits.max_picture_memory_bytes / 2**20:,.0f} MiB are allowed (max_picture_memory_bytes)",
+        most = f"at most {limits.max_picture_memory_bytes / 2**20:,.0f} MiB are allowed"
+        raise beyond(
+            "max_picture_memory_bytes", f"{width} × {height} pixels take {needed / 2**20:,.0f} MiB to decode, {most}"
         )
 
 

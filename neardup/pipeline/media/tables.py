@@ -17,6 +17,7 @@ from typing import BinaryIO
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.identify import JPEG, Format
+from neardup.pipeline.media.refuse import SAVE_ANEW, beyond
 from neardup.pipeline.media.sampling import MAX_RATE
 from neardup.pipeline.types import Limits
 
@@ -47,7 +48,7 @@ def check_tables(source: bytes | Path, format: Format, limits: Limits) -> None:
         for kind, content in _boxes(file, 0, file.seek(0, io.SEEK_END)):
             samples.see(kind, content)
             if samples.count > most:
-                raise InvalidFrame(Reason.BOMB, f"{format.name}: tables of more than {most} samples")
+                raise beyond("max_seconds", f"{format.name}: tables of more than {most} samples")
 
 
 def check_strips(data: bytes) -> None:
@@ -65,7 +66,7 @@ def check_strips(data: bytes) -> None:
         for at in range(first, min(first + entry * tags, len(data)), entry):
             tag, _type, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
             if tag in _STRIP_TAGS and count > _MAX_STRIPS:
-                raise InvalidFrame(Reason.BOMB, f"tiff: {count} strips, at most {_MAX_STRIPS} are read")
+                raise InvalidFrame(Reason.BOMB, f"tiff: {count} strips, at most {_MAX_STRIPS} are read; {SAVE_ANEW}")
     except struct.error:  # it is cut off, which its decoder says better
         return
 

@@ -334,6 +334,6 @@ def test_picture_that_takes_too_much_memory_is_refused(save: Save, form: str, pe
     content = save(Image.new("RGB", (400, 300)), form)
     opened(content)
     open_media(content, SIZE, Limits(max_picture_memory_bytes=per_pixel * 400 * 300))
-    with pytest.raises(InvalidFrame, match="max_picture_memory_bytes") as caught:
+    with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PICTURE_MEMORY_BYTES") as caught:
         open_media(content, SIZE, Limits(max_picture_memory_bytes=per_pixel * 400 * 300 - 1))
     assert caught.value.reason is Reason.BOMB
