@@ -16,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,10 +55,13 @@ SPARE_BYTES = 3 * 2**24
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.5
 """Processor time beside that of the budget, which is asked at intervals, and before calls that end by themselves."""
 _MOST_FILES = 64
+_OURS = Path(reader.__file__).parents[2]
 _THUMBNAIL = 96
 _SETTINGS = {f"NEARDUP_{name.upper()}" for name in Settings.model_fields}
 _OF_LIMITS = (Reason.BOMB, Reason.TOO_SLOW, Reason.TOO_LARGE)
 _REMEDIES = ("save it", "copy or download ", "convert ", "remove ", "extract ")
+_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RecursionError, TypeError)
+"""What is raised by a mistake of ours, and looks to users as if their file was broken."""
 _written: list[str] = []
 
 
@@ -203,6 +207,8 @@ def _check_reason(error: InvalidFrame) -> Iterator[str]:
         yield f"words: {error.detail[:400]!r}"
     if error.reason is Reason.BOMB and isinstance(error.__cause__, MemoryError):
         yield f"memory: {error.__cause__!r}"
+    if isinstance(error.__cause__, _MISTAKES) and (place := _where(error.__cause__)):
+        yield f"raised: {error.__cause__!r} {place}"
     if error.reason in _OF_LIMITS and any(name in error.detail for name in _SETTINGS):
         return
     if error.reason in (Reason.TOO_SLOW, Reason.TOO_LARGE):
@@ -212,14 +218,10 @@ def _check_reason(error: InvalidFrame) -> Iterator[str]:
 
 
 def _where(error: BaseException) -> str:
-    """Return the innermost place of ours."""
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if "neardup" in file.parts:
-            place = f"{file.name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    """Return where an error was raised, if that is a place of ours."""
+    trace = traceback.extract_tb(error.__traceback__)
+    last = Path(trace[-1].filename) if trace else Path()
+    return f"{last.name}:{trace[-1].lineno}" if _OURS in last.parents else ""
 
 
 @contextmanager

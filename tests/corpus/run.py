@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -21,20 +22,29 @@ from typing import IO, Any
 from tests.corpus.child import LIMITS, MOST_BYTES
 
 _LOOK_SECONDS = 0.05
-_MOST_SECONDS = 4 * LIMITS.max_decode_seconds + 5
-"""Processor seconds after which an item's process is ended. Much less is too much already, but says so itself."""
-_MOST_WAITING_SECONDS = 20.0
-"""Seconds without any use of a processor."""
 _MOST_MEMORY = 6 * MOST_BYTES
 _AHEAD = 32
 _TICKS = os.sysconf("SC_CLK_TCK")
 Result = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When a process is ended. Much less is too much already, but says so itself.
+
+    Attributes:
+        busy: processor seconds of an item. idle: seconds in which it uses no processor.
+    """
+
+    busy: float = 4 * LIMITS.max_decode_seconds + 5
+    idle: float = 20.0
+
+
 class Child:
     """A process, and the item that it is at."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], patience: Patience) -> None:
+        self._patience = patience
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.corpus.child", *arguments],
             stdin=subprocess.PIPE,
@@ -88,9 +98,9 @@ class Child:
             why = ""
             if current is not None:
                 now = self._seconds()
-                if now - used > _MOST_SECONDS:
+                if now - used > self._patience.busy:
                     why = f"time: ended after {now - used:.0f} s of processor time"
-                elif time.monotonic() - looked > _MOST_WAITING_SECONDS and now - used < 1.0:
+                elif time.monotonic() - looked > self._patience.idle and now - used < 1.0:
                     why = f"time: ended after {time.monotonic() - looked:.0f} s in which it did nothing"
                 elif self._memory() - memory > _MOST_MEMORY:
                     why = f"memory: ended at {(self._memory() - memory) / 2**20:.0f} MiB"
@@ -148,7 +158,7 @@ def _ended(begun: Result) -> Result:
     }
 
 
-def run(arguments: list[str], numbers: list[int], jobs: int = 1) -> Iterator[Result]:
+def run(arguments: list[str], numbers: list[int], jobs: int = 1, patience: Patience = Patience()) -> Iterator[Result]:
     """Yield the result of each item, as they come.
 
     Args:
@@ -159,7 +169,7 @@ def run(arguments: list[str], numbers: list[int], jobs: int = 1) -> Iterator[Res
     stopped = threading.Event()
 
     def work() -> None:
-        child = Child(arguments)
+        child = Child(arguments, patience)
         try:
             while blocks and not stopped.is_set():
                 left = blocks.popleft()
@@ -172,7 +182,7 @@ def run(arguments: list[str], numbers: list[int], jobs: int = 1) -> Iterator[Res
                             return
                     if left := left[done:]:
                         child.close()
-                        child = Child(arguments)
+                        child = Child(arguments, patience)
         except BaseException as error:
             out.put(error)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -88,19 +89,35 @@ def open_container(
         metadata_errors="replace",
         timeout=_IO_TIMEOUT_SECONDS,
     )
+    with ExitStack() as on_error:
+        on_error.callback(container.close)
+        opened = _chosen(container, source, format, options, threads, with_sound)
+        on_error.pop_all()
+    return opened
+
+
+def _chosen(
+    container: InputContainer,
+    source: bytes | Path,
+    format: Format,
+    options: dict[str, str],
+    threads: int,
+    with_sound: bool,
+) -> Opened:
+    """Choose the streams that are read, and have all others passed over."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams or streams[0].codec_context is None:
-        container.close()
+    if format.kind is Kind.IMAGE:  # a film in a picture's file stands beside a still of it
+        streams.sort(key=lambda one: -one.frames)
+    stream = next(iter(streams), None)
+    if stream is None or stream.codec_context is None:
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
         remedy = COPY_AGAIN if reason is Reason.TRUNCATED else "if it shows a film elsewhere, convert it to MP4 (H.264)"
         raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded; {remedy}")
-    # A film in a picture's file stands beside a still of it.
-    stream = max(streams, key=lambda one: one.frames) if format.kind is Kind.IMAGE else streams[0]
     stream.codec_context.options = options
     stream.codec_context.thread_count = threads
     current().allocate(_held_bytes(stream))
     sound = _sound(container) if with_sound else None
-    if sound is not None:
+    if sound is not None and sound.codec_context is not None:  # some decoders of sound have threads, too
         sound.codec_context.thread_count = threads
     for other in container.streams:
         if other is not stream and other is not sound:
