@@ -268,6 +268,51 @@ def _large_still(rng: Random, seeds: Seeds) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(np.asarray(picture), level=40, effort=1))
 
 
+def _lie(rng: Random, seeds: Seeds) -> bytes:
+    """A picture that is larger than what the file says before it."""
+    width, height = rng.randint(2000, 5000), rng.randint(2000, 4000)
+    picture = Image.new("RGB", (width, height), (200, 30, 30))
+    match rng.randrange(5):
+        case 0 | 1:
+            format = rng.choice(("HEIF", "AVIF"))
+            options = {"speed": 10, "max_threads": 1} if format == "AVIF" else {}
+            data = bytearray(save(picture, format, quality=10, **options))
+            marks = (b"ispe",)
+        case 2:
+            data, marks = bytearray(save(picture, "JPEG2000", quality_layers=[200])), (b"ihdr",)
+        case 3:
+            jpeg = save(picture, "JPEG", quality=10)
+            tags: dict[int, tuple[int, list[int]]] = {256: (4, [64]), 257: (4, [64]), 258: (3, [8] * 3), 259: (3, [7])}
+            return tiff({**tags, 262: (3, [6]), 277: (3, [3]), 278: (4, [64])}, [jpeg])
+        case _:
+            inside = save(picture, "PNG")
+            entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22)
+            return struct.pack("<HHH", 0, 1, 1) + entry + inside
+    for mark in marks:
+        at = data.find(mark)
+        while at > 0:
+            struct.pack_into(">II", data, at + (8 if mark == b"ispe" else 4), 64, 64)
+            at = data.find(mark, at + 4)
+    return bytes(data)
+
+
+def _hidden_tables(rng: Random, seeds: Seeds) -> bytes:
+    """A film whose tables are compressed, and large or false (QuickTime File Format, "compressed movie resources")."""
+    data = rng.choice(seeds["mov"] + seeds["mp4"])
+    start = data.index(b"moov") - 4
+    moov = bytearray(data[start : start + int.from_bytes(data[start : start + 4], "big")])
+    at = moov.find(b"stsz")
+    if rng.random() < 0.6 and at > 0:
+        struct.pack_into(">II", moov, at + 8, 1, rng.choice((12, 10**6, 10**8, 2**31 - 1)))
+    if rng.random() < 0.5:
+        moov += bytes(rng.choice((10**5, 10**7, 2**26)))
+        struct.pack_into(">I", moov, 0, len(moov))
+    body = struct.pack(">I", rng.choice((len(moov), len(moov), 10, 2**31 - 1, 2**32 - 1))) + zlib.compress(moov, 9)
+    body = struct.pack(">I4s4s", 12, b"dcom", b"zlib") + struct.pack(">I4s", 8 + len(body), b"cmvd") + body
+    body = struct.pack(">I4s", 8 + len(body), b"cmov") + body
+    return data[:start] + struct.pack(">I4s", 8 + len(body), b"moov") + body + data[start + len(moov) :]
+
+
 _TIMES = (0, 1, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**40)
 
 
@@ -387,19 +432,19 @@ BOMBS: dict[str, tuple[Callable[[Random, Seeds], bytes], ...]] = {
     "apng": (_apng, _png_chunks),
     "gif": (_gif,),
     "webp": (_webp, _webp, _large_webp),
-    "tiff": (_tiff, _tiff, _pages),
+    "tiff": (_tiff, _tiff, _pages, _lie),
     "bmp": (_bmp,),
-    "heic": (_heif, _nested, _large_still),
-    "avif": (_heif, _nested, _large_still),
+    "heic": (_heif, _nested, _large_still, _lie),
+    "avif": (_heif, _nested, _large_still, _lie),
     "jxl": (_jxl, _jxl, _large_still),
-    "jpeg2000": (_jpeg2000, _jpeg2000, _large_still),
-    "ico": (_ico,),
+    "jpeg2000": (_jpeg2000, _jpeg2000, _large_still, _lie),
+    "ico": (_ico, _ico, _lie),
     "pnm": (_pnm,),
     "tga": (_tga,),
     "pcx": (_pcx,),
     "raw": (_raw,),
     "mp4": (_iso, _iso, _nested),
-    "mov": (_iso, _iso, _nested),
+    "mov": (_iso, _iso, _nested, _hidden_tables),
     "mkv": (_matroska,),
     "webm": (_matroska,),
     "avi": (_avi,),

@@ -205,7 +205,7 @@ def _check_reason(error: InvalidFrame) -> Iterator[str]:
     """Yield what is wrong with the words for a person: what a limit refuses names its setting, all else what to do."""
     if len(error.detail) > 400 or not error.detail.isprintable():
         yield f"words: {error.detail[:400]!r}"
-    if error.reason is Reason.BOMB and isinstance(error.__cause__, MemoryError):
+    if error.reason is Reason.BOMB and isinstance(error.__cause__, MemoryError) and not _is_ffmpegs(error):
         yield f"memory: {error.__cause__!r}"
     if isinstance(error.__cause__, _MISTAKES) and (place := _where(error.__cause__)):
         yield f"raised: {error.__cause__!r} {place}"
@@ -215,6 +215,11 @@ def _check_reason(error: InvalidFrame) -> Iterator[str]:
         yield f"no setting named: {error.detail}"
     elif not any(remedy in error.detail for remedy in _REMEDIES):
         yield f"no remedy named: {error.detail}"
+
+
+def _is_ffmpegs(error: InvalidFrame) -> bool:
+    """Return whether FFmpeg says so, which refuses at once what is absurd."""
+    return type(error.__cause__).__module__.startswith("av")
 
 
 def _where(error: BaseException) -> str:

@@ -46,7 +46,9 @@ def mutated(rng: Random, data: bytes, others: Sequence[bytes]) -> bytes:
 
 def _numbers(rng: Random, out: bytearray, found: Anatomy, count: int) -> None:
     chosen = rng.choices(found.numbers, k=count) if found.numbers else []
-    for number in sorted(chosen, key=lambda one: -one.at):  # one in text may change what lies behind it
+    for number in sorted(
+        set(chosen), key=lambda one: (-one.at, one.size)
+    ):  # one in text may change what lies behind it
         number.write(out, _value(rng, number.read(out), len(out), number, found))
 
 

@@ -32,6 +32,7 @@ MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
 _HELD_BYTES = 3 * 4
 """Bytes of memory for each pixel: two canvases of the decoder, and the frame itself, with transparency."""
+_PNG_FRAMES = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"IDAT", b"fdAT", b"IEND"}
 _HASTY_MS, _HASTY_MEANS_MS = 10, 100
 """Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""
 
@@ -137,6 +138,17 @@ def _png_frames(data: bytes) -> int:
             return int.from_bytes(data[at + 8 : at + 12], "big")
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     return 1
+
+
+def moving_png(data: bytes) -> bytes:
+    """Return a PNG with nothing but its frames: FFmpeg unpacks text and profiles whatever their size, and uses none."""
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in _PNG_FRAMES:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _gif_frames(data: bytes, enough: int) -> int:

@@ -65,7 +65,7 @@ def _words(reason: Reason, format: Format, error: Exception) -> str:
             return f"the file ends before the {what} does; {COPY_AGAIN}"
         case Reason.BOMB:
             if isinstance(error, MemoryError):
-                return f"the {what} takes more memory than there is; give the process more, or save it smaller"
+                return f"the {what} asks for more memory than there is; save it anew, or smaller"
             return f"the {what} has more pixels than its decoder takes; save it smaller"
         case Reason.VANISHED:
             return "the file was removed while it was read"

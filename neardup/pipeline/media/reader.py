@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
-from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
+from neardup.pipeline.media.animation import is_animated, moving_png, open_webp, webp_frame_at
 from neardup.pipeline.media.budget import Budget
-from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
+from neardup.pipeline.media.identify import HEAD_BYTES, PNG, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.raw import read_raw
@@ -88,6 +88,8 @@ def _open(
             return media if raw is None else raw.described(media)
         if format == WEBP:
             return open_webp(source, size, limits, sample_fps, preview)
+        if format == PNG:
+            source = moving_png(source)
     from neardup.pipeline.media.video import open_video
 
     mode = regions.mode if isinstance(regions, Cutter) else regions
@@ -129,6 +131,8 @@ def _frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limit
             return image.thumbnail(source, max_side, limits) if page is None else page
         if format == WEBP:
             return webp_frame_at(source, seconds, max_side, limits)
+        if format == PNG:
+            source = moving_png(source)
     from neardup.pipeline.media.video import video_frame_at
 
     return video_frame_at(source, format, seconds, max_side, limits)

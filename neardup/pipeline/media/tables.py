@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import re
 import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +25,7 @@ from neardup.pipeline.types import Limits
 
 _TRACKS = 2
 """Samples of so many tracks, each at the highest rate, may be listed in all."""
-_HOLDING = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex"}
+_HOLDING = {b"moov", b"cmov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex"}
 _MAX_STRIPS = 2**20
 _STRIP_TAGS = {273, 324}
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -145,11 +147,23 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]
             continue
         stop = min(stop, ends[-1])
         yield kind, head[skip : skip + 16]
+        if kind == b"cmvd":
+            yield from _hidden(file, at + skip, stop)
         if kind in _HOLDING:
             ends.append(stop)
             at += skip
         else:
             at = stop
+
+
+def _hidden(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the boxes that are compressed in a `cmvd` (QuickTime File Format, 2001, "compressed movie resources")."""
+    file.seek(start)
+    length = _number(file.read(4), 0)
+    current().allocate(length + end - start)
+    with suppress(zlib.error):
+        inside = io.BytesIO(zlib.decompressobj().decompress(file.read(end - start), max(1, length)))
+        yield from _boxes(inside, 0, len(inside.getbuffer()))
 
 
 def _number(data: bytes, at: int) -> int:
