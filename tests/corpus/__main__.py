@@ -8,6 +8,7 @@ is wrong are written to `wrong` in that folder.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main() -> int:
         for result in run(child, [int(number) for number in arguments.only.split(",")]):
             print(json.dumps(result, indent=1))
         return 0
-    kept = work / "results.jsonl"
+    kept = work / f"results-{_version()}.jsonl"
     results = _results(kept)
     left = [number for number in range(arguments.files) if number not in results]
     print(f"{len(left)} of {arguments.files} files to decode, in {work}", flush=True)
@@ -60,7 +61,7 @@ def main() -> int:
 
 def table(results: list[Result]) -> str:
     """Return how items ended, by format."""
-    columns = ("described", "refused", "faulty", "over time", "over memory", "crashed", "otherwise wrong")
+    columns = ("described", "refused", "raised", "over time", "over memory", "crashed", "otherwise wrong")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for result in results:
@@ -92,6 +93,12 @@ def _column(wrong: str) -> str:
     return {"time": "over time", "memory": "over memory", "crashed": "crashed", "raised": "raised"}.get(
         wrong.partition(":")[0], "otherwise wrong"
     )
+
+
+def _version() -> str:
+    """Return what changes with the files that make the corpus: numbers then stand for other items."""
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:8]
 
 
 def _results(kept: Path) -> dict[int, Result]:

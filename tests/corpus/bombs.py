@@ -9,8 +9,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from random import Random
+from typing import Any
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -36,9 +39,29 @@ def _sides(rng: Random, most: int) -> tuple[int, int]:
     return min(side, most), min(side, most)
 
 
+@lru_cache(maxsize=16)
 def _deflated(count: int) -> bytes:
-    """Return zeros, deflated: one in a thousand."""
-    return zlib.compress(bytes(min(count, 2**26)), 9)
+    """Return at most so many zeros, deflated: one in a thousand."""
+    return zlib.compress(bytes(1 << count.bit_length() - 1), 9)
+
+
+@lru_cache(maxsize=64)
+def _plain(format: str, width: int, height: int) -> bytes:
+    """Return a picture of one colour: many pixels, few bytes."""
+    picture = Image.new("RGB", (width, height), (200, 30, 30))
+    if format == "JXL":
+        return bytes(imagecodecs.jpegxl_encode(np.asarray(picture), level=40, effort=1))
+    options: dict[str, dict[str, Any]] = {
+        "AVIF": {"quality": 10, "speed": 10, "max_threads": 1},
+        "WEBP": {"lossless": True, "method": 0},
+        "JPEG2000": {"quality_layers": [200]},
+    }
+    return save(picture, format, **options.get(format, {}))
+
+
+def _plain_one(rng: Random, *formats: str) -> bytes:
+    """Return a large picture; of each format there are a few."""
+    return _plain(rng.choice(formats), *rng.choice(((1200, 900), (4000, 1000), (3000, 2500), (4200, 3600))))
 
 
 def _png(rng: Random, seeds: Seeds) -> bytes:
@@ -121,7 +144,7 @@ def _webp(rng: Random, seeds: Seeds) -> bytes:
 
 def _large_webp(rng: Random, seeds: Seeds) -> bytes:
     """What is really there: plain pictures pack into next to nothing."""
-    return save(Image.new("RGB", (rng.randint(1000, 5000), rng.randint(1000, 3000))), "WEBP", lossless=True, method=0)
+    return _plain_one(rng, "WEBP")
 
 
 def _tiff(rng: Random, seeds: Seeds) -> bytes:
@@ -255,44 +278,27 @@ def _heif(rng: Random, seeds: Seeds) -> bytes:
 
 def _large_still(rng: Random, seeds: Seeds) -> bytes:
     """Plain pictures of many pixels and few bytes, in formats of which one call decodes all."""
-    picture = Image.new("RGB", (rng.randint(1000, 4000), rng.randint(1000, 2500)), (200, 30, 30))
-    match rng.randrange(4):
-        case 0:
-            return save(picture, "HEIF", quality=10)
-        case 1:
-            return save(picture, "AVIF", quality=10, speed=10, max_threads=1)
-        case 2:
-            return save(picture, "JPEG2000", quality_layers=[200])
-    import imagecodecs
-
-    return bytes(imagecodecs.jpegxl_encode(np.asarray(picture), level=40, effort=1))
+    return _plain_one(rng, "HEIF", "AVIF", "JPEG2000", "JXL")
 
 
 def _lie(rng: Random, seeds: Seeds) -> bytes:
     """A picture that is larger than what the file says before it."""
-    width, height = rng.randint(2000, 5000), rng.randint(2000, 4000)
-    picture = Image.new("RGB", (width, height), (200, 30, 30))
     match rng.randrange(5):
         case 0 | 1:
-            format = rng.choice(("HEIF", "AVIF"))
-            options = {"speed": 10, "max_threads": 1} if format == "AVIF" else {}
-            data = bytearray(save(picture, format, quality=10, **options))
-            marks = (b"ispe",)
+            data, mark, skip = bytearray(_plain_one(rng, "HEIF", "AVIF")), b"ispe", 8
         case 2:
-            data, marks = bytearray(save(picture, "JPEG2000", quality_layers=[200])), (b"ihdr",)
+            data, mark, skip = bytearray(_plain_one(rng, "JPEG2000")), b"ihdr", 4
         case 3:
-            jpeg = save(picture, "JPEG", quality=10)
+            jpeg = _plain_one(rng, "JPEG")
             tags: dict[int, tuple[int, list[int]]] = {256: (4, [64]), 257: (4, [64]), 258: (3, [8] * 3), 259: (3, [7])}
             return tiff({**tags, 262: (3, [6]), 277: (3, [3]), 278: (4, [64])}, [jpeg])
         case _:
-            inside = save(picture, "PNG")
-            entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22)
-            return struct.pack("<HHH", 0, 1, 1) + entry + inside
-    for mark in marks:
-        at = data.find(mark)
-        while at > 0:
-            struct.pack_into(">II", data, at + (8 if mark == b"ispe" else 4), 64, 64)
-            at = data.find(mark, at + 4)
+            inside = _plain_one(rng, "PNG")
+            return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+    at = data.find(mark)
+    while at > 0:
+        struct.pack_into(">II", data, at + skip, 64, 64)
+        at = data.find(mark, at + 4)
     return bytes(data)
 
 
@@ -307,7 +313,7 @@ def _hidden_tables(rng: Random, seeds: Seeds) -> bytes:
     if rng.random() < 0.5:
         moov += bytes(rng.choice((10**5, 10**7, 2**26)))
         struct.pack_into(">I", moov, 0, len(moov))
-    body = struct.pack(">I", rng.choice((len(moov), len(moov), 10, 2**31 - 1, 2**32 - 1))) + zlib.compress(moov, 9)
+    body = struct.pack(">I", rng.choice((len(moov), len(moov), 10, 2**31 - 1, 2**32 - 1))) + zlib.compress(moov, 1)
     body = struct.pack(">I4s4s", 12, b"dcom", b"zlib") + struct.pack(">I4s", 8 + len(body), b"cmvd") + body
     body = struct.pack(">I4s", 8 + len(body), b"cmov") + body
     return data[:start] + struct.pack(">I4s", 8 + len(body), b"moov") + body + data[start + len(moov) :]

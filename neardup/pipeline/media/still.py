@@ -194,7 +194,10 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 
 def _check_icon(data: bytes, limits: Limits) -> None:
     """Check the size of the picture in an icon that is shown, which has a header of its own."""
-    shown = IcoImagePlugin.IcoFile(Metered(data)).entry[0]
+    pictures = IcoImagePlugin.IcoFile(Metered(data)).entry
+    if not pictures:
+        raise ValueError("no picture in it")
+    shown = pictures[0]
     head = data[shown.offset : shown.offset + 24]
     if head.startswith(_PNG_BEGINS):
         width, height = struct.unpack_from(">II", head, len(_PNG_BEGINS) + 8)
@@ -286,6 +289,8 @@ def _decode(
             return _from_numbers(_tiff_numbers(data, page), picture, data, format, side, page)
     opened = file.plugin = file.plugin or open_plugin(data, format, limits)
     if number != opened.tell():
+        if isinstance(opened, HeifImageFile) and opened._heif_file is not None:  # it allocates the picture as it seeks
+            check_pixels(*opened._heif_file[number].size, limits)
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
     per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
