@@ -290,7 +290,8 @@ def _decode(
     opened = file.plugin = file.plugin or open_plugin(data, format, limits)
     if number != opened.tell():
         if isinstance(opened, HeifImageFile) and opened._heif_file is not None:  # it allocates the picture as it seeks
-            check_pixels(*opened._heif_file[number].size, limits)
+            width, height = opened._heif_file[number].size
+            check_pixels(width, height, limits)
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
     per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
