@@ -30,8 +30,8 @@ from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
-_HELD_BYTES = 3 * 4
-"""Bytes of memory for each pixel: two canvases of the decoder, and the frame itself, with transparency."""
+_HELD_BYTES = 31
+"""Bytes of memory for each pixel, as measured: canvases of the decoder, the frame with transparency and on a ground."""
 _PNG_FRAMES = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"IDAT", b"fdAT", b"IEND"}
 _HASTY_MS, _HASTY_MEANS_MS = 10, 100
 """Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""

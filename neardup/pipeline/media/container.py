@@ -47,6 +47,8 @@ _SKIPPING_CODECS = {"h264", "mpeg2video", "mpeg4"}
 _HELD_FRAMES = {"h264": 17, "hevc": 17, "vp8": 5, "vp9": 10, "av1": 10, "libdav1d": 10}
 """Frames that later ones may refer to, and the newest; as many as the standards allow."""
 _HELD_OTHERWISE = 4
+_ON_A_GROUND = 12
+"""Bytes for each pixel of a frame with transparency, which is put on a ground at full size; as measured."""
 _DISCONTINUITY = 1.0
 """Seconds. Times that step back further than this begin anew, as where recordings were joined."""
 _USUAL_RATE = 25.0
@@ -131,10 +133,12 @@ def _sound(container: InputContainer) -> AudioStream | None:
 
 
 def _held_bytes(stream: VideoStream) -> int:
-    """Return the memory of the frames that a decoder holds at most, in bytes."""
+    """Return the memory of the frames that a decoder holds at most, and of one on a ground, in bytes."""
     codec = stream.codec_context
     bits = 32 if codec.format is None else codec.format.padded_bits_per_pixel
-    return codec.width * codec.height * bits // 8 * _HELD_FRAMES.get(codec.name, _HELD_OTHERWISE)
+    clear = codec.format is None or any(component.is_alpha for component in codec.format.components)
+    held = bits * _HELD_FRAMES.get(codec.name, _HELD_OTHERWISE) // 8
+    return codec.width * codec.height * (held + clear * _ON_A_GROUND)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:

@@ -49,7 +49,7 @@ from neardup.pipeline.media.jpeg import END, JpegHeader, is_cut_off, read_jpeg, 
 from neardup.pipeline.media.orientation import orientation, upright
 from neardup.pipeline.media.refuse import COPY_AGAIN, SAVE_ANEW, beyond
 from neardup.pipeline.media.tables import check_strips, expect_picture
-from neardup.pipeline.media.tiff import CMYK, WHITE_IS_ZERO, Page, read_pages
+from neardup.pipeline.media.tiff import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, Page, read_pages
 from neardup.pipeline.media.turbo import decode_plain
 from neardup.pipeline.media.webp import webp_size
 from neardup.pipeline.types import PLAIN, Attachment, Extras, Limits, Pixels
@@ -90,6 +90,7 @@ _CLEAR_MODES = {"LA", "PA", "RGBA", "La", "RGBa"}
 _LEAST_ROWS = 0.5
 """Share of a picture's rows that must be there where it is cut off."""
 _MCU = 16
+_BIG_TIFF_MM = b"MM\x00+"
 _PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
@@ -315,6 +316,8 @@ def _is_deep(data: bytes, format: Format, page: Page | None) -> bool:
     """Return whether Pillow would cut the numbers to 8 bits, or not read them."""
     if format == PNG:
         return data[24:25] == b"\x10" and data[25:26] != b"\x00"
+    if page is not None and data.startswith(_BIG_TIFF_MM):  # Pillow reads those of the other byte order alone
+        return page.bits >= 8 and page.colours in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK)
     return page is not None and page.bits > 8 and (page.samples > 1 or page.bits > 32)
 
 

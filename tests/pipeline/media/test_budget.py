@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import struct
@@ -181,8 +182,9 @@ def test_frames_that_would_not_fit_into_memory_are_not_decoded(clip: Clip, save:
     open_media(content, 16, Limits(max_video_memory_bytes=17 * 64 * 48 * 3 // 2))
     pictures = [Image.new("RGB", (64, 64), (value, 0, 0)) for value in (0, 200)]
     animated = save(pictures[0], "WEBP", save_all=True, append_images=pictures[1:], duration=500)
+    open_media(animated, 16, Limits(max_video_memory_bytes=31 * 64 * 64))
     with pytest.raises(InvalidFrame, match=r"bomb.*memory"):
-        open_media(animated, 16, Limits(max_video_memory_bytes=12 * 64 * 64 - 1))
+        open_media(animated, 16, Limits(max_video_memory_bytes=31 * 64 * 64 - 1))
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -395,3 +397,28 @@ def test_a_refusal_names_the_setting_that_would_let_it_in(
     setting = limits.decode_setting if "max_decode_seconds" in changed else changed[0]
     error = refusal(every_format[content], limits=limits)[1]
     assert (error.reason, f"(NEARDUP_{setting.upper()})" in error.detail) == (reason, True), error.detail
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory as Linux does")
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_an_animation_takes_no_more_memory_than_was_estimated(
+    save: Save, photo: Callable[..., Image.Image], format: str
+) -> None:
+    frames = [photo(1800, 1800, seed).convert("RGBA") for seed in range(2)]
+    for number, frame in enumerate(frames):
+        frame.putalpha(100 + number)
+    content = save(frames[0], format, save_all=True, append_images=frames[1:], duration=500)
+    with pytest.raises(InvalidFrame, match="bytes of memory") as caught:
+        open_media(content, 16, Limits(max_video_memory_bytes=1))
+    estimated = int(caught.value.detail.split()[2])
+    list(open_media(content, 16, Limits(max_video_memory_bytes=estimated)).frames)
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak("VmRSS")
+    list(open_media(content, 16).frames)
+    assert peak("VmHWM") - before < estimated + 2**24
+
+
+def peak(name: str) -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return 1024 * int(line.split()[1])

@@ -119,6 +119,16 @@ def test_deep_colours_are_the_same_as_png_and_as_tiff(channels: int) -> None:
     assert all_equal(imagecodecs.png_encode(values), plain.getvalue(), packed.getvalue())
 
 
+def test_a_large_tiff_of_either_byte_order_is_read() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    tiles = []
+    for order in "<>":
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, photometric="rgb", bigtiff=True, byteorder=order)
+        tiles.append(tile(file.getvalue()))
+    assert np.array_equal(*tiles)
+
+
 def test_the_profile_of_a_deep_tiff_counts() -> None:
     values = np.random.default_rng(0).integers(0, 2**16, (24, 32, 3), dtype=np.uint16)
 
