@@ -79,6 +79,8 @@ its pixels, and a GPU leaves it alone (`nvjpeg`)."""
 _BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6, "ico": 12}
 """What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
 _OF_MODE = {"I;16": 9, "I": 14, "F": 14}
+_SLIM_BYTES, _SLIM_CLEAR_BYTES = 10, 18
+"""The same for a picture that is kept at full size, which a long and low one is; and with transparency."""
 _DEEP_BYTES = 4
 """The same for each channel of more than 8 bits."""
 _STRIP_PIXELS = 2**22
@@ -296,7 +298,7 @@ def _decode(
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
     per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
-    _check_memory(opened.width, opened.height, per_pixel, limits)
+    _check_memory(opened.width, opened.height, max(per_pixel, _slim_bytes(opened, side)), limits)
     with _alone(opened.width * opened.height):
         if deep:
             import imagecodecs
@@ -304,6 +306,13 @@ def _decode(
             return _from_numbers(imagecodecs.png_decode(data), opened, data, format, side, None)
         shape = _load(opened, side)
         return _from_loaded(opened, opened.info, shape, data, format, side, file.directories, page)
+
+
+def _slim_bytes(picture: Image.Image, side: int) -> int:
+    """Return the bytes for each pixel of a picture that is not reduced, for one of its sides is short; else 0."""
+    if min(picture.size) >= 4 * side:
+        return 0
+    return _SLIM_CLEAR_BYTES if picture.has_transparency_data else _SLIM_BYTES
 
 
 def _alone(pixels: int) -> AbstractContextManager[Any]:
@@ -541,7 +550,8 @@ def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Stil
     elif format.name not in ("png", "tiff", "pnm") or (format == PNG and data[28:29] != b"\x00"):
         return None  # not stored from top to bottom, or by a decoder that gives all or nothing
     picture = open_plugin(data, format, limits)
-    _check_memory(picture.width, picture.height, _BYTES_PER_PIXEL.get(format.name, 4), limits)
+    per_pixel = max(_BYTES_PER_PIXEL.get(format.name, 4), _slim_bytes(picture, side))
+    _check_memory(picture.width, picture.height, per_pixel, limits)
     with _alone(picture.width * picture.height):
         shape = _load_what_is_there(picture, side)
         if shape is None or _is_deep(data, format, None):

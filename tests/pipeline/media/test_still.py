@@ -347,3 +347,12 @@ def test_picture_that_takes_too_much_memory_is_refused(save: Save, form: str, pe
     with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PICTURE_MEMORY_BYTES") as caught:
         open_media(content, SIZE, Limits(max_picture_memory_bytes=per_pixel * 400 * 300 - 1))
     assert caught.value.reason is Reason.BOMB
+
+
+@pytest.mark.parametrize(("mode", "per_pixel"), [("RGB", 10), ("RGBA", 18)])
+def test_a_long_and_low_picture_takes_memory_for_what_is_not_reduced(save: Save, mode: str, per_pixel: int) -> None:
+    content = save(Image.new(mode, (3000, 3 * SIZE)), "PNG")
+    limit = per_pixel * 3000 * 3 * SIZE
+    open_media(content, SIZE, Limits(max_picture_memory_bytes=limit))
+    with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PICTURE_MEMORY_BYTES"):
+        open_media(content, SIZE, Limits(max_picture_memory_bytes=limit - 1))
