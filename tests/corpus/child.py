@@ -165,6 +165,9 @@ def _described(asked: Item, source: bytes | Path) -> dict[str, Any]:
     except InvalidFrame as error:
         found |= {"reason": error.reason.value, "detail": error.detail}
         found["wrong"] += _check_reason(error)
+    except MemoryError:
+        found |= {"outcome": "faulty"}
+        found["wrong"].append("memory: all that the process may have")
     except Exception as error:
         found |= {"outcome": "faulty"}
         found["wrong"].append(f"raised: {type(error).__name__}: {str(error)[:200]} {_where(error)}")

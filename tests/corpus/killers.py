@@ -64,9 +64,9 @@ def _leave() -> None:
 
 
 def _eat() -> None:
-    """Take memory without end, and use it; slowly enough to be seen (about 4 GiB a second)."""
+    """Take memory without end, and use it; slowly enough to be seen (at most 1 GiB a second)."""
     while True:
-        _kept.append(np.ones(2**26, np.uint8))
+        _kept.append(np.ones(2**24, np.uint8))
         time.sleep(1 / 64)
 
 

@@ -72,7 +72,7 @@ def test_what_is_wrong_is_noticed_and_what_comes_after_is_decoded(work: Path) ->
     deeds = list(DEEDS)
     results: dict[str, Result] = {}
     for result in run(
-        ["--killers", "--work", os.fspath(work)], list(range(len(deeds))), patience=Patience(busy=2.0, idle=3.0)
+        ["--killers", "--work", os.fspath(work)], list(range(len(deeds))), patience=Patience(busy=5.0, idle=3.0)
     ):
         results[result["way"]] = result
     assert results.keys() == NOTICED.keys() == DEEDS.keys()
