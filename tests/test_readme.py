@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from neardup.pipeline.errors import Reason
 from neardup.pipeline.settings import PREFIX, Settings
+from neardup.pipeline.types import Limits
 from neardup.workers.cli.app import app
 from neardup.workers.run import telemetry
 
@@ -43,6 +44,12 @@ def test_every_command_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_is_named(name: str) -> None:
     assert f"`{PREFIX}{name.upper()}`" in DOCUMENTS
+
+
+@pytest.mark.parametrize("name", sorted(Limits.__dataclass_fields__.keys() & Settings.model_fields))
+def test_what_an_item_may_cost_is_listed_with_its_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    assert f"| `{PREFIX}{name.upper()}` | {default:.15g} |" in DOCUMENTS
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.value not in OF_THE_STREAM])

@@ -292,7 +292,12 @@ class Settings(BaseSettings):
     @property
     def api_limits(self) -> Limits:
         """What an upload may ask of us that somebody waits for."""
-        return replace(self.limits, max_decode_seconds=self.api_decode_seconds, max_decode_ratio=0.0)
+        return replace(
+            self.limits,
+            max_decode_seconds=self.api_decode_seconds,
+            max_decode_ratio=0.0,
+            decode_setting="api_decode_seconds",
+        )
 
     @property
     def blobs_url(self) -> str:

@@ -221,6 +221,7 @@ class Limits:
         max_picture_memory_bytes: memory that decoding one picture takes at its peak, as its header, the format and what
             was measured of its decoder say: 9 bytes a pixel of a HEIC, 11 of an AVIF, 17 of a WebP, 4 of a PNG or TIFF
             of 8 bits. A plain JPEG is decoded at a reduced scale and takes little.
+        decode_setting: the setting that max_decode_seconds comes from, for people.
     """
 
     max_bytes: int = 256 * 2**20
@@ -233,6 +234,7 @@ class Limits:
     max_video_pixels: int = 10**13
     max_video_memory_bytes: int = 4 * 2**30
     max_picture_memory_bytes: int = 2**30
+    decode_setting: str = "max_decode_seconds"
 
 
 SAME_SPEED, END_SECONDS = 0.07, 0.6

@@ -13,7 +13,6 @@ from itertools import accumulate
 import numpy as np
 from PIL import Image, ImageFile
 
-from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.attached import top_boxes
 from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.extent import ends_early
@@ -21,16 +20,19 @@ from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import AVIF, GIF, HEIC, PNG, WEBP, Format
 from neardup.pipeline.media.preview import Viewer
+from neardup.pipeline.media.refuse import beyond
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.sound import SILENT
 from neardup.pipeline.media.still import open_plugin
 from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.media.webp import webp_size
 from neardup.pipeline.types import Extras, Frame, Kind, Limits, Media, Pixels
 
 MAX_PICTURES = 100
 """A whole animation may have this many times the pixels that one picture may have."""
-_HELD_BYTES = 3 * 4
-"""Bytes of memory for each pixel: two canvases of the decoder, and the frame itself, with transparency."""
+_HELD_BYTES = 31
+"""Bytes of memory for each pixel, as measured: canvases of the decoder, the frame with transparency and on a ground."""
+_PNG_FRAMES = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"IDAT", b"fdAT", b"IEND"}
 _HASTY_MS, _HASTY_MEANS_MS = 10, 100
 """Browsers show a frame that asks for at most 10 ms for 100 ms; files are made with that in mind."""
 
@@ -46,17 +48,23 @@ def is_animated(data: bytes, format: Format, limits: Limits) -> bool:
         width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
     elif format == WEBP and data[12:16] == b"VP8X":
         frames = len(_webp_durations(data, limits.max_frames + 1))
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        width, height = webp_size(data) or (0, 0)
     elif format == PNG:
         frames = _png_frames(data)
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     else:
         return format in (AVIF, HEIC) and b"moov" in top_boxes(data)
     if frames > limits.max_frames:
-        raise InvalidFrame(Reason.BOMB, f"more than {limits.max_frames} frames in a {format.name}")
+        raise beyond("max_frames", f"more than {limits.max_frames} frames in a {format.name}")
     if frames * width * height > MAX_PICTURES * limits.max_pixels:
-        raise InvalidFrame(Reason.BOMB, f"{frames} frames of {width} × {height} pixels in a {format.name}")
+        raise beyond("max_pixels", too_many("frames", frames, width, height, format, limits))
     return frames > 1
+
+
+def too_many(what: str, count: int, width: int, height: int, format: Format, limits: Limits) -> str:
+    """Return words for a file of more pixels in all its pictures than `MAX_PICTURES` pictures may have."""
+    most = MAX_PICTURES * limits.max_pixels
+    return f"{count} {what} of {width} × {height} pixels in a {format.name}, at most {most} pixels are decoded"
 
 
 def open_webp(data: bytes, size: int, limits: Limits, sample_fps: float, preview: Viewer | None = None) -> Media:
@@ -130,6 +138,17 @@ def _png_frames(data: bytes) -> int:
             return int.from_bytes(data[at + 8 : at + 12], "big")
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     return 1
+
+
+def moving_png(data: bytes) -> bytes:
+    """Return a PNG with nothing but its frames: FFmpeg unpacks text and profiles whatever their size, and uses none."""
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in _PNG_FRAMES:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _gif_frames(data: bytes, enough: int) -> int:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.refuse import beyond
 from neardup.pipeline.types import Limits
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class Budget:
         if self._gone():
             raise InvalidFrame(Reason.TOO_SLOW, "given up: nobody waits for it any more")
         if self.seconds > self.granted:
-            raise InvalidFrame(Reason.TOO_SLOW, f"not decoded within {self.granted:.1f} seconds of processor time")
+            raise self._too_slow(f"not decoded within {self.granted:.1f} seconds of processor time")
 
     def frame(self, seconds: float, pixels: int) -> None:
         """Count a decoded frame.
@@ -117,9 +118,8 @@ class Budget:
         self._shown = max(self._shown, seconds)
         self._pixels += pixels
         if self._pixels > self._limits.max_video_pixels:
-            raise InvalidFrame(
-                Reason.TOO_SLOW, f"more than {self._limits.max_video_pixels} pixels in all frames that were decoded"
-            )
+            found = f"more than {self._limits.max_video_pixels} pixels in all frames that were decoded"
+            raise beyond("max_video_pixels", found, Reason.TOO_SLOW)
         self.check()
 
     def long(self) -> None:
@@ -139,9 +139,7 @@ class Budget:
             InvalidFrame: TOO_SLOW.
         """
         if self.seconds + seconds > self.granted:
-            raise InvalidFrame(
-                Reason.TOO_SLOW, f"would take {seconds:.1f} seconds to decode, {self.granted:.1f} are allowed"
-            )
+            raise self._too_slow(f"would take {seconds:.1f} seconds to decode, {self.granted:.1f} are allowed")
         self.check()
 
     def allocate(self, amount: int) -> None:
@@ -151,10 +149,13 @@ class Budget:
             InvalidFrame: BOMB.
         """
         if amount > self._limits.max_video_memory_bytes:
-            raise InvalidFrame(
-                Reason.BOMB,
-                f"would take {amount} bytes of memory to decode, the limit is {self._limits.max_video_memory_bytes}",
+            most = self._limits.max_video_memory_bytes
+            raise beyond(
+                "max_video_memory_bytes", f"would take {amount} bytes of memory to decode, the limit is {most}"
             )
+
+    def _too_slow(self, found: str) -> InvalidFrame:
+        return beyond(self._limits.decode_setting, found, Reason.TOO_SLOW)
 
 
 class _Current(threading.local):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,7 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.media.refuse import COPY_AGAIN
 from neardup.pipeline.media.tables import check_tables
 from neardup.pipeline.types import Kind, Limits
 
@@ -45,6 +47,8 @@ _SKIPPING_CODECS = {"h264", "mpeg2video", "mpeg4"}
 _HELD_FRAMES = {"h264": 17, "hevc": 17, "vp8": 5, "vp9": 10, "av1": 10, "libdav1d": 10}
 """Frames that later ones may refer to, and the newest; as many as the standards allow."""
 _HELD_OTHERWISE = 4
+_ON_A_GROUND = 12
+"""Bytes for each pixel of a frame with transparency, which is put on a ground at full size; as measured."""
 _DISCONTINUITY = 1.0
 """Seconds. Times that step back further than this begin anew, as where recordings were joined."""
 _USUAL_RATE = 25.0
@@ -87,17 +91,36 @@ def open_container(
         metadata_errors="replace",
         timeout=_IO_TIMEOUT_SECONDS,
     )
+    with ExitStack() as on_error:
+        on_error.callback(container.close)
+        opened = _chosen(container, source, format, options, threads, with_sound)
+        on_error.pop_all()
+    return opened
+
+
+def _chosen(
+    container: InputContainer,
+    source: bytes | Path,
+    format: Format,
+    options: dict[str, str],
+    threads: int,
+    with_sound: bool,
+) -> Opened:
+    """Choose the streams that are read, and have all others passed over."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams or streams[0].codec_context is None:
-        container.close()
+    if format.kind is Kind.IMAGE:  # a film in a picture's file stands beside a still of it
+        streams.sort(key=lambda one: -one.frames)
+    stream = next(iter(streams), None)
+    if stream is None or stream.codec_context is None:
         reason = Reason.TRUNCATED if source_ends_early(source, format) else Reason.FORMAT
-        raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded")
-    # A film in a picture's file stands beside a still of it.
-    stream = max(streams, key=lambda one: one.frames) if format.kind is Kind.IMAGE else streams[0]
+        remedy = COPY_AGAIN if reason is Reason.TRUNCATED else "if it shows a film elsewhere, convert it to MP4 (H.264)"
+        raise InvalidFrame(reason, f"{format.name} without a video stream that can be decoded; {remedy}")
     stream.codec_context.options = options
     stream.codec_context.thread_count = threads
     current().allocate(_held_bytes(stream))
     sound = _sound(container) if with_sound else None
+    if sound is not None and sound.codec_context is not None:  # some decoders of sound have threads, too
+        sound.codec_context.thread_count = threads
     for other in container.streams:
         if other is not stream and other is not sound:
             other.discard = Discard.all
@@ -110,10 +133,12 @@ def _sound(container: InputContainer) -> AudioStream | None:
 
 
 def _held_bytes(stream: VideoStream) -> int:
-    """Return the memory of the frames that a decoder holds at most, in bytes."""
+    """Return the memory of the frames that a decoder holds at most, and of one on a ground, in bytes."""
     codec = stream.codec_context
     bits = 32 if codec.format is None else codec.format.padded_bits_per_pixel
-    return codec.width * codec.height * bits // 8 * _HELD_FRAMES.get(codec.name, _HELD_OTHERWISE)
+    clear = codec.format is None or any(component.is_alpha for component in codec.format.components)
+    held = bits * _HELD_FRAMES.get(codec.name, _HELD_OTHERWISE) // 8
+    return codec.width * codec.height * (held + clear * _ON_A_GROUND)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float:

@@ -18,6 +18,7 @@ from PIL.Image import DecompressionBombError
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.identify import Format
+from neardup.pipeline.media.refuse import COPY_AGAIN, SAVE_ANEW
 from neardup.pipeline.types import Kind
 
 logger = logging.getLogger(__name__)
@@ -54,21 +55,23 @@ def decoding(format: Format, ends_early: Callable[[], bool]) -> Iterator[None]:
     except Exception as error:
         reason = _reason(error, ends_early)
         logger.debug("decoder failed format=%s reason=%s error=%r", format.name, reason.value, error)
-        raise InvalidFrame(reason, f"{format.name}: {_words(reason, format)}") from error
+        raise InvalidFrame(reason, f"{format.name}: {_words(reason, format, error)}") from error
 
 
-def _words(reason: Reason, format: Format) -> str:
+def _words(reason: Reason, format: Format, error: Exception) -> str:
     what = "video" if format.kind is Kind.VIDEO else "picture"
     match reason:
         case Reason.TRUNCATED:
-            return f"the file ends before the {what} does; copy or download it again"
+            return f"the file ends before the {what} does; {COPY_AGAIN}"
         case Reason.BOMB:
-            return f"the {what} takes more memory than there is"
+            if isinstance(error, MemoryError):
+                return f"the {what} asks for more memory than there is; save it anew, or smaller"
+            return f"the {what} has more pixels than its decoder takes; save it smaller"
         case Reason.VANISHED:
             return "the file was removed while it was read"
         case Reason.UNREADABLE:
             return "the system refused to read the file"
-    return f"the {what} is damaged, or coded in a way that is not read; save it anew with the program that shows it"
+    return f"the {what} is damaged, or coded in a way that is not read; {SAVE_ANEW}"
 
 
 def _reason(error: Exception, ends_early: Callable[[], bool]) -> Reason:

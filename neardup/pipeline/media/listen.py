@@ -7,12 +7,13 @@ time the length doubles. Whatever is wrong with the sound costs the sound alone,
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
+from av.filter import Graph
 from av.packet import Packet
 
 from neardup.pipeline.media.sound import RATE, SILENT, Samples, Summary
@@ -31,6 +32,33 @@ _MAX_BROKEN = 0.05
 """Share of packets that may be beyond decoding; of a sound with more, nothing is known."""
 
 
+class _Resampler:
+    """Makes sound mono and of RATE samples a second. PyAV's own leaves FFmpeg to start threads, which no budget counts.
+
+    Args:
+        frame: the first that will be given to it; all others are of its shape.
+    """
+
+    def __init__(self, frame: AudioFrame) -> None:
+        self._graph = Graph()
+        self._graph.threads = 1
+        source = {"sample_rate": f"{frame.sample_rate}", "sample_fmt": frame.format.name}
+        source |= {"channel_layout": frame.layout.name, "time_base": f"1/{frame.sample_rate}"}
+        wanted = {"sample_rates": f"{RATE}", "sample_fmts": "flt", "channel_layouts": "mono"}
+        nodes = self._graph.add("abuffer", **source), self._graph.add("aformat", **wanted)
+        self._graph.link_nodes(*nodes, self._graph.add("abuffersink")).configure()
+        self._graph.set_audio_frame_size(RATE)
+
+    def resample(self, frame: AudioFrame | None) -> Iterator[Samples]:
+        """Yield what is ready after a frame; all the rest where it is None, the end."""
+        if frame is not None:
+            frame.pts = None
+        self._graph.push(frame)
+        with suppress(BlockingIOError, EOFError):
+            while True:
+                yield self._graph.pull().to_ndarray()[0]
+
+
 class Listener:
     """Takes the packets of one sound, in order.
 
@@ -46,7 +74,7 @@ class Listener:
         self._origin = origin
         self._max_seconds = max_seconds
         self._summary = Summary()
-        self._resampler: AudioResampler | None = None
+        self._resampler: _Resampler | None = None
         self._shape: tuple[object, ...] = ()
         self._expected = 0.0
         self._start = 0
@@ -96,14 +124,13 @@ class Listener:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or shape != self._shape or abs(time - self._expected) > _GAP_SECONDS:
             self._flush()
-            self._resampler, self._shape = AudioResampler("flt", "mono", RATE, frame_size=RATE), shape
+            self._resampler, self._shape = _Resampler(frame), shape
             self._start, self._expected = round(time * RATE), time
         self._expected += seconds
         self._decoded_seconds += seconds
         if self._expected < 0.0 or time > self._max_seconds:
             self._resampler = None
             return
-        frame.pts = None
         self._sum_up(self._resampler.resample(frame))
 
     def _flush(self) -> None:
@@ -112,9 +139,9 @@ class Listener:
             self._sum_up(self._resampler.resample(None))
         self._resampler, self._samples = None, _NOTHING
 
-    def _sum_up(self, frames: Sequence[AudioFrame]) -> None:
-        for frame in frames:
-            samples = np.concatenate([self._samples, frame.to_ndarray()[0]])
+    def _sum_up(self, pieces: Iterator[Samples]) -> None:
+        for piece in pieces:
+            samples = np.concatenate([self._samples, piece])
             used = self._summary.add(self._start, np.nan_to_num(samples, posinf=0.0, neginf=0.0))
             self._start += used
             self._samples = samples[used:]

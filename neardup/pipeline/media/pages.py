@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.media.animation import MAX_PICTURES
+from neardup.pipeline.media.animation import MAX_PICTURES, too_many
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.orientation import upright, upright_shape
 from neardup.pipeline.media.preview import Viewer
+from neardup.pipeline.media.refuse import beyond
 from neardup.pipeline.media.still import Still, decode_still, open_still
 from neardup.pipeline.media.tile import fit, squeeze
 from neardup.pipeline.types import Frame, Kind, Limits, Media, Pixels
@@ -31,10 +31,10 @@ def open_pages(data: bytes, format: Format, size: int, limits: Limits, preview: 
     if count < 2:
         return None
     if count > limits.max_frames:
-        raise InvalidFrame(Reason.BOMB, f"{count} pages in a {format.name}, at most {limits.max_frames} are decoded")
+        raise beyond("max_frames", f"{count} pages in a {format.name}, at most {limits.max_frames} are decoded")
     first = decode_still(data, format, size, limits, 0, opened)
     if count * first.width * first.height > MAX_PICTURES * limits.max_pixels:
-        raise InvalidFrame(Reason.BOMB, f"{count} pages of {first.width} × {first.height} pixels in a {format.name}")
+        raise beyond("max_pixels", too_many("pages", count, first.width, first.height, format, limits))
 
     def frames() -> Iterator[Frame]:
         shown: Still | None = first

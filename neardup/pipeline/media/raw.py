@@ -86,7 +86,9 @@ def read_raw(data: bytes, format: Format) -> RawFile | None:
         return RawFile(name, width, height, _turned(jpeg, turn), JPEG)
     if format == TIFF and directories and directories[0].first(_PHOTOMETRIC) not in (_CFA, _LINEAR_RAW):
         return RawFile(name, width, height, first_page(data), TIFF)
-    raise InvalidFrame(Reason.DECODE, f"{name}: a RAW file without a preview, of which nothing can be shown")
+    raise InvalidFrame(
+        Reason.DECODE, f"{name}: a RAW file without a preview, of which nothing can be shown; convert it to JPEG"
+    )
 
 
 # --- TIFF directories

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import image
-from neardup.pipeline.media.animation import is_animated, open_webp, webp_frame_at
+from neardup.pipeline.media.animation import is_animated, moving_png, open_webp, webp_frame_at
 from neardup.pipeline.media.budget import Budget
-from neardup.pipeline.media.identify import HEAD_BYTES, WEBP, Format, identify
+from neardup.pipeline.media.identify import HEAD_BYTES, PNG, WEBP, Format, identify
 from neardup.pipeline.media.pages import open_pages, page_at
 from neardup.pipeline.media.preview import Viewer
 from neardup.pipeline.media.raw import read_raw
+from neardup.pipeline.media.refuse import COPY_AGAIN, beyond
 from neardup.pipeline.media.regions import Cutter, Mode
 from neardup.pipeline.media.unread import unread
 from neardup.pipeline.types import Kind, Limits, Media, Pixels
@@ -87,6 +88,8 @@ def _open(
             return media if raw is None else raw.described(media)
         if format == WEBP:
             return open_webp(source, size, limits, sample_fps, preview)
+        if format == PNG:
+            source = moving_png(source)
     from neardup.pipeline.media.video import open_video
 
     mode = regions.mode if isinstance(regions, Cutter) else regions
@@ -128,6 +131,8 @@ def _frame_at(source: bytes | Path, seconds: float, max_side: int, limits: Limit
             return image.thumbnail(source, max_side, limits) if page is None else page
         if format == WEBP:
             return webp_frame_at(source, seconds, max_side, limits)
+        if format == PNG:
+            source = moving_png(source)
     from neardup.pipeline.media.video import video_frame_at
 
     return video_frame_at(source, format, seconds, max_side, limits)
@@ -140,13 +145,13 @@ def _admit(source: bytes | Path, limits: Limits) -> tuple[bytes | Path, Format]:
     else:
         length, head = _look(source)
     if not length:
-        raise InvalidFrame(Reason.EMPTY, "no bytes")
+        raise InvalidFrame(Reason.EMPTY, f"no bytes; {COPY_AGAIN}")
     format = identify(head)
     if format is None:
         raise InvalidFrame(Reason.FORMAT, unread(head))
-    most = limits.max_bytes if format.kind is Kind.IMAGE else limits.max_video_bytes
-    if length > most:
-        raise InvalidFrame(Reason.TOO_LARGE, f"{length} bytes of {format.name}, at most {most} are read")
+    setting = "max_bytes" if format.kind is Kind.IMAGE else "max_video_bytes"
+    if length > (most := getattr(limits, setting)):
+        raise beyond(setting, f"{length} bytes of {format.name}, at most {most} are read", Reason.TOO_LARGE)
     return source, format
 
 
@@ -169,7 +174,7 @@ def _read(path: Path, most: int) -> bytes:
     except OSError as error:
         raise _unreadable(error) from error
     if len(data) > most:  # it has grown
-        raise InvalidFrame(Reason.TOO_LARGE, f"more than {most} bytes")
+        raise beyond("max_bytes", f"more than {most} bytes", Reason.TOO_LARGE)
     return data
 
 

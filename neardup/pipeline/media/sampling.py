@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neardup.pipeline.errors import InvalidFrame, Reason
+from neardup.pipeline.media.refuse import beyond
 from neardup.pipeline.types import Limits
 
 _TOLERANCE = 1e-3  # seconds: Matroska rounds timestamps to milliseconds, MP4 does not
@@ -38,8 +38,8 @@ def check_length(seconds: float, stored_frames: int, limits: Limits, sample_fps:
         InvalidFrame: BOMB, beyond a limit.
     """
     if seconds > limits.max_seconds:
-        raise InvalidFrame(Reason.BOMB, f"{seconds:.0f} seconds, at most {limits.max_seconds:.0f} are decoded")
+        raise beyond("max_seconds", f"{seconds:.0f} seconds, at most {limits.max_seconds:.0f} are decoded")
     if seconds * sample_fps > limits.max_frames:
-        raise InvalidFrame(Reason.BOMB, f"{seconds * sample_fps:.0f} sampled frames, at most {limits.max_frames}")
-    if stored_frames > limits.max_seconds * MAX_RATE:
-        raise InvalidFrame(Reason.BOMB, f"{stored_frames} stored frames")
+        raise beyond("max_frames", f"{seconds * sample_fps:.0f} sampled frames, at most {limits.max_frames}")
+    if stored_frames > (most := limits.max_seconds * MAX_RATE):
+        raise beyond("max_seconds", f"{stored_frames} stored frames, at most {most:.0f} are decoded")

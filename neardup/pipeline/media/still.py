@@ -7,6 +7,7 @@ warns where ours decides. What Pillow would cut to 8 bits, or not read at all, i
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -43,12 +44,14 @@ from neardup.pipeline.media.digest import Content, avif_bits, colours_of, holds_
 from neardup.pipeline.media.extent import ends_early
 from neardup.pipeline.media.faults import decoding
 from neardup.pipeline.media.ground import WHITE, choose, on_white, put_on
-from neardup.pipeline.media.identify import HEIC, JPEG, JXL, PNG, TIFF, Format
+from neardup.pipeline.media.identify import HEIC, ICO, JPEG, JXL, PNG, TIFF, WEBP, Format
 from neardup.pipeline.media.jpeg import END, JpegHeader, is_cut_off, read_jpeg, tail
 from neardup.pipeline.media.orientation import orientation, upright
+from neardup.pipeline.media.refuse import COPY_AGAIN, SAVE_ANEW, beyond
 from neardup.pipeline.media.tables import check_strips, expect_picture
-from neardup.pipeline.media.tiff import CMYK, WHITE_IS_ZERO, Page, read_pages
+from neardup.pipeline.media.tiff import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, Page, read_pages
 from neardup.pipeline.media.turbo import decode_plain
+from neardup.pipeline.media.webp import webp_size
 from neardup.pipeline.types import PLAIN, Attachment, Extras, Limits, Pixels
 
 _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
@@ -73,9 +76,11 @@ pillow_heif.options.DECODE_THREADS = 1
 SMALL = 1.5
 """Shorter side, in tiles, below which a JPEG is always decoded at full scale on the CPU: there its digest is that of
 its pixels, and a GPU leaves it alone (`nvjpeg`)."""
-_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6}
+_BYTES_PER_PIXEL = {"heic": 9, "avif": 11, "webp": 17, "jpeg2000": 20, "jxl": 20, "jpeg": 6, "ico": 12}
 """What a decoder allocates at its peak, as measured; 4 otherwise. A plain JPEG is decoded at a reduced scale."""
 _OF_MODE = {"I;16": 9, "I": 14, "F": 14}
+_SLIM_BYTES, _SLIM_CLEAR_BYTES = 10, 18
+"""The same for a picture that is kept at full size, which a long and low one is; and with transparency."""
 _DEEP_BYTES = 4
 """The same for each channel of more than 8 bits."""
 _STRIP_PIXELS = 2**22
@@ -87,6 +92,8 @@ _CLEAR_MODES = {"LA", "PA", "RGBA", "La", "RGBa"}
 _LEAST_ROWS = 0.5
 """Share of a picture's rows that must be there where it is cut off."""
 _MCU = 16
+_BIG_TIFF_MM = b"MM\x00+"
+_PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def decode_still(
                 if header is not None:
                     return _decode_jpeg(data, header, side, limits)
                 return _decode(data, format, side, limits, page, opened)
-            raise InvalidFrame(Reason.TRUNCATED, "jpeg: the file ends in zeros instead of the rest of the picture")
+            raise InvalidFrame(Reason.TRUNCATED, f"jpeg: the file ends in zeros; {COPY_AGAIN}")
     except InvalidFrame as error:
         if error.reason is not Reason.TRUNCATED:
             raise
@@ -170,6 +177,10 @@ def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageF
     """Read the header, and check the picture's size before anything of that size is allocated."""
     if format == TIFF:
         check_strips(data)
+    elif format == WEBP and (size := webp_size(data)):  # its decoder makes a canvas when it opens a file
+        check_pixels(*size, limits)
+    elif format == ICO:  # opening it decodes it
+        _check_icon(data, limits)
     picture = _PLUGINS[format.name](Metered(data))
     check_pixels(picture.width, picture.height, limits)
     expect_picture(data, format, picture.width, picture.height)
@@ -179,19 +190,33 @@ def open_plugin(data: bytes, format: Format, limits: Limits) -> ImageFile.ImageF
 def check_pixels(width: int, height: int, limits: Limits) -> None:
     """Raise InvalidFrame (BOMB) for a picture of more pixels than the limit, (DECODE) for one of none."""
     if width * height > limits.max_pixels:
-        raise InvalidFrame(Reason.BOMB, f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
+        raise beyond("max_pixels", f"{width} × {height} pixels, at most {limits.max_pixels} are decoded")
     if width * height <= 0:
-        raise InvalidFrame(Reason.DECODE, f"{width} × {height} pixels")
+        raise InvalidFrame(Reason.DECODE, f"a picture of {width} × {height} pixels; {SAVE_ANEW}")
+
+
+def _check_icon(data: bytes, limits: Limits) -> None:
+    """Check the size of the picture in an icon that is shown, which has a header of its own."""
+    pictures = IcoImagePlugin.IcoFile(Metered(data)).entry
+    if not pictures:
+        raise ValueError("no picture in it")
+    shown = pictures[0]
+    head = data[shown.offset : shown.offset + 24]
+    if head.startswith(_PNG_BEGINS):
+        width, height = struct.unpack_from(">II", head, len(_PNG_BEGINS) + 8)
+    else:
+        width, height = struct.unpack_from("<ii", head, 4)
+    check_pixels(abs(width), abs(height), limits)
+    _check_memory(abs(width), abs(height), _BYTES_PER_PIXEL[ICO.name], limits)
 
 
 def _check_memory(width: int, height: int, per_pixel: int, limits: Limits) -> None:
     """Raise InvalidFrame (BOMB) for a picture that would take more memory than the limit."""
     needed = width * height * per_pixel
     if needed > limits.max_picture_memory_bytes:
-        raise InvalidFrame(
-            Reason.BOMB,
-            f"{width} × {height} pixels take {needed / 2**20:,.0f} MiB to decode, "
-            f"at most {limits.max_picture_memory_bytes / 2**20:,.0f} MiB are allowed (max_picture_memory_bytes)",
+        most = f"at most {limits.max_picture_memory_bytes / 2**20:,.0f} MiB are allowed"
+        raise beyond(
+            "max_picture_memory_bytes", f"{width} × {height} pixels take {needed / 2**20:,.0f} MiB to decode, {most}"
         )
 
 
@@ -267,10 +292,13 @@ def _decode(
             return _from_numbers(_tiff_numbers(data, page), picture, data, format, side, page)
     opened = file.plugin = file.plugin or open_plugin(data, format, limits)
     if number != opened.tell():
+        if isinstance(opened, HeifImageFile) and opened._heif_file is not None:  # it allocates the picture as it seeks
+            width, height = opened._heif_file[number].size
+            check_pixels(width, height, limits)
         opened.seek(number)
         check_pixels(opened.width, opened.height, limits)
     per_pixel = _BYTES_PER_PIXEL.get(format.name, _OF_MODE.get(opened.mode[:4], 4)) + (_DEEP_BYTES * 4 if deep else 0)
-    _check_memory(opened.width, opened.height, per_pixel, limits)
+    _check_memory(opened.width, opened.height, max(per_pixel, _slim_bytes(opened, side)), limits)
     with _alone(opened.width * opened.height):
         if deep:
             import imagecodecs
@@ -278,6 +306,13 @@ def _decode(
             return _from_numbers(imagecodecs.png_decode(data), opened, data, format, side, None)
         shape = _load(opened, side)
         return _from_loaded(opened, opened.info, shape, data, format, side, file.directories, page)
+
+
+def _slim_bytes(picture: Image.Image, side: int) -> int:
+    """Return the bytes for each pixel of a picture that is not reduced, for one of its sides is short; else 0."""
+    if min(picture.size) >= 4 * side:
+        return 0
+    return _SLIM_CLEAR_BYTES if picture.has_transparency_data else _SLIM_BYTES
 
 
 def _alone(pixels: int) -> AbstractContextManager[Any]:
@@ -290,6 +325,8 @@ def _is_deep(data: bytes, format: Format, page: Page | None) -> bool:
     """Return whether Pillow would cut the numbers to 8 bits, or not read them."""
     if format == PNG:
         return data[24:25] == b"\x10" and data[25:26] != b"\x00"
+    if page is not None and data.startswith(_BIG_TIFF_MM):  # Pillow reads those of the other byte order alone
+        return page.bits >= 8 and page.colours in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK)
     return page is not None and page.bits > 8 and (page.samples > 1 or page.bits > 32)
 
 
@@ -513,7 +550,8 @@ def _decode_rest(data: bytes, format: Format, side: int, limits: Limits) -> Stil
     elif format.name not in ("png", "tiff", "pnm") or (format == PNG and data[28:29] != b"\x00"):
         return None  # not stored from top to bottom, or by a decoder that gives all or nothing
     picture = open_plugin(data, format, limits)
-    _check_memory(picture.width, picture.height, _BYTES_PER_PIXEL.get(format.name, 4), limits)
+    per_pixel = max(_BYTES_PER_PIXEL.get(format.name, 4), _slim_bytes(picture, side))
+    _check_memory(picture.width, picture.height, per_pixel, limits)
     with _alone(picture.width * picture.height):
         shape = _load_what_is_there(picture, side)
         if shape is None or _is_deep(data, format, None):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import re
 import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,12 +19,13 @@ from typing import BinaryIO
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.budget import current
 from neardup.pipeline.media.identify import JPEG, Format
+from neardup.pipeline.media.refuse import SAVE_ANEW, beyond
 from neardup.pipeline.media.sampling import MAX_RATE
 from neardup.pipeline.types import Limits
 
 _TRACKS = 2
 """Samples of so many tracks, each at the highest rate, may be listed in all."""
-_HOLDING = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex"}
+_HOLDING = {b"moov", b"cmov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex"}
 _MAX_STRIPS = 2**20
 _STRIP_TAGS = {273, 324}
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -47,7 +50,7 @@ def check_tables(source: bytes | Path, format: Format, limits: Limits) -> None:
         for kind, content in _boxes(file, 0, file.seek(0, io.SEEK_END)):
             samples.see(kind, content)
             if samples.count > most:
-                raise InvalidFrame(Reason.BOMB, f"{format.name}: tables of more than {most} samples")
+                raise beyond("max_seconds", f"{format.name}: tables of more than {most} samples")
 
 
 def check_strips(data: bytes) -> None:
@@ -65,7 +68,7 @@ def check_strips(data: bytes) -> None:
         for at in range(first, min(first + entry * tags, len(data)), entry):
             tag, _type, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
             if tag in _STRIP_TAGS and count > _MAX_STRIPS:
-                raise InvalidFrame(Reason.BOMB, f"tiff: {count} strips, at most {_MAX_STRIPS} are read")
+                raise InvalidFrame(Reason.BOMB, f"tiff: {count} strips, at most {_MAX_STRIPS} are read; {SAVE_ANEW}")
     except struct.error:  # it is cut off, which its decoder says better
         return
 
@@ -144,11 +147,23 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]
             continue
         stop = min(stop, ends[-1])
         yield kind, head[skip : skip + 16]
+        if kind == b"cmvd":
+            yield from _hidden(file, at + skip, stop)
         if kind in _HOLDING:
             ends.append(stop)
             at += skip
         else:
             at = stop
+
+
+def _hidden(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the boxes that are compressed in a `cmvd` (QuickTime File Format, 2001, "compressed movie resources")."""
+    file.seek(start)
+    length = _number(file.read(4), 0)
+    current().allocate(length + end - start)
+    with suppress(zlib.error):
+        inside = io.BytesIO(zlib.decompressobj().decompress(file.read(end - start), max(1, length)))
+        yield from _boxes(inside, 0, len(inside.getbuffer()))
 
 
 def _number(data: bytes, at: int) -> int:

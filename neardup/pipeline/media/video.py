@@ -22,6 +22,7 @@ from neardup.pipeline.media.ground import to_rgb
 from neardup.pipeline.media.identify import Format
 from neardup.pipeline.media.listen import Listener
 from neardup.pipeline.media.preview import Viewer
+from neardup.pipeline.media.refuse import COPY_AGAIN
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.media.sampling import Schedule, check_length
 from neardup.pipeline.media.sound import is_audible
@@ -89,7 +90,9 @@ def open_video(
                 if steady is not None:
                     yield from steady.look(pts, tile, partial(tiles.part, shown))
             if source_ends_early(source, format):
-                raise InvalidFrame(Reason.TRUNCATED, f"{format.name}: the file ends before the video does")
+                raise InvalidFrame(
+                    Reason.TRUNCATED, f"{format.name}: the file ends before the video does; {COPY_AGAIN}"
+                )
 
     return Media(
         kind=Kind.VIDEO,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import struct
@@ -181,8 +182,9 @@ def test_frames_that_would_not_fit_into_memory_are_not_decoded(clip: Clip, save:
     open_media(content, 16, Limits(max_video_memory_bytes=17 * 64 * 48 * 3 // 2))
     pictures = [Image.new("RGB", (64, 64), (value, 0, 0)) for value in (0, 200)]
     animated = save(pictures[0], "WEBP", save_all=True, append_images=pictures[1:], duration=500)
+    open_media(animated, 16, Limits(max_video_memory_bytes=31 * 64 * 64))
     with pytest.raises(InvalidFrame, match=r"bomb.*memory"):
-        open_media(animated, 16, Limits(max_video_memory_bytes=12 * 64 * 64 - 1))
+        open_media(animated, 16, Limits(max_video_memory_bytes=31 * 64 * 64 - 1))
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -257,3 +259,166 @@ def test_edits_of_an_mp4_count_once_for_each_sample(clip: Clip) -> None:
     open_media(patched(content, b"elst", 4, 100), 16, limits)
     error = refusal(patched(content, b"elst", 4, 200), limits=limits)[1]
     assert (error.reason, "samples" in error.detail) == (Reason.BOMB, True)
+
+
+def an_icon(inside: bytes, width: int = 16, height: int = 16) -> bytes:
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, width, height, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+def a_flat_png(width: int, height: int) -> bytes:
+    rows = zlib.compress(bytes(height * (width // 8 + 1)), 9)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def a_canvas(width: int, height: int) -> bytes:
+    """A WebP of that size, according to its header."""
+    body = b"\x10\x00\x00\x00" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + body
+
+
+@pytest.mark.parametrize(
+    "content", [an_icon(a_flat_png(15_000, 15_000)), a_canvas(16_383, 16_383)], ids=["icon", "webp"]
+)
+def test_what_is_decoded_or_laid_out_while_it_is_opened_is_measured_before(content: bytes) -> None:
+    error = refusal(content)[1]
+    assert (error.reason, "NEARDUP_MAX_PIXELS" in error.detail) == (Reason.BOMB, True)
+
+
+def test_an_icon_may_take_no_more_memory_than_any_picture() -> None:
+    icon = an_icon(a_flat_png(200, 150), 200, 150)
+    open_media(icon, 16, Limits(max_picture_memory_bytes=12 * 200 * 150))
+    error = refusal(icon, limits=Limits(max_picture_memory_bytes=12 * 200 * 150 - 1))[1]
+    assert (error.reason, "NEARDUP_MAX_PICTURE_MEMORY_BYTES" in error.detail) == (Reason.BOMB, True)
+    assert refusal(b"\x00\x00\x01\x00\x00\x00")[1].reason is Reason.DECODE
+
+
+def hidden(content: bytes, announced: int | None = None) -> bytes:
+    """Return an MP4 whose tables are compressed."""
+    start = content.index(b"moov") - 4
+    moov = content[start : start + int.from_bytes(content[start : start + 4], "big")]
+    packed = struct.pack(">I", len(moov) if announced is None else announced) + zlib.compress(moov)
+    for kind, before in ((b"cmvd", b""), (b"cmov", struct.pack(">I4s4s", 12, b"dcom", b"zlib")), (b"moov", b"")):
+        packed = struct.pack(">I4s", 8 + len(before) + len(packed), kind) + before + packed
+    return content[:start] + packed + content[start + len(moov) :]
+
+
+def test_tables_that_are_compressed_are_counted_as_others_are(clip: Clip) -> None:
+    content = clip("mp4")
+    assert open_media(hidden(content), 16).width == 64
+    sizes = content.index(b"stsz") + 4
+    lying = content[: sizes + 4] + struct.pack(">II", 100, 2**30) + content[sizes + 12 :]
+    error = refusal(hidden(lying))[1]
+    assert (error.reason, "samples" in error.detail) == (Reason.BOMB, True)
+    error = refusal(hidden(content, 2**32 - 1))[1]
+    assert (error.reason, "NEARDUP_MAX_VIDEO_MEMORY_BYTES" in error.detail) == (Reason.BOMB, True)
+
+
+def test_a_profile_of_an_animation_that_unpacks_without_end_is_not_unpacked(
+    save: Save, photo: Callable[..., Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [photo(seed=seed) for seed in range(3)]
+    png = save(pictures[0], "PNG", save_all=True, append_images=pictures[1:], duration=500)
+    plain = [frame.tile for frame in open_media(png, 16).frames]
+    bomb = chunk(b"iCCP", b"icc\x00\x00" + zlib.compress(bytes(10_000_000), 9))
+    given: list[bytes] = []
+    real = av.open
+
+    def look(file: io.BytesIO, *arguments: object, **named: object) -> object:
+        given.append(file.getvalue())
+        return real(file, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("neardup.pipeline.media.container.av.open", look)
+    tiles = [frame.tile for frame in open_media(png[:33] + bomb + png[33:], 16).frames]
+    np.testing.assert_array_equal(tiles, plain)
+    assert [b"iCCP" in content for content in given] == [False]
+
+
+def a_film_with_sound() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as output:
+        video, sound = output.add_stream("mpeg4", rate=10), output.add_stream("flac", rate=44_100)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), format="rgb24")
+            picture.pts = number
+            output.mux(video.encode(picture))
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 4410), np.int16) + number, format="s16")
+            tone.sample_rate, tone.pts = 44_100, 4410 * number
+            output.mux(sound.encode(tone))
+        output.mux(video.encode())
+        output.mux(sound.encode())
+    return file.getvalue()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads where Linux lists them")
+def test_sound_is_decoded_and_resampled_without_threads_which_no_budget_counts() -> None:
+    content = a_film_with_sound()
+    before = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    media = open_media(content, 16)
+    assert {len(os.listdir("/proc/self/task")) for _ in media.frames} == {before}  # noqa: PTH208
+    assert media.all_extras().sound
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files where Linux lists them")
+def test_what_is_refused_while_it_is_opened_is_closed(clip: Clip, tmp_path: Path) -> None:
+    file = tmp_path / "film.mp4"
+    file.write_bytes(clip())
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    error = refusal(file, limits=Limits(max_video_memory_bytes=1))[1]
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert error.reason is Reason.BOMB
+
+
+@pytest.mark.parametrize(
+    ("limits", "content", "reason"),
+    [
+        (Limits(max_bytes=10), "jpeg", Reason.TOO_LARGE),
+        (Limits(max_video_bytes=10), "mp4", Reason.TOO_LARGE),
+        (Limits(max_pixels=10), "jpeg", Reason.BOMB),
+        (Limits(max_pixels=10), "animated gif", Reason.BOMB),
+        (Limits(max_seconds=0.5), "mp4", Reason.BOMB),
+        (Limits(max_frames=2), "animated webp", Reason.BOMB),
+        (Limits(max_decode_seconds=1e-9), "png", Reason.TOO_SLOW),
+        (
+            Limits(max_decode_seconds=1e-9, max_decode_ratio=0, decode_setting="api_decode_seconds"),
+            "png",
+            Reason.TOO_SLOW,
+        ),
+        (Limits(max_video_pixels=64 * 48), "mp4", Reason.TOO_SLOW),
+        (Limits(max_video_memory_bytes=10), "mp4", Reason.BOMB),
+        (Limits(max_picture_memory_bytes=10), "png", Reason.BOMB),
+    ],
+)
+def test_a_refusal_names_the_setting_that_would_let_it_in(
+    every_format: dict[str, bytes], limits: Limits, content: str, reason: Reason
+) -> None:
+    changed = [name for name in Limits.__dataclass_fields__ if getattr(limits, name) != getattr(Limits(), name)]
+    setting = limits.decode_setting if "max_decode_seconds" in changed else changed[0]
+    error = refusal(every_format[content], limits=limits)[1]
+    assert (error.reason, f"(NEARDUP_{setting.upper()})" in error.detail) == (reason, True), error.detail
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory as Linux does")
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_an_animation_takes_no_more_memory_than_was_estimated(
+    save: Save, photo: Callable[..., Image.Image], format: str
+) -> None:
+    frames = [photo(1800, 1800, seed).convert("RGBA") for seed in range(2)]
+    for number, frame in enumerate(frames):
+        frame.putalpha(100 + number)
+    content = save(frames[0], format, save_all=True, append_images=frames[1:], duration=500)
+    with pytest.raises(InvalidFrame, match="bytes of memory") as caught:
+        open_media(content, 16, Limits(max_video_memory_bytes=1))
+    estimated = int(caught.value.detail.split()[2])
+    list(open_media(content, 16, Limits(max_video_memory_bytes=estimated)).frames)
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak("VmRSS")
+    list(open_media(content, 16).frames)
+    assert peak("VmHWM") - before < estimated + 2**24
+
+
+def peak(name: str) -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return 1024 * int(line.split()[1])

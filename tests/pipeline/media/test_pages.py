@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif.as_plugin import HeifImageFile
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.reader import frame_at, open_media
@@ -93,3 +95,16 @@ def test_too_many_pages_are_refused(save: Save, photo: Photo, format: str) -> No
     with pytest.raises(InvalidFrame) as caught:
         open_media(content, 32, Limits(max_frames=4))
     assert caught.value.reason is Reason.BOMB
+
+
+def test_a_later_picture_that_is_too_large_is_not_laid_out(
+    save: Save, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(album(save, "HEIF", [photo(120, 90), photo(100, 80, 1)]))
+    at = content.index(struct.pack(">4sIII", b"ispe", 0, 100, 80))
+    struct.pack_into(">II", content, at + 8, 100_000, 50_000)
+    sought: list[int] = []
+    monkeypatch.setattr(HeifImageFile, "seek", lambda _self, number: sought.append(number))
+    with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PIXELS"):
+        list(open_media(bytes(content), 32).frames)
+    assert not sought

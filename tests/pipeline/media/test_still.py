@@ -119,6 +119,16 @@ def test_deep_colours_are_the_same_as_png_and_as_tiff(channels: int) -> None:
     assert all_equal(imagecodecs.png_encode(values), plain.getvalue(), packed.getvalue())
 
 
+def test_a_large_tiff_of_either_byte_order_is_read() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    tiles = []
+    for order in "<>":
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, photometric="rgb", bigtiff=True, byteorder=order)
+        tiles.append(tile(file.getvalue()))
+    assert np.array_equal(*tiles)
+
+
 def test_the_profile_of_a_deep_tiff_counts() -> None:
     values = np.random.default_rng(0).integers(0, 2**16, (24, 32, 3), dtype=np.uint16)
 
@@ -334,6 +344,15 @@ def test_picture_that_takes_too_much_memory_is_refused(save: Save, form: str, pe
     content = save(Image.new("RGB", (400, 300)), form)
     opened(content)
     open_media(content, SIZE, Limits(max_picture_memory_bytes=per_pixel * 400 * 300))
-    with pytest.raises(InvalidFrame, match="max_picture_memory_bytes") as caught:
+    with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PICTURE_MEMORY_BYTES") as caught:
         open_media(content, SIZE, Limits(max_picture_memory_bytes=per_pixel * 400 * 300 - 1))
     assert caught.value.reason is Reason.BOMB
+
+
+@pytest.mark.parametrize(("mode", "per_pixel"), [("RGB", 10), ("RGBA", 18)])
+def test_a_long_and_low_picture_takes_memory_for_what_is_not_reduced(save: Save, mode: str, per_pixel: int) -> None:
+    content = save(Image.new(mode, (3000, 3 * SIZE)), "PNG")
+    limit = per_pixel * 3000 * 3 * SIZE
+    open_media(content, SIZE, Limits(max_picture_memory_bytes=limit))
+    with pytest.raises(InvalidFrame, match="NEARDUP_MAX_PICTURE_MEMORY_BYTES"):
+        open_media(content, SIZE, Limits(max_picture_memory_bytes=limit - 1))

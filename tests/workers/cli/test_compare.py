@@ -105,7 +105,7 @@ def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:
     (tmp_path / "broken\n.png").write_bytes(b"")
     told = neardup("compare", save(tmp_path, "a.png", 1), tmp_path / "broken\n.png")
     assert told.code == 2
-    assert told.errors == f"neardup: {tmp_path}/broken\\n.png: empty: no bytes\n"
+    assert told.errors == f"neardup: {tmp_path}/broken\\n.png: empty: no bytes; copy or download it again\n"
 
 
 def test_model_trained_on_classes_answers_yes_or_no(neardup: Command, model: Path, tmp_path: Path) -> None:
