@@ -19,7 +19,7 @@ import msgspec
 from neardup.pipeline.describe import codec
 from neardup.pipeline.embed import embedder
 from neardup.workers.cli.app import run
-from neardup.workers.embed import worker as embed
+from neardup.workers.embed import engine as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka import leader, membership
 from neardup.workers.match import worker as match
@@ -55,6 +55,7 @@ class Order(msgspec.Struct, frozen=True):
 def work(order: Order) -> int:
     """Be this worker until SIGTERM; return the exit code of its command."""
     _tune(order)
+    os.environ["NEARDUP_PROCESSES"] = "1"  # points are those of one process
     if order.mutation:
         MUTATIONS[order.mutation]()
     if order.faults:

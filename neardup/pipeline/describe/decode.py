@@ -150,13 +150,13 @@ class Decoder(Generic[S]):
     def decode(
         self,
         jobs: Sequence[Job[S]],
-        give_back: Callable[[Job[S]], object],
+        give_back: Callable[[Job[S]], object] | None,
         begin_long: Callable[[Job[S], ExitStack], object],
     ) -> None:
         """Decode items, each of them at once or after others.
 
         Args:
-            give_back: takes those that were not begun when one of them turned out to take long.
+            give_back: takes those that were not begun when one of them turned out to take long; None has them wait.
             begin_long: called before what takes long; what it adds to the stack is called after it.
         """
         with ExitStack() as contents:
@@ -233,7 +233,7 @@ class Decoder(Generic[S]):
     def _hand_over_all(
         self,
         decoded: Sequence[tuple[_Fetched[S], GpuPicture | PipelineError | None]],
-        give_back: Callable[[Job[S]], object],
+        give_back: Callable[[Job[S]], object] | None,
         begin_long: Callable[[Job[S], ExitStack], object],
     ) -> None:
         """Hand over the frames of items and how each ended; the regions of images are found all at once."""
@@ -252,7 +252,7 @@ class Decoder(Generic[S]):
 
         def long(job: Job[S], after: ExitStack) -> None:
             hand_over_opened()
-            while left:
+            while left and give_back is not None:
                 fetched, picture = left.popleft()
                 if picture is None:
                     self._forget(fetched.content.sha256)

@@ -62,11 +62,7 @@ class InTurn(Generic[S]):
             PipelineError: something outside failed; nothing can be said of the items.
         """
         self._done, self._put_off = [], []
-        jobs = [Job(source) for source in sources]
-        while jobs:
-            given_back: list[Job[S]] = []
-            self._decoder.decode(jobs, given_back.append, self._long if not long else _nothing)
-            jobs = given_back
+        self._decoder.decode([Job(source) for source in sources], None, _nothing if long else self._long)
         self._embed()
         self._begin(None)
         return self._done, self._put_off

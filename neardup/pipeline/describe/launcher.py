@@ -27,7 +27,7 @@ _ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "OPENBLAS_NUM_THREAD
 """Large pages, with which decoding and the network take a little less; no threads, with which a zygote cannot fork."""
 _SEND_SECONDS = 10
 """A process that does not take a message for so long is as good as dead."""
-_END_SECONDS = 5.0
+_END_SECONDS = 30.0
 
 
 class Signs:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from neardup.pipeline.describe.choose import count_processes
 from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.scan.finished import Describe, Finished
@@ -46,6 +46,4 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
 def choose_processes(settings: Settings, files: int) -> int:
     """Return how many processes describe so many files; 1 is this one. A GPU is served by this one."""
     few = files < LEAST_FILES and not settings.processes
-    if few or is_on_gpu(settings.device) or os.name != "posix":
-        return 1
-    return settings.processes or min(settings.worker_threads, MOST_PROCESSES)
+    return 1 if few else count_processes(settings, MOST_PROCESSES) or 1

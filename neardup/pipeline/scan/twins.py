@@ -39,7 +39,7 @@ class Twins:
             else:  # the one that it would wait for has just failed
                 self._again(source)
         else:
-            again = sha256 in self._settled  # another process had it, too
+            again = sha256 in self._settled and self._settled[sha256] is None  # another process had it, too
             yield Finished(source.task.file, None if error else sha256, None if again else done.result, error)
             twins = self._twins.pop(sha256, [])
             if error is not None and error.reason in PASSING:  # which says nothing of the twins

@@ -1,4 +1,5 @@
-"""Uploads described: decoded in threads, embedded in batches with those that come at the same time.
+"""Uploads described, in batches with those that come at the same time; on a CPU in processes, so that a content which
+harms its decoder costs one answer.
 
 One thread owns the describer; nothing is stored.
 """
@@ -13,11 +14,15 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
+from neardup.pipeline.describe.choose import count_processes
 from neardup.pipeline.describe.codec import to_records
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.describe.driver import Describer
+from neardup.pipeline.describe.orders import Setup
+from neardup.pipeline.describe.processes import ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
+from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import Backpressure
 from neardup.pipeline.log.records import Described
@@ -30,6 +35,7 @@ from neardup.workers.run.observer import Telemetry
 logger = logging.getLogger(__name__)
 MOST_WAITING = 128
 _BATCH = 16
+_MOST_PROCESSES = 4
 _LOOK_SECONDS = 0.2
 Parts = list[Described]
 
@@ -100,10 +106,12 @@ class UploadDescriber:
 
     Args:
         make: the network; called in the thread, so that nobody waits for it to load.
+        isolated: describe by this network, in processes, where it runs on a CPU and the settings have it so.
     """
 
-    def __init__(self, make: Callable[[], Embedder], settings: Settings) -> None:
+    def __init__(self, make: Callable[[], Embedder], settings: Settings, isolated: Checkpoint | None = None) -> None:
         self._make = make
+        self._isolated = isolated
         self._settings = settings
         self.rules = fetch_rules(settings)
         self._inbox: queue.Queue[Upload] = queue.Queue(MOST_WAITING)
@@ -171,6 +179,13 @@ class UploadDescriber:
                 upload = self._inbox.get_nowait()
 
     def _describer(self) -> Describer[Upload]:
-        settings, embedder = self._settings, self._make()
-        look = Look(embedder.size, settings.api_limits, settings.sample_fps, settings.regions)
+        settings, checkpoint = self._settings, self._isolated
+        if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
+            setup = Setup(checkpoint, self._look(checkpoint.architecture.size))
+            return ProcessDescriber(count, setup, Telemetry(), fair=True)
+        embedder = self._make()
+        look = self._look(embedder.size)
         return ThreadDescriber(embedder, look, settings.worker_threads, _BATCH, 0.002, observer=Telemetry())
+
+    def _look(self, size: int) -> Look:
+        return Look(size, self._settings.api_limits, self._settings.sample_fps, self._settings.regions)

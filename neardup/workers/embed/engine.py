@@ -7,18 +7,17 @@ item, and partitions need not be as many as processes. More workers of the group
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from neardup.pipeline.describe.choose import count_processes
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.driver import Describer
 from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
-from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.media.blobs import Blobs
@@ -61,9 +60,9 @@ def open_engine(settings: Settings) -> Engine:
     checkpoint = load_checkpoint(settings.model)
     # As many as decode: several workers of one machine share its cores by that setting, see `up`.
     threads = min(settings.worker_threads, usable_cores())
-    if is_on_gpu(settings.device) or settings.processes == 1 or os.name != "posix":
-        return _in_threads(settings, checkpoint, threads)
-    return _in_processes(settings, checkpoint, settings.processes or threads)
+    if count := count_processes(settings, threads):
+        return _in_processes(settings, checkpoint, count)
+    return _in_threads(settings, checkpoint, threads)
 
 
 def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Engine:

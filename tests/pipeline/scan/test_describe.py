@@ -12,10 +12,14 @@ from PIL import Image
 from neardup.pipeline.describe import decode
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.in_turn import InTurn
-from neardup.pipeline.errors import PipelineError, Reason
+from neardup.pipeline.describe.once import Once
+from neardup.pipeline.describe.source import Done
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.scan.catalog import Packed
 from neardup.pipeline.scan.describe import BATCH, in_threads
 from neardup.pipeline.scan.finished import Finished
 from neardup.pipeline.scan.sources import FileSource, FileTask
+from neardup.pipeline.scan.twins import Twins
 from neardup.pipeline.scan.walk import Found, walk
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Embedded, Frame, Kind, Media, Pixels
@@ -156,3 +160,16 @@ def test_a_frame_that_the_network_fails_on_costs_its_file_alone(tmp_path: Path, 
         contents = [one.result for one in done if one.result is not None]
     assert errors == {"white.png": Reason.MODEL, "white too.png": Reason.MODEL}
     assert len(contents) == 6
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_content_that_two_processes_described_comes_once_and_one_that_failed_first_comes_at_all(failed: bool) -> None:
+    once = Once()
+    twins = Twins(once, lambda _: pytest.fail("again"))
+    a, b = (FileSource(FileTask(Found(name, f"/{name}", 1, 0))) for name in "ab")
+    content = Packed(b"s", "png", b"")
+    error = InvalidFrame(Reason.TOO_SLOW, "not decoded in time") if failed else None
+    [first] = twins.settle(Done(a, None if failed else content, b"s", error))
+    [second] = twins.settle(Done(b, content, b"s"))
+    assert (first.content is None, second.content is None) == (failed, not failed)
+    assert (second.sha256, second.error) == (b"s", None)
