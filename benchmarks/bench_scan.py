@@ -95,10 +95,11 @@ def timed(works: Sequence[Work], runs: int) -> list[Row]:
 
 
 def _cpu_seconds() -> float:
-    """Return those of this process and of its children, ended or not."""
+    """Return those of this process and of all that it started, and these, ended or not."""
     times = os.times()
     running = sum(
-        float(child.user + child.system) for child in [one.cpu_times() for one in psutil.Process().children()]
+        float(child.user + child.system + child.children_user + child.children_system)
+        for child in [one.cpu_times() for one in psutil.Process().children(recursive=True)]
     )
     return times.user + times.system + times.children_user + times.children_system + running
 

@@ -171,7 +171,7 @@ def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: 
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, output, errors) == (130, "", "neardup: interrupted\n")
-    assert len(pids) == 2
+    assert len(pids) == 3  # and what forked them
     until(lambda: not any(map(is_running, pids)), "they end")
     video.unlink()
     before = kept(tmp_path)
@@ -184,13 +184,13 @@ def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: 
 
 
 def children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
-    found = []
+    """Return the processes that a process has started, and that these have."""
+    found = list[int]()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             if path.read_text().rsplit(")", 1)[1].split()[1] == str(parent):
                 found.append(int(path.parent.name))
-    return found
+    return found + [one for child in found for one in children(child)]
 
 
 def press_twice() -> None:
