@@ -97,6 +97,11 @@ class ProcessDescriber(Generic[S]):
         return self._waiting.qsize() + len(self._long) + sum(map(len, self._returned))
 
     @property
+    def ready(self) -> bool:
+        """Whether a process has loaded the network, as far as `step` has heard."""
+        return any(child.ready for child in self._children)
+
+    @property
     def pids(self) -> list[int]:
         """Process ids of the processes that run."""
         return [child.launched.pid for child in self._children if child.launched.pid is not None]

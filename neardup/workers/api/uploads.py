@@ -182,10 +182,20 @@ class UploadDescriber:
         settings, checkpoint = self._settings, self._isolated
         if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
             setup = Setup(checkpoint, self._look(checkpoint.architecture.size))
-            return ProcessDescriber(count, setup, Telemetry(), fair=True)
+            return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True))
         embedder = self._make()
         look = self._look(embedder.size)
         return ThreadDescriber(embedder, look, settings.worker_threads, _BATCH, 0.002, observer=Telemetry())
+
+    def _begun(self, describer: ProcessDescriber[Upload]) -> Describer[Upload]:
+        """Wait until a process has loaded the network; raises what it fails with."""
+        try:
+            while not describer.ready and not self._stopped.is_set():
+                describer.step(_LOOK_SECONDS)
+        except BaseException:
+            describer.close()
+            raise
+        return describer
 
     def _look(self, size: int) -> Look:
         return Look(size, self._settings.api_limits, self._settings.sample_fps, self._settings.regions)

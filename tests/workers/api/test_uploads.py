@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.pipeline.describe.stand_in_child import KILL, LONG
 from tests.pipeline.describe.test_threads import picture
 from tests.pipeline.media.test_regions import with_pasted
 from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint
-from tests.timing import LATE_SECONDS
+from tests.timing import LATE_SECONDS, until
 
 
 class LargeStandIn(StandIn):
@@ -93,3 +94,12 @@ def test_an_upload_that_is_cancelled_ends_in_its_process(isolated: UploadDescrib
     again = isolated.describe(LONG + os.fsencode(tmp_path), "ann")  # her one place is free again
     with pytest.raises(InvalidFrame, match="format"):
         again.result(LATE_SECONDS)
+
+
+def test_a_network_that_processes_cannot_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
+    wrong = replace(a_checkpoint(), name="unusable")
+    opened = UploadDescriber(lambda: pytest.fail("loaded here"), Settings(device="cpu", processes=2), wrong)
+    until(lambda: opened.error, "it is told")
+    assert (str(opened.error), opened.ready) == ("the model is unusable", False)
+    opened.close()
