@@ -87,7 +87,6 @@ class EmbedWorker:
         self._blobs = Blobs(settings.blobs_url)
         self._packs = settings.prove
         self._order = KeyOrder()
-        self._describer = engine.make()
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
         self._consumer = make_consumer(settings, group_of(settings, engine.space))
@@ -95,13 +94,14 @@ class EmbedWorker:
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._poison_marks = PoisonMarks(self._consumer)
         self._in_flight: InFlight[TopicPartition] = InFlight()
-        self._prove = partial(engine.prove, self._describer)
         self._dead_in_a_row = 0
         self._proven_at = -_CHECK_SECONDS
         self._broken = False
         self._log_second, self._logged, self._unlogged = 0, 0, 0
         self._committed_at = 0.0
         self._paused = False
+        self._describer = engine.make()  # the last: nothing fails after it, so no process is left behind
+        self._prove = partial(engine.prove, self._describer)
 
     def step(self) -> None:
         """Poll, embed at most a batch, send what is finished, commit what is confirmed."""
