@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.photographs import render_photographs
+from neardup.pipeline.describe.threads import GPU_TOGETHER, TOGETHER
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.media.image import DEFAULT_LIMITS
@@ -35,8 +36,7 @@ from neardup.pipeline.media.nvjpeg import GpuJpegs, open_gpu_jpegs
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
-from neardup.workers.describe.decode import GPU_TOGETHER, TOGETHER
-from neardup.workers.embed.worker import GPU_BATCH
+from neardup.workers.embed.engine import GPU_BATCH
 from neardup.workers.run.gpu import utilization
 
 _NO_GPU = 2

@@ -41,9 +41,8 @@ from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.regions import Mode
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.choose import choose_processes
-from neardup.pipeline.scan.describe import in_threads
+from neardup.pipeline.scan.describe import Processes, in_threads
 from neardup.pipeline.scan.finished import Describe
-from neardup.pipeline.scan.processes import Processes, Setup
 from neardup.pipeline.scan.run import scan
 from neardup.pipeline.settings import load, usable_cores
 from neardup.pipeline.types import Pixels
@@ -96,10 +95,11 @@ def timed(works: Sequence[Work], runs: int) -> list[Row]:
 
 
 def _cpu_seconds() -> float:
-    """Return those of this process and of its children, ended or not."""
+    """Return those of this process and of all that it started, and these, ended or not."""
     times = os.times()
     running = sum(
-        float(child.user + child.system) for child in [one.cpu_times() for one in psutil.Process().children()]
+        float(child.user + child.system + child.children_user + child.children_system)
+        for child in [one.cpu_times() for one in psutil.Process().children(recursive=True)]
     )
     return times.user + times.system + times.children_user + times.children_system + running
 
@@ -142,8 +142,7 @@ def started(files: int) -> Iterator[Describe | None]:
     if count == 1:
         yield None
         return
-    setup = Setup(load_checkpoint(settings.model), settings.limits, settings.sample_fps, settings.regions)
-    with closing(Processes(count, setup)) as processes:
+    with closing(Processes(count, load_checkpoint(settings.model), settings)) as processes:
         yield processes.describe
 
 

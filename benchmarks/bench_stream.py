@@ -1,6 +1,7 @@
 """How fast the stream is, from a record in Kafka to the flag in Redis, beside what its parts would allow.
 
     make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
+    python -m benchmarks.bench_stream --ways threads,members,processes    in one run, in turn
     make bench-stream MEDIA=DIR  pictures of your own
 
 A broker, a Redis and one worker of each kind (or more that embed: --embed-workers) run on this machine, and so does the
@@ -8,6 +9,10 @@ producer. First the *ideal* of `make bench-scan`: cores ÷ (CPU-seconds per imag
 embed loop). Then all pictures are produced as fast as Kafka takes them, and the rate counts from the first record
 produced to the last verdict in Redis. Then every picture is produced once more, with new ids and at half of that rate:
 each is a copy, and its delay runs from the call that produces it to the moment at which a reader of the feed has it.
+
+Three ways: an embed worker that describes in its threads; as many of those as cores, with one thread each (members);
+one that feeds processes. What a worker starts counts as its own. Memory is PSS: what processes share is divided among
+them.
 """
 
 from __future__ import annotations
@@ -25,10 +30,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import redis
 
 from benchmarks.bench_scan import Work, decode_all, embed_all, timed
@@ -44,10 +51,14 @@ from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 WORKERS = ("embed", "match", "flag")
 START_SECONDS = 120.0
 PATIENCE_SECONDS = 300.0
+WAYS = {
+    "threads": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "0"},
+    "members": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "1"},
+    "processes": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0"},
+}
 WARM_UP = 200
 """Pictures that go through before anything is measured."""
 MOST_UNSENT = 200
-_PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -118,13 +129,18 @@ class Stream:
     def cpu_seconds(self) -> dict[str, float]:
         """Return the processor time of each process so far, that of the producer included."""
         times = os.times()
-        return {"producer": times.user + times.system} | {name: _cpu(pid) for name, pid in self.processes.items()}
+        started = {name: sum(map(_cpu, _family(pid))) for name, pid in self.processes.items()}
+        return {"producer": times.user + times.system} | started
 
     def mebibytes(self) -> dict[str, float]:
-        """Return the memory that each process holds."""
-        return {
-            name: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for name, pid in self.processes.items()
-        }
+        """Return the memory that each process takes, and each that an embed worker started."""
+        held = {}
+        for name, pid in self.processes.items():
+            own, *started = _family(pid)
+            held[name] = _pss(own)
+            if name.startswith("embed"):
+                held |= {f"{name}, its process {number}": _pss(one) for number, one in enumerate(started, 1)}
+        return held
 
 
 def measure(stream: Stream, contents: Sequence[bytes]) -> Measured:
@@ -162,7 +178,9 @@ def _delays(stream: Stream, contents: Sequence[bytes], rate: float) -> list[floa
 
 
 @contextmanager
-def running_stream(folder: Path, embed_workers: int = 1) -> Iterator[Stream]:
+def running_stream(
+    folder: Path, embed_workers: int = 1, more_environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Stream]:
     """Start services and workers below a folder; all of it ends with the context."""
     more = [f"embed-{number}" for number in range(2, embed_workers + 1)]
     names = (*WORKERS, *more)
@@ -176,7 +194,7 @@ def running_stream(folder: Path, embed_workers: int = 1) -> Iterator[Stream]:
             "NEARDUP_BLOBS": str(folder / "blobs"),
             "NEARDUP_PROVE": "false",  # what is sent again is identical, and decided without
         }
-        os.environ.update(services.environment | places)
+        os.environ.update({**services.environment, **places, **more_environment})
         settings = load()
         with open_admin(settings) as admin:
             create_topics(admin, load_checkpoint(settings.model).space, settings)
@@ -226,6 +244,16 @@ def _await_ready(name: str, port: int) -> None:
             time.sleep(0.2)
 
 
+def _family(pid: int) -> list[int]:
+    """Return a process and all that it has started, and these."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+def _pss(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 2**10
+
+
 def _cpu(pid: int) -> float:
     # after the name, which may hold spaces and brackets: state is field 0, user time 11, system time 12
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -239,6 +267,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--runs", type=int, default=3, help="of the bare loops and of the stream")
     parser.add_argument("--embed-workers", type=int, default=1)
+    parser.add_argument("--ways", default="processes", help=f"of {', '.join(WAYS)}, with commas between")
     arguments = parser.parse_args()
     if arguments.media:
         folder = Path(arguments.media).expanduser()
@@ -248,18 +277,24 @@ def main() -> None:
     print(f"{len(paths)} pictures, {usable_cores()} cores, medians of {arguments.runs}")
     contents = [path.read_bytes() for path in paths]
     model = load().model
-    ideals, runs = [], []
+    ways = arguments.ways.split(",")
+    ideals, runs = list[float](), {way: list[Measured]() for way in ways}
     # Nothing is deleted between runs: for each file that is made ext4 passes over the inodes that were freed in the
     # last minutes, one by one, and a profile of the run that followed showed it.
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(arguments.runs):
             ideals.append(ideal_rate(paths, model, 1))
-            folder = Path(scratch, str(number))
-            folder.mkdir()
-            with running_stream(folder, arguments.embed_workers) as stream:
-                runs.append(measure(stream, contents))
-            print(f"ideal {ideals[-1]:,.0f} images/s, stream {runs[-1].images_per_second:,.0f}", flush=True)
-    _print(ideals, runs, len(contents))
+            for way in ways:
+                folder = Path(scratch, f"{number}-{way}")
+                folder.mkdir()
+                members = usable_cores() if way == "members" else arguments.embed_workers
+                with running_stream(folder, members, WAYS[way]) as stream:
+                    runs[way].append(measure(stream, contents))
+                rate = runs[way][-1].images_per_second
+                print(f"ideal {ideals[-1]:,.0f} images/s, stream by {way} {rate:,.0f}", flush=True)
+    for way in ways:
+        print(f"\n## {way}")
+        _print(ideals, runs[way], len(contents))
 
 
 def _print(ideals: Sequence[float], runs: Sequence[Measured], count: int) -> None:
@@ -272,6 +307,8 @@ def _print(ideals: Sequence[float], runs: Sequence[Measured], count: int) -> Non
         cpu = 1000 * middle(run.cpu_seconds[name] for run in runs) / count
         held = f"{middle(run.mebibytes[name] for run in runs):,.0f}" if name in runs[0].mebibytes else ""
         print(f"| {name} | {cpu:.2f} | {held} |")
+    for name in sorted(runs[0].mebibytes.keys() - runs[0].cpu_seconds.keys()):
+        print(f"| {name} | | {runs[0].mebibytes[name]:,.0f} |")
     half = middle(run.rate for run in runs)
     p50, p95, p99 = (1000 * middle(float(np.quantile(run.delays, q)) for run in runs) for q in (0.5, 0.95, 0.99))
     print(f"\nfrom produce to the feed at {half:,.0f} images/s: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")

@@ -20,9 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, SimpleNamespace
 
+import msgspec
 from PIL import Image
 from skimage import data
 
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import Embedder, make_embedder
 from neardup.pipeline.log.records import Described, Entry
@@ -30,9 +33,7 @@ from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.store.redis import RedisStore
-from neardup.pipeline.types import Limits
-from neardup.workers.describe.describer import Describer
-from neardup.workers.embed.record import PolledItem
+from neardup.workers.embed.record import MediaTask, PolledItem
 from neardup.workers.kafka.media_record import read_item
 
 PACKAGE = str(Path(__file__).resolve().parents[1] / "neardup") + "/"
@@ -79,15 +80,16 @@ def describe(embedder: Embedder, name: str, quality: int) -> Sequence[Described]
     record = SimpleNamespace(
         partition=0, offset=0, key=name.encode(), value=file.getvalue(), headers=headers, timestamp=1
     )
-    describer: Describer[PolledItem] = Describer(embedder, Limits(), 2.0, 1, 8, 0.01, 0, 0)
+    describer: ThreadDescriber[PolledItem] = ThreadDescriber(embedder, Look(embedder.size), 1, 8, 0.01)
     try:
         item = read_item(record.key, record.value, record.headers)
         rules = Rules((), False, 1, 1.0)
-        describer.add(PolledItem(record, None, 0, item, rules, Blobs("memory://"), None))  # type: ignore[arg-type]
+        task = MediaTask(item, rules, Blobs("memory://"), record.partition, record.offset, record.timestamp)
+        describer.add(PolledItem(record, None, 0, task, None))  # type: ignore[arg-type]
         done = []
         while describer.working:
             done += describer.step(0.05)
-        return [done[0].source.finished(part) for part in done[0].parts]
+        return [msgspec.msgpack.decode(part, type=Described) for part in done[0].result]
     finally:
         describer.close()
 

@@ -13,6 +13,17 @@ FLOORS = {
     "pipeline/learn": ("edits", "shared", "variants", "train calibrate evaluate"),
 }
 """Rooms from the ground up; those that share a floor do not import each other."""
+FILES = {
+    "pipeline/describe": (
+        "choose description fair_queue heavy observe once watch zygote",
+        "codec launcher source",
+        "decode driver",
+        "in_turn orders threads",
+        "child",
+        "processes",
+    ),
+}
+"""The same of the files of one folder."""
 
 
 def imported(path: Path) -> set[str]:
@@ -48,3 +59,28 @@ def test_rooms_import_downward(folder: str) -> None:
         arrows |= {(room, other) for other in others & floors.keys() if other != room and floors[other] >= floors[room]}
     assert not arrows
     assert {path.name for path in (PACKAGE / folder).iterdir() if (path / "__init__.py").exists()} == floors.keys()
+
+
+@pytest.mark.parametrize("folder", FILES)
+def test_files_import_downward(folder: str) -> None:
+    floors = {f"{file}.py": floor for floor, files in enumerate(FILES[folder]) for file in files.split()}
+    prefix = f"neardup.{folder.replace('/', '.')}."
+    arrows = {
+        (name, other)
+        for name, floor in floors.items()
+        for one in imported(PACKAGE / folder / name)
+        if one.startswith(prefix) and (other := f"{one.removeprefix(prefix).partition('.')[0]}.py") in floors
+        if other != name and floors[other] >= floor
+    }
+    assert not arrows
+    assert {path.name for path in (PACKAGE / folder).glob("[!_]*.py")} == floors.keys()
+
+
+def test_one_engine_describes_for_every_door() -> None:
+    """Decoding meets the network in one folder alone; what else opens media looks at it, and embeds nothing."""
+    both = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if {"neardup.pipeline.media.reader.open_media", "neardup.pipeline.embed.embedder.Embedder"} <= imported(path)
+    }
+    assert both == {"workers/embed/known_good.py"}

@@ -18,6 +18,11 @@ def has_cuda(certain: bool) -> bool:
     return torch.cuda.is_available()
 
 
+def is_on_gpu(device: str) -> bool:
+    """Return whether a GPU describes, by the setting `device`; see `has_cuda`."""
+    return device == "cuda" or (device == "auto" and has_cuda(certain=False))
+
+
 def name_processor() -> str:
     """Return the processor's name, for a person; its architecture where the system does not say more."""
     try:

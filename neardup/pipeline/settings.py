@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="decoding threads, as many for the network on a CPU; 0 is one per core"
     )
     processes: int = Field(
-        0, ge=0, le=1024, description="processes in which a CPU describes many files; 0 chooses, 1 uses threads only"
+        0, ge=0, le=1024, description="processes in which a CPU describes; 0 chooses, 1 uses threads only"
     )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
     regions: RegionMode = Field(

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from neardup.pipeline.embed import description, embedder
+from neardup.pipeline.describe import codec
+from neardup.pipeline.embed import embedder
 from neardup.workers.cli.app import run
-from neardup.workers.embed import worker as embed
+from neardup.workers.embed import engine as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka import leader, membership
 from neardup.workers.match import worker as match
@@ -54,6 +55,7 @@ class Order(msgspec.Struct, frozen=True):
 def work(order: Order) -> int:
     """Be this worker until SIGTERM; return the exit code of its command."""
     _tune(order)
+    os.environ["NEARDUP_PROCESSES"] = "1"  # points are those of one process
     if order.mutation:
         MUTATIONS[order.mutation]()
     if order.faults:
@@ -65,7 +67,7 @@ def _tune(order: Order) -> None:
     embedder.make_embedder = embed.make_embedder = lambda *_, **__: StandIn(a_checkpoint().space)  # type: ignore[assignment]
     membership.SESSION_SECONDS = SESSION_SECONDS
     leader.SESSION_MS = round(1000 * SESSION_SECONDS)
-    description.MAX_DESCRIPTORS_PER_PART = PART_DESCRIPTORS
+    codec.MAX_DESCRIPTORS_PER_PART = PART_DESCRIPTORS
     runner.MAX_PAUSE_SECONDS = 1.0
     match.BATCH_RECORDS = order.batches
     flag.BATCH_ENVELOPES = order.batches

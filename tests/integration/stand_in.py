@@ -30,12 +30,14 @@ class Slow(StandIn):
 
 def main() -> int:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    from neardup.pipeline.describe import processes
     from neardup.pipeline.index import canary
     from neardup.workers.cli.app import run
     from neardup.workers.kafka import membership
     from neardup.workers.up import supervisor as up
 
     up.PROGRAM = (sys.executable, "-m", "tests.integration.stand_in")
+    processes.CHILD = "tests.integration.stand_in_child"
     membership.SESSION_SECONDS = 2.0
     if "CANARY_CHECKS_ALL" in os.environ:
         for name, value in (("one_in", 1), ("pause_seconds", 0.0), ("share", 1.0)):

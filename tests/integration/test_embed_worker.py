@@ -59,6 +59,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "NEARDUP_PROVE": "false",
         "NEARDUP_MODEL": str(tmp_path / "model.safetensors"),
         "NEARDUP_THREADS": "2",
+        "NEARDUP_PROCESSES": "1",
         "NEARDUP_BLOBS": str(tmp_path / "blobs"),
         "OMP_NUM_THREADS": "1",
     }
@@ -133,6 +134,8 @@ def committed(settings: Settings, names: TopicNames) -> dict[int, int]:
 
 
 SPACE = a_checkpoint().space
+BOTH = pytest.mark.parametrize("processes", ["1", "2"])
+"""Threads of the worker, and processes that it feeds."""
 
 
 def a_file(seed: int, format: str) -> bytes:
@@ -146,9 +149,16 @@ def described(settings: Settings, names: TopicNames) -> list[Described]:
     return [record for record in records if isinstance(record, Described)]
 
 
+@BOTH
 def test_every_kind_of_record_ends_where_it_belongs(
-    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    tmp_path: Path,
+    processes: str,
 ) -> None:
+    environment["NEARDUP_PROCESSES"] = processes
     good = {"jpeg": a_file(1, "JPEG"), "png": a_file(2, "PNG"), "webp": a_file(3, "WEBP"), "gif": a_file(4, "GIF")}
     good["clip"] = save_clip(tmp_path / "clip.mp4", [5, 6, 7]).read_bytes()
     inside = tmp_path / "blobs" / "picture.png"
@@ -212,9 +222,16 @@ def test_every_kind_of_record_ends_where_it_belongs(
         assert {name: told[name] for name, _ in headers} == dict(headers)
 
 
+@BOTH
 def test_a_killed_worker_leaves_nothing_undescribed(
-    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    tmp_path: Path,
+    processes: str,
 ) -> None:
+    environment["NEARDUP_PROCESSES"] = processes
     pictures = {f"p{number}": a_file(number, "PNG") for number in range(200)}
     for name, data in pictures.items():
         producer.send(names.media, data, name.encode())
@@ -256,9 +273,16 @@ def test_a_second_worker_takes_partitions_over_and_gives_them_back(
     assert set(times) == {f"p{number}" for number in range(180)}
 
 
+@BOTH
 def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_next(
-    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    tmp_path: Path,
+    processes: str,
 ) -> None:
+    environment["NEARDUP_PROCESSES"] = processes
     for number in range(120):
         producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
     producer.flush()
@@ -272,9 +296,16 @@ def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_n
     assert Counter(record.id for record in described(settings, names)) == {f"p{number}": 1 for number in range(120)}
 
 
+@BOTH
 def test_a_worker_whose_network_fails_on_everything_ends_and_another_describes_what_it_did_not_commit(
-    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    environment: dict[str, str],
+    tmp_path: Path,
+    processes: str,
 ) -> None:
+    environment["NEARDUP_PROCESSES"] = processes
     for number in range(100):
         producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
     producer.flush()
@@ -316,6 +347,28 @@ def test_a_record_that_kills_the_process_is_put_aside_and_no_other(
     assert dict(letter.headers)["detail"] == b"6 processes died at this record"
     found = {record.id for record in described(settings, names)}
     assert found == {f"p{number}" for number in range(1, 30)}
+
+
+def test_a_record_that_kills_a_process_that_describes_costs_itself_and_the_worker_goes_on(
+    settings: Settings, names: TopicNames, producer: KafkaProducer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["NEARDUP_PROCESSES"] = "2"
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "white").save(file, "PNG")
+    for number in range(60):
+        data = file.getvalue() if number == 7 else a_file(number, "PNG")
+        producer.send(names.media, data, f"p{number}".encode(), partition=number % 3)
+    producer.flush()
+    with embedding(environment, tmp_path, WHITE_KILLS="1") as worker:
+        until(lambda: sum(committed(settings, names).values()) == 60, "everything committed")
+        assert worker.stop()[0] == 0, worker.log.read_text()
+    [letter] = read(settings, names.dead_letters)
+    assert letter.key == b"p7"
+    assert dict(letter.headers)["reason"] == b"killed"
+    assert dict(letter.headers)["detail"] == b"the process that decoded it was ended by SIGKILL"
+    assert Counter(record.id for record in described(settings, names)) == {
+        f"p{number}": 1 for number in range(60) if number != 7
+    }
 
 
 def test_no_bound_is_too_small_to_get_on(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from neardup.pipeline.describe import processes
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
-from neardup.pipeline.scan import processes
 from neardup.workers.cli.app import run
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
@@ -43,7 +43,7 @@ def neardup(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd:
     monkeypatch.setenv("NEARDUP_MODEL", str(model))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(embedder, "make_embedder", lambda *_args, **_options: StandIn())
-    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.scan.stand_in_child")
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str | Path) -> Told:

@@ -29,6 +29,7 @@ def main() -> None:
         from tests.pipeline.scan.build import StandIn, a_checkpoint
 
         embedder.make_embedder = lambda *_arguments, **_options: StandIn(a_checkpoint().space)  # type: ignore[assignment]
+    os.environ["NEARDUP_PROCESSES"] = "1"
     up.PROGRAM = (sys.executable, "-m", "tests.workers.halting")
     kind, _, name = os.environ.get("HALT", "").rpartition(" ")
     if kind == "import":

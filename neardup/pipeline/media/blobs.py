@@ -11,6 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -44,6 +45,9 @@ class Blobs:
             raise ConfigError(f"blobs is {url!r}: {error}") from error
         self.local = isinstance(self._files, LocalFileSystem)
         self.folder = Path(self._root) if self.local else None
+
+    def __reduce__(self) -> tuple[Callable[[str], Blobs], tuple[str]]:
+        return _reopened, (self.url,)  # as another process needs it
 
     def put(self, id: str, file: Path, sha256: bytes) -> str:
         """Store the original of an item and return its URI.
@@ -208,3 +212,8 @@ def _packs(bank: str) -> str:
 def _place(kind: str, id: str, rest: str) -> str:
     item = hashlib.sha256(id.encode()).hexdigest()[:_DIGITS]
     return f"{kind}/{item[:_FOLDER_DIGITS]}/{item}-{rest}"
+
+
+@lru_cache(maxsize=4)
+def _reopened(url: str) -> Blobs:
+    return Blobs(url)

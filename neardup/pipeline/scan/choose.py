@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from neardup.pipeline.devices import has_cuda
+from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.scan.finished import Describe, Finished
-from neardup.pipeline.scan.processes import Processes, Setup
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.settings import Settings
 
@@ -31,15 +30,15 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
     """
 
     def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
+        from neardup.pipeline.scan.describe import Processes, in_threads  # and with it every decoder
+
         count = choose_processes(settings, len(files))
         if count > 1:
-            setup = Setup(checkpoint, settings.scan_limits, settings.sample_fps, settings.regions)
-            with closing(Processes(count, setup)) as processes:
+            with closing(Processes(count, checkpoint, settings)) as processes:
                 yield from processes.describe(files, known)
         else:
-            from neardup.pipeline.scan.describe import in_threads  # and with it every decoder
-
-            yield from in_threads(make_embedder, checkpoint.architecture.size, settings)(files, known)
+            on_gpu = is_on_gpu(settings.device)
+            yield from in_threads(make_embedder, checkpoint.architecture.size, settings, on_gpu)(files, known)
 
     return describe
 
@@ -47,7 +46,4 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
 def choose_processes(settings: Settings, files: int) -> int:
     """Return how many processes describe so many files; 1 is this one. A GPU is served by this one."""
     few = files < LEAST_FILES and not settings.processes
-    on_gpu = settings.device == "cuda" or (settings.device == "auto" and has_cuda(certain=False))
-    if few or on_gpu or os.name != "posix":
-        return 1
-    return settings.processes or min(settings.worker_threads, MOST_PROCESSES)
+    return 1 if few else count_processes(settings, MOST_PROCESSES) or 1

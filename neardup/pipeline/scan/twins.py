@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 
-from neardup.pipeline.embed.description import Description
-from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.scan.catalog import Content, Packed, pack
-from neardup.pipeline.scan.decode import Decoder, End, Job
+from neardup.pipeline.describe.decode import PASSING
+from neardup.pipeline.describe.once import Once
+from neardup.pipeline.describe.source import Done
+from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.scan.finished import Finished
-from neardup.pipeline.types import Media
-
-PASSING = frozenset({Reason.UNREADABLE, Reason.VANISHED, Reason.CHANGED})
-"""Reasons that say something about the moment and not about the content of a file."""
+from neardup.pipeline.scan.sources import FileSource
 
 
 class Twins:
-    """Takes in how jobs ended. For one thread.
+    """Takes in how files ended. For one thread.
 
     Args:
-        decoder: what decoded them.
-        known: hashes of contents that need no description.
-        again: told of jobs that are to be decoded once more.
+        once: says who describes a content.
+        again: is given files that are to be described once more.
     """
 
-    def __init__(self, decoder: Decoder, known: Container[bytes], again: Callable[[Job], object]) -> None:
-        self._decoder = decoder
-        self._known = known
+    def __init__(self, once: Once, again: Callable[[FileSource], object]) -> None:
+        self._once = once
         self._again = again
         self._settled: dict[bytes, InvalidFrame | None] = {}
-        self._twins: dict[bytes, list[Job]] = {}
+        self._twins: dict[bytes, list[FileSource]] = {}
 
-    def settle(self, job: Job, end: End) -> Iterator[Finished]:
+    def settle(self, done: Done[FileSource]) -> Iterator[Finished]:
         """Yield the file, and those that waited because their bytes are the same; or keep it waiting itself."""
-        sha256, error = end.sha256, end.error or job.description.error
-        if sha256 is None:
-            yield Finished(job.file, error=error)
-        elif end.media is None and error is None:
-            if sha256 in self._settled or sha256 in self._known:
-                yield _twin(job, sha256, self._settled.get(sha256))
-            elif self._decoder.is_taken(sha256):
-                self._twins.setdefault(sha256, []).append(job)
+        source, sha256, error = done.source, done.sha256, done.error
+        if not sha256:
+            yield Finished(source.task.file, error=error)
+        elif done.repeated:
+            if sha256 in self._settled or self._once.knows(sha256):
+                yield _twin(source, sha256, self._settled.get(sha256))
+            elif self._once.is_taken(sha256):
+                self._twins.setdefault(sha256, []).append(source)
             else:  # the one that it would wait for has just failed
-                self._again(job)
+                self._again(source)
         else:
-            content = None if end.media is None or error is not None else _content(job.description, end.media, sha256)
-            yield Finished(job.file, sha256 if error is None else None, content, error)
+            again = sha256 in self._settled and self._settled[sha256] is None  # another process had it, too
+            yield Finished(source.task.file, None if error else sha256, None if again else done.result, error)
             twins = self._twins.pop(sha256, [])
             if error is not None and error.reason in PASSING:  # which says nothing of the twins
-                self._decoder.forget(sha256)
                 for twin in twins:
                     self._again(twin)
                 return
@@ -57,9 +51,5 @@ class Twins:
                 yield _twin(twin, sha256, error)
 
 
-def _twin(job: Job, sha256: bytes, error: InvalidFrame | None) -> Finished:
-    return Finished(job.file, sha256 if error is None else None, error=error)
-
-
-def _content(description: Description, media: Media, sha256: bytes) -> Packed:
-    return pack(Content(sha256, media.format, description.parts(media, sha256)))
+def _twin(source: FileSource, sha256: bytes, error: InvalidFrame | None) -> Finished:
+    return Finished(source.task.file, None if error else sha256, error=error)

@@ -159,7 +159,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     tokens = open_tokens(settings)
     store = open_store(settings, checkpoint.space)
     places = read_places(settings.api_models)
-    uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings)
+    uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings, checkpoint)
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))

@@ -1,6 +1,7 @@
-"""Uploads described: decoded in threads, embedded in batches with those that come at the same time.
+"""Uploads described, in batches with those that come at the same time; on a CPU in processes, so that a content which
+harms its decoder costs one answer.
 
-One thread owns the describer, which is the embed workers' own; nothing is stored.
+One thread owns the describer; nothing is stored.
 """
 
 from __future__ import annotations
@@ -13,28 +14,68 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
+from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.codec import to_records
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.description import Description
+from neardup.pipeline.describe.driver import Describer
+from neardup.pipeline.describe.orders import Setup
+from neardup.pipeline.describe.processes import ProcessDescriber
+from neardup.pipeline.describe.threads import ThreadDescriber
+from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import Backpressure
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.fetch import Fetched, Rules, fetch_rules, open_content
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Media
-from neardup.workers.describe.describer import Describer
 from neardup.workers.kafka.media_record import is_small
+from neardup.workers.run.observer import Telemetry
 
 logger = logging.getLogger(__name__)
 MOST_WAITING = 128
 _BATCH = 16
+_MOST_PROCESSES = 4
 _LOOK_SECONDS = 0.2
 Parts = list[Described]
 
 
-@dataclass(slots=True, eq=False)
-class Upload:
-    """One content to describe, see `describe.Source`: bytes, or a URI that may be read."""
+@dataclass(frozen=True, slots=True)
+class UploadTask:
+    """What decoding an upload needs, see `describe.source.Task`: bytes, or a URI that may be read. Stores nothing."""
 
     content: bytes | str
     rules: Rules
+    packed: bool = False
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        """Return the content while the context lasts."""
+        return open_content(self.content, None, self.rules)
+
+    def check(self, media: Media) -> None:
+        """Take whatever can be opened."""
+
+    def check_end(self) -> None:
+        """Take whatever was opened."""
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        """Store nothing."""
+        del jpeg, sha256
+        return ""
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        """Store nothing."""
+
+    def result(self, description: Description) -> Parts:
+        """Return records without id."""
+        return to_records(description)
+
+
+@dataclass(slots=True, eq=False)
+class Upload:
+    """One content to describe, see `describe.source.Source`."""
+
+    task: UploadTask
     owner: str = ""
     future: Future[Parts] = field(default_factory=Future)
     traceparent: str = ""
@@ -43,7 +84,7 @@ class Upload:
     @property
     def small(self) -> bool:
         """Whether others may wait for it."""
-        return is_small(self.content)
+        return is_small(self.task.content)
 
     @property
     def gone(self) -> bool:
@@ -59,36 +100,18 @@ class Upload:
         else:
             self.future.set_result(parts or [])
 
-    def opened(self) -> AbstractContextManager[Fetched]:
-        """Return the content while the context lasts."""
-        return open_content(self.content, None, self.rules)
-
-    def check(self, media: Media) -> None:
-        """Take whatever can be opened."""
-
-    def keep(self, jpeg: bytes, sha256: bytes) -> str:
-        """Store nothing."""
-        del jpeg, sha256
-        return ""
-
-    @property
-    def packed(self) -> bool:
-        """No pack is wanted: nothing refers to an upload later."""
-        return False
-
-    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
-        """Store nothing."""
-
 
 class UploadDescriber:
     """Describes uploads; `describe` may be called by any thread.
 
     Args:
         make: the network; called in the thread, so that nobody waits for it to load.
+        isolated: describe by this network, in processes, where it runs on a CPU and the settings have it so.
     """
 
-    def __init__(self, make: Callable[[], Embedder], settings: Settings) -> None:
+    def __init__(self, make: Callable[[], Embedder], settings: Settings, isolated: Checkpoint | None = None) -> None:
         self._make = make
+        self._isolated = isolated
         self._settings = settings
         self.rules = fetch_rules(settings)
         self._inbox: queue.Queue[Upload] = queue.Queue(MOST_WAITING)
@@ -108,7 +131,7 @@ class UploadDescriber:
         Raises:
             Backpressure: too many wait.
         """
-        upload = Upload(content, self.rules, owner)
+        upload = Upload(UploadTask(content, self.rules), owner)
         try:
             self._inbox.put_nowait(upload)
         except queue.Full:
@@ -136,7 +159,7 @@ class UploadDescriber:
             try:
                 for done in describer.step(0.005):
                     under_way.discard(done.source)
-                    done.source.settle(list(done.parts), done.error)
+                    done.source.settle(done.result, done.error)
             except Exception as error:  # whose it was is not known
                 logger.warning("uploads failed count=%d", len(under_way), exc_info=True)
                 for upload in under_way:
@@ -156,13 +179,23 @@ class UploadDescriber:
                 upload = self._inbox.get_nowait()
 
     def _describer(self) -> Describer[Upload]:
-        settings = self._settings
-        return Describer(
-            self._make(),
-            settings.api_limits,
-            settings.sample_fps,
-            settings.worker_threads,
-            _BATCH,
-            wait_seconds=0.002,
-            regions=settings.regions,
-        )
+        settings, checkpoint = self._settings, self._isolated
+        if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
+            setup = Setup(checkpoint, self._look(checkpoint.architecture.size))
+            return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True))
+        embedder = self._make()
+        look = self._look(embedder.size)
+        return ThreadDescriber(embedder, look, settings.worker_threads, _BATCH, 0.002, observer=Telemetry())
+
+    def _begun(self, describer: ProcessDescriber[Upload]) -> Describer[Upload]:
+        """Wait until a process has loaded the network; raises what it fails with."""
+        try:
+            while not describer.ready and not self._stopped.is_set():
+                describer.step(_LOOK_SECONDS)
+        except BaseException:
+            describer.close()
+            raise
+        return describer
+
+    def _look(self, size: int) -> Look:
+        return Look(size, self._settings.api_limits, self._settings.sample_fps, self._settings.regions)

@@ -8,16 +8,20 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from neardup.pipeline.describe.description import Description
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.embed.selfcheck import check_embedder
+from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.reader import open_media
-from neardup.pipeline.types import Descriptors, Limits
+from neardup.pipeline.types import Descriptors, Limits, Media
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
@@ -28,6 +32,69 @@ LEAST_COSINE = 0.99
 _SIDE = 256
 Prove = Callable[[], str]
 """Returns why a known good picture fails, "" if it does not."""
+
+
+class GoodTask(NamedTuple):
+    """A known good picture as a task, see `describe.source.Task`; its result is float16 (n, d)."""
+
+    file: bytes
+    packed: bool = False
+
+    def opened(self) -> AbstractContextManager[Fetched]:
+        """Return the picture."""
+        return nullcontext(Fetched(b"", self.file))
+
+    def check(self, media: Media) -> None:
+        """Take it."""
+
+    def check_end(self) -> None:
+        """Take it."""
+
+    def keep(self, jpeg: bytes, sha256: bytes) -> str:
+        """Store nothing."""
+        del jpeg, sha256
+        return ""
+
+    def keep_pack(self, pack: bytes, sha256: bytes) -> None:
+        """Store nothing."""
+
+    def result(self, description: Description) -> npt.NDArray[np.float16]:
+        """Return the descriptors."""
+        return description.vectors
+
+
+class GoodSource:
+    """It as a source, see `describe.source.Source`."""
+
+    traceparent = sender = owner = ""
+    small, gone = True, False
+
+    def __init__(self, file: bytes) -> None:
+        self.task = GoodTask(file)
+
+
+Describe = Callable[[bytes], Descriptors]
+"""Returns the descriptors, float32 (n, d), of a file."""
+
+
+def prove_by(describe: Describe) -> Callable[[Describe], str]:
+    """Return what has a rendered picture described again, and compares it with the first time, which is now.
+
+    Raises:
+        Exception: it fails now.
+    """
+    file = _render()
+    first = describe(file)
+
+    def prove(again: Describe) -> str:
+        try:
+            cosine = float(np.einsum("nd,nd->n", first, again(file)).min())
+        except Exception as error:
+            logger.warning("a known good picture fails", exc_info=True)
+            return f"{type(error).__name__}: {error}"
+        return "" if cosine >= LEAST_COSINE else f"its descriptor is another, cosine {cosine:.3f} with the first one"
+
+    return prove
 
 
 def prove_with(embedder: Embedder, checkpoint: Checkpoint | None = None, jpegs: GpuJpegs | None = None) -> Prove:
@@ -41,21 +108,15 @@ def prove_with(embedder: Embedder, checkpoint: Checkpoint | None = None, jpegs: 
     Raises:
         Exception: it fails now.
     """
-    file = _render()
-    first = _describe(file, embedder, jpegs)
+    prove = prove_by(lambda file: _describe(file, embedder, jpegs))
 
-    def prove() -> str:
-        try:
-            again = _describe(file, embedder, jpegs)
-            if checkpoint is not None:
-                check_embedder(embedder, checkpoint)
-        except Exception as error:
-            logger.warning("a known good picture fails", exc_info=True)
-            return f"{type(error).__name__}: {error}"
-        cosine = float(np.einsum("nd,nd->n", first, again).min())
-        return "" if cosine >= LEAST_COSINE else f"its descriptor is another, cosine {cosine:.3f} with the first one"
+    def describe(file: bytes) -> Descriptors:
+        found = _describe(file, embedder, jpegs)
+        if checkpoint is not None:
+            check_embedder(embedder, checkpoint)
+        return found
 
-    return prove
+    return lambda: prove(describe)
 
 
 def _render() -> bytes:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from kafka import TopicPartition
 
+from neardup.pipeline.describe.codec import to_records
+from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
@@ -21,8 +23,9 @@ from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
 from neardup.workers.kafka.offsets import Ticket
 from neardup.workers.run.tracing import traceparent_of
 
-END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
-"""What the end of a live video becomes."""
+_END = Described(id="", live=True, last=True, kind=Kind.VIDEO)
+encode_record = msgspec.msgpack.Encoder().encode
+"""Returns a record of the log as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +43,21 @@ class PolledRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PolledItem(PolledRecord):
-    """An item to describe, see `describe.decode.Source`. A frame of live video waits for its slot.
+class MediaTask:
+    """What decoding an item of `media` needs, see `describe.source.Task`.
 
     Attributes:
+        partition, offset: of its record. produced_ms: when that was written.
         prove: whether items are packed for proofs. Of a live video its newest frames are, see `pack.live_slot`.
     """
 
     item: MediaItem
     rules: Rules
     blobs: Blobs
-    slot: Slot | None
+    partition: int
+    offset: int
+    produced_ms: int
     prove: bool = False
-
-    @property
-    def sender(self) -> Hashable:
-        return self.record.partition, sender_of(self.item.id)
-
-    @property
-    def small(self) -> bool:
-        return is_small(self.item.content)
-
-    @property
-    def owner(self) -> str:
-        return ""
-
-    @property
-    def gone(self) -> bool:
-        return False
 
     def opened(self) -> AbstractContextManager[Fetched]:
         return self.item.opened(self.rules)
@@ -75,6 +65,9 @@ class PolledItem(PolledRecord):
     def check(self, media: Media) -> None:
         if self.item.live and media.kind is not Kind.IMAGE:
             raise InvalidFrame(Reason.SCHEMA, f"a frame of a live video is a picture, this {media.format} is a video")
+
+    def check_end(self) -> None:
+        pass
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
         return self.blobs.put_thumbnail(self.item.id, jpeg, "live" if self.item.live else sha256.hex())
@@ -90,15 +83,19 @@ class PolledItem(PolledRecord):
             return
         self.blobs.put_pack(*owner_of(self.item.bank, self.item.id), pack, sha256.hex())
 
-    def finished(self, part: Described) -> Described:
+    def result(self, description: Description) -> list[bytes]:
+        """Return the records of the log."""
+        return [encode_record(self._whole(part)) for part in to_records(description)]
+
+    def _whole(self, part: Described) -> Described:
         """Return a record of its description with what the network does not know."""
         described = msgspec.structs.replace(
             part,
             id=self.item.id,
             bank=self.item.bank,
-            source_partition=self.record.partition,
-            source_offset=self.record.offset,
-            produced_ms=max(self.record.timestamp, 0),
+            source_partition=self.partition,
+            source_offset=self.offset,
+            produced_ms=self.produced_ms,
         )
         if self.item.pts is None:
             return described
@@ -107,3 +104,31 @@ class PolledItem(PolledRecord):
         return msgspec.structs.replace(
             frame, live=True, last=False, kind=Kind.VIDEO, pixels_digest=b"", pts=(seconds,), seconds=seconds
         )
+
+    def end(self) -> bytes:
+        """Return the record that the end of a live video becomes."""
+        return encode_record(self._whole(_END))
+
+
+@dataclass(frozen=True, slots=True)
+class PolledItem(PolledRecord):
+    """An item to describe, see `describe.source.Source`. A frame of live video waits for its slot."""
+
+    task: MediaTask
+    slot: Slot | None
+
+    @property
+    def sender(self) -> Hashable:
+        return self.record.partition, sender_of(self.task.item.id)
+
+    @property
+    def small(self) -> bool:
+        return is_small(self.task.item.content)
+
+    @property
+    def owner(self) -> str:
+        return ""
+
+    @property
+    def gone(self) -> bool:
+        return False

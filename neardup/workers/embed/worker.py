@@ -19,26 +19,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from neardup.pipeline.embed.checkpoint import load_checkpoint
-from neardup.pipeline.embed.embedder import Embedder, make_embedder
+from neardup.pipeline.describe.source import Done
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
-from neardup.pipeline.log.records import Record, Removed
+from neardup.pipeline.log.records import Removed
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import fetch_rules
-from neardup.pipeline.settings import Settings, usable_cores
+from neardup.pipeline.settings import Settings
 from neardup.workers.dead_letters.letters import dead_letter
-from neardup.workers.describe.describer import Describer, Done
+from neardup.workers.embed.engine import Engine, open_engine
 from neardup.workers.embed.in_flight import InFlight
-from neardup.workers.embed.known_good import Prove, prove_with
 from neardup.workers.embed.ordering import KeyOrder
 from neardup.workers.embed.poison import HOPELESS, PoisonMarks
-from neardup.workers.embed.record import END, PolledItem, PolledRecord
+from neardup.workers.embed.record import MediaTask, PolledItem, PolledRecord, encode_record
 from neardup.workers.kafka.media_record import PRODUCER, attempts, is_end, read_item, read_key
 from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
 from neardup.workers.kafka.offsets import Offsets
@@ -48,7 +45,6 @@ from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, t
 from neardup.workers.run import tracing
 from neardup.workers.run.disk import watch_disk
 from neardup.workers.run.fault_points import reached
-from neardup.workers.run.gpu import watch_gpu
 from neardup.workers.run.lag import watch_lag
 from neardup.workers.run.telemetry import (
     DEAD_LETTERED,
@@ -60,11 +56,7 @@ from neardup.workers.run.telemetry import (
     SELF_CHECKS,
 )
 
-if TYPE_CHECKING:  # it imports torch
-    from neardup.pipeline.media.nvjpeg import GpuJpegs
-
 logger = logging.getLogger(__name__)
-CPU_BATCH, GPU_BATCH = 32, 256
 _IDLE_SECONDS = 0.2
 _COMMIT_SECONDS = 0.25
 _POLL_RECORDS = 64
@@ -74,9 +66,6 @@ _CHECK_SECONDS = 1.0
 """Between two checks of this worker while everything is bad: so long a broken one goes on at most."""
 _LOGGED_PER_SECOND = 20
 """Dead letters beyond that are counted, not logged one by one."""
-_WRITERS = 16
-"""Thumbnails on their way at once to a store that is elsewhere."""
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class EmbedWorker:
@@ -87,44 +76,32 @@ class EmbedWorker:
         DependencyError: no broker answers.
     """
 
-    def __init__(self, settings: Settings, embedder: Embedder, prove: Prove, jpegs: GpuJpegs | None = None) -> None:
-        self._names: TopicNames = topic_names(settings.topic_root, embedder.space)
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._names: TopicNames = topic_names(settings.topic_root, engine.space)
         with open_admin(settings, 5.0) as admin:
-            check_topics(admin, embedder.space, settings)
+            check_topics(admin, engine.space, settings)
         self._bound = settings.max_in_flight_bytes
         self._max_dead_letters = settings.max_dead_letters
         self._rules = fetch_rules(settings)
-        batch = GPU_BATCH if "cuda" in embedder.engine else CPU_BATCH
-        self._most_items = 4 * batch
+        self._most_items = engine.most_items
         self._blobs = Blobs(settings.blobs_url)
         self._packs = settings.prove
         self._order = KeyOrder()
-        self._describer: Describer[PolledItem] = Describer(
-            embedder,
-            settings.limits,
-            settings.sample_fps,
-            settings.worker_threads,
-            batch,
-            settings.max_batch_wait_seconds,
-            settings.thumbnail_side,
-            0 if self._blobs.local else _WRITERS,
-            jpegs,
-            settings.regions,
-        )
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
-        self._consumer = make_consumer(settings, group_of(settings, embedder.space))
+        self._consumer = make_consumer(settings, group_of(settings, engine.space))
         self._listener = Listener(self._consumer, self._offsets)
         keep_joining(self._consumer).subscribe([self._names.media], listener=self._listener)
         self._poison_marks = PoisonMarks(self._consumer)
         self._in_flight: InFlight[TopicPartition] = InFlight()
-        self._prove = prove
         self._dead_in_a_row = 0
         self._proven_at = -_CHECK_SECONDS
         self._broken = False
         self._log_second, self._logged, self._unlogged = 0, 0, 0
         self._committed_at = 0.0
         self._paused = False
+        self._describer = engine.make()  # the last: nothing fails after it, so no process is left behind
+        self._prove = partial(engine.prove, self._describer)
 
     def step(self) -> None:
         """Poll, embed at most a batch, send what is finished, commit what is confirmed."""
@@ -246,16 +223,18 @@ class EmbedWorker:
             if record.value is None and not is_end(record.headers):
                 why = f"a record without a value, {record.topic}/{record.partition}/{record.offset}"
                 removed = Removed(id=read_key(record.key), by=PRODUCER, why=why)
-                self._send(polled, [self._of_log(polled, removed)], "removed")
+                self._send(polled, [self._of_log(polled, encode_record(removed))], "removed")
                 return
             item = read_item(record.key, record.value or b"", record.headers)
         except InvalidFrame as error:
             self._put_aside(polled, error)
             return
         slot = self._order.take(item.id) if item.live else None
-        described = PolledItem(record, ticket, size, item, self._rules, self._blobs, slot, self._packs)
+        produced_ms = max(record.timestamp, 0)
+        task = MediaTask(item, self._rules, self._blobs, record.partition, record.offset, produced_ms, self._packs)
+        described = PolledItem(record, ticket, size, task, slot)
         if item.ends:
-            self._deliver(Done(described, (END,)))
+            self._deliver(Done(described, [task.end()]))
         else:
             self._describer.add(described)
 
@@ -275,13 +254,13 @@ class EmbedWorker:
             self._put_aside(polled, done.error)
             return
         self._dead_in_a_row = 0
-        messages = [self._of_log(polled, polled.finished(part)) for part in done.parts]
+        messages = [self._of_log(polled, record) for record in done.result]
         reached("described")
         self._send(polled, messages, "described")
 
-    def _of_log(self, polled: PolledRecord, record: Record) -> Message:
+    def _of_log(self, polled: PolledRecord, record: bytes) -> Message:
         headers = tracing.headers_of(polled.traceparent)
-        return Message(self._names.log, polled.record.key, _encode(record), headers, partition=0)
+        return Message(self._names.log, polled.record.key, record, headers, partition=0)
 
     def _put_aside(self, polled: PolledRecord, error: InvalidFrame) -> None:
         record = polled.record
@@ -387,18 +366,8 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     Raises:
         ConfigError: an unusable checkpoint, or a device that is not there.
     """
-    # As many as decode: several workers of one machine share its cores by that setting, see `up`.
-    threads = min(settings.worker_threads, usable_cores())
-    checkpoint = load_checkpoint(settings.model)
-    embedder = make_embedder(checkpoint, settings.device, threads=threads)
-    jpegs = None
-    if "cuda" in embedder.engine:
-        from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
-
-        watch_gpu()
-        jpegs = open_gpu_jpegs()
+    engine = open_engine(settings)
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
-    watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, embedder.space))
-    logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
-    return partial(EmbedWorker, settings, embedder, prove_with(embedder, checkpoint, jpegs), jpegs)
+    watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, engine.space))
+    return partial(EmbedWorker, settings, engine)

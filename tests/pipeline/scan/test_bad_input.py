@@ -14,8 +14,9 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
+from neardup.pipeline.describe import decode
 from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
-from neardup.pipeline.scan import decode, run
+from neardup.pipeline.scan import run, sources
 from neardup.pipeline.scan.catalog import FORMAT, Catalog
 from neardup.pipeline.types import Media
 from tests.pipeline.scan.build import SETTINGS, StandIn, a_picture, date, pairs, reasons, save, save_clip, scan_folder
@@ -126,7 +127,7 @@ def test_unreadable_file_is_skipped_and_not_tried_again(
             raise PermissionError(13, "Permission denied")
         return open(path, *arguments, **options)  # noqa: PTH123
 
-    monkeypatch.setattr(decode, "open", refuse, raising=False)
+    monkeypatch.setattr(sources, "open", refuse, raising=False)
     monkeypatch.setattr(os, "access", lambda path, mode: "secret" not in str(path) and real_access(path, mode))
     index = tmp_path / "index"
     assert reasons(scan_folder(folder, index)) == {"secret.png": "unreadable"}
@@ -166,7 +167,7 @@ def test_file_that_is_gone_when_its_turn_comes_is_skipped(folder: Path, monkeypa
             Path(path).unlink()
         return open(path, *arguments, **options)  # noqa: PTH123
 
-    monkeypatch.setattr(decode, "open", vanish, raising=False)
+    monkeypatch.setattr(sources, "open", vanish, raising=False)
     assert reasons(scan_folder(folder)) == {"gone.png": "vanished"}
 
 
@@ -176,16 +177,16 @@ def test_twins_of_a_file_that_changed_are_read_themselves(folder: Path, monkeypa
     for number in range(3):
         (folder / f"twin {number}.png").write_bytes(content)
         date(folder / f"twin {number}.png", 3000 + number)
-    real = decode._check_unchanged
+    real = sources._check_unchanged
     met: list[str] = []
 
-    def check(file: decode.Found) -> None:
+    def check(file: sources.Found) -> None:
         met.append(file.path)
         if "twin" in file.path and sum("twin" in path for path in met) == 1:
             raise InvalidFrame(Reason.CHANGED, "it changed")
         real(file)
 
-    monkeypatch.setattr(decode, "_check_unchanged", check)
+    monkeypatch.setattr(sources, "_check_unchanged", check)
     result = scan_folder(folder)
     assert list(reasons(result).values()) == ["changed"]
     assert result.images == 4
@@ -198,15 +199,15 @@ def test_twins_that_come_after_one_that_failed_are_read_themselves(
     """All of one chunk, so that what becomes of the others is known only after the first has ended."""
     for number in range(5):
         (tmp_path / f"{number}.png").write_bytes(encoded("PNG", 8))
-    real, met = decode._check_unchanged, list[str]()
+    real, met = sources._check_unchanged, list[str]()
 
-    def check(file: decode.Found) -> None:
+    def check(file: sources.Found) -> None:
         met.append(file.path)
         if len(met) <= failing:
             raise InvalidFrame(Reason.CHANGED, "it changed")
         real(file)
 
-    monkeypatch.setattr(decode, "_check_unchanged", check)
+    monkeypatch.setattr(sources, "_check_unchanged", check)
     result = scan_folder(tmp_path)
     assert list(reasons(result).values()) == ["changed"] * failing
     assert result.images == 5 - failing
@@ -252,7 +253,7 @@ def test_file_that_takes_too_long_is_skipped(folder: Path) -> None:
 
 
 def test_large_file_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "READ_WHOLE_BYTES", 100)
+    monkeypatch.setattr(sources, "READ_WHOLE_BYTES", 100)
     save_clip(folder / "clip.mp4", [5, 6])
     result = scan_folder(folder)
     assert (result.images, result.videos, result.skipped) == (2, 1, ())

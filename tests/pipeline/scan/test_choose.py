@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from neardup.pipeline.scan import choose
+from neardup.pipeline import devices
 from neardup.pipeline.scan.choose import LEAST_FILES, MOST_PROCESSES, choose_processes
 from neardup.pipeline.settings import Settings
 
@@ -11,7 +11,7 @@ MANY = 10 * LEAST_FILES
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "has_cuda", lambda **_: False)
+    monkeypatch.setattr(devices, "has_cuda", lambda **_: False)
 
 
 def test_few_files_start_no_process() -> None:
@@ -30,7 +30,7 @@ def test_the_setting_says_how_many() -> None:
 
 
 def test_a_gpu_is_served_by_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "has_cuda", lambda **_: True)
+    monkeypatch.setattr(devices, "has_cuda", lambda **_: True)
     assert choose_processes(Settings(threads=4), MANY) == 1
     assert choose_processes(Settings(threads=4, processes=3), MANY) == 1
     assert choose_processes(Settings(threads=4, device="cpu"), MANY) == 4

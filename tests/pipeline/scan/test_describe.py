@@ -2,25 +2,40 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from neardup.pipeline.errors import PipelineError, Reason
-from neardup.pipeline.scan import decode
-from neardup.pipeline.scan.describe import BATCH, Describer, Finished, _chunks
-from neardup.pipeline.scan.in_turn import InTurn
-from neardup.pipeline.scan.processes import Setup
+from neardup.pipeline.describe import decode
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.in_turn import InTurn
+from neardup.pipeline.describe.once import Once
+from neardup.pipeline.describe.source import Done
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.scan.catalog import Packed
+from neardup.pipeline.scan.describe import BATCH, in_threads
+from neardup.pipeline.scan.finished import Finished
+from neardup.pipeline.scan.sources import FileSource, FileTask
+from neardup.pipeline.scan.twins import Twins
 from neardup.pipeline.scan.walk import Found, walk
-from neardup.pipeline.types import Embedded, Frame, Kind, Limits, Media, Pixels
-from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint, save
+from neardup.pipeline.settings import Settings
+from neardup.pipeline.types import Embedded, Frame, Kind, Media, Pixels
+from tests.pipeline.scan.build import SIZE, StandIn, save
+from tests.timing import until
 
 
-def describer(embedder: StandIn, threads: int = 2) -> Describer:
-    return Describer(lambda: embedder, SIZE, frozenset(), Limits(), 2.0, threads)
+def described(
+    files: list[Found], embedder: StandIn | None, threads: int = 2, made: list[int] | None = None
+) -> Generator[list[Finished]]:
+    def make() -> StandIn:
+        if made is not None:
+            made.append(1)
+        return embedder or pytest.fail("loaded")
+
+    return in_threads(make, SIZE, Settings(threads=threads))(files, frozenset())
 
 
 def found(folder: Path) -> list[Found]:
@@ -28,7 +43,7 @@ def found(folder: Path) -> list[Found]:
 
 
 def all_of(files: list[Found], embedder: StandIn) -> list[Finished]:
-    return [finished for batch in describer(embedder).describe(files) for finished in batch]
+    return [finished for batch in described(files, embedder) for finished in batch]
 
 
 def film(frames: int, decoded: list[int]) -> Media:
@@ -56,23 +71,17 @@ def clip(tmp_path: Path) -> list[Found]:
 def test_every_file_comes_once_and_the_network_is_loaded_once(tmp_path: Path) -> None:
     for number in range(100):
         save(tmp_path, f"{number}.bmp", number, side=16)
-    embedder, made = StandIn(), []
-
-    def make() -> StandIn:
-        made.append(1)
-        return embedder
-
-    batches = Describer(make, SIZE, frozenset(), Limits(), 2.0, 3).describe(found(tmp_path))
+    embedder, made = StandIn(), list[int]()
+    batches = described(found(tmp_path), embedder, 3, made)
     names = [finished.file.path for batch in batches for finished in batch]
     assert sorted(names) == sorted(file.path for file in found(tmp_path))
     assert (len(made), embedder.tiles) == (1, 100)
-    assert decoders() == 0
+    until(lambda: decoders() == 0, "the decoders end")
 
 
 def test_nothing_to_embed_loads_no_network(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("milk")
-    never = Describer(lambda: pytest.fail("loaded"), SIZE, frozenset(), Limits(), 2.0, 1)
-    [[finished]] = never.describe(found(tmp_path))
+    [[finished]] = described(found(tmp_path), None, 1)
     assert finished.error is not None
 
 
@@ -94,7 +103,7 @@ def test_decoder_waits_for_a_slow_network(clip: list[Found], monkeypatch: pytest
     """The frames that wait are bounded, however long a video is."""
     decoded: list[int] = []
     monkeypatch.setattr(decode, "open_media", lambda *_arguments, **_options: film(100_000, decoded))
-    batches = describer(StandIn(), threads=1).describe(clip)
+    batches = described(clip, StandIn(), threads=1)
     next(batches)
     before = -1
     while before != len(decoded):  # until it stands still
@@ -102,16 +111,16 @@ def test_decoder_waits_for_a_slow_network(clip: list[Found], monkeypatch: pytest
         time.sleep(0.05)
     assert len(decoded) < 8 * BATCH
     batches.close()
-    assert decoders() == 0
+    until(lambda: decoders() == 0, "the decoders end")
 
 
 def test_closing_ends_the_decoders(tmp_path: Path) -> None:
     for number in range(300):
         save(tmp_path, f"{number}.bmp", number, side=16)
-    batches = describer(StandIn()).describe(found(tmp_path))
+    batches = described(found(tmp_path), StandIn())
     next(batches)
     batches.close()
-    assert decoders() == 0
+    until(lambda: decoders() == 0, "the decoders end")
 
 
 def test_failure_of_the_network_is_raised_and_ends_the_decoders(tmp_path: Path) -> None:
@@ -122,16 +131,7 @@ def test_failure_of_the_network_is_raised_and_ends_the_decoders(tmp_path: Path) 
     save(tmp_path, "a.png", 1)
     with pytest.raises(PipelineError, match="no memory for 1 tiles"):
         all_of(found(tmp_path), Broken())
-    assert decoders() == 0
-
-
-def test_small_files_go_together_and_large_ones_alone() -> None:
-    def file(size: int) -> Found:
-        return Found("f", "/f", size, 0)
-
-    sizes = [10] * 20 + [2**21, 10, 2**19, 2**19 + 1]
-    chunks = [[file.size for file in chunk] for chunk in _chunks(map(file, sizes))]
-    assert chunks == [[10] * 8, [10] * 8, [10] * 4, [2**21], [10, 2**19], [2**19 + 1]]
+    until(lambda: decoders() == 0, "the decoders end")
 
 
 class Picky(StandIn):
@@ -152,9 +152,24 @@ def test_a_frame_that_the_network_fails_on_costs_its_file_alone(tmp_path: Path, 
     files = found(tmp_path)
     if how == "threads":
         ended = all_of(files, Picky())
+        errors = {Path(one.file.path).name: one.error.reason for one in ended if one.error is not None}
+        contents = [one.content for one in ended if one.content is not None]
     else:
-        setup = Setup(a_checkpoint(), Limits(), 2.0, "none")
-        ended = InTurn(Picky(), setup, frozenset()).describe(files)
-    errors = {Path(one.file.path).name: one.error.reason for one in ended if one.error is not None}
+        done, _ = InTurn[FileSource](Picky(), Look(SIZE)).describe([FileSource(FileTask(file)) for file in files])
+        errors = {Path(one.source.task.file.path).name: one.error.reason for one in done if one.error is not None}
+        contents = [one.result for one in done if one.result is not None]
     assert errors == {"white.png": Reason.MODEL, "white too.png": Reason.MODEL}
-    assert sum(one.content is not None for one in ended) == 6
+    assert len(contents) == 6
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_content_that_two_processes_described_comes_once_and_one_that_failed_first_comes_at_all(failed: bool) -> None:
+    once = Once()
+    twins = Twins(once, lambda _: pytest.fail("again"))
+    a, b = (FileSource(FileTask(Found(name, f"/{name}", 1, 0))) for name in "ab")
+    content = Packed(b"s", "png", b"")
+    error = InvalidFrame(Reason.TOO_SLOW, "not decoded in time") if failed else None
+    [first] = twins.settle(Done(a, None if failed else content, b"s", error))
+    [second] = twins.settle(Done(b, content, b"s"))
+    assert (first.content is None, second.content is None) == (failed, not failed)
+    assert (second.sha256, second.error) == (b"s", None)

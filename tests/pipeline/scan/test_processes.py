@@ -15,21 +15,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from neardup.pipeline.describe import processes
+from neardup.pipeline.describe.processes import ORDER_ITEMS
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.pipeline.report.result import ScanResult
-from neardup.pipeline.scan import processes
 from neardup.pipeline.scan.catalog import Catalog
-from neardup.pipeline.scan.describe import in_threads
+from neardup.pipeline.scan.describe import Processes, in_rows, in_threads
 from neardup.pipeline.scan.finished import Finished
-from neardup.pipeline.scan.processes import CHUNK_BYTES, CHUNK_FILES, Processes, Setup, _chunks
 from neardup.pipeline.scan.run import scan
 from neardup.pipeline.scan.walk import Found, walk
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.types import Limits
+from tests.pipeline.describe.stand_in_child import KILL, KILL_ONCE, SLEEP
 from tests.pipeline.scan.build import SETTINGS, Silent, a_checkpoint, reasons, save, save_clip, scan_folder
-from tests.pipeline.scan.stand_in_child import KILL, KILL_ONCE, SLEEP
 from tests.timing import LATE_SECONDS, until
 
 Start = Callable[..., Processes]
@@ -38,11 +37,11 @@ Start = Callable[..., Processes]
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Return what starts processes with the stand-in; none is left behind."""
-    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.scan.stand_in_child")
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
     started: list[Processes] = []
 
     def start(count: int = 2, checkpoint: Checkpoint | None = None) -> Processes:
-        one = Processes(count, Setup(checkpoint or a_checkpoint(), Limits(), 2.0, "boxes"))
+        one = Processes(count, checkpoint or a_checkpoint(), SETTINGS)
         started.append(one)
         return one
 
@@ -55,7 +54,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 def media(tmp_path: Path) -> Path:
     """Return a folder with pictures, copies of them, identical files, a video and bad files, for many chunks."""
     folder = tmp_path / "media"
-    for number in range(2 * CHUNK_FILES):
+    for number in range(2 * ORDER_ITEMS):
         save(folder, f"{number}.png", number, modified=number)
         save(folder, f"{number} smaller.png", number, side=40, modified=500 + number)
     (folder / "identical.png").write_bytes((folder / "5.png").read_bytes())
@@ -85,7 +84,10 @@ def timeless(result: ScanResult) -> ScanResult:
 
 
 def children(one: Processes) -> list[int]:
-    return [child.process.pid for child in one._children]
+    """Return the process ids, once all have started."""
+    while len(one.describer.pids) < one.describer._count:
+        one.describer._launcher.hear()
+    return one.describer.pids
 
 
 def is_running(pid: int) -> bool:
@@ -115,12 +117,12 @@ def test_next_scan_describes_what_is_new_alone(media: Path, start: Start, tmp_pa
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_file_that_kills_its_process_is_skipped_alone(start: Start, tmp_path: Path, count: int) -> None:
     folder = tmp_path / "media"
-    for number in range(CHUNK_FILES + 3):
+    for number in range(ORDER_ITEMS + 3):
         save(folder, f"{number}.bmp", number, side=16, modified=number)
     for name in ("bad.png", "worse.png"):
         (folder / name).write_bytes(KILL + name.encode())
     result = scan_with(start(count), folder, tmp_path / "index")
-    assert result.images == CHUNK_FILES + 3
+    assert result.images == ORDER_ITEMS + 3
     assert reasons(result) == {"bad.png": "killed", "worse.png": "killed"}
     assert {one.detail for one in result.skipped} == {"the process that decoded it was ended by SIGSEGV"}
 
@@ -174,13 +176,13 @@ def test_what_is_wrong_with_the_processes_is_told(
     one = start(2, replace(a_checkpoint(), name=name))
     with pytest.raises(error, match=text):
         all_of(one, found(tmp_path))
-    assert children(one) == []
+    assert one.describer.pids == []
 
 
 def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(DependencyError, match="No such file"):
-        Processes(2, Setup(a_checkpoint(), Limits(), 2.0, "none"))
+        Processes(2, a_checkpoint(), SETTINGS)
 
 
 def test_closing_ends_them_in_the_midst_of_work(start: Start, tmp_path: Path) -> None:
@@ -199,10 +201,10 @@ def test_closing_ends_them_in_the_midst_of_work(start: Start, tmp_path: Path) ->
 def test_they_end_with_a_scan_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "long.mp4").write_bytes(SLEEP + os.fsencode(tmp_path / "begun"))
     script = (
-        "import sys; from pathlib import Path; from neardup.pipeline.scan import processes; "
+        "import sys; from pathlib import Path; from neardup.pipeline.describe import processes; "
         "from tests.pipeline.scan.test_processes import *; "
-        "processes.CHILD = 'tests.pipeline.scan.stand_in_child'; "
-        "one = Processes(2, Setup(a_checkpoint(), Limits(), 2.0, 'none')); "
+        "processes.CHILD = 'tests.pipeline.describe.stand_in_child'; "
+        "one = Processes(2, a_checkpoint(), SETTINGS); "
         f"print(*children(one), flush=True); all_of(one, found(Path({str(tmp_path)!r})))"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
@@ -220,7 +222,7 @@ def test_the_real_network_answers_alike(tmp_path: Path) -> None:
         save(tmp_path, f"{number}.png", number, side=300)
     checkpoint = load_checkpoint("default")
     described = in_threads(lambda: make_embedder(checkpoint, "cpu"), checkpoint.architecture.size, Settings())
-    with closing(Processes(2, Setup(checkpoint, Limits(), 2.0, "boxes"))) as one:
+    with closing(Processes(2, checkpoint, Settings())) as one:
         theirs = {finished.file: finished for finished in all_of(one, found(tmp_path))}
     for finished in [finished for batch in described(found(tmp_path), frozenset()) for finished in batch]:
         ours, other = finished.content, theirs[finished.file].content
@@ -237,22 +239,6 @@ def file(name: int, size: int) -> Found:
     return Found(f"{name}", f"/{name}", size, 0)
 
 
-def test_small_files_go_together_and_large_ones_alone() -> None:
-    sizes = [*range(1, 301), CHUNK_BYTES + 1]
-    chunks = [[one.size for one in chunk] for chunk in _chunks([file(n, size) for n, size in enumerate(sizes)], 1)]
-    assert chunks[0] == list(range(1, CHUNK_FILES + 1))
-    assert chunks[-1] == [CHUNK_BYTES + 1]
-    assert [size for chunk in chunks for size in chunk] == sizes
-
-
-def test_the_last_chunks_are_small() -> None:
-    files = [file(n, n) for n in range(1, 200)]
-    lengths = [len(chunk) for chunk in _chunks(files, 2)]
-    assert sum(lengths) == len(files)
-    assert lengths == sorted(lengths, reverse=True)
-    assert lengths[0] > lengths[-2] >= 4 >= lengths[-1]
-
-
 def test_files_of_one_size_go_in_a_row() -> None:
     files = [file(n, size) for n, size in enumerate([7, 5, 7, 6, 5, 7])]
-    assert [one.path for chunk in _chunks(files, 1) for one in chunk] == ["0", "2", "5", "1", "4", "3"]
+    assert [one.path for one in in_rows(files)] == ["0", "2", "5", "1", "4", "3"]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from neardup.pipeline.describe import processes
 from neardup.pipeline.errors import InvalidFrame
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Embedded, Pixels
 from neardup.workers.api.uploads import UploadDescriber
+from tests.pipeline.describe.stand_in_child import KILL, LONG
+from tests.pipeline.describe.test_threads import picture
 from tests.pipeline.media.test_regions import with_pasted
-from tests.pipeline.scan.build import SIZE, StandIn
-from tests.timing import LATE_SECONDS
+from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint
+from tests.timing import LATE_SECONDS, until
 
 
 class LargeStandIn(StandIn):
@@ -63,3 +69,37 @@ def test_what_is_no_picture_fails_alone() -> None:
 def test_a_uri_is_read_only_where_workers_may_read() -> None:
     with uploads() as opened, pytest.raises(InvalidFrame, match="allowed"):
         opened.describe("file:///etc/passwd").result(LATE_SECONDS)
+
+
+@pytest.fixture
+def isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[UploadDescriber]:
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
+    opened = UploadDescriber(lambda: pytest.fail("loaded here"), Settings(device="cpu", processes=2), a_checkpoint())
+    yield opened
+    opened.close()
+
+
+def test_an_upload_that_crashes_its_decoder_costs_its_own_answer(isolated: UploadDescriber) -> None:
+    answers = [isolated.describe(picture(number)) for number in range(5)]
+    bad = isolated.describe(KILL)
+    with pytest.raises(InvalidFrame, match=r"killed: the process that decoded it was ended by SIGSEGV"):
+        bad.result(LATE_SECONDS)
+    assert [len(answer.result(LATE_SECONDS)) for answer in answers] == [1] * 5
+
+
+def test_an_upload_that_is_cancelled_ends_in_its_process(isolated: UploadDescriber, tmp_path: Path) -> None:
+    film = isolated.describe(LONG + os.fsencode(tmp_path / "never"), "ann")
+    assert isolated.describe(picture(1)).result(LATE_SECONDS)
+    assert film.cancel()
+    again = isolated.describe(LONG + os.fsencode(tmp_path), "ann")  # her one place is free again
+    with pytest.raises(InvalidFrame, match="format"):
+        again.result(LATE_SECONDS)
+
+
+def test_a_network_that_processes_cannot_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
+    wrong = replace(a_checkpoint(), name="unusable")
+    opened = UploadDescriber(lambda: pytest.fail("loaded here"), Settings(device="cpu", processes=2), wrong)
+    until(lambda: opened.error, "it is told")
+    assert (str(opened.error), opened.ready) == ("the model is unusable", False)
+    opened.close()

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from neardup.pipeline.describe.processes import ORDER_ITEMS
 from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.describe import BATCH
-from neardup.pipeline.scan.processes import CHUNK_FILES
 from neardup.pipeline.scan.run import COMMIT_SECONDS
 from neardup.workers.cli.interrupt import Interrupt
+from tests.pipeline.describe.stand_in_child import SLEEP
 from tests.pipeline.scan.build import pairs, save, scan_folder
-from tests.pipeline.scan.stand_in_child import SLEEP
 from tests.pipeline.scan.test_processes import is_running
 from tests.timing import LATE_SECONDS, until
 from tests.workers.conftest import Command
@@ -44,8 +44,8 @@ class Slow(StandIn):
         return found
 
 embedder.make_embedder = lambda *arguments, **options: Slow()
-from neardup.pipeline.scan import processes
-processes.CHILD = "tests.pipeline.scan.stand_in_child"
+from neardup.pipeline.describe import processes
+processes.CHILD = "tests.pipeline.describe.stand_in_child"
 from neardup.workers.cli.main import main
 print("ready", flush=True)
 main()
@@ -167,11 +167,11 @@ def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: 
     process = start(model, tmp_path, processes=2)
     until(begun.exists, "one is at the video")
     pids = children(process.pid)
-    until(lambda: opened(tmp_path) > FILES - CHUNK_FILES, "the other one finishes what it has")
+    until(lambda: opened(tmp_path) > FILES - ORDER_ITEMS, "the other one finishes what it has")
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=LATE_SECONDS)
     assert (process.returncode, output, errors) == (130, "", "neardup: interrupted\n")
-    assert len(pids) == 2
+    assert len(pids) == 3  # and what forked them
     until(lambda: not any(map(is_running, pids)), "they end")
     video.unlink()
     before = kept(tmp_path)
@@ -184,13 +184,13 @@ def test_ctrl_c_in_a_terminal_ends_a_scan_and_its_processes(media: Path, model: 
 
 
 def children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
-    found = []
+    """Return the processes that a process has started, and that these have."""
+    found = list[int]()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             if path.read_text().rsplit(")", 1)[1].split()[1] == str(parent):
                 found.append(int(path.parent.name))
-    return found
+    return found + [one for child in found for one in children(child)]
 
 
 def press_twice() -> None:

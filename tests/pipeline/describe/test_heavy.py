@@ -14,19 +14,23 @@ import av
 import numpy as np
 import pytest
 
+from neardup.pipeline.describe import decode
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.description import Description
+from neardup.pipeline.describe.heavy import Heavy
+from neardup.pipeline.describe.source import Done
+from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media import still
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.types import Frame, Kind, Limits, Media
+from neardup.pipeline.types import Frame, Kind, Media
 from neardup.workers.api.uploads import UploadDescriber
-from neardup.workers.describe import decode
-from neardup.workers.describe.describer import Describer, Done
-from neardup.workers.describe.heavy import Heavy
+from tests.pipeline.describe.test_threads import picture
 from tests.pipeline.scan.build import SIZE, StandIn
-from tests.workers.embed.test_worker import picture, until
+from tests.timing import until
 
 
 @dataclass(eq=False)
@@ -47,6 +51,10 @@ class Sent:
     def gone(self) -> bool:
         return self.left.is_set()
 
+    @property
+    def task(self) -> Sent:
+        return self
+
     @contextmanager
     def opened(self) -> Iterator[Fetched]:
         self.fetched = True
@@ -54,6 +62,12 @@ class Sent:
 
     def check(self, media: Media) -> None:
         pass
+
+    def check_end(self) -> None:
+        pass
+
+    def result(self, description: Description) -> Description:
+        return description
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
         raise AssertionError((jpeg, sha256))
@@ -95,13 +109,13 @@ def films(monkeypatch: pytest.MonkeyPatch) -> Iterator[Films]:
 
 
 @contextmanager
-def describer(threads: int = 1) -> Iterator[Describer[Sent]]:
-    made: Describer[Sent] = Describer(StandIn(), Limits(), 2.0, threads, 8, 0.01)
+def describer(threads: int = 1) -> Iterator[ThreadDescriber[Sent]]:
+    made: ThreadDescriber[Sent] = ThreadDescriber(StandIn(), Look(SIZE), threads, 8, 0.01)
     yield made
     made.close()
 
 
-def step_until(one: Describer[Sent], condition: Callable[[dict[str, Done[Sent]]], bool]) -> dict[str, Done[Sent]]:
+def step_until(one: ThreadDescriber[Sent], condition: Callable[[dict[str, Done[Sent]]], bool]) -> dict[str, Done[Sent]]:
     found: dict[str, Done[Sent]] = {}
     deadline = time.monotonic() + 60
     while not condition(found):

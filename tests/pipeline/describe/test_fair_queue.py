@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from neardup.workers.describe.fair_queue import FairQueue
+from neardup.pipeline.describe.fair_queue import FairQueue
 
 
 def waiting(*items: str) -> FairQueue[str]:

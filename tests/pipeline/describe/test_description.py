@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neardup.pipeline.embed import description
-from neardup.pipeline.embed.description import Description, embed
+from neardup.pipeline.describe import codec
+from neardup.pipeline.describe.codec import to_records
+from neardup.pipeline.describe.description import EmbeddedFrames, embed
 from neardup.pipeline.log.records import Described, join_parts
 from neardup.pipeline.types import Box, Embedded, Frame, Kind, Media, Pixels
 
@@ -29,10 +30,10 @@ class Pointing:
 
 
 def describe(embedder: Pointing, *frames: tuple[int, Box | None]) -> list[Described]:
-    item = Description()
+    item = EmbeddedFrames()
     for place, (degrees, box) in enumerate(frames):
         embed(embedder, [(item, Frame(float(place), np.full((2, 2, 3), degrees, np.uint8), box))])
-    return item.parts(Media(Kind.VIDEO, "mp4", 4, 4, 9.0, b"", iter(())), b"")
+    return to_records(item.described(Media(Kind.VIDEO, "mp4", 4, 4, 9.0, b"", iter(())), b""))
 
 
 def test_the_similar_vector_is_the_mean_over_the_frames_of_unit_length() -> None:
@@ -59,16 +60,16 @@ def test_without_the_head_a_record_has_no_similar_vector() -> None:
 
 
 def test_frames_that_cancel_each_other_leave_no_similar_vector() -> None:
-    item = Description()
+    item = EmbeddedFrames()
     item.add_similar(np.array([1, 0], np.float32), "t")
     item.add_similar(np.array([-1, 0], np.float32), "t")
     embed(Pointing(""), [(item, Frame(0.0, np.zeros((2, 2, 3), np.uint8)))])
-    (record,) = item.parts(Media(Kind.VIDEO, "mp4", 4, 4, 9.0, b"", iter(())), b"")
+    (record,) = to_records(item.described(Media(Kind.VIDEO, "mp4", 4, 4, 9.0, b"", iter(())), b""))
     assert (record.similar, record.similar_space) == (b"", "")
 
 
 def test_the_last_part_of_a_long_item_has_the_similar_vector_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(description, "MAX_DESCRIPTORS_PER_PART", 2)
+    monkeypatch.setattr(codec, "MAX_DESCRIPTORS_PER_PART", 2)
     parts = describe(Pointing(), (0, None), (0, None), (40, None), (40, None))
     assert [bool(part.similar) for part in parts] == [False, True]
     vector = join_parts(parts).similar_vector("t")

@@ -1,4 +1,4 @@
-"""A process of a scan with a stand-in for its network, and files that do it harm: they begin with what they do.
+"""A process that describes with a stand-in for its network, and contents that do it harm: they begin with what they do.
 
 The checkpoint's name says what is wrong with the process itself.
 """
@@ -11,14 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from neardup.pipeline.describe import child, decode
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.scan import child, decode
+from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.types import Embedded, Media, Pixels
 from tests.pipeline.scan.build import StandIn
 
-KILL, KILL_ONCE, SLEEP = b"kill", b"once ", b"sleep"
+KILL, KILL_ONCE, ABORT, SLEEP, SPIN, DEVOUR, LONG = b"kill", b"once ", b"abort", b"sleep", b"spin", b"devour", b"long "
 OPENED = "OPENED"
 """The variable that names a file which grows by a byte with each file that is opened."""
 _open_media = decode.open_media
@@ -45,6 +46,8 @@ def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
             file.write(b".")
     if content.startswith(KILL):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if content.startswith(ABORT):
+        os.abort()
     if content.startswith(KILL_ONCE):
         mark = Path(os.fsdecode(content[len(KILL_ONCE) :]))
         if not mark.exists():
@@ -53,10 +56,29 @@ def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
     if content.startswith(SLEEP):
         Path(os.fsdecode(content[len(SLEEP) :])).touch()
         time.sleep(600)
+    while content.startswith(SPIN):
+        pass
+    if content.startswith(DEVOUR):
+        devoured = [bytes(2**24)]
+        while True:
+            devoured.append(bytes(2**24))
+    if content.startswith(LONG):
+        budget = arguments[-1]
+        assert isinstance(budget, Budget)
+        budget.long()
+        mark = Path(os.fsdecode(content[len(LONG) :]))
+        while not mark.exists():
+            budget.check()
+            time.sleep(0.01)
     return _open_media(source, *arguments, **options)
 
 
-def main(descriptor: int) -> None:
+def preload() -> None:
+    child.preload()
+
+
+def main(connection: int, signs: int) -> None:
     embedder.make_embedder = make_embedder  # type: ignore[assignment]
     decode.open_media = open_media
-    child.main(descriptor)
+    child._BESIDE_BYTES = 2**28
+    child.main(connection, signs)

@@ -6,7 +6,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neardup.pipeline.scan.hashes import Hashes
+from neardup.pipeline.describe.once import Hashes
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(0, 60))

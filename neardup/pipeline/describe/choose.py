@@ -1,0 +1,19 @@
+"""Whether items are described by threads of this process or by processes."""
+
+from __future__ import annotations
+
+import os
+
+from neardup.pipeline.devices import is_on_gpu
+from neardup.pipeline.settings import Settings
+
+
+def count_processes(settings: Settings, most: int) -> int:
+    """Return how many processes describe; 0 where threads do: beside a GPU, on Windows, or as the settings have it.
+
+    Args:
+        most: without a word of the settings.
+    """
+    if settings.processes == 1 or is_on_gpu(settings.device) or os.name != "posix":
+        return 0
+    return settings.processes or min(settings.worker_threads, most)

@@ -1,0 +1,124 @@
+"""The describing engine of an embed worker: processes on a CPU, threads of the worker itself beside a GPU.
+
+One worker reads and feeds as many processes as it has threads to use: so what a decoder does to its process costs one
+item, and partitions need not be as many as processes. More workers of the group share more partitions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.driver import Describer
+from neardup.pipeline.describe.orders import Setup
+from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescriber
+from neardup.pipeline.describe.threads import ThreadDescriber
+from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
+from neardup.pipeline.embed.embedder import make_embedder
+from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.settings import Settings, usable_cores
+from neardup.pipeline.types import Descriptors
+from neardup.workers.embed.known_good import GoodSource, prove_by, prove_with
+from neardup.workers.embed.record import PolledItem
+from neardup.workers.run.gpu import watch_gpu
+from neardup.workers.run.observer import Telemetry
+
+logger = logging.getLogger(__name__)
+CPU_BATCH, GPU_BATCH = 32, 256
+_WRITERS = 16
+"""Thumbnails on their way at once to a store that is elsewhere."""
+_START_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What describes items for one worker after the other.
+
+    Attributes:
+        space: of the network. most_items: under way at once.
+        make: returns a describer; called for each worker.
+        prove: returns why a known good picture fails with a describer, "" if it does not.
+    """
+
+    space: str
+    most_items: int
+    make: Callable[[], Describer[PolledItem]]
+    prove: Callable[[Describer[PolledItem]], str]
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Return the engine, after it has described a picture that is known to be good.
+
+    Raises:
+        ConfigError: an unusable checkpoint, or a device that is not there.
+    """
+    checkpoint = load_checkpoint(settings.model)
+    # As many as decode: several workers of one machine share its cores by that setting, see `up`.
+    threads = min(settings.worker_threads, usable_cores())
+    if count := count_processes(settings, threads):
+        return _in_processes(settings, checkpoint, count)
+    return _in_threads(settings, checkpoint, threads)
+
+
+def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Engine:
+    setup = Setup(checkpoint, _look(settings, checkpoint))
+
+    def make() -> ProcessDescriber[PolledItem | GoodSource]:
+        return ProcessDescriber(count, setup, Telemetry(), fair=True)
+
+    def describe(describer: ProcessDescriber[PolledItem | GoodSource], file: bytes) -> Descriptors:
+        done = describer.describe_now(GoodSource(file), _START_SECONDS)
+        if done.error is not None:
+            raise done.error
+        return np.asarray(done.result, np.float32)
+
+    first = make()
+    try:
+        prove = prove_by(lambda file: describe(first, file))
+    except BaseException:
+        first.close()
+        raise
+    ready = [first]
+    logger.info("network ready space=%s processes=%d", checkpoint.space, count)
+    return Engine(
+        checkpoint.space,
+        (AHEAD + 2) * ORDER_ITEMS * count,
+        lambda: ready.pop() if ready else make(),  # type: ignore[arg-type, return-value]
+        lambda describer: prove(lambda file: describe(describer, file)),  # type: ignore[arg-type]
+    )
+
+
+def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Engine:
+    embedder = make_embedder(checkpoint, settings.device, threads=threads)
+    batch, jpegs = CPU_BATCH, None
+    if "cuda" in embedder.engine:
+        from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
+
+        watch_gpu()
+        batch, jpegs = GPU_BATCH, open_gpu_jpegs()
+    logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
+
+    def make() -> Describer[PolledItem]:
+        return ThreadDescriber(
+            embedder,
+            _look(settings, checkpoint),
+            settings.worker_threads,
+            batch,
+            settings.max_batch_wait_seconds,
+            0 if Blobs(settings.blobs_url).local else _WRITERS,
+            jpegs,
+            Telemetry(),
+        )
+
+    prove = prove_with(embedder, checkpoint, jpegs)
+    return Engine(embedder.space, 4 * batch, make, lambda _describer: prove())
+
+
+def _look(settings: Settings, checkpoint: Checkpoint) -> Look:
+    size = checkpoint.architecture.size
+    return Look(size, settings.limits, settings.sample_fps, settings.regions, settings.thumbnail_side)

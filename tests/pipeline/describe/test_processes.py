@@ -1,0 +1,195 @@
+"""What a content does to the process that decodes it costs this content alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from neardup.pipeline.describe import processes
+from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.observe import Observer, Stage
+from neardup.pipeline.describe.orders import Setup
+from neardup.pipeline.describe.processes import ProcessDescriber
+from neardup.pipeline.describe.source import Done
+from neardup.pipeline.describe.threads import ThreadDescriber
+from neardup.pipeline.errors import DependencyError, Reason
+from neardup.pipeline.types import Limits
+from tests.pipeline.describe.build import ContentTask, Item
+from tests.pipeline.describe.stand_in_child import ABORT, DEVOUR, KILL, KILL_ONCE, LONG, SLEEP, SPIN
+from tests.pipeline.describe.test_threads import picture
+from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint
+from tests.timing import LATE_SECONDS, until
+
+Found = dict[str, Done[Item]]
+Start = Callable[..., ProcessDescriber[Item]]
+LIMITS = Limits(max_decode_seconds=1.0, max_picture_memory_bytes=2**26, max_video_memory_bytes=2**26)
+
+
+class Counting(Observer):
+    def __init__(self) -> None:
+        self.stages: set[Stage] = set()
+        self.frames = [0, 0]
+
+    def took(self, stage: Stage, seconds: float) -> None:
+        assert seconds >= 0
+        self.stages.add(stage)
+
+    def decoded(self, frames: int) -> None:
+        self.frames[0] += frames
+
+    def embedded(self, frames: int) -> None:
+        self.frames[1] += frames
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return what starts processes with the stand-in; none is left behind."""
+    monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
+    started: list[ProcessDescriber[Item]] = []
+
+    def start(count: int = 1, observer: Observer | None = None, fair: bool = False) -> ProcessDescriber[Item]:
+        setup = Setup(a_checkpoint(), Look(SIZE, LIMITS))
+        started.append(ProcessDescriber(count, setup, observer or Observer(), fair))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def item(name: str, content: bytes, **more: object) -> Item:
+    return Item(name, ContentTask(content), **more)  # type: ignore[arg-type]
+
+
+def step_until(one: ProcessDescriber[Item], condition: Callable[[Found], bool]) -> Found:
+    found: Found = {}
+    deadline = time.monotonic() + LATE_SECONDS
+    while not condition(found):
+        assert time.monotonic() < deadline, found
+        found |= {done.source.name: done for done in one.step(0.05)}
+    return found
+
+
+def all_of(one: ProcessDescriber[Item]) -> Found:
+    found = step_until(one, lambda _: not one.working)
+    return found | {done.source.name: done for done in one.step(0)}
+
+
+def told(done: Done[Item]) -> tuple[Reason, str]:
+    assert done.error is not None
+    return done.error.reason, done.error.detail
+
+
+def test_items_come_out_as_threads_describe_them_and_are_counted(start: Start) -> None:
+    observer = Counting()
+    threads: ThreadDescriber[Item] = ThreadDescriber(StandIn(), Look(SIZE, LIMITS), 1, 8, 0.01)
+    results = []
+    for one in (start(2, observer), threads):
+        for number in range(50):
+            one.add(item(str(number), picture(number)))
+        one.add(item("words", b"no picture"))
+        found: Found = {}
+        while one.working:
+            found |= {done.source.name: done for done in one.step(0.1)}
+        results.append({name: (done.result, str(done.error), done.sha256) for name, done in found.items()})
+    threads.close()
+    assert results[0] == results[1]
+    assert len(results[0]) == 51
+    assert observer.stages == {"fetch", "decode", "embed"}
+    assert observer.frames == [50, 50]
+
+
+@pytest.mark.parametrize(
+    ("does", "reason", "detail"),
+    [
+        (KILL, Reason.KILLED, "the process that decoded it was ended by SIGSEGV"),
+        (ABORT, Reason.KILLED, "the process that decoded it was ended by SIGABRT"),
+        (SPIN, Reason.TOO_SLOW, "its decoder did not come back within 1 seconds of processor time"),
+        (DEVOUR, Reason.KILLED, "decoding it takes more than 576 MiB of memory"),
+    ],
+)
+def test_what_harms_its_process_costs_itself_alone_and_the_process_is_replaced(
+    start: Start, does: bytes, reason: Reason, detail: str
+) -> None:
+    one = start()
+    for number in range(20):
+        one.add(item(f"before {number}", picture(number)))
+    one.add(item("bad", does))
+    for number in range(20):
+        one.add(item(f"after {number}", picture(number)))
+    found = all_of(one)
+    assert told(found.pop("bad")) == (reason, detail)
+    assert len(found) == 40
+    assert not any(done.error for done in found.values())
+    assert len(one.pids) == 1
+
+
+def test_a_process_that_dies_by_chance_costs_nothing(start: Start, tmp_path: Path) -> None:
+    one = start()
+    one.add(item("unlucky", KILL_ONCE + os.fsencode(tmp_path / "mark")))
+    one.add(item("good", picture(1)))
+    found = all_of(one)
+    assert told(found["unlucky"])[0] is Reason.FORMAT
+    assert found["good"].error is None
+
+
+def test_a_process_that_is_killed_from_outside_costs_nothing(start: Start, tmp_path: Path) -> None:
+    one = start()
+    one.add(item("asleep", SLEEP + os.fsencode(tmp_path / "begun")))
+    step_until(one, lambda _: (tmp_path / "begun").exists())
+    (tmp_path / "begun").unlink()
+    os.kill(one.pids[0], signal.SIGKILL)
+    step_until(one, lambda _: (tmp_path / "begun").exists())  # tried once more
+    assert one.working == 1
+
+
+def test_the_end_of_the_zygote_is_a_failure_outside(start: Start) -> None:
+    one = start()
+    one._launcher._process.kill()
+    one.add(item("any", picture(1)))
+    with pytest.raises(DependencyError, match="the process that starts those which describe items"):
+        all_of(one)
+
+
+def test_pictures_behind_films_come_out_before_them(start: Start, tmp_path: Path) -> None:
+    one, mark = start(fair=True), tmp_path / "go on"
+    for number in range(6):
+        one.add(item(f"film {number}", LONG + os.fsencode(mark)))
+        one.add(item(str(number), picture(number)))
+    found = step_until(one, lambda found: len(found) == 6)
+    assert sorted(found) == [str(number) for number in range(6)]
+    until(lambda: one.step(0) == [] and len(one.pids) == 3, "two more processes have films")
+    mark.touch()
+    assert len(all_of(one)) == 6
+
+
+def test_nobody_has_all_places_and_what_nobody_waits_for_ends(start: Start, tmp_path: Path) -> None:
+    one = start(fair=True)
+    hers = [item(f"hers {number}", LONG + os.fsencode(tmp_path / "never"), owner="ann") for number in range(3)]
+    for sent in hers:
+        one.add(sent)
+    step_until(one, lambda _: len(one._long) == 2)
+    one.add(item("his", LONG + os.fsencode(tmp_path / "his"), owner="bob"))
+    step_until(one, lambda _: len([child for child in one._children if child.long and child.asked]) == 2)
+    assert len(one._long) == 2
+    for sent in hers:
+        sent.left.set()
+    (tmp_path / "his").touch()
+    found = all_of(one)
+    assert {str(found[sent.name].error) for sent in hers} == {"too-slow: given up: nobody waits for it any more"}
+    assert told(found["his"])[0] is Reason.FORMAT
+
+
+def test_what_no_process_has_can_be_dropped(start: Start, tmp_path: Path) -> None:
+    one = start()
+    one.add(item("asleep", SLEEP + os.fsencode(tmp_path / "begun"), small=False))
+    for number in range(10):
+        one.add(item(str(number), picture(number), small=False))
+    step_until(one, lambda _: (tmp_path / "begun").exists())
+    assert [source.name for source in one.drop_waiting()] == [str(number) for number in range(1, 10)]
+    assert (one.working, one.waiting) == (2, 0)
