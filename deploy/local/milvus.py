@@ -1,8 +1,11 @@
-"""A Milvus of one process on free loopback ports, for tests and to try things out; `scripts/milvus` runs this.
+"""A Milvus on free loopback ports, for tests and to try things out; `scripts/milvus` runs this.
 
-    python deploy/local/milvus.py run --data DIR -- COMMAND…     start, run the command with NEARDUP_MILVUS, stop
+    python deploy/local/milvus.py run [--cluster] --data DIR -- COMMAND…     start, run the command, stop
 
-Runs in an environment of its own that has the package `milvus`, which carries the server. It ends with this process.
+The command finds its address in NEARDUP_MILVUS. One process, or a cluster: etcd, a coordinator of each kind, a data
+node, an index node, two query nodes and a proxy, over the Kafka of NEARDUP_KAFKA; their process ids are in
+`DIR/processes`, a line `NAME PID` each. Runs in an environment of its own that has the package `milvus`, which carries
+the server. Everything ends with this process.
 """
 
 from __future__ import annotations
@@ -14,122 +17,166 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-STOP_SECONDS = 10.0
 START_SECONDS = 180.0
 _PR_SET_PDEATHSIG = 1
-QUIET = {
-    "log.level": "warn",
-    "etcd.log.level": "error",
-    "rootCoord.dmlChannelNum": 4,
-    "quotaAndLimits.flushRate.enabled": "false",
-}
+ROLES = ("rootcoord", "datacoord", "querycoord", "indexnode", "datanode", "querynode", "querynode", "proxy")
+QUIET: dict[str, object] = {"log.level": "warn", "etcd.log.level": "error", "rootCoord.dmlChannelNum": 4}
 
 
 def main() -> int:
     """Run a command beside a server and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=["run"])
-    parser.add_argument("--data", type=Path, required=True, help="folder for the server's data and logs")
+    parser.add_argument("--cluster", action="store_true", help="a cluster over the Kafka of NEARDUP_KAFKA")
+    parser.add_argument("--data", type=Path, help="folder of data and logs; by default one that goes away")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    server = start(options.data.resolve())
-    try:
-        environment = {**os.environ, "NEARDUP_MILVUS": server.uri}
-        return subprocess.run(options.command, env=environment, check=False).returncode
-    finally:
-        server.stop()
+    with ExitStack() as stack:
+        given = options.data
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) if given is None else given.resolve()
+        uri = cluster(data, os.environ["NEARDUP_KAFKA"], stack) if options.cluster else standalone(data, stack)
+        return subprocess.run(options.command, env={**os.environ, "NEARDUP_MILVUS": uri}, check=False).returncode
 
 
-class Server:
-    """A process of Milvus, and where it listens."""
+def standalone(data: Path, stack: ExitStack) -> str:
+    """Start one process with all roles and return its address."""
+    ports = {"etcd_port": free_port()}
+    config = configured(data, ports, QUIET)
+    write_config(config, data)
+    server = Process("milvus", "standalone", data, unpack(data), stack)
+    server.wait(START_SECONDS)
+    return f"http://127.0.0.1:{config.get('proxy_port')}"
 
-    def __init__(self, process: subprocess.Popen[bytes], uri: str, health: str) -> None:
-        self.process, self.uri, self.health = process, uri, health
+
+def cluster(data: Path, kafka: str, stack: ExitStack) -> str:
+    """Start a cluster and return the address of its proxy."""
+    program, etcd, peers = unpack(data), free_port(), free_port()
+    client, peer = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peers}"
+    serve = ["etcd", "--data-dir", str(data / "etcd"), "--log-level", "error", "--name", "etcd"]
+    serve += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+    serve += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"etcd={peer}"]
+    started = [("etcd", spawn(serve, data, {}, data / "etcd.log", stack))]
+    common = {**QUIET, "etcd.use.embed": "false", "mq.type": "kafka"}
+    proxy, roles = "", []
+    for number, role in enumerate(ROLES):
+        place = data / f"{role}-{number}"
+        config = configured(data, {"etcd_port": etcd}, common, place)
+        write_config(config, place, kafka)
+        roles.append(Process(f"{role}-{number}", role, place, program, stack))
+        started.append((roles[-1].name, roles[-1].process))
+        if role == "proxy":
+            proxy = f"http://127.0.0.1:{config.get('proxy_port')}"
+    (data / "processes").write_text("".join(f"{name} {process.pid}\n" for name, process in started))
+    for one in roles:
+        one.wait(START_SECONDS)
+    return proxy
+
+
+class Process:
+    """A running role of Milvus."""
+
+    def __init__(self, name: str, role: str, folder: Path, program: Path, stack: ExitStack) -> None:
+        self.name, health = name, free_port()
+        self._log, self._health = folder / "milvus.log", f"http://127.0.0.1:{health}/healthz"
+        environment = {
+            "DEPLOY_MODE": "STANDALONE" if role == "standalone" else "CLUSTER",
+            "METRICS_PORT": str(health),
+            "MILVUS_RUN_DIR": str(folder / "run"),
+            "LD_LIBRARY_PATH": str(program.parent),
+        }
+        self.process = spawn([str(program), "run", role], folder, environment, self._log, stack)
 
     def wait(self, seconds: float) -> None:
-        """Return once it is healthy; raises TimeoutError or ChildProcessError."""
+        """Return once it is healthy; raises TimeoutError or ChildProcessError, and shows the end of its log."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise ChildProcessError(f"milvus ended with {self.process.returncode}")
+        while time.monotonic() < end and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(self.health, timeout=5) as answer:
+                with urllib.request.urlopen(self._health, timeout=5) as answer:
                     if b"OK" in answer.read():
                         return
             except OSError:
                 pass
             time.sleep(0.1)
-        raise TimeoutError(f"milvus is not healthy after {seconds:.0f} s")
+        sys.stderr.write(self._log.read_text(errors="replace")[-4000:])
+        if self.process.poll() is not None:
+            raise ChildProcessError(f"{self.name} ended with {self.process.returncode}")
+        raise TimeoutError(f"{self.name} is not healthy after {seconds:.0f} s")
 
-    def stop(self) -> None:
-        """End it; its data is not wanted any more, so it is not asked twice."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+
+def spawn(
+    command: list[str], folder: Path, environment: dict[str, str], log: Path, stack: ExitStack
+) -> subprocess.Popen[bytes]:
+    """Start a process that the stack ends, as the end of this one does."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            cwd=folder,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+    stack.callback(stop, process)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process: what it has is not wanted any more, so it need not take its time."""
+    process.kill()
+    process.wait()
 
 
 def unpack(data: Path) -> Path:
-    """Write the server's files below a folder, if they are not there yet, and return that of the program."""
+    """Write the server's files below a folder, if they are not there yet, and return the program."""
     from milvus import _initialize_data_files
 
     data.mkdir(parents=True, exist_ok=True)
     _initialize_data_files(data)
-    return data / "bin"
+    return data / "bin" / "milvus"
 
 
-def start(data: Path) -> Server:
-    """Start one in a folder."""
+def configured(data: Path, ports: dict[str, int], settings: dict[str, object], place: Path | None = None) -> Any:
+    """Return the configuration of a process, with free ports but for those that are given."""
     from milvus import MilvusServerConfig
 
-    config: Any = MilvusServerConfig(data_dir=str(data))
+    config: Any = MilvusServerConfig(data_dir=str(place or data))
     for key in [name for name in config.configurable_items if name.endswith("_port")]:
-        config.configs[key] = free_port()
-    for key, value in QUIET.items():
+        config.set(key, ports.get(key) or free_port())
+    for key, value in settings.items():
         config.set(key, value)
-    config.resolve()
-    health = free_port()
-    program = unpack(data) / "milvus"
-    environment = {
-        **os.environ,
-        "DEPLOY_MODE": "STANDALONE",
-        "METRICS_PORT": str(health),
-        "MILVUS_RUN_DIR": str(data / "run"),
-        "LD_LIBRARY_PATH": str(program.parent),
-    }
-    with (data / "milvus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "run", "standalone"],
-            env=environment,
-            cwd=data,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
-    uri = f"http://127.0.0.1:{config.get('proxy_port')}"
-    server = Server(process, uri, f"http://127.0.0.1:{health}/healthz")
-    try:
-        server.wait(START_SECONDS)
-    except BaseException:
-        server.stop()
-        sys.stderr.write((data / "milvus.log").read_text(errors="replace")[-4000:])
-        raise
-    return server
+    config.resolve_storage()
+    config.set("local_storage_dir", str(data / "data"))
+    return config
+
+
+def write_config(config: Any, place: Path, kafka: str = "") -> None:
+    """Write it where the process that is started in this folder reads it."""
+    config.write_config()
+    if kafka:
+        path = place / "configs" / "milvus.yaml"
+        path.write_text(f"{path.read_text()}\nkafka:\n  brokerList: {kafka}\n  readTimeout: 10\n")
+
+
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port that nobody listens on now, another each time."""
+    while True:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def die_with_parent() -> None:

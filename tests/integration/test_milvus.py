@@ -6,11 +6,14 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from neardup.pipeline.errors import DependencyError
@@ -22,8 +25,12 @@ from neardup.pipeline.index.milvus.proposer import MilvusProposer, Policy
 from neardup.pipeline.index.milvus.server import Server
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.settings import Settings
 from neardup.workers.match.fork import Background
 from tests.contract import test_index as contract
+from tests.integration import stream
+from tests.integration.stream import SPACE
+from tests.timing import LATE_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 QUICK = Policy(
@@ -86,7 +93,7 @@ def make(milvus: str, tmp_path: Path) -> Iterator[contract.Make]:
     maker.close()
 
 
-@settings(max_examples=6, **contract.HISTORIES)
+@examples(max_examples=6, **contract.HISTORIES)
 @given(steps=contract.STEPS, seed=st.integers(0, 2**31))
 def test_any_history_gives_what_brute_force_gives(
     milvus: str, steps: contract.Steps, seed: int, tmp_path: Path
@@ -344,3 +351,62 @@ def test_a_copy_of_the_process_saves_while_milvus_is_written(searched: Searched,
         assert saving.wait(10), saving.error
     assert engine(index).wait(SETTLING)
     assert finds(index, searched, np.arange(2000))
+
+
+# -- in the stream -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def through_milvus(settings: Settings, milvus: str) -> Iterator[Settings]:
+    found = settings.model_copy(update={"index": "milvus", "milvus": milvus, "milvus_from": 1})
+    yield found
+    with closing(Server(found.milvus_options, "seen", SPACE, stream.D)) as server:
+        server.drop()
+
+
+def process(settings: Settings, folder: Path, point: str = "", count: int = 0) -> AbstractContextManager[Any]:
+    more = {"NEARDUP_INDEX": "milvus", "NEARDUP_MILVUS": settings.milvus, "NEARDUP_MILVUS_FROM": "1"}
+    return stream.match_process(settings, folder, point, count, **more)
+
+
+def test_the_stream_says_what_the_exact_engine_says_whenever_the_leader_is_killed(
+    through_milvus: Settings, tmp_path: Path
+) -> None:
+    settings = through_milvus
+    stream.make_topics(settings)
+    log = stream.a_log(21, 240)
+    stream.append(settings, log[:60])
+    with process(settings, tmp_path / "first", "published", 1) as first:
+        assert first.wait(LATE_SECONDS) == -9
+    stream.append(settings, log[60:120])
+    with process(settings, tmp_path / "first") as first, process(settings, tmp_path / "second"):
+        stream.await_envelopes(settings, 120)
+        stream.append(settings, log[120:180])
+        stream.await_envelopes(settings, 180)
+        first.kill()
+        stream.append(settings, log[180:])
+        stream.await_envelopes(settings, len(log))
+    assert stream.said(stream.published(settings)) == stream.said(stream.oracle(tmp_path / "oracle", log))
+
+
+def test_a_collection_that_is_dropped_in_the_middle_of_the_stream_costs_no_verdict(
+    through_milvus: Settings, tmp_path: Path
+) -> None:
+    settings = through_milvus
+    stream.make_topics(settings)
+    log = stream.a_log(22, 300)
+    with closing(stream.a_match_worker(settings, tmp_path / "state")) as worker:
+        index = worker._state.parts().index
+        for start in range(0, len(log), 60):
+            stream.append(settings, log[start : start + 60])
+            deadline = time.monotonic() + LATE_SECONDS
+            while worker.applied < min(start + 60, len(log)) - 1 or (
+                start in (60, 240) and not index.status().searcher
+            ):
+                worker.step()
+                assert time.monotonic() < deadline
+            if start == 60:
+                engine(index)._server.drop()
+        assert index.status().builds == 2
+        assert index.status().refused > 0
+    assert stream.said(stream.published(settings)) == stream.said(stream.oracle(tmp_path / "oracle", log))
