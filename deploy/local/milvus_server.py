@@ -1,6 +1,6 @@
 """A Milvus on free loopback ports, for tests and to try things out; `scripts/milvus` runs this.
 
-    python deploy/local/milvus.py run [--cluster] --data DIR -- COMMAND…     start, run the command, stop
+    python deploy/local/milvus_server.py run [--cluster] --data DIR -- COMMAND…     start, run the command, stop
 
 The command finds its address in NEARDUP_MILVUS. One process, or a cluster: etcd, a coordinator of each kind, a data
 node, an index node, two query nodes and a proxy, over the Kafka of NEARDUP_KAFKA; their process ids are in
