@@ -3,8 +3,9 @@
     python deploy/local/milvus_server.py run [--cluster] --data DIR -- COMMAND…     start, run the command, stop
 
 The command finds its address in NEARDUP_MILVUS. One process, or a cluster: etcd, a coordinator of each kind, a data
-node, an index node, two query nodes and a proxy, over the Kafka of NEARDUP_KAFKA; their process ids are in
-`DIR/processes`, a line `NAME PID` each. Runs in an environment of its own that has the package `milvus`, which carries
+node, an index node, two query nodes and a proxy, over the Kafka of NEARDUP_KAFKA, which must have the topics `TOPICS`
+unless it makes what it is asked for; process ids are in `DIR/processes`, a line `NAME PID` each. A query node that ends
+is started again after `AGAIN_SECONDS`. Runs in an environment of its own that has the package `milvus`, which carries
 the server. Everything ends with this process.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import os
 import signal
 import socket
@@ -22,12 +24,24 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 START_SECONDS = 180.0
 _PR_SET_PDEATHSIG = 1
 ROLES = ("rootcoord", "datacoord", "querycoord", "indexnode", "datanode", "querynode", "querynode", "proxy")
-QUIET: dict[str, object] = {"log.level": "warn", "etcd.log.level": "error", "rootCoord.dmlChannelNum": 4}
+CHANNELS = 4
+TOPICS = (
+    *(f"by-dev-rootcoord-dml_{number}" for number in range(CHANNELS)),
+    *("by-dev-rootcoord-timetick", "by-dev-rootcoord-statistics", "by-dev-rootcoord-delta", "by-dev-replicate-msg"),
+    *(
+        "by-dev-datacoord-timetick-channel",
+        "by-dev-datacoord-statistics-channel",
+        "by-dev-datacoord-segment-info-channel",
+    ),
+)
+AGAIN_SECONDS = 20.0
+QUIET: dict[str, object] = {"log.level": "warn", "etcd.log.level": "error", "rootCoord.dmlChannelNum": CHANNELS}
 
 
 def main() -> int:
@@ -47,17 +61,18 @@ def main() -> int:
 
 def standalone(data: Path, stack: ExitStack) -> str:
     """Start one process with all roles and return its address."""
-    ports = {"etcd_port": free_port()}
-    config = configured(data, ports, QUIET)
+    data.mkdir(parents=True, exist_ok=True)
+    config = configured(data, {}, QUIET)
     write_config(config, data)
-    server = Process("milvus", "standalone", data, unpack(data), stack)
+    server = Process("milvus", "standalone", data, unpack(), stack)
     server.wait(START_SECONDS)
     return f"http://127.0.0.1:{config.get('proxy_port')}"
 
 
 def cluster(data: Path, kafka: str, stack: ExitStack) -> str:
     """Start a cluster and return the address of its proxy."""
-    program, etcd, peers = unpack(data), free_port(), free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    program, etcd, peers = unpack(), free_port(), free_port()
     client, peer = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peers}"
     serve = ["etcd", "--data-dir", str(data / "etcd"), "--log-level", "error", "--name", "etcd"]
     serve += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
@@ -73,10 +88,32 @@ def cluster(data: Path, kafka: str, stack: ExitStack) -> str:
         started.append((roles[-1].name, roles[-1].process))
         if role == "proxy":
             proxy = f"http://127.0.0.1:{config.get('proxy_port')}"
-    (data / "processes").write_text("".join(f"{name} {process.pid}\n" for name, process in started))
     for one in roles:
         one.wait(START_SECONDS)
+    note(data, dict(started))
+    Thread(target=start_again, args=(data, dict(started), roles, stack), daemon=True).start()
     return proxy
+
+
+def note(data: Path, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Write down what runs, all at once."""
+    new = data / "processes.new"
+    new.write_text("".join(f"{name} {process.pid}\n" for name, process in processes.items()))
+    new.replace(data / "processes")
+
+
+def start_again(
+    data: Path, processes: dict[str, subprocess.Popen[bytes]], roles: list[Process], stack: ExitStack
+) -> None:
+    """Start query nodes again that have ended, for ever."""
+    while True:
+        time.sleep(0.5)
+        for role in roles:
+            if role.process.poll() is not None and role.name.startswith("querynode"):
+                time.sleep(AGAIN_SECONDS)
+                role.start(stack)
+                processes[role.name] = role.process
+                note(data, processes)
 
 
 class Process:
@@ -84,14 +121,19 @@ class Process:
 
     def __init__(self, name: str, role: str, folder: Path, program: Path, stack: ExitStack) -> None:
         self.name, health = name, free_port()
+        self._folder, self._command = folder, [str(program), "run", role]
         self._log, self._health = folder / "milvus.log", f"http://127.0.0.1:{health}/healthz"
-        environment = {
+        self._environment = {
             "DEPLOY_MODE": "STANDALONE" if role == "standalone" else "CLUSTER",
             "METRICS_PORT": str(health),
             "MILVUS_RUN_DIR": str(folder / "run"),
             "LD_LIBRARY_PATH": str(program.parent),
         }
-        self.process = spawn([str(program), "run", role], folder, environment, self._log, stack)
+        self.start(stack)
+
+    def start(self, stack: ExitStack) -> None:
+        """Start it, for the first time or again."""
+        self.process = spawn(self._command, self._folder, self._environment, self._log, stack)
 
     def wait(self, seconds: float) -> None:
         """Return once it is healthy; raises TimeoutError or ChildProcessError, and shows the end of its log."""
@@ -134,13 +176,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def unpack(data: Path) -> Path:
-    """Write the server's files below a folder, if they are not there yet, and return the program."""
+def unpack() -> Path:
+    """Write the server's files into this environment, if they are not there yet, and return the program."""
     from milvus import _initialize_data_files
 
-    data.mkdir(parents=True, exist_ok=True)
-    _initialize_data_files(data)
-    return data / "bin" / "milvus"
+    folder = Path(sys.prefix) / "server"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _initialize_data_files(folder)
+    return folder / "bin" / "milvus"
 
 
 def configured(data: Path, ports: dict[str, int], settings: dict[str, object], place: Path | None = None) -> Any:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
 
+from deploy.local.milvus_server import TOPICS
 from tests.integration.conftest import Services, kafka, redis, settings, topic_prefix
 from tests.timing import LATE_SECONDS
 
@@ -23,23 +26,30 @@ class Cluster:
     """Where it is, and its processes by name."""
 
     uri: str
-    processes: dict[str, int]
+    folder: Path
 
-    def kill(self, name: str) -> None:
-        """End a process as a machine that goes away would."""
-        os.kill(self.processes[name], signal.SIGKILL)
+    def kill_query_node(self, number: int) -> int:
+        """End one of the two, as a machine that goes away would, and return its process id; it is started again."""
+        nodes = {name: pid for name, pid in self.processes().items() if name.startswith("querynode")}
+        pid = sorted(nodes.items())[number][1]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
-    @property
-    def query_nodes(self) -> list[str]:
-        """The names of those that search."""
-        return [name for name in self.processes if name.startswith("querynode")]
+    def processes(self) -> dict[str, int]:
+        """Return process ids by name."""
+        lines = (self.folder / "processes").read_text().splitlines()
+        return {name: int(pid) for name, pid in map(str.split, lines)}
 
 
-@pytest.fixture
-def cluster(services: Services, tmp_path: Path) -> Iterator[Cluster]:
-    """One with two query nodes, new for each test."""
+@pytest.fixture(scope="module")
+def cluster(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One with two query nodes."""
+    folder = tmp_path_factory.mktemp("cluster") / "milvus"
+    topics = [NewTopic(name, num_partitions=1, replication_factor=1) for name in TOPICS]
+    with KafkaAdminClient(bootstrap_servers=services.kafka) as admin:
+        admin.create_topics(topics)
     tell = 'echo "$NEARDUP_MILVUS"; exec cat >/dev/null'
-    command = [SCRIPT, "run", "--cluster", "--data", tmp_path / "milvus", "--", "sh", "-c", tell]
+    command = [SCRIPT, "run", "--cluster", "--data", folder, "--", "sh", "-c", tell]
     environment = {**os.environ, "NEARDUP_KAFKA": services.kafka}
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -50,7 +60,6 @@ def cluster(services: Services, tmp_path: Path) -> Iterator[Cluster]:
         uri = process.stdout.readline().strip()
         if not uri:
             pytest.fail("scripts/milvus --cluster did not start; its words are above")
-        lines = (tmp_path / "milvus" / "processes").read_text().splitlines()
-        yield Cluster(uri, {name: int(pid) for name, pid in map(str.split, lines)})
+        yield Cluster(uri, folder)
         process.stdin.close()
         assert process.wait(timeout=LATE_SECONDS) == 0
