@@ -37,7 +37,7 @@ TOPICS = (
     *(
         "by-dev-datacoord-timetick-channel",
         "by-dev-datacoord-statistics-channel",
-        "by-dev-datacoord-segment-info-channel",
+        "by-dev-segment-info-channel",
     ),
 )
 AGAIN_SECONDS = 20.0

@@ -207,8 +207,8 @@ class MilvusProposer:
     def add(self, rows: RowNumbers) -> None:
         """See `Proposer.add`."""
         self._open.append(rows.copy())
-        fits = self._joined or self._counts[_TAIL] + len(rows) <= self._most_tail
-        self._move(rows, _TAIL if fits else _WAITING)
+        loaded = self._settled is None and self._counts[_TAIL] + len(rows) > self._most_tail
+        self._move(rows, _WAITING if loaded else _TAIL)
 
     def remove(self, rows: RowNumbers) -> None:
         """See `Proposer.remove`."""
@@ -239,8 +239,9 @@ class MilvusProposer:
                     self._doubt(failed)
                     error = failed
             if self._unusable() is not None:
-                if self._clock() >= end:
-                    raise DependencyError(f"{error}; waited {self._patience:.0f} s")
+                stuck = self._leads and self._counts[_WAITING] and self._open  # to be written once these are published
+                if self._clock() >= end or stuck:
+                    raise DependencyError(str(error))
                 self._sleep(_PAUSE_SECONDS)
 
     def read(self, rows: RowNumbers) -> Descriptors | None:
