@@ -126,6 +126,7 @@ class Process:
         self._environment = {
             "DEPLOY_MODE": "STANDALONE" if role == "standalone" else "CLUSTER",
             "METRICS_PORT": str(health),
+            f"{role.upper()}_IP": "127.0.0.1",
             "MILVUS_RUN_DIR": str(folder / "run"),
             "LD_LIBRARY_PATH": str(program.parent),
         }

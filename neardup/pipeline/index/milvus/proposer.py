@@ -557,8 +557,10 @@ class MilvusProposer:
         keep = missing[self._where[missing] != _ABSENT]
         self._asked, self._confirmed = None, []
         self._move(has, _ENGINE)
-        fits = len(keep) <= self._most_tail
-        self._move(keep, _TAIL if fits else _WAITING)
+        if len(keep) <= self._most_tail:
+            self._move(keep, _TAIL)
+        else:  # what is compared already is compared on
+            self._move(keep[self._where[keep] == _ENGINE], _WAITING)
         recorded = np.concatenate([_NO_ROWS, *(change.rows for change in later), *self._open])
         first = np.setdiff1d(missing, recorded)
         self._changes = deque([*([_Change(marker.applied + 1, first)] if len(first) else []), *later])
