@@ -64,6 +64,11 @@ def standalone(data: Path, stack: ExitStack) -> str:
     data.mkdir(parents=True, exist_ok=True)
     config = configured(data, {}, QUIET)
     write_config(config, data)
+    # The etcd within would listen on 2379 and 2380, whatever the configuration says.
+    client, peer = (f"http://127.0.0.1:{port}" for port in (config.get("etcd_port"), free_port()))
+    urls = {"listen-client-urls": client, "advertise-client-urls": client, "listen-peer-urls": peer}
+    urls |= {"initial-advertise-peer-urls": peer, "initial-cluster": f"default={peer}", "name": "default"}
+    (data / "etcd.yaml").write_text("".join(f"{key}: {value}\n" for key, value in urls.items()))
     server = Process("milvus", "standalone", data, unpack(), stack)
     server.wait(START_SECONDS)
     return f"http://127.0.0.1:{config.get('proxy_port')}"
@@ -129,6 +134,7 @@ class Process:
             f"{role.upper()}_IP": "127.0.0.1",
             "MILVUS_RUN_DIR": str(folder / "run"),
             "LD_LIBRARY_PATH": str(program.parent),
+            "ETCD_CONFIG_PATH": str(folder / "etcd.yaml"),
         }
         self.start(stack)
 
