@@ -245,6 +245,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def own_index(self) -> str:
+        """What searches where there is no log, as in a scan: Milvus is only for the stream."""
+        return "auto" if self.index == "milvus" else self.index
+
+    @property
     def milvus_options(self) -> MilvusOptions:
         """How Milvus is reached."""
         from neardup.pipeline.index.milvus.options import MilvusOptions
