@@ -1,13 +1,13 @@
 # `make help` lists what there is. MEDIA=~/Pictures runs the demo or the benchmark on media of your own.
 .POSIX:
-.PHONY: help demo services services-stop check test test-cluster trials faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match bench-api clean bench-scale
+.PHONY: help demo services services-stop check test test-cluster trials faults format evaluate bench-scan bench-stream bench-gpu bench-index bench-match bench-scale bench-api clean
 
 help:
 	@echo 'make demo         scan sample media (or MEDIA=~/Pictures) and say where the report is'
 	@echo 'make services     start Kafka and Redis on this machine, without Docker, and say where; make services-stop'
 	@echo 'make check        ruff, mypy and the fast unit tests, in less than two minutes'
 	@echo 'make test         install what the tests need; ruff, mypy, pytest'
-	@echo 'make test-cluster  what deployments past one machine need: the Helm chart rendered and validated (SUITES=chart)'
+	@echo 'make test-cluster what past one machine needs: the Helm chart, a cluster of Milvus (SUITES="chart milvus")'
 	@echo 'make trials       cases that users report, each right or wrong (CASES=DIR for others)'
 	@echo 'make faults       100 schedules of kills and restarts in each mode, against an oracle (FAULTS="--seed 17")'
 	@echo 'make format       let ruff format the code'

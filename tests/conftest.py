@@ -40,3 +40,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         return
     with running_services(tmp_path_factory.mktemp("services")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Milvus of one process; NEARDUP_MILVUS in the environment is taken instead."""
+    from tests.integration.milvus_server import running_milvus
+
+    if uri := os.environ.get("NEARDUP_MILVUS"):
+        yield uri
+        return
+    with running_milvus(tmp_path_factory.mktemp("milvus")) as uri:
+        yield uri

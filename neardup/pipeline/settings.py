@@ -9,13 +9,16 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.types import Decision, Limits, RegionMode
+
+if TYPE_CHECKING:
+    from neardup.pipeline.index.milvus.options import MilvusOptions
 
 PREFIX = "NEARDUP_"
 SECRETS_FOLDER = Path("/run/secrets")
@@ -122,7 +125,25 @@ class Settings(BaseSettings):
     )
     state_folder: str = Field("", description="where match workers keep their state, each in a folder of its own")
     index: str = Field(
-        "auto", description="what searches descriptors: exact, scann, or auto, which is scann where it is installed"
+        "auto",
+        description="what searches descriptors: exact, scann, milvus, or auto, which is scann where it is installed",
+    )
+    milvus: str = Field("", description="where Milvus is, for the index milvus: http://host:19530; https encrypts")
+    milvus_token: SecretStr = Field(SecretStr(""), description="how we log in there: user:password, or an API key")
+    milvus_ca_file: str = Field(
+        "", description="certificates (PEM) that Milvus's must be signed by; by default those that the system trusts"
+    )
+    milvus_index: Literal["SCANN", "HNSW", "IVF_SQ8", "IVF_FLAT", "FLAT"] = Field(
+        "SCANN", description="type of Milvus's index when a collection is made"
+    )
+    milvus_effort: int = Field(
+        0, ge=0, le=32_768, description="its search effort, nprobe or ef; 0 is 32 (SCANN, IVF_FLAT), 160, 64 (IVF_SQ8)"
+    )
+    milvus_shards: int = Field(2, ge=1, le=16, description="shards of a collection when it is made")
+    milvus_from: int = Field(
+        100_000,
+        gt=0,
+        description="descriptors from which Milvus is asked; below, a match worker compares with all by itself",
     )
     scann_from: int = Field(
         0, ge=0, description="descriptors from which ScaNN proposes candidates; 0 is 100,000, with a GPU 2,000,000"
@@ -246,6 +267,27 @@ class Settings(BaseSettings):
     def topic_root(self) -> str:
         """What the names of topics, consumer groups and transactions begin with; a full stop follows."""
         return f"{self.topic_prefix}.{self.tenant}" if self.tenant else self.topic_prefix
+
+    @property
+    def own_index(self) -> str:
+        """What searches where there is no log, as in a scan: Milvus is only for the stream."""
+        return "auto" if self.index == "milvus" else self.index
+
+    @property
+    def milvus_options(self) -> MilvusOptions:
+        """How Milvus is reached."""
+        from neardup.pipeline.index.milvus.options import MilvusOptions
+
+        return MilvusOptions(
+            self.milvus,
+            self.milvus_token.get_secret_value(),
+            self.milvus_ca_file,
+            self.topic_root,
+            self.milvus_index,
+            self.milvus_effort,
+            self.milvus_shards,
+            self.milvus_from,
+        )
 
     @property
     def webhook_only(self) -> Decision | None:

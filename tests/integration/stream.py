@@ -64,12 +64,18 @@ def a_log(seed: int, items: int) -> list[Record]:
     return log
 
 
-def a_state_in(folder: Path) -> State:
+def a_state_in(folder: Path, options: IndexOptions | None = None) -> State:
     calibration = a_calibration()
     folder.mkdir(parents=True, exist_ok=True)
     vectors = VectorFile(folder / VECTORS, D, SPACE)
     evidence = Evidence(np.zeros((0, D), dtype=np.float32), *calibration.weights)
-    return State(IndexOptions("exact", device="cpu"), vectors, evidence, calibration)
+    return State(options or IndexOptions("exact", device="cpu"), vectors, evidence, calibration)
+
+
+def engine_of(settings: Settings) -> IndexOptions:
+    """The engine that settings name; the exact one by default."""
+    kind = "exact" if settings.index == "auto" else settings.index
+    return IndexOptions(kind, device="cpu", milvus=settings.milvus_options)
 
 
 def oracle(folder: Path, records: Sequence[Record]) -> list[Envelope]:
@@ -128,7 +134,7 @@ def a_match_worker(
             lambda: Leadership(settings, names),
             lambda: Publisher(settings, names),
         ),
-        a_state_in(folder),
+        a_state_in(folder, engine_of(settings)),
         Snapshots(folder, reached),
         D,
         policy or SnapshotPolicy(background=False),
@@ -138,9 +144,9 @@ def a_match_worker(
 
 @contextmanager
 def match_process(
-    settings: Settings, folder: Path, point: str = "", count: int = 0
+    settings: Settings, folder: Path, point: str = "", count: int = 0, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a match worker as a process of its own, killed at the end if it still runs."""
+    """Run a match worker as a process of its own, killed at the end if it still runs; `more` are settings."""
     environment = {
         **os.environ,
         "NEARDUP_KAFKA": settings.kafka,
@@ -148,6 +154,7 @@ def match_process(
         "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
         "NEARDUP_PROVE": "false",
         "OMP_NUM_THREADS": "1",
+        **more,
     }
     command = [sys.executable, "-m", "tests.integration.stream", str(folder), point, str(count)]
     with subprocess.Popen(command, cwd=ROOT, env=environment) as process:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from neardup.pipeline.devices import has_cuda
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.index.proposer import Status
+from neardup.pipeline.index.proposer import Private, Status
 from neardup.pipeline.index.rows import RowMap, RowNumbers
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.settings import usable_cores
@@ -37,7 +37,7 @@ _MOST_TIES = 4096
 """Of more rows than these within the error of the k-th score, the lowest are proposed."""
 
 
-class Exact:
+class Exact(Private):
     """Implements `Proposer` by brute force in memory: 4 d + 12 bytes per descriptor.
 
     Rows stand in blocks of `_BLOCK_ROWS`, always dense: a removed row's place is taken by the last one.

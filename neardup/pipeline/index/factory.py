@@ -36,7 +36,25 @@ def _scann(vectors: VectorFile, name: str, options: IndexOptions) -> Proposer:
     return ScannProposer(vectors, name, options.folder, make_products(device), Policy(min_rows=min_rows))
 
 
-PROPOSERS: dict[str, Callable[[VectorFile, str, IndexOptions], Proposer]] = {"exact": _exact, "scann": _scann}
+def _milvus(vectors: VectorFile, name: str, options: IndexOptions) -> Proposer:
+    from neardup.pipeline.index.exact import make_products, pick_device
+    from neardup.pipeline.index.milvus.names import RowsAsOffsets
+    from neardup.pipeline.index.milvus.proposer import MilvusProposer
+    from neardup.pipeline.index.milvus.server import Server
+
+    if options.milvus is None or not options.milvus.uri:
+        raise ConfigError("index is 'milvus': NEARDUP_MILVUS says where it is, such as http://milvus:19530")
+    server = Server(options.milvus, name, vectors.space, vectors.dimension)
+    products = make_products(pick_device(options.device))
+    names = RowsAsOffsets() if options.names is None else options.names
+    return MilvusProposer(vectors, server, products, options.milvus, names, options.owner)
+
+
+PROPOSERS: dict[str, Callable[[VectorFile, str, IndexOptions], Proposer]] = {
+    "exact": _exact,
+    "scann": _scann,
+    "milvus": _milvus,
+}
 """By the value of `NEARDUP_INDEX`: what makes an empty engine over a vector file, under a name (see `make_index`)."""
 
 
@@ -45,7 +63,7 @@ def make_index(vectors: VectorFile, name: str, options: IndexOptions = IndexOpti
 
     "exact" compares with everything. "scann" does so up to `Policy.min_rows` descriptors and has ScaNN propose from
     there on. "auto" is "scann" where ScaNN is installed (Linux only), with a GPU from more descriptors on, and "exact"
-    elsewhere.
+    elsewhere. "milvus" is a vector database that several processes share; see `milvus.proposer`.
 
     Args:
         vectors: the file whose rows are searched.

@@ -161,10 +161,24 @@ class Index:
         self._count = len(rows)
         return rows
 
+    def settle(self, offset: int, leads: bool) -> None:
+        """Take it that what is held stands for what is published up to an offset of the log; see `Proposer.settle`."""
+        self.proposer.settle(offset, leads)
+
+    def ready(self) -> bool:
+        """Return whether a search need not wait for anything, after a moment of work on it."""
+        return self.proposer.ready()
+
     def status(self) -> Status:
         """Return what there is to know."""
         status = self.proposer.status()
         return status if self._canary is None else replace(status, checked=self._canary.checked)
+
+    def drop(self) -> None:
+        """Release the engine, and delete what several processes share of it: nobody will search this again."""
+        if self._canary is not None:
+            self._canary.close()
+        self.proposer.drop()
 
     def close(self) -> None:
         """Release the engine; the vector file stays open."""

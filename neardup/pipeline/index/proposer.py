@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.types import Descriptors
+
+if TYPE_CHECKING:
+    from neardup.pipeline.index.milvus.names import Names
+    from neardup.pipeline.index.milvus.options import MilvusOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class IndexOptions:
         scann_from: descriptors from which ScaNN is used, 256 or more; 0 leaves that to the engine.
         owner: whether this process answers for the index: it checks how well an engine searches, and writes one that
             several processes share. An engine of the process's own is written by everyone.
+        milvus: how Milvus is reached, for that kind.
+        names: what the log calls the rows, for an engine that several processes share.
     """
 
     kind: str = "auto"
@@ -37,6 +43,8 @@ class IndexOptions:
     device: str = "auto"
     scann_from: int = 0
     owner: bool = True
+    milvus: MilvusOptions | None = None
+    names: Names | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,9 @@ class Status:
         bytes: of what the engine holds beside the vector file, in memory and in working files.
         builds, failed: searchers built since the start, and attempts that failed. build_seconds: of the last one built.
         checked: see `canary`.
+        engine: what searches, as metrics call it.
+        waiting: descriptors that a shared engine has yet to take before anything can be searched.
+        refused: answers of it that failed, or lacked what is known to be there. repaired: descriptors that it had lost.
     """
 
     searcher: int = 0
@@ -71,6 +82,10 @@ class Status:
     failed: int = 0
     build_seconds: float = 0.0
     checked: Checked = Checked()
+    engine: str = "scann"
+    waiting: int = 0
+    refused: int = 0
+    repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +155,38 @@ class Proposer(Protocol):
         What another kind of engine wrote, or another version, is passed over.
         """
 
+    def settle(self, offset: int, leads: bool) -> None:
+        """Take it that all that was added and removed stands for what is published up to an offset of the log.
+
+        An engine that several processes share is written from here on, by the one that leads; never waits.
+        """
+
+    def ready(self) -> bool:
+        """Work for a moment on what a search would have to wait for; return whether there is nothing left of it."""
+
     def status(self) -> Status:
         """Return what there is to know, without `checked`."""
 
+    def drop(self) -> None:
+        """Close, and delete what a shared engine has: what was searched is gone for good."""
+
     def close(self) -> None:
         """Release files, processes and connections. The engine cannot be used afterwards."""
+
+
+class Private:
+    """What an engine of the process's own does where only one that several share has something to do."""
+
+    def settle(self, offset: int, leads: bool) -> None:
+        """See `Proposer.settle`: nothing."""
+
+    def ready(self) -> bool:
+        """See `Proposer.ready`."""
+        return True
+
+    def drop(self) -> None:
+        """See `Proposer.drop`."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Proposer.close`."""

@@ -100,7 +100,7 @@ def _compare(
     pictures = FilePictures(settings.scan_limits)
     prover = Prover(pictures, threads=settings.worker_threads)
     made = make_state(
-        checkpoint, calibration, settings.precision, kind=settings.index, scann_from=settings.scann_from,
+        checkpoint, calibration, settings.precision, kind=settings.own_index, scann_from=settings.scann_from,
         prover=prover,
     )  # fmt: skip
     with closing(made) as state, closing(prover):

@@ -45,6 +45,7 @@ class View:
 
     def __init__(self, state: State, applied: int) -> None:
         self._state = state
+        state.settle(applied, leads=False)
         self._lock = threading.Lock()
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MOST_WAITING)
         self.applied = applied
@@ -60,6 +61,7 @@ class View:
         with self._lock:
             self.broken = True
             envelopes = self._state.apply(entries, published)
+            self._state.settle(applied, leads=False)
             self.applied = applied
             self.broken = False
         return envelopes

@@ -92,7 +92,7 @@ def run(
     measured = read_calibration(checkpoint, settings.calibration)
     pictures = FilePictures(settings.scan_limits)
     made = make_state(
-        checkpoint, measured, settings.precision, stars=False, kind=settings.index, scann_from=settings.scann_from,
+        checkpoint, measured, settings.precision, stars=False, kind=settings.own_index, scann_from=settings.scann_from,
         prover=Prover(pictures),
     )  # fmt: skip
     with closing(made) as state:

@@ -15,8 +15,11 @@ class IndexMetrics:
     def update(self, now: Status) -> None:
         """Set gauges, and move counters by what was added since the last time."""
         before, self._before = self._before, now
-        telemetry.INDEX_DESCRIPTORS.labels("scann").set(now.searcher)
+        telemetry.INDEX_DESCRIPTORS.labels(now.engine).set(now.searcher)
         telemetry.INDEX_DESCRIPTORS.labels("tail").set(now.tail)
+        telemetry.INDEX_DESCRIPTORS.labels("waiting").set(now.waiting)
+        telemetry.INDEX_REFUSED.inc(now.refused - before.refused)
+        telemetry.INDEX_REPAIRED.inc(now.repaired - before.repaired)
         telemetry.INDEX_BYTES.set(now.bytes)
         telemetry.INDEX_BUILD_SECONDS.set(now.build_seconds)
         telemetry.INDEX_BUILDS.labels("swapped-in").inc(now.builds - before.builds)

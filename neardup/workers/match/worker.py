@@ -161,9 +161,9 @@ class MatchWorker:
         """
         self._check_disk()
         self._take_or_leave()
+        self._state.settle(self._applied, self.leads)
         if self.leads:
-            self._expiry.step()
-            self._lead()
+            self._lead_if_ready()
         else:
             self._follow()
         self._saver.step(self._applied)
@@ -249,6 +249,14 @@ class MatchWorker:
             batch.compare(self._apply(batch))
 
     # -- leading -------------------------------------------------------------------------------------------------
+
+    def _lead_if_ready(self) -> None:
+        """Lead, unless a search would have to wait: then verdicts wait, and this stays the leader."""
+        if self._state.ready():
+            self._expiry.step()
+            self._lead()
+        else:
+            self._index_metrics.update(self._state.parts().index.status())
 
     def _lead(self) -> None:
         assert self._publisher is not None
@@ -384,6 +392,7 @@ def open_state(
         kind=settings.index,
         scann_from=settings.scann_from,
         owner=owner,
+        milvus=settings.milvus_options,
         similar=similar,
         asks=settings.prove,
         max_pending=settings.max_pending,

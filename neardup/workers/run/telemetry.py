@@ -85,7 +85,8 @@ MATCH_ROWS = Gauge("neardup_match_descriptors", "Descriptors that the state hold
 MATCH_ITEMS = Gauge("neardup_match_items", "Items that the state holds.")
 INDEX_DESCRIPTORS = Gauge(
     "neardup_index_descriptors",
-    "Descriptors that are searched, by part: scann in the built searcher, tail one by one because they are newer.",
+    "Descriptors that are searched, by part: scann in the built searcher, milvus in Milvus, tail one by one because "
+    "they are newer, waiting until Milvus takes them.",
     ["part"],
 )
 INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index beside the vector file: searcher and tail.")
@@ -93,6 +94,14 @@ INDEX_BUILDS = Counter(
     "neardup_index_builds_total", "Builds of a searcher that ended: swapped-in, failed.", ["outcome"]
 )
 INDEX_BUILD_SECONDS = Gauge("neardup_index_build_seconds", "Seconds that the build of the current searcher took.")
+INDEX_REFUSED = Counter(
+    "neardup_index_refused_total",
+    "Times that Milvus failed, or that its answer lacked a row known to be there and was refused.",
+)
+INDEX_REPAIRED = Counter(
+    "neardup_index_repaired_total",
+    "Descriptors that Milvus had confirmed and did not have, and which were written again.",
+)
 CANARY_SEARCHES = Counter(
     "neardup_index_canary_searches_total",
     "Sampled searches that were checked against all rows, by whether the nearest is near enough for a copy: near, far.",

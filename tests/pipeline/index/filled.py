@@ -63,5 +63,5 @@ class Filled:
         return loaded
 
     def close(self) -> None:
-        self.index.close()
+        self.index.drop()
         self.vectors.close()

@@ -11,6 +11,7 @@ from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.index import Index, IndexOptions, make_index
 from neardup.pipeline.index.exact import Exact
 from neardup.pipeline.index.factory import PROPOSERS
+from neardup.pipeline.index.milvus.options import MilvusOptions
 from neardup.pipeline.index.scann.proposer import ScannProposer
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.settings import Settings
@@ -36,10 +37,31 @@ def test_the_kind_is_chosen_by_name() -> None:
     assert isinstance(made("exact").proposer, Exact)
     for kind in ("auto", "scann"):
         assert isinstance(made(kind).proposer, ScannProposer)
-    with pytest.raises(ConfigError, match="index is 'hnsw': NEARDUP_INDEX is one of auto, exact, scann"):
+    with pytest.raises(ConfigError, match="index is 'hnsw': NEARDUP_INDEX is one of auto, exact, scann, milvus"):
         made("hnsw")
     with pytest.raises(ConfigError, match="device 'gpu': expected auto, cpu, or cuda"):
         made("exact", device="gpu")
+
+
+def test_milvus_needs_an_address_and_asks_nobody_until_there_are_enough_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="NEARDUP_MILVUS says where it is"):
+        made("milvus")
+    settings = Settings(index="milvus", milvus="http://127.0.0.1:1", milvus_token="root:secret")  # type: ignore[call-arg]
+    assert settings.own_index == "auto"
+    assert "secret" not in repr(settings.milvus_options)
+    vectors = VectorFile(None, D, "s")
+    vectors.append(np.arange(2), np.eye(2, D, dtype=np.float32))
+    index = make_index(vectors, "seen", IndexOptions("milvus", milvus=settings.milvus_options))
+    index.add(np.arange(2))
+    index.settle(1, leads=True)
+    assert index.ready()
+    assert index.search(np.eye(1, D, dtype=np.float32), 1).ids.tolist() == [[0]]
+    index.close()
+    with pytest.raises(ConfigError, match="milvus_index is 'ANNOY': expected one of SCANN, HNSW"):
+        make_index(vectors, "seen", IndexOptions("milvus", milvus=MilvusOptions("http://a", index="ANNOY")))
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(ConfigError, match="pip install 'neardup\\[milvus\\]'"):
+        make_index(vectors, "seen", IndexOptions("milvus", milvus=settings.milvus_options))
 
 
 def test_the_description_of_the_setting_names_every_kind() -> None:

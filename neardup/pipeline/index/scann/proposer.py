@@ -21,7 +21,7 @@ import numpy as np
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.distances import distances_to_rows
 from neardup.pipeline.index.exact import Exact, Products
-from neardup.pipeline.index.proposer import Proposed, Status
+from neardup.pipeline.index.proposer import Private, Proposed, Status
 from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.index.scann.build import Build
 from neardup.pipeline.index.scann.generation import Generation, import_scann, restore
@@ -63,7 +63,7 @@ class Policy:
     retry_seconds: float = 30.0
 
 
-class ScannProposer:
+class ScannProposer(Private):
     """Implements `Proposer`. Above `Policy.min_rows` a neighbour may be missing."""
 
     def __init__(

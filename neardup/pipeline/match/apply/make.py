@@ -14,6 +14,7 @@ from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.match.live.videos import LiveRules
 
 if TYPE_CHECKING:
+    from neardup.pipeline.index.milvus.options import MilvusOptions
     from neardup.pipeline.prove.prover import Prover
 
 
@@ -33,6 +34,7 @@ def make_state(
     folder: Path | None = None,
     scann_from: int = 0,
     owner: bool = True,
+    milvus: MilvusOptions | None = None,
     similar: Literal["none", "kept", "searched"] = "none",
     prover: Prover | None = None,
     asks: bool = False,
@@ -41,7 +43,8 @@ def make_state(
     """Return an empty state; `folder` holds its vectors and index, None keeps them in memory.
 
     Args:
-        kind, scann_from, owner: see `index.proposer.IndexOptions`.
+        kind, scann_from, owner, milvus: see `index.proposer.IndexOptions`. The similar head's vectors are searched by
+            each process itself, whatever the kind.
         prover, asks, max_pending: see `State`.
         similar: whether vectors of the similar head, where there is one, are kept, and whether they are searched for.
     """
@@ -49,7 +52,8 @@ def make_state(
     from neardup.pipeline.index.vectors import VectorFile
     from neardup.pipeline.match.data.similars import SIMILAR, Similars, open_vectors
 
-    options = IndexOptions(kind, folder, scann_from=scann_from, owner=owner)
+    options = IndexOptions(kind, folder, scann_from=scann_from, owner=owner, milvus=milvus)
+    private = IndexOptions("auto" if kind == "milvus" else kind, folder, scann_from=scann_from, owner=owner)
     evidence = Evidence(checkpoint.background, *calibration.weights)
     path = None if folder is None else folder / "vectors"
     with ExitStack() as undo:  # what is open when an engine cannot be made
@@ -58,7 +62,7 @@ def make_state(
         if checkpoint.similar is not None and similar != "none":
             contents = open_vectors(folder, checkpoint.similar.dimension, checkpoint.similar_space)
             undo.callback(contents.close)
-            lookup = make_index(contents, SIMILAR, options) if similar == "searched" else None
+            lookup = make_index(contents, SIMILAR, private) if similar == "searched" else None
             similars = Similars(contents, lookup)
         state = State(
             options,

@@ -10,7 +10,7 @@ What becomes of a record stands in `uploads`, `intake` and `verdict`, `reference
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,7 @@ class State:
         self.evidence = evidence
         self.similars = similars
         self._tables = tables = Tables(vectors)
+        options = replace(options, names=tables)
         index = make_index(vectors, SEEN, options)
         judge = Judge(calibration, precision, proves=asks or prover is not None)
         self.seen = seen = make_collection(SEEN, tables, index, evidence, judge, prover)
@@ -243,6 +244,18 @@ class State:
         if record.bank != SEEN:
             return self._references.apply(entry, record)
         return self._uploads.apply(entry, record)
+
+    def settle(self, offset: int, leads: bool) -> None:
+        """Take it that what was applied is published up to an offset of the log; see `Proposer.settle`."""
+        for index in self._indexes():
+            index.settle(offset, leads)
+
+    def ready(self) -> bool:
+        """Return whether no search has to wait, after a moment of work on it; see `Proposer.ready`."""
+        return all(index.ready() for index in self._indexes())
+
+    def _indexes(self) -> list[Index]:
+        return [self.seen.heads.index, *(bank.collection.heads.index for bank in self.banks)]
 
     @property
     def taken_down(self) -> Set[str]:

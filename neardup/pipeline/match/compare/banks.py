@@ -202,7 +202,7 @@ class Banks:
     def delete(self, bank: Bank) -> None:
         """Forget a bank with all that is in it. Late records of references do not bring it back."""
         self._banks.pop(bank.settings.name)
-        bank.collection.heads.close()
+        bank.collection.heads.delete()
         self.deleted.add(bank.settings.name)
 
     def find(self, number: int) -> tuple[Bank, Item] | None:

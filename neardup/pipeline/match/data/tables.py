@@ -93,6 +93,14 @@ class Tables:
         frames = self.live.get(item.number)
         return item.rows if frames is None else np.array(frames.rows)
 
+    def names(self, rows: Ids) -> tuple[Ids, Ids]:
+        """Return what the log calls rows; see `Rows.names`."""
+        return self.rows.names(rows)
+
+    def named(self, offsets: Ids, numbers: Ids) -> Ids:
+        """Return the rows that the log calls so; see `Rows.named`."""
+        return self.rows.named(offsets, numbers)
+
     def frames_of(self, item: Item, rows: Ids) -> Ids:
         """Return the place within the item of each of these rows of it."""
         frames = self.live.get(item.number)
@@ -271,6 +279,10 @@ class Heads:
     def count_again(self) -> None:
         """Take over an index that was restored."""
         self._references = len(self.index)
+
+    def delete(self) -> None:
+        """Release the index for good; see `Index.drop`."""
+        self._index.drop()
 
     def close(self) -> None:
         """Release the index."""
