@@ -19,7 +19,7 @@ from neardup.workers.embed.worker import group_of as embed_group
 from neardup.workers.kafka.topics import topic_names
 from neardup.workers.prove.asks import group_of as prove_group
 from tests.deploy.expressions import DASHBOARDS, FOLDER
-from tests.deploy.test_chart import CHART, OF_MILVUS, SECRETS, values
+from tests.deploy.test_chart import CHART, SECRETS, values
 from tests.deploy.test_compose import PROGRAM
 
 pytestmark = pytest.mark.skipif("HELM" not in os.environ, reason="`make test-cluster` builds Helm")
@@ -141,10 +141,7 @@ def test_settings_are_such_as_the_program_takes(options: tuple[str, ...]) -> Non
         plain = {name: value for name, value in given.items() if isinstance(value, str)}
         assert not {name for name in SECRETS & plain.keys() if "@" in plain[name]}
         assert not (plain.keys() & SECRETS) - {"NEARDUP_REDIS"}
-        known = {name: value for name, value in plain.items() if name not in OF_MILVUS}
-        if "NEARDUP_MILVUS" in plain:
-            known.pop("NEARDUP_INDEX")
-        settings = Settings(**{name.removeprefix(PREFIX).lower(): value for name, value in known.items()})
+        settings = Settings(**{name.removeprefix(PREFIX).lower(): value for name, value in plain.items()})
         assert settings.health_host == "0.0.0.0", kind
 
 

@@ -26,7 +26,6 @@ SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 SECRETS = {
     PREFIX + name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
 }
-OF_MILVUS = {"NEARDUP_MILVUS", "NEARDUP_MILVUS_TOKEN"}
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -60,7 +59,7 @@ def probe_paths() -> set[str]:
 def test_every_setting_that_is_named_exists() -> None:
     for path in FILES:
         named = {name for name in re.findall(r"\bNEARDUP_[A-Z0-9_]+", path.read_text()) if name != "NEARDUP_"}
-        assert named - SETTINGS <= OF_MILVUS, path.name
+        assert named <= SETTINGS, path.name
 
 
 def test_ports_are_those_of_the_commands_and_probes_ask_what_workers_answer() -> None:
@@ -128,7 +127,7 @@ def test_the_secret_may_have_all_secret_settings_and_nothing_else() -> None:
         re.findall(r'"(NEARDUP_\w+)"', HELPERS.split('define "neardup.secretKeys"')[1].split("{{- end }}")[0])
     )
     assert allowed == handed_on
-    assert allowed - OF_MILVUS == SECRETS - OF_MILVUS
+    assert allowed == SECRETS
 
 
 def test_tenants_are_those_of_the_program() -> None:

@@ -11,7 +11,7 @@ SEARCHES = {
     "IVF_FLAT": ("nprobe", 32, {"nlist": 1024}),
     "FLAT": ("", 0, {}),
 }
-"""For each type of index the parameter of its effort, the measured default of that, and how it is built."""
+"""For each type of index the parameter of its effort, the default of that, and how it is built."""
 
 
 @dataclass(frozen=True, slots=True)
