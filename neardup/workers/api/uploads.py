@@ -199,7 +199,8 @@ class UploadDescriber:
     def _describer(self) -> Describer[Upload]:
         settings, checkpoint = self._settings, self._isolated
         if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
-            setup = Setup(checkpoint, self._look(checkpoint.architecture.size))
+            look = self._look(checkpoint.architecture.size)
+            setup = Setup(checkpoint, look, fetch_seconds=settings.fetch_seconds)
             return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True))
         embedder = self._make()
         look = self._look(embedder.size)
