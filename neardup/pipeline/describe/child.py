@@ -13,11 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from neardup.pipeline.describe.decode import for_want_of_memory
 from neardup.pipeline.describe.launcher import Signs
 from neardup.pipeline.describe.observe import Observer, Stage
 from neardup.pipeline.describe.once import Hashes, Once
@@ -36,10 +38,14 @@ _BESIDE_BYTES = 512 * 2**20
 def preload() -> None:
     """Import what all processes need, and start no thread."""
     from neardup.pipeline.describe import in_turn
-    from neardup.pipeline.embed import embedder, openvino_engine
+    from neardup.pipeline.embed import embedder
     from neardup.pipeline.media import reader
 
-    del in_turn, embedder, openvino_engine, reader
+    if find_spec("openvino") is not None:  # else torch computes, which starts threads and is left to the processes
+        from neardup.pipeline.embed import openvino_engine
+
+        del openvino_engine
+    del in_turn, embedder, reader
 
 
 @dataclass(slots=True)
@@ -82,7 +88,7 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs) 
     from neardup.pipeline.embed import embedder as engines
 
     setup: Setup = hear()
-    embedder = engines.make_embedder(setup.checkpoint, "cpu", threads=1)
+    embedder = engines.make_embedder(setup.checkpoint, "cpu", threads=1, check=not setup.checked)
     bound_memory(most_bytes(setup.look.limits))
     notes = _Notes()
 
@@ -109,9 +115,18 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs) 
             current = describer(asked)
             continue
         order: Order = asked
-        done, put_off = current.describe([_Item(*item) for item in order.items], order.long)
-        ended = [Ended(one.source.number, one.result, one.sha256, one.error, one.repeated) for one in done]
-        say(Answer(ended, [item.number for item in put_off], notes.spent, notes.decodes, notes.batches))
+        try:
+            done, put_off = current.describe([_Item(*item) for item in order.items], order.long)
+            ended = [Ended(one.source.number, one.result, one.sha256, one.error, one.repeated) for one in done]
+            say(Answer(ended, [item.number for item in put_off], notes.spent, notes.decodes, notes.batches))
+        except Exception as error:
+            if for_want_of_memory(error):
+                os._exit(STARVED)
+            if isinstance(error, PipelineError | OSError):
+                raise
+            # A fault of ours, which would meet the next process, too: it costs the item, as a crash does.
+            logger.exception("items could not be described")
+            os._exit(1)
         notes.clear()
 
 

@@ -183,7 +183,7 @@ class Decoder(Generic[S]):
 
     def fail(self, job: Job[S], error: Exception, sha256: bytes = b"") -> None:
         """End an item with an error."""
-        if _for_want_of_memory(error):
+        if for_want_of_memory(error):
             self.starved(job)
         reason = _reason(error)
         if isinstance(reason, InvalidFrame) and reason.reason in PASSING:
@@ -323,29 +323,31 @@ class Decoder(Generic[S]):
     def _keep(self, opened: _Opened[S]) -> End:
         """Store thumbnail and pack, where there are any, and return how the item ended."""
         task, media, sha256 = opened.job.source.task, opened.media, opened.sha256
-        jpeg = b"" if opened.preview is None else opened.preview.jpeg
-        pack = b"" if opened.packer is None else opened.packer.packed(media.width, media.height)
-        if not jpeg and not pack:
-            return End(media, sha256)
         try:
+            jpeg = b"" if opened.preview is None else opened.preview.jpeg
+            pack = b"" if opened.packer is None else opened.packer.packed(media.width, media.height)
+            if not jpeg and not pack:
+                return End(media, sha256)
             with self.observer.timed("store"):
                 if pack:
                     task.keep_pack(pack, sha256)
                 return End(media, sha256, task.keep(jpeg, sha256) if jpeg else "")
-        except PipelineError as error:
-            return End(error=error, sha256=sha256)
+        except Exception as error:  # in a thread that stores, nobody else would hear of it
+            if for_want_of_memory(error):
+                self.starved(opened.job)
+            return End(error=_reason(error), sha256=sha256)
 
 
-def _for_want_of_memory(error: BaseException | None) -> bool:
+def for_want_of_memory(error: BaseException | None) -> bool:
     """Return whether an error, or one that led to it, says that memory did not suffice."""
     return error is not None and (
-        isinstance(error, MemoryError) or _for_want_of_memory(error.__cause__ or error.__context__)
+        isinstance(error, MemoryError) or for_want_of_memory(error.__cause__ or error.__context__)
     )
 
 
 def _reason(error: Exception) -> PipelineError:
     """Return an error without its traceback, which would keep frames and content in memory."""
-    if _for_want_of_memory(error):
+    if for_want_of_memory(error):
         return InvalidFrame(Reason.KILLED, "memory did not suffice to decode it")
     if isinstance(error, InvalidFrame):
         return InvalidFrame(error.reason, error.detail)

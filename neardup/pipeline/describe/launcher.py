@@ -6,14 +6,16 @@ import mmap
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from queue import SimpleQueue
 
 from neardup.pipeline.describe.zygote import ENDED, KILL, MESSAGE, START, STARTED
 from neardup.pipeline.errors import DependencyError
@@ -23,10 +25,10 @@ _RUN = (
     "importlib.import_module('neardup.pipeline.describe.zygote').main(int(sys.argv[1]), sys.argv[2])"
 )
 """Imports from where this process does, and never from the folder that a user happens to stand in, as `-m` would."""
-_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "OPENBLAS_NUM_THREADS": "1"}
-"""Large pages, with which decoding and the network take a little less; no threads, with which a zygote cannot fork."""
-_SEND_SECONDS = 10
-"""A process that does not take a message for so long is as good as dead."""
+_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Large pages, with which decoding and the network take a little less; unless the user has set it."""
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""A zygote with threads cannot fork, whatever the user has set."""
 _END_SECONDS = 30.0
 
 
@@ -77,14 +79,27 @@ class Launched:
     signs: Signs
     pid: int | None = None
     code: int | None = None
+    _outbox: SimpleQueue[memoryview | None] = field(default_factory=SimpleQueue)
 
-    def send(self, message: object) -> bool:
-        """Send a message; return False where the process does not take it: then it has died, or is to be killed."""
-        try:
-            self.connection.send(message)
-        except OSError:
-            return False
-        return True
+    def __post_init__(self) -> None:
+        threading.Thread(target=self._send_all, name="send-orders", daemon=True).start()
+
+    def send(self, message: object) -> None:
+        """Send a message without waiting: a decoder may keep the process from listening for as long as it decodes.
+
+        Whether the process has died is seen when it is listened to.
+        """
+        self._outbox.put(ForkingPickler.dumps(message))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._outbox.put(None)
+        self.connection.close()
+
+    def _send_all(self) -> None:
+        with suppress(OSError, TypeError):  # it has died, or the connection was closed meanwhile
+            while (message := self._outbox.get()) is not None:
+                self.connection.send_bytes(message)
 
 
 @dataclass(eq=False)
@@ -112,7 +127,7 @@ class Launcher:
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # away from Ctrl-C
-                    env={**_ENVIRONMENT, **os.environ},
+                    env={**_ENVIRONMENT, **os.environ, **_NO_THREADS},
                 )
             except OSError as error:
                 ours.close()
@@ -123,7 +138,6 @@ class Launcher:
         """Start a process."""
         self._numbers += 1
         ours, theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
         with tempfile.TemporaryFile() as file, theirs:
             file.truncate(Signs.BYTES)
             launched = Launched(self._numbers, Connection(ours.detach()), Signs(file.fileno()))
@@ -131,7 +145,7 @@ class Launcher:
             try:
                 socket.send_fds(self.control, [message], [theirs.fileno(), file.fileno()])
             except OSError as error:
-                launched.connection.close()
+                launched.close()
                 raise self._gone() from error
         self._running[launched.number] = launched
         return launched
@@ -153,7 +167,7 @@ class Launcher:
                 self.hear()
         finally:
             self.control.settimeout(None)
-        launched.connection.close()
+        launched.close()
         return launched.code
 
     def hear(self) -> None:
@@ -177,8 +191,10 @@ class Launcher:
     def close(self) -> None:
         """End all processes, whatever they do."""
         self.control.close()
+        if not any(launched.pid for launched in self._running.values()):
+            self._process.kill()  # it still imports, which nobody needs to wait for
         for launched in self._running.values():
-            launched.connection.close()
+            launched.close()
         self._running = {}
         try:
             self._process.wait(_END_SECONDS)  # it kills its children, and goes

@@ -16,11 +16,15 @@ class Setup(NamedTuple):
 
     Attributes:
         once: whether of identical contents one is described.
+        fetch_seconds: for so long a process may wait for content.
+        checked: whether another process has shown with the same files, on this machine, that the network is right.
     """
 
     checkpoint: Checkpoint
     look: Look
     once: bool = False
+    fetch_seconds: float = 0.0
+    checked: bool = False
 
 
 class Order(NamedTuple):

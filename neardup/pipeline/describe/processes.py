@@ -40,6 +40,10 @@ _SHARES = 4
 """Orders of each process that the items which wait are cut into when they become few: all end at about one time."""
 _IDLE_SECONDS = 30.0
 """A process for what takes long ends when there was nothing for it for so long."""
+_START_SECONDS = 300.0
+"""A process that has not begun after so long is ended; to convert a network takes half a minute."""
+_MOST_EARLY_ENDS = 3
+"""So many processes in a row that end before they begin are no chance."""
 
 
 @dataclass(eq=False)
@@ -52,6 +56,7 @@ class _Child:
     asked: deque[list[int]] = field(default_factory=deque)
     ready: bool = False
     blame: InvalidFrame | None = None
+    blamed: int = 0
     idle_since: float = 0.0
 
 
@@ -76,6 +81,8 @@ class ProcessDescriber(Generic[S]):
         self._long: deque[int] = deque()
         self._suspects: set[int] = set()
         self._done: list[Done[S]] = []
+        self._proven = False
+        self._early_ends = 0
         self._looked_at = 0.0
         self._launcher = Launcher(CHILD)
         self._children: list[_Child] = []
@@ -89,7 +96,7 @@ class ProcessDescriber(Generic[S]):
     @property
     def working(self) -> int:
         """Items that were added and have not come out."""
-        return len(self._sources)
+        return len(self._sources) + len(self._done)
 
     @property
     def waiting(self) -> int:
@@ -132,6 +139,8 @@ class ProcessDescriber(Generic[S]):
     def close(self) -> None:
         """End all processes, whatever they do."""
         self._launcher.close()
+        for child in self._children:
+            child.launched.close()
         self._children = []
 
     def step(self, seconds: float) -> list[Done[S]]:
@@ -148,7 +157,8 @@ class ProcessDescriber(Generic[S]):
             self._hand_out()
             left = deadline - time.monotonic()
             connections = [child.launched.connection for child in self._children]
-            heard = wait([self._launcher.control, *connections], max(min(left, LOOK_SECONDS), 0.0))
+            patience = 0.0 if self._done else max(min(left, LOOK_SECONDS), 0.0)
+            heard = wait([self._launcher.control, *connections], patience)
             if self._launcher.control in heard:
                 self._launcher.hear()
             for child in [child for child in self._children if child.launched.connection in heard]:
@@ -190,8 +200,7 @@ class ProcessDescriber(Generic[S]):
     def _give(self, child: _Child, numbers: list[int]) -> None:
         child.asked.append(numbers)
         items = [(number, self._sources[number].task) for number in numbers]
-        if not child.launched.send(Order(items, child.long or not self._fair)):
-            self._launcher.kill(child.launched)  # if it has not died, which is seen when it is listened to
+        child.launched.send(Order(items, child.long or not self._fair))
 
     def _next(self) -> list[int]:
         """Return the numbers of the next order, none where nothing waits."""
@@ -202,13 +211,17 @@ class ProcessDescriber(Generic[S]):
         try:
             while len(numbers) < most:
                 number, source = self._waiting.get_nowait()
-                if not source.small:
+                if source.gone:
+                    given_up = InvalidFrame(Reason.TOO_SLOW, "given up before it was begun: nobody waits for it")
+                    self._done.append(Done(self._sources.pop(number), error=given_up))
+                elif not source.small:
                     if numbers:
                         self._returned.append([number])
                     else:
                         numbers = [number]
                     break
-                numbers.append(number)
+                else:
+                    numbers.append(number)
         except queue.Empty:
             pass
         return numbers
@@ -238,7 +251,8 @@ class ProcessDescriber(Generic[S]):
         if isinstance(said, Exception):
             raise said
         if said is None:
-            child.ready = True
+            child.ready = self._proven = True
+            self._early_ends = 0
             return
         answer: Answer = said
         child.asked.popleft()
@@ -249,6 +263,7 @@ class ProcessDescriber(Generic[S]):
         self._done += [
             Done(self._sources.pop(one.number), one.result, one.sha256, one.error, one.repeated) for one in answer.ended
         ]
+        self._suspects.difference_update(one.number for one in answer.ended)
         for stage, seconds in answer.took:
             self._observer.took(stage, seconds)
         for frames in answer.decoded:
@@ -261,11 +276,15 @@ class ProcessDescriber(Generic[S]):
         self._looked_at = now = time.monotonic()
         for child in list(self._children):
             launched, signs = child.launched, child.launched.signs
+            if not child.ready and now - child.idle_since > _START_SECONDS:
+                if launched.pid is None:
+                    raise DependencyError(f"no process that describes items was started within {_START_SECONDS:g} s")
+                self._launcher.kill(launched)
             if not child.asked:
                 if child.long and child.ready and now - child.idle_since > _IDLE_SECONDS:
                     self._children.remove(child)
                     self._launcher.kill(launched)
-                    launched.connection.close()
+                    launched.close()
                 continue
             item = signs.item
             if (source := self._sources.get(item)) is not None and source.gone:
@@ -273,6 +292,7 @@ class ProcessDescriber(Generic[S]):
             if child.ready and child.blame is None and launched.pid is not None:
                 child.blame = child.patience.ended(launched.pid, item, signs.beats)
                 if child.blame is not None:
+                    child.blamed = item
                     self._launcher.kill(launched)
 
     def _replace(self, child: _Child) -> None:
@@ -280,7 +300,8 @@ class ProcessDescriber(Generic[S]):
         code, item = self._launcher.await_end(child.launched), child.launched.signs.item
         self._children.remove(child)
         if not child.ready:
-            raise DependencyError(f"a process that describes items {how_it_ended(code)} before it began")
+            self._replace_early(child, code)
+            return
         logger.warning(
             "process that describes died how=%r item=%d items=%d", how_it_ended(code), item, sum(map(len, child.asked))
         )
@@ -288,7 +309,7 @@ class ProcessDescriber(Generic[S]):
             self._start()
         asked = [number for numbers in child.asked for number in numbers]
         first = child.asked[0] if child.asked else []
-        if item in first and self._is_final(child, code):
+        if item in first and self._is_final(item, child, code):
             self._fail(item, child, code)
             asked.remove(item)
             first = [number for number in first if number != item]
@@ -309,12 +330,25 @@ class ProcessDescriber(Generic[S]):
         elif asked:
             self._returned.append(asked)
 
-    def _is_final(self, child: _Child, code: int) -> bool:
-        return child.blame is not None or code == STARVED
+    def _replace_early(self, child: _Child, code: int) -> None:
+        """Put another process in the place of one that died before it began; what it was given is not to blame."""
+        self._early_ends += 1
+        if not self._proven or self._early_ends >= _MOST_EARLY_ENDS:
+            raise DependencyError(f"a process that describes items {how_it_ended(code)} before it began")
+        logger.warning("process that describes died before it began how=%r", how_it_ended(code))
+        if child.long:
+            self._long.extend(number for numbers in child.asked for number in numbers)
+        else:
+            self._start()
+            self._returned.extend(child.asked)
+
+    def _is_final(self, item: int, child: _Child, code: int) -> bool:
+        """Return whether one death is enough; one that was blamed may have ended just before its process did."""
+        return (child.blame is not None and child.blamed == item) or code == STARVED
 
     def _fail(self, item: int, child: _Child, code: int) -> None:
         """Put an item aside by which a process died."""
-        if child.blame is not None:
+        if child.blame is not None and child.blamed in (item, 0):
             error = child.blame
         elif code == STARVED:
             mebibytes = most_bytes(self._setup.look.limits) // 2**20
@@ -326,8 +360,10 @@ class ProcessDescriber(Generic[S]):
 
     def _start(self, long: bool = False) -> _Child:
         launched = self._launcher.start()
-        child = _Child(launched, Patience(self._setup.look.limits), long, idle_since=time.monotonic())
-        launched.send(self._setup)
+        setup = self._setup._replace(checked=self._proven)
+        patience = Patience(setup.look.limits, fetch_seconds=setup.fetch_seconds)
+        child = _Child(launched, patience, long, idle_since=time.monotonic())
+        launched.send(setup)
         launched.send(self._known)
         self._children.append(child)
         return child

@@ -29,6 +29,7 @@ from neardup.pipeline.describe.observe import SILENT, Observer
 from neardup.pipeline.describe.once import Once
 from neardup.pipeline.describe.source import Done, S
 from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.errors import DependencyError
 
 if TYPE_CHECKING:  # it imports torch
     from neardup.pipeline.media.nvjpeg import GpuJpegs
@@ -118,7 +119,10 @@ class _Decoders(Generic[S]):
     # -- in the threads ----------------------------------------------------------------------------------------------
 
     def _start(self, name: str, jobs: FairQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
-        threading.Thread(target=self._work, args=(jobs, begin), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(jobs, begin), name=name, daemon=True).start()
+        except RuntimeError as error:
+            raise DependencyError(f"this machine: {error}") from error
 
     def _work(self, jobs: FairQueue[Job[S]], begin: Callable[[Job[S]], None]) -> None:
         while not self._stopped.is_set():
@@ -163,8 +167,8 @@ class _Decoders(Generic[S]):
 
         def replace() -> None:
             if not self._replaced.yes:
-                self._replaced.yes = True
                 self._start("decode-more", self._left, self._decode_next)
+                self._replaced.yes = True
 
         if self._heavy.enter(owner, lambda: self._is_gone(job), replace):
             after.callback(self._resume)

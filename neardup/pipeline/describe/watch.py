@@ -20,6 +20,8 @@ LOOK_SECONDS = 0.1
 _MOST_AT_ONCE = 1.0
 """Seconds without a look that count: in more this process itself was stopped."""
 _ASLEEP_FACTOR, _ASLEEP_SECONDS = 2.0, 30.0
+_EMBED_SECONDS = 60.0
+"""Processor seconds for a batch of the network at the least: it belongs to no item, whatever an item may take."""
 _TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
 
@@ -28,6 +30,7 @@ class Patience:
 
     Args:
         limits: what an item may ask for.
+        fetch_seconds: how long it may wait for content.
         look: returns the processor seconds of a process, and whether it sleeps.
     """
 
@@ -36,9 +39,10 @@ class Patience:
         limits: Limits,
         look: Callable[[int], tuple[float, bool]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        fetch_seconds: float = 0.0,
     ) -> None:
         self._seconds = limits.max_decode_seconds
-        self._asleep_seconds = _ASLEEP_FACTOR * self._seconds + _ASLEEP_SECONDS
+        self._asleep_seconds = _ASLEEP_FACTOR * self._seconds + _ASLEEP_SECONDS + fetch_seconds
         self._look = look or look_at
         self._clock = clock
         self._sign = (0, -1)
@@ -47,7 +51,11 @@ class Patience:
         self._looked_at = clock()
 
     def ended(self, pid: int, item: int, beats: int) -> InvalidFrame | None:
-        """Return why a process is to be ended, None where it is not; to be asked every LOOK_SECONDS while it works."""
+        """Return why a process is to be ended, None where it is not; to be asked every LOOK_SECONDS while it works.
+
+        Args:
+            item: 0 where it is at none of them, as while the network runs.
+        """
         now = self._clock()
         passed, self._looked_at = min(now - self._looked_at, _MOST_AT_ONCE), now
         busy, asleep = self._look(pid)
@@ -55,9 +63,10 @@ class Patience:
             self._sign, self._busy_before, self._asleep = (item, beats), busy, 0.0
             return None
         self._asleep = self._asleep + passed if asleep else 0.0
-        if busy - self._busy_before > self._seconds:
+        seconds = self._seconds if item else max(self._seconds, _EMBED_SECONDS)
+        if busy - self._busy_before > seconds:
             return InvalidFrame(
-                Reason.TOO_SLOW, f"its decoder did not come back within {self._seconds:g} seconds of processor time"
+                Reason.TOO_SLOW, f"its decoder did not come back within {seconds:g} seconds of processor time"
             )
         if self._asleep > self._asleep_seconds:
             return InvalidFrame(

@@ -10,19 +10,25 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import logging
 import os
 import select
 import signal
 import socket
 import struct
 import sys
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+logger = logging.getLogger(__name__)
 MESSAGE = struct.Struct("<cqq")
 START, KILL, STARTED, ENDED = b"s", b"k", b"S", b"E"
 """Start child n, with two file descriptors; kill child n; child n has a process id; child n ended with a code."""
 _PR_SET_PDEATHSIG = 1
+_NOT_FORKED = 71
+_END_SECONDS = 2.0
 
 
 def main(control_descriptor: int, program: str) -> None:
@@ -32,6 +38,8 @@ def main(control_descriptor: int, program: str) -> None:
         program: a module with `preload()`, which imports and starts no thread, and `main(connection, signs)`, which
             gets the two file descriptors that came with the message.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # a service manager sends it to all, and items are under way
     control = socket.socket(fileno=control_descriptor)
     module = importlib.import_module(program)
     module.preload()
@@ -58,13 +66,27 @@ def main(control_descriptor: int, program: str) -> None:
                 if what == KILL and number in children:
                     os.kill(children[number], signal.SIGKILL)
                 elif what == START:
-                    children[number] = _fork(module, descriptors, (control.fileno(), woken, wake))
-                    control.sendall(MESSAGE.pack(STARTED, number, children[number]))
+                    pid = _fork(module, descriptors, (control.fileno(), woken, wake))
+                    if pid is None:
+                        control.sendall(MESSAGE.pack(ENDED, number, _NOT_FORKED))
+                    else:
+                        children[number] = pid
+                        control.sendall(MESSAGE.pack(STARTED, number, pid))
     except OSError:
         return  # nobody listens any more
     finally:
-        for pid in children.values():
-            os.kill(pid, signal.SIGKILL)
+        _end_all(children.values())
+
+
+def _end_all(pids: Iterable[int]) -> None:
+    """Kill processes and wait a moment for their end: process 1 of a container may be one that reaps nobody."""
+    left = set(pids)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + _END_SECONDS
+    while left and time.monotonic() < until:
+        left = {pid for pid in left if os.waitpid(pid, os.WNOHANG) == (0, 0)}
+        time.sleep(0.002)
 
 
 def _reap(control: socket.socket, children: dict[int, int]) -> None:
@@ -75,10 +97,15 @@ def _reap(control: socket.socket, children: dict[int, int]) -> None:
             control.sendall(MESSAGE.pack(ENDED, number, os.waitstatus_to_exitcode(status)))
 
 
-def _fork(module: Any, descriptors: list[int], ours: tuple[int, ...]) -> int:
-    """Return the process id of a new child, which never returns."""
-    pid = os.fork()
-    if pid:
+def _fork(module: Any, descriptors: list[int], ours: tuple[int, ...]) -> int | None:
+    """Return the process id of a new child, which never returns; None where the system has no room for one."""
+    pid: int | None
+    try:
+        pid = os.fork()
+    except OSError as error:
+        logger.warning("no process that describes can be forked error=%s", error.strerror)
+        pid = None
+    if pid != 0:
         for descriptor in descriptors:
             os.close(descriptor)
         return pid

@@ -59,6 +59,7 @@ def make_embedder(
     device: str = "auto",
     engine: str = "auto",
     threads: int | None = None,
+    check: bool = True,
 ) -> Embedder:
     """Return the embedder of a checkpoint, ready to be called, after it has shown that it computes right.
 
@@ -67,6 +68,7 @@ def make_embedder(
         device: "cpu", "cuda", or "auto": CUDA where there is a usable GPU.
         engine: "torch", "openvino" (CPU only), or "auto": torch on CUDA, OpenVINO on a CPU where it is installed.
         threads: CPU threads; all that this process may use without it.
+        check: whether it has to show that it computes right; not where another process has, with the same files.
     Raises:
         ConfigError: an unknown word, an unusable checkpoint, a device or engine that is not there, or one that gives
             the check pictures other descriptors than the checkpoint says.
@@ -92,12 +94,14 @@ def make_embedder(
         from neardup.pipeline.embed.openvino_engine import OpenVinoEmbedder
 
         openvino = OpenVinoEmbedder(loaded, threads)
-        check_embedder(openvino, loaded, openvino.check_counts, openvino.processor, openvino.remedy)
+        if check:
+            check_embedder(openvino, loaded, openvino.check_counts, openvino.processor, openvino.remedy)
         return openvino
     from neardup.pipeline.embed.torch_engine import TorchEmbedder
 
     torch = TorchEmbedder(loaded, "cuda" if cuda else "cpu", threads)
-    check_embedder(torch, loaded, torch.check_counts, torch.processor, torch.remedy)
+    if check:
+        check_embedder(torch, loaded, torch.check_counts, torch.processor, torch.remedy)
     return torch
 
 

@@ -10,13 +10,14 @@ import hashlib
 import http.client
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
@@ -126,10 +127,24 @@ def _opened(parts: SplitResult, uri: str, rules: Rules) -> Iterator[Fetched]:
     if parts.scheme == "file":
         yield _file(parts, rules)
         return
-    with tempfile.NamedTemporaryFile(prefix="neardup-") as file:
+    with _scratch() as (file, path):
         with _answer(parts, rules) if parts.scheme in ("http", "https") else _stored(uri) as source:
-            fetched = _receive(source, file, rules)
+            fetched = _receive(source, file, path, rules)
         yield fetched
+
+
+@contextmanager
+def _scratch() -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a temporary file and a path by which this process may open it.
+
+    On Linux it has no name: a process that describes may be killed at any time, and would leave gigabytes behind.
+    """
+    if sys.platform == "linux" and Path("/proc/self/fd").is_dir():
+        with tempfile.TemporaryFile() as nameless:
+            yield nameless, Path(f"/proc/self/fd/{nameless.fileno()}")
+    else:
+        with tempfile.NamedTemporaryFile(prefix="neardup-") as named:
+            yield named, Path(named.name)
 
 
 def _file(parts: SplitResult, rules: Rules) -> Fetched:
@@ -158,7 +173,7 @@ class _Readable(Protocol):
     def read(self, amount: int, /) -> bytes: ...
 
 
-def _receive(source: _Readable, file: tempfile._TemporaryFileWrapper[bytes], rules: Rules) -> Fetched:
+def _receive(source: _Readable, file: IO[bytes], path: Path, rules: Rules) -> Fetched:
     """Read to the end, into memory and, once there is more than a little, into the file."""
     digest, total, kept = hashlib.sha256(), 0, bytearray()
     while chunk := source.read(_CHUNK):
@@ -172,15 +187,15 @@ def _receive(source: _Readable, file: tempfile._TemporaryFileWrapper[bytes], rul
             kept.clear()
     if total <= IN_MEMORY_BYTES:
         return Fetched(digest.digest(), bytes(kept))
-    return Fetched(digest.digest(), Path(file.name))
+    return Fetched(digest.digest(), path)
 
 
-def _write(file: tempfile._TemporaryFileWrapper[bytes], data: bytearray) -> None:
+def _write(file: IO[bytes], data: bytearray) -> None:
     try:
         file.write(data)
         file.flush()
     except OSError as error:
-        raise DependencyError(f"temporary file {file.name}: {error.strerror}") from error
+        raise DependencyError(f"temporary file in {tempfile.gettempdir()}: {error.strerror}") from error
 
 
 @contextmanager

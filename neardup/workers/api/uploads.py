@@ -24,7 +24,7 @@ from neardup.pipeline.describe.processes import ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import Backpressure
+from neardup.pipeline.errors import Backpressure, DependencyError
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.fetch import Fetched, Rules, fetch_rules, open_content
 from neardup.pipeline.settings import Settings
@@ -37,6 +37,7 @@ MOST_WAITING = 128
 _BATCH = 16
 _MOST_PROCESSES = 4
 _LOOK_SECONDS = 0.2
+_MAX_PAUSE_SECONDS = 15.0
 Parts = list[Described]
 
 
@@ -130,7 +131,10 @@ class UploadDescriber:
             owner: who sent it.
         Raises:
             Backpressure: too many wait.
+            DependencyError: nothing describes at present; it is tried again.
         """
+        if self.error is not None:
+            raise DependencyError(f"uploads cannot be described: {self.error}") from self.error
         upload = Upload(UploadTask(content, self.rules), owner)
         try:
             self._inbox.put_nowait(upload)
@@ -144,30 +148,44 @@ class UploadDescriber:
         self._thread.join(2)
 
     def _run(self) -> None:
-        try:
-            describer = self._describer()
-        except Exception as error:
-            logger.error("no network for uploads error=%s", error)
-            self.error = error
-            return
-        self.ready = True
+        """Describe until `close`; a describer that fails is replaced, after a pause where that fails, too."""
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                describer = self._describer()
+            except Exception as error:
+                logger.error("no network for uploads error=%s", error)
+                self.ready, self.error = False, error
+                self._refuse(DependencyError(f"uploads cannot be described: {error}"))
+                failures += 1
+                self._stopped.wait(min(0.25 * 2 ** min(failures, 10), _MAX_PAUSE_SECONDS))
+                continue
+            self.ready, self.error, failures = True, None, 0
+            try:
+                self._serve(describer)
+            finally:
+                describer.close()
+
+    def _serve(self, describer: Describer[Upload]) -> None:
+        """Describe what comes until `close`, or until the describer fails."""
         under_way: set[Upload] = set()
         while not self._stopped.is_set():
             self._take(describer, under_way)
-            if not under_way:
-                continue
-            try:
-                for done in describer.step(0.005):
+            try:  # also while there is nothing to do: processes that die are replaced at once
+                for done in describer.step(0.005 if under_way else 0.0):
                     under_way.discard(done.source)
                     done.source.settle(done.result, done.error)
             except Exception as error:  # whose it was is not known
                 logger.warning("uploads failed count=%d", len(under_way), exc_info=True)
                 for upload in under_way:
                     upload.settle(None, error)
-                under_way.clear()
-                describer.close()
-                describer = self._describer()
-        describer.close()
+                return
+
+    def _refuse(self, error: Exception) -> None:
+        """Let those that wait know at once."""
+        with suppress(queue.Empty):
+            while True:
+                self._inbox.get_nowait().settle(None, error)
 
     def _take(self, describer: Describer[Upload], under_way: set[Upload]) -> None:
         with suppress(queue.Empty):
@@ -181,7 +199,8 @@ class UploadDescriber:
     def _describer(self) -> Describer[Upload]:
         settings, checkpoint = self._settings, self._isolated
         if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
-            setup = Setup(checkpoint, self._look(checkpoint.architecture.size))
+            look = self._look(checkpoint.architecture.size)
+            setup = Setup(checkpoint, look, fetch_seconds=settings.fetch_seconds)
             return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True))
         embedder = self._make()
         look = self._look(embedder.size)

@@ -66,7 +66,7 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Engine:
-    setup = Setup(checkpoint, _look(settings, checkpoint))
+    setup = Setup(checkpoint, _look(settings, checkpoint), fetch_seconds=settings.fetch_seconds)
 
     def make() -> ProcessDescriber[PolledItem | GoodSource]:
         return ProcessDescriber(count, setup, Telemetry(), fair=True)

@@ -108,9 +108,9 @@ class EmbedWorker:
         self._outbox.check()
         self._pause_or_resume()
         self._poll(0.001 if self._describer.working else _IDLE_SECONDS)
-        if self._describer.working:
-            for done in self._describer.step(0.05):
-                self._deliver(done)
+        # also while there is nothing to do: processes that die are replaced at once
+        for done in self._describer.step(0.05 if self._describer.working else 0.0):
+            self._deliver(done)
         self._commit_due()
 
     def ready(self) -> bool:

@@ -36,6 +36,15 @@ class ContentTask(NamedTuple):
         return description.vectors.tobytes()
 
 
+class FaultyTask(ContentTask):
+    """One that our own code fails on, after decoding."""
+
+    __slots__ = ()
+
+    def result(self, description: Description) -> bytes:
+        raise ValueError(description.format)
+
+
 @dataclass(eq=False)
 class Item:
     """See `describe.source.Source`."""

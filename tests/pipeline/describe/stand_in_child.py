@@ -5,6 +5,7 @@ The checkpoint's name says what is wrong with the process itself.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -20,6 +21,10 @@ from neardup.pipeline.types import Embedded, Media, Pixels
 from tests.pipeline.scan.build import StandIn
 
 KILL, KILL_ONCE, ABORT, SLEEP, SPIN, DEVOUR, LONG = b"kill", b"once ", b"abort", b"sleep", b"spin", b"devour", b"long "
+HOLD = b"hold "
+"""It sleeps and lets no other thread of its process run."""
+DIES_ONCE = "dies once "
+"""A process that takes the place of another dies, unless there is the file of this name."""
 OPENED = "OPENED"
 """The variable that names a file which grows by a byte with each file that is opened."""
 _open_media = decode.open_media
@@ -30,8 +35,22 @@ class Broken(StandIn):
         raise RuntimeError(f"no memory for {len(tiles)} tiles")
 
 
-def make_embedder(checkpoint: Checkpoint, device: str, threads: int) -> StandIn:
+class Starving(StandIn):
+    def embed(self, tiles: Pixels) -> Embedded:
+        raise MemoryError(len(tiles))
+
+
+def make_embedder(checkpoint: Checkpoint, device: str, threads: int, check: bool) -> StandIn:
     assert (device, threads) == ("cpu", 1)
+    if not check and checkpoint.name.startswith(DIES_ONCE):
+        mark = Path(checkpoint.name.removeprefix(DIES_ONCE))
+        if not mark.exists():
+            mark.touch()
+            os._exit(7)
+    if checkpoint.name == "asleep":
+        time.sleep(600)
+    if checkpoint.name == "starving":
+        return Starving()
     if checkpoint.name == "stillborn":
         os._exit(7)
     if checkpoint.name == "unusable":
@@ -56,6 +75,9 @@ def open_media(source: bytes | Path, *arguments: Any, **options: Any) -> Media:
     if content.startswith(SLEEP):
         Path(os.fsdecode(content[len(SLEEP) :])).touch()
         time.sleep(600)
+    if content.startswith(HOLD):
+        Path(os.fsdecode(content[len(HOLD) :])).touch()
+        ctypes.PyDLL(None).sleep(600)
     while content.startswith(SPIN):
         pass
     if content.startswith(DEVOUR):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from neardup.pipeline.describe import processes
+from neardup.pipeline.describe import child, processes
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.observe import Observer, Stage
 from neardup.pipeline.describe.orders import Setup
@@ -19,8 +20,8 @@ from neardup.pipeline.describe.source import Done
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.errors import DependencyError, Reason
 from neardup.pipeline.types import Limits
-from tests.pipeline.describe.build import ContentTask, Item
-from tests.pipeline.describe.stand_in_child import ABORT, DEVOUR, KILL, KILL_ONCE, LONG, SLEEP, SPIN
+from tests.pipeline.describe.build import ContentTask, FaultyTask, Item
+from tests.pipeline.describe.stand_in_child import ABORT, DEVOUR, DIES_ONCE, HOLD, KILL, KILL_ONCE, LONG, SLEEP, SPIN
 from tests.pipeline.describe.test_threads import picture
 from tests.pipeline.scan.build import SIZE, StandIn, a_checkpoint
 from tests.timing import LATE_SECONDS, until
@@ -52,8 +53,10 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
     started: list[ProcessDescriber[Item]] = []
 
-    def start(count: int = 1, observer: Observer | None = None, fair: bool = False) -> ProcessDescriber[Item]:
-        setup = Setup(a_checkpoint(), Look(SIZE, LIMITS))
+    def start(
+        count: int = 1, observer: Observer | None = None, fair: bool = False, name: str = "stand-in"
+    ) -> ProcessDescriber[Item]:
+        setup = Setup(a_checkpoint(name), Look(SIZE, LIMITS))
         started.append(ProcessDescriber(count, setup, observer or Observer(), fair))
         return started[-1]
 
@@ -193,3 +196,75 @@ def test_what_no_process_has_can_be_dropped(start: Start, tmp_path: Path) -> Non
     step_until(one, lambda _: (tmp_path / "begun").exists())
     assert [source.name for source in one.drop_waiting()] == [str(number) for number in range(1, 10)]
     assert (one.working, one.waiting) == (2, 0)
+
+
+def test_a_replacement_that_dies_before_it_begins_is_replaced_and_blames_no_item(start: Start, tmp_path: Path) -> None:
+    one = start(name=f"{DIES_ONCE}{tmp_path / 'mark'}")
+    step_until(one, lambda _: one.ready)
+    os.kill(one.pids[0], signal.SIGKILL)
+    one.add(item("good", picture(1)))
+    assert all_of(one)["good"].error is None
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_process_that_does_not_begin_is_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_START_SECONDS", 0.5)
+    one = start(name="asleep")
+    with pytest.raises(DependencyError, match=r"before it began|was started within"):
+        step_until(one, lambda _: False)
+
+
+def test_nobody_waits_for_a_process_that_does_not_listen(start: Start, tmp_path: Path) -> None:
+    one = start()
+    one.add(item("holds", HOLD + os.fsencode(tmp_path / "begun")))
+    step_until(one, lambda _: (tmp_path / "begun").exists())
+    one.add(item("large", bytes(2**23)))
+    began = time.monotonic()
+    one.step(0)
+    assert time.monotonic() - began < 8.0
+
+
+def test_a_network_that_lacks_memory_costs_its_items_and_not_the_engine(start: Start) -> None:
+    one = start(name="starving")
+    one.add(item("any", picture(1)))
+    assert told(all_of(one)["any"]) == (Reason.KILLED, "decoding it takes more than 576 MiB of memory")
+
+
+def test_a_fault_of_ours_costs_its_item(start: Start) -> None:
+    one = start()
+    one.add(Item("faulty", FaultyTask(picture(1))))
+    one.add(item("good", picture(2)))
+    found = all_of(one)
+    assert told(found["faulty"]) == (Reason.KILLED, "the process that decoded it ended with 1")
+    assert found["good"].error is None
+
+
+def test_what_nobody_waits_for_is_not_begun(start: Start) -> None:
+    one = start()
+    left = item("left", KILL)
+    left.left.set()
+    one.add(left)
+    assert told(all_of(one)["left"])[0] is Reason.TOO_SLOW
+
+
+def test_processes_end_with_their_owner_alone_and_are_gone_by_then(start: Start) -> None:
+    one = start(2)
+    step_until(one, lambda _: all(child.ready for child in one._children))
+    pids = [*one.pids, one._launcher._process.pid]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    one.add(item("good", picture(1)))
+    assert all_of(one)["good"].error is None
+    assert [*one.pids, one._launcher._process.pid] == pids
+    one.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_processes_need_no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "find_spec", lambda _: None)
+    monkeypatch.delattr("neardup.pipeline.embed.openvino_engine", raising=False)
+    monkeypatch.setitem(sys.modules, "neardup.pipeline.embed.openvino_engine", None)
+    child.preload()

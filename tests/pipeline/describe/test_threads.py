@@ -404,3 +404,18 @@ def test_a_content_that_may_not_be_is_refused_before_its_frames(make: Make) -> N
     error = all_of(describer)["no video"].error
     assert error is not None
     assert (error.reason, embedder.tiles) == (Reason.SCHEMA, 0)
+
+
+@pytest.mark.parametrize("writers", [0, 1])
+def test_a_store_that_fails_in_a_way_of_its_own_costs_the_item(make: Make, writers: int) -> None:
+    class Faulty(Named):
+        def keep(self, jpeg: bytes, sha256: bytes) -> str:
+            raise ValueError(f"{len(jpeg)} {len(sha256)}")
+
+    describer = make(thumbnail_side=20, writers=writers)
+    describer.add(Faulty("bad", picture(1)))
+    describer.add(Named("good", picture(2), kept=[]))
+    found = all_of(describer)
+    assert found["bad"].error is not None
+    assert found["bad"].error.reason is Reason.DECODE
+    assert found["good"].error is None

@@ -4,6 +4,8 @@ import hashlib
 import http.server
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -227,6 +229,21 @@ def test_content_comes_with_its_hash_in_memory_or_as_a_file(site: str) -> None:
         kept = fetched.source
         assert kept.read_bytes() == BIG
     assert not kept.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file without a name has no path")
+def test_a_process_that_is_killed_leaves_no_content_behind(site: str, tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+sys.path[:] = {sys.path!r}
+from neardup.pipeline.media.fetch import Rules, fetch
+with fetch("{site}/media/big", None, Rules(("{site}",), private=True)) as fetched:
+    assert len(fetched.source.read_bytes()) == {len(BIG)}
+    os.kill(os.getpid(), 9)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert ended.returncode == -9
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_the_reader_is_not_taken_for_one_of_the_host(site: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from neardup.pipeline.describe import processes
-from neardup.pipeline.errors import InvalidFrame
+from neardup.pipeline.describe.processes import ProcessDescriber
+from neardup.pipeline.errors import DependencyError, InvalidFrame
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Embedded, Pixels
 from neardup.workers.api.uploads import UploadDescriber
@@ -102,4 +103,22 @@ def test_a_network_that_processes_cannot_load_is_told(monkeypatch: pytest.Monkey
     opened = UploadDescriber(lambda: pytest.fail("loaded here"), Settings(device="cpu", processes=2), wrong)
     until(lambda: opened.error, "it is told")
     assert (str(opened.error), opened.ready) == ("the model is unusable", False)
+    with pytest.raises(DependencyError, match="the model is unusable"):
+        opened.describe(picture(1))
     opened.close()
+
+
+def test_processes_that_cannot_be_replaced_at_once_are_replaced_later(
+    isolated: UploadDescriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isolated.describe(picture(1)).result(LATE_SECONDS)
+
+    def fail(*_ignored: object) -> None:
+        raise DependencyError("the zygote has died")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ProcessDescriber, "step", fail)
+        until(lambda: isolated.error, "no process describes")
+        assert not isolated.ready
+    until(lambda: isolated.ready, "processes describe again")
+    assert isolated.describe(picture(2)).result(LATE_SECONDS)
