@@ -9,7 +9,6 @@ when that is decided. It is flagged once, and a second time where what was flagg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -283,7 +282,7 @@ class LiveVerdicts:
             outcome = found[0].judge.prove(outcome, live_match.proved)
         elif not live_match.answered:
             doubt = Doubt.UNPROVED if live_match.expired else Doubt.NO
-            outcome = replace(at_most_unsure(outcome), doubt=doubt)
+            outcome = msgspec.structs.replace(at_most_unsure(outcome), doubt=doubt)
         return msgspec.structs.replace(
             match,
             decision=outcome.judgement.decision,
