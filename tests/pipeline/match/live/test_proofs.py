@@ -133,6 +133,23 @@ def test_each_window_asks_once_until_one_is_proved() -> None:
     assert asks[1] - asks[0] >= WINDOW - 1
 
 
+def test_a_variant_stays_one_where_a_later_window_has_no_pictures() -> None:
+    log = Log(a_state(a_calibration(), asks=True))
+    log.add(video("film", FILM.at(times(400))))
+    answers: list[Proved | None] = [OTHER_WRITING, None]
+    events: list[Event] = []
+    for number in range(3 * WINDOW):
+        said = log.events(live_frame("live", number / 2, edited(FILM.at([number / 2]), seed=number)))
+        for asked in [one for event in said for one in asks_of(event)]:
+            if answers:
+                said += log.events(answer(asked, [answers.pop(0)]))
+        events += said
+    assert answers == []
+    assert flagged(events) == []
+    last = [event.verdict for event in events if isinstance(event, Rolling)][-1]
+    assert [match.relation for match in last.matches] == [Relation.VARIANT]
+
+
 def test_answers_name_what_was_asked_and_nothing_waits_of_what_left() -> None:
     log = a_log()
     _, _, asked = until_asked(log)
