@@ -270,7 +270,10 @@ class LiveVerdicts:
         return self._most > 0 and reference.number not in self._tables.live
 
     def _as_proved(self, live_match: LiveMatch) -> Matched | None:
-        """Return a match as far as it is proved: without an answer it is unsure at most."""
+        """Return a match as far as it is proved: without an answer it is unsure at most.
+
+        One that was flagged as a duplicate before proofs were made remains one until an answer says otherwise.
+        """
         match, found = live_match.match, self._find(live_match.reference)
         if match is None or found is None or not self._is_proved(found[1]):
             return match
@@ -280,7 +283,7 @@ class LiveVerdicts:
         )
         if live_match.proved is not None:
             outcome = found[0].judge.prove(outcome, live_match.proved)
-        elif not live_match.answered:
+        elif not live_match.answered and live_match.flagged is not Decision.DUPLICATE:
             doubt = Doubt.UNPROVED if live_match.expired else Doubt.NO
             outcome = msgspec.structs.replace(at_most_unsure(outcome), doubt=doubt)
         return msgspec.structs.replace(

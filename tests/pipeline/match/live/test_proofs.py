@@ -204,6 +204,23 @@ def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> No
         assert got.events == wanted.events
 
 
+def test_what_was_flagged_before_proofs_were_made_stays_a_duplicate(tmp_path: Path) -> None:
+    """Its scene may be over, so that nothing of it can be asked any more."""
+    with closing(a_state(a_calibration(), vectors=VectorFile(tmp_path / VECTORS, D, "s"))) as before:
+        log = Log(before)
+        log.add(video("film", FILM.at(times(100))))
+        assert flagged(log.events(*(frame(n) for n in range(40)))) == [(Decision.DUPLICATE, Doubt.NO)]
+        Snapshots(tmp_path).save(before, 40)
+    with closing(a_state(a_calibration(), asks=True, vectors=VectorFile(tmp_path / VECTORS, D, "s"))) as state:
+        assert Snapshots(tmp_path).load(state) == 40
+        log = Log(state)
+        other = (live_frame("live", 20 + n / 2, Film(2).at([n / 2])) for n in range(40))
+        events = log.events(*other, live_end("live"))
+        assert flagged(events) == []
+        (*_, last) = (event.verdict for event in events if isinstance(event, Rolling))
+        assert last.decision is Decision.DUPLICATE
+
+
 def test_an_answer_between_frames_of_a_batch_says_what_it_says_alone() -> None:
     log = a_log()
     taken, _, asked = until_asked(log)
