@@ -119,14 +119,19 @@ class LiveVerdicts:
         found = self._banks.find(number)
         return found is not None and found[0].usable(now_ms)(found[1])
 
-    def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
-        """Return the final events, for the record of this offset, and drop what only a running video needs."""
+    def end(self, live: Live, offset: int, marker: Entry | None = None) -> tuple[Rolling, ...]:
+        """Return the final events, for the record of this offset, and drop what only a running video needs.
+
+        Args:
+            marker: that record if it is the end marker: what nothing was asked about yet is asked about now.
+        """
         self._look(live, at_end=True)
         self._lives.stop(live)
         published = self._published.rolling(offset, live.id, running=False)
-        events = self._emit(
-            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if published is None else published
-        )
+        if published is None:
+            asked = None if marker is None else self._ask(live, offset)
+            published = [*self._news(live, asked)] or [Rolling(verdict=self._verdict(live))]
+        events = self._emit(live, published, marker)
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
         for live_match in live.sightings.values():
@@ -303,10 +308,12 @@ class LiveVerdicts:
         known = [(one, shown) for one in live.sightings.values() if (shown := self._as_proved(one)) is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
+        waiting = {(ask.bank, ask.reference) for ask in (asked.asks if asked is not None else ())}
         due = (
             self._respected(live, one)
             for one, shown in known
-            if one.is_to_be_flagged(shown, newest, rules.unsure_seconds)
+            if (shown.bank, shown.reference) not in waiting
+            and one.is_to_be_flagged(shown, newest, rules.unsure_seconds)
         )
         ripe = [match for match in due if match is not None]
         news = asked is not None or any(one.is_news(shown, rules.growth_seconds) for one, shown in known)

@@ -179,6 +179,19 @@ def test_above_max_pending_nothing_is_asked_and_a_match_is_unsure() -> None:
         assert flagged(events)
 
 
+def test_what_was_not_asked_about_is_when_the_video_ends() -> None:
+    with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
+        log = Log(state)
+        log.add(video("film", FILM.at(times(100))))
+        (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
+        assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
+        log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+        events = log.events(live_end("live"))
+        assert flagged(events) == []
+        (asked,) = (one for event in events for one in asks_of(event))
+        assert flagged(log.events(answer(asked, [AGREES] * len(asked.asks)))) == [(Decision.DUPLICATE, Doubt.NO)]
+
+
 def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> None:
     log = a_log()
     said: dict[int, Envelope] = {}
