@@ -4,8 +4,8 @@ Start reading at `index.py`; `factory.make_index` chooses the engine that propos
 package loads neither torch nor ScaNN.
 """
 
-from neardup.pipeline.index.factory import make_index
+from neardup.pipeline.index.factory import drop_indexes, make_index
 from neardup.pipeline.index.index import Index
 from neardup.pipeline.index.proposer import IndexOptions, Proposer
 
-__all__ = ["Index", "IndexOptions", "Proposer", "make_index"]
+__all__ = ["Index", "IndexOptions", "Proposer", "drop_indexes", "make_index"]

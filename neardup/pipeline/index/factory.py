@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.index.canary import DEFAULT
@@ -56,6 +57,21 @@ PROPOSERS: dict[str, Callable[[VectorFile, str, IndexOptions], Proposer]] = {
     "milvus": _milvus,
 }
 """By the value of `NEARDUP_INDEX`: what makes an empty engine over a vector file, under a name (see `make_index`)."""
+
+
+def drop_indexes(vectors: VectorFile, options: IndexOptions, names: Sequence[str]) -> None:
+    """Delete, in a thread, what an engine that several processes share has of indexes that are gone for good.
+
+    `Index.drop` does so, unless its process ends before.
+
+    Args:
+        vectors, names: see `make_index`.
+    """
+    if options.kind == "milvus" and options.milvus is not None and names:
+        from neardup.pipeline.index.milvus.server import drop_collections
+
+        arguments = options.milvus, tuple(names), vectors.space, vectors.dimension
+        threading.Thread(target=drop_collections, args=arguments, name="index-drop", daemon=True).start()
 
 
 def make_index(vectors: VectorFile, name: str, options: IndexOptions = IndexOptions()) -> Index:  # noqa: B008 (frozen)

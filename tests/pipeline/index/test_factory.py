@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.index import Index, IndexOptions, make_index
+from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.index import Index, IndexOptions, drop_indexes, make_index
 from neardup.pipeline.index.exact import Exact
 from neardup.pipeline.index.factory import PROPOSERS
 from neardup.pipeline.index.milvus.options import MilvusOptions
+from neardup.pipeline.index.milvus.server import Server
 from neardup.pipeline.index.scann.proposer import ScannProposer
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.settings import Settings
+from tests.timing import LATE_SECONDS
 
 D = 16
 
@@ -62,6 +65,27 @@ def test_milvus_needs_an_address_and_asks_nobody_until_there_are_enough_rows(mon
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(ConfigError, match="pip install 'neardup\\[milvus\\]'"):
         make_index(vectors, "seen", IndexOptions("milvus", milvus=settings.milvus_options))
+
+
+def test_what_a_shared_engine_has_of_lost_indexes_is_deleted_beside(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped, all_tried = list[str](), threading.Event()
+
+    def drop(server: Server) -> None:
+        dropped.append(server.collection)
+        if len(dropped) == 2:
+            raise DependencyError("Milvus does not drop a collection: unavailable")
+
+    monkeypatch.setattr(Server, "drop", drop)
+    monkeypatch.setattr(Server, "close", lambda _: all_tried.set())
+    vectors, options = VectorFile(None, D, "s"), MilvusOptions("http://127.0.0.1:1")
+    drop_indexes(vectors, IndexOptions("exact", milvus=options), ["bank-a"])
+    drop_indexes(vectors, IndexOptions("milvus", milvus=options), [])
+    drop_indexes(vectors, IndexOptions("milvus", milvus=options), ["bank-a", "bank-b", "bank-c"])
+    assert all_tried.wait(LATE_SECONDS)
+    assert dropped == [Server(options, name, "s", D).collection for name in ("bank-a", "bank-b")]
+    assert "not dropped" in caplog.text
 
 
 def test_the_description_of_the_setting_names_every_kind() -> None:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -262,6 +262,19 @@ class Server:
             kind = Lost if status.code == _NO_COLLECTION else DependencyError
             raise kind(f"Milvus does not {what}: {status.reason or status.error_code} ({status.code})")
         return answer
+
+
+def drop_collections(options: MilvusOptions, names: Sequence[str], space: str, dimension: int) -> None:
+    """Delete the collections that are there of these; a failure is logged, and the rest is left."""
+    server = Server(options, names[0], space, dimension)
+    try:
+        for name in names:
+            server.collection = _name(options.prefix, name, space)
+            server.drop()
+    except DependencyError as error:
+        logger.warning("collection not dropped name=%s error=%s", server.collection, error)
+    finally:
+        server.close()
 
 
 MISSING = np.iinfo(np.int64).min

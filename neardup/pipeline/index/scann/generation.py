@@ -164,7 +164,7 @@ class Generation:
         self._of_ahead = ahead.places(queries) if ahead is not None and known else np.full(len(queries), -1)
         if (self._of_ahead < 0).any():
             self._collect()
-            self._send(queries[self._of_ahead < 0], min(k + _SPARE, len(self)), leaves)
+            self._send(queries[self._of_ahead < 0], k + _SPARE, leaves)
 
     def ask_ahead(self, queries: Descriptors, k: int, effort: int = 1) -> None:
         """Begin a search that later ones of the same queries are answered from; it takes the place of the one before.
@@ -173,7 +173,7 @@ class Generation:
         """
         self._collect()
         self._ahead = _Ahead(queries, k, min(effort * self.tree.searched, self.tree.leaves))
-        self._send(queries, min(k + _SPARE, len(self)), self._ahead.leaves)
+        self._send(queries, k + _SPARE, self._ahead.leaves)
 
     def candidates(self) -> Proposed:
         """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding.
@@ -184,7 +184,8 @@ class Generation:
         width = min(k + _SPARE, len(self))
         result = np.full((len(queries), width), -1, np.int64)
         distances = np.full(result.shape, np.nan, np.float32)
-        newer = np.full(result.shape, -1, np.int64), np.full(result.shape, np.nan, np.float32)
+        shape = len(queries), k + _SPARE
+        newer = np.full(shape, -1, np.int64), np.full(shape, np.nan, np.float32)
         asked, known = np.flatnonzero(self._of_ahead < 0), np.flatnonzero(self._of_ahead >= 0)
         if len(asked):
             result[asked], distances[asked], rows, away = self._receive()
@@ -198,7 +199,7 @@ class Generation:
         few = np.flatnonzero(self._newer[newer[0]].sum(axis=1) < min(k, self._newer_count))
         if len(few):
             self._collect()
-            self._send(queries[few], width, leaves)
+            self._send(queries[few], k + _SPARE, leaves)
             _, _, rows, away = self._receive()
             _put(newer, few, rows, away)
         result = np.where(self._held[result], result, -1)
@@ -246,9 +247,11 @@ class Generation:
         return np.where(self._held[self._rows], self._rows, -1)
 
     def _send(self, queries: Descriptors, count: int, leaves: int) -> None:
+        """Ask for so many points, or all of them, and for as many newer rows."""
         gone, come = np.array(self._gone, np.int64), np.fromiter(self._come, np.int64, len(self._come))
         self._gone, self._come = [], {}
-        self._searcher.ask(queries, count, max(_PREORDER, 2 * count), leaves, gone, come)
+        preorder = max(_PREORDER, 2 * min(count, len(self)))
+        self._searcher.ask(queries, count, preorder, leaves, gone, come)
 
     def _receive(self) -> _Answer:
         points, distances, newer, away = self._searcher.answer()

@@ -28,7 +28,8 @@ from neardup.pipeline.types import Descriptors
 
 REQUEST = struct.Struct("<7I")
 """Queries n, their dimension, wanted per query, candidates before reordering, leaves; newer rows that are dropped, and
-that are added. Then the queries, float32 (n, d), and these rows, int64."""
+that are added. Then the queries, float32 (n, d), and these rows, int64. Wanted are so many points and so many newer
+rows, or all that there are."""
 ANSWER = struct.Struct("<3I")
 """Queries n, points per query m, newer rows per query t; then the points, uint32 (n, m), and their distances, float32
 (n, m), the newer rows, int64 (n, t), -1 for none, and their distances, float32 (n, t).
@@ -49,7 +50,10 @@ def serve(searcher: Any, vectors: VectorFile | None, requests: BinaryIO, answers
         queries = np.frombuffer(requests.read(4 * n * dimension), np.float32).reshape(n, dimension)
         gone, come = (np.frombuffer(requests.read(8 * some), np.int64) for some in (dropped, added))
         points, distances = searcher.search_batched(
-            queries, final_num_neighbors=count, pre_reorder_num_neighbors=preorder, leaves_to_search=leaves
+            queries,
+            final_num_neighbors=min(count, searcher.size()),
+            pre_reorder_num_neighbors=preorder,
+            leaves_to_search=leaves,
         )
         if vectors is not None and rows is not None:
             known = np.where(np.isnan(distances), -1, rows[np.asarray(points, np.int64)])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neardup.pipeline.index import Index, IndexOptions, make_index
+from neardup.pipeline.index import Index, IndexOptions, drop_indexes, make_index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ItemProved, ProofExpired
@@ -29,7 +29,7 @@ from neardup.pipeline.match.apply.proofs import Proofs
 from neardup.pipeline.match.apply.removals import Removals
 from neardup.pipeline.match.apply.uploads import References, Uploads
 from neardup.pipeline.match.compare.banks import Banks, BankSettings, Kept
-from neardup.pipeline.match.compare.collection import make_bank_collection, make_collection
+from neardup.pipeline.match.compare.collection import index_name, make_bank_collection, make_collection
 from neardup.pipeline.match.compare.reviews import Judged, Reviews
 from neardup.pipeline.match.compare.stars import Stars
 from neardup.pipeline.match.data.items import Item, Items, Rows
@@ -109,6 +109,8 @@ class State:
         self.similars = similars
         self._tables = tables = Tables(vectors)
         options = replace(options, names=tables)
+        self._drop_indexes = partial(drop_indexes, vectors, options)
+        self._leads = False
         index = make_index(vectors, SEEN, options)
         judge = Judge(calibration, precision, proves=asks or prover is not None)
         self.seen = seen = make_collection(SEEN, tables, index, evidence, judge, prover)
@@ -247,6 +249,9 @@ class State:
 
     def settle(self, offset: int, leads: bool) -> None:
         """Take it that what was applied is published up to an offset of the log; see `Proposer.settle`."""
+        if leads and not self._leads:  # whoever led before may have ended between a deletion and this
+            self._drop_indexes([index_name(bank) for bank in sorted(self.banks.deleted)])
+        self._leads = leads
         for index in self._indexes():
             index.settle(offset, leads)
 

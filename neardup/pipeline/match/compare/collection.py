@@ -50,6 +50,11 @@ def make_collection(
     return Collection(name, tables, heads, judge, candidates, comparer)
 
 
+def index_name(bank: str) -> str:
+    """Return what the index of a curated bank is called; see `index.make_index`."""
+    return f"bank-{bank}"
+
+
 def make_bank_collection(
     seen: Collection,
     vectors: VectorFile,
@@ -61,6 +66,6 @@ def make_bank_collection(
     """Return an empty collection beside that of the stream, for a bank."""
     tables = Tables(vectors)
     tables.rows, tables.live = seen.tables.rows, seen.tables.live
-    index = make_index(vectors, f"bank-{name}", options)
+    index = make_index(vectors, index_name(name), options)
     judge = Judge(seen.judge.calibration, seen.judge.precision, seen.judge.proves)
     return make_collection(name, tables, index, evidence, judge, prover)

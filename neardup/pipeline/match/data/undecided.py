@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TypeAlias
 
 from neardup.pipeline.log.changes import SEEN
@@ -101,9 +102,8 @@ class UndecidedItems:
 
     def add(self, one: Undecided, now_ms: int) -> None:
         """Have an item wait. Those that were decided without answers long ago wait no more."""
-        for old in list(self._by_offset.values()):
-            if now_ms - old.since_ms <= LATE_MS or not old.expired:
-                break  # they are in order of the log
+        # they are in order of the log
+        for old in [*takewhile(lambda old: old.expired and now_ms - old.since_ms > LATE_MS, self)]:
             self.forget(old.offset)
         self._by_offset[one.offset] = one
         self.waiting += not one.expired
@@ -178,14 +178,15 @@ class LaterAsks:
         self._drop(one.key)
         self._by_key[one.key] = one
         self.waiting += 1
-        expired = len(self) - self.waiting
-        for old in list(self._by_key.values()) if expired else ():
+        expired, gone = len(self) - self.waiting, list[LaterKey]()
+        for old in self if expired else ():
             if not old.expired:
                 continue
-            if now_ms - old.since_ms <= LATE_MS and expired <= most_expired:
+            if now_ms - old.since_ms <= LATE_MS and expired - len(gone) <= most_expired:
                 break
-            self._drop(old.key)
-            expired -= 1
+            gone.append(old.key)
+        for key in gone:
+            self._drop(key)
 
     def take(self, id: str, offset: int, candidate: Candidate, expires: bool) -> LaterAsk | None:
         """Return what waits for the answer to this pair; with the answer it waits no more.

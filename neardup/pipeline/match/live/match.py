@@ -109,10 +109,10 @@ class LiveMatch:
         return self.ask < 0 or self.asked_at < begin
 
     def take(self, pair: Pair, expired: bool) -> None:
-        """Take in an answer, or that there is none."""
+        """Take in an answer, or that there is none; without pictures of this window, what another one proved stays."""
         self.open, self.expired = False, expired and not pair.answered
         if pair.answered:
-            self.answered, self.proved = True, pair.proved
+            self.answered, self.proved = True, pair.proved or self.proved
 
     def vote(self, pts: float, votes: Sequence[tuple[int, float, float]]) -> None:
         """Take in a frame that resembles these rows."""

@@ -9,7 +9,6 @@ when that is decided. It is flagged once, and a second time where what was flagg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -120,14 +119,19 @@ class LiveVerdicts:
         found = self._banks.find(number)
         return found is not None and found[0].usable(now_ms)(found[1])
 
-    def end(self, live: Live, offset: int) -> tuple[Rolling, ...]:
-        """Return the final events, for the record of this offset, and drop what only a running video needs."""
+    def end(self, live: Live, offset: int, marker: Entry | None = None) -> tuple[Rolling, ...]:
+        """Return the final events, for the record of this offset, and drop what only a running video needs.
+
+        Args:
+            marker: that record if it is the end marker: what nothing was asked about yet is asked about now.
+        """
         self._look(live, at_end=True)
         self._lives.stop(live)
         published = self._published.rolling(offset, live.id, running=False)
-        events = self._emit(
-            live, (self._news(live) or (Rolling(verdict=self._verdict(live)),)) if published is None else published
-        )
+        if published is None:
+            asked = None if marker is None else self._ask(live, offset)
+            published = [*self._news(live, asked)] or [Rolling(verdict=self._verdict(live))]
+        events = self._emit(live, published, marker)
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
         for live_match in live.sightings.values():
@@ -271,7 +275,10 @@ class LiveVerdicts:
         return self._most > 0 and reference.number not in self._tables.live
 
     def _as_proved(self, live_match: LiveMatch) -> Matched | None:
-        """Return a match as far as it is proved: without an answer it is unsure at most."""
+        """Return a match as far as it is proved: without an answer it is unsure at most.
+
+        One that was flagged as a duplicate before proofs were made remains one until an answer says otherwise.
+        """
         match, found = live_match.match, self._find(live_match.reference)
         if match is None or found is None or not self._is_proved(found[1]):
             return match
@@ -281,9 +288,9 @@ class LiveVerdicts:
         )
         if live_match.proved is not None:
             outcome = found[0].judge.prove(outcome, live_match.proved)
-        elif not live_match.answered:
+        elif not live_match.answered and live_match.flagged is not Decision.DUPLICATE:
             doubt = Doubt.UNPROVED if live_match.expired else Doubt.NO
-            outcome = replace(at_most_unsure(outcome), doubt=doubt)
+            outcome = msgspec.structs.replace(at_most_unsure(outcome), doubt=doubt)
         return msgspec.structs.replace(
             match,
             decision=outcome.judgement.decision,
@@ -301,10 +308,12 @@ class LiveVerdicts:
         known = [(one, shown) for one in live.sightings.values() if (shown := self._as_proved(one)) is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
+        waiting = {(ask.bank, ask.reference) for ask in (asked.asks if asked is not None else ())}
         due = (
             self._respected(live, one)
             for one, shown in known
-            if one.is_to_be_flagged(shown, newest, rules.unsure_seconds)
+            if (shown.bank, shown.reference) not in waiting
+            and one.is_to_be_flagged(shown, newest, rules.unsure_seconds)
         )
         ripe = [match for match in due if match is not None]
         news = asked is not None or any(one.is_news(shown, rules.growth_seconds) for one, shown in known)

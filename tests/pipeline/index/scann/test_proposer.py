@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -445,6 +446,38 @@ def test_the_searchers_process_compares_with_newer_rows_as_the_exact_index_does(
     assert builds > 1
     index.close()
     right.close()
+
+
+def test_more_neighbours_than_the_searcher_has_points_come_from_newer_rows(tmp_path: Path) -> None:
+    vectors = units(1200, 5)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=300, tail_factor=80.0)), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 1200), vectors[300:])
+        queries = vectors[1000:1003]
+        nearest = np.argsort(((queries[:, None] - vectors[None, 300:]) ** 2).sum(axis=2), axis=1)[:, :650] + 300
+        index.index.ask(queries, 900)
+        assert handed_over(index) == 900
+        for _ in range(2):  # what was asked ahead, and what was not
+            found = index.search(queries, 900).ids
+            assert (nearest[:, :, None] == found[:, None]).any(axis=2).all()
+
+
+def test_newer_rows_are_asked_for_again_where_those_found_ahead_have_gone(tmp_path: Path) -> None:
+    """More of them than there are spare ones, so that others are the nearest that the answer does not have."""
+    vectors, query = units(380, 5), units(1, 6)
+    vectors[300:] = query + np.linspace(0.1, 0.3, 80)[:, None] * units(1, 7)
+    vectors[300:] /= np.linalg.norm(vectors[300:], axis=1, keepdims=True)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=300)), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 380), vectors[300:])
+        index.index.ask(query, 3)
+        assert handed_over(index) == 80
+        index.remove(np.arange(300, 330))
+        assert index.search(query, 3).ids.tolist() == [[330, 331, 332]]
+        index.remove(np.arange(330, 378))
+        assert index.search(query, 3).ids[0, :2].tolist() == [378, 379]
 
 
 def test_rows_that_the_disk_did_not_take_stay_with_the_caller(index: Filled, monkeypatch: pytest.MonkeyPatch) -> None:

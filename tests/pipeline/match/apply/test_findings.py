@@ -18,13 +18,14 @@ from neardup.pipeline.index.rows import RowNumbers
 from neardup.pipeline.log.candidates import holds_one_list, unpack
 from neardup.pipeline.log.changes import BankChanged, BankEdit
 from neardup.pipeline.log.proofs import ItemProved, ProofPending, answer
-from neardup.pipeline.log.records import Entry, Envelope, Record, Verdict
+from neardup.pipeline.log.records import Entry, Envelope, Record, Verdict, asks_of
 from neardup.pipeline.match.apply import findings
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.decide.evidence import COHORT
 from neardup.pipeline.types import Decision, Descriptors
 from tests.model.compare import a_world_state, cuts, made
+from tests.model.curves import Unclear
 from tests.pipeline.match.apply.test_batches import a_log
 from tests.pipeline.match.apply.test_cohorts import CALIBRATION
 from tests.pipeline.match.build import (
@@ -88,10 +89,11 @@ def apply(
 def contents(state: State) -> tuple[object, ...]:
     """Return all that a snapshot holds, and which rows the indexes hold."""
     parts = state.parts()
+    waiting = parts.undecided, parts.later
     indexes = [parts.index, *(bank.collection.heads.index for bank in state.banks)]
     rows = len(parts.rows)
     return (
-        msgspec.to_builtins([list(parts.items), parts.live, parts.undecided, parts.judged, parts.banks, parts.pending]),
+        msgspec.to_builtins([list(parts.items), parts.live, waiting, parts.judged, parts.banks, parts.pending]),
         {name: column.tobytes() for name, column in parts.rows.columns().items()},
         [[row for row in range(rows) if row in index] for index in indexes],
     )
@@ -135,7 +137,10 @@ def entered(records: Sequence[Record]) -> list[Entry]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_follower_has_the_state_of_a_leader_whose_index_forgets(seed: int) -> None:
-    entries, _, most = made(seed)
+    try:
+        entries, _, most = made(seed)
+    except Unclear:
+        pytest.skip("the model cannot say which of two comes first")
     assert_followed(a_world_state(most), a_world_state(most), entries, seed)
 
 
@@ -165,6 +170,32 @@ def test_cohorts_and_evidence_are_those_of_the_leader(seed: int, asks: bool) -> 
     exact = apply(a_state(CALIBRATION, asks=asks), entries, cuts(seed, len(entries)))
     assert exact != led  # it did forget
     assert apply(follower, [last := Entry(len(entries), picture("last", 0))], [1]) == apply(leader, [last], [1])
+
+
+def test_what_is_asked_about_a_later_reference_waits_with_a_follower_too() -> None:
+    """Its answer links the head with the reference, and so does a match that needs no proof."""
+    references = picture("r", 30), picture("s", 0, sha256=b"content of a")
+    entries = entered([picture("a", 0), *(msgspec.structs.replace(one, bank="b") for one in references)])
+    led = apply(leader := a_state(asks=True), entries, [3])
+    (asked,) = [one for envelope in led for event in envelope.events for one in asks_of(event) if one.later]
+    answered = [Entry(3, answer(asked, [AGREES]), 3000)]
+    led += apply(leader, answered, [1])
+    with never_searching():
+        followed = apply(follower := a_state(asks=True), entries, [3], led[:3])
+        (waiting,) = follower.later
+        assert (waiting.id, waiting.pair.candidate) == ("a", asked.asks[0])
+        followed += apply(follower, answered, [1], led[3:])
+    assert followed == led
+    assert contents(follower) == contents(leader)
+    for state in (leader, follower):
+        (bank,) = state.banks
+        a, r, s = state.items.named("a"), *map(bank.collection.tables.items.named, "rs")
+        assert a is not None
+        assert r is not None
+        assert s is not None
+        assert {r.number, s.number} <= {*a.kin}
+        assert a.number in r.kin
+        assert a.number in s.kin
 
 
 @settings(max_examples=15, deadline=None)

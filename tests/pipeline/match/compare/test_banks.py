@@ -29,6 +29,7 @@ from neardup.pipeline.log.records import (
     Verdict,
     ignored,
 )
+from neardup.pipeline.match.apply import state
 from neardup.pipeline.match.compare.banks import share_of
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import ask, ask_all
@@ -450,3 +451,15 @@ def test_a_reference_that_was_given_up_keeps_no_version_away() -> None:
     log.now += MAX_PENDING_SECONDS + 1
     older = msgspec.structs.replace(reference("r", 30, sha256=b"older", source_offset=4), source_partition=0)
     assert [type(event) for event in log.events(older)] == [Referenced]
+
+
+def test_a_new_leader_deletes_what_shared_engines_have_of_deleted_banks(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[list[str]] = []
+    monkeypatch.setattr(state, "drop_indexes", lambda *given: dropped.append(given[-1]))
+    log = Log()
+    for name in ("a", "b", "c"):
+        log.add(BankChanged(bank=name, edit=BankEdit.CREATE), BankChanged(bank=name, edit=BankEdit.DELETE))
+    log.add(BankChanged(bank="b", edit=BankEdit.CREATE))
+    for leads in (False, True, True, False, True):
+        log.state.settle(6, leads)
+    assert dropped == [["bank-a", "bank-c"]] * 2

@@ -133,6 +133,23 @@ def test_each_window_asks_once_until_one_is_proved() -> None:
     assert asks[1] - asks[0] >= WINDOW - 1
 
 
+def test_a_variant_stays_one_where_a_later_window_has_no_pictures() -> None:
+    log = Log(a_state(a_calibration(), asks=True))
+    log.add(video("film", FILM.at(times(400))))
+    answers: list[Proved | None] = [OTHER_WRITING, None]
+    events: list[Event] = []
+    for number in range(3 * WINDOW):
+        said = log.events(live_frame("live", number / 2, edited(FILM.at([number / 2]), seed=number)))
+        for asked in [one for event in said for one in asks_of(event)]:
+            if answers:
+                said += log.events(answer(asked, [answers.pop(0)]))
+        events += said
+    assert answers == []
+    assert flagged(events) == []
+    last = [event.verdict for event in events if isinstance(event, Rolling)][-1]
+    assert [match.relation for match in last.matches] == [Relation.VARIANT]
+
+
 def test_answers_name_what_was_asked_and_nothing_waits_of_what_left() -> None:
     log = a_log()
     _, _, asked = until_asked(log)
@@ -162,6 +179,19 @@ def test_above_max_pending_nothing_is_asked_and_a_match_is_unsure() -> None:
         assert flagged(events)
 
 
+def test_what_was_not_asked_about_is_when_the_video_ends() -> None:
+    with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
+        log = Log(state)
+        log.add(video("film", FILM.at(times(100))))
+        (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
+        assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
+        log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+        events = log.events(live_end("live"))
+        assert flagged(events) == []
+        (asked,) = (one for event in events for one in asks_of(event))
+        assert flagged(log.events(answer(asked, [AGREES] * len(asked.asks)))) == [(Decision.DUPLICATE, Doubt.NO)]
+
+
 def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> None:
     log = a_log()
     said: dict[int, Envelope] = {}
@@ -185,6 +215,23 @@ def test_a_follower_and_a_snapshot_wait_for_what_was_asked(tmp_path: Path) -> No
         assert Snapshots(tmp_path).load(again) == len(entries) - 1
         (got,) = again.apply([Entry(len(entries), given, 0)])
         assert got.events == wanted.events
+
+
+def test_what_was_flagged_before_proofs_were_made_stays_a_duplicate(tmp_path: Path) -> None:
+    """Its scene may be over, so that nothing of it can be asked any more."""
+    with closing(a_state(a_calibration(), vectors=VectorFile(tmp_path / VECTORS, D, "s"))) as before:
+        log = Log(before)
+        log.add(video("film", FILM.at(times(100))))
+        assert flagged(log.events(*(frame(n) for n in range(40)))) == [(Decision.DUPLICATE, Doubt.NO)]
+        Snapshots(tmp_path).save(before, 40)
+    with closing(a_state(a_calibration(), asks=True, vectors=VectorFile(tmp_path / VECTORS, D, "s"))) as state:
+        assert Snapshots(tmp_path).load(state) == 40
+        log = Log(state)
+        other = (live_frame("live", 20 + n / 2, Film(2).at([n / 2])) for n in range(40))
+        events = log.events(*other, live_end("live"))
+        assert flagged(events) == []
+        (*_, last) = (event.verdict for event in events if isinstance(event, Rolling))
+        assert last.decision is Decision.DUPLICATE
 
 
 def test_an_answer_between_frames_of_a_batch_says_what_it_says_alone() -> None:
