@@ -114,6 +114,39 @@ def test_large_files_go_by_way_of_the_blob_store_and_are_described(
     assert (found["phone.bmp"].width, found["phone.bmp"].height) == (2400, 1400)
 
 
+def test_by_uri_workers_read_pictures_where_they_lie(
+    settings: Settings,
+    names: TopicNames,
+    neardup: Command,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my media"
+    contents = {
+        name: save(folder, name, number).read_bytes() for number, name in enumerate(("a.png", "b/c.png", "d.png"))
+    }
+    refused = " ".join(neardup("ingest", folder, "--by-uri", code=2).split())
+    assert "NEARDUP_FETCH_ALLOW" in refused
+    assert count(settings, names.media, 3) == 0
+    monkeypatch.setenv("NEARDUP_FETCH_ALLOW", folder.as_uri())
+    assert sent(neardup, folder, "--by-uri") == (3, 0, 0)
+    assert sent(neardup, folder) == (0, 3, 0)
+    records = read(settings, names.media, 3)
+    assert {record.key.decode(): record.value.decode() for record in records} == {
+        name: (folder / name).as_uri() for name in contents
+    }
+    (folder / "d.png").unlink()
+    with embedding(environment, tmp_path, NEARDUP_FETCH_ALLOW=folder.as_uri()) as worker:
+        until(lambda: (count(settings, names.log), count(settings, names.dead_letters)) == (2, 1), "two described")
+        [dead] = json.loads(neardup("dead-letters", "list", "--json"))
+        assert worker.stop()[0] == 0
+    assert dead["reason"] == "fetch"
+    assert {one.id: one.sha256 for one in described(settings, names)} == {
+        name: hashlib.sha256(contents[name]).digest() for name in ("a.png", "b/c.png")
+    }
+
+
 def test_dead_letters_are_listed_shown_and_tried_again(
     settings: Settings, names: TopicNames, neardup: Command, environment: dict[str, str], tmp_path: Path
 ) -> None:

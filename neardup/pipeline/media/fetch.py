@@ -111,6 +111,13 @@ def check(uri: str, rules: Rules) -> SplitResult:
     return parts
 
 
+def check_readable(uri: str, rules: Rules) -> None:
+    """Check a URI, and of a file also where links lead; raises as `check`."""
+    parts = check(uri, rules)
+    if parts.scheme == "file":
+        _real(parts, rules)
+
+
 def _below(parts: SplitResult, port: int | None, path: str, prefix: str) -> bool:
     allowed = urlsplit(prefix)
     same = (parts.scheme, parts.hostname, port_of(parts.scheme, port)) == (
@@ -147,13 +154,18 @@ def _scratch() -> Iterator[tuple[IO[bytes], Path]]:
             yield named, Path(named.name)
 
 
-def _file(parts: SplitResult, rules: Rules) -> Fetched:
+def _real(parts: SplitResult, rules: Rules) -> Path:
     if parts.hostname not in (None, "", "localhost"):
         raise InvalidFrame(Reason.FORBIDDEN, "a file of another machine")
-    path = Path(os.path.realpath(unquote(parts.path)))
+    path = Path(os.path.realpath(unquote(parts.path, errors="surrogateescape")))  # a name need not be UTF-8
     roots = [unquote(urlsplit(prefix).path) for prefix in rules.prefixes if prefix.startswith("file:")]
     if not any(path.is_relative_to(os.path.realpath(root)) for root in roots):
         raise InvalidFrame(Reason.FORBIDDEN, "a link that leads out of the allowed folders")
+    return path
+
+
+def _file(parts: SplitResult, rules: Rules) -> Fetched:
+    path = _real(parts, rules)
     try:
         if not path.is_file():  # a pipe would keep us waiting
             raise InvalidFrame(Reason.FETCH, "no such file")

@@ -66,8 +66,8 @@ class Bar(AbstractContextManager["Bar"]):
             self._shown.stop()
         self._interrupt.__exit__(kind, error, traceback)
 
-    def start(self, files: int) -> None:
-        """So many files will be looked at."""
+    def start(self, files: int | None) -> None:
+        """So many files will be looked at; None where nobody knows."""
         self._interrupt.check()
         if self._shown is not None:
             self._shown.update(self._shown.task_ids[0], total=files)

@@ -1,10 +1,12 @@
-"""Send images and videos to the stream: files, everything below folders, and URIs.
+"""Send images and videos to the stream: files, everything below folders and prefixes of object stores, and URIs.
 
-An item's id is its path below the folder that is named; a hash stands before a path that cannot be an id as it is.
-Files up to 15 MB travel inside the record, larger ones by way of the blob store. An interrupted run goes on where it
-stopped: a journal holds what Kafka has acknowledged.
+An item's id is its path below the folder or prefix; a hash stands before a path that cannot be an id as it is. Files up
+to 15 MB travel inside the record, larger ones by way of the blob store; with --by-uri none travels, and workers read
+it where it lies. An interrupted run goes on where it stopped: a journal holds what Kafka has acknowledged.
 
 Example: [bold]neardup ingest ~/Pictures --bank licensed --rate 100[/bold]
+
+Example: [bold]neardup ingest s3://bucket/pictures --by-uri[/bold]
 """
 
 from __future__ import annotations
@@ -32,8 +34,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    paths: Annotated[list[str], typer.Argument(help="Folders, files, URIs.", metavar="PATH|URI...")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Folders, files, s3://bucket/prefix, URIs.", metavar="PATH|URI...")
+    ],
     bank: Annotated[str, typer.Option(help="Bank that they belong to; without it, the stream itself.")] = "",
+    by_uri: Annotated[
+        bool, typer.Option("--by-uri", help="Send where content lies, not the content; NEARDUP_FETCH_ALLOW allows it.")
+    ] = False,
     rate: Annotated[float, typer.Option(min=0, help="Items per second at most; 0 is no limit.")] = 0.0,
     id_prefix: Annotated[str, typer.Option(help="What each id begins with, such as `shop/`.")] = "",
     journal: Annotated[Path | None, typer.Option(help="Where to note what was delivered; has a default.")] = None,
@@ -49,18 +56,23 @@ def run(
     from functools import cache
 
     from neardup.pipeline.media.blobs import Blobs
-    from neardup.workers.ingest.ingest import Ingest, split
+    from neardup.pipeline.media.fetch import fetch_rules
+    from neardup.workers.ingest.ingest import Ingest, check_sources, split
     from neardup.workers.ingest.journal import Journal
+    from neardup.workers.ingest.objects import Objects
     from neardup.workers.kafka.outbox import Outbox, make_producer
 
     settings = load(model=model)
     check_changes([BankChanged(bank=bank or SEEN)])
     if fault := fault_of_id(f"{id_prefix}x"):
         raise UsageError(f"--id-prefix {id_prefix[:80]!r}: {fault}")
-    files, uris = split(paths)
+    files, urls, uris = split(paths)
     check_present(*files)
+    stores = [Objects(url) for url in urls]
+    rules = fetch_rules(settings) if by_uri else None
+    check_sources(files, stores, rules)
     topic, topic_id = _media(settings)
-    place = journal or _default_journal(topic_id, files, bank, id_prefix)
+    place = journal or _default_journal(topic_id, files, [store.url for store in stores], bank, id_prefix)
     if again:
         place.unlink(missing_ok=True)
     with _arrivals(settings, wait, bank) as awaited:
@@ -68,11 +80,11 @@ def run(
             outbox = Outbox(make_producer(settings))
             blobs = cache(lambda: Blobs(settings.blobs_url))
             noted = (lambda _id: None) if awaited is None else awaited.expected.add
-            ingest = Ingest(outbox, topic, blobs, kept, bank, id_prefix, rate, noted)
+            ingest = Ingest(outbox, topic, blobs, kept, bank, id_prefix, rate, noted, rules)
             try:
                 with Bar("ingesting") as bar:
-                    bar.start(_total(files) + len(uris))
-                    for _ in ingest.run(files, uris):
+                    bar.start(None if stores else _total(files) + len(uris))  # objects are not listed twice
+                    for _ in ingest.run(files, uris, stores):
                         bar.advance(1)
             finally:
                 outbox.wait(5.0)
@@ -130,9 +142,9 @@ def _media(settings: Settings) -> tuple[str, str]:
     return name, str(found["topic_id"])
 
 
-def _default_journal(topic_id: str, files: list[Path], bank: str, id_prefix: str) -> Path:
+def _default_journal(topic_id: str, files: list[Path], urls: list[str], bank: str, id_prefix: str) -> Path:
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    what = [topic_id, *(os.path.abspath(file) for file in files), bank, id_prefix]  # noqa: PTH100
+    what = [topic_id, *(os.path.abspath(file) for file in files), *urls, bank, id_prefix]  # noqa: PTH100
     name = hashlib.sha256("\0".join(what).encode(errors="surrogateescape")).hexdigest()[:24]
     return home / "neardup" / "ingest" / f"{name}.jsonl"
 

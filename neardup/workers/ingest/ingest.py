@@ -1,8 +1,9 @@
-"""Files and URIs into `media`, a bounded number of bytes at a time.
+"""Files, objects of a store, and URIs into `media`, a bounded number of bytes at a time.
 
-An item's id is its path below the folder that was named; `ids.make_id` makes one of a path that cannot be an id. Files
-up to MAX_INLINE_BYTES travel in the record; larger ones go to the blob store, and their URI and SHA-256 travel. What
-the journal has as delivered is not sent again.
+An item's id is its path below the folder or URL that was named; `ids.make_id` makes one of a path that cannot be an id.
+Files up to MAX_INLINE_BYTES travel in the record; larger ones go to the blob store, and their URI and SHA-256 travel.
+By URI, none travels: workers read it where it lies. The ids are the same. What the journal has as delivered is not sent
+again, in whichever way.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.fetch import Rules, check_readable
 from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.scan.walk import Found, PutAside, walk
 from neardup.workers.ingest.journal import Journal
-from neardup.workers.kafka.media_record import URI_LIST
+from neardup.workers.ingest.objects import SCHEMES, Object, Objects
+from neardup.workers.kafka.media_record import URI_LIST, uri_value
 from neardup.workers.kafka.outbox import Headers, Message, Outbox
 
 logger = logging.getLogger(__name__)
@@ -33,6 +39,8 @@ MAX_INLINE_BYTES = 15 * 2**20
 MAX_WAITING_BYTES = 64 * 2**20
 """Beyond so many unacknowledged bytes, reading waits."""
 MAX_WAIT_SECONDS = 90.0
+OBJECTS_AT_ONCE = 64
+"""So many beginnings of objects are asked for together."""
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -45,19 +53,37 @@ class Count:
     skipped: int = 0
 
 
-def split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Return the paths and the URIs among the arguments.
-
-    Raises:
-        ConfigError: two folders have the same name, so that ids could meet.
-    """
-    uris = [one for one in arguments if _URI.match(one)]
+def split(arguments: Sequence[str]) -> tuple[list[Path], list[str], list[str]]:
+    """Return the paths, the URLs of object stores, and the other URIs among the arguments."""
     paths = [Path(one).expanduser() for one in arguments if not _URI.match(one)]
-    names = [_root_name(path) for path in paths]
+    uris = [one for one in arguments if _URI.match(one)]
+    stores = [one for one in uris if urlsplit(one).scheme in SCHEMES]
+    return paths, stores, [one for one in uris if one not in stores]
+
+
+def check_sources(paths: Sequence[Path], stores: Sequence[Objects], rules: Rules | None) -> None:
+    """Look at the sources before anything is sent.
+
+    Args:
+        rules: what workers may read, where they are to read it.
+    Raises:
+        ConfigError: two have the same name, so that ids could meet; or workers would refuse to read one.
+    """
+    names = [*map(_root_name, paths), *(store.name for store in stores if not store.single)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"two paths end in {visible(twice[0])}; ingest one after the other, with --id-prefix")
-    return paths, uris
+    if rules is None:
+        return
+    allowed_by = {_uri_of(path): _uri_of(path if path.is_dir() else path.parent) for path in paths}
+    for uri, prefix in [*allowed_by.items(), *((store.url, store.url) for store in stores)]:
+        try:
+            check_readable(uri, rules)
+        except InvalidFrame as error:
+            raise ConfigError(
+                f"workers would not read {uri[:200]}: {error.detail}; add {prefix} to NEARDUP_FETCH_ALLOW, for the"
+                " embed workers and for this command, or send the content itself, without --by-uri"
+            ) from error
 
 
 class Ingest:
@@ -67,6 +93,7 @@ class Ingest:
         topic: the name of `media`.
         rate: items per second at most; 0 is no limit.
         sent: told the id of each item that is sent.
+        rules: by URI: what workers may read, which is what is sent; None sends the content.
     """
 
     def __init__(
@@ -79,6 +106,7 @@ class Ingest:
         id_prefix: str = "",
         rate: float = 0.0,
         sent: Callable[[str], object] = lambda _id: None,
+        rules: Rules | None = None,
     ) -> None:
         self._outbox = outbox
         self._topic = topic
@@ -88,21 +116,25 @@ class Ingest:
         self._id_prefix = id_prefix
         self._interval = 1.0 / rate if rate > 0 else 0.0
         self._told = sent
+        self._rules = rules
         self._next = 0.0
         self.count = Count()
 
-    def run(self, paths: Sequence[Path], uris: Sequence[str]) -> Iterator[None]:
-        """Send everything; yields after each file and URI, and ends when Kafka has them all.
+    def run(self, paths: Sequence[Path], uris: Sequence[str], stores: Sequence[Objects] = ()) -> Iterator[None]:
+        """Send everything; yields after each file, object and URI, and ends when Kafka has them all.
 
         Raises:
             ConfigError: a path does not exist.
-            DependencyError: Kafka or the blob store failed; what was acknowledged is in the journal.
+            DependencyError: Kafka, the blob store or an object store failed; what was acknowledged is in the journal.
         """
+        several = len(paths) + sum(not store.single for store in stores) > 1
         for path in paths:
-            prefix = self._id_prefix + (f"{_root_name(path)}/" if len(paths) > 1 and path.is_dir() else "")
+            prefix = self._id_prefix + (f"{_root_name(path)}/" if several and path.is_dir() else "")
             for found in walk([path]):
                 self._file(found, prefix, path)
                 yield
+        for store in stores:
+            yield from self._objects(store, self._id_prefix + (f"{store.name}/" if several else ""))
         for uri in uris:
             self._pace()
             message = Message(self._topic, make_id(self._id_prefix + uri).encode(), uri.encode(), self._uri_headers())
@@ -123,19 +155,77 @@ class Ingest:
         self._pace()
         try:
             message = self._message(found, key)
-        except OSError as error:
-            logger.warning("file skipped path=%s error=%s", visible(found.path), error.strerror)
-            self.count.skipped += 1
+        except (OSError, InvalidFrame) as error:
+            self._skip(found.path, error)
             return
         self._send(message, partial(self._journal.add, id, found.size, found.modified))
 
+    def _objects(self, store: Objects, prefix: str) -> Iterator[None]:
+        listed = iter(store)
+        while some := list(islice(listed, OBJECTS_AT_ONCE)):
+            new: dict[str, Object] = {}
+            for one in some:
+                id = make_id(prefix + _composed(one.name, store) if one.name else self._id_prefix + one.uri)
+                if self._journal.has(id, one.size, one.stamp):
+                    self.count.before += 1
+                    yield
+                else:
+                    new[id] = one
+            for (id, one), head in zip(new.items(), store.heads([*new.values()]), strict=True):
+                self._object(id, one, head, store)
+                yield
+
+    def _object(self, id: str, found: Object, head: bytes | OSError, store: Objects) -> None:
+        if isinstance(head, OSError):
+            self._skip(found.uri, head)
+            return
+        if identify(head) is None:
+            logger.info("object skipped uri=%s", visible(found.uri))
+            self.count.skipped += 1
+            return
+        self._pace()
+        try:
+            message = self._message_of(found, id.encode(), store)
+        except (OSError, InvalidFrame) as error:
+            self._skip(found.uri, error)
+            return
+        self._send(message, partial(self._journal.add, id, found.size, found.stamp))
+
+    def _skip(self, name: str, error: OSError | InvalidFrame) -> None:
+        said = error.detail if isinstance(error, InvalidFrame) else error.strerror or str(error)
+        logger.warning("file skipped path=%s error=%s", visible(name), said)
+        self.count.skipped += 1
+
+    def _message_of(self, found: Object, key: bytes, store: Objects) -> Message:
+        if self._rules is not None:
+            return self._reference(key, found.uri, self._rules)
+        if found.size <= MAX_INLINE_BYTES:
+            data = store.read(found, MAX_INLINE_BYTES + 1)
+            if len(data) <= MAX_INLINE_BYTES:
+                return Message(self._topic, key, data, self._headers)
+        with tempfile.TemporaryDirectory(prefix="neardup-") as folder:
+            path = Path(folder) / "object"
+            store.copy(found, path)
+            return self._stored(key, path)
+
+    def _reference(self, key: bytes, uri: str, rules: Rules) -> Message:
+        if "::" in uri and not uri.startswith("file:"):
+            raise InvalidFrame(Reason.FORBIDDEN, "two colons in a URI, which fsspec takes for two URIs")
+        check_readable(uri, rules)
+        return Message(self._topic, key, uri_value(uri), self._uri_headers())
+
     def _message(self, found: Found, key: bytes) -> Message:
         path = Path(found.path)
+        if self._rules is not None:
+            return self._reference(key, Path(found.absolute).as_uri(), self._rules)
         if found.size <= MAX_INLINE_BYTES:
             with path.open("rb", buffering=0) as file:
                 data = file.read(MAX_INLINE_BYTES + 1)
             if len(data) <= MAX_INLINE_BYTES:
                 return Message(self._topic, key, data, self._headers)
+        return self._stored(key, path)
+
+    def _stored(self, key: bytes, path: Path) -> Message:
         digest = hashlib.sha256()
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(2**20):
@@ -177,11 +267,21 @@ def _below(path: str, root: Path) -> str:
     return name if composed != path and _is_another(composed, path) else unicodedata.normalize("NFC", name)
 
 
+def _composed(name: str, store: Objects) -> str:
+    """Return the name of an object as `_below` has that of a file."""
+    composed = unicodedata.normalize("NFC", name)
+    return name if composed != name and store.has(composed) else composed
+
+
 def _is_another(path: str, than: str) -> bool:
     try:
         return not os.path.samestat(os.lstat(path), os.lstat(than))
     except OSError:  # there is none of this name
         return False
+
+
+def _uri_of(path: Path) -> str:
+    return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 (links are left as they are)
 
 
 def _root_name(path: Path) -> str:

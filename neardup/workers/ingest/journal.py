@@ -1,7 +1,8 @@
 """What `neardup ingest` has delivered, so that an interrupted run goes on where it stopped.
 
-One line for each acknowledged file: its id, size and time of modification. A file that changed since is sent again. A
-line that was cut off by a crash is skipped, and that file sent again.
+One line for each acknowledged file or object: its id, its size, and its stamp, which changes with the content: of a
+file the time of modification, of an object its entity tag or that time. What changed since is sent again. A line that
+was cut off by a crash is skipped, and that file sent again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int | str]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
@@ -35,14 +36,14 @@ class Journal:
         except OSError as error:
             raise ConfigError(f"journal {path}: {error.strerror}; name another --journal") from error
 
-    def has(self, id: str, size: int, modified: int) -> bool:
+    def has(self, id: str, size: int, stamp: int | str) -> bool:
         """Return whether this file was delivered as it is now."""
-        return self._known.get(id) == (size, modified)
+        return self._known.get(id) == (size, stamp)
 
-    def add(self, id: str, size: int, modified: int) -> None:
+    def add(self, id: str, size: int, stamp: int | str) -> None:
         """Note that a file was delivered."""
         try:
-            self._file.write(json.dumps([id, size, modified]) + "\n")
+            self._file.write(json.dumps([id, size, stamp]) + "\n")
         except OSError as error:
             raise DependencyError(f"journal {self._file.name}: {error.strerror}") from error
 
@@ -64,7 +65,7 @@ class Journal:
 
     def _read(self, line: str) -> None:
         try:
-            id, size, modified = json.loads(line)
-            self._known[str(id)] = (int(size), int(modified))
+            id, size, stamp = json.loads(line)
+            self._known[str(id)] = (int(size), stamp if isinstance(stamp, str) else int(stamp))
         except (ValueError, TypeError):
             return

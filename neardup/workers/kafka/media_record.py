@@ -118,6 +118,18 @@ def read_item(key: bytes | None, value: bytes, headers: Sequence[tuple[str, byte
     return MediaItem(id, bank, _uri(value), _sha256(named), seconds)
 
 
+def uri_value(uri: str) -> bytes:
+    """Return the value of a record that leads to a URI.
+
+    Raises:
+        InvalidFrame: SCHEMA, whoever reads the record would find another URI, such as one without a space at its end.
+    """
+    value = uri.encode()
+    if _uri(value) != uri:
+        raise InvalidFrame(Reason.SCHEMA, "a URI that is another in a record")
+    return value
+
+
 def is_end(headers: Sequence[tuple[str, bytes]]) -> bool:
     """Return whether a record ends a live video; then null is as good as an empty value, and takes nothing down."""
     return dict(headers or ()).get("pts") == _END.encode()

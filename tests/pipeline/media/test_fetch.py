@@ -16,7 +16,7 @@ import pytest
 
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.media.fetch import IN_MEMORY_BYTES, Rules, check, fetch
+from neardup.pipeline.media.fetch import IN_MEMORY_BYTES, Rules, check, check_readable, fetch
 
 BIG = bytes(IN_MEMORY_BYTES + 1)
 DRIPS = 1200
@@ -295,3 +295,12 @@ def test_a_blob_is_whole_and_found_by_its_uri(tmp_path: Path) -> None:
     with fetch(uri, sha256, Rules((blobs.url,))) as fetched:
         assert fetched.source == b"video"
     assert [path.name for path in (tmp_path / "my blobs").rglob("*") if path.is_file()] == [uri.rpartition("/")[2]]
+
+
+def test_a_file_whose_name_is_not_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.jpg")
+    path.write_bytes(b"picture")
+    rules = Rules((tmp_path.as_uri(),))
+    check_readable(path.as_uri(), rules)
+    with fetch(path.as_uri(), None, rules) as fetched:
+        assert fetched.source == b"picture"

@@ -13,10 +13,12 @@ import pytest
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.ids import fault_of_id
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.fetch import Rules
 from neardup.workers.cli.ingest import _total
 from neardup.workers.ingest import ingest as module
-from neardup.workers.ingest.ingest import Ingest, split
+from neardup.workers.ingest.ingest import Ingest, check_sources, split
 from neardup.workers.ingest.journal import Journal
+from neardup.workers.kafka.media_record import read_item
 from neardup.workers.kafka.outbox import Message, Outbox
 from tests.pipeline.scan.build import save
 
@@ -149,8 +151,55 @@ def test_only_what_was_acknowledged_is_not_sent_again(make: Callable[..., Ingest
 
 
 def test_two_folders_of_one_name_need_a_prefix(tmp_path: Path) -> None:
+    paths, _, _ = split([str(tmp_path / "x" / "a"), str(tmp_path / "y" / "a")])
     with pytest.raises(ConfigError, match="two paths end in a;"):
-        split([str(tmp_path / "x" / "a"), str(tmp_path / "y" / "a")])
+        check_sources(paths, [], None)
+
+
+def test_by_uri_a_folder_sends_no_bytes_and_has_the_same_ids(make: Callable[..., Ingest], tmp_path: Path) -> None:
+    folder = some_files(tmp_path / "my media" / "sub", 3).parent
+    save(folder, os.fsdecode(b"\xff#.png"), 3)
+    (folder / "notes.txt").write_text("no picture")
+    rules = Rules((folder.parent.as_uri(),))
+    check_sources([folder], [], rules)
+    by_bytes, by_uri, changed = FakeOutbox(at_once=False), FakeOutbox(), FakeOutbox()
+    list(make(by_bytes).run([folder], []))  # nothing is acknowledged until the end
+    (tmp_path / "journal").unlink()
+    ingest = make(by_uri, bank="licensed", rules=rules)
+    list(ingest.run([folder], []))
+    assert (ingest.count.sent, ingest.count.skipped) == (4, 1)
+    assert [message.key for message in by_uri.sent] == [message.key for message in by_bytes.sent]
+    for sent, content in zip(by_uri.sent, by_bytes.sent, strict=True):
+        item = read_item(sent.key, sent.value or b"", sent.headers)
+        assert isinstance(item.content, str)
+        with item.opened(rules) as fetched:
+            assert (item.bank, fetched.source) == ("licensed", content.value)
+    ingest = make(changed)  # the other way now: it was delivered
+    list(ingest.run([folder], []))
+    assert (ingest.count.sent, ingest.count.before) == (0, 4)
+
+
+def test_by_uri_what_workers_would_refuse_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    folder = some_files(tmp_path / "media", 1)
+    (tmp_path / "elsewhere").mkdir()
+    rules = Rules(((tmp_path / "elsewhere").as_uri(),))
+    for path in (folder, folder / "p0.png"):
+        with pytest.raises(ConfigError, match=f"add {folder.as_uri()} to NEARDUP_FETCH_ALLOW, .* without --by-uri"):
+            check_sources([path], [], rules)
+    (tmp_path / "elsewhere" / "link").symlink_to(folder)
+    with pytest.raises(ConfigError, match="a link that leads out of the allowed folders"):
+        check_sources([tmp_path / "elsewhere" / "link"], [], rules)
+
+
+def test_by_uri_a_file_that_workers_would_refuse_is_skipped(make: Callable[..., Ingest], tmp_path: Path) -> None:
+    folder = some_files(tmp_path / "media", 1)
+    save(tmp_path, "outside.png", 8)
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    save(folder, "back\\slash.png", 9)
+    ingest = make(outbox := FakeOutbox(), rules=Rules((folder.as_uri(),)))
+    assert sum(1 for _ in ingest.run([folder], [])) == 3
+    assert [message.key for message in outbox.sent] == [b"p0.png"]
+    assert ingest.count.skipped == 2
 
 
 def test_a_frozen_kafka_ends_the_run_in_time() -> None:
