@@ -42,9 +42,12 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Milvus of one process; NEARDUP_MILVUS in the environment is taken instead."""
+    """The address of a Milvus of one process; NEARDUP_MILVUS in the environment is taken instead.
+
+    It ends with the file that uses it: an idle Milvus takes a third of a core.
+    """
     from tests.integration.milvus_server import running_milvus
 
     if uri := os.environ.get("NEARDUP_MILVUS"):
