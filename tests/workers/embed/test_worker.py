@@ -6,7 +6,6 @@ import pytest
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
 from neardup.workers.dead_letters.letters import dead_letter, original_headers
-from neardup.workers.ingest.ingest import split
 from neardup.workers.kafka.media_record import attempts, read_item, read_key
 from neardup.workers.kafka.outbox import Message, Outbox
 
@@ -131,8 +130,3 @@ def test_a_takedown_names_also_what_can_be_no_new_id() -> None:
     for key in (None, b"", b"k" * 257, b"\xff"):
         with pytest.raises(InvalidFrame):
             read_key(key)
-
-
-def test_arguments_are_paths_or_uris() -> None:
-    paths, uris = split(["pictures", "HTTPS://h/a.jpg", "b/clips"])
-    assert ([str(path) for path in paths], uris) == (["pictures", "b/clips"], ["HTTPS://h/a.jpg"])

@@ -208,3 +208,9 @@ def test_a_frozen_kafka_ends_the_run_in_time() -> None:
     outbox.send([Message("media", b"k", bytes(100))], threading.Event().set)
     with pytest.raises(DependencyError, match="acknowledged nothing"):
         outbox.wait_below(0, 0.01)
+
+
+def test_arguments_are_paths_stores_or_uris() -> None:
+    paths, stores, uris = split(["pictures", "HTTPS://h/a.jpg", "S3://bucket/x", "b/clips"])
+    assert [str(path) for path in paths] == ["pictures", "b/clips"]
+    assert (stores, uris) == (["S3://bucket/x"], ["HTTPS://h/a.jpg"])
