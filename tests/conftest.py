@@ -32,14 +32,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    from tests.integration.conftest import Services, running_services
+    from tests.integration.conftest import Services
+    from tests.integration.servers import running
 
     kafka, redis = os.environ.get("NEARDUP_KAFKA"), os.environ.get("NEARDUP_REDIS")
     if kafka and redis:
         yield Services(kafka, redis.rpartition("/")[0])
         return
-    with running_services(tmp_path_factory.mktemp("services")) as started:
-        yield started
+    with running("services", tmp_path_factory.mktemp("services"), ["NEARDUP_KAFKA", "NEARDUP_REDIS"]) as found:
+        yield Services(found[0], found[1].rpartition("/")[0])
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +49,10 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     It ends with the file that uses it: an idle Milvus takes a third of a core.
     """
-    from tests.integration.milvus_server import running_milvus
+    from tests.integration.servers import running
 
     if uri := os.environ.get("NEARDUP_MILVUS"):
         yield uri
         return
-    with running_milvus(tmp_path_factory.mktemp("milvus")) as uri:
+    with running("milvus", tmp_path_factory.mktemp("milvus"), ["NEARDUP_MILVUS"]) as [uri]:
         yield uri

@@ -6,10 +6,8 @@ With NEARDUP_KAFKA and NEARDUP_REDIS in the environment those are taken instead:
 from __future__ import annotations
 
 import re
-import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,7 +17,6 @@ from kafka import KafkaAdminClient
 from redis import Redis
 
 from neardup.pipeline.settings import Settings
-from tests.timing import LATE_SECONDS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "services"
 _DATABASES = count()
@@ -31,23 +28,6 @@ class Services:
 
     kafka: str
     redis: str
-
-
-@contextmanager
-def running_services(folder: Path) -> Iterator[Services]:
-    """Run services of one's own. They end with this process, however it ends: that closes their command's input."""
-    tell = 'echo "$NEARDUP_KAFKA $NEARDUP_REDIS"; exec cat >/dev/null'
-    command = [SCRIPT, "run", "--data", folder, "--", "sh", "-c", tell]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        told = process.stdout.readline().split()
-        if len(told) != 2:
-            pytest.fail("scripts/services did not start; its words are above")
-        yield Services(told[0], told[1].rpartition("/")[0])
-        process.stdin.close()
-        assert process.wait(timeout=LATE_SECONDS) == 0
 
 
 @pytest.fixture(scope="session")

@@ -134,8 +134,13 @@ def committed(settings: Settings, names: TopicNames) -> dict[int, int]:
 
 
 SPACE = a_checkpoint().space
-BOTH = pytest.mark.parametrize("processes", ["1", "2"])
-"""Threads of the worker, and processes that it feeds."""
+
+
+@pytest.fixture(params=["1", "2"], ids=["threads", "processes"])
+def either(request: pytest.FixtureRequest, environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a worker that describes in threads of its own, and of one that feeds processes."""
+    environment["NEARDUP_PROCESSES"] = request.param
+    return environment
 
 
 def a_file(seed: int, format: str) -> bytes:
@@ -149,16 +154,13 @@ def described(settings: Settings, names: TopicNames) -> list[Described]:
     return [record for record in records if isinstance(record, Described)]
 
 
-@BOTH
 def test_every_kind_of_record_ends_where_it_belongs(
     settings: Settings,
     names: TopicNames,
     producer: KafkaProducer,
-    environment: dict[str, str],
+    either: dict[str, str],
     tmp_path: Path,
-    processes: str,
 ) -> None:
-    environment["NEARDUP_PROCESSES"] = processes
     good = {"jpeg": a_file(1, "JPEG"), "png": a_file(2, "PNG"), "webp": a_file(3, "WEBP"), "gif": a_file(4, "GIF")}
     good["clip"] = save_clip(tmp_path / "clip.mp4", [5, 6, 7]).read_bytes()
     inside = tmp_path / "blobs" / "picture.png"
@@ -189,7 +191,7 @@ def test_every_kind_of_record_ends_where_it_belongs(
     producer.send(names.media, a_file(8, "BMP"), b"banked", [("bank", b"blocked"), ("attempts", b"2")], partition=2)
     producer.send(names.media, None, b"gone", partition=2)
     producer.flush()
-    with embedding(environment, tmp_path) as worker:
+    with embedding(either, tmp_path) as worker:
         until(lambda: count(settings, names.log) >= 8, "all good records in the log")
         until(lambda: count(settings, names.dead_letters) >= len(bad), "all bad records among the dead letters")
         until(lambda: sum(committed(settings, names).values()) == len(good) + len(bad) + 3, "everything committed")
@@ -222,25 +224,22 @@ def test_every_kind_of_record_ends_where_it_belongs(
         assert {name: told[name] for name, _ in headers} == dict(headers)
 
 
-@BOTH
 def test_a_killed_worker_leaves_nothing_undescribed(
     settings: Settings,
     names: TopicNames,
     producer: KafkaProducer,
-    environment: dict[str, str],
+    either: dict[str, str],
     tmp_path: Path,
-    processes: str,
 ) -> None:
-    environment["NEARDUP_PROCESSES"] = processes
     pictures = {f"p{number}": a_file(number, "PNG") for number in range(200)}
     for name, data in pictures.items():
         producer.send(names.media, data, name.encode())
     producer.flush()
     for goal in (20, 80):
-        with embedding(environment, tmp_path, SLOW_SECONDS="0.2") as worker:
+        with embedding(either, tmp_path, SLOW_SECONDS="0.2") as worker:
             until(lambda goal=goal: count(settings, names.log) >= goal, "some records in the log")
             worker.process.kill()
-    with embedding(environment, tmp_path) as worker:
+    with embedding(either, tmp_path) as worker:
         until(lambda: sum(committed(settings, names).values()) == len(pictures), "everything committed")
         assert worker.stop()[0] == 0, worker.log.read_text()
     times = Counter(record.id for record in described(settings, names))
@@ -273,47 +272,41 @@ def test_a_second_worker_takes_partitions_over_and_gives_them_back(
     assert set(times) == {f"p{number}" for number in range(180)}
 
 
-@BOTH
 def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_next(
     settings: Settings,
     names: TopicNames,
     producer: KafkaProducer,
-    environment: dict[str, str],
+    either: dict[str, str],
     tmp_path: Path,
-    processes: str,
 ) -> None:
-    environment["NEARDUP_PROCESSES"] = processes
     for number in range(120):
         producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
     producer.flush()
-    with embedding(environment, tmp_path, SLOW_SECONDS="0.5") as worker:
+    with embedding(either, tmp_path, SLOW_SECONDS="0.5") as worker:
         until(lambda: count(settings, names.log) >= 1, "at work")
         code, seconds = worker.stop()
         assert (code, seconds < 10 * BUSY) == (0, True), worker.log.read_text()
     assert committed(settings, names)[0] == count(settings, names.log)  # what was drained is not done again
-    with embedding(environment, tmp_path) as worker:
+    with embedding(either, tmp_path) as worker:
         until(lambda: committed(settings, names)[0] == 120, "everything committed")
     assert Counter(record.id for record in described(settings, names)) == {f"p{number}": 1 for number in range(120)}
 
 
-@BOTH
 def test_a_worker_whose_network_fails_on_everything_ends_and_another_describes_what_it_did_not_commit(
     settings: Settings,
     names: TopicNames,
     producer: KafkaProducer,
-    environment: dict[str, str],
+    either: dict[str, str],
     tmp_path: Path,
-    processes: str,
 ) -> None:
-    environment["NEARDUP_PROCESSES"] = processes
     for number in range(100):
         producer.send(names.media, a_file(number, "PNG"), f"p{number}".encode(), partition=0)
     producer.flush()
-    with embedding(environment, tmp_path, NEARDUP_MAX_DEAD_LETTERS="10", BREAKS_AFTER="1") as worker:
+    with embedding(either, tmp_path, NEARDUP_MAX_DEAD_LETTERS="10", BREAKS_AFTER="1") as worker:
         assert worker.process.wait(timeout=LATE_SECONDS) == 1
         assert "a picture that is known to be good fails" in worker.log.read_text()
     assert count(settings, names.dead_letters) < 10
-    with embedding(environment, tmp_path) as worker:
+    with embedding(either, tmp_path) as worker:
         until(lambda: sum(committed(settings, names).values()) == 100, "everything committed")
     assert len({record.id for record in described(settings, names)}) > 90
 

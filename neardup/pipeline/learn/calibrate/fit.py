@@ -173,14 +173,13 @@ def resample(sample: Sample, grid: Curve, levels: tuple[int, ...], times: int = 
     everyone = np.ones(len(sample.kindred), dtype=np.bool_)
     recall = [mean(sample.recalls(level, grid), sample.copying) for level in levels]
     drawn = {level: mean(sample.false_rates(level, grid), everyone) for level in sample.levels}
-    among_all, most = drawn[sample.levels[-1]], sample.levels[-1]
+    among_all = drawn[sample.levels[-1]]
     grown = growth(drawn)
-    false = [
-        np.minimum(
-            among_all * grown(level)[:, None] if level > most else mean(sample.false_rates(level, grid), everyone), 1.0
-        )
-        for level in levels
-    ]
+    false = []
+    for level in levels:
+        nearest = sample.levels[sample.level(level)]
+        more = grown(level) if nearest == sample.levels[-1] else np.full(len(weights), level / nearest)
+        false.append(np.minimum(drawn[nearest] * more[:, None], 1.0))
     start = _tail_start(among_all[0], len(sample.kindred))
     excess = _mean_excess(among_all, grid, start)
     tailed = np.stack([_with_tail(one, grid, start, excess) for one in false])
@@ -189,7 +188,9 @@ def resample(sample: Sample, grid: Curve, levels: tuple[int, ...], times: int = 
 
 
 def growth(drawn: Mapping[int, Curve]) -> Callable[[int], Curve]:
-    """Return how many times as many false matches there are among more references than the largest draw, (b,).
+    """Return how many times as many false matches there are among references than in the largest draw, (b,).
+
+    Among more references than were drawn, they grow as fitted; among fewer, in proportion.
 
     Args:
         drawn: for each number of references, rising, which share of the queries finds a stranger, (b, k).
@@ -201,6 +202,8 @@ def growth(drawn: Mapping[int, Curve]) -> Callable[[int], Curve]:
 
     def times_as_many(references: int) -> Curve:
         more = references / most
+        if more <= 1.0:
+            return np.full(len(drawn[most]), more)
         trusted = min(more, reach)
         return np.asarray(trusted**exponent * (more / trusted) * np.ones(len(drawn[most])))
 

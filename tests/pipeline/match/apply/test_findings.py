@@ -25,7 +25,6 @@ from neardup.pipeline.match.compare.candidates import CANDIDATES
 from neardup.pipeline.match.decide.evidence import COHORT
 from neardup.pipeline.types import Decision, Descriptors
 from tests.model.compare import a_world_state, cuts, made
-from tests.model.curves import Unclear
 from tests.pipeline.match.apply.test_batches import a_log
 from tests.pipeline.match.apply.test_cohorts import CALIBRATION
 from tests.pipeline.match.build import (
@@ -135,12 +134,9 @@ def entered(records: Sequence[Record]) -> list[Entry]:
     return [Entry(offset, record, 1000 * offset) for offset, record in enumerate(records)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", sorted({*range(13)} - {3}))  # in log 3 the model cannot say which of two comes first
 def test_a_follower_has_the_state_of_a_leader_whose_index_forgets(seed: int) -> None:
-    try:
-        entries, _, most = made(seed)
-    except Unclear:
-        pytest.skip("the model cannot say which of two comes first")
+    entries, _, most = made(seed)
     assert_followed(a_world_state(most), a_world_state(most), entries, seed)
 
 
