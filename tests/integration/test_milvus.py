@@ -153,6 +153,14 @@ def leading(searched: Searched, rows: RowNumbers, policy: Policy = QUICK) -> Ind
     return index
 
 
+def lose(server: Server, ids: RowNumbers) -> None:
+    """Delete rows and wait until no search sees them: a search may answer from before a deletion, a strong read not."""
+    server.delete(ids)
+    end = time.monotonic() + LATE_SECONDS
+    while server.read(ids):
+        assert time.monotonic() < end
+
+
 def finds(index: Index, searched: Searched, rows: RowNumbers) -> bool:
     """Whether each of the rows is the nearest to its own vector."""
     found = index.search(searched.vectors.read(rows), 1)
@@ -174,7 +182,7 @@ def test_an_answer_without_a_sentinel_is_refused_and_everything_is_compared_unti
     rows = np.arange(1000)
     index = leading(searched, rows)
     server, turns = engine(index)._server, engine(index)._turns
-    server.delete(turns.take(np.arange(3, 4))[0])
+    lose(server, turns.take(np.arange(3, 4))[0])
     assert finds(index, searched, rows[:200])
     status = index.status()
     assert (status.searcher, status.tail) == (0, 1000)
@@ -189,7 +197,7 @@ def test_with_too_many_rows_to_compare_a_refused_answer_is_waited_for_and_never_
     policy = dataclasses.replace(QUICK, most_tail=500, patience_seconds=2.0, lost_seconds=3600.0)
     index = leading(searched, rows, policy)
     server, turns = engine(index)._server, engine(index)._turns
-    server.delete(turns.take(np.arange(3, 4))[0])
+    lose(server, turns.take(np.arange(3, 4))[0])
     with pytest.raises(DependencyError, match=r"lacks 1 of 16 sentinels|not been whole"):
         finds(index, searched, rows[:200])
     assert not index.ready()
@@ -216,7 +224,7 @@ def test_rows_that_come_while_milvus_is_away_are_compared_and_verdicts_wait_once
 def test_a_sentinel_that_stays_away_is_written_again(searched: Searched) -> None:
     rows = np.arange(1000)
     index = leading(searched, rows)
-    engine(index)._server.delete(engine(index)._turns.take(np.arange(5, 6))[0])
+    lose(engine(index)._server, engine(index)._turns.take(np.arange(5, 6))[0])
     assert finds(index, searched, rows[:50])
     assert until(index, lambda: index.status().searcher == 1000)
 
@@ -225,7 +233,7 @@ def test_rows_that_milvus_lost_are_found_by_the_audit_and_written_again(searched
     rows = np.arange(1000)
     index = leading(searched, rows)
     lost = rows[100:108]
-    engine(index)._server.delete(ids_of(RowsAsOffsets(), lost))
+    lose(engine(index)._server, ids_of(RowsAsOffsets(), lost))
     assert until(index, lambda: index.status().repaired == 8)
     assert finds(index, searched, rows)
     assert engine(index).wait(SETTLING)
@@ -246,7 +254,7 @@ def test_a_collection_that_is_lost_is_filled_again_and_nothing_is_missed_meanwhi
         other.make()
     else:
         ids = np.concatenate([ids_of(RowsAsOffsets(), rows), -1 - np.arange(20)])
-        other.delete(ids)
+        lose(other, ids)
     for _ in range(5):
         assert finds(index, searched, rows[::7])
     assert until(index, lambda: index.status().builds == 2 and index.status().searcher == 1000)
