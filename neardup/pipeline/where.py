@@ -47,7 +47,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         spans: matched stretches in seconds, in order of the query's time; empty between two images.
         transform: from the query to the reference, where a proof found one.
     Raises:
-        ValueError: nothing with a place; a part without one; a box, span or transform that is none.
+        ValueError: nothing with a place; a part without one; an impossible box, span or transform.
     """
 
     kind: WhereKind

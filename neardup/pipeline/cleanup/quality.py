@@ -48,7 +48,7 @@ _SAME_PIXEL = 28.0
 """How far two small pictures may be apart, of 255: in the mean of 4 × 4 pixels, and in any pixel."""
 _LOSSY = ("heic", "avif", "jxl", "jp2")
 _UNKNOWN_LOSS = 92
-"""Compression of formats that do not say it: below lossless, and not to be told from a good JPEG."""
+"""Compression of formats that do not say it: below lossless, and indistinguishable from a good JPEG."""
 _MOMENTS = (0.2, 0.5, 0.8)
 """Shares of a video's length at which it is looked at."""
 

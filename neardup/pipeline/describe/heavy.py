@@ -31,7 +31,7 @@ class Heavy:
         """Wait for a place; return False where none is wanted any more.
 
         Args:
-            owner: who sent the item; "" where nobody is told apart.
+            owner: who sent the item; "" where senders are not distinguished.
             waits: called first, once this one counts as waiting.
         """
         with self._left:

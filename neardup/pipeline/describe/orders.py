@@ -1,4 +1,4 @@
-"""What processes that describe are told, and what they answer."""
+"""What is sent to processes that describe, and what they answer."""
 
 from __future__ import annotations
 

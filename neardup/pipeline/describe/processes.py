@@ -259,7 +259,7 @@ class ProcessDescriber(Generic[S]):
         child.idle_since = time.monotonic()
         self._long.extend(answer.put_off)
         with self._observer.span((self._sources[one.number].traceparent for one in answer.ended), sum(answer.embedded)):
-            pass  # it is over; what is told is whose batch it was
+            pass  # it is over; the answer says whose batch it was
         self._done += [
             Done(self._sources.pop(one.number), one.result, one.sha256, one.error, one.repeated) for one in answer.ended
         ]

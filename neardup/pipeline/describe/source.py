@@ -64,7 +64,7 @@ class Source(Protocol):
 
     @property
     def owner(self) -> str:
-        """Who sent it, and may not have all places for what takes long; "" where nobody is told apart."""
+        """Who sent it, and may not have all places for what takes long; "" where senders are not distinguished."""
 
     @property
     def gone(self) -> bool:

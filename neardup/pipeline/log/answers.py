@@ -90,7 +90,7 @@ class Answer:
 def answered_id(event: Event, bank: str = SEEN) -> str | None:
     """Return the id of the item, sent as one of this bank, that an event answers; None if it answers none.
 
-    That something is ignored or known already is not told of one bank or another; the id has to do.
+    That something is ignored or known already does not depend on the bank; the id has to do.
     """
     if isinstance(event, Redelivered | Ignored):
         return event.id

@@ -333,7 +333,7 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
 
     Attributes:
         verdict: takes the place of the one before.
-        flagged: the match that is to be looked at now, told once; None if none is new.
+        flagged: the match that is to be looked at now, sent once; None if none is new.
         asked: what is to be proved before it is flagged; None if nothing is new.
     """
 
@@ -374,11 +374,11 @@ class ReHeaded(msgspec.Struct, frozen=True, kw_only=True, tag="re-headed"):
 
 
 class Referenced(msgspec.Struct, frozen=True, kw_only=True, tag="referenced"):
-    """A curated bank has a new reference, or a new version of one; `RetroMatched` tells of earlier items like it.
+    """A curated bank has a new reference, or a new version of one; `RetroMatched` lists earlier items like it.
 
     Attributes:
-        found: earlier items that match it. left_out: how many more were not told, for there were too many.
-        asked: earlier heads that may match it; they and their members are told of once these are proved.
+        found: earlier items that match it. left_out: how many more are not listed, for there were too many.
+        asked: earlier heads that may match it; they and their members are listed once these are proved.
     """
 
     id: str

@@ -77,7 +77,7 @@ def fetch(uri: str, sha256: bytes | None, rules: Rules) -> Iterator[Fetched]:
     """Read what a URI leads to.
 
     Args:
-        sha256: what the content must have, if that was told.
+        sha256: what the content must have, if that is known.
     Raises:
         InvalidFrame: FORBIDDEN, FETCH, SCHEMA, or TOO_LARGE.
     """

@@ -28,7 +28,7 @@ def open_image(
         data: the whole file. format: what `identify` says of it.
         size: side of the tile.
         preview: takes the picture.
-        regions: takes the picture, and adds its regions to the frames when it is told to `cut`.
+        regions: takes the picture, and adds its regions to the frames when `cut` is called.
     Raises:
         InvalidFrame: the content is broken, cut off before half of it, or beyond the limits.
     """

@@ -1,4 +1,4 @@
-"""Prove two pictures as small as they can be told apart, and documents again from larger ones.
+"""Prove two pictures at the smallest size that separates them, and documents again from larger ones.
 
 A page at SIDE shows its layout, not its words: what is found there says that the two are worth a closer look, and
 nothing else. Other pictures with traces of writing on both sides are worth one, too: where no larger ones are at hand,

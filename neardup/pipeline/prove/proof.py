@@ -100,7 +100,7 @@ class Proof:
         gain, offset: reference ≈ gain × query + offset in grey levels.
         saturation: the reference's over the query's; None where either is not known or grey.
         repetition: 0 to 1, how alike what is seen is to itself when shifted; stripes and lattices are near 1.
-        document: whether either is a page with writing. legible: whether small writing can be told apart.
+        document: whether either is a page with writing. legible: whether small writing can be distinguished.
         blocks: uint8 (rows, columns) of `Block`, which divide `reference_box`, or `query_box` if `of_query`.
         changes: what only one side has, by pixels.
         hue: how alike the colours of blocks that agree are to each other, -1 to 1, whatever their saturation; None
@@ -418,7 +418,7 @@ def _repetition(agreement: Agreement, reference: Keypoints) -> float:
 
 
 def _legible(picture: Keypoints) -> float:
-    """Return 1 or more if small writing can be told apart: the side is large enough, or nothing was made smaller."""
+    """Return 1 or more if small writing can be distinguished: the side is large enough, or nothing was made smaller."""
     return max(picture.side / DOCUMENT_SIDE, picture.scale)
 
 

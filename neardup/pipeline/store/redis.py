@@ -4,7 +4,7 @@ Keys, all with the hash tag of the space so that one call may touch them:
 
     nd:{space}:applied          offset of the last envelope
     nd:{space}:v:<id>           hash: decision, as first given; head ("" if it stands alone); verdict (MessagePack);
-                                queued, offset of its first flag; for a match, told by bank, a line end and reference:
+                                queued, offset of its first flag; for a match, named by bank, a line end and reference:
                                 "later <match>" (JSON) where it came later, "judged <match>", and confirmed
     nd:{space}:members:<id>     set of the items that copy this one as a whole
     nd:{space}:feed             stream of flagged verdicts, at (milliseconds), retro; the entry's id is the event's:

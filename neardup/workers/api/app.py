@@ -98,7 +98,7 @@ def limits_of(context: Context) -> RequestLimits:
 
 
 def _own_problems(document: dict[str, Any]) -> None:
-    """Have values that are refused told as problems, where FastAPI says that it tells them its own way."""
+    """Report refused values as problems, where FastAPI has a form of its own."""
     for calls in document["paths"].values():
         for call in calls.values():
             if "application/json" in call["responses"].get("422", {}).get("content", {}):

@@ -125,7 +125,7 @@ async def shown(context: Context, offset: int, deadline: float) -> bool:
 
 
 def answer(done: Answer, by: str, response: Response) -> ChangeAnswer:
-    """Return what is told of a change; 202 where it is not applied yet."""
+    """Return the answer to a change; 202 where it is not applied yet."""
     if done.events is None:
         response.status_code = 202
     return ChangeAnswer(

@@ -102,7 +102,7 @@ class Context:
         return await _result(lambda: self.networks.own.uploads.describe(content, caller.name))
 
     async def wait_for(self, begin: Callable[[], Future[R]]) -> R:
-        """Return what a future brings; that there is no room for it is told as such."""
+        """Return what a future brings; a lack of room is a problem of its own."""
         return await _result(begin)
 
     async def append(self, *records: Record) -> list[int]:

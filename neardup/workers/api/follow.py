@@ -49,7 +49,7 @@ class ViewFollower(Follower):
         batch = self.published()
         if batch is not None:
             batch.compare(self._view.apply(batch.entries, batch.published, batch.records[-1].offset))
-            if self.caught_up:  # what waited while this worker was down tells of no delay
+            if self.caught_up:  # what waited while this worker was down is no measure of delay
                 self._observe(batch)
             self._told(list(batch.published.values()))
         telemetry.API_BEHIND.set(self.behind)

@@ -92,7 +92,7 @@ class Originals:
         made, failed = None, None
         try:
             made = self._make(place, seconds, side, Budget(self._settings.api_limits, future.cancelled))
-        except Exception as error:  # who asked is told
+        except Exception as error:  # passed to who asked
             failed = error
         if not future.set_running_or_notify_cancel():
             return

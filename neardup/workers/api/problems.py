@@ -1,4 +1,4 @@
-"""What is told when a request cannot be answered: problem details, RFC 9457, each with a remedy.
+"""The answer to a request that fails: problem details, RFC 9457, each with a remedy.
 
 A problem's `type` is a path of this API that says the same in general, so that programs can tell them apart.
 """
@@ -88,7 +88,7 @@ class ProblemBody(BaseModel):
             }
         }
     )
-    type: str = Field(description="path that tells of this kind of problem; to compare with")
+    type: str = Field(description="path that names this kind of problem; to compare with")
     title: str = Field(description="the kind in words")
     status: int = Field(description="the HTTP status")
     detail: str = Field(description="what was found and what was wanted")

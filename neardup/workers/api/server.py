@@ -164,7 +164,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     networks = Networks(own, places, partial(load_network, settings))
     context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
     context.originals, context.similar_space = Originals(settings, names.media), checkpoint.similar_space
-    context.operations  # noqa: B018 (a wrong setting is told now)
+    context.operations  # noqa: B018 (a wrong setting is reported now)
     folder = claim_folder(settings.state_path / names.log, "api")
     watch_disk("state", folder)
     server = Server(make_app(context), settings.api_host, settings.api_port, settings.api_max_connections)
@@ -192,7 +192,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
 
 
 class _Served(ApiWorker):
-    """One that ends the server when it is told to end."""
+    """One that ends the server when it is asked to end."""
 
     def __init__(self, context: Context, view: View, saver: Saver, follower: ViewFollower, server: Server) -> None:
         super().__init__(context, view, saver, follower)

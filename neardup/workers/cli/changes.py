@@ -1,4 +1,4 @@
-"""What commands that change something share: who asks and why, the wait for the answer, and how it is told."""
+"""What commands that change something share: who asks and why, the wait for the answer, and how it is printed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def tell(answers: Sequence[Answer], done: str, as_json: bool) -> None:
     Args:
         done: says it in words where nothing was refused.
     Raises:
-        UsageError: one was refused; the others were told.
+        UsageError: one was refused; the others were sent.
     """
     refused = [answer.refused.words for answer in answers if answer.refused]
     if as_json:

@@ -1,7 +1,7 @@
 """A record that kills the process, by a fault in a decoder's C code, must not be tried for ever.
 
 The count lies where the offset lies, in Kafka: with the first record of a partition its offset is committed again with
-a mark, and every commit that gets further takes the mark away. So a mark that is found again tells of a process that
+a mark, and every commit that gets further takes the mark away. So a mark that is found again means a process that
 died at this offset. After CAREFUL of them records are taken one by one, so that the record at the committed offset is
 the one to blame; after HOPELESS it is put aside. Marks of this process do not count: it is alive.
 """

@@ -92,7 +92,7 @@ class Ingest:
     Args:
         topic: the name of `media`.
         rate: items per second at most; 0 is no limit.
-        sent: told the id of each item that is sent.
+        sent: called with the id of each item that is sent.
         rules: by URI: what workers may read, which is what is sent; None sends the content.
     """
 

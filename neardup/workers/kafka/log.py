@@ -94,7 +94,7 @@ class Tail:
         return int(self._consumer.position(self._partition))
 
     def lag(self) -> int:
-        """Return how many offsets were left after the position, as far as the last answer of the broker told."""
+        """Return how many offsets were left after the position, as far as the last answer of the broker said."""
         end = self._consumer.highwater(self._partition)
         return 0 if end is None else max(0, int(end) - self.position())
 

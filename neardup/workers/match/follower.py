@@ -98,7 +98,7 @@ class Follower:
 
     @property
     def behind(self) -> int:
-        """How many records of the log were not read, as far as the broker has told."""
+        """How many records of the log were not read, as far as the broker has said."""
         return max(self._log.lag() + len(self._fetched), len(self._waiting))
 
     def find_verdicts(self) -> None:

@@ -104,7 +104,7 @@ class MatchWorker:
         place: kept right, for others to see.
         prove_seconds, prove_outage_seconds: see `expiry.Expiry`.
         max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
-        reached: told the name of each point where a crash leaves things differently, for tests.
+        reached: called with the name of each point where a crash leaves things differently, for tests.
     Raises:
         ConfigError: the log does not fit the snapshot: it begins after it, or ends before it.
     """

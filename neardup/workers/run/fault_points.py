@@ -18,7 +18,7 @@ _listeners: list[Callable[[str], object]] = []
 
 
 def listen(listener: Callable[[str], object]) -> None:
-    """Have every point that this process reaches told to a listener."""
+    """Report every point that this process reaches to a listener."""
     _listeners.append(listener)
 
 

@@ -1,4 +1,4 @@
-"""All metrics, in Prometheus' conventions; served by `workers/health.py`.
+"""All metrics, in Prometheus' conventions; served by `health.py`.
 
 Labels come from short, closed lists: stages, outcomes, reasons, partitions. The buckets are close together where times
 were measured on two cores: decoding a photograph 2 to 8 ms, a batch of 32 in the network 40 to 100 ms, an
@@ -14,6 +14,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _STAGE_SECONDS = (0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003)
 _SECONDS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+_DELAYS = (*_SECONDS, 7.5, 10.0, 20.0, 30.0, 45.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0)
+"""From a record to what follows from it: minutes where a backlog is worked off, and a quantile is no finer than these."""
 
 # ---- every worker ----------------------------------------------------------------------------------------------------
 WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
@@ -146,7 +148,7 @@ FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost 
 END_TO_END_SECONDS = Histogram(
     "neardup_end_to_end_seconds",
     "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",
-    buckets=(*_SECONDS, 300.0, 3600.0),
+    buckets=sorted(_DELAYS),
 )
 
 # ---- prove -----------------------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ WEBHOOK_WAITING = Gauge(
 WEBHOOK_SECONDS = Histogram(
     "neardup_webhook_seconds",
     "Seconds from the record in the log that an item was flagged for to the receiver's answer that it has the event.",
-    buckets=(*_SECONDS, 300.0, 3600.0, 86_400.0),
+    buckets=sorted((*_DELAYS, 86_400.0)),
 )
 
 # ---- API -------------------------------------------------------------------------------------------------------------
@@ -206,5 +208,5 @@ API_BEHIND = Gauge("neardup_api_behind_records", "Records of the log that the vi
 SEARCHABLE_SECONDS = Histogram(
     "neardup_api_searchable_seconds",
     "Seconds from the item's record in `media`, or else in the log, until this worker's lookups find it.",
-    buckets=(*_SECONDS, 300.0, 3600.0),
+    buckets=sorted(_DELAYS),
 )

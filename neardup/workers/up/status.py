@@ -1,4 +1,4 @@
-"""How a worker is, seen from outside: read from its /healthz, /readyz and /metrics, and told in words."""
+"""How a worker is, seen from outside: read from its /healthz, /readyz and /metrics, and put in words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTS = {
     "neardup_proofs_total": "finding",
     "neardup_webhook_deliveries_total": "outcome",
 }
-"""Counters whose sum is the number of items done, and the label that they are told by."""
+"""Counters whose sum is the number of items done, and the label that distinguishes them."""
 _MOST_WHY = 120
 
 

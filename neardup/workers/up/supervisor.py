@@ -31,7 +31,7 @@ from neardup.workers.up.status import History, Row, look, state
 
 PROGRAM = (sys.executable, "-m", "neardup.workers.cli.main")
 END_SECONDS = 10.0
-"""A worker that was told to end and has not after so long is killed."""
+"""A worker that was asked to end and has not after so long is killed."""
 STEADY_SECONDS = 60.0
 """A worker that has lived so long ends a row of deaths."""
 MAX_PAUSE_SECONDS = 30.0
@@ -239,7 +239,7 @@ class Child:
 
 
 class Supervisor:
-    """Runs workers until it is told to stop."""
+    """Runs workers until it is stopped."""
 
     def __init__(self, specs: Sequence[Spec], host: str, display: Display) -> None:
         self.children = [Child(spec, display) for spec in specs]

@@ -7,7 +7,7 @@ import pytest
 
 from neardup.workers.api import pages
 from neardup.workers.api.auth import COOKIE
-from tests.workers.api.build import Api
+from tests.workers.api.build import Api, an_api
 
 PAGES = ["/search", "/review", "/clusters"]
 SHELLS = ["/", "/docs", "/login", *PAGES]
@@ -62,3 +62,14 @@ def test_a_page_names_only_the_pages_that_its_reader_may_see(api: Api) -> None:
 def test_who_may_not_see_a_page_is_told_so_where_they_log_in(api: Api) -> None:
     told = api.client.get("/login?next=/review", headers=api.as_("ann")).text
     assert "You are ann, who may read" in told
+
+
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_every_page_names_the_tenant_before_and_after_the_login(tmp_path: Path, tenant: str) -> None:
+    with an_api(tmp_path, tenant=tenant) as api:
+        heads = [
+            re.findall(r'<a class="name"[^>]*>(.*)</a>', api.client.get(path, headers=headers).text)
+            for path in ("/", "/login", "/search")
+            for headers in ({}, api.as_("bob"))
+        ]
+    assert heads == [["neardup" + (f' <span class="tenant">{tenant}</span>' if tenant else "")]] * 6

@@ -32,7 +32,7 @@ from neardup.pipeline.match.decide.evidence import Evidence
 from neardup.pipeline.types import Descriptors, Embedded
 
 PRIOR = 0.1
-"""Share of queries that copy something, unless told otherwise: one in ten uploads."""
+"""Share of queries that copy something, unless given: one in ten uploads."""
 COHORT_WEIGHT = 1.0
 """`benchmarks/cohort.py` prints others."""
 HASH_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -174,7 +174,7 @@ def collect(
         sources, kinds: of all pictures, where each comes from and what it is like; see `pictures.kinds_of`.
         distractors: cuts of the references besides, described into `cache`.
         copies: of each held-out picture, the edits in turn and every third a chain of edits.
-        report: told of "copies" and "distractors", so many more that are done.
+        report: called with "copies" or "distractors" and how many more are done.
     Raises:
         UsageError: no pictures to be set apart.
     """

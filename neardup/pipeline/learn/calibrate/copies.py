@@ -31,7 +31,7 @@ def describe_copies(
 
     Args:
         aside: pictures that edits paste in. None of them may be a reference: the query would be its copy, too.
-        report: told of so many more pictures that are done.
+        report: called with how many more pictures are done.
     """
     names = sorted(EDITS)
     parts: list[Embedded] = []

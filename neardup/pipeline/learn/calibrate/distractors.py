@@ -71,7 +71,7 @@ def describe_distractors(
     Args:
         made_of: the pictures to cut, by their places.
         cache: folder that keeps what was described; None keeps nothing.
-        report: told of so many more that are there.
+        report: called with how many more are there.
     Raises:
         UsageError: no picture to cut.
     """

@@ -117,7 +117,7 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _curves(results: Sequence[Result]) -> Chart:
-    """Draw ours and the best of the others, five lines at most: more are no longer told apart."""
+    """Draw ours and the best of the others, five lines at most: more cannot be distinguished."""
     chosen = [results[0], *sorted(results[1:], key=lambda one: -one.micro_ap)[:4]]
     return Chart("Precision over recall", "recall", [Line(one.name, *one.curve) for one in chosen], low=0.0, high=1.0)
 

@@ -109,7 +109,7 @@ def read_truth(path: Path) -> Truth:
     """Read the CSV.
 
     Raises:
-        ConfigError: other columns, a number that is none, a segment that ends before it starts, or no rows.
+        ConfigError: other columns, a value that is no number, a segment that ends before it starts, or no rows.
     """
     rows: dict[Pair, list[list[float]]] = {}
     queries: dict[str, str] = {}

@@ -81,7 +81,7 @@ def load_pictures(
     Raises:
         ConfigError: nothing there that can be decoded, or a CSV with other columns.
     """
-    named = _read_alike(alike)  # a mistake in it is told before all is decoded
+    named = _read_alike(alike)  # a mistake in it is reported before all is decoded
     wanted = set(only.read_text(encoding="ascii").split()) if only else None
     paths = sorted(
         Path(root) / name

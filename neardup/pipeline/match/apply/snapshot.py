@@ -6,7 +6,7 @@
         tables.msgpack                    items, parts under way, live videos, removed ids, the CRC of vectors in use
         in-use.npy                        whether each row belongs to an item that is held, or under way
         similar-in-use.npy                whether each row of the similar vectors belongs to an item that is held
-        rows/<column>.npy                 the columns of `Rows`; what tells of a picture is blank where not in use
+        rows/<column>.npy                 the columns of `Rows`; what describes a picture is blank where not in use
         searcher/                         of the index, if it has one; the rest of the index is made anew
 
 The vector file may be ahead of a snapshot, since it grows with every record: `load` cuts it back to the rows that the
@@ -86,7 +86,7 @@ class Snapshots:
     """The snapshots of one state in a folder that no other process uses.
 
     Args:
-        reached: told the name of each point where a crash leaves the disk differently, for tests.
+        reached: called with the name of each point where a crash leaves the disk differently, for tests.
     """
 
     def __init__(self, folder: Path, reached: Callable[[str], object] = lambda _: None) -> None:

@@ -1,6 +1,6 @@
 """Described items, one at a time: uploads of the stream and references of curated banks.
 
-What is late, told again or without what should have come before is passed over; a new version takes the place of the
+What is late, repeated or without what should have come before is passed over; a new version takes the place of the
 one before it; all else is taken in.
 """
 

@@ -115,7 +115,7 @@ def is_older(record: Described, source: tuple[int, int]) -> bool:
 
 
 def is_no_newer(record: Described, source: tuple[int, int] | None) -> bool:
-    """Whether a record stands at this place of `media` or before it, told again or late."""
+    """Whether a record stands at this place of `media` or before it, repeated or late."""
     return source is not None and record.source_partition == source[0] >= 0 and record.source_offset <= source[1]
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from neardup.workers.api.auth import Role, who
+from neardup.workers.api.context import context_of
 from neardup.workers.api.pages.words import breakable, clock, percent
 
 STATIC = Path(__file__).with_name("static")
@@ -26,10 +27,14 @@ templates.env.filters |= {"percent": percent, "clock": clock, "breakable": break
 
 
 def render(request: Request, template: str, **values: Any) -> HTMLResponse:
-    """Return a page; the template also gets `caller`, None before somebody logs in, and `nav`, pages they may see."""
+    """Return a page of the tenant.
+
+    The template also gets `caller`, None before somebody logs in, and `nav`, the pages that they may see.
+    """
     caller = who(request)
     nav = [(path, name) for path, name, role in NAV if role is None or (caller is not None and caller.role >= role)]
-    answer = templates.TemplateResponse(request, template, {"caller": caller, "nav": nav, **values})
+    shared = {"caller": caller, "nav": nav, "tenant": context_of(request).settings.tenant}
+    answer = templates.TemplateResponse(request, template, shared | values)
     assert isinstance(answer, HTMLResponse)
     return answer
 

@@ -205,7 +205,7 @@ async def upload_reference(
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     if content.data is not None:
-        await context.describe(content.data, caller)  # what cannot be used is told here, and not in a dead letter
+        await context.describe(content.data, caller)  # what cannot be used is reported here, and not in a dead letter
     done = await change(context, ReferenceChanged(bank=bank, id=id, note=note, by=caller.name, why=why), wait)
     traceparent = request.headers.get("traceparent", "")
     told = published(id, bank, await send(context, content, id, bank, wait, traceparent))
