@@ -357,7 +357,7 @@ def _decides(a: _Member, b: _Member, rules: Sequence[tuple[Why, Criterion]]) -> 
 
 
 def _ordered(members: Sequence[_Member], keep: Keep) -> list[_Member]:
-    """Return files in order of preference. A shape other than the first one's is a sign of an edit, which comes last."""
+    """Return files in order of preference. Another shape than the first one's means an edit, which comes last."""
     rules = _RULES[keep]
     first = members[0].file
     if keep in (Keep.BEST, Keep.LARGEST):

@@ -1,6 +1,6 @@
 """One of the processes that describe: orders in, answers out, all by one thread.
 
-A zygote forks it, and `processes.ProcessDescriber` speaks to it through a socket. It receives how to describe (`Setup`),
+A zygote forks it, and `processes.ProcessDescriber` speaks to it through a socket. It gets how to describe (`Setup`),
 what is known (`Hashes`) and then orders, each of which it answers. None says that it is ready, an error that it cannot
 go on. It ends when nobody holds the other end.
 """

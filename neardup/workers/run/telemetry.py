@@ -15,7 +15,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 _STAGE_SECONDS = (0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003)
 _SECONDS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 _DELAYS = (*_SECONDS, 7.5, 10.0, 20.0, 30.0, 45.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0)
-"""From a record to what follows from it: minutes where a backlog is worked off, and a quantile is no finer than these."""
+"""From a record to what follows from it: minutes where a backlog is worked off; no quantile is finer than these."""
 
 # ---- every worker ----------------------------------------------------------------------------------------------------
 WORKER_READY = Gauge("neardup_worker_ready", "1 while /readyz says yes, else 0.")
