@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,13 +140,27 @@ class Shard:
             pictures: whether with thumbnails and packs, which are most of a file.
         """
         columns = [field for field in self._file.schema_arrow.names if pictures or field not in PICTURES]
+        for batch in self.batches(columns):
+            yield from map(from_columns, batch.to_pylist())
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of the rows, GROUP_ROWS at a time; raises DependencyError where they cannot be read."""
         batches = self._file.iter_batches(GROUP_ROWS, columns=columns)
         while True:
             with self._folder.reading(place_of(self.name)):
-                rows = next((list(map(from_columns, batch.to_pylist())) for batch in batches), None)
-            if rows is None:
+                batch = next(batches, None)
+            if batch is None:
                 return
-            yield from rows
+            yield batch
+
+    def group_of(self, row: int, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of the GROUP_ROWS rows that one of them stands among, by its place in the shard.
+
+        Raises:
+            DependencyError: they cannot be read.
+        """
+        with self._folder.reading(place_of(self.name)):
+            return self._file.read_row_group(row // GROUP_ROWS, columns=columns)
 
 
 @contextmanager
