@@ -163,3 +163,19 @@ def unfinished(folder: Folder) -> list[str]:
     """Return the files of the parts that have no shard, in the order of the listing; raises DependencyError."""
     there = set(shard_names(folder))
     return [file for file in folder.names(PARTS) if shard_of(file) not in there]
+
+
+def finished(folder: Folder) -> tuple[Plan, list[str]]:
+    """Return the plan of an archive and the names of its shards, in the order of the listing.
+
+    Raises:
+        ConfigError: there is no plan, or some parts have no shard yet. DependencyError: it cannot be read.
+    """
+    plan = read_plan(folder)
+    if plan is None:
+        raise ConfigError(f"{folder.url} holds no archive; `neardup backfill` makes one")
+    if left := len(unfinished(folder)):
+        raise ConfigError(
+            f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; run `neardup backfill` once more"
+        )
+    return plan, [shard_of(file) for file in folder.names(PARTS)]

@@ -133,11 +133,15 @@ class Load:
     """Loads the shards of an archive.
 
     Args:
-        names: of all shards. thumbnails: whether there are any.
+        names: of all shards.
         poll: returns further envelopes, after some time at most; it begins before anything is appended.
         announce: whether people are notified of what is found, as of live items.
         advance: called with numbers of rows that were dealt with.
         waits: called, again and again, while the match worker or provers are behind.
+
+    Attributes:
+        items: that were appended by now. without_description: that could not be described, and so not be loaded.
+        awaited: what became of them.
     """
 
     def __init__(
@@ -154,11 +158,11 @@ class Load:
         waits: Callable[[Awaited], object] = lambda _awaited: None,
     ) -> None:
         self.awaited = Awaited()
-        self.without_description = 0
+        self.items = self.without_description = 0
         self._folder, self._names, self._space = folder, names, space
         self._journal, self._blobs, self._appender, self._poll = journal, blobs, appender, poll
         self._announce, self._advance, self._waits = announce, advance, waits
-        self._thumbnails = False
+        self._with_thumbnails = set[int]()
 
     def run(self) -> None:
         """Load what an interrupted run left, then what is new, and return when all of it was decided.
@@ -177,6 +181,7 @@ class Load:
 
     def _load(self, note: Note) -> Note:
         """Load the shards that are next, and return what is noted then."""
+        self._with_thumbnails = set(self._numbers_with_thumbnails(note.loading))
         self._journal.write(note)
         for name in note.loading[note.pictures :]:
             self._put_pictures(name)
@@ -200,16 +205,23 @@ class Load:
     def _append(self, batch: Sequence[Placed]) -> None:
         records: list[Described] = []
         for placed in batch:
-            records += self._records(placed.row)
+            records += self._records(placed.row, placed.shard in self._with_thumbnails)
+            self.items += placed.row.error is None
             self.without_description += placed.row.error is not None
         self.awaited.take(self._poll(0.0))
         for record, offset in zip(records, self._appender.append(records), strict=True):
             if record.last:
                 self.awaited.add(offset, record.id)
 
-    def _records(self, row: Row) -> Iterator[Described]:
+    def _numbers_with_thumbnails(self, names: Sequence[str]) -> Iterator[int]:
+        for number, name in enumerate(names):
+            with reading(self._folder, name, self._space) as shard:
+                if shard.conditions.thumbnail_side:
+                    yield number
+
+    def _records(self, row: Row, has_thumbnail: bool) -> Iterator[Described]:
         """Yield the records of an item as history."""
-        thumbnail = self._blobs.place_of_thumbnail(row.id, row.sha256.hex()) if self._thumbnails else ""
+        thumbnail = self._blobs.place_of_thumbnail(row.id, row.sha256.hex()) if has_thumbnail else ""
         for record in row.records():
             yield msgspec.structs.replace(
                 record,

@@ -17,6 +17,8 @@ from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
 from neardup.workers.cli import (
+    backfill_load,
+    backfill_match,
     bank,
     calibrate,
     compare,
@@ -69,6 +71,12 @@ for module in (scan, match, compare, embed, models, train, calibrate, evaluate, 
 for group in (topics, worker, bank, dead_letters, export, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
+
+
+backfill = typer.Typer(no_args_is_help=True)
+for command, module in (("match", backfill_match), ("load", backfill_load)):
+    backfill.command(command, help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
+app.add_typer(backfill, name="backfill", help="Archives: describe, compare and load them.", epilog=EXIT_CODES)
 
 
 def _print_version(wanted: bool) -> None:
