@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from neardup.pipeline.archive.shard import writing
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.records import FULL, Described, join_parts, unpack_boxes
+from neardup.pipeline.media.preview import to_jpeg
+from neardup.pipeline.prove.finding import Finding
+from neardup.pipeline.prove.pack import Packer
 from neardup.pipeline.report.html import write_html
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.report.tables import write_csv, write_skipped, write_variants
@@ -23,6 +28,7 @@ from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.describe import in_threads
 from neardup.pipeline.scan.run import scan
 from neardup.pipeline.scan.walk import Found, walk
+from neardup.pipeline.types import Kind
 from tests.pipeline.scan.build import (
     SETTINGS,
     SIZE,
@@ -69,6 +75,13 @@ def description_of(parts: list[Described], media_format: str) -> Description:
     )
 
 
+def pictures_of(found: Found) -> tuple[bytes, bytes]:
+    """Return the thumbnail and the pack of an image."""
+    pixels, packer = np.asarray(Image.open(found.absolute).convert("RGB")), Packer()
+    packer.take(pixels)
+    return to_jpeg(pixels), packer.packed(pixels.shape[1], pixels.shape[0])
+
+
 def scanned_and_archived(media: Path, output: Path, shards: int = 3) -> tuple[ScanResult, list[str]]:
     """Scan a folder, and write an archive of what was described for that, in an order of its own."""
     catalog = Catalog(None, CHECKPOINT.space)
@@ -85,7 +98,8 @@ def scanned_and_archived(media: Path, output: Path, shards: int = 3) -> tuple[Sc
         else:
             content = catalog.content(one.sha256)
             described = description_of(content.parts, content.format)
-            rows.append(Row(row.id, row.uri, row.path, row.time_ns, row.size, one.sha256, described))
+            kept = pictures_of(found) if described.kind is Kind.IMAGE else (b"", b"")
+            rows.append(Row(row.id, row.uri, row.path, row.time_ns, row.size, one.sha256, described, None, *kept))
     catalog.close()
     folder, names = Folder(str(output)), [f"shard{n}" for n in range(shards)]
     for n, name in enumerate(names):
@@ -125,4 +139,30 @@ def test_tables_are_those_of_a_scan_of_the_same_files_bit_for_bit(tmp_path: Path
         write(compared, tmp_path / "compared.csv")
         assert (tmp_path / "compared.csv").read_bytes() == (tmp_path / "scanned.csv").read_bytes()
     assert (compared.images, compared.videos) == (scanned.images, scanned.videos)
-    assert "data:image/jpeg" in (tmp_path / "report.html").read_text() or compared.groups
+    assert pictures_in(tmp_path / "report.html") == len({file for pair in pairs(compared) for file in pair})
+
+
+def pictures_in(report: Path) -> int:
+    """Return how many of the report's files have a thumbnail."""
+    block = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', report.read_text(), re.DOTALL)
+    assert block is not None
+    data = json.loads(block[1])
+    return sum(file["thumbnail"] >= 0 for file in data["files"])
+
+
+def test_what_is_gone_is_proved_and_shown_by_what_the_archive_keeps(tmp_path: Path, media: Path) -> None:
+    for film in media.glob("*.mp4"):
+        film.unlink()
+    scanned, names = scanned_and_archived(media, tmp_path / "archive")
+    media.rename(tmp_path / "elsewhere")
+    archive = Folder(str(tmp_path / "archive"))
+    with compare(archive, names, [str(media)], CHECKPOINT, SETTINGS, Silent()) as (compared, places):
+        write_html(compared, places.thumbnail, tmp_path / "report.html")
+    assert pairs(compared) == pairs(scanned)
+    findings = [
+        [match.proof and match.proof.finding for group in one.groups for match in group.matches]
+        for one in (compared, scanned)
+    ]
+    assert [finding is None for finding in findings[0]] == [finding is None for finding in findings[1]]
+    assert Finding.COPY in findings[0]
+    assert pictures_in(tmp_path / "report.html") == len({file for pair in pairs(compared) for file in pair})
