@@ -7,7 +7,7 @@ part, and so is each group of rows of a Parquet file: what is in them is read wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,13 @@ class Sources:
     """What the user named.
 
     Attributes:
-        names: made absolute, and how they are read: the same names list the same items.
-        prefixes: URIs below which all that is listed lies.
+        names: URIs, below which all that is listed lies.
     Raises:
         ConfigError: a source does not exist, or two have the same name, so that ids could meet.
         DependencyError: an object store failed.
     """
 
-    def __init__(
-        self, arguments: Sequence[str], columns: Columns, leave_out: frozenset[Identity] = frozenset()
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], columns: Columns, leave_out: Set[Identity] = frozenset()) -> None:
         self._paths, urls, self._uris = split(arguments)
         missing = next((path for path in self._paths if not path.exists()), None)
         if missing is not None:
@@ -66,8 +63,7 @@ class Sources:
         check_sources(self._paths, self._stores, None)
         self._columns, self._leave_out = columns, leave_out
         roots = [Path(os.path.abspath(path)).as_uri() for path in self._paths]  # noqa: PTH100
-        self.prefixes = (*roots, *(store.url for store in self._stores), *self._uris)
-        self.names = tuple(self.prefixes)
+        self.names = (*roots, *(store.url for store in self._stores), *self._uris)
 
     def parts(self, most_items: int) -> Iterator[Part]:
         """Yield all parts, the same for the same contents of the sources.

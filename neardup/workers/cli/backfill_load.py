@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neardup.workers.cli.backfill_match import ArchiveArgument
-from neardup.workers.cli.common import Bar, JsonOption, ModelOption
+from neardup.workers.cli.common import Bar, JsonOption, ModelOption, check_parquet
 
 if TYPE_CHECKING:
     from neardup.pipeline.settings import Settings
@@ -32,6 +32,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Load all that the stream does not have yet, and wait until it is decided."""
+    check_parquet()
     from contextlib import closing
 
     from neardup.pipeline.archive.folder import Folder

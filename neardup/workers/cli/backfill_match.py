@@ -9,6 +9,7 @@ Example: [bold]neardup backfill match s3://bucket/archive --output report[/bold]
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from neardup.workers.cli.common import (
     ModelOption,
     PrecisionOption,
     ThreadsOption,
+    check_parquet,
     writable_folder,
 )
 from neardup.workers.cli.scan import print_summary
@@ -40,8 +42,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Compare and write the report."""
+    check_parquet()
     from neardup.pipeline.archive.compare import compare
     from neardup.pipeline.archive.folder import Folder
+    from neardup.pipeline.archive.pictures import local_path
     from neardup.pipeline.archive.plan import finished
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.report.html import write_html
@@ -53,7 +57,8 @@ def run(
     plan, names = finished(folder)
     checkpoint = load_checkpoint(settings.model)
     output = writable_folder(output)
-    with Bar("comparing") as bar, compare(folder, names, plan.sources, checkpoint, settings, bar) as (result, places):
+    roots = [os.fspath(local_path(source) or source) for source in plan.sources]
+    with Bar("comparing") as bar, compare(folder, names, roots, checkpoint, settings, bar) as (result, places):
         write_tables(result, output, most_rows=MOST_ROWS)
         write_html(result, places.thumbnail, output / "report.html")
     if as_json:
