@@ -8,6 +8,7 @@ go to the blob store first: whoever reads a record may want them.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,6 +39,8 @@ LOADED = "loaded"
 _WRITERS, _WRITES_AHEAD = 16, 256
 _NOTE_BATCHES = 8
 _IDLE_SECONDS = 0.2
+_SILENCE_SECONDS = 30.0
+"""Without any verdict; then it says that it waits, and goes on waiting."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +159,14 @@ class Load:
         announce: bool = False,
         advance: Callable[[int], object] = lambda _rows: None,
         waits: Callable[[Awaited], object] = lambda _awaited: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.awaited = Awaited()
         self.items = self.without_description = 0
         self._folder, self._names, self._space = folder, names, space
         self._journal, self._blobs, self._appender, self._poll = journal, blobs, appender, poll
-        self._announce, self._advance, self._waits = announce, advance, waits
+        self._announce, self._advance, self._waits, self._clock = announce, advance, waits, clock
+        self._heard_at = clock()
         self._with_thumbnails = set[int]()
 
     def run(self) -> None:
@@ -209,6 +214,8 @@ class Load:
             self.items += placed.row.error is None
             self.without_description += placed.row.error is not None
         self.awaited.take(self._poll(0.0))
+        if not self.awaited.ahead:
+            self._heard_at = self._clock()
         for record, offset in zip(records, self._appender.append(records), strict=True):
             if record.last:
                 self.awaited.add(offset, record.id)
@@ -233,7 +240,16 @@ class Load:
 
     def _follow(self) -> None:
         self._waits(self.awaited)
-        self.awaited.take(self._poll(_IDLE_SECONDS))
+        envelopes, now = self._poll(_IDLE_SECONDS), self._clock()
+        self.awaited.take(envelopes)
+        if envelopes:
+            self._heard_at = now
+        elif now - self._heard_at > _SILENCE_SECONDS:
+            self._heard_at = now
+            logger.warning(
+                "no verdicts for %.0f s: do match and prove workers run? undecided=%d waiting_for_proofs=%d",
+                _SILENCE_SECONDS, self.awaited.ahead, self.awaited.pending,
+            )  # fmt: skip
 
     def _put_pictures(self, name: str) -> None:
         """Put the thumbnails and packs of a shard where embed workers put theirs."""

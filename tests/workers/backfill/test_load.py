@@ -217,6 +217,26 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8
 
 
+def test_waiting_for_a_match_worker_is_said_from_time_to_time(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.shard("one", a_row("a", 1))
+    stream, now = Stream(), 0.0
+
+    def poll(seconds: float) -> list[Envelope]:
+        """Begin to decide after 100 s."""
+        nonlocal now
+        now += 1
+        return stream.poll(seconds) if now > 100 else []
+
+    made = Load(
+        place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll, clock=lambda: now
+    )  # fmt: skip
+    made.run()
+    assert [record.message for record in caplog.records] == [
+        "no verdicts for 30 s: do match and prove workers run? undecided=1 waiting_for_proofs=0"
+    ] * 3
+    assert made.awaited.outcomes == {"distinct": 1}
+
+
 def test_a_shard_of_another_space_is_refused_before_anything_is_appended(place: Place) -> None:
     place.shard("one", a_row("a", 1))
     with writing(place.folder, "two", msgspec.structs.replace(CONDITIONS, space="s-2")) as writer:
