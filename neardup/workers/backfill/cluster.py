@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ import msgspec
 from neardup.pipeline.archive.plan import shard_of
 from neardup.pipeline.archive.shard import Counts, place_of
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
-from neardup.workers.backfill.describe import PATIENCE_SECONDS, Engine, Finished, Job
+from neardup.workers.backfill.describe import PATIENCE_SECONDS, Engine, Finished, Job, open_engine
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 10_000
 """Parts that Ray is given at once: each is a block, which its head keeps account of."""
+_CONNECT_SECONDS = 10.0
 _engine: tuple[Job, Engine] | None = None
 
 
@@ -46,13 +48,15 @@ def describe_on(address: str, job: Job, part_files: Sequence[str]) -> Generator[
             rows = [{"part": file} for file in part_files[start : start + AT_ONCE]]
             parts = ray.data.from_items(rows, override_num_blocks=len(rows))
             gpus = {"num_gpus": 1} if job.device == "cuda" else {}
-            done = parts.map(partial(_describe, job), num_cpus=max(job.processes, 1), max_retries=-1, **gpus)
+            done = parts.map(partial(_describe, job), num_cpus=max(job.processes, 1), **gpus)
             yield from _as_they_come(done)
 
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody is told
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody else is to hear of it
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what is still under way after the end connects no more
+    _check_reachable(address)
     try:
         import ray
         import ray.data
@@ -61,6 +65,7 @@ def _connected(address: str) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that there are no bars
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError) as error:
@@ -69,6 +74,17 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()  # and with it end the workers of this job
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ConfigError where nobody listens at host:port, which Ray itself would find out after minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error}; wanted host:port of its head") from error
 
 
 def _as_they_come(done: Any) -> Iterator[Finished | None]:
@@ -123,9 +139,9 @@ def _describe(job: Job, row: dict[str, str]) -> dict[str, Any]:
 def _engine_of(job: Job) -> Engine:
     """Return the engine of this process."""
     global _engine
-    if _engine is None or _engine[0] is not job:
+    if _engine is None or _engine[0] != job:
         _close()
-        _engine = job, Engine(job)
+        _engine = job, open_engine(job)
     return _engine[1]
 
 

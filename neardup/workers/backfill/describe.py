@@ -100,38 +100,43 @@ def make_conditions(checkpoint: Checkpoint, settings: Settings, pictures: bool) 
     )
 
 
-class Engine:
-    """Describes parts for a job; to be closed. It starts at once, while the caller goes on.
+def open_engine(job: Job) -> Engine:
+    """Return what describes parts for a job on this machine; its processes start at once, while the caller goes on.
 
     Raises:
         ConfigError: this machine has another model, or a source is not there.
         DependencyError: a process cannot be started.
     """
+    settings = load(model=job.model, device=job.device, threads=job.threads)
+    checkpoint = load_checkpoint(settings.model)
+    conditions = job.conditions
+    conditions.check_space(checkpoint.space, job.folder.url)
+    for prefix in job.prefixes:
+        if prefix.startswith("file:") and not Path(path_of(prefix)).exists():
+            raise ConfigError(f"{path_of(prefix)} does not exist on this machine; mount it under the same path")
+    look = Look(
+        checkpoint.architecture.size,
+        conditions.limits,
+        conditions.sample_fps,
+        conditions.regions,
+        conditions.thumbnail_side,
+    )
+    processes = job.processes or count_processes(settings, settings.worker_threads)
+    if processes and not is_on_gpu(settings.device):
+        setup = Setup(checkpoint, look, fetch_seconds=job.rules.seconds)
+        return Engine(job, ProcessDescriber(processes, setup), processes * (AHEAD + 2) * ORDER_ITEMS)
+    return _in_threads(job, checkpoint, look, settings)
 
-    def __init__(self, job: Job) -> None:
-        settings = load(model=job.model, device=job.device, threads=job.threads)
-        checkpoint = load_checkpoint(settings.model)
-        job.conditions.check_space(checkpoint.space, job.folder.url)
-        for prefix in job.prefixes:
-            if prefix.startswith("file:") and not Path(path_of(prefix)).exists():
-                raise ConfigError(f"{path_of(prefix)} does not exist on this machine; mount it under the same path")
-        self._job = job
-        conditions = job.conditions
-        look = Look(
-            checkpoint.architecture.size,
-            conditions.limits,
-            conditions.sample_fps,
-            conditions.regions,
-            conditions.thumbnail_side,
-        )
-        processes = job.processes or count_processes(settings, settings.worker_threads)
-        self._describer: Describer[Item]
-        if processes and not is_on_gpu(settings.device):
-            setup = Setup(checkpoint, look, fetch_seconds=job.rules.seconds)
-            self._describer = ProcessDescriber(processes, setup)
-            self._ahead = processes * (AHEAD + 2) * ORDER_ITEMS
-        else:
-            self._describer, self._ahead = _in_threads(checkpoint, look, settings)
+
+class Engine:
+    """Describes parts for a job; to be closed.
+
+    Args:
+        ahead: items under way at most.
+    """
+
+    def __init__(self, job: Job, describer: Describer[Item], ahead: int) -> None:
+        self._job, self._describer, self._ahead = job, describer, ahead
 
     def close(self) -> None:
         """End what is under way."""
@@ -238,7 +243,7 @@ class _Work:
         return Finished(self._name, counts)
 
 
-def _in_threads(checkpoint: Checkpoint, look: Look, settings: Settings) -> tuple[Describer[Item], int]:
+def _in_threads(job: Job, checkpoint: Checkpoint, look: Look, settings: Settings) -> Engine:
     from neardup.pipeline.embed.embedder import make_embedder
 
     on_gpu, jpegs = is_on_gpu(settings.device), None
@@ -248,13 +253,18 @@ def _in_threads(checkpoint: Checkpoint, look: Look, settings: Settings) -> tuple
         jpegs = open_gpu_jpegs()
     threads = settings.worker_threads
     batch = max(_GPU_BATCH if on_gpu else _BATCH, 8 * threads)
-    return ThreadDescriber(
+    describer: ThreadDescriber[Item] = ThreadDescriber(
         lambda: make_embedder(checkpoint, settings.device, threads=threads),
-        look, threads, batch, _MAX_BATCH_WAIT_SECONDS, jpegs=jpegs,
-    ), 4 * batch  # fmt: skip
+        look,
+        threads,
+        batch,
+        _MAX_BATCH_WAIT_SECONDS,
+        jpegs=jpegs,
+    )
+    return Engine(job, describer, 4 * batch)
 
 
 def describe_here(job: Job, part_files: Sequence[str]) -> Generator[Finished | None]:
     """Describe parts on this machine; see `Engine`."""
-    with closing(Engine(job)) as engine, closing(engine.describe(part_files)) as finished:
+    with closing(open_engine(job)) as engine, closing(engine.describe(part_files)) as finished:
         yield from finished
