@@ -92,6 +92,10 @@ def unproved(item: str, of: str) -> Verdict:
     return Verdict(id=item, decision=Decision.UNSURE, matches=(match,))
 
 
+def quiet(verdict: Verdict) -> Verdict:
+    return msgspec.structs.replace(verdict, quiet=True)
+
+
 def re_headed(old: str, head: str, members: set[str]) -> ReHeaded:
     return ReHeaded(old=old, new=head, members=tuple(members - {head}))
 
@@ -142,6 +146,22 @@ def test_copies_are_flagged_and_stand_under_their_head(store: FlagStore) -> None
     assert store.verdict("b") == copy("b", "a")
     assert store.members("a") == {"b"}
     assert [(entry.event, entry.verdict.id) for entry in store.feed("", 10)] == [("1.0", "b"), ("3.0", "c")]
+
+
+def test_what_is_quiet_is_kept_and_neither_in_the_feed_nor_queued(store: FlagStore) -> None:
+    old, doubtful = quiet(copy("b", "a")), quiet(unsure("c", "a"))
+    store.apply(log(quiet(new("a")), old, doubtful, redecided(quiet(copy("c", "a")), Decision.UNSURE)))
+    assert store.verdict("b") == old
+    assert store.verdict("c") == quiet(copy("c", "a"))
+    assert store.members("a") == {"b", "c"}
+    assert (store.feed("", 10), [store.queue(0, 10, queue) for queue in ReviewQueue]) == ([], [[], [], []])
+
+
+def test_a_later_reference_that_matches_a_quiet_item_is_news(store: FlagStore) -> None:
+    store.apply(log(quiet(new("a")), RetroMatched(id="a", match=blocked("r"))))
+    assert [(entry.verdict.id, entry.retro) for entry in store.feed("", 10)] == [("a", True)]
+    assert [one.item for one in store.queue(0, 10, ReviewQueue.ALL)] == ["a"]
+    assert store.verdict("a") == quiet(combine("a", [blocked("r")]))
 
 
 def test_a_match_of_a_part_makes_no_member(store: FlagStore) -> None:
@@ -301,6 +321,7 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
         st.builds(copy, ids, ids),
         st.builds(unsure, ids, ids),
         st.builds(unproved, ids, ids),
+        st.builds(lambda kind, item, of: quiet(kind(item, of)), st.sampled_from([copy, unsure, unproved]), ids, ids),
         st.builds(mixed, ids, st.lists(st.tuples(st.sampled_from([copy, unsure, unproved]), ids, banks), max_size=3)),
         st.builds(
             lambda item, of, flagged: rolling(item, matched(of), flagged=flagged), ids, ids, st.sampled_from([None, 0])

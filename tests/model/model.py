@@ -31,6 +31,7 @@ from neardup.pipeline.log.changes import (
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.reasons import IgnoredReason, Refusal
 from neardup.pipeline.log.records import (
+    ARCHIVE,
     Changed,
     Described,
     Entry,
@@ -77,6 +78,7 @@ class Thing:
     parts: int = 0
     offset: int = -1
     thumbnail: str = ""
+    quiet: bool = False
     vectors: list[dict[int, float]] = field(default_factory=list)
     blank: list[bool] = field(default_factory=list)
     members: list[Thing] = field(default_factory=list)
@@ -171,8 +173,8 @@ class Refused(Exception):
 
 
 def before(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether a record came before another of the same partition of `media`."""
-    return one[0] == other[0] and one[1] < other[1]
+    """Whether a record came before another of the same partition of `media`; an archive comes before all else."""
+    return one[1] < other[1] if one[0] == other[0] else one[0] == ARCHIVE
 
 
 def sparse(vector: Sequence[float]) -> dict[int, float]:
@@ -264,6 +266,7 @@ class Model:
         elif arriving is None or (record.part, record.sha256) != (arriving.parts, arriving.sha256):
             return [Ignored(id=record.id, why="yes", reason=IgnoredReason.PART_MISSING)]
         arriving.parts, arriving.newest_ms, arriving.offset = record.part + 1, self.now, self.offset
+        arriving.quiet = record.quiet
         arriving.vectors += [sparse(vector.tolist()) for vector in record.embedded().vectors]
         arriving.blank += [detail < SPEAKING for detail in record.detail]
         bank.arriving[record.id] = arriving
@@ -381,7 +384,7 @@ class Model:
         ]
 
     def pending(self, thing: Thing, pairs: Sequence[Pair], produced_ms: int) -> ProofPending:
-        """The asks name version and offset of both sides."""
+        """The asks name version and offset of both sides; history is proved after all else, and nobody is notified."""
         asks = tuple(
             Ask(
                 bank=pair.bank,
@@ -398,7 +401,14 @@ class Model:
             for pair in pairs
             if not pair.asked
         )
-        asked = Asked(id=thing.id, offset=thing.offset, sha256=thing.sha256, asks=asks, produced_ms=produced_ms)
+        asked = Asked(
+            id=thing.id,
+            offset=thing.offset,
+            sha256=thing.sha256,
+            asks=asks,
+            later=thing.quiet,
+            produced_ms=produced_ms,
+        )
         return ProofPending(asked=asked, beside=beside)
 
     # -- answers -----------------------------------------------------------------------------------------------------
@@ -536,7 +546,7 @@ class Model:
         head = self.head_for(thing, matches) if matches else None
         if thing.above is not None:
             head = thing.above.id
-        return combine(thing.id, matches, head)
+        return msgspec.structs.replace(combine(thing.id, matches, head), quiet=thing.quiet)
 
     def match(self, bank: Bank, thing: Thing, pair: Pair, expired: bool, lapses: bool = False) -> Matched | None:
         """A copy or a variant is what the proof says. Without an answer a match is unsure at most, and a spare one that

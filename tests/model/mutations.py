@@ -265,6 +265,10 @@ def _retro_expires_silently(old: Any) -> Any:
     return lambda self, record, now_ms: [] if isinstance(record, ProofExpired) else old(self, record, now_ms)
 
 
+def _archive_is_newer(old: Any) -> Any:
+    return lambda record, source: record.source_partition == source[0] and old(record, source)
+
+
 def _retro_told_twice(old: Any) -> Any:
     return lambda self, id, offset, candidate: self._by_key.get((offset, candidate.bank, candidate.offset))
 
@@ -341,6 +345,8 @@ MUTATIONS = [
     Mutation("a takedown is for good", removals.Removals, "take_down", _back_from_takedown),
     Mutation("a takedown is in the audit trail", removals.Removals, "take_down", _silent_takedown),
     Mutation("an older version is ignored", uploads, "is_older", always(False)),
+    Mutation("history never replaces what the stream brought", uploads, "is_older", _archive_is_newer),
+    Mutation("nobody is notified of history", proofs, "_is_quiet", always(False)),
     Mutation("what got no part for a day is given up", pending, "MAX_PENDING_SECONDS", put(10**9)),
     Mutation("'not a match' holds", reviews, "as_judged", _as_if_reviewed(Outcome.NOT_A_MATCH)),
     Mutation("'match' holds", reviews, "as_judged", _as_if_reviewed(Outcome.MATCH)),

@@ -27,7 +27,17 @@ from neardup.pipeline.log.changes import (
     Reviewed,
 )
 from neardup.pipeline.log.proofs import Asked, Candidate, ItemProved, PairProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Described, Entry, Event, Record, Redecided, Referenced, Removed, Verdict
+from neardup.pipeline.log.records import (
+    ARCHIVE,
+    Described,
+    Entry,
+    Event,
+    Record,
+    Redecided,
+    Referenced,
+    Removed,
+    Verdict,
+)
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from tests.model.curves import ENCODED, PRECISIONS
 from tests.model.model import DAY_MS, Model
@@ -70,6 +80,7 @@ class World:
         self._later: list[Described] = []
         self._asked: list[Asked] = []
         self._expired: list[Asked] = []
+        self._of_references: list[Asked] = []
         self._listed: list[tuple[str, str, str]] = []
         self._reviewed: list[tuple[str, str, str]] = []
         self._source = 0
@@ -96,6 +107,7 @@ class World:
                 self._asked.append(event.asked)
             if isinstance(event, Referenced):
                 self._asked += event.asked
+                self._of_references += event.asked
             verdict = event.verdict if isinstance(event, Redecided) else event
             if isinstance(verdict, Verdict):
                 self._listed += [(verdict.id, match.bank, match.reference) for match in verdict.matches]
@@ -138,6 +150,7 @@ class World:
             pixels=pixels,
             detail=BLANK if blank else SPEAKING,
         )
+        archive = random.Random(f"archive {self.seed} {self._source}")
         bank = self._random.choice([SEEN, SEEN, SEEN, *self._banks]) if self._banks else SEEN
         record = msgspec.structs.replace(
             record,
@@ -147,6 +160,13 @@ class World:
             produced_ms=self._source,
             thumbnail=f"thumbnail {self._source}",
         )
+        if bank == SEEN and archive.random() < 0.12:
+            record = msgspec.structs.replace(
+                record,
+                source_partition=ARCHIVE,
+                source_offset=archive.randrange(self._source + 1),
+                quiet=archive.random() < 0.8,
+            )
         if self._random.random() < 0.12:
             again = described(item, np.eye(1, record.dimension, dtype=np.float32), detail=BLANK)
             self._later.append(
@@ -161,8 +181,9 @@ class World:
             asked = self._random.choice(self._expired[-3:])
         if self._random.random() < 0.18:
             self._expired.append(asked)
+            came_later = any(asked is one for one in self._of_references)
             named = [Candidate(bank=ask.bank, reference=ask.reference, offset=ask.offset) for ask in asked.asks]
-            return ProofExpired(id=asked.id, offset=asked.offset, reference=named[0] if asked.later else None)
+            return ProofExpired(id=asked.id, offset=asked.offset, reference=named[0] if came_later else None)
         pairs = [
             PairProved(bank=ask.bank, reference=ask.reference, offset=ask.offset, proved=self._random.choice(PROOFS))
             for ask in asked.asks

@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         id: of the item. offset: in the log, of the record that completed this version of it. sha256: of its content.
-        asks: at least one, the likeliest first. later: other work goes first.
+        asks: at least one, the likeliest first. later: other work goes first, as of items of an archive.
         produced_ms: when the broker took the item into `media`, in milliseconds since 1970; 0 without a broker.
     """
 

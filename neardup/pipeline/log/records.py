@@ -48,6 +48,8 @@ NOTHING = -1
 """The offset before the first: of an empty log, state or store."""
 FULL = 65535
 """A whole side of a picture in `Described.boxes`."""
+ARCHIVE = -2
+"""`Described.source_partition` of what was loaded from an archive. It is older than whatever came by `media`."""
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit_defaults=True):
@@ -62,7 +64,9 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
             of that bank, under this id within the bank.
         sha256: 32 bytes, of the item's content.
         pixels_digest: see `types.Media`.
-        source_partition, source_offset: where it came from in `media`; -1 without a broker.
+        source_partition, source_offset: where it came from in `media`; -1 without a broker. Of what was loaded from an
+            archive ARCHIVE, and the item's own time in milliseconds since 1970.
+        quiet: nobody is notified of what is found out about this item: it is history.
         produced_ms: when the broker took it into `media`, in milliseconds since 1970; 0 without a broker.
         width, height: pixels, upright. seconds: duration, 0 for an image.
         dimension: d of the vectors.
@@ -89,6 +93,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     source_partition: int = -1
     source_offset: int = -1
     produced_ms: int = 0
+    quiet: bool = False
     width: int = 0
     height: int = 0
     seconds: float = 0.0
@@ -304,6 +309,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
         allowed: the allow-list that it is a duplicate of, as a whole or in spans; "" if none.
         head: the head of the cluster that it joined, "" if it stands alone; None in old logs, where it is the first
             whole duplicate.
+        quiet: nobody is notified: it enters no feed, no review queue and no webhook; see `Described.quiet`.
     """
 
     id: str
@@ -312,6 +318,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     running: bool = False
     allowed: str = ""
     head: str | None = None
+    quiet: bool = False
 
 
 class Redecided(msgspec.Struct, frozen=True, kw_only=True, tag="re-decided"):

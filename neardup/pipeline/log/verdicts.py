@@ -48,7 +48,9 @@ def score_of(decision: Decision, probability: float) -> float:
     return float((RANK[decision] + 1.0 - 1.0 / (1.0 + odds**0.25)) / len(RANK))
 
 
-def combine(item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False) -> Verdict:
+def combine(
+    item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False, quiet: bool = False
+) -> Verdict:
     """Return the verdict on an item: curated banks before `seen`, the best first, what is allowed silenced.
 
     A match with an allow-list silences what it covers: everything, if the item as a whole is allowed, else matches
@@ -64,7 +66,9 @@ def combine(item: str, matches: Iterable[Matched], head: str | None = None, runn
     counting = [m.decision for m in marked if m.action is Action.FLAG and not m.silenced]
     decision = max(counting, key=RANK.__getitem__, default=Decision.DISTINCT)
     allowed = allowing[0].bank if allowing else ""
-    return Verdict(id=item, decision=decision, matches=tuple(marked), running=running, allowed=allowed, head=head)
+    return Verdict(
+        id=item, decision=decision, matches=tuple(marked), running=running, allowed=allowed, head=head, quiet=quiet
+    )
 
 
 def is_silenced(match: Matched, allowing: Iterable[Matched]) -> bool:
@@ -104,7 +108,7 @@ def as_of_now(
     by_reference = {(m.bank, m.reference): m for m in (*verdict.matches, *added)}
     left = (as_judged(match, (outcomes or {}).get(key)) for key, match in by_reference.items())
     matches = [match for match in left if match is not None]
-    return combine(verdict.id, matches, verdict.head, verdict.running)
+    return combine(verdict.id, matches, verdict.head, verdict.running, verdict.quiet)
 
 
 def star_head(verdict: Verdict) -> str | None:
@@ -123,6 +127,11 @@ def flagged_verdict(verdict: Verdict, flagged: Matched) -> Verdict:
 def is_counted(match: Matched) -> bool:
     """Return whether a match counts in an item's decision."""
     return match.action is Action.FLAG and not match.silenced and match.decision is not Decision.DISTINCT
+
+
+def to_review(verdict: Verdict) -> list[Matched]:
+    """Return the matches of an item that a reviewer may judge: those that count, and none of a quiet verdict."""
+    return [] if verdict.quiet else [match for match in verdict.matches if is_counted(match)]
 
 
 def variants_in(verdict: Verdict) -> list[Matched]:

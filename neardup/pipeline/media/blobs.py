@@ -77,9 +77,13 @@ class Blobs:
         Raises:
             DependencyError: it could not be stored.
         """
-        place = _place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg")
+        place = self.place_of_thumbnail(id, version)
         self._write(place, lambda target: self._store(target, jpeg))
         return place
+
+    def place_of_thumbnail(self, id: str, version: str) -> str:
+        """Return where `put_thumbnail` stores one."""
+        return _place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg")
 
     def thumbnail(self, id: str, version: str) -> bytes | None:
         """Return what `put_thumbnail` stored, None if there is nothing.
@@ -87,7 +91,7 @@ class Blobs:
         Raises:
             DependencyError: it could not be read.
         """
-        return self._read(_place(THUMBNAILS, id, f"{version[:_DIGITS]}.jpg"))
+        return self._read(self.place_of_thumbnail(id, version))
 
     def _read(self, place: str) -> bytes | None:
         try:

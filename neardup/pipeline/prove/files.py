@@ -30,11 +30,20 @@ class FilePictures:
         """Return a picture of an item; see `prover.Pictures`."""
         if (known := self._sources.get(item)) is None:
             return None
-        from neardup.pipeline.media.reader import frame_at  # and with it every decoder
-
         source, longest = known
-        try:
-            pixels = frame_at(source, second, side, self.limits)
-        except InvalidFrame:
-            return None  # it went away since it was described, or cannot be read any more
-        return Picture(pixels, min(1.0, max(pixels.shape[:2]) / longest) if longest else 1.0)
+        return picture_of(source, longest, second, side, self.limits)
+
+
+def picture_of(source: bytes | Path, longest: int, second: float, side: int, limits: Limits) -> Picture | None:
+    """Return a picture of an original, None where it went away or cannot be read any more.
+
+    Args:
+        longest: its longer side in pixels. second, side: see `prover.Pictures`.
+    """
+    from neardup.pipeline.media.reader import frame_at  # and with it every decoder
+
+    try:
+        pixels = frame_at(source, second, side, limits)
+    except InvalidFrame:
+        return None
+    return Picture(pixels, min(1.0, max(pixels.shape[:2]) / longest) if longest else 1.0)

@@ -69,6 +69,20 @@ class Pack(msgspec.Struct, frozen=True, array_like=True):
         found = min(self.frames, key=lambda frame: frame.misses(second), default=None)
         return found if found is not None and found.misses(second) <= NEAR else None
 
+    def is_small_for(self, side: int) -> bool:
+        """Return whether the original has more to show at this side than what is stored."""
+        return side > PACK_SIDE and max(self.width, self.height) > PACK_SIDE
+
+    def picture(self, second: float) -> Picture | None:
+        """Return the picture at a time, None where there is none."""
+        if (frame := self.near(second)) is None:
+            return None
+        try:
+            pixels = simplejpeg.decode_jpeg(frame.jpeg, "RGB")
+        except ValueError:
+            return None
+        return Picture(pixels, _scale(pixels, self))
+
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Pack).decode
@@ -315,15 +329,9 @@ class PackPictures:
     def __call__(self, item: str, second: float, side: int) -> Picture | None:
         """Return a picture of an item; see `prover.Pictures`."""
         pack = self.pack(item)
-        if pack is None or (frame := pack.near(second)) is None:
+        if pack is None or pack.near(second) is None:
             return None
-        if side > PACK_SIDE and max(pack.width, pack.height) > PACK_SIDE:
-            return self._larger(item, pack, side)
-        try:
-            pixels = simplejpeg.decode_jpeg(frame.jpeg, "RGB")
-        except ValueError:
-            return None
-        return Picture(pixels, _scale(pixels, pack))
+        return self._larger(item, pack, side) if pack.is_small_for(side) else pack.picture(second)
 
     def _larger(self, item: str, pack: Pack, side: int) -> Picture | None:
         """Return an image from its original."""

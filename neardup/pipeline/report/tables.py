@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from neardup.pipeline.cleanup.plan import Note
-from neardup.pipeline.files import atomic
+from neardup.pipeline.files import atomic, naming
 from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, Stack, Variant, describe_extras
@@ -132,13 +133,65 @@ def to_json(result: ScanResult, notes: Notes = MappingProxyType({})) -> bytes:
     return msgspec.json.encode(report)
 
 
-def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({})) -> None:
+def write_tables(result: ScanResult, folder: Path, notes: Notes = MappingProxyType({}), most_rows: int = 0) -> None:
+    """Write duplicates.json and all tables.
+
+    Args:
+        most_rows: in one file; see `write_csv`.
+    Raises:
+        DependencyError: a file cannot be written.
+    """
+    write_json(result, folder / "duplicates.json", notes)
+    write_csv(result, folder / "duplicates.csv", notes, most_rows)
+    write_variants(result, folder / "variants.csv")
+    write_skipped(result, folder / "skipped.csv")
+
+
+def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({}), most_rows: int = 0) -> None:
     """Write duplicates.csv: one row for each match, or for each span of a match that has several.
 
+    Args:
+        most_rows: after so many rows the next group begins another file, duplicates-2.csv and so on; 0: never.
     Raises:
         DependencyError: the file cannot be written.
     """
-    _write_rows(path, COLUMNS, _rows(result.groups, notes))
+    rows, number = _rows(result.groups, notes), 0
+    left = next(rows, None)
+    while left is not None or number == 0:
+        number += 1
+        some = _Some(rows, left, most_rows)
+        _write_rows(path if number == 1 else _numbered(path, number), COLUMNS, some)
+        left = some.left
+    if most_rows:
+        with naming(path, "remove what an earlier run wrote beside"):
+            while (old := _numbered(path, number + 1)).exists():
+                old.unlink()
+                number += 1
+
+
+class _Some:
+    """Yields rows, the first of them given, up to the end of the group in which so many are reached.
+
+    Attributes:
+        left: the row after those; None if there is none.
+    """
+
+    def __init__(self, rows: Iterator[list[object]], first: list[object] | None, most: int) -> None:
+        self.left = first
+        self._rows, self._most = rows, most
+
+    def __iter__(self) -> Iterator[list[object]]:
+        for count in itertools.count(1):
+            if (row := self.left) is None:
+                return
+            yield row
+            self.left = next(self._rows, None)
+            if self._most and count >= self._most and self.left is not None and self.left[0] != row[0]:
+                return
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def write_variants(result: ScanResult, path: Path) -> None:

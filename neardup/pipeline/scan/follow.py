@@ -8,14 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from neardup.pipeline.log.records import Described, Entry, Verdict
-from neardup.pipeline.match.apply.state import State
+from neardup.pipeline.log.records import Described
 from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.scan.catalog import Catalog
+from neardup.pipeline.scan.fold import Fold, bare
 from neardup.pipeline.scan.plan import Plan
 
-APPLY_BATCH = 128
-"""Records applied at once. Where a batch ends depends on the files alone, not on what was described when."""
 REPORT_FILES = 64
 
 
@@ -31,7 +29,7 @@ class Follower:
     """Applies every file, its place in the plan being its id."""
 
     def __init__(
-        self, state: State, plan: Plan, catalog: Catalog, pictures: FilePictures, report: Callable[[int], object]
+        self, fold: Fold, plan: Plan, catalog: Catalog, pictures: FilePictures, report: Callable[[int], object]
     ) -> None:
         """Take a plan of which the catalog holds all contents but those still to be described.
 
@@ -39,16 +37,13 @@ class Follower:
             pictures: noted where each file is, for proofs.
             report: called with numbers of files that were applied and had not to be described.
         """
-        self.state = state
         self.compared: dict[int, Compared] = {}
-        self.verdicts: list[Verdict] = []
+        self._fold = fold
         self._plan = plan
         self._catalog = catalog
         self._pictures = pictures
         self._report = report
         self._waiting_for = set(plan.todo)
-        self._entries: list[Entry] = []
-        self._offset = 0
         self._unreported = 0
         self._next = 0
 
@@ -75,24 +70,14 @@ class Follower:
 
     def finish(self) -> None:
         """Apply what is left of the last batch."""
-        self._apply()
+        self._fold.finish()
 
     def _take(self, path: str) -> None:
         sha256 = self._plan.known[path].sha256
         if sha256 is None:
             return
         content = self._catalog.content(sha256)
-        bare = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", boxes=b"", pts=())
-        self.compared[self._next] = Compared(bare, content.format)
-        self._pictures.add(msgspec.structs.replace(bare, id=str(self._next)), Path(path))
-        for part in content.parts:
-            record = msgspec.structs.replace(part, id=str(self._next), source_offset=self._next)
-            self._entries.append(Entry(self._offset, record))
-            self._offset += 1
-            if len(self._entries) == APPLY_BATCH:
-                self._apply()
-
-    def _apply(self) -> None:
-        for envelope in self.state.apply(self._entries):
-            self.verdicts.extend(event for event in envelope.events if isinstance(event, Verdict))
-        self._entries = []
+        record = bare(content.parts[0])
+        self.compared[self._next] = Compared(record, content.format)
+        self._pictures.add(msgspec.structs.replace(record, id=str(self._next)), Path(path))
+        self._fold.take(self._next, content.parts)

@@ -16,23 +16,22 @@ import msgspec
 from neardup import __version__
 from neardup.pipeline.cleanup.companions import with_companions
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.errors import Reason
 from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.report.names import readable
-from neardup.pipeline.report.result import ScanResult, Skipped
+from neardup.pipeline.report.result import File, ScanResult, Skipped
 from neardup.pipeline.scan.catalog import Catalog, Known
 from neardup.pipeline.scan.finished import Describe, Finished
+from neardup.pipeline.scan.fold import Fold, Tally, sum_up
 from neardup.pipeline.scan.follow import Follower
-from neardup.pipeline.scan.groups import make_file, make_groups, make_stacks
+from neardup.pipeline.scan.groups import make_file
 from neardup.pipeline.scan.plan import Plan, make_plan
 from neardup.pipeline.scan.walk import Identity
 from neardup.pipeline.settings import Settings
 
 COMMIT_SECONDS = 1.0
-_PARTIAL = "the file ends before the picture does; it was compared by what is there, copy or download it again"
 _RESULT = 3
 """Raised when `ScanResult` gains what a stored one lacks."""
 
@@ -104,9 +103,11 @@ def _compare(
         prover=prover,
     )  # fmt: skip
     with closing(made) as state, closing(prover):
-        follower = Follower(state, plan, catalog, pictures, progress.advance)
+        fold = Fold(state)
+        follower = Follower(fold, plan, catalog, pictures, progress.advance)
         embedded = _follow(follower, plan, catalog, describe, progress)
-        return _sum_up(follower, plan, roots, checkpoint, settings, embedded)
+        files, tally = _files(follower, plan, embedded)
+        return sum_up(fold, files, tally, [str(root) for root in roots], checkpoint, settings.precision)
 
 
 def _follow(
@@ -188,38 +189,16 @@ def _encode(result: ScanResult) -> bytes:
     return json.dumps(msgspec.to_builtins(result)).encode()
 
 
-def _sum_up(
-    follower: Follower, plan: Plan, roots: Sequence[Path], checkpoint: Checkpoint, settings: Settings, embedded: int
-) -> ScanResult:
-    files = {
-        number: make_file(number, plan.files[number], one.record, one.format)
-        for number, one in follower.compared.items()
-    }
-    kinds = [file.kind.value for file in files.values()]
-    skipped = [Skipped(path=one.path, reason=one.reason.value, detail=one.detail) for one in plan.put_aside]
+def _files(follower: Follower, plan: Plan, embedded: int) -> tuple[dict[int, File], Tally]:
+    """Return the files that took part, by number, and what is said of all."""
+    put_aside = [Skipped(path=one.path, reason=one.reason.value, detail=one.detail) for one in plan.put_aside]
+    files, tally = dict[int, File](), Tally(put_aside, [], embedded=embedded)
     for number, found in enumerate(plan.files):
-        if number not in files:
+        if (one := follower.compared.get(number)) is None:
             known = plan.known[found.absolute]
-            skipped.append(Skipped(path=found.path, reason=known.reason, detail=known.detail))
-    partial = [
-        Skipped(path=plan.files[number].path, reason=Reason.TRUNCATED.value, detail=_PARTIAL)
-        for number, one in follower.compared.items()
-        if not one.record.extras.complete
-    ]
-    return ScanResult(
-        roots=tuple(str(root) for root in roots),
-        groups=make_groups(follower.verdicts, files, follower.state),
-        stacks=make_stacks(follower.verdicts, files),
-        skipped=tuple(sorted(skipped, key=lambda one: one.path)),
-        images=kinds.count("image"),
-        videos=kinds.count("video"),
-        unchanged=sum(file.absolute not in plan.todo and number in files for number, file in enumerate(plan.files)),
-        embedded=embedded,
-        seconds=0.0,
-        created=0.0,
-        version=__version__,
-        model=checkpoint.name,
-        space=checkpoint.space,
-        precision=settings.precision,
-        partial=tuple(sorted(partial, key=lambda one: one.path)),
-    )
+            tally.skipped.append(Skipped(path=found.path, reason=known.reason, detail=known.detail))
+            continue
+        files[number] = make_file(number, found, one.record, one.format)
+        tally.count(found.path, one.record)
+        tally.unchanged += found.absolute not in plan.todo
+    return files, tally

@@ -22,7 +22,15 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import RANK, flagged_verdict, is_counted, lets_pass, star_head, variants_in
+from neardup.pipeline.log.verdicts import (
+    RANK,
+    flagged_verdict,
+    is_counted,
+    lets_pass,
+    star_head,
+    to_review,
+    variants_in,
+)
 from neardup.pipeline.store.interface import DEAD_LETTER_DAYS, is_news
 from neardup.pipeline.types import Decision, Doubt
 
@@ -91,10 +99,10 @@ class Encoder:
 
     def _verdict(self, verdict: Verdict, number: int, now_ms: int, is_fed: bool) -> Packed:
         shown = self._keep(verdict)
-        counted = [match for match in verdict.matches if is_counted(match)]
         head, until = star_head(verdict) or "", self._until(verdict, now_ms)
-        fed = shown if is_fed else 0
-        return "verdict", number, verdict.id, verdict.decision.value, head, shown, fed, until, *_keys(counted)
+        fed = shown if is_fed and not verdict.quiet else 0
+        keys = _keys(to_review(verdict))
+        return "verdict", number, verdict.id, verdict.decision.value, head, shown, fed, until, *keys
 
     def _later(self, event: RetroMatched, number: int) -> Packed:
         fed = 0

@@ -128,9 +128,10 @@ class FlagStore(Protocol):
     """Verdicts by item, clusters, the feed, the review queue, the audit trail and the table of banks.
 
     Only a verdict of `duplicate` or `unsure` enters the feed, once; one that takes the place of another does where its
-    decision is higher. Of a live video each match does when it is flagged,
-    and what is shown is the latest verdict. An earlier item enters it again when a new reference matches it. An item
-    that was removed or replaced is forgotten, but stays in the feed: what was said was said.
+    decision is higher. A quiet one, on an item of an archive, is kept and enters neither the feed nor a queue. Of a
+    live video each match does when it is flagged, and what is shown is the latest verdict. An earlier item enters the
+    feed again when a new reference matches it. An item that was removed or replaced is forgotten, but stays in the
+    feed: what was said was said.
 
     What is in the feed is queued for review too, until a reviewer confirms one of its matches or has rejected all; in
     which queues, `queues_of` says.
@@ -229,9 +230,9 @@ def entry_of(event: Event, place: str, at_ms: int) -> FeedEntry | None:
     Args:
         place: "offset.n". at_ms: time of the record, in milliseconds since 1970.
     """
-    if isinstance(event, Verdict) and event.decision is not Decision.DISTINCT:
+    if isinstance(event, Verdict) and event.decision is not Decision.DISTINCT and not event.quiet:
         return FeedEntry(place, event, at_ms)
-    if isinstance(event, Redecided) and RANK[event.verdict.decision] > RANK[event.before]:
+    if isinstance(event, Redecided) and not event.verdict.quiet and RANK[event.verdict.decision] > RANK[event.before]:
         return FeedEntry(place, event.verdict, at_ms)
     if isinstance(event, Rolling) and event.flagged is not None:
         return FeedEntry(place, flagged_verdict(event.verdict, event.flagged), at_ms)

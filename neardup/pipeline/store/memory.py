@@ -24,7 +24,7 @@ from neardup.pipeline.log.records import (
     Unreferenced,
     Verdict,
 )
-from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head, variants_in
+from neardup.pipeline.log.verdicts import as_of_now, is_counted, lets_pass, star_head, to_review, variants_in
 from neardup.pipeline.store.interface import (
     DEAD_LETTER_DAYS,
     AuditEntry,
@@ -206,12 +206,12 @@ class MemoryStore:
         if isinstance(event, Verdict):
             known = self._item(event.id)
             known.verdict, known.head = event, star_head(event) or ""
-            self._enqueue(event.id, envelope.offset, filter(is_counted, event.matches))
+            self._enqueue(event.id, envelope.offset, to_review(event))
         elif isinstance(event, Redecided):
             known, said = self._item(event.verdict.id), event.verdict
             known.verdict, known.head = said, star_head(said) or ""
             self._withdraw(known, event.withdrawn)
-            self._enqueue(said.id, envelope.offset, filter(is_counted, said.matches))
+            self._enqueue(said.id, envelope.offset, to_review(said))
             self._queue_if_open(said.id)
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)

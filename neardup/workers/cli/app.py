@@ -17,6 +17,7 @@ from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
 from neardup.workers.cli import (
+    backfill,
     bank,
     calibrate,
     compare,
@@ -37,6 +38,7 @@ from neardup.workers.cli import (
     up,
     worker,
 )
+from neardup.workers.cli.common import reflowed
 from neardup.workers.run import logs
 from neardup.workers.run.stopping import Stopped, ends_at_once, is_service
 
@@ -59,16 +61,11 @@ app = typer.Typer(
 )
 
 
-def _reflowed(text: str | None) -> str:
-    """Return a docstring with one line for each paragraph: typer keeps line ends, and terminals differ in width."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
-
-
 for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, review, takedown, token):
-    app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker, bank, dead_letters, export, rebuild):
+    app.command(module.__name__.rpartition(".")[2], help=reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
+for group in (topics, worker, bank, backfill, dead_letters, export, rebuild):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
-    app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
+    app.add_typer(group.app, name=name, help=reflowed(group.__doc__), epilog=EXIT_CODES)
 
 
 def _print_version(wanted: bool) -> None:

@@ -106,6 +106,14 @@ def check_present(*paths: Path | None) -> None:
             raise ConfigError(f"{visible(os.fspath(path))} does not exist; name a folder or file")
 
 
+def check_parquet() -> None:
+    """Raise ConfigError where archives cannot be read."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("neardup backfill needs Parquet: pip install 'neardup[backfill]'") from error
+
+
 def writable(path: Path) -> Path:
     """Return the path of a file to write, its folder made.
 
@@ -131,3 +139,8 @@ def writable_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError(f"{visible(str(path))} cannot be written; name a folder that can")
     return path
+
+
+def reflowed(text: str | None) -> str:
+    """Return a docstring with one line for each paragraph: typer keeps line ends, and terminals differ in width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))

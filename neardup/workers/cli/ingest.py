@@ -57,8 +57,9 @@ def run(
 
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.media.fetch import fetch_rules
-    from neardup.workers.ingest.ingest import Ingest, check_sources, split
+    from neardup.workers.ingest.ingest import Ingest, check_sources
     from neardup.workers.ingest.journal import Journal
+    from neardup.workers.ingest.names import split
     from neardup.workers.ingest.objects import Objects
     from neardup.workers.kafka.outbox import Outbox, make_producer
 

@@ -123,7 +123,7 @@ def run(
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
-        _print(result, output)
+        print_summary(result, output)
 
 
 def spelled_out(arguments: list[str]) -> list[str]:
@@ -170,13 +170,10 @@ def _choices(choices: type[Enum]) -> str:
 
 def _write(result: ScanResult, output: Path, options: Options | None, look: Look, thumbnails: Thumbnailer) -> None:
     from neardup.pipeline.report.html import write_html
-    from neardup.pipeline.report.tables import write_csv, write_json, write_skipped, write_variants
+    from neardup.pipeline.report.tables import write_tables
 
     notes = {} if options is None else _plan(result, output, options, look).notes
-    write_json(result, output / "duplicates.json", notes)
-    write_csv(result, output / "duplicates.csv", notes)
-    write_variants(result, output / "variants.csv")
-    write_skipped(result, output / "skipped.csv")
+    write_tables(result, output, notes)
     with Bar("thumbnails") as bar:
         thumbnails.prepare(result, bar)
     write_html(result, thumbnails, output / "report.html", notes=notes)
@@ -192,7 +189,8 @@ def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Pla
     return plan
 
 
-def _print(result: ScanResult, output: Path) -> None:
+def print_summary(result: ScanResult, output: Path) -> None:
+    """Print how much was compared, what was found, and where the report is."""
     copies, sure = result.copies, result.duplicates
     items = result.images + result.videos
     if items:

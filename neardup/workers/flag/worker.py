@@ -160,8 +160,12 @@ class FlagWorker:
         now = self._clock()
         for envelope in new:
             since = envelope.produced_ms or envelope.timestamp_ms
-            if since and any(isinstance(event, Verdict | Rolling) for event in envelope.events):
+            if since and any(_is_awaited(event) for event in envelope.events):
                 telemetry.END_TO_END_SECONDS.observe(max(0.0, now - since / 1000))
+
+
+def _is_awaited(event: Event) -> bool:
+    return isinstance(event, Rolling) or (isinstance(event, Verdict) and not event.quiet)
 
 
 def _decided(verdict: Verdict | None, review: Reviewed) -> Decision:

@@ -11,16 +11,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import tempfile
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
 from neardup.pipeline.log.ids import make_id
@@ -30,7 +27,8 @@ from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.scan.walk import Found, PutAside, walk
 from neardup.workers.ingest.journal import Journal
-from neardup.workers.ingest.objects import SCHEMES, Object, Objects
+from neardup.workers.ingest.names import below, composed, root_name
+from neardup.workers.ingest.objects import Object, Objects
 from neardup.workers.kafka.media_record import URI_LIST, uri_value
 from neardup.workers.kafka.outbox import Headers, Message, Outbox
 
@@ -41,7 +39,6 @@ MAX_WAITING_BYTES = 64 * 2**20
 MAX_WAIT_SECONDS = 90.0
 OBJECTS_AT_ONCE = 64
 """So many beginnings of objects are asked for together."""
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -53,14 +50,6 @@ class Count:
     skipped: int = 0
 
 
-def split(arguments: Sequence[str]) -> tuple[list[Path], list[str], list[str]]:
-    """Return the paths, the URLs of object stores, and the other URIs among the arguments."""
-    paths = [Path(one).expanduser() for one in arguments if not _URI.match(one)]
-    uris = [one for one in arguments if _URI.match(one)]
-    stores = [one for one in uris if urlsplit(one).scheme in SCHEMES]
-    return paths, stores, [one for one in uris if one not in stores]
-
-
 def check_sources(paths: Sequence[Path], stores: Sequence[Objects], rules: Rules | None) -> None:
     """Look at the sources before anything is sent.
 
@@ -69,7 +58,7 @@ def check_sources(paths: Sequence[Path], stores: Sequence[Objects], rules: Rules
     Raises:
         ConfigError: two have the same name, so that ids could meet; or workers would refuse to read one.
     """
-    names = [*map(_root_name, paths), *(store.name for store in stores if not store.single)]
+    names = [*map(root_name, paths), *(store.name for store in stores if not store.single)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"two paths end in {visible(twice[0])}; ingest one after the other, with --id-prefix")
@@ -129,7 +118,7 @@ class Ingest:
         """
         several = len(paths) + sum(not store.single for store in stores) > 1
         for path in paths:
-            prefix = self._id_prefix + (f"{_root_name(path)}/" if several and path.is_dir() else "")
+            prefix = self._id_prefix + (f"{root_name(path)}/" if several and path.is_dir() else "")
             for found in walk([path]):
                 self._file(found, prefix, path)
                 yield
@@ -147,7 +136,7 @@ class Ingest:
             logger.info("file skipped path=%s", visible(found.path))
             self.count.skipped += 1
             return
-        id = make_id(prefix + _below(found.path, root))
+        id = make_id(prefix + below(found.path, root))
         key = id.encode()
         if self._journal.has(id, found.size, found.modified):
             self.count.before += 1
@@ -165,7 +154,7 @@ class Ingest:
         while some := list(islice(listed, OBJECTS_AT_ONCE)):
             new: dict[str, Object] = {}
             for one in some:
-                id = make_id(prefix + _composed(one.name, store) if one.name else self._id_prefix + one.uri)
+                id = make_id(prefix + composed(one.name, store) if one.name else self._id_prefix + one.uri)
                 if self._journal.has(id, one.size, one.stamp):
                     self.count.before += 1
                     yield
@@ -260,29 +249,5 @@ def _is_media(found: Found) -> bool:
         return False
 
 
-def _below(path: str, root: Path) -> str:
-    """Return the name of a file below a folder: in Unicode's form NFC, as ids are, unless that names another file."""
-    name = os.path.relpath(path, root) if root.is_dir() else Path(path).name
-    composed = unicodedata.normalize("NFC", path)
-    return name if composed != path and _is_another(composed, path) else unicodedata.normalize("NFC", name)
-
-
-def _composed(name: str, store: Objects) -> str:
-    """Return the name of an object as `_below` has that of a file."""
-    composed = unicodedata.normalize("NFC", name)
-    return name if composed != name and store.has(composed) else composed
-
-
-def _is_another(path: str, than: str) -> bool:
-    try:
-        return not os.path.samestat(os.lstat(path), os.lstat(than))
-    except OSError:  # there is none of this name
-        return False
-
-
 def _uri_of(path: Path) -> str:
     return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 (links are left as they are)
-
-
-def _root_name(path: Path) -> str:
-    return Path(os.path.abspath(path)).name  # noqa: PTH100 (links are left as they are)

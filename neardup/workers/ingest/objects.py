@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -22,8 +23,10 @@ SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 PAGE_OBJECTS = 1000
 _STAMPS = ("ETag", "etag", "LastModified", "last_modified", "updated", "mtime", "created")
 """What says that an object has other content than before, in the words of the stores."""
-_Listed: TypeAlias = tuple[str, int, str]
-"""Path, size and stamp."""
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+_Listed: TypeAlias = tuple[str, int, str, int | None]
+"""Path, size, stamp and time."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _T = TypeVar("_T")
 
 
@@ -34,6 +37,7 @@ class Object:
     Attributes:
         path: as fsspec names it. name: below the URL of the source; "" where that is the object itself.
         size: bytes. stamp: another text once the content is another: the entity tag, or the time of modification.
+        time_ns: when it was written, in nanoseconds since 1970; None where the store does not say.
     """
 
     path: str
@@ -41,6 +45,7 @@ class Object:
     uri: str
     size: int
     stamp: str
+    time_ns: int | None = None
 
 
 class Objects:
@@ -82,12 +87,12 @@ class Objects:
     def __iter__(self) -> Iterator[Object]:
         """Yield the objects, page by page; raises DependencyError."""
         if self.single:
-            yield Object(self._root, "", self.url, int(self._info["size"]), _stamp(self._info))
+            yield Object(self._root, "", self.url, int(self._info["size"]), *_when(self._info))
             return
-        for path, size, stamp in self._over(self._listed()):
+        for path, size, stamp, time_ns in self._over(self._listed()):
             name = path[len(self._root) + 1 :]
             if name and not name.endswith("/") and not any(map(_is_left_out, name.split("/"))):
-                yield Object(path, name, f"{self.url}/{name}", size, stamp)
+                yield Object(path, name, f"{self.url}/{name}", size, stamp, time_ns)
 
     def has(self, name: str) -> bool:
         """Return whether there is an object of this name that may be seen; raises DependencyError."""
@@ -148,7 +153,7 @@ class Objects:
                 "list_objects_v2", Bucket=bucket, Prefix=prefix and f"{prefix}/", MaxKeys=PAGE_OBJECTS, **more
             )
             for one in page.get("Contents", ()):
-                yield f"{bucket}/{one['Key']}", int(one["Size"]), _stamp(one)
+                yield f"{bucket}/{one['Key']}", int(one["Size"]), *_when(one)
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -167,7 +172,7 @@ class Objects:
                 json_out=True,
             )
             for one in page.get("items", ()):
-                yield f"{bucket}/{one['name']}", int(one["size"]), _stamp(one)
+                yield f"{bucket}/{one['name']}", int(one["size"]), *_when(one)
             if (token := page.get("nextPageToken")) is None:
                 return
 
@@ -177,7 +182,7 @@ class Objects:
                 del folders[name]  # it is not entered
             for name in sorted(files):
                 one = files[name]
-                yield str(one["name"]), int(one["size"] or 0), _stamp(one)
+                yield str(one["name"]), int(one["size"] or 0), *_when(one)
 
 
 def _of_one(error: Exception, url: str) -> OSError:
@@ -195,5 +200,16 @@ def _is_left_out(part: str) -> bool:
     return part.startswith(".") or part == QUARANTINE
 
 
-def _stamp(info: Mapping[str, Any]) -> str:
-    return next((str(info[name]).strip('"') for name in _STAMPS if info.get(name)), "")
+def _when(info: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return an object's stamp, and its time."""
+    stamp = next((str(info[name]).strip('"') for name in _STAMPS if info.get(name)), "")
+    time = next((info[name] for name in _TIMES if info.get(name)), None)
+    try:
+        if isinstance(time, str):
+            time = datetime.fromisoformat(time.replace("Z", "+00:00"))
+        if isinstance(time, datetime):  # without a zone, stores mean UTC
+            aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+            return stamp, (aware - _EPOCH) // timedelta(microseconds=1) * 1000
+        return stamp, None if time is None else int(float(time) * 1e9)
+    except (ValueError, TypeError):  # a time in words of its own
+        return stamp, None

@@ -2,8 +2,8 @@
 
 `apply` has no clock, so the leader watches its own and appends `ProofExpired`. An item that waits counts from when this
 process first saw it wait. Where provers work, one that they pass over is given up after a short time; where none does,
-much later, for then all would become `unsure`. Earlier heads that are asked about for a later reference come after all
-others: they wait for as long as provers answer anything.
+much later, for then all would become `unsure`. Earlier heads that are asked about for a later reference, and items of
+an archive, come after all others: they wait for as long as provers answer anything.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Expiry:
 
     @property
     def oldest_seconds(self) -> float:
-        """How long the first of those that wait for a verdict has waited; 0 if none does."""
-        items = (since for key, since in self._since.items() if isinstance(key, int))
+        """How long the first of those that somebody waits for has waited for its verdict; 0 if none does."""
+        items = (since for key, since in self._since.items() if isinstance(key, int) and not self._is_quiet(key))
         return max(0.0, self._clock() - min(items, default=self._clock()))
 
     def step(self) -> None:
@@ -95,11 +95,16 @@ class Expiry:
         named = Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)
         return ProofExpired(id=one.id, offset=one.offset, reference=named)
 
+    def _is_quiet(self, offset: int) -> bool:
+        """Return whether an item is of an archive: it is proved after all others, as what is asked later."""
+        waiting = self._state.undecided.get(offset)
+        return waiting is not None and waiting.quiet
+
     def _is_due(self, key: Key, now: float) -> bool:
         since, given_up = self._since[key], self._given_up.get(key)
         if given_up is not None and now - given_up < self._outage_seconds:
             return False  # its record is on the way
-        if not isinstance(key, int):
+        if not isinstance(key, int) or self._is_quiet(key):
             return now - max(since, self._answered_at) > self._outage_seconds or now - since > LATER_SECONDS
         answered = self._answered_at > since
         return now - since > (self._seconds if answered else self._outage_seconds)

@@ -47,6 +47,23 @@ def clip() -> Group:
     )
 
 
+def test_a_long_csv_is_several_files_that_cut_no_group(tmp_path: Path) -> None:
+    pair = [a_group(a_file(f"{n}.jpg"), a_match(a_file(f"{n}b.jpg"))) for n in range(3)]
+    result = a_result(pair[0], clip(), *pair[1:])
+    for stale in ("duplicates-3.csv", "duplicates-4.csv", "duplicates-9.csv"):
+        (tmp_path / stale).touch()
+    write_csv(result, tmp_path / "duplicates.csv", most_rows=2)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["duplicates-2.csv", "duplicates-9.csv", "duplicates.csv"]
+    parts = [(tmp_path / name).read_text().splitlines() for name in ("duplicates.csv", "duplicates-2.csv")]
+    assert [[line.split(",")[0] for line in part] for part in parts] == [
+        ["group", "1", "2", "2", "2"],
+        ["group", "3", "4"],
+    ]
+    whole = rows(result, tmp_path)
+    assert [row["group"] for row in whole] == ["1", "2", "2", "2", "3", "4"]
+
+
 def test_csv_has_a_row_for_each_match_and_span(tmp_path: Path) -> None:
     image = a_group(a_file("a.jpg"), a_match(a_file("b.jpg"), exact=Exact.BYTES, distance=0.0, probability=1.0))
     found = rows(a_result(image, clip()), tmp_path)

@@ -127,6 +127,8 @@ def test_end_to_end_seconds_count_from_the_media_record_and_leave_out_what_waite
     assert observed("count") == count
     broker.publish(envelope(1, produced_ms=99_750, timestamp_ms=99_900), envelope(2, timestamp_ms=99_500))
     broker.publish(Envelope(offset=3, timestamp_ms=1))
+    history = Verdict(id="old", decision=Decision.DISTINCT, quiet=True)
+    broker.publish(Envelope(offset=4, timestamp_ms=1, events=(history,)))
     worker.step()
     assert observed("count") == count + 2
     assert observed("sum") == pytest.approx(total + 0.75)

@@ -16,8 +16,9 @@ from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.workers.cli.ingest import _total
 from neardup.workers.ingest import ingest as module
-from neardup.workers.ingest.ingest import Ingest, check_sources, split
+from neardup.workers.ingest.ingest import Ingest, check_sources
 from neardup.workers.ingest.journal import Journal
+from neardup.workers.ingest.names import split
 from neardup.workers.kafka.media_record import read_item
 from neardup.workers.kafka.outbox import Message, Outbox
 from tests.pipeline.scan.build import save

@@ -15,7 +15,8 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.media.fetch import Rules
 from neardup.workers.ingest import ingest as module
 from neardup.workers.ingest import objects
-from neardup.workers.ingest.ingest import Ingest, check_sources, split
+from neardup.workers.ingest.ingest import Ingest, check_sources
+from neardup.workers.ingest.names import split
 from neardup.workers.ingest.objects import Objects
 from neardup.workers.kafka.media_record import read_item
 from tests.workers.ingest.test_ingest import FakeOutbox, make

@@ -107,6 +107,17 @@ def test_heads_that_a_later_reference_asks_about_wait_while_provers_answer_anyth
     assert leader.after(2 * OUTAGE) == []
 
 
+def test_history_waits_while_provers_answer_anything_and_nobody_waits_for_it() -> None:
+    leader = Leader(1)
+    old = msgspec.structs.replace(picture("h", 30, plane=7), quiet=True)
+    leader.log.events(picture("g", 0, plane=7), old)
+    leader.after(1)
+    leader.log.events(answer(leader.asked[0], [AGREES]))
+    assert leader.after(OUTAGE - 10) == []
+    assert leader.expiry.oldest_seconds == 0.0
+    assert leader.after(20) == ["h"]
+
+
 def leader_ends(leader: Leader) -> list[ProofExpired]:
     """Return what is ended in the next seconds."""
     for _ in range(20):

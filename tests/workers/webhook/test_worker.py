@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
@@ -132,6 +133,13 @@ def test_what_enters_the_feed_is_sent_once_and_in_order() -> None:
     assert bench.hook.taken == ["s_0_0", "s_2_1", "s_2_2", "s_3_1"]
     assert [id for id, _ in bench.hook.tried] == bench.hook.taken
     assert bench.log.committed == 4
+
+
+def test_history_is_not_sent() -> None:
+    bench = Bench()
+    bench.log.add(msgspec.structs.replace(flagged("old"), quiet=True), flagged("new"))
+    bench.run(5)
+    assert bench.hook.taken == ["s_0_1"]
 
 
 def test_only_what_is_wanted_is_sent() -> None:

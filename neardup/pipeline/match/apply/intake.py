@@ -199,7 +199,7 @@ class ItemVerdicts:
             event = self._as_published(entry, item, relevant, published)
         elif self._resembles_nothing(item, relevant, banked):
             self._findings.note(entry.offset, item.kind, relevant)
-            event = Verdict(id=item.id, decision=Decision.DISTINCT)
+            event = Verdict(id=item.id, decision=Decision.DISTINCT, quiet=record.quiet)
         elif self._asks:
             proposals = self._proposals(entry, item, relevant, banked)
             self._findings.note(entry.offset, item.kind, relevant, (one for _, some in proposals for one in some.alike))
@@ -212,7 +212,8 @@ class ItemVerdicts:
         else:
             self._findings.note(entry.offset, item.kind, relevant)
             matches = self._matches(entry, item, pending, relevant, banked)
-            event = combine(item.id, matches, self._stars.head_for(item, matches) if matches else None)
+            head = self._stars.head_for(item, matches) if matches else None
+            event = combine(item.id, matches, head, quiet=record.quiet)
         self._stars.add(item, "" if isinstance(event, ProofPending) else star_head(event) or "")
         if self._similars is not None:
             self._similars.take(item, record)

@@ -13,7 +13,7 @@ import msgspec
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Entry, Event, Matched, Redecided, Verdict
+from neardup.pipeline.log.records import Described, Entry, Event, Matched, Redecided, Verdict
 from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, star_head
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks
@@ -77,7 +77,14 @@ class Proofs:
         """Return the event of an item that waits."""
         asks = tuple(pair.candidate for pair in waiting.pairs if isinstance(pair.candidate, Ask))
         beside = tuple(pair.candidate for pair in waiting.pairs if not isinstance(pair.candidate, Ask))
-        asked = Asked(id=item.id, offset=waiting.offset, sha256=item.sha256, asks=asks, produced_ms=produced_ms)
+        asked = Asked(
+            id=item.id,
+            offset=waiting.offset,
+            sha256=item.sha256,
+            asks=asks,
+            later=waiting.quiet,
+            produced_ms=produced_ms,
+        )
         return ProofPending(asked=asked, beside=beside)
 
     def apply(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
@@ -143,7 +150,7 @@ class Proofs:
         head = self._stars.head_for(item, matches) if matches else None
         if item.head not in (-1, item.number):  # people put it there meanwhile
             head = self._stars.head_of(item).id
-        return combine(item.id, matches, head)
+        return combine(item.id, matches, head, quiet=waiting.quiet)
 
     def take_note(self, item: Item, verdict: Verdict) -> None:
         """Have cohorts know what an item, or the head that it copies, resembles, and live videos what shows them."""
@@ -190,7 +197,7 @@ class Proofs:
                 pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
-        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs)
+        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry))
 
     def _spare(self, proposal: Proposal) -> set[int]:
         """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
@@ -224,7 +231,8 @@ class Proofs:
             pairs.append(Pair(candidate, number, asked))
             if reference is not None and link_all:
                 link(item, reference)
-        self.undecided.add(Undecided(item.number, entry.offset, entry.timestamp_ms, pairs), entry.timestamp_ms)
+        waiting = Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry))
+        self.undecided.add(waiting, entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 
@@ -262,6 +270,10 @@ class Proofs:
             reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
             if reference is not None and (bank is None or bank.usable(now_ms)(reference)):
                 yield pair, reference
+
+
+def _is_quiet(entry: Entry) -> bool:
+    return isinstance(entry.record, Described) and entry.record.quiet
 
 
 def _is_whole_copy(match: Matched) -> bool:

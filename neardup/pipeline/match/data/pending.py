@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from neardup.pipeline.log.records import Described
+from neardup.pipeline.log.records import ARCHIVE, Described
 from neardup.pipeline.match.data.items import Item, Items
 from neardup.pipeline.types import Ids, doubt_of
 
@@ -110,8 +110,13 @@ def source_of(record: Described) -> tuple[int, int]:
 
 
 def is_older(record: Described, source: tuple[int, int]) -> bool:
-    """Whether a record came before what stands at this place of `media`; -1 is older than nothing."""
-    return record.source_partition == source[0] and record.source_offset < source[1]
+    """Whether a record came before what stands at this place of `media`; -1 is older than nothing.
+
+    What comes from an archive is older than all else, so that history never replaces what the stream brought.
+    """
+    if record.source_partition != source[0]:
+        return record.source_partition == ARCHIVE
+    return record.source_offset < source[1]
 
 
 def is_no_newer(record: Described, source: tuple[int, int] | None) -> bool:

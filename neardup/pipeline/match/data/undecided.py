@@ -47,6 +47,7 @@ class Undecided:
             that envelope.
         since_ms: time of that record. expired: whether it was decided without answers.
         said: what that verdict listed: bank and reference. decision: what it was.
+        quiet: see `Described.quiet`.
     """
 
     item: int
@@ -56,6 +57,7 @@ class Undecided:
     expired: bool = False
     said: list[tuple[str, str]] = field(default_factory=list)
     decision: Decision | None = None
+    quiet: bool = False
 
     @property
     def open(self) -> bool:

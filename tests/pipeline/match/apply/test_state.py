@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.log.proofs import ProofExpired, ProofPending, answer
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import (
+    ARCHIVE,
+    Described,
     Entry,
     Ignored,
+    Redecided,
     Redelivered,
     ReHeaded,
     Removed,
@@ -23,7 +27,19 @@ from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras
 from neardup.pipeline.where import WHOLE
-from tests.pipeline.match.build import BLANK, Film, Log, a_calibration, a_state, at, described, picture, times, video
+from tests.pipeline.match.build import (
+    AGREES,
+    BLANK,
+    Film,
+    Log,
+    a_calibration,
+    a_state,
+    at,
+    described,
+    picture,
+    times,
+    video,
+)
 
 
 def kinds(events: list[object]) -> list[type]:
@@ -231,6 +247,49 @@ def test_older_source_offset_is_ignored() -> None:
     (event,) = log.events(picture("a", 90, sha256=b"old", source_offset=5))
     assert isinstance(event, Ignored)
     assert [m.reference for m in log.verdict(picture("b", 0)).matches] == ["a"]
+
+
+def of_archive(record: Described, time_ms: int) -> Described:
+    return msgspec.structs.replace(record, source_partition=ARCHIVE, source_offset=time_ms, quiet=True)
+
+
+def test_history_never_replaces_what_the_stream_brought() -> None:
+    log = Log()
+    log.add(picture("a", 0, sha256=b"new", source_offset=8))
+    assert kinds(log.events(of_archive(picture("a", 90, sha256=b"old"), 10**12))) == [Ignored]
+    log.add(of_archive(picture("b", 45, sha256=b"old"), 10**12))
+    assert kinds(log.events(picture("b", 90, sha256=b"new", source_offset=9))) == [Replaced, Verdict]
+
+
+def test_of_two_versions_in_archives_the_later_one_stands() -> None:
+    log = Log()
+    log.add(of_archive(picture("a", 0, sha256=b"first"), 1000))
+    assert kinds(log.events(of_archive(picture("a", 90, sha256=b"second"), 2000))) == [Replaced, Verdict]
+    assert kinds(log.events(of_archive(picture("a", 0, sha256=b"first"), 1000))) == [Ignored]
+    assert kinds(log.events(of_archive(picture("a", 90, sha256=b"second"), 2000))) == [Redelivered]
+
+
+def test_a_live_copy_of_history_is_flagged_and_history_is_quiet() -> None:
+    log = Log()
+    assert log.verdict(of_archive(picture("a", 0), 1000)).quiet
+    old, new = log.verdict(of_archive(picture("b", 5), 2000)), log.verdict(picture("c", 5))
+    assert [(one.decision, one.quiet) for one in (old, new)] == [
+        (Decision.DUPLICATE, True),
+        (Decision.DUPLICATE, False),
+    ]
+
+
+def test_history_that_waits_for_proofs_stays_quiet() -> None:
+    log = Log(a_state(asks=True))
+    log.events(picture("a", 0))
+    (pending,) = log.events(of_archive(picture("b", 30), 1000))
+    assert isinstance(pending, ProofPending)
+    assert pending.asked.later
+    expired = ProofExpired(id="b", offset=pending.asked.offset)
+    first, second = log.events(expired, answer(pending.asked, [AGREES]))
+    assert isinstance(first, Verdict)
+    assert isinstance(second, Redecided)
+    assert (first.quiet, second.verdict.quiet, second.verdict.decision) == (True, True, Decision.DUPLICATE)
 
 
 def test_redelivery_moves_on_the_source_offset_that_older_ones_are_told_by() -> None:

@@ -1,0 +1,1 @@
+"""`neardup backfill`: archives described into shards, by one machine or by many."""

@@ -1,0 +1,148 @@
+"""What comes back from a shard is what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from neardup.pipeline.archive.folder import Folder
+from neardup.pipeline.archive.row import Row
+from neardup.pipeline.archive.shard import Counts, Writer, place_of, reading, shard_names, writing
+from neardup.pipeline.describe.codec import to_records
+from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
+from neardup.pipeline.report.names import readable
+from tests.pipeline.archive import build
+
+
+@pytest.fixture(params=["file", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "an archive") if request.param == "file" else f"memory://{tmp_path}/archive")
+
+
+def write(folder: Folder, rows: list[Row], name: str = "n1") -> None:
+    with writing(folder, name, build.CONDITIONS) as writer:
+        for row in rows:
+            writer.add(row)
+
+
+def read(folder: Folder, name: str = "n1", pictures: bool = True) -> list[Row]:
+    with reading(folder, name, build.CONDITIONS.space) as shard:
+        return list(shard.rows(pictures))
+
+
+def test_records_come_back_bit_for_bit(folder: Folder) -> None:
+    rows = build.rows()
+    write(folder, rows)
+    encode = msgspec.msgpack.Encoder().encode
+    for written, found in zip(rows, read(folder), strict=True):
+        expected = [] if written.description is None else to_records(written.description)
+        expected = [msgspec.structs.replace(part, id=written.id) for part in expected]
+        assert [encode(part) for part in found.records()] == [encode(part) for part in expected]
+    assert [len(row.records()) for row in rows] == [1, 3, 1, 0, 0]
+
+
+def test_all_else_of_a_row_comes_back(folder: Folder) -> None:
+    rows = build.rows()
+    write(folder, rows)
+    for written, found in zip(rows, read(folder), strict=True):
+        for name in ("id", "uri", "path", "time_ns", "size", "sha256", "thumbnail", "pack"):
+            assert getattr(found, name) == getattr(written, name)
+        if written.error is None:
+            assert found.error is None
+            assert found.description is not None
+            assert written.description is not None
+            assert found.description.format == written.description.format
+        else:
+            assert found.error is not None
+            assert (found.error.reason, found.error.detail) == (written.error.reason, readable(written.error.detail))
+
+
+def test_pictures_are_read_only_where_wanted(folder: Folder) -> None:
+    write(folder, build.rows())
+    assert {(row.thumbnail, row.pack) for row in read(folder, pictures=False)} == {(b"", b"")}
+
+
+def test_rows_of_many_groups_come_in_order(folder: Folder) -> None:
+    failed = build.rows()[3]
+    ids = [f"{number:05}" for number in range(2345)]
+    write(folder, [Row(id, failed.uri, failed.path, error=failed.error) for id in ids])
+    assert [row.id for row in read(folder)] == ids
+
+
+def test_a_shard_counts_what_is_in_it_and_names_its_conditions(folder: Folder) -> None:
+    write(folder, build.rows())
+    with reading(folder, "n1") as shard:
+        assert shard.counts == Counts(items=5, failed=2, passing=1)
+        assert shard.conditions == build.CONDITIONS
+
+
+def test_a_shard_of_no_rows_is_one(folder: Folder) -> None:
+    write(folder, [])
+    assert read(folder) == []
+
+
+def test_a_shard_of_another_space_is_refused_by_name(folder: Folder) -> None:
+    write(folder, build.rows())
+    with pytest.raises(ConfigError, match=r"shards/n1\.parquet was described in the space s-1, wanted s-2"), reading(
+        folder, "n1", "s-2"
+    ):  # fmt: skip
+        pass
+
+
+def test_what_fails_leaves_no_shard(folder: Folder) -> None:
+    def fail(writer: Writer) -> None:
+        writer.add(build.rows()[0])
+        raise PipelineError("stop")
+
+    with pytest.raises(PipelineError, match="stop"), writing(folder, "n1", build.CONDITIONS) as writer:
+        fail(writer)
+    assert shard_names(folder) == []
+
+
+def test_only_finished_shards_are_listed_and_leftovers_swept(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    assert shard_names(folder) == []
+    write(folder, build.rows(), "n2")
+    write(folder, build.rows(), "n1")
+    left = tmp_path / "shards" / ".neardup-0123.part"
+    left.write_bytes(b"half")
+    assert shard_names(folder) == ["n1", "n2"]
+    folder.sweep("shards")
+    assert not left.exists()
+    assert shard_names(folder) == ["n1", "n2"]
+
+
+@pytest.mark.parametrize("cut", [0, 100, -1])
+def test_a_damaged_shard_is_named(tmp_path: Path, cut: int) -> None:
+    folder = Folder(str(tmp_path))
+    write(folder, build.rows())
+    file = tmp_path / place_of("n1")
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(ConfigError, match=r"shards/n1\.parquet is no shard"):
+        read(folder)
+
+
+def test_parquet_of_others_is_no_shard(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    write(folder, build.rows())
+    file = tmp_path / place_of("n1")
+    pq.write_table(pq.read_table(file).replace_schema_metadata({}), file)
+    with pytest.raises(ConfigError, match=r"shards/n1\.parquet is no shard"):
+        read(folder)
+
+
+def test_a_missing_shard_is_named(folder: Folder) -> None:
+    with pytest.raises(DependencyError, match=r"shards/none\.parquet: cannot read"):
+        read(folder, "none")
+
+
+def test_columns_may_be_queried_without_us(tmp_path: Path) -> None:
+    write(Folder(str(tmp_path)), build.rows())
+    table = pq.read_table(tmp_path / place_of("n1"), columns=["id", "reason", "width", "descriptors"])
+    first = table.to_pylist()[0]
+    assert (first["id"], first["reason"], first["width"]) == ("a/1.jpg", None, 640)
+    assert [len(one) for one in first["descriptors"]] == [2 * build.DIMENSION]
+    assert table["reason"].to_pylist()[3:] == ["empty", "vanished"]
