@@ -75,7 +75,10 @@ def nodes(count: int) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
             print("cpu", file=stdin, flush=True)
             return {name: float(value) for name, value in json.loads(stdout.readline()).items()}
 
-        yield stdout.readline().strip(), seconds
+        address = stdout.readline().strip()
+        if not address:
+            raise SystemExit("no node of Ray came up; its words are above")
+        yield address, seconds
         stdin.close()
 
 
@@ -118,19 +121,24 @@ def main() -> None:
                 Work("the same, with thumbnails and packs", len(files), here_work(full, stack)),
             ]
             timed(works, 1)
-            rows = [(row.name, row.cpu_seconds, 0.0) for row in timed(works, arguments.runs)]
+            rows = timed(works, arguments.runs)
+        print(f"{len(files)} files of {media}, {cores} cores, medians of {arguments.runs}, of Ray one run\n")
+        print("| | CPU-ms an item | items per CPU-second | of the scan's | CPU-ms an item of Ray itself |")
+        print("|---|---|---|---|---|")
+        for row in rows:
+            show(row.name, row.cpu_seconds, rows[0].cpu_seconds)
         if not arguments.no_ray:
             job = planned(scratch / "ray", media, checkpoint, settings, False, 1)
             ours, rays = by_ray(job, cores)
-            rows.append((f"backfill, {cores} nodes of Ray", ours / len(files), rays / len(files)))
+            show(f"backfill, {cores} nodes of Ray", ours / len(files), rows[0].cpu_seconds, rays / len(files))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    print(f"{len(files)} files of {media}, {cores} cores, medians of {arguments.runs}, of Ray one run\n")
-    print("| | CPU-ms an item | items per CPU-second | of the scan's | CPU-ms an item of Ray itself |")
-    print("|---|---|---|---|---|")
-    for name, seconds, own in rows:
-        share = rows[0][1] / seconds
-        print(f"| {name} | {1000 * seconds:.2f} | {1 / seconds:,.0f} | {share:.2f} | {1000 * own:.2f} |")
+
+
+def show(name: str, seconds: float, of_scan: float, own: float = 0.0) -> None:
+    """Print a row: CPU-seconds of an item, those of the scan, and those of Ray itself."""
+    figures = f"{1000 * seconds:.2f} | {1 / seconds:,.0f} | {of_scan / seconds:.2f} | {1000 * own:.2f}"
+    print(f"| {name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

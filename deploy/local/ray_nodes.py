@@ -25,6 +25,7 @@ def main(count: int) -> None:
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # by which Ray listens on 127.0.0.1 alone
         RAY_TMPDIR=folder,
+        RAY_raylet_start_wait_time_s="180",
     )
     (Path(folder) / "ray").mkdir()
     import ray  # noqa: F401 (it brings psutil)

@@ -52,7 +52,9 @@ def nodes() -> Iterator[Nodes]:
     command = [sys.executable, "-m", "deploy.local.ray_nodes", "3"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
-        yield Nodes(process)
+        found = Nodes(process)
+        assert found.address, "no node came up; its words are above"
+        yield found
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(timeout=60) == 0
