@@ -2,7 +2,7 @@
 
 Records go to the log in order of time, where the match worker decides them while the stream goes on; pictures go to the
 blob store. A live copy of an archived item is flagged as any other. What the stream brought is never replaced by an
-older version. An interrupted run goes on where it stopped, and a second one loads what is new.
+older version. An interrupted run goes on where it stopped, and a second one has nothing to do.
 
 Example: [bold]neardup backfill load s3://bucket/archive[/bold]
 """
