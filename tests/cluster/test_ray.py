@@ -29,7 +29,7 @@ ITEMS, PART_ITEMS, PARTS = 120, 6, 21
 
 
 class Nodes:
-    """See `ray_nodes`."""
+    """See `deploy.local.ray_nodes`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -49,10 +49,12 @@ class Nodes:
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    command = [sys.executable, "-m", "tests.cluster.ray_nodes", "3"]
+    command = [sys.executable, "-m", "deploy.local.ray_nodes", "3"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
-        yield Nodes(process)
+        found = Nodes(process)
+        assert found.address, "no node came up; its words are above"
+        yield found
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(timeout=60) == 0

@@ -23,7 +23,7 @@ SHARDS = "shards"
 """Folder of the shards below that of the archive."""
 SUFFIX = ".parquet"
 GROUP_ROWS = 1000
-"""Rows that are written, and read, at once."""
+"""Rows that are written, and read, at once: all groups of a shard but the last have so many, in every archive."""
 _CONDITIONS, _COUNTS = b"neardup.conditions", b"neardup.counts"
 _WORDS = ["reason", "kind", "format", "similar_space"]
 _ORDERED = ["id", "time_ns", "size", *_WORDS]

@@ -230,6 +230,7 @@ def write_html(
     path: Path,
     max_thumbnail_bytes: int = MAX_THUMBNAIL_BYTES,
     notes: Mapping[int, Note] = MappingProxyType({}),
+    max_groups: int = 0,
 ) -> None:
     """Write report.html, UTF-8.
 
@@ -239,12 +240,15 @@ def write_html(
         path: where the page goes.
         max_thumbnail_bytes: see `MAX_THUMBNAIL_BYTES`.
         notes: what a plan says of files, by their ids; empty without a plan.
+        max_groups: so many groups, and as many stacks, are shown, the largest; 0: all.
     Raises:
         DependencyError: the file cannot be written.
     """
+    most = max_groups or max(len(result.groups), len(result.stacks))
+    shown = msgspec.structs.replace(result, groups=result.groups[:most], stacks=result.stacks[:most])
     builder = _Builder(thumbnails, max_thumbnail_bytes, notes)
     roots = [visible(root) for root in result.roots]
-    content = builder.build(result)
+    content = builder.build(shown)
     content.roots = roots
     data = msgspec.json.encode(content)
     style = _asset(_TEMPLATES / "report.css") + _asset(_STATIC / "proof.css")
@@ -256,6 +260,7 @@ def write_html(
         skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in unused(result)[:MAX_SKIPPED]],
         more_skipped=max(0, len(unused(result)) - MAX_SKIPPED),
         thumbnails_spent=builder.left <= 0,
+        more_groups=len(result.groups) + len(result.stacks) - len(shown.groups) - len(shown.stacks),
         style=Markup(style),
         style_hash=_hash(style),
         script=Markup(script),

@@ -159,9 +159,9 @@ def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({}
     left = next(rows, None)
     while left is not None or number == 0:
         number += 1
-        some = _Some(rows, left, most_rows)
-        _write_rows(path if number == 1 else _numbered(path, number), COLUMNS, some)
-        left = some.left
+        portion = _Portion(rows, left, most_rows)
+        _write_rows(path if number == 1 else _numbered(path, number), COLUMNS, portion)
+        left = portion.left
     if most_rows:
         with naming(path, "remove what an earlier run wrote beside"):
             while (old := _numbered(path, number + 1)).exists():
@@ -169,7 +169,7 @@ def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({}
                 number += 1
 
 
-class _Some:
+class _Portion:
     """Yields rows, the first of them given, up to the end of the group in which so many are reached.
 
     Attributes:

@@ -43,17 +43,22 @@ def describe_on(address: str, job: Job, part_files: Sequence[str]) -> Generator[
         ConfigError: Ray is not installed, there is no cluster at the address, or a machine is not set up for the job.
         DependencyError: something outside failed, or nothing of a part can be fetched.
     """
-    with _connected(address) as ray:
-        for start in range(0, len(part_files), AT_ONCE):
-            rows = [{"part": file} for file in part_files[start : start + AT_ONCE]]
-            parts = ray.data.from_items(rows, override_num_blocks=len(rows))
-            gpus = {"num_gpus": 1} if job.device == "cuda" else {}
-            done = parts.map(partial(_describe, job), num_cpus=max(job.processes, 1), **gpus)
-            yield from _as_they_come(done)
+    with connected(address) as ray:
+        yield from describe_by(ray, job, part_files)
+
+
+def describe_by(ray: Any, job: Job, part_files: Sequence[str]) -> Generator[Finished | None]:
+    """As `describe_on`, with a cluster that is connected to."""
+    for start in range(0, len(part_files), AT_ONCE):
+        rows = [{"part": file} for file in part_files[start : start + AT_ONCE]]
+        parts = ray.data.from_items(rows, override_num_blocks=len(rows))
+        gpus = {"num_gpus": 1} if job.device == "cuda" else {}
+        yield from _as_they_come(parts.map(partial(_describe, job), num_cpus=max(job.processes, 1), **gpus))
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
+def connected(address: str) -> Iterator[Any]:
+    """Yield Ray, connected to a cluster; see `describe_on`."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nobody else is to hear of it
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what is still under way after the end connects no more
     _check_reachable(address)

@@ -24,9 +24,11 @@ from neardup.pipeline.archive.order import Placed, in_order
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import reading
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ProofPending
 from neardup.pipeline.log.records import ARCHIVE, Described, Envelope, Ignored, Record, Redelivered, Verdict
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.prove.pack import owner_of
 
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 256
@@ -266,4 +268,4 @@ class Load:
         if row.thumbnail:
             self._blobs.put_thumbnail(row.id, row.thumbnail, row.sha256.hex())
         if row.pack:
-            self._blobs.put_pack("", row.id, row.pack, row.sha256.hex())
+            self._blobs.put_pack(*owner_of(SEEN, row.id), row.pack, row.sha256.hex())

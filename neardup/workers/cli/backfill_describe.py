@@ -102,9 +102,7 @@ def run(
         said = {"parts": plan.parts, "before": before, "items": counts.items, "failed": counts.failed}
         typer.echo(json.dumps(said | {"output": folder.url}))
         return
-    typer.echo(
-        f"{counts.items:,} items in {shards:,} shards, {counts.failed:,} without a description and with a reason"
-    )
+    typer.echo(f"{counts.items:,} items in {shards:,} shards, {counts.failed:,} with a reason and no description")
     if before:
         typer.echo(f"{before:,} of {plan.parts:,} shards were there before")
     typer.echo(f"archive: {folder.url}")

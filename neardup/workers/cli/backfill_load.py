@@ -2,7 +2,7 @@
 
 Records go to the log in order of time, where the match worker decides them while the stream goes on; pictures go to the
 blob store. A live copy of an archived item is flagged as any other. What the stream brought is never replaced by an
-older version. An interrupted run goes on where it stopped, and a second one loads what is new.
+older version. An interrupted run goes on where it stopped, and a second one has nothing to do.
 
 Example: [bold]neardup backfill load s3://bucket/archive[/bold]
 """
@@ -10,6 +10,7 @@ Example: [bold]neardup backfill load s3://bucket/archive[/bold]
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from neardup.pipeline.settings import Settings
     from neardup.workers.backfill.load import Load
     from neardup.workers.kafka.topics import TopicNames
+
+logger = logging.getLogger(__name__)
 
 
 def run(
@@ -49,6 +52,8 @@ def run(
     plan, names = finished(folder)
     space = load_checkpoint(settings.model).space
     plan.conditions.check_space(space, folder.url)
+    if settings.prove and not plan.conditions.packed:
+        logger.warning("the archive has no pictures for proofs, so its items are decided by evidence alone")
     topics = topic_names(settings.topic_root, space)
     with kafka_errors():
         journal = Journal(folder, _log_id(settings, topics, space))

@@ -1,8 +1,9 @@
 """Compare all items of an archive with each other, and write the report of a scan.
 
 The report is that of `neardup scan` on the same files: report.html, duplicates.json, duplicates.csv, variants.csv and
-skipped.csv; from a million rows on duplicates-2.csv and so on follow. Proofs are made from the originals where they are
-files that can be opened here, else from the small pictures in the archive.
+skipped.csv; from a million rows on duplicates-2.csv and so on follow, and the page shows the 10,000 largest groups.
+Proofs are made from the originals where they are files that can be opened here, else from the small pictures in the
+archive.
 
 Example: [bold]neardup backfill match s3://bucket/archive --output report[/bold]
 """
@@ -29,6 +30,8 @@ from neardup.workers.cli.scan import print_summary
 
 MOST_ROWS = 1_000_000
 """Of one table: spreadsheets take 1,048,576."""
+MOST_GROUPS = 10_000
+"""On the page; the tables have all."""
 ArchiveArgument = Annotated[str, typer.Argument(help="Folder or URL of the archive.", metavar="ARCHIVE")]
 
 
@@ -60,7 +63,7 @@ def run(
     roots = [os.fspath(local_path(source) or source) for source in plan.sources]
     with Bar("comparing") as bar, compare(folder, names, roots, checkpoint, settings, bar) as (result, places):
         write_tables(result, output, most_rows=MOST_ROWS)
-        write_html(result, places.thumbnail, output / "report.html")
+        write_html(result, places.thumbnail, output / "report.html", max_groups=MOST_GROUPS)
     if as_json:
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:

@@ -81,6 +81,15 @@ def test_hostile_names_are_only_data(tmp_path: Path) -> None:
     assert "49.jpg" not in hostile.words
 
 
+def test_a_page_of_the_largest_groups_says_how_many_more_there_are(tmp_path: Path) -> None:
+    result = a_result(*(a_group(a_file(f"{n}"), a_match(a_file(f"{n}b"))) for n in range(5)))
+    cut, whole = page(result, tmp_path, max_groups=3), page(result, tmp_path, max_groups=5)
+    assert len(cut.data["groups"]) == 3
+    assert "Only the largest groups are shown here; 2 more are in" in cut.words
+    assert len(whole.data["groups"]) == 5
+    assert "Only the largest" not in whole.words
+
+
 def test_the_policy_lets_nothing_run_but_the_pages_own_script(tmp_path: Path) -> None:
     shown = page(a_result(a_group(a_file("a"), a_match(a_file("b")))), tmp_path)
     [policy] = [a["content"] for t, a in shown.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]

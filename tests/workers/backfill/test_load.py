@@ -159,6 +159,17 @@ def test_an_interrupted_run_goes_on_with_the_same_shards_in_the_same_order(
     assert place.load(stream, "one", "two", "three").items == 0
 
 
+def test_an_archive_in_an_object_store_keeps_its_note_there(place: Place, tmp_path: Path) -> None:
+    place.folder = Folder(f"memory://{tmp_path.name}")
+    place.journal = Journal(place.folder, "the-log")
+    place.shard("one", a_row("b", 2), a_row("a", 1))
+    stream = Stream()
+    assert place.load(stream, "one").items == 2
+    assert Journal(Folder(place.folder.url), "the-log").read().done == ("one",)
+    assert place.load(stream, "one").items == 0
+    assert ids(stream.records) == ["a", "b"]
+
+
 def test_another_log_is_loaded_from_the_start(place: Place) -> None:
     place.shard("one", a_row("a", 1))
     place.load(Stream(), "one")

@@ -1,12 +1,13 @@
-"""Nodes of Ray on loopback, for tests and benchmarks: `python -m tests.cluster.ray_nodes COUNT` prints the address.
+"""Nodes of Ray on loopback, for tests and benchmarks: `python -m deploy.local.ray_nodes COUNT` prints the address.
 
 Each node has one processor. A line `kill N` on standard input ends all processes of a node at once, as when a machine
-goes away, and is answered with how many there were; `cpu` is answered with the processor seconds of Ray's own processes
-so far; when the input ends, all nodes do.
+goes away, and is answered with how many there were; `cpu` is answered with the processor seconds so far, as JSON: of
+processes that describe, of the workers that feed them, and of all that is Ray's own. When the input ends, all nodes do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ def main(count: int) -> None:
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # by which Ray listens on 127.0.0.1 alone
         RAY_TMPDIR=folder,
+        RAY_raylet_start_wait_time_s="180",
     )
     (Path(folder) / "ray").mkdir()
     import ray  # noqa: F401 (it brings psutil)
@@ -40,13 +42,13 @@ def main(count: int) -> None:
             initialize_head=True, head_node_args={**how, "include_dashboard": False, "_system_config": config}
         )
         nodes = [cluster.head_node, *(cluster.add_node(wait=False, **how) for _ in range(count - 1))]
-        print(cluster.address, flush=True)  # noqa: T201
+        print(cluster.address, flush=True)
         for line in sys.stdin:
             what, _, number = line.partition(" ")
             if what == "kill":
-                print(_kill(_processes(nodes[int(number)])), flush=True)  # noqa: T201
+                print(_kill(_processes(nodes[int(number)])), flush=True)
             else:
-                print(sum(map(_own_seconds, nodes)), flush=True)  # noqa: T201
+                print(json.dumps(_seconds()), flush=True)
     finally:
         import psutil
 
@@ -68,20 +70,27 @@ def _processes(node: Any) -> list[Any]:
     return found
 
 
-def _own_seconds(node: Any) -> float:
-    """Return the processor seconds of a node's raylet, its head's account, its agents and its idle workers."""
+def _seconds() -> dict[str, float]:
+    """Return the processor seconds of all processes, by whose they are."""
     import psutil
 
-    seconds = 0.0
-    for process in _processes(node):
+    found = {"describe": 0.0, "workers": 0.0, "ray": 0.0}
+    for process in psutil.Process().children(recursive=True):
         try:
-            working = any("zygote" in word for one in process.children() for word in one.cmdline())
-            if not working and "zygote" not in " ".join([*process.cmdline(), *process.parent().cmdline()]):
-                times = process.cpu_times()
-                seconds += times.user + times.system
-        except psutil.Error:
+            kind = "ray"
+            if _describes(process):
+                kind = "describe"
+            elif any(map(_describes, process.children())):
+                kind = "workers"
+            times = process.cpu_times()
+            found[kind] += times.user + times.system
+        except psutil.NoSuchProcess:
             continue
-    return seconds
+    return found
+
+
+def _describes(process: Any) -> bool:
+    return any("neardup.pipeline.describe" in word for word in process.cmdline())
 
 
 def _kill(processes: list[Any]) -> int:
