@@ -2,6 +2,7 @@
 
     make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
     python -m benchmarks.bench_stream --ways threads,members,processes    in one run, in turn
+    python -m benchmarks.bench_stream --ways processes,known --repeats 0.5   what known content is worth
     make bench-stream MEDIA=DIR  pictures of your own
 
 A broker, a Redis and one worker of each kind (or more that embed: --embed-workers) run on this machine, and so does the
@@ -11,7 +12,8 @@ produced to the last verdict in Redis. Then every picture is produced once more,
 each is a copy, and its delay runs from the call that produces it to the moment at which a reader of the feed has it.
 
 Three ways: an embed worker that describes in its threads; as many of those as cores, with one thread each (members);
-one that feeds processes. What a worker starts counts as its own. Memory is PSS: what processes share is divided among
+one that feeds processes. All of them describe whatever comes; a fourth way (known) is the third with a table of content
+that was described before. What a worker starts counts as its own. Memory is PSS: what processes share is divided among
 them.
 """
 
@@ -55,10 +57,13 @@ WAYS = {
     "threads": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "0"},
     "members": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "1"},
     "processes": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0"},
+    "known": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0", "NEARDUP_KNOWN_CONTENT_BYTES": str(2**28)},
 }
 WARM_UP = 200
 """Pictures that go through before anything is measured."""
 MOST_UNSENT = 200
+REPEATED_AFTER = 300
+"""Places between a picture and its repeat at least: its description is in the log by then."""
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -192,6 +197,7 @@ def running_stream(
         places = {
             "NEARDUP_STATE_FOLDER": str(folder / "state"),
             "NEARDUP_BLOBS": str(folder / "blobs"),
+            "NEARDUP_KNOWN_CONTENT_BYTES": "0",
             "NEARDUP_PROVE": "false",  # what is sent again is identical, and decided without
         }
         os.environ.update({**services.environment, **places, **more_environment})
@@ -267,6 +273,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--runs", type=int, default=3, help="of the bare loops and of the stream")
     parser.add_argument("--embed-workers", type=int, default=1)
+    parser.add_argument("--repeats", type=float, default=0.0, help="share of pictures that came before, 0 to 1")
     parser.add_argument("--ways", default="processes", help=f"of {', '.join(WAYS)}, with commas between")
     arguments = parser.parse_args()
     if arguments.media:
@@ -275,7 +282,7 @@ def main() -> None:
     else:
         paths = render_photographs(Path(f"demo/photographs-{arguments.count}"), arguments.count)
     print(f"{len(paths)} pictures, {usable_cores()} cores, medians of {arguments.runs}")
-    contents = [path.read_bytes() for path in paths]
+    contents = with_repeats([path.read_bytes() for path in paths], arguments.repeats)
     model = load().model
     ways = arguments.ways.split(",")
     ideals, runs = list[float](), {way: list[Measured]() for way in ways}
@@ -295,6 +302,17 @@ def main() -> None:
     for way in ways:
         print(f"\n## {way}")
         _print(ideals, runs[way], len(contents))
+
+
+def with_repeats(contents: Sequence[bytes], share: float) -> list[bytes]:
+    """Return as many contents, of which about such a share came at least REPEATED_AFTER places before; seeded."""
+    random = np.random.default_rng(5)
+    mixed: list[bytes] = []
+    fresh = iter(contents)
+    for place in range(len(contents)):
+        repeats = place > REPEATED_AFTER and random.random() < share
+        mixed.append(mixed[int(random.integers(0, place - REPEATED_AFTER))] if repeats else next(fresh))
+    return mixed
 
 
 def _print(ideals: Sequence[float], runs: Sequence[Measured], count: int) -> None:

@@ -119,11 +119,21 @@ class Settings(BaseSettings):
         "auto", description="how workers log: `json` lines, `text`, or `auto`: JSON where standard error is no terminal"
     )
     health_host: str = Field("127.0.0.1", min_length=1, description="where workers serve /healthz, /readyz, /metrics")
-    max_batch_wait_seconds: float = Field(0.02, ge=0, le=10, description="longest wait of a frame for its batch")
+    max_batch_wait_seconds: float = Field(
+        0.02,
+        ge=0,
+        le=10,
+        description="longest wait of a frame for its batch where threads describe, as beside a GPU",
+    )
     max_in_flight_bytes: int = Field(
         128 * 2**20, gt=0, description="bytes under way in a worker, above which it pauses"
     )
-    state_folder: str = Field("", description="where match workers keep their state, each in a folder of its own")
+    known_content_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="size of an embed worker's file of descriptions, from which content that comes again is described",
+    )
+    state_folder: str = Field("", description="where workers keep their state, each in a folder of its own")
     index: str = Field(
         "auto",
         description="what searches descriptors: exact, scann, milvus, or auto, which is scann where it is installed",

@@ -10,8 +10,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from PIL import Image
 
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.log.records import Described, Record, Removed
+from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import Kind
+from neardup.workers.embed.known_content import KnownContent
+from neardup.workers.embed.known_filler import NAME
 from neardup.workers.kafka.topics import TopicNames, create_topics, topic_names
 from tests.pipeline.scan.build import a_checkpoint, a_picture, save_clip
 from tests.ports import free_port
@@ -61,6 +65,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "NEARDUP_THREADS": "2",
         "NEARDUP_PROCESSES": "1",
         "NEARDUP_BLOBS": str(tmp_path / "blobs"),
+        "NEARDUP_STATE_FOLDER": str(tmp_path / "state"),
         "OMP_NUM_THREADS": "1",
     }
 
@@ -222,6 +227,62 @@ def test_every_kind_of_record_ends_where_it_belongs(
         assert told["attempts"] == b"1"
         assert told["source-topic"].decode() == names.media
         assert {name: told[name] for name, _ in headers} == dict(headers)
+
+
+def test_content_that_comes_again_is_not_described_again_and_enters_the_log_all_the_same(
+    settings: Settings,
+    names: TopicNames,
+    producer: KafkaProducer,
+    either: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    pictures = [a_file(number, "PNG") for number in range(3)]
+    clip = save_clip(tmp_path / "clip.mp4", [5, 6, 7]).read_bytes()
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    either = {**either, "NEARDUP_PROVE": "true"}
+
+    def send(round: str, contents: Iterable[bytes]) -> None:
+        for number, content in enumerate(contents):
+            producer.send(names.media, content, f"{round}{number}".encode(), partition=number % 3)
+        producer.flush()
+
+    def metric(worker: Running, name: str) -> float:
+        found = [line for line in worker.get("/metrics")[1].splitlines() if line.startswith(name)]
+        return float(found[0].split()[1]) if found else 0.0
+
+    def recalled(worker: Running) -> int:
+        return int(metric(worker, "neardup_known_contents_total"))
+
+    def frames(worker: Running) -> float:
+        return metric(worker, 'neardup_frames_total{stage="embed"}')
+
+    with embedding(either, tmp_path) as worker:
+        send("first", [*pictures, clip])
+        until(lambda: count(settings, names.log) == 4, "described")
+        before = frames(worker)
+        known = KnownContent(tmp_path / "state" / names.log / "embed-0" / NAME, 0)
+        until(lambda: all(known.find(hashlib.sha256(one).digest()) for one in (*pictures, clip)), "the log followed")
+        send("second", [*pictures, clip])
+        until(lambda: count(settings, names.log) == 8, "in the log")
+        assert (recalled(worker), frames(worker)) == (4, before)
+        blobs.erase("second0")  # as a takedown does, of which the worker has not heard
+        send("third", [pictures[0]])
+        until(lambda: count(settings, names.log) == 9, "described anew")
+        assert (recalled(worker), frames(worker) > before) == (4, True)
+        assert worker.stop()[0] == 0, worker.log.read_text()
+    with embedding(either, tmp_path) as worker:  # the table is there when it starts
+        send("fourth", [clip])
+        until(lambda: count(settings, names.log) == 10, "in the log")
+        assert (recalled(worker), frames(worker) <= 1) == (1, True)  # one of a picture that is known to be good
+    found = {record.id: record for record in described(settings, names)}
+    for number in range(4):
+        first, second = found[f"first{number}"], found[f"second{number}"]
+        changed = {"id": second.id, "thumbnail": second.thumbnail, "source_offset": second.source_offset}
+        assert msgspec.structs.replace(first, **changed, produced_ms=second.produced_ms) == second
+    for id, record in found.items():
+        thumbnail, pack = (erased(id, record.sha256.hex()) for erased in (blobs.thumbnail, partial(blobs.pack, "")))
+        assert (thumbnail is None, pack is None) == (id == "second0", id == "second0"), id
+        assert record.thumbnail
 
 
 def test_a_killed_worker_leaves_nothing_undescribed(

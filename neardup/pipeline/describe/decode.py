@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from neardup.pipeline.describe.description import EmbeddedFrames
 from neardup.pipeline.describe.observe import SILENT, Observer
 from neardup.pipeline.describe.once import Once
-from neardup.pipeline.describe.source import Done, S
+from neardup.pipeline.describe.source import Done, Recalls, S
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
@@ -57,10 +58,15 @@ class Look:
 
 @dataclass(slots=True, eq=False)
 class Job(Generic[S]):
-    """An item under way, and what is known of it by now."""
+    """An item under way, and what is known of it by now.
+
+    Attributes:
+        anew: its content was described before, and has to be described all the same.
+    """
 
     source: S
     frames: EmbeddedFrames = field(default_factory=EmbeddedFrames)
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class End:
     thumbnail: str = ""
     error: PipelineError | None = None
     repeated: bool = False
+    result: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ def finished(piece: Piece[S]) -> Done[S]:
     if error is not None:
         raise error
     if end.repeated:
-        return Done(job.source, sha256=end.sha256, repeated=True)
+        return Done(job.source, end.result, end.sha256, repeated=True)
     assert end.media is not None
     description = job.frames.described(end.media, end.sha256, end.thumbnail)
     return Done(job.source, job.source.task.result(description), end.sha256)
@@ -160,7 +167,7 @@ class Decoder(Generic[S]):
             begin_long: called before what takes long; what it adds to the stack is called after it.
         """
         with ExitStack() as contents:
-            fetched = self._fetch(jobs, contents)
+            fetched = self._fetch(jobs, contents, give_back)
             small = all(job.source.small for job in jobs)  # which a GPU has left, if there is one
             decoded = [None] * len(fetched) if small else self._on_gpu(fetched)
             self._hand_over_all(list(zip(fetched, decoded, strict=True)), give_back, begin_long)
@@ -173,7 +180,7 @@ class Decoder(Generic[S]):
     ) -> None:
         """Decode small items on the GPU, and give back what it leaves to the CPU."""
         with ExitStack() as contents:
-            fetched = self._fetch(jobs, contents)
+            fetched = self._fetch(jobs, contents, give_back)
             decoded = list(zip(fetched, self._on_gpu(fetched), strict=True))
             self._hand_over_all([one for one in decoded if one[1] is not None], give_back, begin_long)
             for one, picture in decoded:
@@ -194,7 +201,9 @@ class Decoder(Generic[S]):
         if self.once is not None:
             self.once.forget(sha256)
 
-    def _fetch(self, jobs: Sequence[Job[S]], contents: ExitStack) -> list[_Fetched[S]]:
+    def _fetch(
+        self, jobs: Sequence[Job[S]], contents: ExitStack, give_back: Callable[[Job[S]], object] | None
+    ) -> list[_Fetched[S]]:
         fetched = []
         for job in jobs:
             if job.source.gone:
@@ -207,11 +216,41 @@ class Decoder(Generic[S]):
             except Exception as error:
                 self.fail(job, error)
                 continue
-            if self.once is None or self.once.take(content.sha256):
-                fetched.append(_Fetched(job, content))
-            else:
+            if self.once is not None and not self.once.take(content.sha256):
                 self.put(Piece(job, end=End(sha256=content.sha256, repeated=True)))
+            elif not self._recall(job, content.sha256, give_back):
+                fetched.append(_Fetched(job, content))
         return fetched
+
+    def _recall(self, job: Job[S], sha256: bytes, give_back: Callable[[Job[S]], object] | None) -> bool:
+        """End an item whose content was described before; return False where it is to be described now."""
+        task = job.source.task
+        if job.anew or not isinstance(task, Recalls) or (recalled := task.recall(sha256)) is None:
+            return False
+        if self.store is not None and give_back is not None:
+            self.store(partial(self._end_recalled, job, recalled, sha256, give_back))
+            return True
+        return self._end_recalled(job, recalled, sha256)
+
+    def _end_recalled(
+        self,
+        job: Job[S],
+        recalled: Callable[[], Any | None],
+        sha256: bytes,
+        give_back: Callable[[Job[S]], object] = _nothing,
+    ) -> bool:
+        try:
+            with self.observer.timed("store"):
+                result = recalled()
+        except Exception as error:  # in a thread that stores, nobody else would hear of it
+            self.fail(job, error, sha256)
+            return True
+        if result is None:
+            job.anew = True
+            give_back(job)
+            return False
+        self.put(Piece(job, end=End(sha256=sha256, repeated=True, result=result)))
+        return True
 
     def _on_gpu(self, fetched: Sequence[_Fetched[S]]) -> Sequence[GpuPicture | PipelineError | None]:
         """Return what a GPU made of each content; None is left to the CPU. An error is that of the GPU."""

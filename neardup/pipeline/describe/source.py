@@ -6,10 +6,10 @@ handed to another process and used there, in any thread.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame
@@ -41,6 +41,18 @@ class Task(Protocol):
 
     def result(self, description: Description) -> Any:
         """Return what the door wants of a description; made where it was described, so it may be pickled, too."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """What a task may be, too: one whose door knows results of contents that were described before."""
+
+    def recall(self, sha256: bytes) -> Callable[[], Any | None] | None:
+        """Return what stores thumbnail and pack and returns what `Task.result` would, None where that is not known.
+
+        What is returned is called once, by any thread, and may return None all the same, as where the thumbnail is
+        gone: then the item is described. It raises DependencyError where that cannot be stored.
+        """
 
 
 class Source(Protocol):
@@ -76,11 +88,12 @@ S = TypeVar("S", bound=Source)
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[S]):
-    """An item that was dealt with: its result, or the error; or neither, where its content was described before.
+    """An item that was dealt with: its result, or the error; or neither, see `repeated`.
 
     Attributes:
         result: what `Task.result` returned.
         sha256: of the content; b"" where it could not be had.
+        repeated: the content was described before; without a result, unless the task could recall it.
     """
 
     source: S

@@ -80,6 +80,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         thumbnail: where the blob store has a small JPEG of the item, below the store's own URL; "" if there is none.
             With part 0 only.
         extras: what else the file holds, the same with every part.
+        look: what shaped the description beside content and network, see `workers.embed.known_content.look_digest`: of
+            the same content the same look makes the same description. b"" where that is not known.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     similar_space: str = ""
     thumbnail: str = ""
     extras: Extras = PLAIN
+    look: bytes = b""
 
     def embedded(self) -> Embedded:
         """Return the descriptors as arrays: float32 unit rows (n, d), hashes (n, 32), detail (n,)."""

@@ -45,7 +45,8 @@ from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match.saver import Saver, SnapshotPolicy
-from neardup.workers.match.worker import claim_folder, open_state
+from neardup.workers.match.worker import open_state
+from neardup.workers.run.claim import claim_folder
 from neardup.workers.run.disk import watch_disk
 
 logger = logging.getLogger(__name__)

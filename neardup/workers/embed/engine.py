@@ -23,6 +23,7 @@ from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.pipeline.types import Descriptors
+from neardup.workers.embed.known_content import look_digest
 from neardup.workers.embed.known_good import GoodSource, prove_by, prove_with
 from neardup.workers.embed.record import PolledItem
 from neardup.workers.run.gpu import watch_gpu
@@ -40,12 +41,13 @@ class Engine:
     """What describes items for one worker after the other.
 
     Attributes:
-        space: of the network. most_items: under way at once.
+        space: of the network. look: see `known_content.look_digest`. most_items: under way at once.
         make: returns a describer; called for each worker.
         prove: returns why a known good picture fails with a describer, "" if it does not.
     """
 
     space: str
+    look: bytes
     most_items: int
     make: Callable[[], Describer[PolledItem]]
     prove: Callable[[Describer[PolledItem]], str]
@@ -66,7 +68,9 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Engine:
-    setup = Setup(checkpoint, _look(settings, checkpoint), fetch_seconds=settings.fetch_seconds)
+    say_what_has_no_effect(settings)
+    look = _look(settings, checkpoint)
+    setup = Setup(checkpoint, look, fetch_seconds=settings.fetch_seconds)
 
     def make() -> ProcessDescriber[PolledItem | GoodSource]:
         return ProcessDescriber(count, setup, Telemetry(), fair=True)
@@ -87,15 +91,22 @@ def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Eng
     logger.info("network ready space=%s processes=%d", checkpoint.space, count)
     return Engine(
         checkpoint.space,
+        look_digest(look),
         (AHEAD + 2) * ORDER_ITEMS * count,
         lambda: ready.pop() if ready else make(),  # type: ignore[arg-type, return-value]
         lambda describer: prove(lambda file: describe(describer, file)),  # type: ignore[arg-type]
     )
 
 
+def say_what_has_no_effect(settings: Settings) -> None:
+    """Log which settings were given that are none of processes."""
+    if "max_batch_wait_seconds" in settings.model_fields_set:
+        logger.warning("NEARDUP_MAX_BATCH_WAIT_SECONDS has no effect: processes embed at once what they decode")
+
+
 def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Engine:
     embedder = make_embedder(checkpoint, settings.device, threads=threads)
-    batch, jpegs = CPU_BATCH, None
+    batch, jpegs, look = CPU_BATCH, None, _look(settings, checkpoint)
     if "cuda" in embedder.engine:
         from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
 
@@ -106,7 +117,7 @@ def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Eng
     def make() -> Describer[PolledItem]:
         return ThreadDescriber(
             embedder,
-            _look(settings, checkpoint),
+            look,
             settings.worker_threads,
             batch,
             settings.max_batch_wait_seconds,
@@ -116,7 +127,7 @@ def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Eng
         )
 
     prove = prove_with(embedder, checkpoint, jpegs)
-    return Engine(embedder.space, 4 * batch, make, lambda _describer: prove())
+    return Engine(embedder.space, look_digest(look), 4 * batch, make, lambda _describer: prove())
 
 
 def _look(settings: Settings, checkpoint: Checkpoint) -> Look:

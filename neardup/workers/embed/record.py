@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.prove.pack import live_frame, live_slot, owner_of
 from neardup.pipeline.types import Kind, Media
+from neardup.workers.embed.known_content import KnownContent
 from neardup.workers.embed.ordering import Slot
 from neardup.workers.kafka.media_record import MediaItem, is_small, sender_of
 from neardup.workers.kafka.offsets import Ticket
@@ -49,6 +51,7 @@ class MediaTask:
     Attributes:
         partition, offset: of its record. produced_ms: when that was written.
         prove: whether items are packed for proofs. Of a live video its newest frames are, see `pack.live_slot`.
+        look: see `known_content.look_digest`. known: content that was described with it.
     """
 
     item: MediaItem
@@ -58,6 +61,8 @@ class MediaTask:
     offset: int
     produced_ms: int
     prove: bool = False
+    look: bytes = b""
+    known: KnownContent | None = None
 
     def opened(self) -> AbstractContextManager[Fetched]:
         return self.item.opened(self.rules)
@@ -85,7 +90,27 @@ class MediaTask:
 
     def result(self, description: Description) -> list[bytes]:
         """Return the records of the log."""
-        return [encode_record(self._whole(part)) for part in to_records(description)]
+        return self._encoded(to_records(description))
+
+    def recall(self, sha256: bytes) -> Callable[[], list[bytes] | None] | None:
+        """See `describe.source.Recalls`. A live video's frame is not looked for: few come twice."""
+        parts = self.known.find(sha256) if self.known is not None and not self.item.live else []
+        return partial(self._again, parts, sha256) if parts else None
+
+    def _again(self, parts: list[Described], sha256: bytes) -> list[bytes] | None:
+        """Store this item's own thumbnail and pack, copies of another's, and return the records of the log."""
+        other, version = parts[0], sha256.hex()
+        thumbnail = self.blobs.thumbnail(other.id, version) if other.thumbnail else b""
+        pack = self.blobs.pack(*owner_of(other.bank, other.id), version) if self.prove else b""
+        if thumbnail is None or pack is None:  # taken down meanwhile, or of a time without proofs
+            return None
+        if pack:
+            self.keep_pack(pack, sha256)
+        place = self.keep(thumbnail, sha256) if thumbnail else ""
+        return self._encoded([msgspec.structs.replace(parts[0], thumbnail=place), *parts[1:]])
+
+    def _encoded(self, parts: list[Described]) -> list[bytes]:
+        return [encode_record(self._whole(part)) for part in parts]
 
     def _whole(self, part: Described) -> Described:
         """Return a record of its description with what the network does not know."""
@@ -96,6 +121,7 @@ class MediaTask:
             source_partition=self.partition,
             source_offset=self.offset,
             produced_ms=self.produced_ms,
+            look=b"" if self.item.live else self.look,
         )
         if self.item.pts is None:
             return described

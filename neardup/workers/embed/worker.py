@@ -33,6 +33,7 @@ from neardup.pipeline.settings import Settings
 from neardup.workers.dead_letters.letters import dead_letter
 from neardup.workers.embed.engine import Engine, open_engine
 from neardup.workers.embed.in_flight import InFlight
+from neardup.workers.embed.known_filler import KnownFiller, follow_known
 from neardup.workers.embed.ordering import KeyOrder
 from neardup.workers.embed.poison import HOPELESS, PoisonMarks
 from neardup.workers.embed.record import MediaTask, PolledItem, PolledRecord, encode_record
@@ -50,6 +51,7 @@ from neardup.workers.run.telemetry import (
     DEAD_LETTERED,
     IN_FLIGHT_BYTES,
     ITEMS_OUT,
+    KNOWN_CONTENTS,
     PARTITION_DEAD_LETTERS,
     PAUSED,
     RECORDS_CONSUMED,
@@ -71,12 +73,14 @@ _LOGGED_PER_SECOND = 20
 class EmbedWorker:
     """One connected embed worker, for `runner.run_worker`.
 
+    Args:
+        known: content that the log holds; None has all content described.
     Raises:
         ConfigError: a topic is missing or unsafe.
         DependencyError: no broker answers.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, known: KnownFiller | None = None) -> None:
         self._names: TopicNames = topic_names(settings.topic_root, engine.space)
         with open_admin(settings, 5.0) as admin:
             check_topics(admin, engine.space, settings)
@@ -86,6 +90,7 @@ class EmbedWorker:
         self._most_items = engine.most_items
         self._blobs = Blobs(settings.blobs_url)
         self._packs = settings.prove
+        self._look, self._known = engine.look, known
         self._order = KeyOrder()
         self._offsets: Offsets[TopicPartition] = Offsets()
         self._outbox = Outbox(make_producer(settings))
@@ -231,7 +236,10 @@ class EmbedWorker:
             return
         slot = self._order.take(item.id) if item.live else None
         produced_ms = max(record.timestamp, 0)
-        task = MediaTask(item, self._rules, self._blobs, record.partition, record.offset, produced_ms, self._packs)
+        task = MediaTask(
+            item, self._rules, self._blobs, record.partition, record.offset, produced_ms, self._packs, self._look,
+            None if self._known is None else self._known.current,
+        )  # fmt: skip
         described = PolledItem(record, ticket, size, task, slot)
         if item.ends:
             self._deliver(Done(described, [task.end()]))
@@ -254,6 +262,7 @@ class EmbedWorker:
             self._put_aside(polled, done.error)
             return
         self._dead_in_a_row = 0
+        KNOWN_CONTENTS.inc(done.repeated)
         messages = [self._of_log(polled, record) for record in done.result]
         reached("described")
         self._send(polled, messages, "described")
@@ -369,5 +378,6 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     engine = open_engine(settings)
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
-    watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, engine.space))
-    return partial(EmbedWorker, settings, engine)
+    names = topic_names(settings.topic_root, engine.space)
+    watch_lag(settings, names.media, group_of(settings, engine.space))
+    return partial(EmbedWorker, settings, engine, follow_known(settings, names.log, engine.space, engine.look))

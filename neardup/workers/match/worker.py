@@ -10,11 +10,8 @@ out its predecessor and only then looks for the last envelope.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import gc
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +40,7 @@ from neardup.workers.match.follower import Batch, Follower
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import Saver, SnapshotPolicy
 from neardup.workers.run import fault_points, telemetry, tracing
+from neardup.workers.run.claim import claim_folder
 from neardup.workers.run.closing import close_all
 from neardup.workers.run.disk import watch_disk
 from neardup.workers.run.lag import Place, watch_lag
@@ -51,7 +49,6 @@ logger = logging.getLogger(__name__)
 BATCH_RECORDS = 256
 CLOSE_SECONDS = 2.0
 """For leaving the group and disconnecting, altogether."""
-_MOST_FOLDERS = 16
 _SET_ASIDE_ROWS = 16_384
 
 
@@ -397,31 +394,6 @@ def open_state(
         asks=settings.prove,
         max_pending=settings.max_pending,
     )
-
-
-def claim_folder(parent: Path, kind: str = "match") -> Path:
-    """Return the first folder of a kind of workers that no running one has; it is this process's until its end.
-
-    Raises:
-        ConfigError: it cannot be made or written.
-        DependencyError: the disk is full.
-    """
-    for number in range(_MOST_FOLDERS):
-        folder = parent / f"{kind}-{number}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DependencyError(f"state_folder: {folder}: {error.strerror}") from error
-            raise ConfigError(f"state_folder: {folder}: {error.strerror}; name a folder that can be written") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            continue
-        return folder
-    raise ConfigError(f"state_folder: {parent}: {_MOST_FOLDERS} {kind} workers use it already")
 
 
 def _decision(event: Event) -> Decision | None:

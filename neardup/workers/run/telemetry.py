@@ -75,6 +75,11 @@ SELF_CHECKS = Counter(
     "Self-checks of an embed worker with a known good picture, after many bad items in a row: passed, failed.",
     ["outcome"],
 )
+KNOWN_CONTENTS = Counter(
+    "neardup_known_contents_total",
+    "Items whose content an embed worker has described before, so that they were neither decoded nor embedded.",
+)
+KNOWN_CONTENT_BYTES = Gauge("neardup_known_content_bytes", "Size of an embed worker's file of descriptions by content.")
 GPU_MEMORY_BYTES = Gauge("neardup_gpu_memory_bytes", "GPU memory that torch holds; 0 without a GPU.")
 GPU_UTILIZATION = Gauge(
     "neardup_gpu_utilization_ratio", "Share of the last moment in which the GPU was busy; 0 without a GPU."

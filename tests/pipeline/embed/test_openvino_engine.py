@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,53 @@ def test_a_torn_cache_is_made_anew(checkpoint: Checkpoint, cache: Path, tmp_path
     made = (tmp_path / good.name).read_bytes()
     assert made != torn
     assert hashlib.sha256(made[32:]).digest() == made[:32]
+
+
+def test_what_was_compiled_is_cached_and_computes_the_same(
+    checkpoint: Checkpoint, cache: Path, tiles: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (converted,) = cache.glob("*.bin")
+    shutil.copy(converted, tmp_path)
+    first = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles)
+    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    (tmp_path / converted.name).unlink()  # no other process needs it
+    monkeypatch.setattr(openvino_engine, "_convert", None)
+    again = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles)
+    np.testing.assert_array_equal(again.vectors, first.vectors)
+    assert kept.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("damage", ["short", "one bit", "whole, and nothing that OpenVINO knows"])
+def test_a_damaged_cache_of_what_was_compiled_is_made_anew(
+    checkpoint: Checkpoint, cache: Path, tiles: Pixels, tmp_path: Path, damage: str
+) -> None:
+    for path in cache.iterdir():
+        shutil.copy(path, tmp_path)
+    (converted,) = tmp_path.glob("*.bin")
+    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    whole = kept.read_bytes()
+    garbage = b"garbage" * 1000
+    torn = {"short": whole[:-100], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}
+    kept.write_bytes(torn.get(damage, hashlib.sha256(garbage).digest() + garbage))
+    made = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles).vectors
+    np.testing.assert_array_equal(made, OpenVinoEmbedder(checkpoint, 1, cache).embed(tiles).vectors)
+    rest = kept.read_bytes()[32:]
+    assert hashlib.sha256(rest).digest() == kept.read_bytes()[:32]
+    assert len(rest) > 10_000
+
+
+def test_what_comes_back_from_an_export_as_another_network_is_never_cached(
+    checkpoint: Checkpoint, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (converted,) = cache.glob("*.bin")
+    shutil.copy(converted, tmp_path)
+    tried: list[bool] = []
+    monkeypatch.setattr(openvino_engine.np, "array_equal", lambda *_: bool(tried.append(True)))
+    for _ in range(2):
+        OpenVinoEmbedder(checkpoint, 1, tmp_path)
+    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    assert kept.read_bytes() == hashlib.sha256(b"").digest()
+    assert tried == [True]
 
 
 def test_those_that_start_together_convert_once(

@@ -23,7 +23,8 @@ from neardup.pipeline.types import Decision, Descriptors, Neighbours
 from neardup.workers.kafka.log import Tail, last_envelope, locate
 from neardup.workers.match.index_metrics import IndexMetrics
 from neardup.workers.match.saver import SnapshotPolicy
-from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker, claim_folder
+from neardup.workers.match.worker import BATCH_RECORDS, Connections, MatchWorker
+from neardup.workers.run.claim import claim_folder
 from tests.integration.stream import a_log, a_state_in, oracle, said
 from tests.pipeline.match.build import D, at, described, picture
 from tests.timing import LATE_SECONDS, until
