@@ -183,7 +183,7 @@ def serve(key: str, folder: Path, paths: Sequence[Path], orders: Iterable[str]) 
 
 
 class Apart:
-    """One system in a process of its own, with its network loaded; to be closed."""
+    """One system in a process of its own; to be closed."""
 
     def __init__(self, key: str, folder: Path) -> None:
         environment = {**os.environ, **CALM, **(SYSTEMS[key].environment or {})}
@@ -196,6 +196,9 @@ class Apart:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+
+    def await_ready(self) -> None:
+        """Return once its network is loaded."""
         self._await(READY)
 
     def measure(self) -> Cost:
@@ -272,6 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, path in enumerate(paths):  # a folder of just these, which all systems list for themselves
             shutil.copyfile(path, Path(scratch, f"{number:06}{path.suffix}"))
         apart = {key: ends.enter_context(closing(Apart(key, Path(scratch)))) for key in found}
+        for one in apart.values():
+            one.await_ready()
         for number in range(options.runs):
             for key, costs in found.items():
                 costs.append(apart[key].measure())
