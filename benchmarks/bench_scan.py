@@ -28,6 +28,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -82,9 +83,9 @@ def timed(works: Sequence[Work], runs: int) -> list[Row]:
     for _ in range(runs):
         for work, seconds in zip(works, measured, strict=True):
             gc.collect()
-            before, began = _cpu_seconds(), time.perf_counter()
+            before, began = cpu_seconds(), time.perf_counter()
             work.do()
-            seconds.append((_cpu_seconds() - before, time.perf_counter() - began))
+            seconds.append((cpu_seconds() - before, time.perf_counter() - began))
     medians = [
         (statistics.median(cpu), statistics.median(wall)) for cpu, wall in (zip(*one, strict=True) for one in measured)
     ]
@@ -94,7 +95,7 @@ def timed(works: Sequence[Work], runs: int) -> list[Row]:
     ]
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Return those of this process and of all that it started, and these, ended or not."""
     times = os.times()
     running = sum(
@@ -169,8 +170,13 @@ def imagededup_row(name: str, folder: Path, count: int, environment: Mapping[str
 
 
 def imagededup(folder: str) -> None:
-    """Encode with imagededup's CNN: its class, data loader and transform; the weights are random, as they are
-    downloaded at run time and do not change the speed."""
+    """Encode with imagededup's CNN."""
+    imagededup_cnn().encode_images(image_dir=folder, num_enc_workers=0)
+
+
+def imagededup_cnn() -> Any:
+    """Return imagededup's CNN: its class, data loader and transform; the weights are random, as they are downloaded at
+    run time and do not change the speed."""
     import torch
     from imagededup.methods import CNN
     from imagededup.utils.models import CustomModel, MobilenetV3
@@ -187,7 +193,7 @@ def imagededup(folder: str) -> None:
             return features.squeeze(dim=3).squeeze(dim=2)
 
     model = CustomModel(name="mobilenet_v3_small", model=Encoder(), transform=MobilenetV3.transform)
-    CNN(verbose=False, model_config=model).encode_images(image_dir=folder, num_enc_workers=0)
+    return CNN(verbose=False, model_config=model)
 
 
 def pdq_once(paths: Sequence[Path]) -> None:

@@ -1,7 +1,7 @@
 """How fast the stream is, from a record in Kafka to the flag in Redis, beside what its parts would allow.
 
     make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
-    python -m benchmarks.bench_stream --ways threads,members,processes    in one run, in turn
+    python -m benchmarks.bench_stream --ways threads,members,processes,shared    in one run, in turn
     python -m benchmarks.bench_stream --ways processes,known --repeats 0.5   what known content is worth
     make bench-stream MEDIA=DIR  pictures of your own
 
@@ -11,10 +11,10 @@ embed loop). Then all pictures are produced as fast as Kafka takes them, and the
 produced to the last verdict in Redis. Then every picture is produced once more, with new ids and at half of that rate:
 each is a copy, and its delay runs from the call that produces it to the moment at which a reader of the feed has it.
 
-Three ways: an embed worker that describes in its threads; as many of those as cores, with one thread each (members);
-one that feeds processes. All of them describe whatever comes; a fourth way (known) is the third with a table of content
-that was described before. What a worker starts counts as its own. Memory is PSS: what processes share is divided among
-them.
+Four ways: an embed worker that describes in its threads; as many of those as cores, with one thread each (members);
+one that feeds processes; one whose processes feed its network (shared). All of them describe whatever comes; a fifth
+way (known) is the third with a table of content that was described before. What a worker starts counts as its own.
+Memory is PSS: what processes share is divided among them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,16 @@ WORKERS = ("embed", "match", "flag")
 START_SECONDS = 120.0
 PATIENCE_SECONDS = 300.0
 WAYS = {
-    "threads": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "0"},
-    "members": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "1"},
-    "processes": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0"},
-    "known": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0", "NEARDUP_KNOWN_CONTENT_BYTES": str(2**28)},
+    "threads": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "0", "NEARDUP_SHARED_NETWORK": "0"},
+    "members": {"NEARDUP_PROCESSES": "1", "NEARDUP_THREADS": "1", "NEARDUP_SHARED_NETWORK": "0"},
+    "processes": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0", "NEARDUP_SHARED_NETWORK": "0"},
+    "shared": {"NEARDUP_PROCESSES": "0", "NEARDUP_THREADS": "0", "NEARDUP_SHARED_NETWORK": "1"},
+    "known": {
+        "NEARDUP_PROCESSES": "0",
+        "NEARDUP_THREADS": "0",
+        "NEARDUP_SHARED_NETWORK": "0",
+        "NEARDUP_KNOWN_CONTENT_BYTES": str(2**28),
+    },
 }
 WARM_UP = 200
 """Pictures that go through before anything is measured."""
@@ -94,9 +100,9 @@ class Stream:
     """Services and workers that run, a producer, and a connection to Redis."""
 
     def __init__(self, settings: Settings, processes: Mapping[str, int]) -> None:
-        self.processes = processes
+        self.settings, self.processes = settings, processes
         space = load_checkpoint(settings.model).space
-        self._topic = topic_names(settings.topic_root, space).media
+        self.topics = topic_names(settings.topic_root, space)
         self._prefix = f"nd:{{{space}}}"
         self.redis: Any = redis.Redis.from_url(settings.redis.get_secret_value())
         self.producer = make_producer(settings)  # that of `neardup ingest`
@@ -105,7 +111,7 @@ class Stream:
     def produce(self, id: str, content: bytes) -> None:
         """Hand one picture to Kafka; waits while many are on their way."""
         self._unsent.acquire()
-        sent = self.producer.send(self._topic, key=id.encode(), value=content)
+        sent = self.producer.send(self.topics.media, key=id.encode(), value=content)
         sent.add_both(lambda _: self._unsent.release())
 
     def applied(self) -> int:
@@ -150,13 +156,14 @@ class Stream:
 
 def measure(stream: Stream, contents: Sequence[bytes]) -> Measured:
     """Send everything through, once as fast as it goes, and once at half of that rate."""
-    for number, content in enumerate(contents[:WARM_UP]):
+    warm_up = min(WARM_UP, len(contents))
+    for number, content in enumerate(contents[:warm_up]):
         stream.produce(f"warm-{number}", content)
-    stream.await_applied(WARM_UP)
+    stream.await_applied(warm_up)
     before, began = stream.cpu_seconds(), time.perf_counter()
     for number, content in enumerate(contents):
         stream.produce(f"first-{number}", content)
-    stream.await_applied(WARM_UP + len(contents))
+    stream.await_applied(warm_up + len(contents))
     seconds = time.perf_counter() - began
     cpu = {name: after - before[name] for name, after in stream.cpu_seconds().items()}
     rate = len(contents) / seconds / 2
@@ -184,11 +191,19 @@ def _delays(stream: Stream, contents: Sequence[bytes], rate: float) -> list[floa
 
 @contextmanager
 def running_stream(
-    folder: Path, embed_workers: int = 1, more_environment: Mapping[str, str] = MappingProxyType({})
+    folder: Path,
+    embed_workers: int = 1,
+    more_environment: Mapping[str, str] = MappingProxyType({}),
+    kinds: Sequence[str] = WORKERS,
+    prepare: Callable[[Stream], object] = lambda _: None,
 ) -> Iterator[Stream]:
-    """Start services and workers below a folder; all of it ends with the context."""
+    """Start services and workers below a folder; all of it ends with the context.
+
+    Args:
+        kinds: of workers. prepare: called between services and workers.
+    """
     more = [f"embed-{number}" for number in range(2, embed_workers + 1)]
-    names = (*WORKERS, *more)
+    names = (*kinds, *more)
     services = Services(folder / "services")
     services.data.mkdir()
     with ExitStack() as ends:
@@ -205,13 +220,14 @@ def running_stream(
         with open_admin(settings) as admin:
             create_topics(admin, load_checkpoint(settings.model).space, settings)
         pids = {name: process.pid for name, process in services.running.items()}
+        stream = Stream(settings, pids)
+        ends.callback(stream.producer.close, 1.0)
+        prepare(stream)
         port = services.choose_ports({}).redis + 1000
         for number, name in enumerate(names):
             pids[name] = ends.enter_context(_worker(name, port + number, folder / f"{name}.log"))
         for number, name in enumerate(names):
             _await_ready(name, port + number)
-        stream = Stream(settings, pids)
-        ends.callback(stream.producer.close, 1.0)
         yield stream
 
 

@@ -15,8 +15,8 @@ FLOORS = {
 """Rooms from the ground up; those that share a floor do not import each other."""
 FILES = {
     "pipeline/describe": (
-        "choose description fair_queue heavy observe once watch zygote",
-        "codec launcher source",
+        "choose description fair_queue heavy network_client observe once watch zygote",
+        "codec launcher network_server source",
         "decode driver",
         "in_turn orders threads",
         "child",

@@ -38,8 +38,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=1024, description="decoding threads, as many for the network on a CPU; 0 is one per core"
     )
-    processes: int = Field(
-        0, ge=0, le=1024, description="processes in which a CPU describes; 0 chooses, 1 uses threads only"
+    processes: int = Field(0, ge=0, le=1024, description="processes that describe; 0 chooses, 1 uses threads only")
+    shared_network: bool = Field(
+        False, description="whether processes that describe share one network on a CPU, too, as they do on a GPU"
     )
     precision: float = Field(0.99, gt=0.0, lt=1.0, description="wanted precision of `duplicate`")
     regions: RegionMode = Field(

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import math
+import threading
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,3 +66,29 @@ def test_utilisation_is_sampled_while_it_runs(monkeypatch: pytest.MonkeyPatch) -
     with bench_gpu.Busy() as watch:
         until(lambda: len(watch.seen) >= 2, "nothing is sampled")
     assert set(watch.seen) == {0.25}
+
+
+@pytest.mark.parametrize(
+    ("begun", "seen", "expected"),
+    [
+        (2.5, [(2, 10), (3, 150), (4, 160), (6, 300)], 50.0),
+        (0.0, [(1, 0), (4, 100), (6, 300)], 100.0),
+        (9.0, [(0, 0), (1, 0), (4, 100), (6, 300)], 60.0),  # all came before, so since the last look without one
+    ],
+)
+def test_the_rate_of_the_log_counts_from_when_all_work(
+    begun: float, seen: list[tuple[float, int]], expected: float
+) -> None:
+    growth = object.__new__(bench_gpu.LogGrowth)
+    growth._count, growth._thread, growth._consumer = 300, threading.Thread(), SimpleNamespace(close=lambda: None)
+    growth._thread.start()
+    growth.seen = seen
+    assert growth.rate(begun) == expected
+
+
+def test_a_network_that_says_nothing_has_the_shape_of_another() -> None:
+    like = TorchEmbedder(load_checkpoint("default"), "cpu", 1)
+    tiles = np.zeros((3, like.size, like.size, 3), np.uint8)
+    none, batches = bench_gpu.NoNetwork(like), [tiles, tiles[:1]]
+    assert [rows.shape for rows in none.rows(batches)] == [rows.shape for rows in like.rows(batches)]
+    assert none.embed(tiles).vectors.shape == (3, like.dimension)

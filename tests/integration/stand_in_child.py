@@ -12,6 +12,6 @@ def preload() -> None:
     child.preload()
 
 
-def main(connection: int, signs: int) -> None:
+def main(connection: int, signs: int, *network: int) -> None:
     embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
-    child.main(connection, signs)
+    child.main(connection, signs, *network)

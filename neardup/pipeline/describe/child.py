@@ -2,7 +2,7 @@
 
 A zygote forks it, and `processes.ProcessDescriber` speaks to it through a socket. It gets how to describe (`Setup`),
 what is known (`Hashes`) and then orders, each of which it answers. None says that it is ready, an error that it cannot
-go on. It ends when nobody holds the other end.
+go on. It ends when nobody holds the other end. Its network is its own, or that of the process that speaks to it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -21,10 +21,12 @@ from typing import Any
 
 from neardup.pipeline.describe.decode import for_want_of_memory
 from neardup.pipeline.describe.launcher import Signs
+from neardup.pipeline.describe.network_client import RemoteNetwork, Shape, Slot
 from neardup.pipeline.describe.observe import Observer, Stage
 from neardup.pipeline.describe.once import Hashes, Once
 from neardup.pipeline.describe.orders import Answer, Ended, Order, Setup
 from neardup.pipeline.describe.source import Task
+from neardup.pipeline.embed.embedder import Embedder
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.types import Limits
 
@@ -82,13 +84,21 @@ class _Notes(Observer):
         self.batches.append(frames)
 
 
-def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs) -> None:
-    """Do what is asked, for ever."""
+def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs, network: Sequence[int] = ()) -> None:
+    """Do what is asked, for ever.
+
+    Args:
+        network: file descriptors of the socket and the slot by which a network elsewhere is asked.
+    """
     from neardup.pipeline.describe.in_turn import InTurn
     from neardup.pipeline.embed import embedder as engines
 
     setup: Setup = hear()
-    embedder = engines.make_embedder(setup.checkpoint, "cpu", threads=1, check=not setup.checked)
+    embedder: Embedder
+    if isinstance(setup.network, Shape):
+        embedder = _remote(setup.network, *network)
+    else:
+        embedder = engines.make_embedder(setup.network, "cpu", threads=1, check=not setup.checked)
     bound_memory(most_bytes(setup.look.limits))
     notes = _Notes()
 
@@ -130,15 +140,21 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs) 
         notes.clear()
 
 
-def main(connection_descriptor: int, signs_descriptor: int) -> None:
-    """Serve through a socket, by its file descriptor."""
+def _remote(shape: Shape, connection_descriptor: int, slot_descriptor: int) -> RemoteNetwork:
+    slot = Slot(slot_descriptor, shape)
+    os.close(slot_descriptor)
+    return RemoteNetwork(Connection(connection_descriptor), slot, shape)
+
+
+def main(connection_descriptor: int, signs_descriptor: int, *network: int) -> None:
+    """Serve through a socket, by its file descriptor; see `serve`."""
     connection = Connection(connection_descriptor)
     signs = Signs(signs_descriptor)
     os.close(signs_descriptor)
     heard: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, heard), daemon=True).start()
     try:
-        serve(heard.get, connection.send, signs)
+        serve(heard.get, connection.send, signs, network)
     except PipelineError as error:
         connection.send(error)
     except Exception as error:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -134,8 +135,12 @@ class Launcher:
                 raise DependencyError(f"no process to describe items: {error.strerror}") from error
         self.control = ours
 
-    def start(self) -> Launched:
-        """Start a process."""
+    def start(self, more: Sequence[int] = ()) -> Launched:
+        """Start a process.
+
+        Args:
+            more: file descriptors that it gets behind those of its connection and signs; the caller closes them.
+        """
         self._numbers += 1
         ours, theirs = socket.socketpair()
         with tempfile.TemporaryFile() as file, theirs:
@@ -143,7 +148,7 @@ class Launcher:
             launched = Launched(self._numbers, Connection(ours.detach()), Signs(file.fileno()))
             message = MESSAGE.pack(START, launched.number, 0)
             try:
-                socket.send_fds(self.control, [message], [theirs.fileno(), file.fileno()])
+                socket.send_fds(self.control, [message], [theirs.fileno(), file.fileno(), *more])
             except OSError as error:
                 launched.close()
                 raise self._gone() from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.network_client import Shape
 from neardup.pipeline.describe.observe import Stage
 from neardup.pipeline.describe.source import Task
 from neardup.pipeline.embed.checkpoint import Checkpoint
@@ -15,12 +16,13 @@ class Setup(NamedTuple):
     """How items are described; the first message.
 
     Attributes:
+        network: which a process loads; or the shape of one that runs elsewhere, see `network_client`.
         once: whether of identical contents one is described.
         fetch_seconds: for so long a process may wait for content.
         checked: whether another process has shown with the same files, on this machine, that the network is right.
     """
 
-    checkpoint: Checkpoint
+    network: Checkpoint | Shape
     look: Look
     once: bool = False
     fetch_seconds: float = 0.0

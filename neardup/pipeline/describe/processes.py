@@ -1,5 +1,7 @@
 """The engine in supervised processes, each of which decodes and embeds in turn (`child.py`).
 
+Each has a network of its own, or all feed the network of this process, which owns a GPU (`network_server.py`).
+
 Threads of one process take turns at Python's lock; processes do not. A decoder that crashes, hangs, or takes more
 memory than an item may, costs one item: its process is ended, another takes its place in a fraction of a second, and
 the other items that it had are described by that one. Items that take long have processes of their own, started when
@@ -11,10 +13,11 @@ The processes end with this one, however it ends, and Ctrl-C reaches this one al
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import time
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Generic
@@ -22,11 +25,14 @@ from typing import Generic
 from neardup.pipeline.describe.child import STARVED, most_bytes
 from neardup.pipeline.describe.fair_queue import FairQueue
 from neardup.pipeline.describe.launcher import Launched, Launcher, how_it_ended
+from neardup.pipeline.describe.network_client import Shape
+from neardup.pipeline.describe.network_server import NETWORK_SECONDS, NetworkServer
 from neardup.pipeline.describe.observe import SILENT, Observer
 from neardup.pipeline.describe.once import Hashes
 from neardup.pipeline.describe.orders import Answer, Order, Setup
 from neardup.pipeline.describe.source import Done, S
 from neardup.pipeline.describe.watch import LOOK_SECONDS, Patience
+from neardup.pipeline.embed.embedder import BatchEmbedder
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
 
 logger = logging.getLogger(__name__)
@@ -66,13 +72,22 @@ class ProcessDescriber(Generic[S]):
     Args:
         count: processes.
         fair: what takes long has processes of its own, at most as many again, so that others do not wait behind it.
+        share: makes the network that all processes feed, in a thread; None has each load its own, on the CPU.
 
     Raises:
         DependencyError: a process cannot be started.
     """
 
-    def __init__(self, count: int, setup: Setup, observer: Observer = SILENT, fair: bool = False) -> None:
+    def __init__(
+        self,
+        count: int,
+        setup: Setup,
+        observer: Observer = SILENT,
+        fair: bool = False,
+        share: Callable[[], BatchEmbedder] | None = None,
+    ) -> None:
         self._count, self._setup, self._observer, self._fair = count, setup, observer, fair
+        self._server: NetworkServer | None = None
         self._known = Hashes(())
         self._sources: dict[int, S] = {}
         self._last_number = 0
@@ -84,9 +99,13 @@ class ProcessDescriber(Generic[S]):
         self._proven = False
         self._early_ends = 0
         self._looked_at = 0.0
-        self._launcher = Launcher(CHILD)
         self._children: list[_Child] = []
+        self._launcher = Launcher(CHILD)
         try:
+            if share is not None:
+                shape = setup.network if isinstance(setup.network, Shape) else Shape.of(setup.network)
+                self._setup = setup._replace(network=shape, fetch_seconds=setup.fetch_seconds + NETWORK_SECONDS)
+                self._server = NetworkServer(share, shape)
             for _ in range(count):
                 self._start()
         except BaseException:
@@ -105,8 +124,9 @@ class ProcessDescriber(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether a process has loaded the network, as far as `step` has heard."""
-        return any(child.ready for child in self._children)
+        """Whether a process can describe, as far as `step` has heard."""
+        loaded = self._server is None or self._server.ready
+        return loaded and any(child.ready for child in self._children)
 
     @property
     def pids(self) -> list[int]:
@@ -142,6 +162,8 @@ class ProcessDescriber(Generic[S]):
         for child in self._children:
             child.launched.close()
         self._children = []
+        if self._server is not None:
+            self._server.close()
 
     def step(self, seconds: float) -> list[Done[S]]:
         """Return items that are done.
@@ -154,6 +176,7 @@ class ProcessDescriber(Generic[S]):
         """
         deadline = time.monotonic() + seconds
         while True:
+            self._check_network()
             self._hand_out()
             left = deadline - time.monotonic()
             connections = [child.launched.connection for child in self._children]
@@ -249,6 +272,7 @@ class ProcessDescriber(Generic[S]):
             self._replace(child)
             return
         if isinstance(said, Exception):
+            self._check_network()  # whose failure comes first
             raise said
         if said is None:
             child.ready = self._proven = True
@@ -270,6 +294,10 @@ class ProcessDescriber(Generic[S]):
             self._observer.decoded(frames)
         for frames in answer.embedded:
             self._observer.embedded(frames)
+
+    def _check_network(self) -> None:
+        if self._server is not None:
+            self._server.check()
 
     def _look(self) -> None:
         """End processes that make no progress, and those that nothing is left for; tell of what nobody waits for."""
@@ -359,7 +387,12 @@ class ProcessDescriber(Generic[S]):
         self._done.append(Done(self._sources.pop(item), error=error))
 
     def _start(self, long: bool = False) -> _Child:
-        launched = self._launcher.start()
+        more = () if self._server is None else self._server.admit()
+        try:
+            launched = self._launcher.start(more)
+        finally:
+            for descriptor in more:
+                os.close(descriptor)
         setup = self._setup._replace(checked=self._proven)
         patience = Patience(setup.look.limits, fetch_seconds=setup.fetch_seconds)
         child = _Child(launched, patience, long, idle_since=time.monotonic())

@@ -25,8 +25,9 @@ from typing import Any
 logger = logging.getLogger(__name__)
 MESSAGE = struct.Struct("<cqq")
 START, KILL, STARTED, ENDED = b"s", b"k", b"S", b"E"
-"""Start child n, with two file descriptors; kill child n; child n has a process id; child n ended with a code."""
+"""Start child n, with file descriptors; kill child n; child n has a process id; child n ended with a code."""
 _PR_SET_PDEATHSIG = 1
+_MOST_DESCRIPTORS = 4
 _NOT_FORKED = 71
 _END_SECONDS = 2.0
 
@@ -36,7 +37,7 @@ def main(control_descriptor: int, program: str) -> None:
 
     Args:
         program: a module with `preload()`, which imports and starts no thread, and `main(connection, signs)`, which
-            gets the two file descriptors that came with the message.
+            gets the file descriptors that came with the message, which may be more than these two.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # a service manager sends it to all, and items are under way
@@ -59,7 +60,7 @@ def main(control_descriptor: int, program: str) -> None:
                     os.read(woken, 4096)
                 _reap(control, children)
             if control.fileno() in heard:
-                data, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 2, socket.MSG_WAITALL)
+                data, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, _MOST_DESCRIPTORS, socket.MSG_WAITALL)
                 if len(data) < MESSAGE.size:
                     return
                 what, number, _ = MESSAGE.unpack(data)

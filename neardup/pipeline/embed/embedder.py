@@ -7,6 +7,7 @@ it at the start, on the check pictures of the checkpoint (`selfcheck.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -54,13 +55,28 @@ class Embedder(Protocol):
         ...
 
 
+class BatchEmbedder(Embedder, Protocol):
+    """An embedder that also runs its network alone, and on several batches at once."""
+
+    def rows(self, batches: Sequence[Pixels]) -> list[Descriptors]:
+        """Return what the network says of batches, each uint8 (n, size, size, 3), at least one.
+
+        Returns:
+            For each batch float32 (n, d + s), the rows that `put_together` takes: of the descriptor's head, then of
+            the similar one.
+        Raises:
+            ShapeError: as `embed`.
+        """
+        ...
+
+
 def make_embedder(
     checkpoint: Checkpoint | str | Path = "default",
     device: str = "auto",
     engine: str = "auto",
     threads: int | None = None,
     check: bool = True,
-) -> Embedder:
+) -> BatchEmbedder:
     """Return the embedder of a checkpoint, ready to be called, after it has shown that it computes right.
 
     Args:

@@ -1,6 +1,8 @@
 """Batches through the network on a GPU: copies run beside kernels, and one CUDA graph stands for hundreds of launches.
 
-    caller's array -> pinned memory -> lane on the GPU -> graph -> pinned memory -> caller's array
+    caller's arrays -> pinned memory -> lane on the GPU -> graph -> pinned memory -> caller's array
+
+Arrays that lie in pinned memory already, see `pinned.py`, skip the first step.
 
 Each lane has memory of its own, so that one is filled and copied while the network works on another. The graph is
 captured for a full step; a smaller batch goes with whatever lies behind it, as no row depends on another. A CUDA graph
@@ -12,7 +14,7 @@ With device "cpu" the same code runs without streams: so it is tested where ther
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,7 +59,7 @@ class Lanes:
         step: int = STEP,
         lanes: int = LANES,
     ) -> None:
-        on_gpu = device.type == "cuda"
+        on_gpu = self._on_gpu = device.type == "cuda"
         self._api: Any = torch.cuda if on_gpu else torch.cpu
         self._step, self._dimension = step, dimension
         shape = (step, size, size, 3)
@@ -78,33 +80,35 @@ class Lanes:
         self._api.synchronize()  # the memory was filled on another stream
         self._forward = self._captured() if on_gpu else self._forward_eagerly
 
-    def run(self, tiles: Pixels, meanwhile: Callable[[], T]) -> tuple[Descriptors, T]:
-        """Return the vectors of tiles (n, size, size, 3), in their order, and what `meanwhile` returned.
+    def run(self, batches: Sequence[Pixels], meanwhile: Callable[[], T]) -> tuple[Descriptors, T]:
+        """Return the vectors of all tiles of batches (n, size, size, 3), in their order, and what `meanwhile` returned.
 
         Raises whatever the GPU or `meanwhile` fails with; nothing runs on then.
         """
-        vectors = np.empty((len(tiles), self._dimension), np.float32)
-        starts = range(0, len(tiles), self._step)
+        vectors = np.empty((sum(map(len, batches)), self._dimension), np.float32)
+        steps = list(_steps(batches, self._step))
         try:
-            for lane, start in zip(self._lanes, starts, strict=False):
-                self._start(lane, tiles[start : start + self._step])
+            for lane, pieces in zip(self._lanes, steps, strict=False):
+                self._start(lane, pieces)
             aside = meanwhile()
-            for number, start in enumerate(starts):
+            for number in range(len(steps)):
                 lane = self._lanes[number % len(self._lanes)]
-                self._finish(lane, vectors[start : start + self._step])
-                following = (number + len(self._lanes)) * self._step
-                if following < len(tiles):
-                    self._start(lane, tiles[following : following + self._step])
+                self._finish(lane, vectors[number * self._step :][: self._step])
+                if number + len(self._lanes) < len(steps):
+                    self._start(lane, steps[number + len(self._lanes)])
         except BaseException:  # an interrupt too: the lanes must be idle when they are used again
             self._api.synchronize()
             raise
         return vectors, aside
 
-    def _start(self, lane: _Lane, tiles: Pixels) -> None:
-        """Let a batch of at most a step begin; returns at once. The lane is idle: it is new or was finished."""
-        np.copyto(lane.tiles.numpy()[: len(tiles)], tiles)
+    def _start(self, lane: _Lane, pieces: Sequence[Pixels]) -> None:
+        """Let at most a step begin; returns at once. The lane is idle: it is new or was finished."""
+        row = 0
         with self._api.stream(self._copies):
-            lane.tiles_there.copy_(lane.tiles, non_blocking=True)
+            for piece in pieces:
+                rows = slice(row, row + len(piece))
+                lane.tiles_there[rows].copy_(self._pinned(lane.tiles[rows], piece), non_blocking=True)
+                row = rows.stop
             lane.copied.record()
         with self._api.stream(self._stream):
             lane.copied.wait()
@@ -112,6 +116,15 @@ class Lanes:
             self._forward()
             lane.vectors.copy_(self._output, non_blocking=True)
             lane.done.record()
+
+    def _pinned(self, staging: Tensor, piece: Pixels) -> Tensor:
+        """Return tiles in memory that is copied from while others compute: where they lie, or copied to `staging`."""
+        if self._on_gpu and piece.flags.c_contiguous and piece.flags.writeable:
+            there = torch.from_numpy(piece)
+            if there.is_pinned():
+                return there
+        np.copyto(staging.numpy(), piece)
+        return staging
 
     def _finish(self, lane: _Lane, vectors: Descriptors) -> None:
         """Wait for a lane and take its rows out."""
@@ -132,3 +145,20 @@ class Lanes:
             self._forward_eagerly()
         replay: Callable[[], None] = graph.replay
         return replay
+
+
+def _steps(batches: Sequence[Pixels], step: int) -> Iterator[list[Pixels]]:
+    """Yield the pieces of batches that make up each step; all steps but the last are full."""
+    pieces: list[Pixels] = []
+    room = step
+    for batch in batches:
+        start = 0
+        while start < len(batch):
+            pieces.append(batch[start : start + room])
+            start += len(pieces[-1])
+            room -= len(pieces[-1])
+            if not room:
+                yield pieces
+                pieces, room = [], step
+    if pieces:
+        yield pieces

@@ -23,11 +23,11 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
@@ -40,9 +40,10 @@ from neardup.pipeline.embed.precision import choose_precision, identify_processo
 from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.files import write_whole
-from neardup.pipeline.types import Embedded, Pixels
+from neardup.pipeline.types import Descriptors, Embedded, Pixels
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 BATCH, LEAST = 16, 8
 """Tiles in one request: about so many, as more gain nothing and leave the cache; fewer where threads would be idle."""
 _CONVERSION = 3
@@ -88,6 +89,15 @@ class OpenVinoEmbedder:
 
     def embed(self, tiles: Pixels) -> Embedded:
         """See `embedder.Embedder.embed`."""
+        vectors, (hashes, detail) = self._run(tiles, lambda: dct_hash(tiles))
+        return put_together(vectors, self.dimension, hashes, detail)
+
+    def rows(self, batches: Sequence[Pixels]) -> list[Descriptors]:
+        """See `embedder.BatchEmbedder.rows`."""
+        return [self._run(tiles, lambda: None)[0] for tiles in batches]
+
+    def _run(self, tiles: Pixels, meanwhile: Callable[[], T]) -> tuple[Descriptors, T]:
+        """Return the rows of tiles, and what `meanwhile` returned."""
         check_tiles(tiles, self.size)
         vectors = np.empty((len(tiles), self._width), np.float32)
         parts = self._parts(len(tiles))
@@ -97,7 +107,7 @@ class OpenVinoEmbedder:
             try:
                 for lane, part in enumerate(parts[:lanes]):
                     self._requests[lane].start_async({0: tiles[part]}, share_inputs=True)
-                hashes, detail = dct_hash(tiles)  # while the network runs
+                aside = meanwhile()
                 for i, part in enumerate(parts):
                     request = self._requests[i % lanes]
                     request.wait()
@@ -107,7 +117,7 @@ class OpenVinoEmbedder:
             finally:  # an interrupt leaves no request running on tiles that may go away
                 for request in self._requests:
                     request.wait()
-        return put_together(vectors, self.dimension, hashes, detail)
+        return vectors, aside
 
     def _parts(self, count: int) -> list[slice]:
         """Cut a batch into requests of nearly the same size."""

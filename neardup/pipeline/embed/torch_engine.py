@@ -8,8 +8,9 @@ descriptors of dim pictures in bfloat16 are further from the CPU's than `tests/c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from neardup.pipeline.embed.network import Siamese, load_network
 from neardup.pipeline.errors import PipelineError
 from neardup.pipeline.types import Descriptors, Embedded, Pixels
 
+T = TypeVar("T")
 CPU_STEP = 8
 """Tiles in one pass: as many as stay in the cache."""
 
@@ -63,16 +65,28 @@ class TorchEmbedder:
         Raises:
             PipelineError: the GPU failed, and this process cannot use it any more.
         """
-        check_tiles(tiles, self.size)
+        vectors, (hashes, detail) = self._run([tiles], partial(dct_hash, tiles))
+        return put_together(vectors, self.dimension, hashes, detail)
+
+    def rows(self, batches: Sequence[Pixels]) -> list[Descriptors]:
+        """See `embedder.BatchEmbedder.rows`. A GPU takes all batches as one.
+
+        Raises:
+            PipelineError: see `embed`.
+        """
+        vectors, _ = self._run(batches, lambda: None)
+        return np.split(vectors, np.cumsum([len(batch) for batch in batches])[:-1])
+
+    def _run(self, batches: Sequence[Pixels], meanwhile: Callable[[], T]) -> tuple[Descriptors, T]:
+        for tiles in batches:
+            check_tiles(tiles, self.size)
         with self._lock, torch.inference_mode():
             if self._lanes is None:
-                vectors, (hashes, detail) = self._on_cpu(tiles), dct_hash(tiles)
-            else:
-                try:
-                    vectors, (hashes, detail) = self._lanes.run(tiles, partial(dct_hash, tiles))
-                except torch.AcceleratorError as error:
-                    raise PipelineError(f"the GPU failed, a new process has to begin: {error}") from error
-        return put_together(vectors, self.dimension, hashes, detail)
+                return np.concatenate([self._on_cpu(tiles) for tiles in batches]), meanwhile()
+            try:
+                return self._lanes.run(batches, meanwhile)
+            except torch.AcceleratorError as error:
+                raise PipelineError(f"the GPU failed, a new process has to begin: {error}") from error
 
     def _on_cpu(self, tiles: Pixels) -> Descriptors:
         vectors = np.empty((len(tiles), self._width), np.float32)

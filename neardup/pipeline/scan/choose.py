@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.choose import count_processes, shares_network
 from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.scan.finished import Describe, Finished
@@ -14,7 +14,7 @@ from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from neardup.pipeline.embed.embedder import Embedder
+    from neardup.pipeline.embed.embedder import BatchEmbedder
 
 LEAST_FILES = 2000
 """Files from which starting processes is worth its time."""
@@ -22,11 +22,11 @@ MOST_PROCESSES = 12
 """Beyond them the one that matches is full."""
 
 
-def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callable[[], Embedder]) -> Describe:
+def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callable[[], BatchEmbedder]) -> Describe:
     """Return what describes files; nothing is loaded or started before it is called.
 
     Args:
-        make_embedder: returns the network of this process, where it is needed.
+        make_embedder: returns the network of this process, where it is needed; called by any thread.
     """
 
     def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
@@ -34,7 +34,8 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
 
         count = choose_processes(settings, len(files))
         if count > 1:
-            with closing(Processes(count, checkpoint, settings)) as processes:
+            share = make_embedder if shares_network(settings) else None
+            with closing(Processes(count, checkpoint, settings, share)) as processes:
                 yield from processes.describe(files, known)
         else:
             on_gpu = is_on_gpu(settings.device)
@@ -44,6 +45,6 @@ def describing(checkpoint: Checkpoint, settings: Settings, make_embedder: Callab
 
 
 def choose_processes(settings: Settings, files: int) -> int:
-    """Return how many processes describe so many files; 1 is this one. A GPU is served by this one."""
+    """Return how many processes describe so many files; 1 is this one."""
     few = files < LEAST_FILES and not settings.processes
     return 1 if few else count_processes(settings, MOST_PROCESSES) or 1

@@ -16,7 +16,7 @@ from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.embed.embedder import BatchEmbedder, Embedder
 from neardup.pipeline.scan.finished import Describe, Finished
 from neardup.pipeline.scan.sources import FileSource, FileTask
 from neardup.pipeline.scan.twins import Twins
@@ -84,14 +84,25 @@ def in_threads(make_embedder: Callable[[], Embedder], size: int, settings: Setti
 class Processes:
     """Processes that describe files; to be closed. They start at once and load the network, while this one goes on.
 
+    Args:
+        share: see `ProcessDescriber`.
+
     Raises:
         DependencyError: a process cannot be started.
     """
 
-    def __init__(self, count: int, checkpoint: Checkpoint, settings: Settings) -> None:
+    def __init__(
+        self,
+        count: int,
+        checkpoint: Checkpoint,
+        settings: Settings,
+        share: Callable[[], BatchEmbedder] | None = None,
+    ) -> None:
         self._ahead = count * (AHEAD + _SHARES) * ORDER_ITEMS
         look = look_of(settings, checkpoint.architecture.size)
-        self.describer: ProcessDescriber[FileSource] = ProcessDescriber(count, Setup(checkpoint, look, once=True))
+        self.describer: ProcessDescriber[FileSource] = ProcessDescriber(
+            count, Setup(checkpoint, look, once=True), share=share
+        )
 
     def close(self) -> None:
         """End all processes, whatever they do."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint, packaged_names
-from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.embed.embedder import BatchEmbedder
 from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.match.apply.make import make_state, read_calibration
@@ -130,7 +130,7 @@ def load_network(settings: Settings, name: str, place: str) -> Network:
     return Network(name, checkpoint.space, uploads, make, close=uploads.close)
 
 
-def embedder_of(checkpoint: Checkpoint, settings: Settings) -> Embedder:
+def embedder_of(checkpoint: Checkpoint, settings: Settings) -> BatchEmbedder:
     """Return the embedder of a checkpoint."""
     from neardup.pipeline.embed.embedder import make_embedder
 

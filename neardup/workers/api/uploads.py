@@ -1,5 +1,5 @@
-"""Uploads described, in batches with those that come at the same time; on a CPU in processes, so that a content which
-harms its decoder costs one answer.
+"""Uploads described, in batches with those that come at the same time; in processes, so that a content which harms its
+decoder costs one answer.
 
 One thread owns the describer; nothing is stored.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
-from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.choose import count_processes, shares_network
 from neardup.pipeline.describe.codec import to_records
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.description import Description
@@ -23,7 +23,7 @@ from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.processes import ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import Checkpoint
-from neardup.pipeline.embed.embedder import Embedder
+from neardup.pipeline.embed.embedder import BatchEmbedder
 from neardup.pipeline.errors import Backpressure, DependencyError
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.fetch import Fetched, Rules, fetch_rules, open_content
@@ -107,10 +107,13 @@ class UploadDescriber:
 
     Args:
         make: the network; called in the thread, so that nobody waits for it to load.
-        isolated: describe by this network, in processes, where it runs on a CPU and the settings have it so.
+        isolated: describe by this network, in processes, where the settings have it so; on a GPU they feed that of
+            `make`.
     """
 
-    def __init__(self, make: Callable[[], Embedder], settings: Settings, isolated: Checkpoint | None = None) -> None:
+    def __init__(
+        self, make: Callable[[], BatchEmbedder], settings: Settings, isolated: Checkpoint | None = None
+    ) -> None:
         self._make = make
         self._isolated = isolated
         self._settings = settings
@@ -201,7 +204,8 @@ class UploadDescriber:
         if checkpoint is not None and (count := count_processes(settings, _MOST_PROCESSES)):
             look = self._look(checkpoint.architecture.size)
             setup = Setup(checkpoint, look, fetch_seconds=settings.fetch_seconds)
-            return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True))
+            share = self._make if shares_network(settings) else None
+            return self._begun(ProcessDescriber(count, setup, Telemetry(), fair=True, share=share))
         embedder = self._make()
         look = self._look(embedder.size)
         return ThreadDescriber(embedder, look, settings.worker_threads, _BATCH, 0.002, observer=Telemetry())

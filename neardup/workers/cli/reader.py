@@ -15,7 +15,7 @@ from neardup.pipeline.report.names import visible
 
 if TYPE_CHECKING:
     from neardup.pipeline.embed.checkpoint import Checkpoint
-    from neardup.pipeline.embed.embedder import Embedder
+    from neardup.pipeline.embed.embedder import BatchEmbedder
     from neardup.pipeline.log.records import Described
     from neardup.pipeline.settings import Settings
     from neardup.workers.cli.common import Bar
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Outcome: TypeAlias = list[Described] | InvalidFrame
 
 
-def lazy_embedder(checkpoint: Checkpoint, settings: Settings) -> Callable[[], Embedder]:
+def lazy_embedder(checkpoint: Checkpoint, settings: Settings) -> Callable[[], BatchEmbedder]:
     """Return what makes the network ready when it is first called, and returns the same one after that."""
 
     @cache
-    def embedder() -> Embedder:
+    def embedder() -> BatchEmbedder:
         from neardup.pipeline.embed.embedder import make_embedder
 
         return make_embedder(checkpoint, settings.device)

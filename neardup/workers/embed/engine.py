@@ -1,7 +1,8 @@
-"""The describing engine of an embed worker: processes on a CPU, threads of the worker itself beside a GPU.
+"""The describing engine of an embed worker: processes, or threads of the worker itself.
 
 One worker reads and feeds as many processes as it has threads to use: so what a decoder does to its process costs one
-item, and partitions need not be as many as processes. More workers of the group share more partitions.
+item, and partitions need not be as many as processes. More workers of the group share more partitions. On a GPU the
+network is the worker's, which all its processes feed; its threads, if it describes in them, decode on the GPU, too.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.choose import count_processes, shares_network
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.driver import Describer
 from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescriber
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.embed.embedder import make_embedder
+from neardup.pipeline.embed.embedder import BatchEmbedder, make_embedder
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings, usable_cores
 from neardup.pipeline.types import Descriptors
@@ -72,8 +73,13 @@ def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Eng
     look = _look(settings, checkpoint)
     setup = Setup(checkpoint, look, fetch_seconds=settings.fetch_seconds)
 
+    share: Callable[[], BatchEmbedder] | None = None
+    if shares_network(settings):
+        embedder = _open_network(settings, checkpoint, count)
+        share = lambda: embedder  # noqa: E731
+
     def make() -> ProcessDescriber[PolledItem | GoodSource]:
-        return ProcessDescriber(count, setup, Telemetry(), fair=True)
+        return ProcessDescriber(count, setup, Telemetry(), fair=True, share=share)
 
     def describe(describer: ProcessDescriber[PolledItem | GoodSource], file: bytes) -> Descriptors:
         done = describer.describe_now(GoodSource(file), _START_SECONDS)
@@ -105,12 +111,11 @@ def say_what_has_no_effect(settings: Settings) -> None:
 
 
 def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Engine:
-    embedder = make_embedder(checkpoint, settings.device, threads=threads)
+    embedder = _open_network(settings, checkpoint, threads)
     batch, jpegs, look = CPU_BATCH, None, _look(settings, checkpoint)
     if "cuda" in embedder.engine:
         from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
 
-        watch_gpu()
         batch, jpegs = GPU_BATCH, open_gpu_jpegs()
     logger.info("network ready space=%s engine=%s", embedder.space, embedder.engine)
 
@@ -128,6 +133,13 @@ def _in_threads(settings: Settings, checkpoint: Checkpoint, threads: int) -> Eng
 
     prove = prove_with(embedder, checkpoint, jpegs)
     return Engine(embedder.space, look_digest(look), 4 * batch, make, lambda _describer: prove())
+
+
+def _open_network(settings: Settings, checkpoint: Checkpoint, threads: int) -> BatchEmbedder:
+    embedder = make_embedder(checkpoint, settings.device, threads=threads)
+    if "cuda" in embedder.engine:
+        watch_gpu()
+    return embedder
 
 
 def _look(settings: Settings, checkpoint: Checkpoint) -> Look:

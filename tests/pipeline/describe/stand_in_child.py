@@ -99,8 +99,8 @@ def preload() -> None:
     child.preload()
 
 
-def main(connection: int, signs: int) -> None:
+def main(connection: int, signs: int, *network: int) -> None:
     embedder.make_embedder = make_embedder  # type: ignore[assignment]
     decode.open_media = open_media
     child._BESIDE_BYTES = 2**28
-    child.main(connection, signs)
+    child.main(connection, signs, *network)

@@ -48,8 +48,8 @@ class Counting(Observer):
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Return what starts processes with the stand-in; none is left behind."""
+def start(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Return what starts processes with the stand-in, which each has, or which is here; none is left behind."""
     monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
     started: list[ProcessDescriber[Item]] = []
 
@@ -57,12 +57,16 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         count: int = 1, observer: Observer | None = None, fair: bool = False, name: str = "stand-in"
     ) -> ProcessDescriber[Item]:
         setup = Setup(a_checkpoint(name), Look(SIZE, LIMITS))
-        started.append(ProcessDescriber(count, setup, observer or Observer(), fair))
+        share = StandIn if getattr(request, "param", "own") == "shared" else None
+        started.append(ProcessDescriber(count, setup, observer or Observer(), fair, share))
         return started[-1]
 
     yield start
     for one in started:
         one.close()
+
+
+both_networks = pytest.mark.parametrize("start", ["own", "shared"], indirect=True)
 
 
 def item(name: str, content: bytes, **more: object) -> Item:
@@ -88,6 +92,7 @@ def told(done: Done[Item]) -> tuple[Reason, str]:
     return done.error.reason, done.error.detail
 
 
+@both_networks
 def test_items_come_out_as_threads_describe_them_and_are_counted(start: Start) -> None:
     observer = Counting()
     threads: ThreadDescriber[Item] = ThreadDescriber(StandIn(), Look(SIZE, LIMITS), 1, 8, 0.01)
@@ -107,6 +112,7 @@ def test_items_come_out_as_threads_describe_them_and_are_counted(start: Start) -
     assert observer.frames == [50, 50]
 
 
+@both_networks
 @pytest.mark.parametrize(
     ("does", "reason", "detail"),
     [
@@ -132,6 +138,7 @@ def test_what_harms_its_process_costs_itself_alone_and_the_process_is_replaced(
     assert len(one.pids) == 1
 
 
+@both_networks
 def test_a_process_that_dies_by_chance_costs_nothing(start: Start, tmp_path: Path) -> None:
     one = start()
     one.add(item("unlucky", KILL_ONCE + os.fsencode(tmp_path / "mark")))
@@ -141,6 +148,7 @@ def test_a_process_that_dies_by_chance_costs_nothing(start: Start, tmp_path: Pat
     assert found["good"].error is None
 
 
+@both_networks
 def test_a_process_that_is_killed_from_outside_costs_nothing(start: Start, tmp_path: Path) -> None:
     one = start()
     one.add(item("asleep", SLEEP + os.fsencode(tmp_path / "begun")))
@@ -159,6 +167,7 @@ def test_the_end_of_the_zygote_is_a_failure_outside(start: Start) -> None:
         all_of(one)
 
 
+@both_networks
 def test_pictures_behind_films_come_out_before_them(start: Start, tmp_path: Path) -> None:
     one, mark = start(fair=True), tmp_path / "go on"
     for number in range(6):
@@ -247,6 +256,7 @@ def test_what_nobody_waits_for_is_not_begun(start: Start) -> None:
     assert told(all_of(one)["left"])[0] is Reason.TOO_SLOW
 
 
+@both_networks
 def test_processes_end_with_their_owner_alone_and_are_gone_by_then(start: Start) -> None:
     one = start(2)
     step_until(one, lambda _: all(child.ready for child in one._children))

@@ -38,7 +38,7 @@ def without_gradients() -> Iterator[None]:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7, 50])
 def test_vectors_come_in_the_order_of_the_tiles(count: int) -> None:
     lanes = Lanes(first_values, CPU, SIZE, 1, STEP, 2)
-    vectors, _ = lanes.run(numbered(count), lambda: None)
+    vectors, _ = lanes.run([numbered(count)], lambda: None)
     assert vectors.shape == (count, 1)
     assert vectors.ravel().tolist() == list(range(1, count + 1))
 
@@ -50,14 +50,44 @@ def test_the_network_always_sees_a_full_step() -> None:
         seen.append(len(tiles))
         return first_values(tiles)
 
-    Lanes(network, CPU, SIZE, 1, STEP, 2).run(numbered(7), lambda: None)
+    Lanes(network, CPU, SIZE, 1, STEP, 2).run([numbered(7)], lambda: None)
     assert seen == [STEP] * 3
+
+
+@pytest.mark.parametrize("sizes", [[1, 2], [2, 2, 2], [7, 0, 1], [0], [1] * 11])
+def test_batches_share_steps_and_keep_their_order(sizes: list[int]) -> None:
+    seen = []
+
+    def network(tiles: Tensor) -> Tensor:
+        seen.append(len(tiles))
+        return first_values(tiles)
+
+    ends = np.cumsum(sizes)
+    batches = [numbered(sum(sizes))[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    vectors, _ = Lanes(network, CPU, SIZE, 1, STEP, 2).run(batches, lambda: None)
+    assert vectors.ravel().tolist() == list(range(1, sum(sizes) + 1))
+    assert len(seen) == -(-sum(sizes) // STEP)
+
+
+def test_pinned_tiles_are_copied_from_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = Lanes(first_values, CPU, SIZE, 1, STEP, 2)
+    lanes._on_gpu = True
+    tiles, pinned = numbered(4), set[int]()
+    monkeypatch.setattr(Tensor, "is_pinned", lambda tensor: tensor.data_ptr() in pinned)
+    monkeypatch.setattr(np, "copyto", lambda *_: pytest.fail("copied by the processor"))
+    pinned |= {tiles[row:].ctypes.data for row in range(4)}
+    vectors, _ = lanes.run([tiles], lambda: None)
+    assert vectors.ravel().tolist() == [1, 2, 3, 4]
+    monkeypatch.undo()
+    lanes._on_gpu = True
+    tiles.flags.writeable = False  # of which torch makes no tensor without a warning
+    assert lanes.run([tiles], lambda: None)[0].ravel().tolist() == [1, 2, 3, 4]
 
 
 def test_what_lies_in_a_lane_from_before_stays_out_of_a_smaller_batch() -> None:
     lanes = Lanes(first_values, CPU, SIZE, 1, STEP, 2)
-    lanes.run(numbered(9), lambda: None)
-    vectors, _ = lanes.run(numbered(1), lambda: None)
+    lanes.run([numbered(9)], lambda: None)
+    vectors, _ = lanes.run([numbered(1)], lambda: None)
     assert vectors.tolist() == [[1.0]]
 
 
@@ -68,7 +98,7 @@ def test_as_many_steps_as_there_are_lanes_begin_before_the_caller_does_something
         runs.append(len(tiles))
         return first_values(tiles)
 
-    _, begun = Lanes(network, CPU, SIZE, 1, STEP, 2).run(numbered(50), lambda: len(runs))
+    _, begun = Lanes(network, CPU, SIZE, 1, STEP, 2).run([numbered(50)], lambda: len(runs))
     assert begun == 2
 
 
@@ -88,7 +118,7 @@ def test_a_lane_is_not_filled_again_before_it_was_emptied(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(lanes, "_start", watched_start)
     monkeypatch.setattr(lanes, "_finish", watched_finish)
-    lanes.run(numbered(20), lambda: None)
+    lanes.run([numbered(20)], lambda: None)
     assert not busy
 
 
@@ -100,10 +130,10 @@ def test_after_a_failure_the_lanes_serve_the_next_batch() -> None:
 
     lanes = Lanes(network, CPU, SIZE, 1, STEP, 2)
     with pytest.raises(RuntimeError, match="no luck"):
-        lanes.run(numbered(20), lambda: None)
+        lanes.run([numbered(20)], lambda: None)
     with pytest.raises(ZeroDivisionError):
-        lanes.run(numbered(5), lambda: 1 // 0)
-    vectors, _ = lanes.run(numbered(5), lambda: None)
+        lanes.run([numbered(5)], lambda: 1 // 0)
+    vectors, _ = lanes.run([numbered(5)], lambda: None)
     assert vectors.ravel().tolist() == [1, 2, 3, 4, 5]
 
 
@@ -120,7 +150,7 @@ def test_float16_lanes_agree_with_float32(checkpoint: Checkpoint) -> None:
     tiles = rough.repeat(16, axis=1).repeat(16, axis=2)
     exact = TorchEmbedder(checkpoint, "cpu", 1).embed(tiles).vectors
     network = load_network(checkpoint).requires_grad_(False)
-    vectors, _ = Lanes(in_float16(network), CPU, size, dimension, 2, 2).run(tiles, lambda: None)
+    vectors, _ = Lanes(in_float16(network), CPU, size, dimension, 2, 2).run([tiles], lambda: None)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert (vectors * exact).sum(axis=1).min() >= 0.99
 

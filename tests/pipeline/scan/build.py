@@ -22,7 +22,7 @@ from neardup.pipeline.scan.catalog import Catalog
 from neardup.pipeline.scan.describe import in_threads
 from neardup.pipeline.scan.run import Progress, scan
 from neardup.pipeline.settings import Settings
-from neardup.pipeline.types import Embedded, Pixels
+from neardup.pipeline.types import Descriptors, Embedded, Pixels
 from tests.pipeline.match.build import a_calibration
 
 CELLS = 8
@@ -50,6 +50,10 @@ class StandIn:
         halves = tiles.reshape(len(tiles), 2, -1).mean(axis=2).astype(np.float32) + 1
         similar = halves / np.linalg.norm(halves, axis=1, keepdims=True) if self.similar_space else None
         return Embedded(vectors, *dct_hash(tiles), similar)
+
+    def rows(self, batches: Sequence[Pixels]) -> list[Descriptors]:
+        embedded = [self.embed(tiles) for tiles in batches]
+        return [one.vectors if one.similar is None else np.hstack([one.vectors, one.similar]) for one in embedded]
 
 
 def a_checkpoint(name: str = "stand-in", seed: int = 0) -> Checkpoint:

@@ -73,13 +73,17 @@ def test_a_uri_is_read_only_where_workers_may_read() -> None:
 
 
 @pytest.fixture
-def isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[UploadDescriber]:
+def isolated(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[UploadDescriber]:
+    """Processes, each with a network of its own; or all with one of this process, where a test asks for it."""
     monkeypatch.setattr(processes, "CHILD", "tests.pipeline.describe.stand_in_child")
-    opened = UploadDescriber(lambda: pytest.fail("loaded here"), Settings(device="cpu", processes=2), a_checkpoint())
+    shared = getattr(request, "param", False)
+    make = StandIn if shared else lambda: pytest.fail("loaded here")
+    opened = UploadDescriber(make, Settings(device="cpu", processes=2, shared_network=shared), a_checkpoint())
     yield opened
     opened.close()
 
 
+@pytest.mark.parametrize("isolated", [False, True], indirect=True, ids=["own", "shared"])
 def test_an_upload_that_crashes_its_decoder_costs_its_own_answer(isolated: UploadDescriber) -> None:
     answers = [isolated.describe(picture(number)) for number in range(5)]
     bad = isolated.describe(KILL)
