@@ -41,6 +41,7 @@ from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
 from neardup.workers.kafka.rejoin import keep_joining, read_on_after_pause
+from neardup.workers.kafka.spaces import Gate, Gated, gated
 from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
 from neardup.workers.run import tracing
 from neardup.workers.run.disk import watch_disk
@@ -360,8 +361,10 @@ def group_of(settings: Settings, space: str) -> str:
     return f"{settings.topic_root}.embed.{space}"
 
 
-def connector(settings: Settings) -> Callable[[], EmbedWorker]:
+def connector(settings: Settings) -> Callable[[], Gated]:
     """Return what connects a worker; the network is made once and outlives one that has to start again.
+
+    While the space does not serve there is none, and no member of the group.
 
     Raises:
         ConfigError: an unusable checkpoint, or a device that is not there.
@@ -370,4 +373,4 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
     watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, engine.space))
-    return partial(EmbedWorker, settings, engine)
+    return gated(Gate(settings, engine.space), partial(EmbedWorker, settings, engine))
