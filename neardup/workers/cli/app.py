@@ -30,6 +30,7 @@ from neardup.workers.cli import (
     rebuild,
     review,
     scan,
+    space,
     takedown,
     token,
     topics,
@@ -66,7 +67,7 @@ def _reflowed(text: str | None) -> str:
 
 for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, review, takedown, token):
     app.command(module.__name__.rpartition(".")[2], help=_reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker, bank, dead_letters, export, rebuild):
+for group in (topics, worker, bank, dead_letters, export, rebuild, space):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
     app.add_typer(group.app, name=name, help=_reflowed(group.__doc__), epilog=EXIT_CODES)
 
