@@ -192,12 +192,11 @@ def _case(one: Difference, blobs: Blobs) -> Case:
     same = matches[0][1] and matches[1][1] and _name(matches[0][1]) == _name(matches[1][1])
     named = [("match", matches[0][1])] if same else matches
     for what, id in [("item", one.id), *((what, match.reference) for what, match in named if match is not None)]:
-        picture = _picture(f"{what}: {visible(id)}", blobs.any_thumbnail(id))
+        picture = _picture(what, blobs.any_thumbnail(id))
         if picture is not None and what not in shown:
             pictures.append(picture)
             shown.add(what)
-    words = [f"{visible(one.id)}: {_words(one.old)} → {_words(one.new)}"]
-    return Case("; ".join(words), pictures)
+    return Case(f"{visible(one.id)}: {_words(one.old)} → {_words(one.new)}", pictures)
 
 
 def _words(verdict: Verdict | None) -> str:
