@@ -2,52 +2,114 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
 from redis import Redis
 
+from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.records import Described, Removed, Reviewed
-from neardup.pipeline.settings import Settings
+from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.store.redis import RedisStore, prefix
 from neardup.pipeline.types import Decision
 from neardup.workers.api.turns import TurnsFeed
-from neardup.workers.embed.worker import group_of
+from neardup.workers.cli.app import run
+from neardup.workers.embed import engine
+from neardup.workers.embed import worker as embed
+from neardup.workers.flag import worker as flag
+from neardup.workers.kafka import membership
 from neardup.workers.kafka.log import Tail, read_record
 from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import topic_names
-from tests.integration.test_up import CHECKPOINT, ROOT, environment, ingest, running, until
-from tests.pipeline.scan.build import a_checkpoint, save
+from neardup.workers.match import worker as match
+from neardup.workers.run.runner import Worker
+from tests.pipeline.scan.build import StandIn, a_checkpoint, save
+from tests.timing import LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
-__all__ = ["environment"]  # a fixture
+CHECKPOINT = a_checkpoint()
 OTHER = a_checkpoint("other", seed=1)
-KINDS = ("match", "flag")
 
 
 class Two:
-    """Both models, their environments, stores, and what the webhook's filter lets through."""
+    """Both models, their workers as threads, and commands as they are typed."""
 
-    def __init__(self, environment: dict[str, str], settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.settings = folder, settings
-        save_checkpoint(OTHER, folder / "other.safetensors")
-        self.model = str(folder / "other.safetensors")
-        self.old = {**environment, "NEARDUP_PROVE": "false"}
-        self.new = {**self.old, "NEARDUP_MODEL": self.model}
+        self.models = {}
+        for one in (CHECKPOINT, OTHER):
+            self.models[one.space] = str(folder / f"{one.name}.safetensors")
+            save_checkpoint(one, Path(self.models[one.space]))
+        self._environment = {
+            "NEARDUP_KAFKA": settings.kafka,
+            "NEARDUP_REDIS": settings.redis.get_secret_value(),
+            "NEARDUP_TOPIC_PREFIX": settings.topic_prefix,
+            "NEARDUP_PROVE": "false",
+            "NEARDUP_PROCESSES": "1",
+            "NEARDUP_THREADS": "2",
+            "XDG_DATA_HOME": str(folder / "data"),
+        }
+        self._monkeypatch = monkeypatch
+        for name, value in self._environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(membership, "SESSION_SECONDS", 6.0)
+        for worker in (embed, match, flag):
+            monkeypatch.setattr(worker, "watch_lag", lambda *_arguments: None)  # its threads outlive the test
+        for module in (embedder, engine):
+            monkeypatch.setattr(module, "make_embedder", lambda one, *_more, **_options: StandIn(one.space))
 
-    def command(self, *words: str, model: str = "", code: int = 0) -> str:
-        line = [sys.executable, "-m", "tests.integration.stand_in", *words]
-        environment = self.new if model == "new" else self.old
-        done = subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == code, f"{' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+    def command(self, *words: str, space: str = CHECKPOINT.space, code: int = 0) -> str:
+        """Run a command with the model of a space, and return what it prints."""
+        self._monkeypatch.setenv("NEARDUP_MODEL", self.models[space])
+        with io.StringIO() as said, redirect_stdout(said), redirect_stderr(said):
+            done = run(list(words))
+            text = said.getvalue()
+        assert done == code, f"{' '.join(words)}: {text}"
+        return text
+
+    @contextmanager
+    def workers(self, space: str) -> Iterator[None]:
+        """Run the workers of a space."""
+        settings = load(model=self.models[space])
+        stop, failures = threading.Event(), list[BaseException]()
+
+        def live(make: Callable[[], Worker]) -> None:
+            while not stop.is_set():
+                worker = None
+                try:
+                    worker = make()
+                    while not stop.is_set():
+                        worker.step()
+                    worker.drain(2)
+                except DependencyError:
+                    stop.wait(0.3)
+                except BaseException as error:
+                    failures.append(error)
+                    return
+                finally:
+                    if worker is not None:
+                        worker.close()
+
+        connectors = (embed.connector, match.connector, flag.connector)
+        threads = [threading.Thread(target=live, args=(one(settings),), daemon=True) for one in connectors]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(LATE_SECONDS)
+            assert not failures
 
     def log(self, space: str) -> list[object]:
         with closing(Tail(self.settings, topic_names(self.settings.topic_root, space).log)) as tail:
@@ -66,10 +128,11 @@ def stores(settings: Settings) -> Iterator[tuple[RedisStore, RedisStore]]:
 
 
 def test_a_new_model_is_filled_switched_to_and_back(
-    environment: dict[str, str], settings: Settings, stores: tuple[RedisStore, RedisStore], tmp_path: Path
+    settings: Settings, stores: tuple[RedisStore, RedisStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = stores
-    two = Two(environment, settings, tmp_path)
+    two = Two(settings, tmp_path, monkeypatch)
+    here, other = two.models.values()
     gates = [Gate(settings, one.space) for one in (CHECKPOINT, OTHER)]
 
     def told() -> list[str]:
@@ -78,7 +141,7 @@ def test_a_new_model_is_filled_switched_to_and_back(
             TurnsFeed(store, lambda space: old if space == CHECKPOINT.space else new, gate).feed("", 100)
             for store, gate in zip(stores, gates, strict=True)
         ]
-        assert feeds[0] == feeds[1]
+        assert feeds[0] == feeds[1][: len(feeds[0])]  # what came in between is in the second
         numbers = [int(entry.event.partition(".")[0]) for entry in feeds[0]]
         assert numbers == sorted(set(numbers))
         return [entry.verdict.id for entry in feeds[0]]
@@ -88,30 +151,28 @@ def test_a_new_model_is_filled_switched_to_and_back(
     for seed in range(3):
         save(tmp_path / "copies", f"copy-{seed}.png", seed, side=48)
     save(tmp_path / "banned", "banned.png", 7, side=56)
-    with ExitStack() as running_workers:
-        up = running_workers.enter_context(running(two.old, tmp_path))
-        up.await_ready(("embed", *KINDS))
-        ingest(two.old, tmp_path / "first")
-        until(lambda: old.applied() == 7, f"originals are told; {up.log()}")
-        ingest(two.old, tmp_path / "copies")
+    two.command("topics", "create", "--partitions", "2")
+    with ExitStack() as running:
+        running.enter_context(two.workers(CHECKPOINT.space))
+        two.command("ingest", str(tmp_path / "first"))
+        until(lambda: old.applied() == 7, "originals are told")
+        two.command("ingest", str(tmp_path / "copies"))
         until(lambda: old.applied() == 10, "copies are told")
         two.command("bank", "create", "banned")
-        ingest(two.old, tmp_path / "banned", "--bank", "banned")
+        two.command("ingest", str(tmp_path / "banned"), "--bank", "banned")
         until(lambda: old.applied() == 12, "the reference is told")
         two.command("bank", "add", "banned", "5.png", "--note", "banned once")
         two.command("review", "copy-1.png", "1.png", "not-a-match")
         two.command("takedown", "5.png", "--wait")
 
-        made = two.command("space", "create", two.model)
-        assert f"space {OTHER.space} of {two.model} stands by" in made
+        made = two.command("space", "create", other)
+        assert f"space {OTHER.space} of {other} stands by" in made
         assert "serves" in two.command("space", "drop", CHECKPOINT.space, "--yes", code=2)
-        assert "stands by" not in two.command("takedown", "6.png", model="new", code=2)  # it names the one that serves
-        (tmp_path / "new").mkdir()
-        other = running_workers.enter_context(running(two.new, tmp_path / "new"))
-        until(lambda: set(other.ports()) == {"embed", *KINDS}, "ports are told")
-        for kind in KINDS:
-            until(lambda kind=kind: other.ready(kind), f"{kind} is ready; {other.log()}")  # type: ignore[misc]
-        filled = two.command("space", "fill", two.model, "--missing", str(tmp_path / "missing.csv"))
+        assert "stands by" not in two.command(
+            "takedown", "6.png", space=OTHER.space, code=2
+        )  # it names the one that serves
+        running.enter_context(two.workers(OTHER.space))
+        filled = two.command("space", "fill", other, "--missing", str(tmp_path / "missing.csv"))
         assert "12 described (0 from thumbnails)" in filled, filled
         assert not (tmp_path / "missing.csv").exists()
 
@@ -120,43 +181,43 @@ def test_a_new_model_is_filled_switched_to_and_back(
         assert _ids(logs[1]) == [*stand, ("banned", "5.png")]  # what was banned and taken down stays banned
         assert [type(one) for one in logs[1][-2:]] == [Reviewed, Removed]
         assert {one.space for one in logs[1] if isinstance(one, Described)} == {OTHER.space}
-        until(lambda: new.applied() == len(logs[1]) - 1, f"the new space is told; {other.log()}")
+        until(lambda: new.applied() == len(logs[1]) - 1, "the new space is told")
         assert [(one.id, one.note) for one in new.references("banned", 0, 9)] == [
             (one.id, one.note) for one in old.references("banned", 0, 9)
         ]
         assert told() == [entry.verdict.id for entry in old.feed("", 100)]  # nothing of the space that stands by
         size = len(told())
-        assert "0 of 10 would change" in two.command("space", "compare", two.model, "--output", str(tmp_path / "page"))
-        two.command("space", "fill", two.model, "--missing", str(tmp_path / "missing.csv"))
+        assert "0 of 10 would change" in two.command("space", "compare", other, "--output", str(tmp_path / "page"))
+        two.command("space", "fill", other, "--missing", str(tmp_path / "missing.csv"))
         assert len(two.log(OTHER.space)) == len(logs[1])  # each once
 
         save(tmp_path / "more", "copy-4.png", 4, side=48)
-        ingest(two.old, tmp_path / "more")
-        two.command("space", "switch", two.model)
+        two.command("ingest", str(tmp_path / "more"))
+        two.command("space", "switch", other)
         save(tmp_path / "later", "copy-6.png", 6, side=48)
-        ingest(two.new, tmp_path / "later")
-        until(lambda: told()[size:] == ["copy-4.png", "copy-6.png"], f"both are told once; {told()} {other.log()}")
+        two.command("ingest", str(tmp_path / "later"), space=OTHER.space)
+        until(lambda: told()[size:] == ["copy-4.png", "copy-6.png"], f"both are told once; {told()}")
         assert old.verdict("copy-6.png") is None
         assert "serves" in two.command("takedown", "0.png", code=2)
-        two.command("review", "copy-6.png", "6.png", "not-a-match", model="new")
+        two.command("review", "copy-6.png", "6.png", "not-a-match", space=OTHER.space)
         assert not gates[1].counts(len(logs[1]) - 1)
         assert gates[1].counts(len(two.log(OTHER.space)) - 1)
         assert not gates[0].counts(len(two.log(CHECKPOINT.space)))
 
-        two.command("space", "switch", str(tmp_path / "model.safetensors"))
+        two.command("space", "switch", here)
         until(lambda: old.verdict("copy-6.png") is not None, "the old space has it now")
         save(tmp_path / "last", "copy-3.png", 3, side=48)
-        ingest(two.old, tmp_path / "last")
+        two.command("ingest", str(tmp_path / "last"))
         until(lambda: told()[size:] == ["copy-4.png", "copy-6.png", "copy-3.png"], f"each is told once; {told()}")
         assert new.verdict("copy-3.png") is None
         listed = json.loads(two.command("space", "list", "--json"))
         assert (listed["serving"], listed["standby"]) == (CHECKPOINT.space, [OTHER.space])
-        assert "workers of space" in two.command("space", "drop", two.model, "--yes", code=2)
+        assert "workers of space" in two.command("space", "drop", other, "--yes", code=2)
 
     two.command("space", "drop", OTHER.space, "--yes")
     with KafkaAdminClient(bootstrap_servers=settings.kafka) as admin:
         assert not [one for one in admin.list_topics() if OTHER.space in one and settings.topic_prefix in one]
-        assert group_of(settings, OTHER.space) not in [one["group_id"] for one in admin.list_groups()]
+        assert embed.group_of(settings, OTHER.space) not in [one["group_id"] for one in admin.list_groups()]
     with Redis.from_url(settings.redis.get_secret_value()) as client:
         assert client.keys(f"{prefix(OTHER.space)}*".replace("[", "?")) == []
     assert not list((tmp_path / "data").rglob(f"*log.{OTHER.space}*"))
