@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
@@ -17,6 +18,7 @@ from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.records import Described, Removed, Reviewed
+from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.store.redis import RedisStore, prefix
 from neardup.pipeline.types import Decision
@@ -31,6 +33,8 @@ from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import topic_names
 from neardup.workers.match import worker as match
 from neardup.workers.run.runner import Worker
+from neardup.workers.space.fill import Progress
+from neardup.workers.space.originals import PAST, KeptOriginals
 from tests.pipeline.scan.build import StandIn, a_checkpoint, save
 from tests.timing import LATE_SECONDS, until
 
@@ -168,18 +172,30 @@ def test_a_new_model_is_filled_switched_to_and_back(
         made = two.command("space", "create", other)
         assert f"space {OTHER.space} of {other} stands by" in made
         assert "serves" in two.command("space", "drop", CHECKPOINT.space, "--yes", code=2)
-        assert "stands by" not in two.command(
-            "takedown", "6.png", space=OTHER.space, code=2
-        )  # it names the one that serves
+        assert f"{CHECKPOINT.space} serves" in two.command("takedown", "6.png", space=OTHER.space, code=2)
         running.enter_context(two.workers(OTHER.space))
-        filled = two.command("space", "fill", other, "--missing", str(tmp_path / "missing.csv"))
-        assert "12 described (0 from thumbnails)" in filled, filled
-        assert not (tmp_path / "missing.csv").exists()
+        fill = ("space", "fill", other, "--missing", str(tmp_path / "missing.csv"), "--thumbnails")
+        find, lost = KeptOriginals._content, {"6.png", "2.png"}
+        Blobs(load().blobs_url).erase("2.png")
+        with monkeypatch.context() as failing:
+            failing.setattr(KeptOriginals, "_content", lambda it, one: PAST if one.id in lost else find(it, one))
+            failing.setattr(Progress, "commit", lambda *_: None)  # as if it was killed before it could
+            filled = two.command(*fill)
+        assert "11 described (1 from thumbnails), 3 changes and takedowns copied, 1 without an original" in filled
+        assert (tmp_path / "missing.csv").read_text().splitlines()[1].startswith("seen,2.png,")
+        compared = two.command("space", "compare", other, "--output", str(tmp_path / "page"))
+        assert "2 of 10 would change" in compared  # it and its copy
+        os.utime(tmp_path / "first" / "2.png", (1, 1))
+        two.command("ingest", str(tmp_path / "first"))
+        until(lambda: old.applied() == 16, "it is delivered again")
+        assert "1 described (0 from thumbnails), 0 changes" in two.command(*fill)
+        assert (tmp_path / "missing.csv").read_text() == "bank,id,offset,why\n"
 
         logs = [two.log(one.space) for one in (CHECKPOINT, OTHER)]
-        stand = [one for one in _ids(logs[0]) if one[1] != "5.png"]
-        assert _ids(logs[1]) == [*stand, ("banned", "5.png")]  # what was banned and taken down stays banned
-        assert [type(one) for one in logs[1][-2:]] == [Reviewed, Removed]
+        stand = [one for one in _ids(logs[0])[:-1] if one[1] not in ("5.png", "2.png")]
+        # What was banned and taken down stays banned; what came again stands where it did.
+        assert _ids(logs[1]) == [*stand, ("banned", "5.png"), ("seen", "2.png")]
+        assert [type(one) for one in logs[1][-3:-1]] == [Reviewed, Removed]
         assert {one.space for one in logs[1] if isinstance(one, Described)} == {OTHER.space}
         until(lambda: new.applied() == len(logs[1]) - 1, "the new space is told")
         assert [(one.id, one.note) for one in new.references("banned", 0, 9)] == [
@@ -187,8 +203,7 @@ def test_a_new_model_is_filled_switched_to_and_back(
         ]
         assert told() == [entry.verdict.id for entry in old.feed("", 100)]  # nothing of the space that stands by
         size = len(told())
-        assert "0 of 10 would change" in two.command("space", "compare", other, "--output", str(tmp_path / "page"))
-        two.command("space", "fill", other, "--missing", str(tmp_path / "missing.csv"))
+        two.command(*fill)
         assert len(two.log(OTHER.space)) == len(logs[1])  # each once
 
         save(tmp_path / "more", "copy-4.png", 4, side=48)

@@ -19,8 +19,8 @@ from neardup.workers.kafka.topics import kafka_errors, open_admin, topic_names
 from neardup.workers.space.fill import fill_group
 
 logger = logging.getLogger(__name__)
-_GROUP_GONE = frozenset({0, 69})
-"""Kafka's codes of a group that was deleted, or is not there."""
+_GROUP_GONE = frozenset({"OK", "GroupIdNotFoundError"})
+"""What kafka-python says of a group that was deleted, or is not there."""
 
 
 def groups_of(settings: Settings, space: str, all_groups: list[str]) -> list[str]:
@@ -67,7 +67,7 @@ def drop(settings: Settings, space: str) -> list[str]:
 def _drop_groups(admin: KafkaAdminClient, groups: list[str]) -> list[str]:
     if not groups:
         return []
-    for group, error in admin.delete_groups(groups).items():
-        if error.errno not in _GROUP_GONE:
-            raise ConfigError(f"group {group} cannot be deleted: {error.__name__}")
+    for group, outcome in admin.delete_groups(groups).items():
+        if outcome not in _GROUP_GONE:
+            raise ConfigError(f"group {group} cannot be deleted: {outcome}")
     return [f"group {one}" for one in groups]
