@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from kafka import TopicPartition
@@ -103,6 +103,14 @@ class Spaces(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Spaces(turns=(*self.turns[:-1], ended, turn), standby=(*standby, ended.space))
 
 
+class Topic(Protocol):
+    """Where the record is."""
+
+    def read(self) -> Spaces | None: ...
+
+    def close(self) -> None: ...
+
+
 class SpacesTopic:
     """Reads the record, and writes it; connects when it is first used. For one thread."""
 
@@ -156,36 +164,64 @@ class SpacesTopic:
 
 
 class Gate:
-    """Whether a space serves, looked at every LOOK_SECONDS; where Kafka does not answer, what was known holds.
+    """Whether a space serves; a thread looks every LOOK_SECONDS.
 
-    Safe to be used from many threads.
+    Where Kafka does not answer, what was known holds. Safe to be used from many threads.
     """
 
-    def __init__(self, settings: Settings, space: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, space: str, topic: Topic | None = None) -> None:
         self.space = space
-        self._topic = SpacesTopic(settings)
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._looked_at = float("-inf")
+        self._topic: Topic = topic or SpacesTopic(settings)
+        self._looked = threading.Condition()
+        self._begun = self._done = self._failed = 0
+        """Numbers of looks: the last that began, that was answered, and that was not."""
         self._spaces: Spaces | None = None
+        self._error: Exception | None = None
+        self._wanted, self._ended = threading.Event(), False
+        self._thread: threading.Thread | None = None
 
     def spaces(self, now: bool = False) -> Spaces | None:
-        """Return all spaces, as they are or were a moment ago.
+        """Return all spaces, as they were a moment ago.
 
         Args:
-            now: only as they are; raises DependencyError where Kafka does not answer.
+            now: as they are, by a look that begins after this call.
+        Raises:
+            DependencyError: Kafka does not answer; or, without `now`, it never has.
         """
-        with self._lock:
-            if now or self._clock() - self._looked_at >= LOOK_SECONDS:
-                try:
-                    self._spaces = self._topic.read()
-                except DependencyError as error:
-                    self._topic.close()
-                    if now or self._looked_at == float("-inf"):
-                        raise
-                    logger.warning("which space serves is not known error=%s", error)
-                self._looked_at = self._clock()
+        with self._looked:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="spaces", daemon=True)
+                self._thread.start()
+            least = self._begun + 1 if now else 1
+            if now:
+                self._wanted.set()
+            self._looked.wait_for(lambda: self._done >= least or self._failed >= least, _ANSWER_SECONDS)
+            if self._done < least:
+                raise DependencyError(f"which space serves is not known: {self._error or 'Kafka does not answer'}")
             return self._spaces
+
+    def _look(self) -> None:
+        while not self._ended:
+            self._wanted.clear()
+            with self._looked:
+                self._begun += 1
+                number = self._begun
+            try:
+                found, error = self._topic.read(), None
+            except Exception as raised:
+                found, error = None, raised
+                self._topic.close()
+            with self._looked:
+                if error is None:
+                    self._spaces, self._done = found, number
+                else:
+                    if self._error is None:
+                        logger.warning("which space serves is not known error=%s", error)
+                    self._failed = number
+                self._error = error
+                self._looked.notify_all()
+            self._wanted.wait(LOOK_SECONDS)
+        self._topic.close()
 
     def counts(self, offset: int) -> bool:
         """Return whether what the space says at an offset of its log is to be told.
@@ -220,8 +256,11 @@ class Gate:
             raise StandsBy(why)
 
     def close(self) -> None:
-        """Disconnect."""
-        self._topic.close()
+        """Look no more, and disconnect."""
+        self._ended = True
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(2)
 
 
 class Gated:

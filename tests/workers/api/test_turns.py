@@ -12,7 +12,7 @@ def a_feed(spaces: Spaces | None, space: str = "old") -> TurnsFeed:
     stores = {"old": MemoryStore(), "new": MemoryStore()}
     stores["old"].apply([flagged(offset) for offset in (10, 99, 100, 130, 140)])
     stores["new"].apply([flagged(offset) for offset in (10, 119, 120, 150, 151)])
-    gate, _, _ = a_gate(space, spaces)
+    gate, _ = a_gate(space, spaces)
     return TurnsFeed(stores[space], lambda name: stores[name], gate)
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.spaces import LOOK_SECONDS, Gate, Gated, Spaces, StandsBy, Turn, gated
+from neardup.workers.kafka.spaces import Gate, Gated, Spaces, StandsBy, Turn, gated
+from tests.timing import until
 
 FIRST = Spaces(turns=(Turn(space="old"),)).with_standby("new")
 SWITCHED = FIRST.switched("new", last=99, first=120)
@@ -15,10 +16,9 @@ class Topic:
     """The record in memory."""
 
     def __init__(self, spaces: Spaces | None) -> None:
-        self.spaces, self.away, self.reads = spaces, False, 0
+        self.spaces, self.away = spaces, False
 
     def read(self) -> Spaces | None:
-        self.reads += 1
         if self.away:
             raise DependencyError("away")
         return self.spaces
@@ -26,11 +26,9 @@ class Topic:
     def close(self) -> None: ...
 
 
-def a_gate(space: str, spaces: Spaces | None) -> tuple[Gate, Topic, list[float]]:
-    now, topic = [0.0], Topic(spaces)
-    gate = Gate(Settings(), space, lambda: now[0])
-    gate._topic = topic  # type: ignore[assignment]
-    return gate, topic, now
+def a_gate(space: str, spaces: Spaces | None) -> tuple[Gate, Topic]:
+    topic = Topic(spaces)
+    return Gate(Settings(), space, topic), topic
 
 
 def test_one_serves_and_others_stand_by() -> None:
@@ -84,27 +82,43 @@ def test_a_space_that_was_dropped_and_made_again_has_no_turn_of_the_one_before()
     ],
 )
 def test_a_gate_says_why_it_is_closed(spaces: Spaces | None, space: str, why: str) -> None:
-    gate, _, _ = a_gate(space, spaces)
+    gate, _ = a_gate(space, spaces)
     assert why in gate.closed()
     assert bool(gate.closed()) == bool(why)
 
 
-def test_a_gate_looks_once_a_second_and_believes_what_it_knew_while_kafka_is_away() -> None:
-    gate, topic, now = a_gate("old", FIRST)
+def test_a_gate_believes_what_it_knew_while_kafka_is_away() -> None:
+    gate, topic = a_gate("old", FIRST)
     gate.check()
-    gate.check()
-    assert topic.reads == 1
     topic.away = True
-    now[0] += LOOK_SECONDS
+    with pytest.raises(DependencyError, match="away"):
+        gate.spaces(now=True)
     gate.check()
     topic.away, topic.spaces = False, SWITCHED
-    now[0] += LOOK_SECONDS
+    gate.spaces(now=True)
     with pytest.raises(StandsBy):
+        gate.check()
+    gate.close()
+
+
+def test_a_gate_that_never_had_an_answer_says_so() -> None:
+    gate, topic = a_gate("old", FIRST)
+    topic.away = True
+    with pytest.raises(DependencyError, match="away"):
         gate.check()
 
 
+def test_a_gate_learns_of_a_switch_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.workers.kafka.spaces.LOOK_SECONDS", 0.01)
+    gate, topic = a_gate("old", FIRST)
+    gate.check()
+    topic.spaces = SWITCHED
+    until(gate.closed, "it is closed")
+    gate.close()
+
+
 def test_what_comes_right_after_a_switch_is_not_taken_for_what_another_has_told() -> None:
-    gate, topic, _ = a_gate("new", FIRST)
+    gate, topic = a_gate("new", FIRST)
     assert not gate.counts(119)
     topic.spaces = SWITCHED  # and a verdict of the new turn comes before the gate's next look
     assert gate.counts(120)
@@ -126,12 +140,12 @@ def test_a_worker_ends_when_its_space_serves_no_more() -> None:
         def close(self) -> None: ...
 
     works = Works()
-    gate, topic, now = a_gate("old", FIRST)
+    gate, topic = a_gate("old", FIRST)
     worker = gated(gate, lambda: works)()
     assert isinstance(worker, Gated)
     worker.step()
     topic.spaces = SWITCHED
-    now[0] += LOOK_SECONDS
+    gate.spaces(now=True)
     with pytest.raises(StandsBy):
         worker.step()
     with pytest.raises(StandsBy):
