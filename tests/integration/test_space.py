@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
+from msgspec.structs import replace
 from redis import Redis
 
 from neardup.pipeline.embed import embedder
@@ -28,13 +29,15 @@ from neardup.workers.embed import engine
 from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka import membership
-from neardup.workers.kafka.log import Tail, read_record
-from neardup.workers.kafka.spaces import Gate
+from neardup.workers.kafka.log import Fetched, Tail, read_record
+from neardup.workers.kafka.spaces import Gate, SpacesTopic
 from neardup.workers.kafka.topics import topic_names
 from neardup.workers.match import worker as match
 from neardup.workers.run.runner import Worker
 from neardup.workers.space.fill import Progress
 from neardup.workers.space.originals import PAST, KeptOriginals
+from neardup.workers.space.switch import Switch
+from neardup.workers.webhook import worker as webhook
 from tests.pipeline.scan.build import StandIn, a_checkpoint, save
 from tests.timing import LATE_SECONDS, until
 
@@ -208,11 +211,26 @@ def test_a_new_model_is_filled_switched_to_and_back(
 
         save(tmp_path / "more", "copy-4.png", 4, side=48)
         two.command("ingest", str(tmp_path / "more"))
+        with monkeypatch.context() as failing:
+            failing.setattr(Switch, "_hand_over", _fail)
+            two.command("space", "switch", other, code=1)
+        with closing(SpacesTopic(settings)) as topic:  # as if it was killed in the middle
+            spaces = topic.read()
+            assert spaces is not None
+            assert (spaces.serving, spaces.switching) == (CHECKPOINT.space, "")
+            topic.write(replace(spaces, switching=OTHER.space))
+        assert "is under way" in two.command("takedown", "0.png", code=1)
+        assert "called off" in two.command("space", "switch", here)
         two.command("space", "switch", other)
         save(tmp_path / "later", "copy-6.png", 6, side=48)
         two.command("ingest", str(tmp_path / "later"), space=OTHER.space)
         until(lambda: told()[size:] == ["copy-4.png", "copy-6.png"], f"both are told once; {told()}")
         assert old.verdict("copy-6.png") is None
+        verdicts = topic_names(settings.topic_root, OTHER.space).verdicts
+        with closing(webhook.GroupPlace(settings, verdicts, f"{verdicts}.webhook.new", lambda: 0)) as place:
+            seen = list[Fetched]()
+            until(lambda: seen.extend(place.poll(0.2, False)) or bool(seen), "a new receiver begins with the turn")
+            assert seen[0].offset == 0
         assert "serves" in two.command("takedown", "0.png", code=2)
         two.command("review", "copy-6.png", "6.png", "not-a-match", space=OTHER.space)
         assert not gates[1].counts(len(logs[1]) - 1)
@@ -239,6 +257,10 @@ def test_a_new_model_is_filled_switched_to_and_back(
     verdict = old.verdict("copy-1.png")
     assert verdict is not None
     assert verdict.decision is Decision.DISTINCT
+
+
+def _fail(*_: object) -> None:
+    raise DependencyError("the broker went away")
 
 
 def _ids(log: list[object]) -> list[tuple[str, str]]:

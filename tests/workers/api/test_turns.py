@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import pytest
+
+from neardup.pipeline.log.records import Removed
+from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.workers.api.turns import TurnsFeed
-from neardup.workers.kafka.spaces import Spaces
+from neardup.workers.kafka.changes import KafkaWrites
+from neardup.workers.kafka.spaces import Spaces, StandsBy
+from neardup.workers.kafka.topics import topic_names
+from tests.workers.api.build import Api
 from tests.workers.api.test_feed import flagged
 from tests.workers.kafka.test_spaces import BACK, FIRST, SWITCHED, a_gate
 
@@ -52,3 +59,18 @@ def test_what_a_dropped_space_told_is_passed_over() -> None:
     assert told(a_feed(SWITCHED.without("old"), "new"), "5.0") == [
         ("100.0", "i120"), ("130.0", "i150"), ("131.0", "i151"),
     ]  # fmt: skip
+
+
+def test_a_space_that_stands_by_is_not_ready_and_says_why(api: Api) -> None:
+    assert api.client.get("/readyz").status_code == 200
+    api.context.standing_by = lambda: "space new stands by"
+    answer = api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["why"] == "space new stands by"
+
+
+def test_changes_of_a_space_that_stands_by_are_refused() -> None:
+    gate, _ = a_gate("new", FIRST)
+    writes = KafkaWrites(Settings(), topic_names("neardup", "new"), gate)
+    with pytest.raises(StandsBy, match="stands by, old serves"):
+        writes.append([Removed(id="a")])
