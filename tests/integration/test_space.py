@@ -70,7 +70,9 @@ class Two:
         monkeypatch.chdir(folder)
         monkeypatch.setattr(membership, "SESSION_SECONDS", 6.0)
         for worker in (embed, match, flag):
-            monkeypatch.setattr(worker, "watch_lag", lambda *_arguments: None)  # its threads outlive the test
+            monkeypatch.setattr(
+                worker, "watch_lag", lambda *_arguments, **_options: None
+            )  # its threads outlive the test
         for module in (embedder, engine):
             monkeypatch.setattr(module, "make_embedder", lambda one, *_more, **_options: StandIn(one.space))
 

@@ -372,5 +372,6 @@ def connector(settings: Settings) -> Callable[[], Gated]:
     engine = open_engine(settings)
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
-    watch_lag(settings, topic_names(settings.topic_root, "").media, group_of(settings, engine.space))
-    return gated(Gate(settings, engine.space), partial(EmbedWorker, settings, engine))
+    gate, media = Gate(settings, engine.space), topic_names(settings.topic_root, "").media
+    watch_lag(settings, media, group_of(settings, engine.space), waits=gate.serves)
+    return gated(gate, partial(EmbedWorker, settings, engine))

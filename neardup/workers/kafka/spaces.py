@@ -241,6 +241,11 @@ class Gate:
             return None
         return known.turns[-1].first or None
 
+    def serves(self) -> bool:
+        """Return whether the space serves; raises as `spaces` does."""
+        known = self.spaces()
+        return known is None or known.serves(self.space)
+
     def closed(self) -> str:
         """Return why nothing is taken in for the space; "" if it serves."""
         known = self.spaces()
