@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "NEARDUP_"
 SECRETS_FOLDER = Path("/run/secrets")
 """Where Docker puts secrets: a file neardup_redis stands for NEARDUP_REDIS, unless that is set."""
-NO_TENANTS = ("asks", "dead-letters", "embed", "log", "media", "packs", "thumbnails", "verdicts")
+NO_TENANTS = ("asks", "dead-letters", "embed", "fill", "log", "media", "packs", "spaces", "thumbnails", "verdicts")
 """What stands where a tenant's name would: in names of topics and groups, and in the blob store."""
 
 

@@ -14,7 +14,7 @@ import time
 
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.types import Embedded, Pixels
-from tests.pipeline.scan.build import StandIn, a_checkpoint
+from tests.pipeline.scan.build import StandIn
 
 
 class Slow(StandIn):
@@ -29,7 +29,7 @@ class Slow(StandIn):
 
 
 def main() -> int:
-    embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    embedder.make_embedder = lambda checkpoint, *_arguments, **_options: Slow(checkpoint.space)  # type: ignore[assignment]
     from neardup.pipeline.describe import processes
     from neardup.pipeline.index import canary
     from neardup.workers.cli.app import run

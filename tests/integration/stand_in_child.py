@@ -5,7 +5,6 @@ from __future__ import annotations
 from neardup.pipeline.describe import child
 from neardup.pipeline.embed import embedder
 from tests.integration.stand_in import Slow
-from tests.pipeline.scan.build import a_checkpoint
 
 
 def preload() -> None:
@@ -13,5 +12,5 @@ def preload() -> None:
 
 
 def main(connection: int, signs: int, *network: int) -> None:
-    embedder.make_embedder = lambda *_arguments, **_options: Slow(a_checkpoint().space)  # type: ignore[assignment]
+    embedder.make_embedder = lambda checkpoint, *_arguments, **_options: Slow(checkpoint.space)  # type: ignore[assignment]
     child.main(connection, signs, *network)

@@ -20,6 +20,7 @@ def to_records(description: Description) -> list[Described]:
             id="",
             part=len(parts),
             last=last,
+            space=description.space,
             kind=description.kind,
             sha256=description.sha256,
             pixels_digest=description.pixels_digest,

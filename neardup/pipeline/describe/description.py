@@ -30,6 +30,7 @@ class Description:
         boxes: n parts of the picture; None is all of it.
         similar: float32 (s,), the mean over the whole pictures, of unit length; None without that head, or where frames
             cancel each other. similar_space: of it.
+        space: of the vectors.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Description:
     boxes: tuple[Box | None, ...]
     similar: npt.NDArray[np.float32] | None = None
     similar_space: str = ""
+    space: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,7 @@ class EmbeddedFrames:
 
     Attributes:
         similar: sum of what the similar head says of the whole pictures, float32 (s,).
+        space: of the vectors.
         error: MODEL, the network fails on one of the frames.
     """
 
@@ -66,6 +69,7 @@ class EmbeddedFrames:
     boxes: list[Box | None] = field(default_factory=list)
     similar: npt.NDArray[np.float32] | None = None
     similar_space: str = ""
+    space: str = ""
     error: InvalidFrame | None = None
 
     def add_similar(self, vector: npt.NDArray[np.float32], space: str) -> None:
@@ -93,6 +97,7 @@ class EmbeddedFrames:
             boxes=tuple(self.boxes),
             similar=similar,
             similar_space="" if similar is None else self.similar_space,
+            space=self.space,
         )
 
     def _mean_similar(self) -> npt.NDArray[np.float32] | None:
@@ -113,6 +118,7 @@ def embed(embedder: Embedder, batch: Batch) -> None:
     embedded = embedder.embed(np.stack([frame.tile for _, frame in batch]))
     vectors = embedded.vectors.astype("<f2")
     for row, ((item, frame), detail) in enumerate(zip(batch, embedded.detail.tolist(), strict=True)):
+        item.space = embedder.space
         item.pts.append(frame.pts)
         item.vectors.append(vectors[row])
         item.hashes.append(embedded.hashes[row])

@@ -60,6 +60,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
         part: 0, 1, 2, … for an item of more than 256 descriptors; `last` marks the final part.
         live: one frame of a running live video, `id` its video, `pts` its one second and `sha256` of its own bytes;
             with `last` the end of the live video, which has no descriptor. `part` is 0.
+        space: of the vectors; "" in records of a time before this field.
         bank: "seen" is the stream itself: an upload, of which a verdict is given. Any other name makes it a reference
             of that bank, under this id within the bank.
         sha256: 32 bytes, of the item's content.
@@ -88,6 +89,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described", omit
     part: int = 0
     last: bool = True
     live: bool = False
+    space: str = ""
     bank: str = SEEN
     kind: Kind = Kind.IMAGE
     sha256: bytes = b""

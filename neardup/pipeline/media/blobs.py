@@ -93,6 +93,11 @@ class Blobs:
         """
         return self._read(self.place_of_thumbnail(id, version))
 
+    def any_thumbnail(self, id: str) -> bytes | None:
+        """Return a thumbnail of whichever version of an item, None if there is none; raises DependencyError."""
+        found = self._of(THUMBNAILS, id)
+        return self._read(found[-1].removeprefix(f"{self._root}/")) if found else None
+
     def _read(self, place: str) -> bytes | None:
         try:
             return bytes(self._files.cat_file(f"{self._root}/{place}"))

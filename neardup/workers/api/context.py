@@ -50,6 +50,7 @@ class Context:
         similar_space: of the model's similar head; "" without one.
         view: None until it has been loaded. behind: records that it lacks; None while that is not known.
         originals: what makes pictures of them; None where only thumbnails are shown.
+        standing_by: returns why the space does not serve, and refuses changes; "" if it does.
         space: of the model; unready: why the worker cannot answer yet, "" if it can.
     """
 
@@ -60,6 +61,7 @@ class Context:
     writes: Writes
     networks: Networks
     hub: Hub
+    standing_by: Callable[[], str] = lambda: ""
     waiting: Waiting = field(default_factory=Waiting)
     view: View | None = None
     behind: Callable[[], int | None] = lambda: None

@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from neardup.pipeline.errors import DependencyError
-from neardup.pipeline.store.interface import FeedEntry, FlagStore
+from neardup.pipeline.store.interface import FeedEntry
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.05
@@ -23,10 +24,18 @@ _LAST = 10**9
 _NEVER = "?"
 
 
+class Flagged(Protocol):
+    """Where the feed comes from; as `FlagStore` has both."""
+
+    def applied(self) -> int: ...
+
+    def feed(self, after: str, count: int) -> list[FeedEntry]: ...
+
+
 class Hub:
     """Looks at the store while anybody watches; belongs to the event loop. How many may is the gate's matter."""
 
-    def __init__(self, store: FlagStore) -> None:
+    def __init__(self, store: Flagged) -> None:
         self._store = store
         self.watching = 0
         self._recent: deque[FeedEntry] = deque(maxlen=_KEPT)

@@ -38,8 +38,9 @@ class ViewFollower(Follower):
         dimension: int,
         told: Callable[[Sequence[Envelope]], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
+        space: str = "",
     ) -> None:
-        super().__init__(log, verdicts, view.applied, dimension, _BATCH_RECORDS)
+        super().__init__(log, verdicts, view.applied, dimension, _BATCH_RECORDS, space)
         self._view = view
         self._told = told
         self._clock = clock

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import simplejpeg
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame
 from neardup.pipeline.media.blobs import Blobs
@@ -30,14 +28,13 @@ from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import fetch, fetch_rules
 from neardup.pipeline.media.reader import frame_at
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.clients import connect_consumer
+from neardup.workers.kafka.media_reader import MediaReader
 from neardup.workers.kafka.media_record import read_item
 
 logger = logging.getLogger(__name__)
 QUALITY = 85
 _THREADS = 2
 _KEPT_BYTES = 64 * 2**20
-_POLL_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,9 @@ class Originals:
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._settings = settings
-        self._topic = topic
+        self._media = MediaReader(settings, topic)
         self._blobs = Blobs(settings.blobs_url)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
-        self._consumer: KafkaConsumer | None = None
         self._reading = threading.Lock()
         self._keeping = threading.Lock()
         self._kept: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
@@ -84,7 +80,7 @@ class Originals:
     def close(self) -> None:
         """Make no more, and disconnect."""
         self._pool.shutdown(cancel_futures=True)
-        self._disconnect()
+        self._media.close()
 
     def _settle(self, future: Future[bytes | None], place: WantedContent, seconds: float, side: int) -> None:
         if future.cancelled():
@@ -170,34 +166,13 @@ class Originals:
     def _record(self, partition: int, offset: int) -> Any:
         with self._reading:
             try:
-                return self._poll(TopicPartition(self._topic, partition), offset)
-            except (KafkaError, DependencyError) as error:
+                return self._media.record(partition, offset)
+            except DependencyError as error:
                 logger.info("original not read partition=%d offset=%d error=%s", partition, offset, error)
-                self._disconnect()
                 return None
-
-    def _poll(self, partition: TopicPartition, offset: int) -> Any:
-        if self._consumer is None:
-            self._consumer = connect_consumer(
-                self._settings,
-                auto_offset_reset="none",
-                max_partition_fetch_bytes=1,  # the batch that has it, and none after it
-            )
-        self._consumer.assign([partition])
-        self._consumer.seek(partition, offset)
-        found = self._consumer.poll(timeout_ms=_POLL_MS, max_records=1)
-        self._consumer.assign([])
-        records = found.get(partition, ())
-        return records[0] if records and records[0].offset == offset else None
 
     def _keep(self, place: WantedContent, content: bytes) -> None:
         with self._keeping:
             self._kept[place.id, place.sha256] = content
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
-
-    def _disconnect(self) -> None:
-        if self._consumer is not None:
-            with suppress(Exception):
-                self._consumer.close(timeout_ms=1000)
-            self._consumer = None

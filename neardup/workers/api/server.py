@@ -39,10 +39,12 @@ from neardup.workers.api.networks import Networks, embedder_of, load_network, ow
 from neardup.workers.api.originals import Originals
 from neardup.workers.api.protocol import Impatient
 from neardup.workers.api.sessions import open_sessions
+from neardup.workers.api.turns import TurnsFeed
 from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.api.view import View
 from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match.saver import Saver, SnapshotPolicy
 from neardup.workers.match.worker import open_state
@@ -163,7 +165,9 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings, checkpoint)
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
-    context = Context(settings, checkpoint.space, tokens, store, KafkaWrites(settings, names), networks, Hub(store))
+    gate = Gate(settings, checkpoint.space)
+    writes, hub = KafkaWrites(settings, names, gate), Hub(TurnsFeed(store, partial(open_store, settings), gate))
+    context = Context(settings, checkpoint.space, tokens, store, writes, networks, hub, gate.closed)
     context.originals, context.similar_space = Originals(settings, names.media), checkpoint.similar_space
     context.operations  # noqa: B018 (a wrong setting is reported now)
     folder = claim_folder(settings.state_path / names.log, "api")
@@ -185,7 +189,8 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
         with ExitStack() as undo:
             log = undo.enter_context(closing(Tail(settings, names.log)))
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
-            follower = ViewFollower(log, verdicts, view, checkpoint.architecture.dimension, context.told)
+            dimension = checkpoint.architecture.dimension
+            follower = ViewFollower(log, verdicts, view, dimension, context.told, space=checkpoint.space)
             undo.pop_all()
         return _Served(context, view, saver, follower, server)
 

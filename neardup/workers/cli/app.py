@@ -31,6 +31,7 @@ from neardup.workers.cli import (
     rebuild,
     review,
     scan,
+    space,
     takedown,
     token,
     topics,
@@ -63,7 +64,7 @@ app = typer.Typer(
 
 for module in (scan, match, compare, embed, models, train, calibrate, evaluate, up, ingest, review, takedown, token):
     app.command(module.__name__.rpartition(".")[2], help=reflowed(module.__doc__), epilog=EXIT_CODES)(module.run)
-for group in (topics, worker, bank, backfill, dead_letters, export, rebuild):
+for group in (topics, worker, bank, backfill, dead_letters, export, rebuild, space):
     name = group.__name__.rpartition(".")[2].replace("_", "-")
     app.add_typer(group.app, name=name, help=reflowed(group.__doc__), epilog=EXIT_CODES)
 

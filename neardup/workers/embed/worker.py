@@ -42,6 +42,7 @@ from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
 from neardup.workers.kafka.rejoin import keep_joining, read_on_after_pause
+from neardup.workers.kafka.spaces import Gate, Gated, gated
 from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
 from neardup.workers.run import tracing
 from neardup.workers.run.disk import watch_disk
@@ -369,8 +370,10 @@ def group_of(settings: Settings, space: str) -> str:
     return f"{settings.topic_root}.embed.{space}"
 
 
-def connector(settings: Settings) -> Callable[[], EmbedWorker]:
+def connector(settings: Settings) -> Callable[[], Gated]:
     """Return what connects a worker; the network is made once and outlives one that has to start again.
+
+    While the space does not serve there is none, and no member of the group.
 
     Raises:
         ConfigError: an unusable checkpoint, or a device that is not there.
@@ -378,6 +381,7 @@ def connector(settings: Settings) -> Callable[[], EmbedWorker]:
     engine = open_engine(settings)
     if (folder := Blobs(settings.blobs_url).folder) is not None:
         watch_disk("blobs", folder)
-    names = topic_names(settings.topic_root, engine.space)
-    watch_lag(settings, names.media, group_of(settings, engine.space))
-    return partial(EmbedWorker, settings, engine, follow_known(settings, names.log, engine.space, engine.look))
+    names, gate = topic_names(settings.topic_root, engine.space), Gate(settings, engine.space)
+    watch_lag(settings, names.media, group_of(settings, engine.space), waits=gate.serves)
+    known = follow_known(settings, names.log, engine.space, engine.look)
+    return gated(gate, partial(EmbedWorker, settings, engine, known))

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.errors import ConfigError
@@ -26,6 +25,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import Gone, erase, gone
 from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
+from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.fault_points import reached
@@ -192,7 +192,15 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
     """
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_root, space)
-    blobs = Blobs(settings.blobs_url)
+    blobs, gate = Blobs(settings.blobs_url), Gate(settings, space)
+
+    def erase_if_serving(what: Gone) -> None:
+        """Erase; but a log that is being filled repeats what was long undone, such as the deletion of a bank."""
+        if any((what.items, what.references, what.banks, what.copied)):
+            known = gate.spaces(now=True)
+            if known is None or known.serves(space):
+                erase(blobs, what)
+
     watch_lag(settings, names.verdicts, place := Place())
 
     def connect() -> FlagWorker:
@@ -202,7 +210,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
             letters = undo.enter_context(closing(Noting(settings, store)))
-            worker = FlagWorker(verdicts, store, partial(erase, blobs), letters=letters, place=place)
+            worker = FlagWorker(verdicts, store, erase_if_serving, letters=letters, place=place)
             undo.pop_all()
             return worker
 

@@ -20,6 +20,7 @@ from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.log import Appender, Tail, read_envelopes
 from neardup.workers.kafka.outbox import Headers, make_producer
+from neardup.workers.kafka.spaces import Gate, require_serving
 from neardup.workers.kafka.topics import TopicNames, check_topics, kafka_errors, open_admin, topic_names
 
 AT_ONCE = 1000
@@ -29,11 +30,16 @@ _SEND_SECONDS = 15.0
 
 
 class KafkaWrites:
-    """See `context.Writes`; connects when it is first used, and again after a failure."""
+    """See `context.Writes`; connects when it is first used, and again after a failure.
 
-    def __init__(self, settings: Settings, names: TopicNames) -> None:
+    Args:
+        gate: of the space of the log: while that does not serve nothing is appended.
+    """
+
+    def __init__(self, settings: Settings, names: TopicNames, gate: Gate | None = None) -> None:
         self._settings = settings
         self._names = names
+        self._gate = gate
         self._lock = threading.Lock()
         self._appender: Appender | None = None
         self._producer: Any = None
@@ -42,6 +48,8 @@ class KafkaWrites:
         """See `context.Writes`."""
         with kafka_errors():
             with self._lock:
+                if self._gate is not None:
+                    self._gate.check()
                 appender = self._appender = self._appender or Appender(self._settings, self._names.log)
             return appender.append(records)
 
@@ -153,7 +161,12 @@ def change_client(settings: Settings, space: str) -> Iterator[ChangeClient]:
 
 
 def checked_topics(settings: Settings, space: str) -> TopicNames:
-    """Return the names of the topics; raises ConfigError where they are missing or unsafe."""
+    """Return the names of the topics of a space that serves.
+
+    Raises:
+        ConfigError: they are missing or unsafe, or another space serves. DependencyError: a switch is under way.
+    """
     with open_admin(settings) as admin:
         check_topics(admin, space, settings)
+    require_serving(settings, space)
     return topic_names(settings.topic_root, space)

@@ -41,12 +41,18 @@ class Leadership:
     asks any more, so that a worker that hangs does not lead for ever.
     """
 
-    def __init__(self, settings: Settings, names: TopicNames, clock: Callable[[], float] = time.monotonic) -> None:
-        """Join; `held` tells when it was granted."""
+    def __init__(
+        self, settings: Settings, names: TopicNames, clock: Callable[[], float] = time.monotonic, group: str = ""
+    ) -> None:
+        """Join; `held` tells when it was granted.
+
+        Args:
+            group: another one than that of the match workers.
+        """
         self._partition = TopicPartition(names.log, PARTITION)
         self._consumer = connect_consumer(
             settings,
-            group_id=f"{names.verdicts}.match",
+            group_id=group or f"{names.verdicts}.match",
             auto_offset_reset="latest",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,

@@ -89,6 +89,11 @@ class Tail:
         """Return the offset after all that is committed."""
         return int(self._consumer.end_offsets([self._partition])[self._partition])
 
+    def at(self, timestamp_ms: int) -> int:
+        """Return the offset of the first record that the broker took at this time or later, `end` if none is."""
+        found = self._consumer.offsets_for_times({self._partition: timestamp_ms})[self._partition]
+        return self.end() if found is None or found.offset < 0 else int(found.offset)
+
     def position(self) -> int:
         """Return where `poll` reads on."""
         return int(self._consumer.position(self._partition))
@@ -169,23 +174,35 @@ def read_asked(value: bytes) -> Asked | str:
     return asked if asked.asks else f"item {asked.id!r} asks for nothing"
 
 
-def read_entry(fetched: Fetched, dimension: int) -> Entry | str:
+def read_record(value: bytes) -> Record | str:
+    """Return what a record of the log says, of whichever space its vectors are, or why it can be none."""
+    try:
+        record: Record = _decode_record(value)
+    except msgspec.MsgspecError as error:
+        return f"no record: {error}"
+    return record
+
+
+def read_entry(fetched: Fetched, dimension: int, space: str = "") -> Entry | str:
     """Return a record of the log at its place, or why it can be none."""
-    return read_entries([fetched], dimension)[0]
+    return read_entries([fetched], dimension, space)[0]
 
 
-def read_entries(fetched: Sequence[Fetched], dimension: int) -> list[Entry | str]:
-    """Return records of the log at their places, or why they can be none; vectors are checked all at once."""
+def read_entries(fetched: Sequence[Fetched], dimension: int, space: str = "") -> list[Entry | str]:
+    """Return records of the log at their places, or why they can be none; vectors are checked all at once.
+
+    Args:
+        space: of the log: a record that names another is refused; "" where that is not known.
+    """
     entries: list[Entry | str] = []
     vectors: list[bytes] = []
     places: list[int] = []  # of each vector, the record that it belongs to
     for one in fetched:
-        try:
-            record = _decode_record(one.value)
-        except msgspec.MsgspecError as error:
-            entries.append(f"no record: {error}")
+        record = read_record(one.value)
+        if isinstance(record, str):
+            entries.append(record)
             continue
-        wrong = _wrong(record, dimension) if isinstance(record, Described) else ""
+        wrong = _wrong(record, dimension, space) if isinstance(record, Described) else ""
         if isinstance(record, Described) and not wrong:
             vectors.append(record.vectors)
             places += [len(entries)] * len(record.pts)
@@ -197,9 +214,11 @@ def read_entries(fetched: Sequence[Fetched], dimension: int) -> list[Entry | str
     return entries
 
 
-def _wrong(record: Described, dimension: int) -> str:
+def _wrong(record: Described, dimension: int, space: str) -> str:
     """Return what keeps a record's arrays from being used, "" if nothing but their values may."""
     n = len(record.pts)
+    if space and record.space and record.space != space:
+        return f"descriptors of space {record.space[:80]!r}, wanted {space!r}"
     if record.live and (record.part != 0 or n != (0 if record.last else 1) or not all(map(math.isfinite, record.pts))):
         return f"{n} descriptors in part {record.part} of a live video; wanted one, at a time, or none with its end"
     if record.live and n == 0:

@@ -29,7 +29,7 @@ ASKS_DAYS = 1
 """A proof that comes later decides nothing any more."""
 _AT_LEAST = frozenset({"retention.ms", "retention.bytes", "max.message.bytes", "min.insync.replicas"})
 _FREE_TO_DIFFER = frozenset({"segment.ms"})
-_KINDS = frozenset({"media", "dead-letters", "log", "verdicts", "asks"})
+_KINDS = frozenset({"media", "dead-letters", "log", "verdicts", "asks", "spaces"})
 _CREATED, _EXISTS = 0, 36
 _REFUSED = frozenset({17, 29, 31, 37, 38, 39, 40, 42, 44})
 """Kafka's codes of a request that would fail again: name, rights, partitions, replicas, settings, policy."""
@@ -80,6 +80,11 @@ def topic_names(root: str, space: str) -> TopicNames:
         f"{root}.verdicts.{space}",
         f"{root}.asks.{space}",
     )
+
+
+def spaces_topic(root: str) -> str:
+    """Return the name of the topic that says which space serves, see `spaces`; there is one once a second is made."""
+    return f"{root}.spaces"
 
 
 def wanted_topics(space: str, settings: Settings) -> tuple[Topic, ...]:
@@ -139,6 +144,18 @@ def create_topics(admin: KafkaAdminClient, space: str, settings: Settings) -> li
             _raise_for(one)
         admin.wait_for_topics(list(codes))
     return [Made(topic, codes[topic.name] == _CREATED) for topic in _checked(admin, wanted)]
+
+
+def create_spaces_topic(admin: KafkaAdminClient, settings: Settings) -> None:
+    """Make the topic that says which space serves, unless it exists; raises as `create_topics` does."""
+    configs = _configs(-1) | {"cleanup.policy": "compact"}
+    topic = Topic(spaces_topic(settings.topic_root), 1, settings.replication_factor, configs, ordered=True)
+    with kafka_errors():
+        answer = admin.create_topics({topic.name: _request(topic)}, raise_errors=False)
+        for one in answer["topics"]:
+            _raise_for(one)
+        admin.wait_for_topics([topic.name])
+    _checked(admin, [topic])
 
 
 def check_topics(admin: KafkaAdminClient, space: str, settings: Settings) -> None:

@@ -30,17 +30,18 @@ class Batch:
 
     Attributes:
         records: at least one.
-        dimension: of the descriptors in the log.
+        dimension, space: of the descriptors in the log.
         published: the envelopes that stand for them, by offset; none where the reader leads.
     """
 
     records: Sequence[Fetched]
     dimension: int
     published: dict[int, Envelope]
+    space: str = ""
 
     @cached_property
     def _read(self) -> list[Entry | str]:
-        return read_entries(self.records, self.dimension)
+        return read_entries(self.records, self.dimension, self.space)
 
     @property
     def entries(self) -> list[Entry]:
@@ -78,15 +79,15 @@ class Follower:
 
     Args:
         applied: the offset after which to begin.
-        dimension: of the descriptors in the log.
+        dimension, space: of the descriptors in the log.
         most: records of a batch.
     """
 
-    def __init__(self, log: Tail, verdicts: Tail, applied: int, dimension: int, most: int) -> None:
+    def __init__(self, log: Tail, verdicts: Tail, applied: int, dimension: int, most: int, space: str = "") -> None:
         self._log = log
         self._verdicts = verdicts
         self._read = applied
-        self._dimension = dimension
+        self._dimension, self._space = dimension, space
         self._most = most
         self._waiting: deque[Envelope] = deque()
         self._fetched: deque[Fetched] = deque()
@@ -147,11 +148,11 @@ class Follower:
             return following
         done = len(self._waiting) - sum(one.offset > self._read for one in self._waiting)
         published = [self._waiting.popleft() for _ in range(done)]
-        return Batch(batch, self._dimension, {one.offset: one for one in published})
+        return Batch(batch, self._dimension, {one.offset: one for one in published}, self._space)
 
     def following(self) -> Batch | None:
         """Return what `records` will probably return next, as far as that is here already; None if nothing is."""
         if not self._fetched:
             self._fetched.extend(self._log.poll(0.0, self._most))
-        self._next = Batch(list(self._fetched), self._dimension, {}) if self._fetched else None
+        self._next = Batch(list(self._fetched), self._dimension, {}, self._space) if self._fetched else None
         return self._next

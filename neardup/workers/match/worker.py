@@ -97,7 +97,7 @@ class MatchWorker:
 
     Args:
         state: empty, over the vector file of the snapshots' folder; closed with the worker.
-        dimension: of the descriptors in the log.
+        dimension, space: of the descriptors in the log.
         place: kept right, for others to see.
         prove_seconds, prove_outage_seconds: see `expiry.Expiry`.
         max_unwritten_bytes: of vectors that a full disk did not take; beyond, another had better lead.
@@ -119,6 +119,7 @@ class MatchWorker:
         place: Place | None = None,
         prove_seconds: float = 30.0,
         prove_outage_seconds: float = 900.0,
+        space: str = "",
     ) -> None:
         self._connections = connections
         self._state = state
@@ -138,7 +139,8 @@ class MatchWorker:
         self._set_aside = -_SET_ASIDE_ROWS  # at the start, all that was imported
         self._spare_collector()
         self._check_log()
-        self._follower = Follower(connections.log, connections.verdicts, self._applied, dimension, BATCH_RECORDS)
+        tails = connections.log, connections.verdicts
+        self._follower = Follower(*tails, self._applied, dimension, BATCH_RECORDS, space)
 
     @property
     def applied(self) -> int:
@@ -346,6 +348,7 @@ def connector(settings: Settings) -> Callable[[], MatchWorker]:
                 place=place,
                 prove_seconds=settings.prove_seconds,
                 prove_outage_seconds=settings.prove_outage_seconds,
+                space=checkpoint.space,
             )
             undo.pop_all()
             return worker

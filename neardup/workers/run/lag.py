@@ -117,15 +117,26 @@ class LagWatch:
             self.look()
 
 
-def watch_lag(settings: Settings, topic: str, done: str | Place, new_group_at_end: bool = False) -> LagWatch:
-    """Show the lag of this kind of worker from now on; see `messages_behind`."""
+def watch_lag(
+    settings: Settings,
+    topic: str,
+    done: str | Place,
+    new_group_at_end: bool = False,
+    waits: Callable[[], bool] = lambda: True,
+) -> LagWatch:
+    """Show the lag of this kind of worker from now on; see `messages_behind`.
+
+    Args:
+        waits: whether anything waits for it at all; else the lag is 0.
+    """
     connected: list[Broker] = []
 
     def ask() -> Mapping[int, int]:
         try:
             if not connected:
                 connected.append(KafkaBroker(settings))
-            return messages_behind(connected[0], topic, done, new_group_at_end)
+            behind = messages_behind(connected[0], topic, done, new_group_at_end)
+            return behind if waits() else dict.fromkeys(behind, 0)
         except Exception:
             for one in connected:
                 one.close()

@@ -28,9 +28,10 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry, counts_in, entry_of
 from neardup.workers.dead_letters.letters import dead_letter
 from neardup.workers.kafka.clients import connect_consumer
-from neardup.workers.kafka.log import PARTITION, Fetched, read_envelopes
+from neardup.workers.kafka.log import PARTITION, Fetched, Tail, locate, read_envelopes
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
 from neardup.workers.kafka.rejoin import REQUEST_MS, keep_joining
+from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.lag import watch_lag
@@ -102,6 +103,8 @@ class WebhookWorker:
         most_parked: events given up in a row after which it stops.
         clock: seconds since 1970.
         tenant: see `make_delivery`.
+        counts: whether what is said at an offset of the log is to be told: a space that stands by is filled with what
+            another has told.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class WebhookWorker:
         most_parked: int = 100,
         clock: Callable[[], float] = time.time,
         tenant: str = "",
+        counts: Callable[[int], bool] = lambda _offset: True,
     ) -> None:
         self._place = place
         self._receiver = receiver
@@ -122,6 +126,7 @@ class WebhookWorker:
         self._space = space
         self._tenant = tenant
         self._wanted = wanted
+        self._counts = counts
         self._retry_seconds = retry_seconds
         self._most_parked = most_parked
         self._clock = clock
@@ -140,7 +145,7 @@ class WebhookWorker:
         for one, envelope in zip(fetched, read_envelopes(fetched), strict=True):
             for number, event in enumerate(envelope.events):
                 entry = entry_of(event, f"{envelope.offset}.{number}", envelope.timestamp_ms)
-                if entry is not None and self._wanted(entry):
+                if entry is not None and self._wanted(entry) and self._counts(envelope.offset):
                     self._due.append(_Due(entry, one.offset, one.traceparent))
             self._read = one.offset + 1
         until = self._clock() + _STEP_SECONDS
@@ -214,10 +219,17 @@ class WebhookWorker:
 
 
 class GroupPlace:
-    """A place that Kafka keeps, for one group of workers; it begins where `verdicts` end when the first one joins."""
+    """A place that Kafka keeps, for one group of workers; it begins where `verdicts` end when the first one joins.
 
-    def __init__(self, settings: Settings, topic: str, group: str) -> None:
+    Args:
+        begin: returns where it begins instead; None where it does not.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, group: str, begin: Callable[[], int | None] = lambda: None
+    ) -> None:
         """Join."""
+        self._begin = begin
         self._partition = TopicPartition(topic, PARTITION)
         self._consumer = connect_consumer(
             settings,
@@ -242,6 +254,9 @@ class GroupPlace:
         if self._partition in self._consumer.assignment():
             if not self._anchored and self._consumer.committed(self._partition) is None:
                 # Before anything is sent, or a crash now would leave out what is flagged until the next start.
+                if (begin := self._begin()) is not None:
+                    self._consumer.seek(self._partition, begin)
+                    records = []
                 self.commit(records[0].offset if records else self._consumer.position(self._partition))
             self._anchored = True
         telemetry.RECORDS_CONSUMED.labels(self._partition.topic).inc(len(records))
@@ -325,7 +340,16 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_root, space)
     make_receiver(settings)
+    gate = Gate(settings, space)
     watch_lag(settings, names.verdicts, group_of(settings, names.verdicts), new_group_at_end=True)
+
+    def begin() -> int | None:
+        """Return where in `verdicts` the turn of the space begins, for a receiver that is new to it."""
+        first = gate.begin()
+        if first is None:
+            return None
+        with closing(Tail(settings, names.verdicts)) as verdicts:
+            return locate(verdicts, first)
 
     def wanted(entry: FeedEntry) -> bool:
         return counts_in(entry, settings.webhook_bank, settings.webhook_only)
@@ -335,7 +359,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
             check_topics(admin, space, settings)
         with ExitStack() as undo:
             place = undo.enter_context(
-                closing(GroupPlace(settings, names.verdicts, group_of(settings, names.verdicts)))
+                closing(GroupPlace(settings, names.verdicts, group_of(settings, names.verdicts), begin))
             )
             letters = undo.enter_context(closing(DeadLetters(settings, space, make_producer(settings))))
             worker = WebhookWorker(
@@ -347,6 +371,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
                 settings.webhook_retry_seconds,
                 settings.max_dead_letters,
                 tenant=settings.tenant,
+                counts=gate.counts,
             )
             undo.pop_all()
             return worker

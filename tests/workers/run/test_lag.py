@@ -6,6 +6,8 @@ import pytest
 from kafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
+from neardup.pipeline.settings import Settings
+from neardup.workers.run import lag
 from neardup.workers.run.lag import LagWatch, Place, messages_behind
 
 
@@ -65,3 +67,15 @@ def test_what_cannot_be_asked_is_not_shown(caplog: pytest.LogCaptureFixture) -> 
         watch.look()
         assert shown() == one
     assert caplog.text.count("lag is not known topic=lag-test") == 1
+
+
+def test_nothing_waits_for_who_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lag, "KafkaBroker", lambda _settings: Asked())
+    stands_by = [True]
+    watch = lag.watch_lag(Settings(), "lag-test", "g", waits=lambda: not stands_by[0])
+    watch.close()
+    watch.look()
+    assert shown() == [0, 0, 0]
+    stands_by[0] = False
+    watch.look()
+    assert shown() == [90, 5, 0]

@@ -277,3 +277,16 @@ def test_workers_of_one_receiver_and_filter_share_a_place_and_others_do_not() ->
     assert len(set(groups)) == 4
     assert group() == groups[0]
     assert "a.example" not in groups[0]
+
+
+def test_what_another_space_has_told_is_not_sent() -> None:
+    bench = Bench()
+    worker = WebhookWorker(
+        bench.log, bench.hook, bench.parked, "s", clock=bench.clock, counts=lambda offset: offset > 0
+    )  # fmt: skip
+    bench.log.add(flagged("told"))
+    bench.log.add(flagged("new"))
+    worker.step()
+    worker.drain(1)
+    assert bench.hook.taken == ["s_1_0"]
+    assert bench.log.committed == 2

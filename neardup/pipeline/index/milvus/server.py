@@ -277,6 +277,28 @@ def drop_collections(options: MilvusOptions, names: Sequence[str], space: str, d
         server.close()
 
 
+def drop_space(options: MilvusOptions, names: Sequence[str], space: str) -> list[str]:
+    """Delete the collections of a space that nobody uses any more, and return which of these there were.
+
+    Args:
+        names: see `factory.make_index`.
+    Raises:
+        DependencyError: Milvus does not answer.
+    """
+    server, dropped = Server(options, names[0], space, 0), []
+    try:
+        with _naming("drop a collection"):
+            there = set(server._connected().list_collections(timeout=ADMIN_SECONDS))
+        for name in names:
+            server.collection = _name(options.prefix, name, space)
+            if server.collection in there:
+                server.drop()
+                dropped.append(server.collection)
+    finally:
+        server.close()
+    return dropped
+
+
 MISSING = np.iinfo(np.int64).min
 """No id."""
 

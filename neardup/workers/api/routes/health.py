@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -53,9 +54,10 @@ async def healthz() -> str:
 )
 async def readyz(context: Given) -> JSONResponse:
     """Say whether lookups can be answered, and how many records behind the log the view is."""
+    why = context.unready or await asyncio.to_thread(context.standing_by)
     answer = Ready(
-        ready=not context.unready,
-        why=context.unready,
+        ready=not why,
+        why=why,
         offset=context.applied,
         behind=context.behind(),
         space=context.space,

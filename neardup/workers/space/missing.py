@@ -1,0 +1,72 @@
+"""The file of what could not be described anew, a line each: bank, id, offset in the other log, and why."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from neardup.pipeline.files import atomic
+from neardup.pipeline.log.records import Described
+from neardup.workers.space.standing import Key
+
+HEADINGS = ("bank", "id", "offset", "why")
+Line = tuple[str, str, str, str]
+
+
+class Missing:
+    """Kept in memory, and written down by `save`.
+
+    Args:
+        before: lines from this offset on are dropped: they will be found again.
+    """
+
+    def __init__(self, path: Path, before: int) -> None:
+        self.path = path
+        lines = _read(path)
+        self._lines: dict[Key, Line] = {(one[0], one[1]): one for one in lines if int(one[2]) < before}
+
+    @property
+    def keys(self) -> dict[Key, Line]:
+        """What has no original, by bank and id."""
+        return self._lines
+
+    def add(self, record: Described, offset: int, why: str) -> None:
+        """Note that there is no original; of a live video once, whichever frames."""
+        self._lines.setdefault((record.bank, record.id), (record.bank, record.id, str(offset), why))
+
+    def found(self, record: Described) -> None:
+        """Note that there is one after all."""
+        self._lines.pop((record.bank, record.id), None)
+
+    def save(self) -> None:
+        """Write the file."""
+        if not self._lines and not self.path.exists():
+            return
+        with atomic(self.path) as file:
+            text = _Text(file)
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerows([HEADINGS, *self._lines.values()])
+
+
+class _Text:
+    """Encodes what the csv module writes, ids of before there were rules for them, too."""
+
+    def __init__(self, file: object) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return int(self._file.write(text.encode(errors="surrogateescape")))  # type: ignore[attr-defined]
+
+
+def _read(path: Path) -> list[Line]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [
+            (line[0], line[1], line[2], line[3]) for line in list(csv.reader(file))[1:] if len(line) == len(HEADINGS)
+        ]
+
+
+def _line(cells: list[str]) -> Line:
+    bank, id, offset, why = cells
+    return bank, id, offset, why

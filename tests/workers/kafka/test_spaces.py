@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+
+from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.settings import Settings
+from neardup.workers.kafka.spaces import Gate, Gated, Spaces, StandsBy, Turn, gated
+from tests.timing import until
+
+FIRST = Spaces(turns=(Turn(space="old"),)).with_standby("new")
+SWITCHED = FIRST.switched("new", last=99, first=120)
+BACK = SWITCHED.switched("old", last=150, first=130)
+
+
+class Topic:
+    """The record in memory."""
+
+    def __init__(self, spaces: Spaces | None) -> None:
+        self.spaces, self.away = spaces, False
+
+    def read(self) -> Spaces | None:
+        if self.away:
+            raise DependencyError("away")
+        return self.spaces
+
+    def close(self) -> None: ...
+
+
+def a_gate(space: str, spaces: Spaces | None) -> tuple[Gate, Topic]:
+    topic = Topic(spaces)
+    return Gate(Settings(), space, topic), topic
+
+
+def test_one_serves_and_others_stand_by() -> None:
+    assert (FIRST.serving, SWITCHED.serving, BACK.serving) == ("old", "new", "old")
+    assert (SWITCHED.standby, BACK.standby) == (("old",), ("new",))
+    assert FIRST.serves("old")
+    assert not FIRST.serves("new")
+    assert FIRST.serves("of nobody here")
+
+
+@pytest.mark.parametrize(
+    ("spaces", "space", "offset", "counts"),
+    [
+        (FIRST, "old", 0, True),
+        (FIRST, "new", 0, False),
+        (FIRST, "of nobody here", 0, True),
+        (SWITCHED, "old", 99, True),
+        (SWITCHED, "old", 100, False),
+        (SWITCHED, "new", 119, False),
+        (SWITCHED, "new", 120, True),
+        (BACK, "old", 129, False),
+        (BACK, "old", 130, True),
+        (BACK, "new", 150, True),
+        (BACK, "new", 151, False),
+    ],
+)
+def test_what_a_space_says_counts_within_its_turns(spaces: Spaces, space: str, offset: int, counts: bool) -> None:
+    assert spaces.counts(space, offset) is counts
+
+
+def test_numbers_in_the_feed_go_on_from_turn_to_turn() -> None:
+    ends = [(turn.first + turn.shift, None if turn.last is None else turn.last + turn.shift) for turn in BACK.turns]
+    assert ends == [(0, 99), (100, 130), (131, None)]
+
+
+def test_a_space_that_was_dropped_and_made_again_has_no_turn_of_the_one_before() -> None:
+    again = SWITCHED.without("old").with_standby("old")
+    assert not again.counts("old", 5)
+    assert [turn.shift for turn in again.turns] == [turn.shift for turn in SWITCHED.turns]
+
+
+@pytest.mark.parametrize(
+    ("spaces", "space", "why"),
+    [
+        (None, "old", ""),
+        (FIRST, "old", ""),
+        (FIRST, "new", "stands by, old serves"),
+        (FIRST, "of nobody here", ""),
+        (Spaces(turns=FIRST.turns, standby=("new",), switching="new"), "old", "switch to space new is under way"),
+        (Spaces(turns=FIRST.turns, standby=("new",), switching="new"), "new", "stands by"),
+    ],
+)
+def test_a_gate_says_why_it_is_closed(spaces: Spaces | None, space: str, why: str) -> None:
+    gate, _ = a_gate(space, spaces)
+    assert why in gate.closed()
+    assert bool(gate.closed()) == bool(why)
+
+
+def test_a_gate_believes_what_it_knew_while_kafka_is_away() -> None:
+    gate, topic = a_gate("old", FIRST)
+    gate.check()
+    topic.away = True
+    with pytest.raises(DependencyError, match="away"):
+        gate.spaces(now=True)
+    gate.check()
+    topic.away, topic.spaces = False, SWITCHED
+    gate.spaces(now=True)
+    with pytest.raises(StandsBy):
+        gate.check()
+    gate.close()
+
+
+def test_a_gate_that_never_had_an_answer_says_so() -> None:
+    gate, topic = a_gate("old", FIRST)
+    topic.away = True
+    with pytest.raises(DependencyError, match="away"):
+        gate.check()
+
+
+def test_a_gate_learns_of_a_switch_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.workers.kafka.spaces.LOOK_SECONDS", 0.01)
+    gate, topic = a_gate("old", FIRST)
+    gate.check()
+    topic.spaces = SWITCHED
+    until(gate.closed, "it is closed")
+    gate.close()
+
+
+def test_what_comes_right_after_a_switch_is_not_taken_for_what_another_has_told() -> None:
+    gate, topic = a_gate("new", FIRST)
+    assert not gate.counts(119)
+    topic.spaces = SWITCHED  # and a verdict of the new turn comes before the gate's next look
+    assert gate.counts(120)
+    assert gate.begin() == 120
+
+
+def test_a_worker_ends_when_its_space_serves_no_more() -> None:
+    class Works:
+        steps = 0
+
+        def step(self) -> None:
+            self.steps += 1
+
+        def ready(self) -> bool:
+            return True
+
+        def drain(self, seconds: float) -> None: ...
+
+        def close(self) -> None: ...
+
+    works = Works()
+    gate, topic = a_gate("old", FIRST)
+    worker = gated(gate, lambda: works)()
+    assert isinstance(worker, Gated)
+    worker.step()
+    topic.spaces = SWITCHED
+    gate.spaces(now=True)
+    with pytest.raises(StandsBy):
+        worker.step()
+    with pytest.raises(StandsBy):
+        gated(gate, lambda: works)()
+    assert works.steps == 1
