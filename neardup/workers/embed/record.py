@@ -121,6 +121,7 @@ class MediaTask:
             source_partition=self.partition,
             source_offset=self.offset,
             produced_ms=self.produced_ms,
+            quiet=False,
             look=b"" if self.item.live else self.look,
         )
         if self.item.pts is None:
