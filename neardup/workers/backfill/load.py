@@ -234,6 +234,7 @@ class Load:
         for record in row.records():
             yield msgspec.structs.replace(
                 record,
+                space=self._space,
                 source_partition=ARCHIVE,
                 source_offset=max(row.time_ns or 0, 0) // 1_000_000,
                 quiet=not self._announce,

@@ -234,12 +234,12 @@ class Fill:
         self._bytes -= slot.size
         if error is not None or records is None:
             slot.records = []
-            self._miss(item.task.known, item.offset, str(error))
+            self._miss(item.task.before, item.offset, str(error))
             return
         slot.records = [*records, *slot.then]
         self.count.described += 1
         self.count.small += item.task.small_copy
-        self.missing.found(item.task.known)
+        self.missing.found(item.task.before)
 
     def _miss(self, known: Described, offset: int, why: str) -> None:
         self.count.missing += 1

@@ -35,27 +35,30 @@ class FillTask(MediaTask):
     """As an item of `media`, but files that are there stay as they are.
 
     Attributes:
-        known: what another space's log has of it. small_copy: its thumbnail takes the place of the original.
+        before: what another space's log has of it. small_copy: its thumbnail takes the place of the original.
     """
 
-    known: Described = field(default_factory=lambda: Described(id=""))
+    before: Described = field(default_factory=lambda: Described(id=""))
     small_copy: bool = False
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:
-        if self.known.live or self.small_copy or self.known.thumbnail:
-            return self.known.thumbnail
+        if self.before.live or self.small_copy or self.before.thumbnail:
+            return self.before.thumbnail
         return MediaTask.keep(self, jpeg, sha256)
 
     def result(self, description: Description) -> list[bytes]:
         """Return the records of the log; from a thumbnail they say of the file what is known of the original."""
         if not self.small_copy:
             return MediaTask.result(self, description)
-        known = self.known
+        known = self.before
         same = {
             "sha256": known.sha256, "pixels_digest": known.pixels_digest, "width": known.width, "height": known.height,
             "thumbnail": known.thumbnail, "extras": known.extras,
         }  # fmt: skip
         return [encode_record(msgspec.structs.replace(self._whole(one), **same)) for one in to_records(description)]
+
+    def _whole(self, part: Described) -> Described:
+        return msgspec.structs.replace(MediaTask._whole(self, part), quiet=self.before.quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class KeptOriginals:
         packed = self._prove and not known.live and not small_copy
         packed = packed and self._blobs.pack(*owner_of(known.bank, known.id), known.sha256.hex()) is None
         task = FillTask(
-            item, self._rules, self._blobs, *place, known.produced_ms, packed, known=known, small_copy=small_copy
+            item, self._rules, self._blobs, *place, known.produced_ms, packed, before=known, small_copy=small_copy
         )
         return FillItem(task, offset)
 
