@@ -109,6 +109,7 @@ def test_items_come_as_history_in_order_of_time_with_their_pictures_in_the_blob_
     for record, seconds in zip(stream.records, (1, 2, 3, 4), strict=True):
         assert isinstance(record, Described)
         assert (record.source_partition, record.source_offset, record.quiet) == (ARCHIVE, seconds * 1000, True)
+        assert record.space == CONDITIONS.space
         version = record.sha256.hex()
         assert place.blobs.thumbnail(record.id, version) == b"jpeg of " + record.id.encode()
         assert record.thumbnail == place.blobs.place_of_thumbnail(record.id, version)

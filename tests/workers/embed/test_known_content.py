@@ -224,6 +224,16 @@ def test_an_item_of_known_content_enters_the_log_as_it_would_described(filled: F
     assert second.recall(digest(b"other")) is None
 
 
+def test_what_is_known_from_history_is_no_history(filled: Filled, tmp_path: Path) -> None:
+    filled.follow(described("archived", b"film", quiet=True))
+    recalled = task("new", b"film", filled, Blobs(str(tmp_path)), prove=False).recall(digest(b"film"))
+    assert recalled is not None
+    (record,) = recalled() or []
+    found = DECODE(record)
+    assert isinstance(found, Described)
+    assert (found.id, found.quiet) == ("new", False)
+
+
 @pytest.mark.parametrize("erased", ["upload", "pack"])
 def test_without_the_pictures_of_the_first_the_second_is_described(filled: Filled, tmp_path: Path, erased: str) -> None:
     blobs = Blobs(str(tmp_path / "blobs"))
