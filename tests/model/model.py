@@ -187,6 +187,11 @@ def identity(a: Thing, b: Thing) -> Exact:
     return Exact.PIXELS if a.pixels and a.pixels == b.pixels else Exact.NO
 
 
+def exactness(match: Matched) -> int:
+    """What is identical comes before what is not, and in the order in which it came."""
+    return [Exact.NO, Exact.PIXELS, Exact.BYTES].index(match.exact)
+
+
 def cosine(a: Thing, b: Thing) -> tuple[float, bool]:
     """Return the best cosine of two things, and whether both say something: blank pictures say nothing."""
     pairs = [(x, y) for x in zip(a.vectors, a.blank, strict=True) for y in zip(b.vectors, b.blank, strict=True)]
@@ -307,14 +312,16 @@ class Model:
         calibration = bank.calibration or self.seen.calibration
         return CALIBRATIONS[calibration, bank.precision or self.seen.precision or 0.99]
 
-    def twin(self, bank: Bank, thing: Thing) -> Thing | None:
-        """The earliest identical one; identical bytes go before identical content."""
+    def twins(self, bank: Bank, thing: Thing) -> list[Thing]:
+        """All that is identical, of each star what was complete first; identical bytes go before identical content."""
         usable = [one for one in bank.things.values() if bank.usable(one, self.now)]
+        found: list[Thing] = []
         for kind in (Exact.BYTES, Exact.PIXELS):
             for one in usable:
-                if (one.sha256 == thing.sha256) if kind is Exact.BYTES else (one.pixels == thing.pixels != b""):
-                    return one
-        return None
+                same = one.sha256 == thing.sha256 if kind is Exact.BYTES else one.pixels == thing.pixels != b""
+                if same and all(one.head is not other.head for other in found):
+                    found.append(one)
+        return found
 
     def candidates(self, bank: Bank, thing: Thing) -> list[tuple[Thing, Decision, float]]:
         """All heads whose evidence is worth a proof, the likeliest first."""
@@ -337,9 +344,8 @@ class Model:
         full = sum(one.said is None for one in self.waiting.values()) >= self.most
         asked_banks = [bank for bank in self.banks.values() if bank.things and bank.asks_about(thing.id)]
         for bank in [*asked_banks, self.seen]:
-            twin = self.twin(bank, thing)
-            found = self.candidates(bank, thing) if twin is None else []
-            beside[bank.name] = [] if twin is None else [twin]
+            beside[bank.name] = self.twins(bank, thing)
+            found = self.candidates(bank, thing) if not beside[bank.name] else []
             wanted += [(bank, one, decision, odds) for one, decision, odds in found[:MOST_LISTED]]
         spare = self.spare([one for bank, one, *_ in wanted if bank is self.seen])
         wanted = best_first(
@@ -529,9 +535,9 @@ class Model:
             listed = [match for match in listed if (match.bank, match.reference) != (SEEN, thing.id)]
             matches += best_first(
                 listed,
-                lambda match: match.exact is not Exact.NO,
                 lambda match: RANK[match.decision],
-                lambda match: match.evidence,
+                exactness,
+                lambda match: match.evidence if match.exact is Exact.NO else 0.0,
             )[:MOST_LISTED]
         head = self.head_for(thing, matches) if matches else None
         if thing.above is not None:
@@ -948,7 +954,12 @@ def combine(item: str, matches: Sequence[Matched], head: str | None) -> Verdict:
     as a whole, here always or at no time; an unsure one nothing. The highest of the others is the decision."""
     ordered = sorted(
         matches,
-        key=lambda one: (one.bank == SEEN, -RANK[one.decision], one.exact is Exact.NO, -one.evidence),
+        key=lambda one: (
+            one.bank == SEEN,
+            -RANK[one.decision],
+            -exactness(one),
+            -one.evidence if one.exact is Exact.NO else 0.0,
+        ),
     )
     allowing = [one for one in ordered if one.action is Action.ALLOW and one.decision is Decision.DUPLICATE]
     silent = any(one.where.whole for one in allowing) or (bool(allowing) and None)

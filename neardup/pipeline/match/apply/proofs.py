@@ -14,7 +14,7 @@ import msgspec
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Entry, Event, Matched, Redecided, Verdict
-from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, star_head
+from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, likelihood, star_head
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.collection import Collection
@@ -251,7 +251,7 @@ class Proofs:
             found.append(kept if bank is None else msgspec.structs.replace(kept, action=bank.settings.action))
         if any(_is_whole_copy(match) and match.reference not in spare for match in found):
             found = [match for match in found if match.reference not in spare]
-        found.sort(key=lambda match: (match.exact is Exact.NO, -RANK[match.decision], -match.evidence))
+        found.sort(key=likelihood)
         return found[:MAX_MATCHES]
 
     def _left(
