@@ -137,8 +137,7 @@ def _by_id(old: Any) -> Any:
 
 def _any_id(old: Any) -> Any:
     def apply(self: Any, entry: Any, record: Any) -> Any:
-        one = self.undecided.get(record.offset)
-        item = None if one is None else self._seen.of(one.item)
+        item = next((self._seen.of(one.item) for one in self.undecided if one.offset == record.offset), None)
         return old(self, entry, record if item is None else msgspec.structs.replace(record, id=item.id))
 
     return apply
@@ -182,8 +181,7 @@ def _not_listed_before(old: Any) -> Any:
 
 def _never_late(old: Any) -> Any:
     def apply(self: Any, entry: Any, record: Any) -> Any:
-        one = self.undecided.get(record.offset)
-        if one is not None and one.expired:
+        if any(one.offset == record.offset and one.expired for one in self.undecided):
             return ()
         return old(self, entry, record)
 

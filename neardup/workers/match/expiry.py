@@ -16,11 +16,11 @@ from typing import TypeAlias
 from neardup.pipeline.log.proofs import Candidate, ProofExpired
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.undecided import LaterAsk, LaterKey, Undecided
+from neardup.pipeline.match.data.undecided import LaterAsk, LaterKey, Undecided, UndecidedKey
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
-Key: TypeAlias = int | LaterKey
+Key: TypeAlias = UndecidedKey | LaterKey
 AT_ONCE = 1000
 """Items that are given up in one step."""
 LATER_SECONDS = 6 * 3600.0
@@ -56,7 +56,7 @@ class Expiry:
     @property
     def oldest_seconds(self) -> float:
         """How long the first of those that wait for a verdict has waited; 0 if none does."""
-        items = (since for key, since in self._since.items() if isinstance(key, int))
+        items = (since for key, since in self._since.items() if not _is_later(key))
         return max(0.0, self._clock() - min(items, default=self._clock()))
 
     def step(self) -> None:
@@ -83,7 +83,7 @@ class Expiry:
             logger.warning("no proof in time items=%d first=%s", len(records), records[0].id)
 
     def _waiting(self) -> dict[Key, Undecided | LaterAsk]:
-        waiting: dict[Key, Undecided | LaterAsk] = {one.offset: one for one in self._state.undecided if not one.expired}
+        waiting: dict[Key, Undecided | LaterAsk] = {one.key: one for one in self._state.undecided if not one.expired}
         return waiting | {later.key: later for later in self._state.later if not later.expired}
 
     def _record(self, one: Undecided | LaterAsk) -> ProofExpired | None:
@@ -99,7 +99,11 @@ class Expiry:
         since, given_up = self._since[key], self._given_up.get(key)
         if given_up is not None and now - given_up < self._outage_seconds:
             return False  # its record is on the way
-        if not isinstance(key, int):
+        if _is_later(key):
             return now - max(since, self._answered_at) > self._outage_seconds or now - since > LATER_SECONDS
         answered = self._answered_at > since
         return now - since > (self._seconds if answered else self._outage_seconds)
+
+
+def _is_later(key: Key) -> bool:
+    return len(key) == 3
