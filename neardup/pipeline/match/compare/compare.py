@@ -26,6 +26,7 @@ from neardup.pipeline.match.decide.decide import (
     ALONE,
     DISTINCT,
     Judge,
+    Judgement,
     PairOutcome,
     Pairs,
     Side,
@@ -139,13 +140,13 @@ class Comparer:
         many.
         """
         twins = self._twins(query, usable)
+        if not twins:
+            return twins, list(self._outcomes(side, found, item, usable))
         heads = {twin.head for twin, _ in twins}
         others = []
-        for reference, outcome in self._outcomes(
-            side, found, item, lambda one: one.number not in heads and usable(one)
-        ):
-            exact = identity(query, reference)
-            if exact is Exact.NO:
+        outcomes = self._outcomes(side, found, item, lambda one: one.number not in heads and usable(one))
+        for reference, outcome in outcomes:
+            if (exact := identity(query, reference)) is Exact.NO:
                 others.append((reference, outcome))
             else:
                 twins.append((reference, exact))
@@ -214,13 +215,16 @@ class Comparer:
         """
         pairs, is_plain = found.pairs, side.kind is Kind.IMAGE and side.boxes is None
         alone_of = pairs.alone if self._judge.proves else None
+        columns = self._columns(pairs) if is_plain else []
+        chances = self._heads.chances
         for reference, places in self._by_head(pairs, new):
             if not usable(reference):
                 continue
             if is_plain and reference.is_plain:  # one pair, without arrays
                 (place,) = places
-                alone = -math.inf if alone_of is None else float(alone_of[place])
-                yield reference, self._as_wholes(pairs, place, alone, (side.doubt, reference.doubt))
+                distance, evidence, alone, judged = columns[place]
+                doubts = side.doubt, reference.doubt
+                yield reference, compare_wholes(distance, evidence, alone, doubts, judged, chances)
                 continue
             mine = pairs.take(np.array(places))
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
@@ -231,10 +235,13 @@ class Comparer:
                 outcome = replace(outcome, alone=float(alone_of[places].max()))
             yield reference, outcome
 
-    def _as_wholes(self, pairs: Pairs, place: int, alone: float, doubts: tuple[Doubt, Doubt]) -> PairOutcome:
-        """Return the outcome of one pair of two images with a descriptor each."""
-        distance, evidence = float(pairs.distance[place]), float(pairs.evidence[place])
-        return compare_wholes(distance, evidence, alone, doubts, self._judge, self._heads.chances)
+    def _columns(self, pairs: Pairs) -> list[tuple[float, float, float, Judgement]]:
+        """Return of each pair, of two images with a descriptor each, what `compare_wholes` needs."""
+        evidence = pairs.evidence.astype(np.float64)
+        known = pairs.alone if self._judge.proves else None
+        alone = [-math.inf] * len(evidence) if known is None else known.tolist()
+        judged = self._judge.judge_all(evidence, self._heads.chances)
+        return list(zip(pairs.distance.tolist(), evidence.tolist(), alone, judged, strict=True))
 
     @property
     def looks_ahead(self) -> bool:
@@ -353,7 +360,9 @@ class Comparer:
             return None
         alone = known.alone - ALONE if self._judge.proves else -math.inf
         doubts = query.doubt, reference.doubt
-        outcome = compare_wholes(known.distance, known.evidence, alone, doubts, self._judge, self._heads.chances)
+        chances = self._heads.chances
+        judged = self._judge.judge(known.evidence, chances)
+        outcome = compare_wholes(known.distance, known.evidence, alone, doubts, judged, chances)
         return outcome if known.speaks else _of_blank(outcome)
 
     def _by_evidence(self, query: Item, reference: Item) -> PairOutcome:
@@ -433,7 +442,7 @@ class Comparer:
             places.setdefault(number, []).append(place)
         for number in sorted(places):
             reference = new.get(number) or self._tables.items.get(number)
-            if reference is not None and (reference.is_head or number in new):
+            if reference is not None and (reference.head == number or number in new):
                 yield reference, places[number]
 
     def _compare(
