@@ -703,6 +703,18 @@ def test_what_a_live_video_was_flagged_for_waits_no_more_once_it_is_a_variant(st
     assert queues(store) == ("", "", "")
 
 
+def test_what_a_live_video_was_flagged_for_waits_no_more_once_it_is_withdrawn(store: FlagStore) -> None:
+    some = [matched(id, Decision.UNSURE, whole=False) for id in "ab"]
+    store.apply(log([rolling("e", *some, flagged=0), rolling("e", *some, flagged=1)]))
+    left = msgspec.structs.replace(rolling("e", some[1]), withdrawn=(("seen", "a"),))
+    store.apply(log([], [left]))
+    assert [one.open for one in store.queue(0, 9)] == [{("seen", "b")}]
+    gone = msgspec.structs.replace(rolling("e"), withdrawn=(("seen", "b"),))
+    store.apply(log([], [], [gone]))
+    assert queues(store) == ("", "", "")
+    assert [entry.verdict.matches[0].reference for entry in store.feed("", 9)] == ["a", "b"]
+
+
 def test_what_is_allowed_later_leaves_the_queue_and_is_distinct(store: FlagStore) -> None:
     allowing = msgspec.structs.replace(blocked("logo", action=Action.ALLOW), bank="fine")
     store.apply(log([copy("b", "a")], [RetroMatched(id="b", match=allowing)]))

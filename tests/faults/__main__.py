@@ -24,7 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -85,13 +85,14 @@ def _run_all(wanted: Sequence[tuple[Mode, int]], folder: Path, jobs: int, mutati
     """Yield results as they come, from so many lanes at once."""
     waiting: queue.SimpleQueue[tuple[Mode, int]] = queue.SimpleQueue()
     finished: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+    stop = threading.Event()
     for one in wanted:
         waiting.put(one)
 
     def work(lane_number: int) -> None:
         try:
-            with closing(Lane(folder / f"lane-{lane_number}")) as lane:
-                while True:
+            with closing(Lane(folder / f"lane-{lane_number}", stop)) as lane:
+                while not stop.is_set():
                     try:
                         mode, seed = waiting.get_nowait()
                     except queue.Empty:
@@ -111,9 +112,7 @@ def _run_all(wanted: Sequence[tuple[Mode, int]], folder: Path, jobs: int, mutati
                 raise result
             yield result
     finally:
-        with suppress(queue.Empty):
-            while True:
-                waiting.get_nowait()
+        stop.set()  # a schedule under way gives up, and kills its workers
         for thread in threads:
             thread.join()
 
@@ -172,6 +171,7 @@ def _fingerprint() -> str:
 
 
 def _interrupt(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends two
     raise KeyboardInterrupt
 
 

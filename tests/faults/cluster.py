@@ -26,9 +26,10 @@ from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.log import Tail, encode, last_envelope
 from neardup.workers.kafka.topics import create_topics, open_admin, topic_names
 from neardup.workers.prove.asks import group_of
+from tests.faults.child import ChildOrder
 from tests.faults.content import READABLE, payload, row
 from tests.faults.lane import Lane
-from tests.faults.schedule import SCANN_ROWS, Action, Edit, Event, Put, Row, Schedule
+from tests.faults.schedule import SCANN_ROWS, Action, Edit, Event, Fault, Put, Row, Schedule
 from tests.faults.worker import PARTITIONS, Order
 from tests.faults.zygote import Start, Told
 from tests.pipeline.scan.build import a_checkpoint
@@ -125,7 +126,20 @@ class Cluster:
             for worker in self._workers.values()
             for fault in self._schedule.workers[worker.name][: self._fired(worker)]
         ]
-        return [fault.point if fault.whom == "worker" else f"{fault.point} ({fault.whom})" for fault in happened]
+        named = [fault.point if fault.whom == "worker" else f"{fault.point} ({fault.whom})" for fault in happened]
+        return [
+            *named,
+            *(f"{one.point} ({'forks' if one.whom == 'all' else 'describes'})" for one in self.died_describing),
+        ]
+
+    @property
+    def died_describing(self) -> list[Fault]:
+        """The faults of processes that describe, or fork such, that have happened."""
+        return [
+            fault
+            for name, faults in self._schedule.children.items()
+            for fault in faults[: self._fired(self._workers[name], ".children")]
+        ]
 
     def deaths(self, kind: str) -> int:
         """Return how often a process of this kind ended before it was asked to."""
@@ -202,6 +216,8 @@ class Cluster:
         """Return when a match worker searches with ScaNN."""
         deadline = time.monotonic() + seconds
         while not any("index built" in path.read_text() for path in self._folder.glob("match-*.log")):
+            if self._lane.broken is not None:
+                raise NotSettled("nobody waits for an index") from self._lane.broken
             if time.monotonic() > deadline:
                 raise NotSettled(f"no index was built in {seconds:.0f} s")
             time.sleep(0.1)
@@ -221,7 +237,7 @@ class Cluster:
                 with suppress(NotSettled):
                     self._await_start(worker)
                     _signal_group(worker.pid, signal.SIGKILL)
-                    worker.ended.wait(LATE_SECONDS)
+                    worker.ended.wait(LATE_SECONDS if self._lane.alive else 0.0)
         self._producer.close(timeout=0)
 
     # -- workers ---------------------------------------------------------------------------------------------------
@@ -241,6 +257,7 @@ class Cluster:
             first=worker.faults_done,
             fired=str(self._folder / f"{worker.name}.fired"),
             mutation=self._mutation,
+            children=self._children(worker),
         )
         environment = {
             "NEARDUP_KAFKA": self._lane.kafka,
@@ -259,6 +276,10 @@ class Cluster:
             "NEARDUP_SCANN_FROM": str(SCANN_ROWS),
         }
         self._lane.start_worker(Start(worker.name, order, environment, str(self._folder / f"{worker.name}.log")))
+
+    def _children(self, worker: _Worker) -> ChildOrder | None:
+        faults = self._schedule.children.get(worker.name)
+        return None if faults is None else ChildOrder(faults, str(self._folder / f"{worker.name}.children"))
 
     def _hear(self, told: Told) -> None:
         with self._lock:
@@ -291,8 +312,8 @@ class Cluster:
                 )
         worker.ended.set()
 
-    def _fired(self, worker: _Worker) -> int:
-        path = self._folder / f"{worker.name}.fired"
+    def _fired(self, worker: _Worker, suffix: str = ".fired") -> int:
+        path = self._folder / (worker.name + suffix)
         return len(path.read_text().split()) if path.exists() else 0
 
     def _end(self, workers: Sequence[_Worker]) -> None:
@@ -306,9 +327,19 @@ class Cluster:
                     with suppress(ProcessLookupError):
                         os.kill(worker.pid, signal.SIGTERM)
         for worker in workers:
-            if not worker.ended.wait(2 * DRAIN_SECONDS):
+            if not self._await_end(worker, 2 * DRAIN_SECONDS):
                 self.wrong.append(f"{worker.name} has not ended {2 * DRAIN_SECONDS:.0f} s after SIGTERM")
                 _signal_group(worker.pid, signal.SIGKILL)
+
+    def _await_end(self, worker: _Worker, seconds: float) -> bool:
+        """Return whether it ended in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if worker.ended.wait(0.2):
+                return True
+            if self._lane.broken is not None:
+                raise NotSettled(f"nobody waits for the end of {worker.name}") from self._lane.broken
+        return False
 
     def _await_start(self, worker: _Worker) -> None:
         deadline = time.monotonic() + LATE_SECONDS

@@ -21,10 +21,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Lane:
-    """A broker, a Redis and what workers are forked from; one schedule at a time runs on it."""
+    """A broker, a Redis and what workers are forked from; one schedule at a time runs on it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        stop: set when the schedule that runs is to give up.
+    """
+
+    def __init__(self, folder: Path, stop: threading.Event | None = None) -> None:
         self.folder = folder
+        self._stop = stop or threading.Event()
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(a_checkpoint(), folder / "model.safetensors")
         self.services = Services(folder / "services")
@@ -40,14 +45,19 @@ class Lane:
                 stderr=errors,
                 cwd=ROOT,
                 env=environment,
+                start_new_session=True,  # a signal to our group is for us, who end it with all workers
             )
         assert self._zygote.stdout is not None
         self._zygote.stdout.readline()  # it has imported everything
         self._lock = threading.Lock()
         self._hear: Callable[[Told], object] = lambda _: None
-        self.broken: BaseException | None = None
-        """Why nothing more is heard of the workers of this schedule."""
+        self._broken: BaseException | None = None
         threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why nobody is to wait for the workers of this schedule any more."""
+        return InterruptedError("the schedules are to end") if self._stop.is_set() else self._broken
 
     @property
     def kafka(self) -> str:
@@ -58,6 +68,11 @@ class Lane:
     def redis(self) -> str:
         """The URL of the database."""
         return self.services.environment["NEARDUP_REDIS"]
+
+    @property
+    def alive(self) -> bool:
+        """Whether what forks workers runs."""
+        return self._zygote.poll() is None
 
     def start_worker(self, start: Start) -> None:
         """Fork a worker; what becomes of it is told to whoever hears.
@@ -73,8 +88,8 @@ class Lane:
     def heard_by(self, hear: Callable[[Told], object]) -> None:
         """Tell everything from now on to this one."""
         self._hear = hear
-        if self._zygote.poll() is None:
-            self.broken = None
+        if self.alive:
+            self._broken = None
 
     def close(self) -> None:
         """End it all."""
@@ -93,7 +108,7 @@ class Lane:
             try:
                 self._hear(decode(line))
             except Exception as error:  # for the schedule that waits for a worker, which would wait in vain
-                self.broken = error
-        self.broken = ChildProcessError(
+                self._broken = error
+        self._broken = ChildProcessError(
             f"what forks workers has ended with {self._zygote.wait()}: {self._errors.read_text()[-2000:]}"
         )

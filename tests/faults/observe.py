@@ -70,6 +70,7 @@ class Observed:
         files: names of what lies in the blob store.
         chances: how often an embed worker may have begun anew, by death, replay or a lost broker: so often more
             may a dead letter stand there.
+        died_describing: processes that describe which were killed; an item by which two of them died is put aside.
         wrong: what ended otherwise than it should.
         proves: whether verdicts waited for proofs.
     """
@@ -86,6 +87,7 @@ class Observed:
     chances: int
     wrong: Sequence[str]
     proves: bool = False
+    died_describing: int = 0
 
 
 def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
@@ -104,9 +106,12 @@ def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
         flags=_read_flags(settings.redis.get_secret_value()),
         state_folder=cluster.state_folder,
         files=frozenset(path.name for path in cluster.blobs.rglob("*") if path.is_file()),
-        chances=cluster.deaths("embed") + sum(_BEGINNINGS.get(event, 0) for event in events),
+        chances=cluster.deaths("embed")
+        + sum(fault.whom == "all" for fault in cluster.died_describing)
+        + sum(_BEGINNINGS.get(event, 0) for event in events),
         wrong=[*cluster.wrong, *(f"the log holds what is no record: {one}" for one in entries if isinstance(one, str))],
         proves=cluster.proves,
+        died_describing=len(cluster.died_describing),
     )
 
 

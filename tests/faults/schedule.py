@@ -32,6 +32,12 @@ EDITED_SHARE = 0.3
 """Of schedules with the exact index: those in which people change banks and decide, too."""
 PROVED_SHARE = 0.5
 """Of schedules: those in which verdicts wait for proofs."""
+PROCESSES_SHARE = 0.4
+"""Of schedules: those whose embed workers describe in processes, some of which die."""
+CHILD = ("decoding", "embedding", "answered")
+"""Points of a process that describes."""
+PART_DESCRIPTORS = 4
+"""So that a clip is several records."""
 SCANN_ROWS = 2000
 """From so many rows on the index of mode "scann" is ScaNN's."""
 
@@ -84,7 +90,8 @@ class Fault:
 
     Attributes:
         whom: "worker" leaves what it has forked running; "all" takes that with it; "copy" is a forked copy alone,
-            which the worker outlives.
+            which the worker outlives. At points of a process that describes, "worker" is that process, and "all" the
+            one that forks such.
     """
 
     point: str
@@ -100,6 +107,8 @@ class Schedule:
         workers: by name such as "match-0"; the faults of each, one after the other, over as many processes.
         batches: records in a batch of the match and the flag worker.
         proves: whether verdicts wait for proofs. prove_seconds: how long.
+        children: of embed workers that describe in processes: the faults of these; threads describe where none is
+            named.
     """
 
     seed: int
@@ -110,6 +119,7 @@ class Schedule:
     batches: int = 8
     proves: bool = False
     prove_seconds: float = 600.0
+    children: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
     events: tuple[Event, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +151,7 @@ def make_schedule(seed: int, mode: Mode = "exact") -> Schedule:
         batches=int(random.choice([1, 4, 8, 256])) if mode == "exact" else int(random.choice([64, 256])),
         proves=proves,
         prove_seconds=float(proofs.choice([0.3, 600.0])),
+        children=_children(np.random.default_rng([seed, mode == "scann", 5]), workers),
     )
 
 
@@ -257,6 +268,19 @@ def _workers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:
         )
     workers["flag-0"] = _faults(random, fault_points.FLAG, int(random.integers(0, 4)))
     return workers
+
+
+def _children(random: np.random.Generator, workers: Mapping[str, object]) -> dict[str, tuple[Fault, ...]]:
+    """Return what befalls the processes of embed workers."""
+    if random.uniform() >= PROCESSES_SHARE:
+        return {}
+    children = {}
+    for name in sorted(one for one in workers if one.startswith("embed")):
+        points = random.choice(CHILD, int(random.integers(1, 4))).tolist()
+        children[name] = tuple(
+            Fault(point, int(random.integers(1, 5)), "all" if random.uniform() < 0.2 else "worker") for point in points
+        )
+    return children
 
 
 def _provers(random: np.random.Generator) -> dict[str, tuple[Fault, ...]]:

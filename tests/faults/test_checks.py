@@ -85,6 +85,17 @@ def test_a_run_in_which_people_did_something(well: Observed) -> None:
     assert [row.references for row in run.flags.people.banks] == [1]
 
 
+def test_an_item_by_which_two_processes_died_is_put_aside(well: Observed) -> None:
+    """Once: each of such deaths but the first may make one."""
+    killed = Letter(0, 1, b"d", b"", "killed", "", "t/0/4", 1, [])
+    log = entries([one.record for one in well.log if one.offset != 3])
+    run = replace(well, log=log, times=[0] * 4, letters=[*well.letters, killed], died_describing=2)
+    run = said(run, by_state(run.log))
+    assert wrong(run) == []
+    (problem,) = wrong(replace(run, died_describing=1))
+    assert "was good: killed" in problem
+
+
 def without(observed: Observed, offset: int) -> Observed:
     return replace(observed, log=entries([one.record for one in observed.log if one.offset != offset]), envelopes=[])
 

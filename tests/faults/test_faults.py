@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from deploy.local.services import Services
 from tests.faults.content import EDITS
-from tests.faults.lane import Lane
+from tests.faults.lane import ROOT, Lane
 from tests.faults.run import run_schedule
 from tests.faults.schedule import Edit, Fault, Put, Schedule, Wave, make_schedule
+from tests.timing import LATE_SECONDS, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 EDITED = 39
@@ -39,7 +45,10 @@ def test_banks_and_decisions_are_lost_as_little(lane: Lane, tmp_path: Path) -> N
 
 
 def killed_everywhere(proves: bool = False) -> Schedule:
-    """Return a schedule in which each worker is killed right after it has written something, and all comes again."""
+    """Return a schedule in which each worker is killed right after it has written something, and all comes again.
+
+    Where verdicts wait for proofs, processes describe, and die as well.
+    """
     puts = tuple(Put(f"item-{n}".encode(), f"picture:{n % 12}:{n % (EDITS if proves else 2)}") for n in range(40))
     workers = {
         "embed-0": (Fault("sent", 5), Fault("acknowledged", 5)),
@@ -48,12 +57,14 @@ def killed_everywhere(proves: bool = False) -> Schedule:
     }
     if proves:
         workers["prove-0"] = (Fault("proved", 1), Fault("appended", 1), Fault("appended", 2))
+    children = (Fault("decoding", 1), Fault("answered", 1), Fault("embedding", 1, "all"))
     waves = (
         Wave(puts[:15], 0.3, "redis-lost"),
         Wave(puts[15:], 0.5, "redis-killed"),
         Wave(puts[:10], 0.0, "replayed"),
     )
-    return Schedule(0, "exact", waves, workers, snapshot_records=100, batches=4, proves=proves)
+    described = {"embed-0": children} if proves else {}
+    return Schedule(0, "exact", waves, workers, snapshot_records=100, batches=4, proves=proves, children=described)
 
 
 @pytest.mark.parametrize("proves", [False, True])
@@ -61,6 +72,26 @@ def test_killed_right_after_each_write(lane: Lane, tmp_path: Path, proves: bool)
     result = run_schedule(lane, killed_everywhere(proves), tmp_path / "run")
     assert not result.wrong
     assert len(result.died_at) == result.faults
+
+
+def test_sigterm_ends_all_that_was_started(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.faults", "--seed", "3", "--mode", "exact", "--folder", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        until(lambda: list(tmp_path.glob("exact-3/match-*.log")), "no worker has started")
+        workers = [worker for zygote in _children_of(process.pid) for worker in _children_of(zygote)]
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=LATE_SECONDS)
+        assert (process.returncode, output) == (130, "")
+        assert time.monotonic() - began < LATE_SECONDS / 2  # and not once the schedule is over
+    assert workers
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert Services(tmp_path / "lane-0" / "services").running == {}
+
+
+def _children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 @pytest.mark.parametrize(

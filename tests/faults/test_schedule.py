@@ -10,7 +10,7 @@ from neardup.pipeline.types import Descriptors
 from neardup.workers.run import fault_points
 from tests.faults.__main__ import _parse, _seeds
 from tests.faults.content import BAD, EDITS, OTHERS, SHARPEST, payload, row
-from tests.faults.schedule import Edit, Put, make_schedule
+from tests.faults.schedule import CHILD, Edit, Put, make_schedule
 from tests.pipeline.scan.build import SIZE, StandIn
 
 
@@ -33,6 +33,9 @@ def test_schedules_have_everything_that_can_happen() -> None:
     assert {whom for _, whom in faults} == {"worker", "all", "copy"}
     events = {event for one in schedules for event in one.events}
     assert events == {"kafka-killed", "kafka-stopped", "redis-killed", "redis-lost", "match-paused", "replayed"}
+    described = [fault for one in schedules for some in one.children.values() for fault in some]
+    assert {(fault.point, fault.whom) for fault in described} == {(p, w) for p in CHILD for w in ("worker", "all")}
+    assert 25 < sum(bool(one.children) for one in schedules) < 55
     contents = {a.content for one in schedules for wave in one.waves for a in wave.actions if isinstance(a, Put)}
     assert {content.partition(":")[2] for content in contents if content.startswith("bad:")} == set(BAD)
     assert "" in contents

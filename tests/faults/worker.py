@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from neardup.pipeline.describe import codec
+from neardup.pipeline.describe import codec, processes
 from neardup.pipeline.embed import embedder
 from neardup.workers.cli.app import run
 from neardup.workers.embed import engine as embed
@@ -24,15 +24,15 @@ from neardup.workers.flag import worker as flag
 from neardup.workers.kafka import leader, membership
 from neardup.workers.match import worker as match
 from neardup.workers.run import fault_points, runner
+from tests.faults import child
+from tests.faults.child import ChildOrder
 from tests.faults.mutations import MUTATIONS
-from tests.faults.schedule import Fault
+from tests.faults.schedule import PART_DESCRIPTORS, Fault
 from tests.pipeline.scan.build import StandIn, a_checkpoint
 
 SESSION_SECONDS = 1.5
 """Of a group's member that was killed; the broker allows 1 s or more."""
 PARTITIONS = 3
-PART_DESCRIPTORS = 4
-"""So that a clip is several records."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -42,6 +42,7 @@ class Order(msgspec.Struct, frozen=True):
         kind: "embed", "match", "prove" or "flag".
         faults: to come, in order, numbered from `first`; the number of each is written to `fired` before it kills.
         mutation: a fault of the product's, see `mutations`; "" for none.
+        children: what befalls the processes that describe; None where threads do.
     """
 
     kind: str
@@ -50,12 +51,16 @@ class Order(msgspec.Struct, frozen=True):
     first: int = 0
     fired: str = ""
     mutation: str = ""
+    children: ChildOrder | None = None
 
 
 def work(order: Order) -> int:
     """Be this worker until SIGTERM; return the exit code of its command."""
     _tune(order)
-    os.environ["NEARDUP_PROCESSES"] = "1"  # points are those of one process
+    os.environ["NEARDUP_PROCESSES"] = "1" if order.children is None else "2"
+    if order.children is not None:
+        processes.CHILD = child.__name__
+        os.environ[child.ORDER] = msgspec.json.encode(order.children).decode()
     if order.mutation:
         MUTATIONS[order.mutation]()
     if order.faults:

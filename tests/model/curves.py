@@ -57,37 +57,54 @@ def found_by_proof(ground: Ground | None) -> float:
 
 
 class Curves:
-    """One calibration at one precision."""
+    """One calibration at one precision; `chances` are the references that an item was compared with, rounded up."""
 
     def __init__(self, unsure_from: float, precision: float) -> None:
         self._intercept = math.log(REFERENCES) - SLOPE * unsure_from
         self._precision = precision
         self._duplicate_from = lru_cache(None)(self._find_duplicate_from)
 
-    def log_odds(self, evidence: float, ground: Ground | None = None) -> float:
+    def log_odds(self, evidence: float, ground: Ground | None = None, chances: int = REFERENCES) -> float:
         """See above."""
-        return self._intercept + SLOPE * evidence - math.log(REFERENCES) + found_by_proof(ground)
+        return self._intercept + SLOPE * evidence - math.log(rounded(chances)) + found_by_proof(ground)
 
-    def probability(self, evidence: float, ground: Ground | None = None) -> float:
+    def probability(self, evidence: float, ground: Ground | None = None, chances: int = REFERENCES) -> float:
         """Probability is evidence and proof after calibration."""
-        return 1 / (1 + math.exp(-self.log_odds(evidence, ground)))
+        return 1 / (1 + math.exp(-self.log_odds(evidence, ground, chances)))
 
-    def decide(self, evidence: float, ground: Ground | None = None) -> Decision:
+    def decide(self, evidence: float, ground: Ground | None = None, chances: int = REFERENCES) -> Decision:
         """A duplicate where the wanted precision is reached, of proved ones by a copy only; unsure from even odds."""
-        if ground in (None, Ground.AGREES) and reaches(evidence, self._duplicate_from(ground)):
+        chances = rounded(chances)
+        if ground in (None, Ground.AGREES) and reaches(evidence, self._duplicate_from(ground, chances)):
             return Decision.DUPLICATE
-        even = (math.log(REFERENCES) - self._intercept - found_by_proof(ground)) / SLOPE
-        return Decision.UNSURE if reaches(evidence, even) else Decision.DISTINCT
+        return Decision.UNSURE if reaches(evidence, self._even(ground, chances)) else Decision.DISTINCT
 
-    def proposes(self, evidence: float) -> bool:
+    def proposes(self, evidence: float, chances: int = REFERENCES) -> bool:
         """What is unsure, or would be a duplicate if proved a copy, unless one stranger in ten is."""
-        even = (math.log(REFERENCES) - self._intercept) / SLOPE
-        strangers = least(lambda e: _log_false(e) <= math.log(0.1))
-        return reaches(evidence, min(even, max(self._duplicate_from(Ground.AGREES), strangers)))
+        chances = rounded(chances)
+        strangers = least(lambda e: _log_false(e, chances) <= math.log(0.1))
+        proposed = max(self._duplicate_from(Ground.AGREES, chances), strangers)
+        return reaches(evidence, min(self._even(None, chances), self._duplicate_from(None, chances), proposed))
 
-    def _find_duplicate_from(self, ground: Ground | None) -> float:
+    def alike(self, evidence: float, chances: int = 1) -> bool:
+        """Whether it is more than distinct; two frames that were not picked out of many vote for each other then."""
+        return self.decide(evidence, None, chances) is not Decision.DISTINCT
+
+    def chance(self, evidence: float) -> float:
+        """How likely a stranger reaches so much with a given picture."""
+        return math.exp(_log_false(evidence, 1))
+
+    def _even(self, ground: Ground | None, chances: int) -> float:
+        return (math.log(chances) - self._intercept - found_by_proof(ground)) / SLOPE
+
+    def _find_duplicate_from(self, ground: Ground | None, chances: int) -> float:
         wanted = math.log(self._precision / (1 - self._precision)) - found_by_proof(ground)
-        return least(lambda e: math.log(PRIOR * _recall(e)) - _log_false(e) >= wanted)
+        return least(lambda e: math.log(PRIOR * _recall(e)) - _log_false(e, chances) >= wanted)
+
+
+def rounded(chances: int) -> int:
+    """Return the next quarter power of two: thresholds are made for these."""
+    return next(math.ceil(2 ** (n / 4)) for n in range(200) if 2 ** (n / 4) >= chances)
 
 
 def least(enough: Callable[[float], bool]) -> float:
@@ -99,8 +116,8 @@ def least(enough: Callable[[float], bool]) -> float:
     return high
 
 
-def _log_false(evidence: float) -> float:
-    return math.log(REFERENCES) - FALL * max(evidence - BEND, 0.0)
+def _log_false(evidence: float, chances: int) -> float:
+    return math.log(chances) - FALL * max(evidence - BEND, 0.0)
 
 
 def _recall(evidence: float) -> float:

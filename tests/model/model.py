@@ -1,13 +1,15 @@
 """A slow, obviously right model of verdicts: dictionaries, lists, and each rule once.
 
 It takes the log in order and says what each record must lead to. It shares no code with `pipeline/match`, and no
-structure: no rows, index, batches or numbers. It knows images in the world of `worlds`, where evidence is the plain
-cosine. Films and live videos are left to `tests.faults.oracle.by_state`.
+structure: no rows, index, batches or numbers. It knows images and films in the world of `worlds`, where evidence is the
+plain cosine, and a film is one stretch of a source of which no two moments are alike. Live videos, films that play at
+other speeds or backwards, and stills among frames are left to `tests.faults.oracle.by_state`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
@@ -50,13 +52,15 @@ from neardup.pipeline.log.records import (
     Verdict,
 )
 from neardup.pipeline.prove.finding import Finding, Proved
-from neardup.pipeline.types import Decision, Doubt, Exact
+from neardup.pipeline.types import Decision, Doubt, Exact, Kind, Span
 from neardup.pipeline.where import NOWHERE, WHOLE, Relation, Where, WhereKind
-from tests.model.curves import CALIBRATIONS, SLOPE, Curves, Unclear
+from tests.model.curves import CALIBRATIONS, REFERENCES, SLOPE, Curves, Unclear
 
 DAY_MS = 86_400_000
 MOST_ASKED, MOST_LISTED, SPEAKING = 5, 16, 8
 RANK = {Decision.DISTINCT: 0, Decision.UNSURE: 1, Decision.DUPLICATE: 2}
+YOUNG = 2000
+"""References that a young index counts as."""
 ALL = (0.0, 0.0, 1.0, 1.0)
 T = TypeVar("T")
 
@@ -67,6 +71,8 @@ class Thing:
 
     Attributes:
         order: of its first part. offset: in the log, of its last part. head: whom it stands under, itself or another.
+        shared: of a film's frames: how many others show each. shows: frames of other films that it shows, and counts
+            for there.
     """
 
     id: str
@@ -79,14 +85,23 @@ class Thing:
     offset: int = -1
     thumbnail: str = ""
     quiet: bool = False
+    kind: Kind = Kind.IMAGE
+    seconds: float = 0.0
+    pts: list[float] = field(default_factory=list)
     vectors: list[dict[int, float]] = field(default_factory=list)
     blank: list[bool] = field(default_factory=list)
+    shared: list[int] = field(default_factory=list)
+    shows: list[tuple[Thing, range]] = field(default_factory=list)
     members: list[Thing] = field(default_factory=list)
     above: Thing | None = None
 
     @property
     def head(self) -> Thing:
         return self.above or self
+
+    @property
+    def is_film(self) -> bool:
+        return self.kind is Kind.VIDEO
 
     @property
     def content(self) -> bytes:
@@ -131,6 +146,7 @@ class Pair:
     answered: bool = False
     proved: Proved | None = None
     spare: bool = False
+    moments: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass
@@ -187,6 +203,95 @@ def identity(a: Thing, b: Thing) -> Exact:
     if a.sha256 and a.sha256 == b.sha256:
         return Exact.BYTES
     return Exact.PIXELS if a.pixels and a.pixels == b.pixels else Exact.NO
+
+
+def frame_cosine(a: Thing, i: int, b: Thing, j: int) -> float:
+    return sum(p * b.vectors[j].get(n, 0.0) for n, p in a.vectors[i].items())
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What evidence is there of two things.
+
+    Attributes:
+        evidence: None where there is none. chances: see `Curves`. moments: films agree on moments.
+    """
+
+    evidence: float | None
+    distance: float = 4.0
+    where: Where = NOWHERE
+    chances: int = REFERENCES
+    moments: bool = False
+
+
+def compare(thing: Thing, other: Thing, curves: Curves) -> Looks:
+    """Images by their cosine, an image and a film by its best frame, films by the stretch that both show."""
+    if not thing.is_film and not other.is_film:
+        evidence, speak = cosine(thing, other)
+        return Looks(evidence if speak else None, 2 - 2 * evidence, WHOLE if speak else NOWHERE)
+    if thing.is_film and other.is_film:
+        return compare_films(thing, other, curves)
+    film, image = (thing, other) if thing.is_film else (other, thing)
+    if image.blank[0]:
+        return Looks(None)
+    evidence, best = max((frame_cosine(film, i, image, 0), -i) for i in range(len(film.vectors)))
+    if not curves.alike(evidence):
+        return Looks(None)
+    second = film.pts[-best]
+    span = Span(second, second, 0.0, 0.0, evidence) if film is thing else Span(0.0, 0.0, second, second, evidence)
+    chances = YOUNG * len(thing.vectors)
+    return Looks(evidence, 2 - 2 * evidence, Where(kind=WhereKind.PART, spans=(span,)), chances)
+
+
+def stretch(thing: Thing, other: Thing, curves: Curves) -> list[tuple[int, int]]:
+    """Return the frames of two films that show the same moments; fewer than three say nothing."""
+    same = [
+        (i, j)
+        for i in range(len(thing.vectors))
+        for j in range(len(other.vectors))
+        if (found := frame_cosine(thing, i, other, j)) > 0.3 and curves.alike(found)
+    ]
+    return same if len(same) >= 3 else []
+
+
+def compare_films(thing: Thing, other: Thing, curves: Curves) -> Looks:
+    """Each frame is a chance to match, and of k moments that agree each beyond two would have to match by chance as
+    well. What many films have in common is no evidence, unless it is nearly all of one of the two."""
+    same = stretch(thing, other, curves)
+    if not same:
+        return Looks(None)
+    k, evidence = len(same), frame_cosine(thing, same[0][0], other, same[0][1])
+    covered = k / len(thing.vectors), k / len(other.vectors)
+    rare = sum(1 / max(thing.shared[i], other.shared[j], 1) ** 2 for i, j in same)
+    if max(covered) < 0.8 and rare < 3:
+        return Looks(None)
+    chances = YOUNG * len(thing.vectors) / k**2 * min(curves.chance(evidence), 1.0) ** (k - 2)
+    ends = [
+        (
+            0.0 if first == 0 else film.pts[first] - 0.25,
+            film.seconds if last == len(film.pts) - 1 else film.pts[last] + 0.25,
+        )
+        for film, first, last in ((thing, same[0][0], same[-1][0]), (other, same[0][1], same[-1][1]))
+    ]
+    where = Where(
+        kind=WhereKind.WHOLE if min(covered) >= 0.8 else WhereKind.PART, spans=(Span(*ends[0], *ends[1], evidence),)
+    )
+    return Looks(evidence, 2 - 2 * evidence, where, math.ceil(chances), moments=True)
+
+
+def moments_of(thing: Thing, other: Thing, where: Where) -> tuple[tuple[float, float], ...]:
+    """Return what a proof looks at: of two films three moments, evenly spread over what both show."""
+    if not where.spans:
+        return ()
+    (span,) = where.spans
+    shares = [1 / 6, 3 / 6, 5 / 6] if thing.is_film and other.is_film else [1 / 2]
+    lengths = span.query_end - span.query_start, span.reference_end - span.reference_start
+    return tuple((span.query_start + at * lengths[0], span.reference_start + at * lengths[1]) for at in shares)
+
+
+def exactness(match: Matched) -> int:
+    """What is identical comes before what is not, and in the order in which it came."""
+    return [Exact.NO, Exact.PIXELS, Exact.BYTES].index(match.exact)
 
 
 def cosine(a: Thing, b: Thing) -> tuple[float, bool]:
@@ -262,13 +367,15 @@ class Model:
             return [Ignored(id=record.id, why="yes", reason=IgnoredReason.PART_MISSING)]
         if record.part == 0:
             arriving = Thing(record.id, record.sha256, record.pixels_digest, source, next(self._order))
-            arriving.thumbnail = record.thumbnail
+            arriving.thumbnail, arriving.kind, arriving.seconds = record.thumbnail, record.kind, record.seconds
         elif arriving is None or (record.part, record.sha256) != (arriving.parts, arriving.sha256):
             return [Ignored(id=record.id, why="yes", reason=IgnoredReason.PART_MISSING)]
         arriving.parts, arriving.newest_ms, arriving.offset = record.part + 1, self.now, self.offset
         arriving.quiet = record.quiet
         arriving.vectors += [sparse(vector.tolist()) for vector in record.embedded().vectors]
         arriving.blank += [detail < SPEAKING for detail in record.detail]
+        arriving.pts += record.pts
+        arriving.shared += [0] * len(record.pts)
         bank.arriving[record.id] = arriving
         if record.last:
             del bank.arriving[record.id]
@@ -297,6 +404,9 @@ class Model:
         """Item removed: no verdict. Its members find heads among themselves."""
         self.waiting.pop(thing.offset, None)
         del self.seen.things[thing.id]
+        for film, frames in thing.shows:
+            for place in frames:
+                film.shared[place] = max(film.shared[place] - 1, 0)
         if thing.above is not None:
             thing.above.members.remove(thing)
             return []
@@ -310,23 +420,26 @@ class Model:
         calibration = bank.calibration or self.seen.calibration
         return CALIBRATIONS[calibration, bank.precision or self.seen.precision or 0.99]
 
-    def twin(self, bank: Bank, thing: Thing) -> Thing | None:
-        """The earliest identical one; identical bytes go before identical content."""
+    def twins(self, bank: Bank, thing: Thing) -> list[Thing]:
+        """All that is identical, of each star what was complete first; identical bytes go before identical content."""
         usable = [one for one in bank.things.values() if bank.usable(one, self.now)]
+        found: list[Thing] = []
         for kind in (Exact.BYTES, Exact.PIXELS):
             for one in usable:
-                if (one.sha256 == thing.sha256) if kind is Exact.BYTES else (one.pixels == thing.pixels != b""):
-                    return one
-        return None
+                same = one.sha256 == thing.sha256 if kind is Exact.BYTES else one.pixels == thing.pixels != b""
+                if same and all(one.head is not other.head for other in found):
+                    found.append(one)
+        return found
 
     def candidates(self, bank: Bank, thing: Thing) -> list[tuple[Thing, Decision, float]]:
         """All heads whose evidence is worth a proof, the likeliest first."""
         curves = self.curves(bank.name)
         found = []
         for one in sorted(bank.things.values(), key=lambda one: one.order):
-            evidence, speak = cosine(thing, one)
-            if one.above is None and speak and bank.usable(one, self.now) and curves.proposes(evidence):
-                found.append((one, curves.decide(evidence), curves.log_odds(evidence)))
+            looks = compare(thing, one, curves)
+            evidence, m = looks.evidence, looks.chances
+            if one.above is None and evidence and bank.usable(one, self.now) and curves.proposes(evidence, m):
+                found.append((one, curves.decide(evidence, None, m), curves.log_odds(evidence, None, m)))
         return best_first(found, lambda one: RANK[one[1]], lambda one: one[2] / SLOPE)
 
     def decide(self, thing: Thing, produced_ms: int) -> Event:
@@ -335,14 +448,14 @@ class Model:
         A candidate is spare that itself waits for a proof with another one: it is asked about last. Above `max_pending`
         only bank matches and best candidates are asked.
         """
+        self.count_frames(thing)
         wanted: list[tuple[Bank, Thing, Decision, float]] = []
         beside: dict[str, list[Thing]] = {}
         full = sum(one.said is None for one in self.waiting.values()) >= self.most
         asked_banks = [bank for bank in self.banks.values() if bank.things and bank.asks_about(thing.id)]
         for bank in [*asked_banks, self.seen]:
-            twin = self.twin(bank, thing)
-            found = self.candidates(bank, thing) if twin is None else []
-            beside[bank.name] = [] if twin is None else [twin]
+            beside[bank.name] = self.twins(bank, thing)
+            found = self.candidates(bank, thing) if not beside[bank.name] else []
             wanted += [(bank, one, decision, odds) for one, decision, odds in found[:MOST_LISTED]]
         spare = self.spare([one for bank, one, *_ in wanted if bank is self.seen])
         wanted = best_first(
@@ -361,6 +474,9 @@ class Model:
             alike = [one for one, decision, _ in found if decision is not Decision.DISTINCT and one not in asked]
             for one in [*alike, *beside[bank.name]]:
                 pairs.append(Pair(bank.name, one, False, spare=one in spare))
+        for pair in pairs:
+            pair.moments = self.moments(pair.bank, thing, pair.thing)
+        self.count_shown(thing, beside[SEEN])
         event: Event
         if asked:
             self.waiting[self.offset] = Waiting(thing, self.now, pairs)
@@ -373,6 +489,37 @@ class Model:
         if head is not None:
             self.put_under(thing, head)
         return event
+
+    def count_frames(self, thing: Thing) -> None:
+        """Count with how many earlier items each frame of a film is more likely than not in common."""
+        curves = self.curves(SEEN)
+        for place in range(len(thing.vectors) if thing.is_film else 0):
+            thing.shared[place] = sum(
+                one.above is None
+                and any(
+                    not one.blank[j]
+                    and (found := frame_cosine(thing, place, one, j)) > 0.3
+                    and curves.alike(found, REFERENCES)
+                    for j in range(len(one.vectors))
+                )
+                for one in self.seen.things.values()
+            )
+
+    def count_shown(self, thing: Thing, twins: Sequence[Thing]) -> None:
+        """A film that shows a part of another counts for those frames there; a copy as a whole does not."""
+        curves, heads = self.curves(SEEN), [twin.head for twin in twins]
+        for one in [*self.seen.things.values()] if thing.is_film else []:
+            if one.above is not None or one in heads or not one.is_film:
+                continue
+            same = stretch(thing, one, curves)
+            looks = compare(thing, one, curves)
+            if not same or looks.where.kind is WhereKind.WHOLE:
+                continue
+            if curves.alike(frame_cosine(thing, same[0][0], one, same[0][1]), REFERENCES):
+                thing.shows.append((one, range(same[0][1], same[-1][1] + 1)))
+        for film, frames in thing.shows:
+            for place in frames:
+                film.shared[place] += 1
 
     def spare(self, candidates: Sequence[Thing]) -> list[Thing]:
         """Copies that come in a burst wait for the same one, under which they will stand: its proof says enough."""
@@ -392,6 +539,7 @@ class Model:
                 offset=pair.thing.offset,
                 sha256=pair.thing.sha256,
                 spare=pair.spare,
+                moments=pair.moments,
             )
             for pair in pairs
             if pair.asked
@@ -410,6 +558,9 @@ class Model:
             produced_ms=produced_ms,
         )
         return ProofPending(asked=asked, beside=beside)
+
+    def moments(self, bank: str, thing: Thing, other: Thing) -> tuple[tuple[float, float], ...]:
+        return moments_of(thing, other, compare(thing, other, self.curves(bank)).where)
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -539,9 +690,9 @@ class Model:
             listed = [match for match in listed if (match.bank, match.reference) != (SEEN, thing.id)]
             matches += best_first(
                 listed,
-                lambda match: match.exact is not Exact.NO,
                 lambda match: RANK[match.decision],
-                lambda match: match.evidence,
+                exactness,
+                lambda match: match.evidence if match.exact is Exact.NO else 0.0,
             )[:MOST_LISTED]
         head = self.head_for(thing, matches) if matches else None
         if thing.above is not None:
@@ -555,19 +706,22 @@ class Model:
         exact = identity(thing, other)
         if exact is not Exact.NO:
             return self.judged(thing, other, self.exactly(bank, other, other.head, exact))
-        evidence, _ = cosine(thing, other)
+        looks = compare(thing, other, curves)
+        evidence, m = looks.evidence or 0.0, looks.chances
         match = self.by_evidence(bank, thing, other)
-        if pair.proved is not None:
+        if pair.proved is not None and looks.moments and pair.proved.summary.finding is Finding.UNPROVED:
+            match = msgspec.structs.replace(match, proof=pair.proved.summary)  # not taken at the same instant
+        elif pair.proved is not None:
             finding, ground = pair.proved.summary.finding, pair.proved.summary.ground
-            decision = curves.decide(evidence, ground)
+            decision = curves.decide(evidence, ground, m)
             if finding is Finding.VARIANT:
                 decision = Decision.DISTINCT
             match = msgspec.structs.replace(
                 match,
                 decision=decision,
                 relation=Relation.VARIANT if finding is Finding.VARIANT else Relation.COPY,
-                probability=curves.probability(evidence, ground),
-                where=proved_where(pair.proved),
+                probability=curves.probability(evidence, ground, m),
+                where=proved_where(pair.proved, match.where),
                 proof=pair.proved.summary,
             )
         elif (lapses or not pair.answered) and match.decision is not Decision.DISTINCT:
@@ -579,22 +733,29 @@ class Model:
 
     def by_evidence(self, bank: Bank, thing: Thing, other: Thing) -> Matched:
         """What evidence alone says of two; two blank pictures are distinct."""
-        evidence, speak = cosine(thing, other)
         curves = self.curves(bank.name)
+        looks = compare(thing, other, curves)
+        evidence, m = looks.evidence, looks.chances
         return Matched(
             reference=other.id,
             bank=bank.name,
             action=bank.action,
-            decision=curves.decide(evidence) if speak else Decision.DISTINCT,
-            distance=2 - 2 * evidence,
-            evidence=evidence,
-            probability=curves.probability(evidence) if speak else 0.0,
-            where=WHOLE if speak else NOWHERE,
+            decision=Decision.DISTINCT if evidence is None else curves.decide(evidence, None, m),
+            distance=looks.distance,
+            evidence=(2 - looks.distance) / 2 if evidence is None else evidence,
+            probability=0.0 if evidence is None else curves.probability(evidence, None, m),
+            where=looks.where,
         )
 
     def exactly(self, bank: Bank, twin: Thing, head: Thing, exact: Exact) -> Matched:
         """Identical content is a copy whatever the descriptors say; the match names the head, and the twin beside."""
-        evidence = 1.0 if twin is head else cosine(twin, head)[0]
+        looks = compare(twin, head, self.curves(bank.name))
+        evidence, where = looks.evidence or 0.0, WHOLE
+        if twin is head or not twin.is_film:
+            evidence = 1.0 if twin is head else cosine(twin, head)[0]
+        if twin.is_film:
+            itself = (Span(0.0, twin.seconds, 0.0, twin.seconds, 1.0),)
+            where = msgspec.structs.replace(WHOLE, spans=itself if twin is head else looks.where.spans)
         return Matched(
             reference=head.id,
             bank=bank.name,
@@ -605,14 +766,15 @@ class Model:
             distance=2 - 2 * evidence,
             evidence=evidence,
             probability=1.0,
+            where=where,
         )
 
     def is_copy(self, thing: Thing, head: Thing) -> bool:
         """What stars are made of, where nothing was proved: evidence alone takes one for a copy of the other."""
         if self.rejected(thing, head.star()):
             return False
-        evidence, speak = cosine(thing, head)
-        alike = speak and self.curves(SEEN).decide(evidence) is Decision.DUPLICATE
+        match = self.by_evidence(self.seen, thing, head)
+        alike = match.decision is Decision.DUPLICATE and match.where.whole
         return identity(thing, head) is not Exact.NO or alike
 
     def head_for(self, thing: Thing, matches: Sequence[Matched]) -> str:
@@ -665,10 +827,16 @@ class Model:
             review.moved = other if thing.above is None else thing
             review.head = thing.head
             events += self.leave(review.moved)
-        elif record.outcome is Outcome.MATCH and thing.head is not other.head:
+        elif record.outcome is Outcome.MATCH and thing.head is not other.head and self.may_be_one(thing, other):
             review.moved, review.head = thing, other.head
             events += self.join(thing, other.head)
         return events
+
+    def may_be_one(self, thing: Thing, other: Thing) -> bool:
+        """Whether two can be copies as a whole; of films that follows from what they show."""
+        same = identity(thing, other) is not Exact.NO
+        whole = same or not thing.is_film or compare(thing, other, self.curves(SEEN)).where.whole
+        return thing.kind is other.kind and whole
 
     def move_back(self, review: Review) -> list[Event]:
         """Undo what a review did to a cluster, unless that was changed again since."""
@@ -825,7 +993,8 @@ class Model:
         if record.edit is ReferenceEdit.ADD and known is None:
             item = self.held(record.id)
             added = Thing(item.id, item.sha256, item.pixels, (-1, -1), next(self._order), offset=self.offset)
-            added.vectors, added.blank = item.vectors, item.blank
+            added.vectors, added.blank, added.pts = item.vectors, item.blank, item.pts
+            added.kind, added.seconds, added.shared = item.kind, item.seconds, [0] * len(item.pts)
             bank.removed.pop(record.id, None)
         if record.disabled_until_ms is not None:
             bank.disabled[record.id] = record.disabled_until_ms
@@ -834,7 +1003,9 @@ class Model:
         if known is None or record.id in bank.searched:
             return []
         found, asked = self.retro(bank, known)
-        referenced = Referenced(id=known.id, bank=bank.name, sha256=known.sha256, found=len(found), asked=asked)
+        referenced = Referenced(
+            id=known.id, bank=bank.name, kind=known.kind, sha256=known.sha256, found=len(found), asked=asked
+        )
         return [referenced, *found] if found or asked else []
 
     def refer(self, record: Described) -> list[Event]:
@@ -866,6 +1037,7 @@ class Model:
         referenced = Referenced(
             id=thing.id,
             bank=bank.name,
+            kind=thing.kind,
             sha256=thing.sha256,
             thumbnail=thing.thumbnail,
             found=len(found),
@@ -885,11 +1057,15 @@ class Model:
         bank.searched.add(thing.id)
         curves, likely = self.curves(bank.name), []
         ordered = sorted(self.seen.things.values(), key=lambda one: one.order)
+        near = []
         for head in ordered:
-            evidence, speak = cosine(head, thing)
-            if head.above is None and speak and curves.proposes(evidence):
-                likely.append((head, curves.decide(evidence), curves.log_odds(evidence)))
-        near = [head for head, _, _ in likely]
+            looks = compare(head, thing, curves)
+            evidence, m = looks.evidence, looks.chances
+            if head.above is None and evidence and curves.proposes(evidence, m):
+                likely.append((head, curves.decide(evidence, None, m), curves.log_odds(evidence, None, m)))
+                near.append(head)
+            elif head.above is None and self.have_a_frame_in_common(head, thing, curves):
+                near.append(head)
         asked = [
             head
             for head, *_ in best_first(likely, lambda one: RANK[one[1]], lambda one: one[2] / SLOPE)
@@ -901,16 +1077,29 @@ class Model:
             if exact is not Exact.NO:
                 match = self.judged(item, thing, self.exactly(bank, thing, thing, exact))
             elif item.head in near and item.head not in asked:
-                match = self.judged(item, thing, self.by_evidence(bank, item, thing))
+                found = self.by_evidence(bank, item, thing)
+                if identity(item.head, thing) is Exact.NO and found.decision is Decision.DUPLICATE:
+                    found = msgspec.structs.replace(found, decision=Decision.UNSURE)
+                match = self.judged(item, thing, found)
             else:
                 continue
             events += self.told(bank, item, match)
         told = []
         for head in asked:
             self.later.append(Later(bank.name, thing, head, head.star(), self.now))
-            ask = Ask(bank=bank.name, reference=thing.id, offset=thing.offset, sha256=thing.sha256)
+            moments = self.moments(bank.name, head, thing)
+            ask = Ask(bank=bank.name, reference=thing.id, offset=thing.offset, sha256=thing.sha256, moments=moments)
             told.append(Asked(id=head.id, offset=head.offset, sha256=head.sha256, asks=(ask,), later=True))
         return events, tuple(told)
+
+    def have_a_frame_in_common(self, head: Thing, thing: Thing, curves: Curves) -> bool:
+        """Whether one of them is a film of which a frame resembles the other: then the head's members are looked at."""
+        if not head.is_film and not thing.is_film:
+            return False
+        frames = [(i, j) for i in range(len(head.vectors)) for j in range(len(thing.vectors))]
+        speaking = [(i, j) for i, j in frames if not head.blank[i] and not thing.blank[j]]
+        found = [frame_cosine(head, i, thing, j) for i, j in speaking]
+        return any(one > 0.3 and curves.alike(one) for one in found)
 
     def told(
         self, bank: Bank, item: Thing, match: Matched | None, before: Decision | None = None
@@ -918,11 +1107,12 @@ class Model:
         """What is said of an earlier item, given how it matches a reference; and that it is no match any more."""
         if match is None or not (match.listed or before) or not bank.asks_about(item.id):
             return []
-        silenced = bank.action is Action.FLAG and self.is_allowed(item)
+        silenced = bank.action is Action.FLAG and is_silenced(match, self.allowing(item))
         return [RetroMatched(id=item.id, match=msgspec.structs.replace(match, silenced=silenced), before=before)]
 
-    def is_allowed(self, item: Thing) -> bool:
-        """A duplicate, as a whole, of an allow-list's reference silences all other matches."""
+    def allowing(self, item: Thing) -> list[Matched]:
+        """Duplicates of an item with references of allow-lists."""
+        allowing = []
         for bank in self.banks.values():
             if bank.action is Action.FLAG or not bank.asks_about(item.id):
                 continue
@@ -932,8 +1122,8 @@ class Model:
                 found = found or self.by_evidence(bank, item, thing)
                 match = self.judged(item, thing, found) if found.listed and bank.usable(thing, self.now) else None
                 if match is not None and match.decision is Decision.DUPLICATE:
-                    return True
-        return False
+                    allowing.append(match)
+        return allowing
 
 
 def pair_of(a: Thing, b: Thing) -> tuple[bytes, bytes]:
@@ -944,8 +1134,13 @@ def pair_of(a: Thing, b: Thing) -> tuple[bytes, bytes]:
     return (one, other) if one < other else (other, one)
 
 
-def proved_where(proved: Proved) -> Where:
-    """Where a proof laid one over the other; a copy that covers less than half of a side is a copy of a part."""
+def proved_where(proved: Proved, where: Where) -> Where:
+    """Where a proof laid one over the other; a copy that covers less than half of a side is a copy of a part. Of films
+    the spans say it."""
+    if where.kind is WhereKind.NOTHING:
+        return where
+    if where.spans:
+        return msgspec.structs.replace(where, transform=proved.transform)
     part = proved.summary.finding is Finding.COPY and min(proved.query_share, proved.reference_share) < 0.5
     if not part:
         return msgspec.structs.replace(WHOLE, transform=proved.transform)
@@ -953,18 +1148,32 @@ def proved_where(proved: Proved) -> Where:
     return Where(kind=WhereKind.PART, query_box=boxes[0], reference_box=boxes[1], transform=proved.transform)
 
 
+def is_silenced(match: Matched, allowing: Sequence[Matched]) -> bool:
+    """A duplicate with an allow-list silences all other matches if it is one as a whole, else those whose seconds lie
+    within the allowed ones, give or take a second; an unsure one nothing."""
+    if any(one.where.whole for one in allowing):
+        return True
+    allowed = [span for one in allowing for span in one.where.spans]
+    seconds = [(span.query_start, span.query_end) for span in match.where.spans] or [(0.0, 0.0)]
+    return all(any(span.query_start - 1 <= a and b <= span.query_end + 1 for span in allowed) for a, b in seconds)
+
+
 def combine(item: str, matches: Sequence[Matched], head: str | None) -> Verdict:
-    """Curated banks before `seen`, best first. A duplicate with an allow-list silences all other matches if it is one
-    as a whole, here always or at no time; an unsure one nothing. The highest of the others is the decision."""
+    """Curated banks before `seen`, best first. The highest decision of those that are not silenced is the verdict's."""
     ordered = sorted(
         matches,
-        key=lambda one: (one.bank == SEEN, -RANK[one.decision], one.exact is Exact.NO, -one.evidence),
+        key=lambda one: (
+            one.bank == SEEN,
+            -RANK[one.decision],
+            -exactness(one),
+            -one.evidence if one.exact is Exact.NO else 0.0,
+        ),
     )
     allowing = [one for one in ordered if one.action is Action.ALLOW and one.decision is Decision.DUPLICATE]
-    silent = any(one.where.whole for one in allowing) or (bool(allowing) and None)
-    if silent is None:
-        raise Unclear("an allow-list covers a part")
-    marked = [msgspec.structs.replace(one, silenced=silent and one.action is Action.FLAG) for one in ordered]
+    marked = [
+        msgspec.structs.replace(one, silenced=one.action is Action.FLAG and is_silenced(one, allowing))
+        for one in ordered
+    ]
     counting = [one.decision for one in marked if one.action is Action.FLAG and not one.silenced]
     decision = max(counting, key=RANK.__getitem__, default=Decision.DISTINCT)
     allowed = allowing[0].bank if allowing else ""

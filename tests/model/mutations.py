@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from neardup.pipeline.log import verdicts
 from neardup.pipeline.log.changes import SEEN, Action, Outcome
 from neardup.pipeline.log.proofs import ProofExpired
 from neardup.pipeline.match.apply import backward, editor, intake, proofs, removals, uploads
 from neardup.pipeline.match.compare import banks, compare, reviews, stars
-from neardup.pipeline.match.data import items, pending, undecided
+from neardup.pipeline.match.data import items, pending, tables, undecided
 from neardup.pipeline.match.decide import decide
 from neardup.pipeline.prove.finding import Finding
 from neardup.pipeline.types import Decision
@@ -137,8 +138,7 @@ def _by_id(old: Any) -> Any:
 
 def _any_id(old: Any) -> Any:
     def apply(self: Any, entry: Any, record: Any) -> Any:
-        one = self.undecided.get(record.offset)
-        item = None if one is None else self._seen.of(one.item)
+        item = next((self._seen.of(one.item) for one in self.undecided if one.offset == record.offset), None)
         return old(self, entry, record if item is None else msgspec.structs.replace(record, id=item.id))
 
     return apply
@@ -182,8 +182,7 @@ def _not_listed_before(old: Any) -> Any:
 
 def _never_late(old: Any) -> Any:
     def apply(self: Any, entry: Any, record: Any) -> Any:
-        one = self.undecided.get(record.offset)
-        if one is not None and one.expired:
+        if any(one.offset == record.offset and one.expired for one in self.undecided):
             return ()
         return old(self, entry, record)
 
@@ -304,6 +303,36 @@ def _most_waiting(old: Any) -> Any:
     return propose
 
 
+def _first_twin(old: Any) -> Any:
+    def beside(self: Any, *given: Any) -> Any:
+        twins, others = old(self, *given)
+        return twins[:1], others
+
+    return beside
+
+
+def _nothing_shared(old: Any) -> Any:
+    return lambda self, pairs, frames: np.zeros(frames, np.int64)
+
+
+def _common_too(old: Any) -> Any:
+    return lambda segments, *given, **named: list(segments)
+
+
+def _rare_only(old: Any) -> Any:
+    def keep(segments: Any, query: Any, reference: Any, **named: Any) -> Any:
+        return [one for one in segments if one.rarity >= decide.MIN_VOTES]
+
+    return keep
+
+
+def _at_one_instant(old: Any) -> Any:
+    def prove(self: Any, outcome: Any, proved: Any) -> Any:
+        return old(self, msgspec.structs.replace(outcome, moments=False), proved)
+
+    return prove
+
+
 def _usable_always(old: Any) -> Any:
     return lambda self, now_ms: lambda reference: True
 
@@ -373,6 +402,17 @@ MUTATIONS = [
     Mutation("a removed reference does not come back", uploads, "is_no_newer", _removed_comes_back),
     Mutation("a disabled reference matches nothing", banks.Bank, "usable", _usable_always),
     Mutation("blank pictures say nothing", intake, "pictures_of", _speaking),
+    Mutation("all identical references are exact", compare.Comparer, "_beside", _first_twin),
+    Mutation("a copy of a film as a whole covers most of both", decide, "WHOLE_COVERAGE", put(0.0)),
+    Mutation("less than three rare frames say nothing", decide, "MIN_VOTES", put(1)),
+    Mutation("moments that agree confirm each other", decide, "COMMON_MOMENTS", put(100.0)),
+    Mutation("a proof says nothing against moments that agree", decide.Judge, "prove", _at_one_instant),
+    Mutation("what many films have in common is no evidence", decide, "keep_rare", _common_too),
+    Mutation("nearly all of a film is evidence, however many have it", decide, "keep_rare", _rare_only),
+    Mutation("frames of a new film count for those that have them", compare.Comparer, "sharers", _nothing_shared),
+    Mutation("frames count for films that show them later", compare.Comparer, "_note_shared", always(None)),
+    Mutation("a film that leaves counts no more", tables.Tables, "unshare", always(None)),
+    Mutation("a review joins films that are copies as a whole", editor.Editor, "_is_whole", always(True)),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Random logs of a small world: some ids, some pictures at angles in planes, and people who change things.
+"""Random logs of a small world: some ids, some pictures at angles in planes, films, and people who change things.
+
+A film shows a stretch of a source, each moment of which is in a plane of its own.
 
 A log is made step by step beside the model, which says what is asked, so that proofs can be answered: in any order, in
 part, late, twice, wrongly or never.
@@ -41,7 +43,18 @@ from neardup.pipeline.log.records import (
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
 from tests.model.curves import ENCODED, PRECISIONS
 from tests.model.model import DAY_MS, Model
-from tests.pipeline.match.build import AGREES, BLANK, NOTHING_FITS, OTHER_WRITING, SHIFTED, SPEAKING, described, picture
+from tests.pipeline.match.build import (
+    AGREES,
+    BLANK,
+    NOTHING_FITS,
+    OTHER_WRITING,
+    SHIFTED,
+    SPEAKING,
+    at,
+    described,
+    picture,
+    video,
+)
 
 PROOFS: list[Proved | None] = [
     AGREES,
@@ -57,6 +70,13 @@ PROOFS: list[Proved | None] = [
     Proved(ProofSummary(finding=Finding.UNPROVED, ground=Ground.CHANGED_SCENE), SHIFTED),
     None,
 ]
+FILMS_SHARE = 0.3
+"""Of worlds: those with films."""
+SOURCES, MOMENTS = 2, 9
+FIRST_PLANE = 3
+"""Of the first moment of the first source; a source has MOMENTS of them."""
+INTERVAL = 0.5
+"""Seconds between frames."""
 STEP = 3.0
 """Degrees between pictures of a plane: thresholds lie between multiples of it."""
 
@@ -76,6 +96,7 @@ class World:
         self._banks = ["x", "y", "z"][: self._random.choice([0, 1, 2, 3])]
         self._steps = self._random.choice([8, 14, 20])
         self._planes = self._random.choice([1, 1, 2])
+        self._films = random.Random(f"films {seed}").random() < FILMS_SHARE
         self._sent: list[Described] = []
         self._later: list[Described] = []
         self._asked: list[Asked] = []
@@ -132,24 +153,8 @@ class World:
         return record
 
     def _describe(self) -> Described:
-        plane, step, form = (
-            self._random.randrange(self._planes),
-            self._random.randrange(self._steps),
-            self._random.randrange(3),
-        )
-        item = self._random.choice(self._ids)
-        self._source += 1
-        pixels = f"pixels {plane} {step}".encode() if form < 2 and step % 2 else b""
-        tremble = random.Random(f"{plane} {step} {form}").uniform(-0.1, 0.1)
-        blank = random.Random(f"blank {plane} {step} {form}").random() < 0.05
-        record = picture(
-            item,
-            STEP * step + tremble,
-            plane=plane,
-            sha256=f"content {plane} {step} {form}".encode(),
-            pixels=pixels,
-            detail=BLANK if blank else SPEAKING,
-        )
+        is_film = self._films and self._random.random() < 0.6
+        record = self._film() if is_film else self._picture()
         archive = random.Random(f"archive {self.seed} {self._source}")
         bank = self._random.choice([SEEN, SEEN, SEEN, *self._banks]) if self._banks else SEEN
         record = msgspec.structs.replace(
@@ -167,13 +172,57 @@ class World:
                 source_offset=archive.randrange(self._source + 1),
                 quiet=archive.random() < 0.8,
             )
-        if self._random.random() < 0.12:
-            again = described(item, np.eye(1, record.dimension, dtype=np.float32), detail=BLANK)
+        if self._random.random() < 0.12 and not is_film:
+            again = described(record.id, np.eye(1, record.dimension, dtype=np.float32), detail=BLANK)
             self._later.append(
                 msgspec.structs.replace(record, part=1, vectors=again.vectors, hashes=again.hashes, detail=again.detail)
             )
             record = msgspec.structs.replace(record, last=False)
         return self._send(record)
+
+    def _picture(self) -> Described:
+        plane, step, form = (
+            self._random.randrange(self._planes),
+            self._random.randrange(self._steps),
+            self._random.randrange(3),
+        )
+        item = self._random.choice(self._ids)
+        if self._films and self._random.random() < 0.5:  # a still
+            plane = FIRST_PLANE + self._random.randrange(SOURCES * MOMENTS)
+        self._source += 1
+        pixels = f"pixels {plane} {step}".encode() if form < 2 and step % 2 else b""
+        tremble = random.Random(f"{plane} {step} {form}").uniform(-0.1, 0.1)
+        blank = random.Random(f"blank {plane} {step} {form}").random() < 0.05
+        return picture(
+            item,
+            STEP * step + tremble,
+            plane=plane,
+            sha256=f"content {plane} {step} {form}".encode(),
+            pixels=pixels,
+            detail=BLANK if blank else SPEAKING,
+        )
+
+    def _film(self) -> Described:
+        """Return a stretch of a source, as one version of it shows it."""
+        source, step, form = (
+            self._random.randrange(SOURCES),
+            self._random.randrange(self._steps),
+            self._random.randrange(2),
+        )
+        length = self._random.choice([3, 4, 5, 6, 8, MOMENTS])
+        start = self._random.randrange(MOMENTS - length + 1)
+        self._source += 1
+        name = f"film {source} {step} {start} {length}"
+        degrees = STEP * step + random.Random(f"{name} {form}").uniform(-0.1, 0.1)
+        first = FIRST_PLANE + MOMENTS * source + start
+        (record,) = video(
+            self._random.choice(self._ids),
+            np.concatenate([at(degrees, plane=plane) for plane in range(first, first + length)]),
+            pts=[INTERVAL * n for n in range(length)],
+            sha256=f"{name} {form}".encode(),
+            pixels=name.encode() if step % 2 else b"",
+        )
+        return record
 
     def _answer(self) -> Record:
         asked = self._random.choice(self._asked if self._random.random() < 0.4 else self._asked[-4:])

@@ -347,11 +347,13 @@ class Rolling(msgspec.Struct, frozen=True, kw_only=True, tag="rolling"):
         verdict: takes the place of the one before.
         flagged: the match that is to be looked at now, sent once; None if none is new.
         asked: what is to be proved before it is flagged; None if nothing is new.
+        withdrawn: matches that were flagged and are none any more: bank and reference.
     """
 
     verdict: Verdict
     flagged: Matched | None = None
     asked: Asked | None = None
+    withdrawn: tuple[tuple[str, str], ...] = ()
 
 
 class Redelivered(msgspec.Struct, frozen=True, kw_only=True, tag="redelivered"):

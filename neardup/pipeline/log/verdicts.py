@@ -48,6 +48,14 @@ def score_of(decision: Decision, probability: float) -> float:
     return float((RANK[decision] + 1.0 - 1.0 / (1.0 + odds**0.25)) / len(RANK))
 
 
+_EXACT = {Exact.BYTES: 0, Exact.PIXELS: 1, Exact.NO: 2}
+
+
+def likelihood(match: Matched) -> tuple[int, int, float]:
+    """Return by what matches are sorted, the best first; what is identical stays in its order, the earliest first."""
+    return -RANK[match.decision], _EXACT[match.exact], -match.evidence if match.exact is Exact.NO else 0.0
+
+
 def combine(
     item: str, matches: Iterable[Matched], head: str | None = None, running: bool = False, quiet: bool = False
 ) -> Verdict:
@@ -56,7 +64,7 @@ def combine(
     A match with an allow-list silences what it covers: everything, if the item as a whole is allowed, else matches
     whose spans lie within the allowed ones, such as an intro. An unsure one silences nothing.
     """
-    ordered = sorted(matches, key=lambda m: (m.bank == SEEN, -RANK[m.decision], m.exact is Exact.NO, -m.evidence))
+    ordered = sorted(matches, key=lambda m: (m.bank == SEEN, *likelihood(m)))
     allowing = [m for m in ordered if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
     silenced = [is_silenced(m, allowing) for m in ordered]
     marked = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -64,17 +64,16 @@ class Encoder:
             return [self._verdict(event, number, now_ms, event.decision is not Decision.DISTINCT)]
         if isinstance(event, Redecided):
             said = event.verdict
-            withdrawn = [f"{bank}\n{reference}" for bank, reference in event.withdrawn]
             verdict = self._verdict(said, number, now_ms, RANK[said.decision] > RANK[event.before])
-            return [("withdrawn", number, said.id, withdrawn), verdict]
+            return [("withdrawn", number, said.id, _names(event.withdrawn)), verdict]
         if isinstance(event, Rolling):
             told, shown = event.verdict, self._keep(event.verdict)
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
             keys = _keys([event.flagged] if event.flagged is not None else [])
             until = self._until(told, now_ms)
             verdict = ("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)
-            variants = [key_of(match) for match in variants_in(told)]
-            return [*([("withdrawn", number, told.id, variants)] if variants else []), verdict]
+            gone = [*_names(event.withdrawn), *map(key_of, variants_in(told))]
+            return [*([("withdrawn", number, told.id, gone)] if gone else []), verdict]
         if isinstance(event, RetroMatched):
             taken_back: list[Packed] = []
             if event.before is not None:
@@ -134,6 +133,10 @@ def _keys(matches: Sequence[Matched]) -> tuple[list[str], list[str], list[str]]:
 def key_of(match: Matched) -> str:
     """Return what tells a match of an item from its others; a bank's name has no line end."""
     return f"{match.bank}\n{match.reference}"
+
+
+def _names(keys: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{bank}\n{reference}" for bank, reference in keys]
 
 
 def _change(event: Changed, number: int) -> list[Packed]:

@@ -216,8 +216,9 @@ class MemoryStore:
         elif isinstance(event, Rolling):
             known = self._item(event.verdict.id)
             known.verdict, known.head = event.verdict, ""
-            if variants := [(match.bank, match.reference) for match in variants_in(event.verdict)]:
-                self._withdraw(known, variants)
+            variants = [(match.bank, match.reference) for match in variants_in(event.verdict)]
+            if gone := {*event.withdrawn, *variants}:
+                self._withdraw(known, gone)
                 self._queue_if_open(event.verdict.id)
             if event.flagged is not None:
                 self._enqueue(event.verdict.id, envelope.offset, [event.flagged])

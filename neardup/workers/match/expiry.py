@@ -16,11 +16,11 @@ from typing import TypeAlias
 from neardup.pipeline.log.proofs import Candidate, ProofExpired
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.data.undecided import LaterAsk, LaterKey, Undecided
+from neardup.pipeline.match.data.undecided import LaterAsk, LaterKey, Undecided, UndecidedKey
 from neardup.workers.run import telemetry
 
 logger = logging.getLogger(__name__)
-Key: TypeAlias = int | LaterKey
+Key: TypeAlias = UndecidedKey | LaterKey
 AT_ONCE = 1000
 """Items that are given up in one step."""
 LATER_SECONDS = 6 * 3600.0
@@ -56,7 +56,7 @@ class Expiry:
     @property
     def oldest_seconds(self) -> float:
         """How long the first of those that somebody waits for has waited for its verdict; 0 if none does."""
-        items = (since for key, since in self._since.items() if isinstance(key, int) and not self._is_quiet(key))
+        items = (since for key, since in self._since.items() if not self._comes_later(key))
         return max(0.0, self._clock() - min(items, default=self._clock()))
 
     def step(self) -> None:
@@ -83,7 +83,7 @@ class Expiry:
             logger.warning("no proof in time items=%d first=%s", len(records), records[0].id)
 
     def _waiting(self) -> dict[Key, Undecided | LaterAsk]:
-        waiting: dict[Key, Undecided | LaterAsk] = {one.offset: one for one in self._state.undecided if not one.expired}
+        waiting: dict[Key, Undecided | LaterAsk] = {one.key: one for one in self._state.undecided if not one.expired}
         return waiting | {later.key: later for later in self._state.later if not later.expired}
 
     def _record(self, one: Undecided | LaterAsk) -> ProofExpired | None:
@@ -95,16 +95,18 @@ class Expiry:
         named = Candidate(bank=asked.bank, reference=asked.reference, offset=asked.offset)
         return ProofExpired(id=one.id, offset=one.offset, reference=named)
 
-    def _is_quiet(self, offset: int) -> bool:
-        """Return whether an item is of an archive: it is proved after all others, as what is asked later."""
-        waiting = self._state.undecided.get(offset)
+    def _comes_later(self, key: Key) -> bool:
+        """Return whether it is proved after all others: a later ask, or an item of an archive."""
+        if len(key) == 3:
+            return True
+        waiting = self._state.undecided.get(*key)
         return waiting is not None and waiting.quiet
 
     def _is_due(self, key: Key, now: float) -> bool:
         since, given_up = self._since[key], self._given_up.get(key)
         if given_up is not None and now - given_up < self._outage_seconds:
             return False  # its record is on the way
-        if not isinstance(key, int) or self._is_quiet(key):
+        if self._comes_later(key):
             return now - max(since, self._answered_at) > self._outage_seconds or now - since > LATER_SECONDS
         answered = self._answered_at > since
         return now - since > (self._seconds if answered else self._outage_seconds)

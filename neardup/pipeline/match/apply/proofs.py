@@ -14,7 +14,7 @@ import msgspec
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Described, Entry, Event, Matched, Redecided, Verdict
-from neardup.pipeline.log.verdicts import RANK, PublishedVerdicts, combine, star_head
+from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, likelihood, star_head
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks
 from neardup.pipeline.match.compare.collection import Collection
@@ -101,9 +101,8 @@ class Proofs:
             record = entry.record
             if not isinstance(record, ItemProved | ProofExpired) or entry.offset in self._published:
                 continue
-            waiting = self.undecided.get(record.offset)
-            item = None if waiting is None else self._seen.of(waiting.item)
-            if waiting is None or item is None:
+            item, waiting = self._waiting(record)
+            if item is None or waiting is None:
                 continue
             for pair in waiting.pairs:
                 name = pair.candidate.bank
@@ -114,13 +113,14 @@ class Proofs:
         for collection in (self._seen, *(bank.collection for bank in self._banks)):
             collection.comparer.measure([*pairs.get(collection.name, {}).values()])
 
+    def _waiting(self, record: ItemProved | ProofExpired) -> tuple[Item | None, Undecided | None]:
+        """Return the item that an answer names, and what of it waits for that; an earlier version waits no more."""
+        item = self._seen.tables.items.named(record.id)
+        return item, None if item is None else self.undecided.get(record.offset, item.number)
+
     def _decide(self, entry: Entry, record: ItemProved | ProofExpired) -> tuple[Event, ...]:
-        waiting = self.undecided.get(record.offset)
-        if waiting is None or (waiting.expired and entry.timestamp_ms - waiting.since_ms > LATE_MS):
-            return ()
-        item = self._seen.of(waiting.item)
-        assert item is not None  # what leaves waits no more
-        if item.id != record.id:
+        item, waiting = self._waiting(record)
+        if item is None or waiting is None or (waiting.expired and entry.timestamp_ms - waiting.since_ms > LATE_MS):
             return ()
         if isinstance(record, ProofExpired):
             if waiting.expired or record.reference is not None:
@@ -129,7 +129,7 @@ class Proofs:
         elif not waiting.take(record.pairs) or waiting.open:
             return ()
         if not waiting.open:
-            self.undecided.forget(waiting.offset)
+            self.undecided.forget(waiting)
         if (live := self._lives.get(item.id)) is not None:
             return self._live_verdicts.settle(live, waiting, entry)
         verdict = self._published.verdict(entry.offset) or self.verdict(item, waiting, entry.timestamp_ms)
@@ -208,8 +208,8 @@ class Proofs:
         numbers = {reference.number for reference in candidates}
         spare = set()
         for reference in candidates:
-            waiting = self.undecided.get(reference.offset)
-            if waiting is None or waiting.expired or waiting.item != reference.number:
+            waiting = self.undecided.get(reference.offset, reference.number)
+            if waiting is None or waiting.expired:
                 continue
             if any(pair.asked and pair.candidate.bank == SEEN and pair.number in numbers for pair in waiting.pairs):
                 spare.add(reference.number)
@@ -259,7 +259,7 @@ class Proofs:
             found.append(kept if bank is None else msgspec.structs.replace(kept, action=bank.settings.action))
         if any(_is_whole_copy(match) and match.reference not in spare for match in found):
             found = [match for match in found if match.reference not in spare]
-        found.sort(key=lambda match: (match.exact is Exact.NO, -RANK[match.decision], -match.evidence))
+        found.sort(key=likelihood)
         return found[:MAX_MATCHES]
 
     def _left(

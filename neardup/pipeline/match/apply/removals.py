@@ -51,7 +51,8 @@ class Removals:
 
     def forget(self, item: Item) -> list[ReHeaded]:
         """Have an item leave, and return where its members went."""
-        self._undecided.forget(item.offset)
+        if (waiting := self._undecided.get(item.offset, item.number)) is not None:
+            self._undecided.forget(waiting)
         if item.number in self._tables.live:
             self._undecided.forget_live(item.number)
         self._tables.unshare(item)

@@ -228,7 +228,7 @@ class State:
             if joins:
                 batch.add(entry)
             else:
-                ended = [event for live in idle for event in self._live_verdicts.end(live, entry.offset)]
+                ended = [event for live in idle for event in self._live_verdicts.end(live, entry)]
                 if idle:
                     self._prefetch.forget()
                 self._prefetch.look(entries, place)

@@ -70,7 +70,7 @@ class Uploads:
         """Apply what is not simply the next frame of a live video."""
         if record.last and not live.ended:
             live.ended = True
-            return self._live_verdicts.end(live, entry.offset, entry) if live.running else ()
+            return self._live_verdicts.end(live, entry) if live.running else ()
         if record.last or record.pts[0] in self._lives.frames(live):
             return (Redelivered(id=live.id),)
         if live.ended:

@@ -26,6 +26,7 @@ from neardup.pipeline.match.decide.decide import (
     ALONE,
     DISTINCT,
     Judge,
+    Judgement,
     PairOutcome,
     Pairs,
     Side,
@@ -45,6 +46,8 @@ MAX_MATCHES = 16
 """Matches that a verdict lists, best first."""
 PROVED = 5
 """Matches of an item that are proved, the likeliest."""
+MOST_TWINS = 64
+"""Identical items that are looked for."""
 MOMENTS = 3
 """Frames of a segment that are proved."""
 ALL: Box = (0.0, 0.0, 1.0, 1.0)
@@ -95,33 +98,27 @@ class Comparer:
         item: Item | None = None,
         usable: Callable[[Item], bool] = lambda _: True,
     ) -> list[Matched]:
-        """Compare a query with each reference that was found and with its identical twin; best first.
+        """Compare a query with each reference that was found and with those that are identical to it; best first.
 
         Args:
             item: what the query becomes in the state, so that its segments count for what frames are common.
             usable: whether a reference may be matched.
         """
-        twin, exact = self._twin(query, usable)
-        head = None if twin is None else self._tables.items.get(twin.head)
-        found_at = self._beside(twin, side, found, item, usable)
+        twins, others = self._beside(query, side, found, item, usable)
         matches = [
-            matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, found_at)
+            matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, others)
         ]
         matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
-        if twin is not None and head is not None:
-            outcome = self._itself(head) if twin is head else self.pair(twin, head)
-            matches.insert(0, exactly(twin, head, exact, outcome, self._bank))
-        return matches
+        return [*(self._exactly(*twin) for twin in twins), *matches]
 
     def propose(
         self, query: Item, side: Side, found: Found, usable: Callable[[Item], bool] = lambda _: True
     ) -> Proposal:
         """Return what a new item is to be compared with, and which pairs are to be proved first."""
         proposal = Proposal()
-        twin, _ = self._twin(query, usable)
-        found_at = self._beside(twin, side, found, query if self._bank == SEEN else None, usable)
-        if twin is not None:  # which needs no proof, and whose own verdict says what else it resembles
-            proposal.beside.append(twin)
+        twins, found_at = self._beside(query, side, found, query if self._bank == SEEN else None, usable)
+        if twins:  # which need no proof, and whose own verdicts say what else they resemble
+            proposal.beside += [twin for twin, _ in twins]
             return proposal
         chosen, others = self._choose(found_at, MAX_MATCHES)
         for reference, outcome in chosen:
@@ -132,15 +129,28 @@ class Comparer:
 
     def note_shared(self, item: Item, side: Side, found: Found) -> None:
         """Count a new item for what it shows of others, as its matches or its proposal do."""
-        twin, _ = self._twin(item, lambda _: True)
-        self._beside(twin, side, found, item, lambda _: True)
+        self._beside(item, side, found, item, lambda _: True)
 
     def _beside(
-        self, twin: Item | None, side: Side, found: Found, item: Item | None, usable: Callable[[Item], bool]
-    ) -> list[tuple[Item, PairOutcome]]:
-        """Return how a query matches each reference that was found, beside the star of its twin; see `matches`."""
-        head = None if twin is None else self._tables.items.get(twin.head)
-        return list(self._outcomes(side, found, item, lambda one: one is not head and usable(one)))
+        self, query: Described | Item, side: Side, found: Found, item: Item | None, usable: Callable[[Item], bool]
+    ) -> tuple[list[tuple[Item, Exact]], list[tuple[Item, PairOutcome]]]:
+        """Return what is identical to a query, and how it matches each other reference that was found; see `matches`.
+
+        A reference that was found may be one more that is identical, in a star whose others are not, or one of very
+        many.
+        """
+        twins = self._twins(query, usable)
+        if not twins:
+            return twins, list(self._outcomes(side, found, item, usable))
+        heads = {twin.head for twin, _ in twins}
+        others = []
+        outcomes = self._outcomes(side, found, item, lambda one: one.number not in heads and usable(one))
+        for reference, outcome in outcomes:
+            if (exact := identity(query, reference)) is Exact.NO:
+                others.append((reference, outcome))
+            else:
+                twins.append((reference, exact))
+        return twins, others
 
     def _choose(
         self, outcomes: Iterable[tuple[Item, PairOutcome]], most: int = PROVED
@@ -168,10 +178,8 @@ class Comparer:
             lapsed: nobody looked at the pair.
         """
         exact = identity(item, reference)
-        head = self._tables.items.get(reference.head)
-        if exact is not Exact.NO and head is not None:
-            outcome = self._itself(head) if reference is head else self._by_evidence(reference, head)
-            return exactly(reference, head, exact, outcome, self._bank)
+        if exact is not Exact.NO:
+            return self._exactly(reference, exact)
         outcome = self._by_evidence(item, reference)
         if pair.proved is not None:
             proved = self._judge.prove(outcome, pair.proved)
@@ -207,13 +215,16 @@ class Comparer:
         """
         pairs, is_plain = found.pairs, side.kind is Kind.IMAGE and side.boxes is None
         alone_of = pairs.alone if self._judge.proves else None
+        columns = self._columns(pairs) if is_plain else []
+        chances = self._heads.chances
         for reference, places in self._by_head(pairs, new):
             if not usable(reference):
                 continue
             if is_plain and reference.is_plain:  # one pair, without arrays
                 (place,) = places
-                alone = -math.inf if alone_of is None else float(alone_of[place])
-                yield reference, self._as_wholes(pairs, place, alone, (side.doubt, reference.doubt))
+                distance, evidence, alone, judged = columns[place]
+                doubts = side.doubt, reference.doubt
+                yield reference, compare_wholes(distance, evidence, alone, doubts, judged, chances)
                 continue
             mine = pairs.take(np.array(places))
             frames = (mine.query, self._tables.frames_of(reference, mine.reference))
@@ -224,10 +235,13 @@ class Comparer:
                 outcome = replace(outcome, alone=float(alone_of[places].max()))
             yield reference, outcome
 
-    def _as_wholes(self, pairs: Pairs, place: int, alone: float, doubts: tuple[Doubt, Doubt]) -> PairOutcome:
-        """Return the outcome of one pair of two images with a descriptor each."""
-        distance, evidence = float(pairs.distance[place]), float(pairs.evidence[place])
-        return compare_wholes(distance, evidence, alone, doubts, self._judge, self._heads.chances)
+    def _columns(self, pairs: Pairs) -> list[tuple[float, float, float, Judgement]]:
+        """Return of each pair, of two images with a descriptor each, what `compare_wholes` needs."""
+        evidence = pairs.evidence.astype(np.float64)
+        known = pairs.alone if self._judge.proves else None
+        alone = [-math.inf] * len(evidence) if known is None else known.tolist()
+        judged = self._judge.judge_all(evidence, self._heads.chances)
+        return list(zip(pairs.distance.tolist(), evidence.tolist(), alone, judged, strict=True))
 
     @property
     def looks_ahead(self) -> bool:
@@ -268,10 +282,10 @@ class Comparer:
         """Return the references of an image that would be proved now, those of its batch among them."""
         if not len(pairs.query):
             return []
-        twin, _ = self._twin(item, lambda _: True)
+        heads = {twin.head for twin, _ in self._twins(item, lambda _: True)}
 
         def usable(reference: Item) -> bool:
-            return reference.kind is Kind.IMAGE and (twin is None or twin.head != reference.number)
+            return reference.kind is Kind.IMAGE and reference.number not in heads
 
         chosen, _ = self._choose(self._outcomes(self._tables.side(item), Found(pairs, cohort), None, usable, new))
         return chosen
@@ -346,7 +360,9 @@ class Comparer:
             return None
         alone = known.alone - ALONE if self._judge.proves else -math.inf
         doubts = query.doubt, reference.doubt
-        outcome = compare_wholes(known.distance, known.evidence, alone, doubts, self._judge, self._heads.chances)
+        chances = self._heads.chances
+        judged = self._judge.judge(known.evidence, chances)
+        outcome = compare_wholes(known.distance, known.evidence, alone, doubts, judged, chances)
         return outcome if known.speaks else _of_blank(outcome)
 
     def _by_evidence(self, query: Item, reference: Item) -> PairOutcome:
@@ -426,7 +442,7 @@ class Comparer:
             places.setdefault(number, []).append(place)
         for number in sorted(places):
             reference = new.get(number) or self._tables.items.get(number)
-            if reference is not None and (reference.is_head or number in new):
+            if reference is not None and (reference.head == number or number in new):
                 yield reference, places[number]
 
     def _compare(
@@ -440,14 +456,31 @@ class Comparer:
         """Return the neighbours of rows that are held: those that they had when they arrived, or those in this bank."""
         return self._tables.cohort(rows) if self._bank == SEEN else self._candidates.cohort_of(rows)
 
-    def _twin(self, query: Described | Item, usable: Callable[[Item], bool]) -> tuple[Item | None, Exact]:
-        """Return the earliest item with identical bytes, else pixels."""
+    def _twins(self, query: Described | Item, usable: Callable[[Item], bool]) -> list[tuple[Item, Exact]]:
+        """Return the items that are identical, the earliest of each star: same bytes first, then same content.
+
+        Of a star with thousands of them, MOST_TWINS are looked at.
+        """
+        found: list[tuple[Item, Exact]] = []
+        heads = set[int]()
         same_bytes, same_pixels = self._tables.items.identical(query.sha256, query.pixels_digest)
         for twins, exact in ((same_bytes, Exact.BYTES), (same_pixels, Exact.PIXELS)):
+            known = 0
             for twin in twins:
-                if usable(twin):
-                    return twin, exact
-        return None, Exact.NO
+                known += twin.head in heads
+                if max(known, len(found)) >= MOST_TWINS:
+                    break
+                if twin.head not in heads and usable(twin):
+                    heads.add(twin.head)
+                    found.append((twin, exact))
+        return found
+
+    def _exactly(self, twin: Item, exact: Exact) -> Matched:
+        """Return how a query matches the head of an item that is identical to it."""
+        head = self._tables.items.get(twin.head)
+        assert head is not None
+        outcome = self._itself(head) if twin is head else self._by_evidence(twin, head)
+        return exactly(twin, head, exact, outcome, self._bank)
 
     def _itself(self, item: Item) -> PairOutcome:
         """Return how an item matches another with the same content."""
@@ -535,7 +568,7 @@ def moments_of(spans: Sequence[Span], of_videos: bool) -> list[tuple[float, floa
     ]
 
 
-def identity(a: Item, b: Item) -> Exact:
+def identity(a: Described | Item, b: Item) -> Exact:
     """Return whether two items are identical, and how."""
     if a.sha256 and a.sha256 == b.sha256:
         return Exact.BYTES

@@ -38,6 +38,11 @@ class Pair:
         return self.asked and not self.answered
 
 
+UndecidedKey: TypeAlias = tuple[int, int]
+"""Log offset of the envelope with the asks, which may be of several: live videos end at the record of another item.
+Number of the item."""
+
+
 @dataclass(slots=True)
 class Undecided:
     """An item that waits, or matches of a live video that do.
@@ -58,6 +63,11 @@ class Undecided:
     said: list[tuple[str, str]] = field(default_factory=list)
     decision: Decision | None = None
     quiet: bool = False
+
+    @property
+    def key(self) -> UndecidedKey:
+        """What tells it from others."""
+        return self.offset, self.item
 
     @property
     def open(self) -> bool:
@@ -88,26 +98,30 @@ class UndecidedItems:
     """All of them, in order of the log."""
 
     def __init__(self) -> None:
-        self._by_offset: dict[int, Undecided] = {}
+        self._by_key: dict[UndecidedKey, Undecided] = {}
         self.waiting = 0
         """How many have no verdict yet."""
 
     def __len__(self) -> int:
-        return len(self._by_offset)
+        return len(self._by_key)
 
     def __iter__(self) -> Iterator[Undecided]:
-        return iter(self._by_offset.values())
+        return iter(self._by_key.values())
 
-    def get(self, offset: int) -> Undecided | None:
-        """Return the item whose asks are in this envelope."""
-        return self._by_offset.get(offset)
+    def get(self, offset: int, item: int) -> Undecided | None:
+        """Return what waits of an item, by its number, for the asks in this envelope."""
+        return self._by_key.get((offset, item))
 
     def add(self, one: Undecided, now_ms: int) -> None:
         """Have an item wait. Those that were decided without answers long ago wait no more."""
         # they are in order of the log
         for old in [*takewhile(lambda old: old.expired and now_ms - old.since_ms > LATE_MS, self)]:
-            self.forget(old.offset)
-        self._by_offset[one.offset] = one
+            self.forget(old)
+        if (known := self._by_key.get(one.key)) is not None:  # a live video fell silent, and goes on at one record
+            asked = [pair.candidate for pair in known.pairs]
+            known.pairs += [pair for pair in one.pairs if pair.candidate not in asked]
+            return
+        self._by_key[one.key] = one
         self.waiting += not one.expired
 
     def expire(self, one: Undecided) -> None:
@@ -115,19 +129,19 @@ class UndecidedItems:
         self.waiting -= not one.expired
         one.expired = True
 
-    def forget(self, offset: int) -> None:
-        """Have an item wait no more."""
-        gone = self._by_offset.pop(offset, None)
+    def forget(self, one: Undecided) -> None:
+        """Have an item wait no more, if it does."""
+        gone = self._by_key.pop(one.key, None)
         self.waiting -= gone is not None and not gone.expired
 
     def forget_live(self, number: int) -> None:
         """Have nothing of a live video wait any more."""
         for one in [one for one in self if one.item == number]:
-            self.forget(one.offset)
+            self.forget(one)
 
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
-        self._by_offset = {one.offset: one for one in undecided}
+        self._by_key = {one.key: one for one in undecided}
         self.waiting = sum(not one.expired for one in self)
 
 

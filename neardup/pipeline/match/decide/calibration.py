@@ -22,7 +22,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,6 +36,7 @@ CONFIDENCE = 0.9
 SDS = 1.645
 """Standard deviations to either side that hold CONFIDENCE of a normal distribution."""
 Curve = npt.NDArray[np.float64]
+N = TypeVar("N", float, Curve)
 
 
 class ProofRates(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Return the log-odds of a match with this evidence, and with a proof's finding if there is one."""
         return self.log_odds_after(evidence, self.shift(references), self._log_ratio(ground))
 
-    def log_odds_after(self, evidence: float, shift: float, log_ratio: float) -> float:
+    def log_odds_after(self, evidence: N, shift: float, log_ratio: float) -> N:
         """Return the `log_odds`, given the `shift` of all references and what a finding adds."""
         return self.intercept + self.slope * evidence - shift + log_ratio
 
@@ -253,6 +254,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
             return place, place, 0.0, math.log(m / self.levels[-1])
         low, high = self.levels[place], self.levels[place + 1]
         return place, place + 1, math.log(m / low) / math.log(high / low), 0.0
+
+
+def logistics(log_odds: Curve) -> list[float]:
+    """Return what `logistic` does of many, to the last bit: numpy has another exponential function."""
+    return [1.0 / (1.0 + math.exp(-one)) for one in log_odds.clip(-50.0, 50.0).tolist()]
 
 
 def logistic(log_odds: float) -> float:

@@ -80,6 +80,11 @@ class LiveMatch:
         spans = self.match.where.spans if self.match else ()
         return sum(one.query_end - one.query_start for one in spans), max((one.query_end for one in spans), default=0.0)
 
+    @property
+    def is_flagged(self) -> bool:
+        """Whether somebody was to look at it."""
+        return self.flagged is not Decision.DISTINCT
+
     def is_news(self, shown: Matched, growth_seconds: float) -> bool:
         """Return whether the match changed enough since the last event to emit a new one; see `LiveRules`.
 

@@ -102,6 +102,7 @@ class LiveVerdicts:
 
         A reference that was removed or disabled meanwhile is matched no more.
         """
+        gone = []
         for pair in waiting.pairs:
             live_match = live.sightings.get(pair.number)
             if live_match is None or live_match.ask != waiting.offset:
@@ -110,8 +111,9 @@ class LiveVerdicts:
                 live_match.take(pair, waiting.expired)
             else:
                 del live.sightings[pair.number]
+                gone += [(pair.candidate.bank, pair.candidate.reference)] if live_match.is_flagged else []
         published = self._published.rolling(entry.offset, live.id, live.running)
-        return self._emit(live, self._news(live) if published is None else published)
+        return self._emit(live, self._news(live, gone=gone) if published is None else published)
 
     def _is_usable(self, number: int, now_ms: int) -> bool:
         if self._tables.items.get(number) is not None:
@@ -119,19 +121,18 @@ class LiveVerdicts:
         found = self._banks.find(number)
         return found is not None and found[0].usable(now_ms)(found[1])
 
-    def end(self, live: Live, offset: int, marker: Entry | None = None) -> tuple[Rolling, ...]:
-        """Return the final events, for the record of this offset, and drop what only a running video needs.
+    def end(self, live: Live, entry: Entry) -> tuple[Rolling, ...]:
+        """Return the final events and drop what only a running video needs; what was not asked about is so now.
 
         Args:
-            marker: that record if it is the end marker: what nothing was asked about yet is asked about now.
+            entry: the end marker, or the record at whose time no frame has come for too long.
         """
         self._look(live, at_end=True)
         self._lives.stop(live)
-        published = self._published.rolling(offset, live.id, running=False)
+        published = self._published.rolling(entry.offset, live.id, running=False)
         if published is None:
-            asked = None if marker is None else self._ask(live, offset)
-            published = [*self._news(live, asked)] or [Rolling(verdict=self._verdict(live))]
-        events = self._emit(live, published, marker)
+            published = [*self._news(live, self._ask(live, entry.offset))] or [Rolling(verdict=self._verdict(live))]
+        events = self._emit(live, published, entry)
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
         for live_match in live.sightings.values():
@@ -303,8 +304,14 @@ class LiveVerdicts:
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _news(self, live: Live, asked: Asked | None = None) -> tuple[Rolling, ...]:
-        """Return one event for each match to be flagged, or else one if anything else matters."""
+    def _news(
+        self, live: Live, asked: Asked | None = None, gone: Sequence[tuple[str, str]] = ()
+    ) -> tuple[Rolling, ...]:
+        """Return one event for each match to be flagged, or else one if anything else matters.
+
+        Args:
+            gone: bank and reference of matches that were flagged, and were forgotten now.
+        """
         known = [(one, shown) for one in live.sightings.values() if (shown := self._as_proved(one)) is not None]
         newest = self._lives.frames(live).pts[-1]
         rules = self._lives.rules
@@ -317,13 +324,18 @@ class LiveVerdicts:
         )
         ripe = [match for match in due if match is not None]
         news = asked is not None or any(one.is_news(shown, rules.growth_seconds) for one, shown in known)
-        if not ripe and not news:
+        if not ripe and not news and not gone:
             return ()
+        none_any_more = [
+            (shown.bank, shown.reference)
+            for one, shown in known
+            if one.is_flagged and one.told is not Decision.DISTINCT and shown.decision is Decision.DISTINCT
+        ]
         verdict = self._verdict(live)
         allowing = [m for m in verdict.matches if m.action is Action.ALLOW and m.decision is Decision.DUPLICATE]
         flagged = [m for m in ripe if m.action is Action.FLAG and not is_silenced(m, allowing)]
         first, *rest = [Rolling(verdict=verdict, flagged=match) for match in flagged] or [Rolling(verdict=verdict)]
-        return (first if asked is None else msgspec.structs.replace(first, asked=asked), *rest)
+        return (msgspec.structs.replace(first, asked=asked, withdrawn=(*gone, *none_any_more)), *rest)
 
     def _emit(self, live: Live, events: Sequence[Rolling], entry: Entry | None = None) -> tuple[Rolling, ...]:
         """Remember what these events say, and adopt what another worker published.

@@ -16,7 +16,7 @@ from neardup.pipeline.log.records import Described, Matched, Verdict, unpack_box
 from neardup.pipeline.log.verdicts import combine
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.compare.candidates import CANDIDATES, Found, split
-from neardup.pipeline.match.compare.compare import MAX_MATCHES, matched
+from neardup.pipeline.match.compare.compare import MAX_MATCHES
 from neardup.pipeline.match.decide.decide import Pairs, Side
 from neardup.pipeline.match.decide.evidence import Pictures, pictures_of
 from neardup.pipeline.match.decide.segments import Track
@@ -52,7 +52,7 @@ def compare_stored(state: State, query_id: str, reference_id: str) -> Matched:
     query, reference = state.items.named(query_id), state.items.named(reference_id)
     if query is None or reference is None:
         raise UsageError(f"no item {query_id if query is None else reference_id!r}")
-    return matched(reference, state.seen.comparer.pair(query, reference))
+    return state.seen.comparer.one(query, reference)
 
 
 @dataclass(frozen=True, slots=True)

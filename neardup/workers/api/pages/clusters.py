@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote, urlencode
 
-import msgspec
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.match.apply.state import State
-from neardup.pipeline.match.compare.compare import identity
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.query.lookup import compare_stored
 from neardup.pipeline.match.query.similar import Query as SimilarQuery
@@ -125,8 +123,7 @@ def _look(state: State, id: str, start: int) -> _Cluster:
 
 def _compared(state: State, one: Item, head: Item) -> dict[str, object]:
     """Return what is said of a copy and its original by now."""
-    match = msgspec.structs.replace(compare_stored(state, one.id, head.id), exact=identity(one, head))
-    return MatchBody.model_validate(match).model_dump(mode="json")
+    return MatchBody.model_validate(compare_stored(state, one.id, head.id)).model_dump(mode="json")
 
 
 def _data(found: _Cluster) -> dict[str, object]:

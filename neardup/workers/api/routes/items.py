@@ -337,7 +337,7 @@ async def _said_before(context: Context, id: str, offset: int, deadline: float) 
 def open_pairs(state: State, id: str) -> list[OpenPair]:
     """Return what an item is being proved against; nothing if it does not wait."""
     found = state.items.named(id)
-    waiting = None if found is None else state.undecided.get(found.offset)
+    waiting = None if found is None else state.undecided.get(found.offset, found.number)
     pairs = () if waiting is None else waiting.pairs
     return [OpenPair(bank=one.candidate.bank, reference=one.candidate.reference) for one in pairs if one.open]
 

@@ -89,6 +89,14 @@ def test_identical_content_is_decided_at_once() -> None:
     assert (only(verdict).exact, verdict.head) == (Exact.BYTES, "a")
 
 
+def test_all_identical_references_are_exact_and_none_is_asked_about() -> None:
+    log = a_log()
+    log.events(BankChanged(bank="banned"), *(reference(picture(f"r{n}", 0, sha256=b"x")) for n in range(3)))
+    verdict = log.verdict(picture("q", 0, sha256=b"x"))
+    found = [(one.reference, one.exact) for one in verdict.matches]
+    assert found == [("r0", Exact.BYTES), ("r1", Exact.BYTES), ("r2", Exact.BYTES)]
+
+
 def test_a_candidate_is_asked_about_and_a_copy_is_a_duplicate_when_it_is_proved() -> None:
     log = a_log()
     log.events(picture("a", 0))

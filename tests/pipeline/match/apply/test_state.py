@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neardup.pipeline.errors import UsageError
+from neardup.pipeline.log.changes import ClusterEdit, ClusterEdited
 from neardup.pipeline.log.proofs import ProofExpired, ProofPending, answer
 from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import (
@@ -23,6 +24,7 @@ from neardup.pipeline.log.records import (
     Verdict,
     ignored,
 )
+from neardup.pipeline.match.compare.compare import MOST_TWINS
 from neardup.pipeline.match.data.pending import MAX_PENDING_SECONDS
 from neardup.pipeline.match.query.lookup import compare_stored, lookup
 from neardup.pipeline.types import Decision, Doubt, Exact, Extras
@@ -149,6 +151,45 @@ def test_identical_bytes_come_before_identical_pixels() -> None:
     log.add(picture("pixels", 0, pixels=b"p"), picture("bytes", 90, sha256=b"b"))
     verdict = log.verdict(picture("q", 0, sha256=b"b", pixels=b"p"))
     assert (verdict.matches[0].reference, verdict.matches[0].exact) == ("bytes", Exact.BYTES)
+
+
+def test_all_identical_references_are_exact() -> None:
+    log = Log(a_state(stars=False))  # as `neardup match` has it
+    log.add(picture("pixels", 0, pixels=b"p"), *(picture(f"bytes {n}", 90, sha256=b"b") for n in range(3)))
+    log.add(picture("alike", 10), picture("p too", 0, sha256=b"other", pixels=b"p"))
+    matches = log.verdict(picture("q", 0, sha256=b"b", pixels=b"p")).matches
+    assert [(one.reference, one.identical_to, one.exact) for one in matches] == [
+        ("bytes 0", "bytes 0", Exact.BYTES),
+        ("bytes 1", "bytes 1", Exact.BYTES),
+        ("bytes 2", "bytes 2", Exact.BYTES),
+        ("pixels", "pixels", Exact.PIXELS),
+        ("p too", "p too", Exact.PIXELS),
+        ("alike", "", Exact.NO),
+    ]
+
+
+def test_of_very_many_identical_references_those_that_are_found_are_exact() -> None:
+    log = Log(a_state(stars=False))
+    log.add(*(picture(f"r{n}", 0, sha256=b"same") for n in range(MOST_TWINS + 6)))
+    found = lookup(log.state, [picture("q", 0, sha256=b"same")], 2 * MOST_TWINS)[0]
+    assert {one.reference for one in found} >= {f"r{n}" for n in range(MOST_TWINS)}
+    assert {one.exact for one in found} == {Exact.BYTES}
+
+
+def test_stars_of_identical_items_are_all_exact() -> None:
+    log = Log()
+    log.add(picture("a", 0, sha256=b"same"), picture("b", 0, sha256=b"same"), picture("c", 0, sha256=b"same"))
+    log.add(ClusterEdited(item="b", edit=ClusterEdit.SPLIT))
+    verdict = log.verdict(picture("q", 0, sha256=b"same"))
+    assert [(one.reference, one.exact) for one in verdict.matches] == [("a", Exact.BYTES), ("b", Exact.BYTES)]
+    assert verdict.head == "a"
+
+
+def test_held_items_that_are_identical_compare_as_exact() -> None:
+    log = Log()
+    log.add(picture("a", 0, sha256=b"same"), picture("b", 90, sha256=b"same"))
+    match = compare_stored(log.state, "b", "a")
+    assert (match.exact, match.probability, match.decision) == (Exact.BYTES, 1.0, Decision.DUPLICATE)
 
 
 def test_twin_of_a_member_joins_the_member_s_head_and_names_the_member() -> None:

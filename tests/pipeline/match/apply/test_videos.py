@@ -201,6 +201,14 @@ def test_video_of_nothing_but_black_is_distinct_unless_identical() -> None:
     assert np.isfinite([match.distance, match.evidence]).all()
 
 
+def test_all_identical_videos_are_exact() -> None:
+    log = Log(a_state(stars=False))
+    for name in ("one", "two"):
+        log.add(*video(name, FILM.at(times(10)), sha256=b"same"))
+    verdict = log.verdict(*video("q", FILM.at(times(10)), sha256=b"same"))
+    assert [(one.reference, one.exact) for one in verdict.matches] == [("one", Exact.BYTES), ("two", Exact.BYTES)]
+
+
 # -- a still and a video -----------------------------------------------------------------------------------------------
 
 

@@ -9,22 +9,26 @@ import msgspec
 import pytest
 
 from neardup.pipeline.index.vectors import VectorFile
-from neardup.pipeline.log.proofs import Asked, ProofExpired, answer
-from neardup.pipeline.log.records import Entry, Envelope, Event, Record, Removed, Rolling, asks_of
+from neardup.pipeline.log.proofs import Ask, Asked, ProofExpired, answer
+from neardup.pipeline.log.records import Entry, Envelope, Event, Record, Removed, Rolling, Verdict, asks_of
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
-from neardup.pipeline.match.data.undecided import LATE_MS
+from neardup.pipeline.match.data.undecided import LATE_MS, Pair, Undecided, UndecidedItems
 from neardup.pipeline.match.live.verdicts import WINDOW
 from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary, Proved
+from neardup.pipeline.store.interface import ReviewQueue
+from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision, Doubt
 from neardup.pipeline.where import Relation
 from tests.pipeline.match.build import (
     AGREES,
+    NOTHING_FITS,
     OTHER_WRITING,
     D,
     Film,
     Log,
     a_calibration,
     a_state,
+    described,
     edited,
     live_end,
     live_frame,
@@ -110,6 +114,55 @@ def test_what_expires_is_unproved_and_a_late_answer_decides_once_more() -> None:
     assert log.events(expired) == []
     assert flagged(log.events(answer(asked, [AGREES]))) == [(Decision.DUPLICATE, Doubt.NO)]
     assert log.events(answer(asked, [AGREES])) == []
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["no match", "its reference left"])
+def test_what_was_flagged_and_is_no_match_after_all_is_withdrawn(leaves: bool) -> None:
+    log, store = Log(a_state(a_calibration(), asks=True)), MemoryStore()
+    log.add(described("still", FILM.at([40.0])))
+    frames = [live_frame("live", n / 2, edited(FILM.at([40.0]), seed=n, cosine=0.82)) for n in range(20)]
+    (asked,) = (one for event in log.events(*frames) for one in asks_of(event))
+    store.apply(log.add(ProofExpired(id="live", offset=asked.offset), live_end("live")))
+    assert store.queued(ReviewQueue.UNPROVED) == 1
+    if leaves:
+        log.add(Removed(id="still"))
+    (envelope,) = log.add(answer(asked, [NOTHING_FITS]))
+    (event,) = envelope.events
+    assert isinstance(event, Rolling)
+    assert (event.verdict.matches, event.withdrawn) == ((), (("seen", "still"),))
+    store.apply([envelope])
+    assert store.queued(ReviewQueue.ALL) == 0
+
+
+def test_what_was_not_asked_about_is_when_the_video_falls_silent() -> None:
+    """At the record of another item, which asks as well, and before a frame has the video go on."""
+    with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
+        log = Log(state)
+        log.add(video("film", FILM.at(times(100))))
+        (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
+        assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
+        log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+        log.now += 301
+        (envelope,) = log.add(video("third", edited(FILM.at(times(30)), seed=6)))
+        live, third = (one for event in envelope.events for one in asks_of(event))
+        assert (live.id, third.id) == ("live", "third")
+        assert live.offset == third.offset == envelope.offset
+        (event,) = log.events(answer(third, [AGREES] * len(third.asks)))
+        assert isinstance(event, Verdict)
+        assert flagged(log.events(answer(live, [AGREES] * len(live.asks)))) == [(Decision.DUPLICATE, Doubt.NO)]
+        assert len(state.undecided) == 0
+
+
+def test_a_video_that_goes_on_at_the_record_that_ended_it_waits_for_all_it_asks() -> None:
+    waiting = UndecidedItems()
+    ask = Ask(bank="seen", reference="a", offset=0, sha256=b"")
+    pairs = [Pair(msgspec.structs.replace(ask, reference=name), number, True) for number, name in enumerate("ab")]
+    for pair in [*pairs, pairs[0]]:
+        waiting.add(Undecided(item=5, offset=7, since_ms=0, pairs=[pair]), 0)
+    (one,) = waiting
+    assert (one.pairs, waiting.waiting, waiting.get(7, 5)) == (pairs, 1, one)
+    waiting.forget(one)
+    assert (len(waiting), waiting.waiting) == (0, 0)
 
 
 def test_an_answer_after_a_day_changes_nothing() -> None:
