@@ -1,9 +1,9 @@
 """Which space serves: the one whose verdicts count, whose embed workers read `media`, and to which people's changes go.
 
 Where no second space was ever made there is no such record, and every space serves by itself. With the first
-`neardup space create` one serves, and others stand by: their logs are filled from that of the serving one, and
-their verdicts are announced to nobody. A switch is one record of the compacted topic `spaces`, so it is done or not done. Each
-space serves from an offset of its own log to another, its *turn*; what it says counts within its turns alone.
+`neardup space create` one serves, and others stand by: their logs are filled from that of the serving one, and their
+verdicts are announced to nobody. A switch is one record of the compacted topic `spaces`, so it is done or not done.
+Each space serves from an offset of its own log to another, its *turn*; what it says counts within its turns alone.
 """
 
 from __future__ import annotations
