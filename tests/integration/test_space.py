@@ -6,9 +6,10 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -18,6 +19,7 @@ from redis import Redis
 from neardup.pipeline.embed import embedder
 from neardup.pipeline.embed.checkpoint import save_checkpoint
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.proofs import ItemProved
 from neardup.pipeline.log.records import Described, Removed, Reviewed
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings, load
@@ -33,6 +35,7 @@ from neardup.workers.kafka.log import Fetched, Tail, read_record
 from neardup.workers.kafka.spaces import Gate, SpacesTopic
 from neardup.workers.kafka.topics import topic_names
 from neardup.workers.match import worker as match
+from neardup.workers.prove import worker as prove
 from neardup.workers.run.runner import Worker
 from neardup.workers.space.fill import Progress
 from neardup.workers.space.originals import PAST, KeptOriginals
@@ -69,7 +72,7 @@ class Two:
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
         monkeypatch.setattr(membership, "SESSION_SECONDS", 6.0)
-        for worker in (embed, match, flag):
+        for worker in (embed, match, flag, prove):
             monkeypatch.setattr(
                 worker, "watch_lag", lambda *_arguments, **_options: None
             )  # its threads outlive the test
@@ -86,8 +89,8 @@ class Two:
         return text
 
     @contextmanager
-    def workers(self, space: str) -> Iterator[None]:
-        """Run the workers of a space."""
+    def workers(self, space: str, kinds: Sequence[Any] = (embed, match, flag)) -> Iterator[None]:
+        """Run workers of a space."""
         settings = load(model=self.models[space])
         stop, failures = threading.Event(), list[BaseException]()
 
@@ -108,8 +111,7 @@ class Two:
                     if worker is not None:
                         worker.close()
 
-        connectors = (embed.connector, match.connector, flag.connector)
-        threads = [threading.Thread(target=live, args=(one(settings),), daemon=True) for one in connectors]
+        threads = [threading.Thread(target=live, args=(one.connector(settings),), daemon=True) for one in kinds]
         for thread in threads:
             thread.start()
         try:
@@ -259,6 +261,35 @@ def test_a_new_model_is_filled_switched_to_and_back(
     verdict = old.verdict("copy-1.png")
     assert verdict is not None
     assert verdict.decision is Decision.DISTINCT
+
+
+def test_a_switch_waits_for_proofs(
+    settings: Settings, stores: tuple[RedisStore, RedisStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = stores
+    two = Two(settings, tmp_path, monkeypatch)
+    monkeypatch.setenv("NEARDUP_PROVE", "true")
+    other = two.models[OTHER.space]
+    for seed in range(3):
+        save(tmp_path / "first", f"{seed}.png", seed, side=160)
+        save(tmp_path / "copies", f"copy-{seed}.jpg", seed, side=140)
+    two.command("topics", "create", "--partitions", "2")
+    with ExitStack() as running:
+        running.enter_context(two.workers(CHECKPOINT.space, (embed, match, flag, prove)))
+        for name in ("first", "copies"):
+            two.command("ingest", str(tmp_path / name))
+        until(lambda: len(old.feed("", 10)) == 3, "copies are told")
+        two.command("space", "create", other)
+        running.enter_context(two.workers(OTHER.space))
+        refused = two.command("space", "switch", other, "--wait", "4", code=1)
+        assert "prove workers of the new space, which have 3 pairs to prove; the old space goes on" in refused
+        running.enter_context(two.workers(OTHER.space, (prove,)))
+        two.command("space", "switch", other)
+        kinds = [type(one) for one in two.log(OTHER.space)]
+        assert (kinds.count(Described), kinds.count(ItemProved)) == (6, 3)
+        with closing(Gate(settings, OTHER.space)) as gate:
+            assert not any(gate.counts(offset) for offset in range(len(kinds)))  # the old space has told of all
+        assert len(new.feed("", 10)) == 3
 
 
 def _fail(*_: object) -> None:

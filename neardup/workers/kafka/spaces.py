@@ -1,9 +1,9 @@
 """Which space serves: the one whose verdicts count, whose embed workers read `media`, and to which people's changes go.
 
 Where no second space was ever made there is no such record, and every space serves by itself. With the first
-`neardup space create` one serves, and others stand by: their logs are filled from that of the serving one, and nobody
-is told of their verdicts. A switch is one record of the compacted topic `spaces`, so it is done or not done. Each
-space serves from an offset of its own log to another, its *turn*; what it says counts within its turns alone.
+`neardup space create` one serves, and others stand by: their logs are filled from that of the serving one, and their
+verdicts are announced to nobody. A switch is one record of the compacted topic `spaces`, so it is done or not done.
+Each space serves from an offset of its own log to another, its *turn*; what it says counts within its turns alone.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class Spaces(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.turns[-1].space
 
     def serves(self, space: str) -> bool:
-        """Return whether a space serves, or is none of these and stands for itself."""
+        """Return whether a space serves; one that is not among these serves by itself."""
         return space == self.serving or space not in self.standby
 
     def counts(self, space: str, offset: int) -> bool:
-        """Return whether what a space says at an offset of its log is to be told."""
+        """Return whether what a space says at an offset of its log is to be announced."""
         turns = [turn for turn in self.turns if turn.space == space]
         return any(turn.has(offset) for turn in turns) or not (turns or space in self.standby)
 
@@ -224,7 +224,7 @@ class Gate:
         self._topic.close()
 
     def counts(self, offset: int) -> bool:
-        """Return whether what the space says at an offset of its log is to be told.
+        """Return whether what the space says at an offset of its log is to be announced.
 
         A turn begins before anything is written to its log, so whoever has read that need only look now.
         """

@@ -2,7 +2,7 @@
 
 First the new space is filled while the old one serves. Then, for some seconds, nothing is taken in: embed workers and
 changes wait. Once both spaces have published all that they have, and every proof has come, one record says that the new
-one serves. What was flagged before that is told by the old space, what comes after by the new one, and nothing twice.
+one serves. What was flagged before that is announced by the old space, what comes after by the new one, nothing twice.
 Whatever fails before that record, the old space goes on; a process that is killed in between leaves media waiting,
 until the command is given again.
 """
@@ -38,7 +38,7 @@ class Switch:
         spaces: as they are; its serving one is left. target: that is to serve.
         fill: of the target from the serving one.
         wait_seconds: that the pause may last before all goes on as it was.
-        say: told what is waited for.
+        say: called with what is waited for.
     """
 
     def __init__(

@@ -103,8 +103,8 @@ class WebhookWorker:
         most_parked: events given up in a row after which it stops.
         clock: seconds since 1970.
         tenant: see `make_delivery`.
-        counts: whether what is said at an offset of the log is to be told: a space that stands by is filled with what
-            another has told.
+        counts: whether what is said at an offset of the log is to be announced: a space that stands by is filled with
+            what another has announced.
     """
 
     def __init__(
