@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.bench_scan import Work, timed
 from benchmarks.photographs import render_photographs
+from deploy.local.ray_nodes import ON_LOOPBACK
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.plan import unfinished, write_plan
 from neardup.pipeline.archive.shard import SHARDS
@@ -64,6 +65,7 @@ def here_work(job: Job, stack: ExitStack) -> Callable[[], object]:
 @contextmanager
 def nodes(count: int) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
     """Yield the address of a cluster on loopback, and what returns its processor seconds."""
+    os.environ.update(ON_LOOPBACK)
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "deploy.local.ray_nodes", str(count)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:

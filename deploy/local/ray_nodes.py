@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 OBJECT_STORE_BYTES = 80_000_000
+ON_LOOPBACK = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""For nodes and for whoever connects to them: by the second Ray takes 127.0.0.1 as it is, and listens there alone."""
 
 
 def main(count: int) -> None:
     """Serve until standard input ends."""
     folder = tempfile.mkdtemp(prefix="nd-ray-")  # short, as names of sockets are
     os.environ.update(
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # by which Ray listens on 127.0.0.1 alone
+        ON_LOOPBACK,
         RAY_TMPDIR=folder,
         RAY_raylet_start_wait_time_s="180",
     )

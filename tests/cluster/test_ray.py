@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deploy.local.ray_nodes import ON_LOOPBACK
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.plan import read_plan
 from neardup.pipeline.archive.row import to_columns
@@ -89,7 +90,7 @@ def test_a_node_that_dies_costs_its_shards_in_work_only(tmp_path: Path, nodes: N
 def backfill(pictures: Path, output: Folder, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "neardup.workers.cli.main", "backfill", "describe", str(pictures)]
     command += ["--output", output.url, "--part-items", str(PART_ITEMS), "--model", "fast", *options]
-    return subprocess.Popen(command, text=True)
+    return subprocess.Popen(command, text=True, env={**os.environ, **ON_LOOPBACK})
 
 
 def rows(folder: Folder, name: str) -> list[dict[str, Any]]:
