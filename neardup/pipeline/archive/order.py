@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Placed(NamedTuple):
     place: int
 
 
-def in_order(folder: Folder, names: Sequence[str], space: str, stretch_rows: int = STRETCH_ROWS) -> Iterator[Placed]:
+def in_order(folder: Folder, names: Sequence[str], space: str, stretch_rows: int = STRETCH_ROWS) -> Generator[Placed]:
     """Yield all rows of some shards, the earliest first; of equal times the path decides, by its bytes.
 
     Raises:

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,17 @@ from neardup.pipeline.archive.shard import reading
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ProofPending
-from neardup.pipeline.log.records import ARCHIVE, Described, Envelope, Ignored, Record, Redelivered, Verdict
+from neardup.pipeline.log.records import (
+    ARCHIVE,
+    Described,
+    Envelope,
+    Ignored,
+    Record,
+    Redelivered,
+    RemovedEvent,
+    Replaced,
+    Verdict,
+)
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.prove.pack import owner_of
 
@@ -98,7 +109,7 @@ class Awaited:
 
     Attributes:
         ahead: items that the match worker has not come to. pending: those that wait for proofs.
-        outcomes: how many of each decision, `known before`, `ignored` and `replaced`.
+        outcomes: how many of each decision, `known before` and `ignored`.
     """
 
     def __init__(self) -> None:
@@ -126,6 +137,8 @@ class Awaited:
                 if isinstance(event, Verdict) and (own or event.id in self._pending):
                     self._pending.discard(event.id)
                     self.outcomes[event.decision.value] += 1
+                elif isinstance(event, RemovedEvent | Replaced):
+                    self._pending.discard(event.id)
                 elif own and isinstance(event, ProofPending):
                     self._pending.add(event.id)
                 elif own and isinstance(event, Redelivered):
@@ -194,8 +207,14 @@ class Load:
             self._put_pictures(name)
             note = msgspec.structs.replace(note, pictures=note.pictures + 1)
             self._journal.write(note)
-        placed = in_order(self._folder, note.loading, self._space)
-        self._advance(sum(1 for _ in islice(placed, note.rows)))
+        with closing(in_order(self._folder, note.loading, self._space)) as placed:
+            self._advance(sum(1 for _ in islice(placed, note.rows)))
+            self._append_all(placed, note)
+        note = Note(done=(*note.done, *note.loading))
+        self._journal.write(note)
+        return note
+
+    def _append_all(self, placed: Iterator[Placed], note: Note) -> None:
         batches = 0
         while batch := list(islice(placed, BATCH_ROWS)):
             while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.pending > MAX_PENDING_ITEMS:
@@ -205,9 +224,6 @@ class Load:
             if batches % _NOTE_BATCHES == 0:
                 self._journal.write(note)
             self._advance(len(batch))
-        note = Note(done=(*note.done, *note.loading))
-        self._journal.write(note)
-        return note
 
     def _append(self, batch: Sequence[Placed]) -> None:
         records: list[Described] = []

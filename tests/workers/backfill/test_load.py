@@ -15,8 +15,8 @@ from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import writing
 from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
-from neardup.pipeline.log.proofs import ItemProved, ProofPending, answer
-from neardup.pipeline.log.records import ARCHIVE, Described, Entry, Envelope, Record, Verdict
+from neardup.pipeline.log.proofs import Asked, ItemProved, ProofPending, answer
+from neardup.pipeline.log.records import ARCHIVE, Described, Entry, Envelope, Record, RemovedEvent, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
@@ -227,6 +227,18 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
     made.run()
     assert most == 3
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8
+
+
+def test_what_left_while_it_waited_for_a_proof_is_waited_for_no_more() -> None:
+    awaited = Awaited()
+    for offset, item in enumerate("ab"):
+        awaited.add(offset, item)
+        awaited.take([Envelope(offset=offset, events=(ProofPending(asked=Asked(id=item, offset=offset)),))])
+    assert (awaited.ahead, awaited.pending) == (0, 2)
+    awaited.take([Envelope(offset=7, events=(RemovedEvent(id="a"),))])
+    assert awaited.pending == 1
+    awaited.take([Envelope(offset=8, events=(Verdict(id="b", decision=Decision.UNSURE),))])
+    assert (awaited.pending, awaited.outcomes) == (0, {"unsure": 1})
 
 
 def test_waiting_for_a_match_worker_is_said_from_time_to_time(place: Place, caplog: pytest.LogCaptureFixture) -> None:
