@@ -64,6 +64,9 @@ class Log:
         start, self._next = self._next, min(self._next + max_records, self.end())
         return [Fetched(offset, 0, self.records[offset]) for offset in range(start, self._next)]
 
+    def close(self) -> None:
+        pass
+
 
 def record(number: int, vector: bytes) -> bytes:
     """Return a picture as the log has it."""
