@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from neardup.pipeline.describe.description import EmbeddedFrames
 from neardup.pipeline.describe.observe import SILENT, Observer
 from neardup.pipeline.describe.once import Once
-from neardup.pipeline.describe.source import Done, Recalls, S
+from neardup.pipeline.describe.source import Done, Recalled, S
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
@@ -224,8 +224,9 @@ class Decoder(Generic[S]):
 
     def _recall(self, job: Job[S], sha256: bytes, give_back: Callable[[Job[S]], object] | None) -> bool:
         """End an item whose content was described before; return False where it is to be described now."""
-        task = job.source.task
-        if job.anew or not isinstance(task, Recalls) or (recalled := task.recall(sha256)) is None:
+        # `isinstance` would take longer for a protocol than all else that is done for an item here
+        recall: Callable[[bytes], Recalled | None] | None = getattr(job.source.task, "recall", None)
+        if job.anew or recall is None or (recalled := recall(sha256)) is None:
             return False
         if self.store is not None and give_back is not None:
             self.store(partial(self._end_recalled, job, recalled, sha256, give_back))
@@ -235,7 +236,7 @@ class Decoder(Generic[S]):
     def _end_recalled(
         self,
         job: Job[S],
-        recalled: Callable[[], Any | None],
+        recalled: Recalled,
         sha256: bytes,
         give_back: Callable[[Job[S]], object] = _nothing,
     ) -> bool:

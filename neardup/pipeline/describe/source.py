@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame
@@ -43,16 +43,16 @@ class Task(Protocol):
         """Return what the door wants of a description; made where it was described, so it may be pickled, too."""
 
 
-@runtime_checkable
+Recalled: TypeAlias = Callable[[], Any | None]
+"""Stores thumbnail and pack and returns what `Task.result` would; None where it cannot, as where the thumbnail of the
+first item is gone: then the item is described. Called once, by any thread; raises DependencyError."""
+
+
 class Recalls(Protocol):
     """What a task may be, too: one whose door knows results of contents that were described before."""
 
-    def recall(self, sha256: bytes) -> Callable[[], Any | None] | None:
-        """Return what stores thumbnail and pack and returns what `Task.result` would, None where that is not known.
-
-        What is returned is called once, by any thread, and may return None all the same, as where the thumbnail is
-        gone: then the item is described. It raises DependencyError where that cannot be stored.
-        """
+    def recall(self, sha256: bytes) -> Recalled | None:
+        """Return what gives the result of a content, None where it is not known. Called by the thread that decodes."""
 
 
 class Source(Protocol):

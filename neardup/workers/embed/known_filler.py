@@ -18,13 +18,14 @@ from typing import Protocol
 import msgspec
 from kafka.errors import KafkaError
 
-from neardup.pipeline.errors import ConfigError, PipelineError
+from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.log.records import Removed
 from neardup.pipeline.settings import Settings
 from neardup.workers.embed.known_content import KnownContent, KnownTable, remove
 from neardup.workers.kafka.log import Fetched, Tail
 from neardup.workers.run.claim import claim_folder
+from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.run.telemetry import KNOWN_CONTENT_BYTES
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class _Head(msgspec.Struct, frozen=True, tag="described"):
 _decode = msgspec.msgpack.Decoder(_Head | Removed | ReferenceChanged | BankChanged).decode
 
 
-class _Log(Protocol):
+class OpenLog(Protocol):
     """See `kafka.log.Tail`."""
 
     def begin(self) -> int: ...
@@ -68,6 +69,8 @@ class _Log(Protocol):
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Fetched]: ...
 
+    def close(self) -> None: ...
+
 
 class Filler:
     """Puts records of the log into a table.
@@ -79,7 +82,7 @@ class Filler:
         sqlite3.Error: the table cannot be written.
     """
 
-    def __init__(self, table: KnownTable, log: _Log, look: bytes, most_bytes: int) -> None:
+    def __init__(self, table: KnownTable, log: OpenLog, look: bytes, most_bytes: int) -> None:
         self._table, self._log, self._look = table, log, look
         self._most_records = max(most_bytes // _RECORD_BYTES, 1)
         self._parts: dict[tuple[str, str, int, int], list[bytes]] = {}
@@ -163,9 +166,19 @@ class KnownFiller:
         current: the table as those who describe read it; None while there is none that can be relied on.
     """
 
-    def __init__(self, path: Path, open_log: Callable[[], Tail], kind: str, look: bytes, most_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        open_log: Callable[[], OpenLog],
+        kind: str,
+        look: bytes,
+        most_bytes: int,
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
         self.current: KnownContent | None = None
         self._path, self._open_log, self._kind, self._look, self._most_bytes = path, open_log, kind, look, most_bytes
+        self._retry_seconds = retry_seconds
+        self._failed = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="known-content", daemon=True)
 
@@ -184,21 +197,27 @@ class KnownFiller:
             try:
                 self._follow()
             except sqlite3.OperationalError as error:  # the disk is full, for instance
-                logger.warning("known content is not kept error=%s", error)
+                self._say(f"the file: {error}")
             except sqlite3.DatabaseError as error:
-                logger.warning("known content is begun anew path=%s error=%s", self._path, error)
+                self._say(f"the file is damaged, and made anew: {error}")
                 self._remove()
             except (KafkaError, PipelineError, OSError) as error:
-                logger.warning("log is not followed for known content error=%s", error)
+                self._say(f"the log: {error}")
             except Exception:  # a fault of ours, which costs a cache
                 logger.exception("known content is not kept")
             self.current = None
-            self._ended.wait(_RETRY_SECONDS)
+            self._ended.wait(self._retry_seconds)
+
+    def _say(self, why: str) -> None:
+        """Log why content is described again, once for as long as that lasts."""
+        if why != self._failed:
+            logger.warning("content that comes again is described again path=%s error=%s", self._path, why)
+        self._failed = why
 
     def _follow(self) -> None:
         with closing(self._open_log()) as log, closing(KnownTable(self._path, self._kind, self._most_bytes)) as table:
             filler = Filler(table, log, self._look, self._most_bytes)
-            self.current = KnownContent(self._path, time.monotonic_ns())
+            self.current, self._failed = KnownContent(self._path, time.monotonic_ns()), ""
             while not self._ended.is_set():
                 if filler.step(_POLL_SECONDS) < _POLL_RECORDS:
                     self._ended.wait(_GATHER_SECONDS)
@@ -220,9 +239,14 @@ def follow_known(settings: Settings, log: str, space: str, look: bytes) -> Known
         return None
     try:
         folder = claim_folder(settings.state_path / log, "embed")
-    except (ConfigError, PipelineError) as error:
+    except PipelineError as error:
         logger.warning("content that comes again is described again error=%s", error)
         return None
+
+    def open_log() -> Tail:
+        if away := kafka_away(settings):  # a client that cannot connect leaves a thread behind
+            raise DependencyError(away)
+        return Tail(settings, log)
+
     kind = f"{space} {look.hex()}"
-    most_bytes = settings.known_content_bytes
-    return KnownFiller(folder / NAME, lambda: Tail(settings, log), kind, look, most_bytes).start()
+    return KnownFiller(folder / NAME, open_log, kind, look, settings.known_content_bytes).start()

@@ -13,15 +13,17 @@ import pytest
 from neardup.pipeline.describe.decode import Decoder, Job, Look, Piece, finished
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.describe.source import Done
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.log.records import Described, Record, Removed
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
 from neardup.pipeline.types import PLAIN, Kind, Limits
 from neardup.workers.embed.known_content import KnownContent, KnownTable, look_digest, remove
-from neardup.workers.embed.known_filler import Filler
+from neardup.workers.embed.known_filler import Filler, KnownFiller
 from neardup.workers.embed.record import MediaTask
 from neardup.workers.kafka.media_record import MediaItem
+from tests.timing import until
 from tests.workers.broker import Broker, FakeTail
 
 LOOK = look_digest(Look(64))
@@ -184,6 +186,29 @@ def test_a_damaged_table_knows_nothing_and_is_replaced(filled: Filled) -> None:
     filled.open()
     filled.follow()
     assert filled.ids(b"one") == ["a"]
+
+
+def test_the_thread_outlives_a_broker_that_is_away_and_a_damaged_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker, path, tries = Broker(), tmp_path / "known.sqlite", list[int]()
+    broker.append(described("a", b"one"))
+    path.write_bytes(b"not a database" * 1000)
+
+    def open_log() -> FakeTail:
+        tries.append(1)
+        if len(tries) < 4:
+            raise DependencyError("no broker")
+        return FakeTail(broker, "log")
+
+    filler = KnownFiller(path, open_log, "kind", LOOK, MOST, retry_seconds=0.0).start()
+    try:
+        until(lambda: (known := filler.current) is not None and known.find(digest(b"one")))
+        assert len(tries) == 5  # the fourth found the file damaged
+        said = [record.getMessage() for record in caplog.records]
+        assert [text.partition("error=")[2][:20] for text in said] == ["the log: no broker", "the file is damaged,"]
+    finally:
+        filler.close()
 
 
 # -- what becomes of an item whose content is known --------------------------------------------------------------------
