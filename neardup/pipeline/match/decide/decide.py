@@ -34,7 +34,7 @@ MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
 ALONE = 0.065
 """What the cohort takes off strangers more than the background alone does: by this much less, as many are proposed."""
-STRANGERS = 0.1
+STRANGERS = 0.3
 """Share of items without a copy that have a candidate to be proved."""
 COMMON_MOMENTS = 2.0
 """Different moments that two films of one template or one program on a screen show in one order."""
