@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.prove.beside import count_written
+from neardup.pipeline.prove.beside import count_written, is_bordered
 from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_again, find_changes
 from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
@@ -113,6 +113,7 @@ class Proof:
         ink: pixels of the query and of the reference that are bold strokes where something changed, as many as at SIDE;
             asked only where a larger side would show more.
         same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
+        bordered: whether the query, and the reference, has nothing beside what was compared but a plain border.
     """
 
     stage: int
@@ -147,6 +148,7 @@ class Proof:
     recoloured: float = 0.0
     written_beside: tuple[int, int] = (0, 0)
     ink: tuple[float, float] = (0.0, 0.0)
+    bordered: tuple[bool, bool] = (False, False)
 
     @property
     def in_place(self) -> bool:
@@ -412,6 +414,10 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         else (
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),
+        ),
+        bordered=(
+            is_bordered(query, overlap.into_query, overlap.query.shape),
+            is_bordered(reference, overlap.into_reference, overlap.query.shape),
         ),
         ink=(0.0, 0.0) if legible or changes.where is None else count_ink(overlap, changes.where),
     )
