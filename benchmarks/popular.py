@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,8 @@ from neardup.pipeline.match.apply.make import make_state, read_calibration
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.match.query.lookup import ask_all
 from neardup.pipeline.prove.files import FilePictures
-from neardup.pipeline.prove.prover import Prover
+from neardup.pipeline.prove.finding import BoxPair, Proved
+from neardup.pipeline.prove.prover import Asked, Prover
 from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.types import Decision, Pixels
 from neardup.workers.cli.common import Bar
@@ -243,10 +244,30 @@ def describe(folder: Path, model: str, settings: Settings) -> Collection:
     return Collection(found["original"], found["copy"], found["twin"], found["other"], files)
 
 
+@dataclass
+class Remembering(Prover):
+    """A prover that makes no proof twice: all orders and banks ask for nearly the same ones."""
+
+    made: dict[Asked, Proved | None] = field(default_factory=dict)
+
+    def prove(
+        self,
+        query: str,
+        reference: str,
+        moments: Sequence[tuple[float, float]] = (),
+        boxes: Sequence[BoxPair] = (),
+    ) -> Proved | None:
+        """Return what `Prover.prove` does."""
+        asked = query, reference, tuple(moments), tuple(boxes)
+        if asked not in self.made:
+            self.made[asked] = super().prove(*asked)
+        return self.made[asked]
+
+
 def make_of(given: Collection, model: str, precision: float, proves: bool = True) -> Make:
     """Return what makes an empty state that proves these pictures, or none."""
     checkpoint = load_checkpoint(model)
-    prover = Prover(given.files) if proves else None
+    prover = Remembering(given.files) if proves else None
     return partial(make_state, checkpoint, read_calibration(checkpoint), precision, kind="exact", prover=prover)
 
 

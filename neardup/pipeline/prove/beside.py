@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.prove.compare import find_ink
-from neardup.pipeline.prove.keypoints import Keypoints
+from neardup.pipeline.prove.keypoints import Grey, Keypoints
 from neardup.pipeline.prove.transform import Matrix, warp
 
 _MARGIN = 5
@@ -15,6 +16,8 @@ _LEAST = 0.03
 """Share of a picture below which nothing stands beside."""
 _LEVELS, _PLAIN = 12, 0.8
 """A bar is plain: this share of what is no ink is so few grey levels from its median."""
+_BORDER = 0.99
+"""The same of a border, in which nothing is written."""
 _CELL, _WRITTEN = 16, 0.1
 """Pixels of a square, and the share of ink from which it is written on."""
 
@@ -27,19 +30,39 @@ def count_written(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> i
     Args:
         into: from pixels of the overlap to those of the picture. shape: height and width of the overlap.
     """
+    beside = _beside(picture, into, shape)
+    if beside is None:
+        return 0
+    ink = find_ink(picture.grey) * beside
+    if _plain_share(picture.grey[(beside > 0) & (cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0)]) < _PLAIN:
+        return 0
+    rows, columns = (size // _CELL for size in ink.shape)
+    cells = ink[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).mean((1, 3))
+    return int(np.count_nonzero(cells >= _WRITTEN))
+
+
+def is_bordered(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> bool:
+    """Return whether nothing lies beside what was compared, or a plain border alone, such as bars of a film.
+
+    Args:
+        into, shape: see `count_written`.
+    """
+    beside = _beside(picture, into, shape)
+    return beside is None or _plain_share(picture.grey[beside > 0]) >= _BORDER
+
+
+def _beside(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+    """Return 1 where a picture lies beside what was compared, uint8 (h, w); None if that is hardly anything."""
     height, width = shape
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
     beside = np.ones(picture.grey.shape, np.uint8)
     cv2.fillConvexPoly(beside, np.round(warp(into, corners)).astype(np.int32), 0)
     if np.count_nonzero(beside) < _LEAST * beside.size:
-        return 0
-    beside = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
-    if np.count_nonzero(beside) < _LEAST * beside.size:
-        return 0
-    ink = find_ink(picture.grey) * beside
-    ground = picture.grey[(beside > 0) & (cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0)]
-    if not ground.size or (np.abs(ground - np.float32(np.median(ground))) <= _LEVELS).mean() < _PLAIN:
-        return 0
-    rows, columns = (size // _CELL for size in ink.shape)
-    cells = ink[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).mean((1, 3))
-    return int(np.count_nonzero(cells >= _WRITTEN))
+        return None
+    eroded = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
+    return None if np.count_nonzero(eroded) < _LEAST * beside.size else np.asarray(eroded, np.uint8)
+
+
+def _plain_share(ground: Grey) -> float:
+    """Return the share of grey levels (n,) that are hardly another one than the usual one; 0 of none."""
+    return float((np.abs(ground - np.float32(np.median(ground))) <= _LEVELS).mean()) if ground.size else 0.0

@@ -44,6 +44,10 @@ _GOES_ON, _FAINT = 1.6, 16.0
 _ALONG, _ACROSS, _OWN_OUTLINE, _COVERS = 0.85, 0.5, 0.45, 150
 """An edge runs along the rim if so much of it is across, and crosses it if so little is. Below what covers so many
 pixels, edges run along so much of the rim, beyond those that cross it, only where the other side ends there, too."""
+_BOUND, _FILL, _THICK, _SHADED = 0.5, 100, 1.0, 4.0
+"""A thing of another shade: edges of both sides run along so much of its rim, it has so many pixels, and so many for
+each of its rim, and is so many times as much darker or lighter than what is around it. Halos of a sharpened copy are
+thinner, and a vignette goes on around."""
 _LINE = 0.03
 """Height of a line of a document, of the longest side."""
 _SOLID = 0.3
@@ -154,7 +158,11 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     neither = pieces & ~own & ~other
     own, other = own | (neither & large & empty[1] & ~empty[0]), other | (neither & large & empty[0] & ~empty[1])
     own, other = own & ~(covers & along[1]), other & ~(covers & along[0])
-    kinds = own, other, pieces & ~own & ~other, (own | other) & low
+    shade = query.ravel()[here].astype(np.float32) - reference.ravel()[here]
+    shaded = counted & ~own & ~other & (inside * scale >= _FILL) & (inside >= _THICK * length)
+    shaded &= per_piece(rim[(across[0] > _EDGE) & (across[1] > _EDGE)]) >= _BOUND * length
+    shaded &= np.abs(per_piece(piece, shade)) / inside >= _SHADED * np.abs(per_piece(around, shade)) / outside
+    kinds = own, other, (pieces | shaded) & ~own & ~other, (own | other) & low
     query_area, reference_area, either, lines = (float(size[which].sum() * scale) for which in kinds)
     return Changes(query_area, reference_area, either, lines, float(total / changed.size), whole)
 

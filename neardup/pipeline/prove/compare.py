@@ -25,6 +25,7 @@ WEAK = 0.75
 CERTAIN, _NEARLY_ALL = 0.95, 0.97
 """Where so many blocks have such a correlation, nothing can have moved."""
 _REGISTER = 24
+_GOOD_PART = 0.4
 _PLAIN = 0.35
 """A side has nothing where its texture is below this share of the other's."""
 _STROKE = 9
@@ -85,6 +86,20 @@ class Agreement:
     def share(self) -> float:
         """Of the blocks that show anything, those that show the same."""
         return self.agreed / max(1, int(self.seen.sum()))
+
+    @once
+    def share_of_one(self) -> float:
+        """The same of the side that has less to itself, if it is a good part of all.
+
+        A caption over the sky adds blocks to its side, and takes none from the other.
+        """
+        if self.share < _GOOD_PART:
+            return self.share
+        blocks = classify(self)
+        differing, *beside = (
+            int(np.count_nonzero(blocks == kind)) for kind in (Block.DIFFERS, Block.QUERY_ONLY, Block.REFERENCE_ONLY)
+        )
+        return self.agreed / max(1, self.agreed + differing + min(beside))
 
     @once
     def certain(self) -> bool:

@@ -110,7 +110,7 @@ class Proved:
 
     Attributes:
         transform: nine numbers, see `Proof`; None where nothing lays one over the other.
-        query_box, reference_box, query_share, reference_share: see `Proof`; all of both where there is none.
+        query_box, reference_box, query_share, reference_share, bordered: see `Proof`; all of both where there is none.
     """
 
     summary: ProofSummary
@@ -119,6 +119,7 @@ class Proved:
     reference_box: Box = (0.0, 0.0, 1.0, 1.0)
     query_share: float = 1.0
     reference_share: float = 1.0
+    bordered: tuple[bool, bool] = (False, False)
 
     @property
     def finding(self) -> Finding:

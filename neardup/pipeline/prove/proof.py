@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.prove.beside import count_written
+from neardup.pipeline.prove.beside import count_written, is_bordered
 from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_again, find_changes
 from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
@@ -89,6 +89,8 @@ class Proof:
         query_box, reference_box: what encloses the part of each that was compared.
         query_share, reference_share: how much of each picture was compared, 0 to 1.
         agreeing: of the blocks with texture in either, the share that shows the same. agreed: how many these are.
+        agreeing_of_one: the same without what one side alone has beyond the other, as a caption over the sky; see
+            `Agreement.share_of_one`.
         query_extra, reference_extra: of those blocks, the share where a side has what the other lacks, be there
             nothing in the other or something else.
         differences: blocks that do not agree, by what stands in them.
@@ -111,6 +113,7 @@ class Proof:
         ink: pixels of the query and of the reference that are bold strokes where something changed, as many as at SIDE;
             asked only where a larger side would show more.
         same: whether the two hardly differ in any pixel as they are; asked only where there is little else to go by.
+        bordered: whether the query, and the reference, has nothing beside what was compared but a plain border.
     """
 
     stage: int
@@ -137,6 +140,7 @@ class Proof:
     legible: bool
     of_query: bool
     blocks: npt.NDArray[np.uint8] = field(compare=False)
+    agreeing_of_one: float = 0.0
     changes: Changes = _NOTHING
     hue: float | None = None
     same: bool = False
@@ -144,6 +148,7 @@ class Proof:
     recoloured: float = 0.0
     written_beside: tuple[int, int] = (0, 0)
     ink: tuple[float, float] = (0.0, 0.0)
+    bordered: tuple[bool, bool] = (False, False)
 
     @property
     def in_place(self) -> bool:
@@ -296,6 +301,9 @@ def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | No
     laid = _measure(query, reference, matrix, inliers)
     if laid is None or found is None or laid.agreement.share >= _CONFINED:
         return laid
+    in_place = np.abs(_in_shares(laid.agreement.overlap.matrix, query, reference) - np.eye(3)).max() < _IN_PLACE
+    if in_place and laid.agreement.share_of_one >= _CONFINED:  # captions were put around what agrees
+        return laid
     # Both may hold the part that they share among other things. Look where the inliers are, and ask for more there:
     # faces and logos have parts that resemble each other.
     height, width = reference.grey.shape
@@ -350,7 +358,7 @@ def _best(query: Keypoints, reference: Keypoints, *options: _Laid | None) -> Pro
 
 def _find_changes(agreement: Agreement) -> Changes:
     """Return what changed, with light and contrast made equal everywhere if something is on both sides without that."""
-    changes = find_changes(agreement) if agreement.share >= _WORTH_CHANGES else _NOTHING
+    changes = find_changes(agreement) if agreement.share_of_one >= _WORTH_CHANGES else _NOTHING
     return find_again(agreement, changes) if changes.on_both > MAX_ON_BOTH else changes
 
 
@@ -362,7 +370,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = classify(agreement)
     seen = max(1, int(agreement.seen.sum()))
-    little = agreement.share < _WORTH_CHANGES  # which no finding but that follows from
+    little = agreement.share_of_one < _WORTH_CHANGES  # which no finding but that follows from
     differences = Differences() if little else count_differences(agreement)
     gain, offset = measure_light(agreement)
     query_box, reference_box = (
@@ -380,6 +388,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         query_share=overlap.query_share,
         reference_share=overlap.reference_share,
         agreeing=agreement.share,
+        agreeing_of_one=agreement.share_of_one,
         agreed=agreement.agreed,
         query_extra=float(np.isin(blocks, (Block.DIFFERS, Block.QUERY_ONLY)).sum() / seen),
         reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
@@ -405,6 +414,10 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         else (
             count_written(query, overlap.into_query, overlap.query.shape),
             count_written(reference, overlap.into_reference, overlap.query.shape),
+        ),
+        bordered=(
+            is_bordered(query, overlap.into_query, overlap.query.shape),
+            is_bordered(reference, overlap.into_reference, overlap.query.shape),
         ),
         ink=(0.0, 0.0) if legible or changes.where is None else count_ink(overlap, changes.where),
     )

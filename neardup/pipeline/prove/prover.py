@@ -163,4 +163,4 @@ def _proved(proof: Proof | None, summary: ProofSummary) -> Proved:
     if proof is None:
         return Proved(summary)
     shares = proof.query_share, proof.reference_share
-    return Proved(summary, proof.transform, proof.query_box, proof.reference_box, *shares)
+    return Proved(summary, proof.transform, proof.query_box, proof.reference_box, *shares, proof.bordered)

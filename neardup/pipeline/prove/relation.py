@@ -70,7 +70,8 @@ def judge(proof: Proof | None) -> Judgement:
     if proof.stage and proof.inliers < MIN_INLIERS:
         return Judgement(Finding.UNPROVED, Ground.FEW_POINTS)
     enough = MIN_COVERED if proof.covered and not proof.document else MIN_AGREEING
-    if proof.agreeing < enough or proof.agreed < MIN_AGREED:
+    agreeing = proof.agreeing if proof.document else proof.agreeing_of_one
+    if agreeing < enough or proof.agreed < MIN_AGREED:
         return Judgement(Finding.UNPROVED, Ground.LITTLE_AGREES)
     if proof.repetition > MAX_REPETITION:
         return Judgement(Finding.UNPROVED, Ground.REPETITIVE)

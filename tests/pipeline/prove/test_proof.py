@@ -225,3 +225,14 @@ def test_boxes_lay_moments_over_each_other_that_are_too_small_for_key_points() -
     proofs = prove_moments(moments, [(box, (0.0, 0.0, 1.0, 1.0))])
     assert all(one is not None and one.stage == 0 and one.agreeing > 0.9 for one in proofs)
     assert all(one is not None and one.query_box == pytest.approx(box, abs=0.03) for one in proofs)
+
+
+def test_bars_are_a_border_and_what_else_lies_beside_is_none() -> None:
+    photo = photograph("coffee")
+    barred = cv2.copyMakeBorder(photo, 0, 0, 400, 400, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    assert proved(recode(barred, 50), photo).bordered == (True, True)
+    assert proved(photo, barred).bordered == (True, True)
+    assert proved(inside(photo, photograph("chelsea")), photo).bordered == (False, True)
+    below = cv2.copyMakeBorder(photo, 0, 110, 0, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    assert proved(caption(below, "river meeting invoice"), photo).bordered == (False, True)
+    assert proved(photo[60:-60, 90:-90], photo).bordered == (True, False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from neardup.pipeline.learn.edits import Draw, chain
+from neardup.pipeline.learn.variants import render
 from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.prove.keypoints import DOCUMENT_SIDE, SIDE, find_keypoints
 from neardup.pipeline.prove.proof import prove, prove_moments
@@ -102,6 +104,15 @@ def test_another_colour_in_one_place_is_no_copy_even_where_grey_levels_are_equal
         assert judged(copy, second) == Judgement(Finding.COPY, Ground.AGREES)
 
 
+@pytest.mark.parametrize("number", [1023, 1025, 1033])
+def test_a_stripe_of_a_garment_in_another_shade_is_no_copy_and_the_garment_in_shade_is_one(number: int) -> None:
+    pair = render("garment", number)
+    garment, other = (np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in (pair.a, pair.b))
+    assert judged(garment, other).finding is not Finding.COPY
+    shaded = chain(garment, [("vignette", 0.6)], Draw(np.random.default_rng(0)))
+    assert judged(shaded, garment) == judged(recode(garment, 40), garment) == Judgement(Finding.COPY, Ground.AGREES)
+
+
 def test_two_receipts_of_one_shop_are_no_copies_and_small_ones_cannot_be_told() -> None:
     assert judged(receipt(1), receipt(2), DOCUMENT_SIDE) == Judgement(Finding.VARIANT, Ground.OTHER_WRITING)
     assert judged(receipt(1), receipt(2)).finding is not Finding.COPY
@@ -155,8 +166,31 @@ def test_stripes_gradients_and_blank_pictures_prove_nothing(query: Pixels, refer
 
 def test_captions_around_a_picture_on_plain_ground_are_no_template() -> None:
     photo = data.rocket()
-    meme = chain(photo, [("meme", 0.3)], Draw(np.random.default_rng((2, 5))))
-    assert judged(recode(meme, 88), photo) == (Finding.UNPROVED, Ground.TEMPLATE)
+    meme = recode(chain(photo, [("meme", 0.3)], Draw(np.random.default_rng((2, 5)))), 88)
+    assert judged(meme, photo).finding is Finding.UNPROVED  # and so smooth that it is taken for a document
+
+
+def test_captions_on_plain_ground_count_to_the_side_that_has_them_alone() -> None:
+    photo = cv2.copyMakeBorder(photograph("chelsea"), 190, 190, 0, 0, cv2.BORDER_CONSTANT, value=(60, 80, 110))
+
+    def captioned(*lines: str) -> Pixels:
+        said = photo.copy()
+        for bottom, line in zip((120, 210, len(photo) - 70, len(photo)), lines, strict=True):
+            said[:bottom] = caption(said[:bottom].copy(), line, 70 / bottom)
+        return said
+
+    said = captioned("river meeting coffee", "monday potion bridge", "invoice garden wizard", "ticket window river")
+    assert judged(said, photo) == judged(photo, said) == Judgement(Finding.COPY, Ground.AGREES)
+    other = captioned("window ticket monday", "coffee potion garden", "bridge meeting river", "wizard invoice coffee")
+    assert judged(said, other).finding is not Finding.COPY
+
+
+def test_what_two_pictures_share_on_plain_ground_makes_no_copy_where_one_has_much_more() -> None:
+    badge = cv2.resize(photograph("astronaut")[:200, 200:400], (140, 140))
+    plain, full = np.full((400, 600, 3), 235, np.uint8), cv2.resize(photograph("coffee"), (600, 400))
+    for page in (plain, full):
+        page[20:160, 20:160] = badge
+    assert judged(plain, full).finding is not Finding.COPY
 
 
 def test_one_frame_around_two_pictures_makes_no_copy() -> None:

@@ -34,7 +34,7 @@ MAX_OFFSET_SECONDS = 0.75
 """Two videos whose pictures begin further apart are not compared by their sound, which is sampled at fixed seconds."""
 ALONE = 0.065
 """What the cohort takes off strangers more than the background alone does: by this much less, as many are proposed."""
-STRANGERS = 0.1
+STRANGERS = 0.3
 """Share of items without a copy that have a candidate to be proved."""
 COMMON_MOMENTS = 2.0
 """Different moments that two films of one template or one program on a screen show in one order."""
@@ -76,6 +76,7 @@ class PairOutcome(msgspec.Struct, frozen=True):
         alone: of two images that may be proved, evidence against the background alone, less `ALONE`: other copies of
             the picture among the neighbours do not weaken it.
         moments: whether it is moments of moving pictures that agree.
+        in_time: whether two films that match in a part of their pictures do so from beginning to end.
     """
 
     judgement: Judgement
@@ -85,6 +86,7 @@ class PairOutcome(msgspec.Struct, frozen=True):
     chances: int = 1
     alone: float = -math.inf
     moments: bool = False
+    in_time: bool = False
     relation: Relation = Relation.COPY
     segments: tuple[Segment, ...] = ()
     doubt: Doubt = Doubt.NO
@@ -249,7 +251,7 @@ class Judge:
             decision, relation = Decision.DISTINCT, Relation.VARIANT
         elif evidence >= limits.min_duplicate:
             decision = Decision.DUPLICATE
-        where = _proved_where(outcome.where, proved)
+        where = _proved_where(outcome.where, proved, outcome.in_time)
         found = structs.replace(
             outcome,
             judgement=Judgement(decision, probability),
@@ -443,10 +445,11 @@ def _compare_views(
                 )
                 for segment in outcome.segments
             )
-            where = outcome.where
+            where, in_time = outcome.where, False
             if (own.box or theirs.box) and where.kind is not WhereKind.NOTHING:
+                in_time = where.whole
                 where = located(False, (own.box, theirs.box), where.spans)
-            outcomes.append(structs.replace(outcome, where=where, segments=segments))
+            outcomes.append(structs.replace(outcome, where=where, in_time=in_time, segments=segments))
     return max(outcomes, key=lambda one: (RANK[one.judgement.decision], one.judgement.probability), default=_NOTHING)
 
 
@@ -491,9 +494,14 @@ LEAST_WHOLE = 0.5
 was pasted into a larger one, is a copy of a part."""
 
 
-def _proved_where(where: Where, proved: Proved) -> Where:
-    """Return where two match, as a proof found it. Of videos spans say that; what is no copy keeps its place."""
+def _proved_where(where: Where, proved: Proved, in_time: bool) -> Where:
+    """Return where two match, as a proof found it. Of videos spans say that; what is no copy keeps its place.
+
+    A film within plain bars, which matches from beginning to end, is a copy as a whole.
+    """
     laid = where if where.kind is WhereKind.NOTHING else structs.replace(where, transform=proved.transform)
+    if in_time and all(proved.bordered) and proved.finding is Finding.COPY:
+        return structs.replace(laid, kind=WhereKind.WHOLE)
     if where.spans or proved.summary.finding is not Finding.COPY:
         return laid
     if where.whole and min(proved.query_share, proved.reference_share) >= LEAST_WHOLE:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neardup.pipeline.log.records import Described, Matched, Rolling, pack_boxes
+from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.types import Box, Decision, Descriptors
 from neardup.pipeline.where import WhereKind
-from tests.pipeline.match.build import Film, Log, edited, live_end, live_frames, picture, times, video
+from tests.pipeline.match.build import AGREES, Film, Log, a_state, edited, live_end, live_frames, picture, times, video
 
 CORNER: Box = (0.0625, 0.0625, 0.4375, 0.4375)
 
@@ -70,6 +74,30 @@ def test_a_part_that_nothing_else_shows_changes_nothing(seconds: np.ndarray) -> 
     log = Log()
     log.add(video("film", Film(2).at(seconds)))
     assert log.verdict(with_part("other", Film(3).at(seconds), Film(4).at(seconds))).matches == ()
+
+
+@pytest.mark.parametrize(
+    ("bordered", "start", "expected"),
+    [
+        ((True, True), 0.0, WhereKind.WHOLE),
+        ((True, False), 0.0, WhereKind.PART),
+        ((True, True), 10.0, WhereKind.PART),
+    ],
+    ids=["within bars", "beside something", "a stretch of it"],
+)
+def test_a_film_within_a_plain_border_is_a_copy_as_a_whole(
+    seconds: np.ndarray, bordered: tuple[bool, bool], start: float, expected: WhereKind
+) -> None:
+    class Finds(Prover):
+        def prove(self, *_asked: object) -> Proved:  # type: ignore[override]
+            return replace(AGREES, bordered=bordered)
+
+    log = Log(a_state(prover=Finds(lambda *_: None)))
+    log.add(video("film", Film(1).at(times(12 + 3 * start))))
+    shown = edited(Film(1).at(start + seconds))
+    (match,) = log.verdict(with_part("barred", Film(2).at(seconds), shown)).matches
+    assert (match.decision, match.where.kind) == (Decision.DUPLICATE, expected)
+    assert match.where.query_box == pytest.approx(CORNER, abs=1e-3)
 
 
 def test_an_image_is_found_in_the_corner_of_a_film(seconds: np.ndarray) -> None:
