@@ -67,7 +67,7 @@ class Writer:
         return Counts(**self._counts)
 
     def add(self, row: Row) -> None:
-        """Add a row behind the others."""
+        """Add a row. Those of a group are written in order of time, then id, whatever was described first."""
         self._rows.append(to_columns(row))
         self._counts["items"] += 1
         if row.error is not None:
@@ -88,6 +88,7 @@ class Writer:
         self._file.close()
 
     def _write(self) -> None:
+        self._rows.sort(key=lambda row: (row["time_ns"] is None, row["time_ns"] or 0, row["id"]))
         self._file.write_table(pa.Table.from_pylist(self._rows, self._schema))
         self._rows = []
 

@@ -44,14 +44,14 @@ def a_description(count: int = 1, boxes: tuple[Box | None, ...] | None = None, s
 
 
 def rows() -> list[Row]:
-    """Return an image, a film of several records with boxes, one without a similar head, and two that failed."""
+    """Return in order two that failed, an image, a film of several records with boxes, one without a similar head."""
     film = a_description(600, (None,) * 300 + ((0.1, 0.2, 0.7, 1.0), (0.0, 0.0, 1.0, 1.0)) + (None,) * 298)
     return [
+        Row("a/4.jpg", "file:///x/a/4.jpg", "x/a/4\udcff.jpg", 5, 0, error=InvalidFrame(Reason.EMPTY, "no\udcff")),
+        Row("a/5.jpg", "file:///x/a/5.jpg", "x/a/5.jpg", 6, 9, b"\x07" * 32, error=InvalidFrame(Reason.VANISHED, "")),
         _row("a/1.jpg", a_description()),
         _row("a/2.mp4", film),
         _row("b/3.jpg", a_description(3, similar=False), time_ns=None, size=None),
-        Row("a/4.jpg", "file:///x/a/4.jpg", "x/a/4\udcff.jpg", 5, 0, error=InvalidFrame(Reason.EMPTY, "no\udcff")),
-        Row("a/5.jpg", "file:///x/a/5.jpg", "x/a/5.jpg", 6, 9, b"\x07" * 32, error=InvalidFrame(Reason.VANISHED, "")),
     ]  # fmt: skip
 
 
