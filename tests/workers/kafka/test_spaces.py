@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.spaces import Gate, Gated, Spaces, StandsBy, Turn, gated
+from neardup.workers.kafka import spaces as module
+from neardup.workers.kafka.spaces import Gate, Gated, Spaces, SpacesTopic, StandsBy, Turn, gated
 from tests.timing import until
 
 FIRST = Spaces(turns=(Turn(space="old"),)).with_standby("new")
@@ -106,6 +109,67 @@ def test_a_gate_that_never_had_an_answer_says_so() -> None:
     topic.away = True
     with pytest.raises(DependencyError, match="away"):
         gate.check()
+
+
+def test_a_gate_that_looked_before_an_outage_answers_in_it() -> None:
+    topic = Topic(FIRST)
+    gate = Gate(Settings(), "old", topic).start()
+    until(lambda: gate._done, "it looked")
+    topic.away = True
+    gate.check()
+    gate.close()
+
+
+def test_a_look_at_a_broker_that_is_away_leaves_no_thread_behind() -> None:
+    topic, threads = SpacesTopic(Settings(kafka="127.0.0.1:1")), threading.active_count()
+    with pytest.raises(DependencyError, match="no Kafka answers"):
+        topic.read()
+    topic.close()
+    assert threading.active_count() == threads
+
+
+class Broker:
+    """An admin client that knows no topic, and a consumer that fails when it is closed."""
+
+    asked: tuple[list[str], ...] = ()
+    code = 3
+
+    def describe_topics(self, names: list[str]) -> list[dict[str, int]]:
+        self.asked += (names,)
+        return [{"error_code": self.code}]
+
+    def close(self, timeout_ms: int = 0) -> None:  # noqa: ARG002
+        raise ConnectionError("closed already")
+
+
+@pytest.mark.parametrize("code", [3, 29])
+def test_where_there_is_one_space_only_its_topic_is_asked_for_and_not_all(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    broker.code = code
+    monkeypatch.setattr(module, "kafka_away", lambda _: "")
+    monkeypatch.setattr(module, "connect_admin", lambda _: broker)
+    topic = SpacesTopic(Settings())
+    assert [topic.read(), topic.read()] == [None, None]
+    assert broker.asked == (["neardup.spaces"],) * 2
+    topic.close()
+
+
+def test_a_topic_without_a_leader_is_not_taken_for_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker()
+    broker.code = 5
+    monkeypatch.setattr(module, "kafka_away", lambda _: "")
+    monkeypatch.setattr(module, "connect_admin", lambda _: broker)
+    with pytest.raises(DependencyError, match="error 5"):
+        SpacesTopic(Settings()).read()
+
+
+def test_a_gate_looks_on_after_a_client_that_cannot_be_closed() -> None:
+    topic = SpacesTopic(Settings())
+    topic._consumer = Broker()
+    topic.close()
+    assert topic._consumer is None
 
 
 def test_a_gate_learns_of_a_switch_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
