@@ -262,10 +262,22 @@ class Gate:
 
     def begin(self) -> int | None:
         """Return the offset of the log at which its present turn began; None if it has none, or began with the log."""
-        known = self.spaces(now=True)
+        known = self._certainly()
         if known is None or known.serving != self.space:
             return None
         return known.turns[-1].first or None
+
+    def certainly_serves(self) -> bool:
+        """Return whether the space serves at this moment, for what cannot be undone.
+
+        Raises:
+            DependencyError: Kafka does not answer; where no second space was ever made, it never has.
+        """
+        known = self._certainly()
+        return known is None or known.serves(self.space)
+
+    def _certainly(self) -> Spaces | None:
+        return None if self.spaces() is None else self.spaces(now=True)
 
     def serves(self) -> bool:
         """Return whether the space serves; raises as `spaces` does."""

@@ -120,6 +120,26 @@ def test_a_gate_that_looked_before_an_outage_answers_in_it() -> None:
     gate.close()
 
 
+def test_one_space_alone_erases_and_begins_while_kafka_is_slow() -> None:
+    gate, topic = a_gate("old", None)
+    assert gate.certainly_serves()
+    topic.away = True
+    assert gate.certainly_serves()
+    assert gate.begin() is None
+    gate.close()
+
+
+def test_one_of_two_spaces_is_not_taken_for_the_one_that_serves_while_that_is_not_certain() -> None:
+    gate, topic = a_gate("old", FIRST)
+    assert gate.certainly_serves()
+    topic.away = True
+    with pytest.raises(DependencyError, match="away"):
+        gate.certainly_serves()
+    topic.away, topic.spaces = False, SWITCHED
+    assert not gate.certainly_serves()
+    gate.close()
+
+
 def test_a_look_at_a_broker_that_is_away_leaves_no_thread_behind() -> None:
     topic, threads = SpacesTopic(Settings(kafka="127.0.0.1:1")), threading.active_count()
     with pytest.raises(DependencyError, match="no Kafka answers"):
