@@ -260,12 +260,15 @@ class Gate:
         known = self.spaces(now=True)
         return known is None or known.counts(self.space, offset)
 
-    def begin(self) -> int | None:
-        """Return the offset of the log at which its present turn began; None if it has none, or began with the log."""
+    def begin(self) -> tuple[str, int] | None:
+        """Return which space served before this one, and the offset of the log at which its present turn began.
+
+        None if it does not serve, or none did before; the space is "" if it was dropped since. Raises as `spaces` does.
+        """
         known = self._certainly()
-        if known is None or known.serving != self.space:
+        if known is None or known.serving != self.space or len(known.turns) < 2:
             return None
-        return known.turns[-1].first or None
+        return known.turns[-2].space, known.turns[-1].first
 
     def certainly_serves(self) -> bool:
         """Return whether the space serves at this moment, for what cannot be undone.

@@ -206,7 +206,22 @@ def test_what_comes_right_after_a_switch_is_not_taken_for_what_another_has_told(
     assert not gate.counts(119)
     topic.spaces = SWITCHED  # and a verdict of the new turn comes before the gate's next look
     assert gate.counts(120)
-    assert gate.begin() == 120
+    assert gate.begin() == ("old", 120)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "space", "begin"),
+    [
+        (FIRST, "old", None),
+        (SWITCHED, "old", None),
+        (FIRST.switched("new", last=-1, first=0), "new", ("old", 0)),
+        (SWITCHED.without("old"), "new", ("", 120)),
+        (BACK, "old", ("new", 130)),
+    ],
+)
+def test_a_turn_begins_where_another_ended(spaces: Spaces, space: str, begin: tuple[str, int] | None) -> None:
+    gate, _ = a_gate(space, spaces)
+    assert gate.begin() == begin
 
 
 def test_a_worker_ends_when_its_space_serves_no_more() -> None:
