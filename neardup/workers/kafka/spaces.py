@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from kafka import TopicPartition
 from msgspec.structs import replace
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_admin, connect_consumer, connect_producer
 from neardup.workers.kafka.topics import kafka_errors, open_admin, spaces_topic
@@ -342,6 +343,31 @@ def gated(gate: Gate, make: Callable[[], Worker]) -> Callable[[], Gated]:
         return Gated(gate, make())
 
     return connect
+
+
+class Appends(Protocol):
+    """See `log.Appender`."""
+
+    def append(self, records: Sequence[Record]) -> list[int]: ...
+
+
+class SteadyAppender:
+    """Appends to the log of a space until a switch begins: what came during it or later would be lost with the switch.
+
+    Raises:
+        DependencyError: Kafka does not answer.
+    """
+
+    def __init__(self, gate: Gate, appender: Appends) -> None:
+        self._gate, self._appender = gate, appender
+        self._served = gate.serves()
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """See `Appends`; raises DependencyError where the space no longer serves or stands by as it did."""
+        known = self._gate.spaces()
+        if known is not None and (known.switching or known.serves(self._gate.space) != self._served):
+            raise DependencyError(f"a switch of spaces came in between; {known.serving} serves: give the command again")
+        return self._appender.append(records)
 
 
 def require_serving(settings: Settings, space: str) -> None:

@@ -102,6 +102,7 @@ class Switch:
         with open_admin(self._settings) as admin:
             while members := _members(admin, group_of(self._settings, self._source)):
                 self._in_time(f"{members} embed workers of the old space")
+                self._fill.step()  # else it would lose its lock after a minute
                 time.sleep(_TICK_SECONDS)
         while True:
             end = self._fill.end

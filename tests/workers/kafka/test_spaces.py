@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.records import Record, Removed
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka import spaces as module
-from neardup.workers.kafka.spaces import Gate, Gated, Spaces, SpacesTopic, StandsBy, Turn, gated
+from neardup.workers.kafka.spaces import Gate, Gated, Spaces, SpacesTopic, StandsBy, SteadyAppender, Turn, gated
 from tests.timing import until
 
 FIRST = Spaces(turns=(Turn(space="old"),)).with_standby("new")
@@ -222,6 +225,35 @@ def test_what_comes_right_after_a_switch_is_not_taken_for_what_another_has_told(
 def test_a_turn_begins_where_another_ended(spaces: Spaces, space: str, begin: tuple[str, int] | None) -> None:
     gate, _ = a_gate(space, spaces)
     assert gate.begin() == begin
+
+
+class Log:
+    """Counts what is appended."""
+
+    appended = 0
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        self.appended += len(records)
+        return [0] * len(records)
+
+
+@pytest.mark.parametrize("before", [None, FIRST])
+@pytest.mark.parametrize("space", ["old", "new"])
+@pytest.mark.parametrize("after", [replace(FIRST, switching="new"), SWITCHED])
+def test_a_load_ends_when_a_switch_begins(before: Spaces | None, space: str, after: Spaces) -> None:
+    gate, topic = a_gate(space, before)
+    log = Log()
+    steady = SteadyAppender(gate, log)
+    steady.append([Removed(id="a")])
+    topic.spaces = after
+    gate.spaces(now=True)
+    if before is None and after is SWITCHED and space == "new":  # it served by itself, and serves
+        steady.append([])
+    else:
+        with pytest.raises(DependencyError, match="switch of spaces"):
+            steady.append([Removed(id="b")])
+    assert log.appended == 1
+    gate.close()
 
 
 def test_a_worker_ends_when_its_space_serves_no_more() -> None:
