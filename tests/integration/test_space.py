@@ -231,10 +231,13 @@ def test_a_new_model_is_filled_switched_to_and_back(
         until(lambda: told()[size:] == ["copy-4.png", "copy-6.png"], f"both are told once; {told()}")
         assert old.verdict("copy-6.png") is None
         verdicts = topic_names(settings.topic_root, OTHER.space).verdicts
-        with closing(webhook.GroupPlace(settings, verdicts, f"{verdicts}.webhook.new", lambda: 0)) as place:
+        assert not webhook.has_begun(settings, verdicts)
+        group = webhook.group_of(settings, verdicts)
+        with closing(webhook.GroupPlace(settings, verdicts, group, lambda: 0)) as place:
             seen = list[Fetched]()
-            until(lambda: seen.extend(place.poll(0.2, False)) or bool(seen), "a new receiver begins with the turn")
+            until(lambda: seen.extend(place.poll(0.2, False)) or bool(seen), "a receiver begins with the turn")
             assert seen[0].offset == 0
+        assert webhook.has_begun(settings, verdicts)
         assert "serves" in two.command("takedown", "0.png", code=2)
         two.command("review", "copy-6.png", "6.png", "not-a-match", space=OTHER.space)
         assert not gates[1].counts(len(logs[1]) - 1)

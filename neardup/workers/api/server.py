@@ -165,7 +165,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     uploads = UploadDescriber(partial(embedder_of, checkpoint, settings), settings, checkpoint)
     own = own_network(checkpoint, settings, uploads)
     networks = Networks(own, places, partial(load_network, settings))
-    gate = Gate(settings, checkpoint.space)
+    gate = Gate(settings, checkpoint.space).start()
     writes, hub = KafkaWrites(settings, names, gate), Hub(TurnsFeed(store, partial(open_store, settings), gate))
     context = Context(settings, checkpoint.space, tokens, store, writes, networks, hub, gate.closed)
     context.originals, context.similar_space = Originals(settings, names.media), checkpoint.similar_space

@@ -45,6 +45,7 @@ def run(
     from neardup.pipeline.settings import load
     from neardup.workers.backfill.load import Journal, Load
     from neardup.workers.kafka.log import Appender, Tail, read_envelopes
+    from neardup.workers.kafka.spaces import Gate, SteadyAppender
     from neardup.workers.kafka.topics import kafka_errors, topic_names
 
     settings = load(model=model)
@@ -57,7 +58,11 @@ def run(
     topics = topic_names(settings.topic_root, space)
     with kafka_errors():
         journal = Journal(folder, _log_id(settings, topics, space))
-        with closing(Appender(settings, topics.log)) as appender, closing(Tail(settings, topics.verdicts)) as verdicts:
+        with (
+            closing(Gate(settings, space)) as gate,
+            closing(Appender(settings, topics.log)) as appender,
+            closing(Tail(settings, topics.verdicts)) as verdicts,
+        ):
             verdicts.seek(verdicts.end())
             with Bar("loading") as bar:
                 bar.start(None)
@@ -67,7 +72,7 @@ def run(
                     space,
                     journal,
                     Blobs(settings.blobs_url),
-                    appender,
+                    SteadyAppender(gate, appender),
                     lambda seconds: read_envelopes(verdicts.poll(seconds, 1000)),
                     announce,
                     bar.advance,

@@ -225,18 +225,18 @@ def drop(
         known = {
             topic.name.rpartition(".")[2] for topic in list_topics(admin, settings.topic_root) if ".log." in topic.name
         }
-    name = space if space in known else _space(space)
     with closing(SpacesTopic(settings)) as topic:
         spaces = topic.read()
+        name = space if space in known or (spaces and space in spaces.standby) else _space(space)
         serving = load_checkpoint(settings.model).space if spaces is None else spaces.serving
         if name in (serving, spaces.switching if spaces else ""):
             raise ConfigError(f"space {name} serves; switch to another first: neardup space switch MODEL")
         if not yes:
             typer.confirm(f"Remove space {name}: topics, keys in Redis, state, collections?", abort=True)
-        if spaces is not None:  # first, so that nothing begins to work for it again
+        for line in drop_all(settings, name):
+            typer.echo(f"removed {line}")
+        if spaces := topic.read():  # the last: it stands by until nothing is left, so that nothing works for it
             topic.write(spaces.without(name))
-    for line in drop_all(settings, name):
-        typer.echo(f"removed {line}")
 
 
 def _space(name: str) -> str:

@@ -239,7 +239,7 @@ def follow_known(settings: Settings, log: str, space: str, look: bytes) -> Known
         return None
     try:
         folder = claim_folder(settings.state_path / log, "embed")
-    except PipelineError as error:
+    except (PipelineError, RuntimeError) as error:  # the latter where the user has no home
         logger.warning("content that comes again is described again error=%s", error)
         return None
 

@@ -192,14 +192,12 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
     """
     space = load_checkpoint(settings.model).space
     names = topic_names(settings.topic_root, space)
-    blobs, gate = Blobs(settings.blobs_url), Gate(settings, space)
+    blobs, gate = Blobs(settings.blobs_url), Gate(settings, space).start()
 
     def erase_if_serving(what: Gone) -> None:
         """Erase; but a log that is being filled repeats what was long undone, such as the deletion of a bank."""
-        if any((what.items, what.references, what.banks, what.copied)):
-            known = gate.spaces(now=True)
-            if known is None or known.serves(space):
-                erase(blobs, what)
+        if any((what.items, what.references, what.banks, what.copied)) and gate.certainly_serves():
+            erase(blobs, what)
 
     watch_lag(settings, names.verdicts, place := Place())
 

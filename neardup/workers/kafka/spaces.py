@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -20,9 +20,11 @@ from kafka import TopicPartition
 from msgspec.structs import replace
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.clients import connect_consumer, connect_producer
+from neardup.workers.kafka.clients import connect_admin, connect_consumer, connect_producer
 from neardup.workers.kafka.topics import kafka_errors, open_admin, spaces_topic
+from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.run.runner import Worker
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ LOOK_SECONDS = 1.0
 """After so long every worker knows of a switch."""
 _KEY = b"spaces"
 _ANSWER_SECONDS = 10.0
+_NOT_THERE = frozenset({3, 29})
+"""Kafka's codes of a topic that does not exist, or that this login may not see."""
 
 
 class StandsBy(DependencyError):
@@ -117,6 +121,7 @@ class SpacesTopic:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._partition = TopicPartition(spaces_topic(settings.topic_root), 0)
+        self._admin: Any = None
         self._consumer: Any = None
         self._spaces: Spaces | None = None
 
@@ -127,16 +132,9 @@ class SpacesTopic:
             DependencyError: Kafka does not answer. ConfigError: the record was written by a newer version.
         """
         with kafka_errors():
-            if self._consumer is None:
-                self._consumer = connect_consumer(
-                    self._settings, auto_offset_reset="earliest", allow_auto_create_topics=False, fetch_max_wait_ms=100
-                )
+            if self._consumer is None and not self._connect():
+                return None
             consumer = self._consumer
-            if not consumer.assignment():
-                if not consumer.partitions_for_topic(self._partition.topic):
-                    return None
-                consumer.assign([self._partition])
-                consumer.seek_to_beginning(self._partition)
             end = consumer.end_offsets([self._partition])[self._partition]
             until = time.monotonic() + _ANSWER_SECONDS
             while consumer.position(self._partition) < end:
@@ -145,6 +143,24 @@ class SpacesTopic:
                 if time.monotonic() > until:
                     raise DependencyError(f"Kafka gives nothing of {self._partition.topic}")
         return self._spaces
+
+    def _connect(self) -> bool:
+        """Begin to read, and return whether there is a topic; without one, only its name is asked for again."""
+        if self._admin is None:
+            if away := kafka_away(self._settings):  # a client that cannot connect leaves a thread behind
+                raise DependencyError(away)
+            self._admin = connect_admin(self._settings)
+        [found] = self._admin.describe_topics([self._partition.topic])
+        if found["error_code"] in _NOT_THERE:
+            return False
+        if found["error_code"]:
+            raise DependencyError(f"topic {self._partition.topic}: Kafka answers with error {found['error_code']}")
+        self._consumer = connect_consumer(self._settings, auto_offset_reset="earliest", fetch_max_wait_ms=100)
+        self._consumer.assign([self._partition])
+        self._consumer.seek_to_beginning(self._partition)
+        admin, self._admin = self._admin, None
+        admin.close()
+        return True
 
     def write(self, spaces: Spaces) -> None:
         """Return once all replicas have the record.
@@ -157,10 +173,15 @@ class SpacesTopic:
             sent.get(timeout=_ANSWER_SECONDS)
 
     def close(self) -> None:
-        """Disconnect."""
-        if self._consumer is not None:
-            self._consumer.close(timeout_ms=1000)
-            self._consumer = None
+        """Disconnect, whatever fails."""
+        admin, consumer = self._admin, self._consumer
+        self._admin = self._consumer = None
+        with suppress(Exception):
+            if consumer is not None:
+                consumer.close(timeout_ms=1000)
+        with suppress(Exception):
+            if admin is not None:
+                admin.close()
 
 
 class Gate:
@@ -180,6 +201,14 @@ class Gate:
         self._wanted, self._ended = threading.Event(), False
         self._thread: threading.Thread | None = None
 
+    def start(self) -> Gate:
+        """Look from now on: who asks during an outage of Kafka is answered with what was known before it."""
+        with self._looked:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="spaces", daemon=True)
+                self._thread.start()
+        return self
+
     def spaces(self, now: bool = False) -> Spaces | None:
         """Return all spaces, as they were a moment ago.
 
@@ -188,10 +217,8 @@ class Gate:
         Raises:
             DependencyError: Kafka does not answer; or, without `now`, it never has.
         """
+        self.start()
         with self._looked:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="spaces", daemon=True)
-                self._thread.start()
             least = self._begun + 1 if now else 1
             if now:
                 self._wanted.set()
@@ -234,12 +261,27 @@ class Gate:
         known = self.spaces(now=True)
         return known is None or known.counts(self.space, offset)
 
-    def begin(self) -> int | None:
-        """Return the offset of the log at which its present turn began; None if it has none, or began with the log."""
-        known = self.spaces(now=True)
-        if known is None or known.serving != self.space:
+    def begin(self) -> tuple[str, int] | None:
+        """Return which space served before this one, and the offset of the log at which its present turn began.
+
+        None if it does not serve, or none did before; the space is "" if it was dropped since. Raises as `spaces` does.
+        """
+        known = self._certainly()
+        if known is None or known.serving != self.space or len(known.turns) < 2:
             return None
-        return known.turns[-1].first or None
+        return known.turns[-2].space, known.turns[-1].first
+
+    def certainly_serves(self) -> bool:
+        """Return whether the space serves at this moment, for what cannot be undone.
+
+        Raises:
+            DependencyError: Kafka does not answer; where no second space was ever made, it never has.
+        """
+        known = self._certainly()
+        return known is None or known.serves(self.space)
+
+    def _certainly(self) -> Spaces | None:
+        return None if self.spaces() is None else self.spaces(now=True)
 
     def serves(self) -> bool:
         """Return whether the space serves; raises as `spaces` does."""
@@ -301,6 +343,31 @@ def gated(gate: Gate, make: Callable[[], Worker]) -> Callable[[], Gated]:
         return Gated(gate, make())
 
     return connect
+
+
+class Appends(Protocol):
+    """See `log.Appender`."""
+
+    def append(self, records: Sequence[Record]) -> list[int]: ...
+
+
+class SteadyAppender:
+    """Appends to the log of a space until a switch begins: what came during it or later would be lost with the switch.
+
+    Raises:
+        DependencyError: Kafka does not answer.
+    """
+
+    def __init__(self, gate: Gate, appender: Appends) -> None:
+        self._gate, self._appender = gate, appender
+        self._served = gate.serves()
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """See `Appends`; raises DependencyError where the space no longer serves or stands by as it did."""
+        known = self._gate.spaces()
+        if known is not None and (known.switching or known.serves(self._gate.space) != self._served):
+            raise DependencyError(f"a switch of spaces came in between; {known.serving} serves: give the command again")
+        return self._appender.append(records)
 
 
 def require_serving(settings: Settings, space: str) -> None:

@@ -127,11 +127,11 @@ def _share_a_match(old: FlagStore, new: FlagStore, one: Difference) -> bool:
     pairs = [_references(verdict) for verdict in (one.old, one.new)]
     if pairs[0] & pairs[1]:
         return True
-    clusters = [
-        {(bank, store.head(reference) or reference) for bank, reference in pair}
-        for store, pair in ((old, pairs[0] | pairs[1]), (new, pairs[0] | pairs[1]))
-    ]
-    return any(len(some) < len(pairs[0] | pairs[1]) for some in clusters)
+    for store in (old, new):
+        clusters = [{(bank, store.head(reference) or reference) for bank, reference in pair} for pair in pairs]
+        if clusters[0] & clusters[1]:
+            return True
+    return False
 
 
 def _references(verdict: Verdict) -> set[tuple[str, str]]:

@@ -177,8 +177,10 @@ class Fill:
 
     def close(self) -> None:
         """Note how far it came, and disconnect; what is under way is done again."""
-        self._commit()
-        self._undo.close()
+        try:
+            self._commit()
+        finally:
+            self._undo.close()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.files import atomic
 from neardup.pipeline.log.records import Described
 from neardup.workers.space.standing import Key
@@ -18,6 +19,8 @@ class Missing:
 
     Args:
         before: lines from this offset on are dropped: they will be found again.
+    Raises:
+        ConfigError: there is a file of another kind.
     """
 
     def __init__(self, path: Path, before: int) -> None:
@@ -62,11 +65,8 @@ def _read(path: Path) -> list[Line]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [
-            (line[0], line[1], line[2], line[3]) for line in list(csv.reader(file))[1:] if len(line) == len(HEADINGS)
-        ]
-
-
-def _line(cells: list[str]) -> Line:
-    bank, id, offset, why = cells
-    return bank, id, offset, why
+        lines = list(csv.reader(file))
+    found = [(bank, id, offset, why) for bank, id, offset, why in (one for one in lines[1:] if len(one) == 4)]
+    if lines and (tuple(lines[0]) != HEADINGS or not all(offset.isdecimal() for _, _, offset, _ in found)):
+        raise ConfigError(f"{path} is another kind of file, and would be written over; name another by --missing")
+    return found

@@ -16,7 +16,7 @@ from contextlib import closing
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from msgspec.structs import replace
 
-from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import open_store
 from neardup.workers.embed.worker import group_of
@@ -66,6 +66,7 @@ class Switch:
 
         Raises:
             DependencyError: it took too long, or something outside failed; the old space goes on.
+            ConfigError: another command changed the spaces meanwhile.
         """
         back = back_for_proofs(self._settings)
         with (
@@ -75,6 +76,7 @@ class Switch:
             while self._fill.done < self._fill.end - NEAR:
                 self._fill.step()
                 self._wait(self._fill.why_waiting)
+            self._look_again()
             self._topic.write(replace(self._spaces, switching=self._target))
             try:
                 last, first = self._drain(old, new)
@@ -86,6 +88,13 @@ class Switch:
             self._topic.write(switched)
             return switched
 
+    def _look_again(self) -> None:
+        """Take in what other commands changed in the hours that a fill takes."""
+        found = self._topic.read()
+        if found is None or found.serving != self._source or self._target not in found.standby:
+            raise ConfigError("not switched: another command changed the spaces meanwhile, see `neardup space list`")
+        self._spaces = found
+
     def _drain(self, old: SpaceWatch, new: SpaceWatch) -> tuple[int, int]:
         """Return the last offset of the old space's turn and the first of the new one's; nothing is under way then."""
         self._began = time.monotonic()
@@ -93,6 +102,7 @@ class Switch:
         with open_admin(self._settings) as admin:
             while members := _members(admin, group_of(self._settings, self._source)):
                 self._in_time(f"{members} embed workers of the old space")
+                self._fill.step()  # else it would lose its lock after a minute
                 time.sleep(_TICK_SECONDS)
         while True:
             end = self._fill.end

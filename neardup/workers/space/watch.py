@@ -84,10 +84,13 @@ class SpaceWatch:
 
     def drained(self, seconds: float = 10.0) -> bool:
         """Look anew, and return whether all of the log is published and nothing waits for a proof."""
-        self._looked.clear()
-        self._looked.wait(seconds)
-        self.check()
-        return self._looked.is_set() and self.last >= self.end - 1 and not self.waiting
+        for _ in range(2):  # the look that is under way may have begun before the last record was written
+            self._looked.clear()
+            looked = self._looked.wait(seconds)
+            self.check()
+            if not looked:
+                return False
+        return self.last >= self.end - 1 and not self.waiting
 
     def close(self) -> None:
         """Disconnect."""

@@ -30,8 +30,8 @@ PREFIX = "whsec_"
 TYPE = "item.flagged"
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 """As the standard asks."""
-_NOT_TOLD = ("type", "head")
-"""Of a verdict: how it is distinguished from other records, and a cluster that reviews may change."""
+_NOT_TOLD = ("type", "head", "quiet")
+"""How it is distinguished from other records, a cluster that reviews may change, whether it was history."""
 _MOST_READ = 2**16
 _SETTING = "NEARDUP_WEBHOOK_PRIVATE"
 _encode = msgspec.json.Encoder().encode

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from kafka import OffsetAndMetadata, TopicPartition
@@ -32,7 +33,7 @@ from neardup.workers.kafka.log import PARTITION, Fetched, Tail, locate, read_env
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
 from neardup.workers.kafka.rejoin import REQUEST_MS, keep_joining
 from neardup.workers.kafka.spaces import Gate
-from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
+from neardup.workers.kafka.topics import check_topics, kafka_errors, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
 from neardup.workers.run.lag import watch_lag
 from neardup.workers.webhook.delivery import Delivery, DeliveryRefused, make_delivery, make_receiver
@@ -331,6 +332,29 @@ def group_of(settings: Settings, verdicts: str) -> str:
     return f"{verdicts}.webhook.{hashlib.sha256(chr(10).join(what).encode()).hexdigest()[:16]}"
 
 
+def has_begun(settings: Settings, verdicts: str) -> bool:
+    """Return whether a worker for this receiver and filter ever read these verdicts; raises DependencyError."""
+    group = group_of(settings, verdicts)
+    with open_admin(settings) as admin, kafka_errors():
+        return any(at.offset >= 0 for at in admin.list_group_offsets([group]).get(group, {}).values())
+
+
+def turn_begin(settings: Settings, gate: Gate, verdicts: str) -> int | None:
+    """Return where in these verdicts the turn of the gate's space begins, if the one before sent to this receiver.
+
+    Raises:
+        DependencyError: Kafka does not answer.
+    """
+    found = gate.begin()
+    if found is None:
+        return None
+    before, first = found
+    if before and not has_begun(settings, topic_names(settings.topic_root, before).verdicts):
+        return None  # a new receiver, or a new filter
+    with closing(Tail(settings, verdicts)) as tail:
+        return locate(tail, first)
+
+
 def connector(settings: Settings) -> Callable[[], WebhookWorker]:
     """Return what connects a webhook worker, for `runner.run_worker`.
 
@@ -343,13 +367,7 @@ def connector(settings: Settings) -> Callable[[], WebhookWorker]:
     gate = Gate(settings, space)
     watch_lag(settings, names.verdicts, group_of(settings, names.verdicts), new_group_at_end=True)
 
-    def begin() -> int | None:
-        """Return where in `verdicts` the turn of the space begins, for a receiver that is new to it."""
-        first = gate.begin()
-        if first is None:
-            return None
-        with closing(Tail(settings, names.verdicts)) as verdicts:
-            return locate(verdicts, first)
+    begin = partial(turn_begin, settings, gate, names.verdicts)
 
     def wanted(entry: FeedEntry) -> bool:
         return counts_in(entry, settings.webhook_bank, settings.webhook_only)

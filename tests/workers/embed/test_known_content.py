@@ -18,9 +18,10 @@ from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged
 from neardup.pipeline.log.records import Described, Record, Removed
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
+from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import PLAIN, Kind, Limits
 from neardup.workers.embed.known_content import KnownContent, KnownTable, look_digest, remove
-from neardup.workers.embed.known_filler import Filler, KnownFiller
+from neardup.workers.embed.known_filler import Filler, KnownFiller, follow_known
 from neardup.workers.embed.record import MediaTask
 from neardup.workers.kafka.media_record import MediaItem
 from tests.timing import until
@@ -332,3 +333,12 @@ def test_a_recalled_item_is_not_decoded_and_one_that_cannot_be_is(stored_elsewhe
     assert done[known] == Done(known, ["record"], digest(b"no picture"), repeated=True)
     assert done[lost].error is not None
     assert (known.asked, lost.asked) == (1, 1)
+
+
+def test_a_worker_of_a_user_without_a_home_describes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert follow_known(Settings(state_folder=""), "log", "space", LOOK) is None

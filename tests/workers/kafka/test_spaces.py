@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 import pytest
+from msgspec.structs import replace
 
 from neardup.pipeline.errors import DependencyError
+from neardup.pipeline.log.records import Record, Removed
 from neardup.pipeline.settings import Settings
-from neardup.workers.kafka.spaces import Gate, Gated, Spaces, StandsBy, Turn, gated
+from neardup.workers.kafka import spaces as module
+from neardup.workers.kafka.spaces import Gate, Gated, Spaces, SpacesTopic, StandsBy, SteadyAppender, Turn, gated
 from tests.timing import until
 
 FIRST = Spaces(turns=(Turn(space="old"),)).with_standby("new")
@@ -108,6 +114,87 @@ def test_a_gate_that_never_had_an_answer_says_so() -> None:
         gate.check()
 
 
+def test_a_gate_that_looked_before_an_outage_answers_in_it() -> None:
+    topic = Topic(FIRST)
+    gate = Gate(Settings(), "old", topic).start()
+    until(lambda: gate._done, "it looked")
+    topic.away = True
+    gate.check()
+    gate.close()
+
+
+def test_one_space_alone_erases_and_begins_while_kafka_is_slow() -> None:
+    gate, topic = a_gate("old", None)
+    assert gate.certainly_serves()
+    topic.away = True
+    assert gate.certainly_serves()
+    assert gate.begin() is None
+    gate.close()
+
+
+def test_one_of_two_spaces_is_not_taken_for_the_one_that_serves_while_that_is_not_certain() -> None:
+    gate, topic = a_gate("old", FIRST)
+    assert gate.certainly_serves()
+    topic.away = True
+    with pytest.raises(DependencyError, match="away"):
+        gate.certainly_serves()
+    topic.away, topic.spaces = False, SWITCHED
+    assert not gate.certainly_serves()
+    gate.close()
+
+
+def test_a_look_at_a_broker_that_is_away_leaves_no_thread_behind() -> None:
+    topic, threads = SpacesTopic(Settings(kafka="127.0.0.1:1")), threading.active_count()
+    with pytest.raises(DependencyError, match="no Kafka answers"):
+        topic.read()
+    topic.close()
+    assert threading.active_count() == threads
+
+
+class Broker:
+    """An admin client that knows no topic, and a consumer that fails when it is closed."""
+
+    asked: tuple[list[str], ...] = ()
+    code = 3
+
+    def describe_topics(self, names: list[str]) -> list[dict[str, int]]:
+        self.asked += (names,)
+        return [{"error_code": self.code}]
+
+    def close(self, timeout_ms: int = 0) -> None:  # noqa: ARG002
+        raise ConnectionError("closed already")
+
+
+@pytest.mark.parametrize("code", [3, 29])
+def test_where_there_is_one_space_only_its_topic_is_asked_for_and_not_all(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    broker.code = code
+    monkeypatch.setattr(module, "kafka_away", lambda _: "")
+    monkeypatch.setattr(module, "connect_admin", lambda _: broker)
+    topic = SpacesTopic(Settings())
+    assert [topic.read(), topic.read()] == [None, None]
+    assert broker.asked == (["neardup.spaces"],) * 2
+    topic.close()
+
+
+def test_a_topic_without_a_leader_is_not_taken_for_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker()
+    broker.code = 5
+    monkeypatch.setattr(module, "kafka_away", lambda _: "")
+    monkeypatch.setattr(module, "connect_admin", lambda _: broker)
+    with pytest.raises(DependencyError, match="error 5"):
+        SpacesTopic(Settings()).read()
+
+
+def test_a_gate_looks_on_after_a_client_that_cannot_be_closed() -> None:
+    topic = SpacesTopic(Settings())
+    topic._consumer = Broker()
+    topic.close()
+    assert topic._consumer is None
+
+
 def test_a_gate_learns_of_a_switch_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neardup.workers.kafka.spaces.LOOK_SECONDS", 0.01)
     gate, topic = a_gate("old", FIRST)
@@ -122,7 +209,51 @@ def test_what_comes_right_after_a_switch_is_not_taken_for_what_another_has_told(
     assert not gate.counts(119)
     topic.spaces = SWITCHED  # and a verdict of the new turn comes before the gate's next look
     assert gate.counts(120)
-    assert gate.begin() == 120
+    assert gate.begin() == ("old", 120)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "space", "begin"),
+    [
+        (FIRST, "old", None),
+        (SWITCHED, "old", None),
+        (FIRST.switched("new", last=-1, first=0), "new", ("old", 0)),
+        (SWITCHED.without("old"), "new", ("", 120)),
+        (BACK, "old", ("new", 130)),
+    ],
+)
+def test_a_turn_begins_where_another_ended(spaces: Spaces, space: str, begin: tuple[str, int] | None) -> None:
+    gate, _ = a_gate(space, spaces)
+    assert gate.begin() == begin
+
+
+class Log:
+    """Counts what is appended."""
+
+    appended = 0
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        self.appended += len(records)
+        return [0] * len(records)
+
+
+@pytest.mark.parametrize("before", [None, FIRST])
+@pytest.mark.parametrize("space", ["old", "new"])
+@pytest.mark.parametrize("after", [replace(FIRST, switching="new"), SWITCHED])
+def test_a_load_ends_when_a_switch_begins(before: Spaces | None, space: str, after: Spaces) -> None:
+    gate, topic = a_gate(space, before)
+    log = Log()
+    steady = SteadyAppender(gate, log)
+    steady.append([Removed(id="a")])
+    topic.spaces = after
+    gate.spaces(now=True)
+    if before is None and after is SWITCHED and space == "new":  # it served by itself, and serves
+        steady.append([])
+    else:
+        with pytest.raises(DependencyError, match="switch of spaces"):
+            steady.append([Removed(id="b")])
+    assert log.appended == 1
+    gate.close()
 
 
 def test_a_worker_ends_when_its_space_serves_no_more() -> None:

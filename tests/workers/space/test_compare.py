@@ -51,6 +51,20 @@ def test_another_reference_of_the_same_cluster_is_no_change() -> None:
     assert compare(old, new, ["c"]).differences == []
 
 
+def test_two_old_matches_of_one_cluster_are_no_match_in_common_with_another_item() -> None:
+    def matched(*references: str) -> MemoryStore:
+        store = a_store(a=(DISTINCT, ""), b=(DUPLICATE, "a"), z=(DISTINCT, ""))
+        matches = tuple(
+            Matched(reference=one, bank="seen", decision=DUPLICATE, distance=0.1, evidence=0.9, probability=0.9)
+            for one in references
+        )
+        verdict = Verdict(id="c", decision=DUPLICATE, matches=matches, head=references[0])
+        store.apply([Envelope(offset=9, events=(verdict,))])
+        return store
+
+    assert compare(matched("a", "b"), matched("z"), ["c"]).other_match == 1
+
+
 def test_the_table_counts_each_pair_of_decisions() -> None:
     assert table(a_comparison()) == [
         ("", "then duplicate", "then unsure", "then distinct", "then not there"),

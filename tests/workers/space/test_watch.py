@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, PairProved, ProofExpired, ProofPending
 from neardup.pipeline.log.records import Described, Envelope, Event, Record, Referenced, RemovedEvent, Replaced
-from neardup.workers.space.watch import OpenAsks
+from neardup.workers.space.watch import OpenAsks, SpaceWatch
 
 
 def asked(*references: str, offset: int = 5) -> Asked:
@@ -47,3 +50,26 @@ def test_what_a_new_reference_asks_waits_too() -> None:
     made = Described(id="n", bank="news"), Referenced(id="n", bank="news", asked=(asked("n", offset=2),))
     assert waiting(DESCRIBED, made) == 3
     assert waiting(DESCRIBED, made, (proved("n", offset=2), None)) == 2
+
+
+def test_a_look_that_began_before_it_was_asked_for_is_not_taken_as_the_answer() -> None:
+    watch = SpaceWatch.__new__(SpaceWatch)
+    watch._looked, watch._error, watch.waiting = threading.Event(), None, 0
+    watch.last, watch.end = 4, 5
+    written = threading.Event()
+
+    def look() -> None:
+        while not written.is_set():
+            time.sleep(0.05)
+            watch._looked.set()
+            time.sleep(0.05)
+            watch.end = 6  # a record that was written before the question, seen by the next look
+            watch._looked.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert not watch.drained(5)
+    watch.last = 5
+    assert watch.drained(5)
+    written.set()
+    thread.join()

@@ -13,9 +13,12 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import FeedEntry, counts_in
 from neardup.pipeline.types import Decision
 from neardup.workers.kafka.log import Fetched, encode
+from neardup.workers.kafka.spaces import Spaces
 from neardup.workers.run.logs import fields_of
+from neardup.workers.webhook import worker as module
 from neardup.workers.webhook.delivery import Delivery, DeliveryRefused
-from neardup.workers.webhook.worker import LEAST_ATTEMPTS, WebhookWorker, group_of
+from neardup.workers.webhook.worker import LEAST_ATTEMPTS, WebhookWorker, group_of, turn_begin
+from tests.workers.kafka.test_spaces import SWITCHED, a_gate
 
 DAY = 86_400.0
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -290,3 +293,24 @@ def test_what_another_space_has_told_is_not_sent() -> None:
     worker.drain(1)
     assert bench.hook.taken == ["s_1_0"]
     assert bench.log.committed == 2
+
+
+@pytest.mark.parametrize(
+    ("spaces", "known", "begin"),
+    [(SWITCHED, True, 120), (SWITCHED, False, None), (SWITCHED.without("old"), False, 120), (None, True, None)],
+)
+def test_after_a_switch_a_receiver_goes_on_with_the_turn_and_a_new_one_begins_at_the_end(
+    spaces: Spaces | None, known: bool, begin: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Verdicts:
+        def __init__(self, _settings: Settings, topic: str) -> None:
+            assert topic == "neardup.verdicts.new"
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(module, "has_begun", lambda _settings, topic: known and topic == "neardup.verdicts.old")
+    monkeypatch.setattr(module, "Tail", Verdicts)
+    monkeypatch.setattr(module, "locate", lambda _tail, offset: offset)
+    gate, _ = a_gate("new", spaces)
+    assert turn_begin(Settings(), gate, "neardup.verdicts.new") == begin
+    gate.close()
