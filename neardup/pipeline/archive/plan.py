@@ -25,6 +25,11 @@ PLAN, PARTS = "plan.json", "plan"
 _DIGITS = 32
 
 
+def fitting(number: int | None) -> int | None:
+    """Return a number, None where a column of 64 bits cannot hold it: a time after 2262, a size that is a lie."""
+    return number if number is not None and -(2**63) <= number < 2**63 else None
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """A listed item, or something that is none; see `row.Row`.
 

@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar
+from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
@@ -98,7 +98,7 @@ class Sources:
             prefix = f"{store.name}/" if several else ""
             for one in store:
                 id = make_id(prefix + composed(one.name, store) if one.name else one.uri)
-                yield Entry(id, one.uri, raw(one.uri), one.size, one.time_ns, one.stamp)
+                yield Entry(id, one.uri, raw(one.uri), fitting(one.size), fitting(one.time_ns), one.stamp)
         for uri in self._uris:
             yield Entry(make_id(uri), uri, raw(uri))
 
@@ -127,7 +127,7 @@ def _of_file(found: Found | PutAside, id: str) -> Entry:
     uri, path = Path(found.absolute).as_uri(), raw(found.path)
     if isinstance(found, PutAside):
         return Entry(id, uri, path, reason=found.reason.value, detail=readable(found.detail))
-    return Entry(id, uri, path, found.size, found.modified, str(found.modified))
+    return Entry(id, uri, path, found.size, fitting(found.modified), str(found.modified))
 
 
 def opened(uri: str) -> Any:
