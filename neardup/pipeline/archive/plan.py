@@ -84,7 +84,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided when the sources were listed.
 
     Attributes:
-        sources: as the user named them, made absolute, and how they are read.
+        sources: as the user named them, made absolute. columns: of Parquet files, as the user named them.
         parts: how many there are. items: how many are listed, without those in tar files.
     """
 
@@ -92,6 +92,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     conditions: Conditions
     parts: int
     items: int
+    columns: tuple[str, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -119,6 +120,7 @@ def write_plan(
     sources: tuple[str, ...],
     conditions: Conditions,
     listed: Callable[[int], object],
+    columns: tuple[str, ...] = (),
 ) -> Plan:
     """Write the parts, then the plan. An interrupted listing begins anew, since what it lists may have changed.
 
@@ -138,7 +140,7 @@ def write_plan(
             more = len(part.entries) if isinstance(part, Files) else 1
             items += more
             listed(more)
-        plan = Plan(sources=sources, conditions=conditions, parts=count, items=items)
+        plan = Plan(sources=sources, conditions=conditions, parts=count, items=items, columns=columns)
         file.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
         folder.put(PLAN, file)
     return plan
@@ -174,7 +176,7 @@ def finished(folder: Folder) -> tuple[Plan, list[str]]:
     """Return the plan of an archive and the names of its shards, in the order of the listing.
 
     Raises:
-        ConfigError: there is no plan, or some parts have no shard yet. DependencyError: it cannot be read.
+        ConfigError: there is no plan, it lacks parts, or some have no shard yet. DependencyError: it cannot be read.
     """
     plan = read_plan(folder)
     if plan is None:
@@ -183,4 +185,7 @@ def finished(folder: Folder) -> tuple[Plan, list[str]]:
         raise ConfigError(
             f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; run `neardup backfill` once more"
         )
-    return plan, [shard_of(file) for file in folder.names(PARTS)]
+    files = folder.names(PARTS)
+    if len(files) != plan.parts:
+        raise ConfigError(f"{folder.url}/{PARTS} has {len(files):,} files and not {plan.parts:,}; name another output")
+    return plan, [shard_of(file) for file in files]

@@ -109,7 +109,7 @@ class Awaited:
 
     Attributes:
         ahead: items that the match worker has not come to. pending: those that wait for proofs.
-        outcomes: how many of each decision, `known before` and `ignored`.
+        outcomes: how many of each decision, `known before`, `ignored`, and `passed over`, of damaged records.
     """
 
     def __init__(self) -> None:
@@ -132,6 +132,9 @@ class Awaited:
     def take(self, envelopes: Sequence[Envelope]) -> None:
         """Take in what was published, from before the first `add` on."""
         for envelope in envelopes:
+            while self._ahead and (first := next(iter(self._ahead))) < envelope.offset:
+                del self._ahead[first]  # offsets come in order: the match worker took it for no record
+                self.outcomes["passed over"] += 1
             own = self._ahead.pop(envelope.offset, None) is not None
             for event in envelope.events:
                 if isinstance(event, Verdict) and (own or event.id in self._pending):

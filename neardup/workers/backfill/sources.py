@@ -48,20 +48,26 @@ class Sources:
     """What the user named.
 
     Attributes:
-        names: URIs, below which all that is listed lies.
+        names: URIs, below which all that is listed lies. columns: that were named; none if none was.
+
+    Args:
+        leave_out: folders of this machine that are not entered. output: URL of the archive, which is not entered.
     Raises:
         ConfigError: a source does not exist, or two have the same name, so that ids could meet.
         DependencyError: an object store failed.
     """
 
-    def __init__(self, arguments: Sequence[str], columns: Columns, leave_out: Set[Identity] = frozenset()) -> None:
+    def __init__(
+        self, arguments: Sequence[str], columns: Columns, leave_out: Set[Identity] = frozenset(), output: str = ""
+    ) -> None:
         self._paths, urls, self._uris = split(arguments)
         missing = next((path for path in self._paths if not path.exists()), None)
         if missing is not None:
             raise ConfigError(f"{visible(os.fspath(missing))} does not exist; name a folder or file")
         self._stores = [Objects(url) for url in urls]
         check_sources(self._paths, self._stores, None)
-        self._columns, self._leave_out = columns, leave_out
+        self._columns, self._leave_out, self._output = columns, leave_out, output
+        self.columns = (columns.content, columns.ids, columns.times) if columns != Columns() else ()
         roots = [Path(os.path.abspath(path)).as_uri() for path in self._paths]  # noqa: PTH100
         self.names = (*roots, *(store.url for store in self._stores), *self._uris)
 
@@ -97,6 +103,8 @@ class Sources:
         for store in self._stores:
             prefix = f"{store.name}/" if several else ""
             for one in store:
+                if self._output and one.uri.startswith(f"{self._output}/"):
+                    continue
                 id = make_id(prefix + composed(one.name, store) if one.name else one.uri)
                 yield Entry(id, one.uri, raw(one.uri), fitting(one.size), fitting(one.time_ns), one.stamp)
         for uri in self._uris:

@@ -270,3 +270,13 @@ def test_a_shard_of_another_space_is_refused_before_anything_is_appended(place: 
         place.load(stream, "one", "two")
     assert stream.records == []
     assert place.load(stream, "one").items == 1  # nothing was noted of what was refused
+
+
+def test_what_the_match_worker_passes_over_is_not_waited_for() -> None:
+    awaited = Awaited()
+    for offset, item in enumerate("abc"):
+        awaited.add(offset, item)
+    awaited.take([Envelope(offset=1, events=(Verdict(id="b", decision=Decision.DISTINCT),))])
+    assert (awaited.ahead, awaited.outcomes) == (1, {"passed over": 1, "distinct": 1})
+    awaited.take([Envelope(offset=9)])
+    assert (awaited.ahead, awaited.outcomes["passed over"]) == (0, 2)

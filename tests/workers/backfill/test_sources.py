@@ -279,3 +279,13 @@ def test_what_is_neither_bytes_nor_a_uri_is_a_row_and_so_is_a_table_that_changed
     assert rows_of(second)["t.parquet"][1] is Reason.DECODE
     pq.write_table(pa.table({"other": [7]}), file)
     assert rows_of(first)["t.parquet"][1] is Reason.DECODE
+
+
+def test_an_archive_below_its_own_source_in_a_store_is_not_entered() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({"/bucket/1.jpg": b"one", "/bucket/out/plan/0-x": b"part", "/bucket/out2/2.jpg": b"two"})
+    try:
+        listed = Sources(["memory://bucket"], Columns(), output="memory://bucket/out").parts(10)
+        assert {entry.id for entry in entries_of(list(listed))} == {"1.jpg", "out2/2.jpg"}
+    finally:
+        store.rm("/bucket", recursive=True)
