@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -110,11 +110,11 @@ class Folder:
             finally:
                 part.unlink(missing_ok=True)
 
-    def remove(self, below: str) -> None:
-        """Remove a folder below this one with all that is in it; raises DependencyError."""
-        with self._translated("remove", below):
-            if self._files.exists(self._at(below)):
-                self._files.rm(self._at(below), recursive=True)
+    def remove(self, below: str, names: Sequence[str]) -> None:
+        """Remove finished files directly in a folder below this one; raises DependencyError."""
+        with self._translated("remove from", below):
+            if names:
+                self._files.rm([self._at(f"{below}/{name}") for name in names])
 
     def sweep(self, below: str) -> None:
         """Remove what killed processes left unfinished in a folder below this one; only while nobody writes there."""

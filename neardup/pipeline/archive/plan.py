@@ -7,6 +7,7 @@ them and whatever was interrupted, and no second list can disagree with them.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -19,10 +20,12 @@ from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.shard import shard_names
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.report.names import readable
 
 PLAN, PARTS = "plan.json", "plan"
 """The plan, which stands once all its parts do, and the folder of those."""
 _DIGITS = 32
+_PART_FILE = re.compile(rf"\d{{8,}}-[0-9a-f]{{{_DIGITS}}}")
 
 
 def fitting(number: int | None) -> int | None:
@@ -127,9 +130,15 @@ def write_plan(
     Args:
         listed: called with numbers of further items.
     Raises:
-        DependencyError: the archive cannot be written.
+        ConfigError: the folder of the parts holds something else. DependencyError: the archive cannot be written.
     """
-    folder.remove(PARTS)
+    before = folder.names(PARTS)
+    if (foreign := next((name for name in before if not _PART_FILE.fullmatch(name)), None)) is not None:
+        raise ConfigError(
+            f"{folder.url}/{PARTS} holds {readable(foreign)}, which is no part of a plan; name another output"
+        )
+    folder.remove(PARTS, before)
+    folder.sweep(PARTS)
     count = items = 0
     with tempfile.TemporaryDirectory(prefix="neardup-") as scratch:
         file = Path(scratch) / "part"

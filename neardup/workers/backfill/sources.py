@@ -22,7 +22,7 @@ from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fit
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
-from neardup.pipeline.scan.walk import Found, Identity, PutAside, walk
+from neardup.pipeline.scan.walk import Found, Identity, PutAside, identities, walk
 from neardup.workers.ingest.ingest import check_sources
 from neardup.workers.ingest.names import below, composed, root_name, split
 from neardup.workers.ingest.objects import Objects
@@ -53,7 +53,7 @@ class Sources:
     Args:
         leave_out: folders of this machine that are not entered. output: URL of the archive, which is not entered.
     Raises:
-        ConfigError: a source does not exist, or two have the same name, so that ids could meet.
+        ConfigError: a source does not exist or is the output, or two have the same name, so that ids could meet.
         DependencyError: an object store failed.
     """
 
@@ -66,6 +66,10 @@ class Sources:
             raise ConfigError(f"{visible(os.fspath(missing))} does not exist; name a folder or file")
         self._stores = [Objects(url) for url in urls]
         check_sources(self._paths, self._stores, None)
+        if not leave_out.isdisjoint(identities(self._paths)) or output in [store.url for store in self._stores]:
+            raise ConfigError(
+                "the output is a source itself, and would be left out; name a folder below it, or another"
+            )
         self._columns, self._leave_out, self._output = columns, leave_out, output
         self.columns = (columns.content, columns.ids, columns.times) if columns != Columns() else ()
         roots = [Path(os.path.abspath(path)).as_uri() for path in self._paths]  # noqa: PTH100

@@ -113,3 +113,12 @@ def test_an_archive_that_lacks_a_part_of_its_plan_is_refused(folder: Folder, tmp
     next((tmp_path / PARTS).iterdir()).unlink()
     with pytest.raises(ConfigError, match="has 2 files and not 3"):
         finished(folder)
+
+
+def test_a_folder_of_somebody_else_is_never_emptied(folder: Folder, tmp_path: Path) -> None:
+    mine = tmp_path / PARTS / "of the house" / "1.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"x")
+    with pytest.raises(ConfigError, match="holds of the house, which is no part of a plan; name another output"):
+        write_plan(folder, PARTS_OF_ALL_KINDS, (), CONDITIONS, lambda _: None)
+    assert mine.read_bytes() == b"x"

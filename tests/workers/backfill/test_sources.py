@@ -109,6 +109,8 @@ def test_our_own_output_is_left_out(tmp_path: Path) -> None:
     status = (folder / "b").stat()
     listed = Sources([str(folder)], Columns(), {(status.st_dev, status.st_ino)}).parts(10)
     assert {entry.id for entry in entries_of(list(listed))} == {"a/3.jpg", "note.txt"}
+    with pytest.raises(ConfigError, match="the output is a source itself"):
+        Sources([str(folder / "b")], Columns(), {(status.st_dev, status.st_ino)})
 
 
 def test_objects_of_a_store_have_ids_times_and_contents() -> None:
