@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -36,8 +36,11 @@ class Folder:
             url = Path(os.path.abspath(Path(url).expanduser())).as_uri()  # noqa: PTH100 (links are left as they are)
         self.url = url.rstrip("/")
         try:  # what another machine writes meanwhile must be seen
-            place = unquote(self.url) if self.url.startswith("file:") else self.url
-            self._files, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+            if self.url.startswith("file:"):  # fsspec takes neither %23 nor :: in a name for what they are
+                root = unquote(urlsplit(self.url).path, errors="surrogateescape")
+                self._files = LocalFileSystem()
+            else:
+                self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{url}: {error}") from error
         self._root = str(root).rstrip("/")

@@ -146,3 +146,14 @@ def test_columns_may_be_queried_without_us(tmp_path: Path) -> None:
     assert (first["id"], first["reason"], first["width"]) == ("a/1.jpg", None, 640)
     assert [len(one) for one in first["descriptors"]] == [2 * build.DIMENSION]
     assert table["reason"].to_pylist()[3:] == ["empty", "vanished"]
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a::b", "\udcff"])
+def test_a_folder_is_where_it_is_named(tmp_path: Path, name: str) -> None:
+    write(Folder(str(tmp_path / name)), build.rows())
+    there = Folder(Folder(str(tmp_path / name)).url)
+    assert there.local == tmp_path / name
+    assert (tmp_path / name / "shards" / "n1.parquet").is_file()
+    assert there.names("shards") == ["n1.parquet"]
+    there.remove("shards", ["n1.parquet"])
+    assert there.names("shards") == []
