@@ -110,7 +110,11 @@ class Sources:
                 if self._output and one.uri.startswith(f"{self._output}/"):
                     continue
                 id = make_id(prefix + composed(one.name, store) if one.name else one.uri)
-                yield Entry(id, one.uri, raw(one.uri), fitting(one.size), fitting(one.time_ns), one.stamp)
+                entry = Entry(id, one.uri, raw(one.uri), fitting(one.size), fitting(one.time_ns), one.stamp)
+                if "::" in one.uri:
+                    detail = "two colons in a URI, which fsspec takes for two URIs"
+                    entry = msgspec.structs.replace(entry, reason=Reason.FORBIDDEN.value, detail=detail)
+                yield entry
         for uri in self._uris:
             yield Entry(make_id(uri), uri, raw(uri))
 

@@ -291,3 +291,14 @@ def test_an_archive_below_its_own_source_in_a_store_is_not_entered() -> None:
         assert {entry.id for entry in entries_of(list(listed))} == {"1.jpg", "out2/2.jpg"}
     finally:
         store.rm("/bucket", recursive=True)
+
+
+def test_an_object_whose_name_would_be_two_uris_is_not_opened() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({"/bucket/a.tar": b"", "/bucket/a.tar::b.tar": b"", "/bucket/a::b.jpg": b""})
+    try:
+        parts = parts_of("memory://bucket")
+        assert [type(part) for part in parts] == [Tar, Files]
+        assert [content for _, content in rows_of(parts[1]).values()] == [Reason.FORBIDDEN] * 2
+    finally:
+        store.rm("/bucket", recursive=True)
