@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.pipeline.files import fsync_file, fsync_folder
 
+_ATTEMPTS = 3
 _PART = ".neardup-*.part"
 """Names of unfinished files in a folder; a killed process leaves them. Object stores show none."""
 
@@ -102,16 +103,24 @@ class Folder:
             if self.local is None:
                 self._files.put_file(str(file), target)  # shows it once it is whole
                 return
-            place = Path(target)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.parent / _PART.replace("*", secrets.token_hex(8))
-            try:
-                self._files.put_file(str(file), str(part))
-                fsync_file(part)
-                part.replace(place)
-                fsync_folder(place.parent)
-            finally:
-                part.unlink(missing_ok=True)
+            for left in reversed(range(_ATTEMPTS)):
+                try:
+                    self._put(file, Path(target))
+                    return
+                except FileNotFoundError:  # another run that came to its end swept
+                    if not left:
+                        raise
+
+    def _put(self, file: Path, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.parent / _PART.replace("*", secrets.token_hex(8))
+        try:
+            self._files.put_file(str(file), str(part))
+            fsync_file(part)
+            part.replace(place)
+            fsync_folder(place.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
     def remove(self, below: str, names: Sequence[str]) -> None:
         """Remove finished files directly in a folder below this one; raises DependencyError."""
@@ -120,7 +129,7 @@ class Folder:
                 self._files.rm([self._at(f"{below}/{name}") for name in names])
 
     def sweep(self, below: str) -> None:
-        """Remove what killed processes left unfinished in a folder below this one; only while nobody writes there."""
+        """Remove what is unfinished in a folder below this one; whoever writes there meanwhile writes anew."""
         if self.local is not None:
             for part in (self.local / below).glob(_PART):
                 part.unlink(missing_ok=True)

@@ -157,3 +157,20 @@ def test_a_folder_is_where_it_is_named(tmp_path: Path, name: str) -> None:
     assert there.names("shards") == ["n1.parquet"]
     there.remove("shards", ["n1.parquet"])
     assert there.names("shards") == []
+
+
+def test_a_shard_is_written_though_another_run_sweeps_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, swept = Folder(str(tmp_path)), 0
+
+    def sweep_once(_part: Path) -> None:
+        nonlocal swept
+        swept += 1
+        if swept == 1:
+            archive.sweep("shards")
+
+    monkeypatch.setattr("neardup.pipeline.archive.folder.fsync_file", sweep_once)
+    write(archive, build.rows())
+    assert len(read(archive)) == 5
+    assert [file.name for file in (tmp_path / "shards").iterdir()] == ["n1.parquet"]
