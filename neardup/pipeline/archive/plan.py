@@ -189,10 +189,11 @@ def finished(folder: Folder) -> tuple[Plan, list[str]]:
     """
     plan = read_plan(folder)
     if plan is None:
-        raise ConfigError(f"{folder.url} holds no archive; `neardup backfill` makes one")
+        raise ConfigError(f"{folder.url} holds no archive; `neardup backfill describe` makes one")
     if left := len(unfinished(folder)):
         raise ConfigError(
-            f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; run `neardup backfill` once more"
+            f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; "
+            "run `neardup backfill describe` once more"
         )
     files = folder.names(PARTS)
     if len(files) != plan.parts:
