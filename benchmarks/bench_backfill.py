@@ -56,7 +56,7 @@ def here_work(job: Job, stack: ExitStack) -> Callable[[], object]:
     engine = stack.enter_context(closing(open_engine(job)))
 
     def describe() -> object:
-        job.folder.remove(SHARDS)
+        job.folder.remove(SHARDS, job.folder.names(SHARDS))
         return [one for one in engine.describe(unfinished(job.folder)) if one is not None]
 
     return describe
@@ -88,7 +88,7 @@ def by_ray(job: Job, count: int) -> tuple[float, float]:
     """Return the CPU-seconds of describing everything on `count` nodes, without those of Ray, and those of Ray."""
     with nodes(count) as (address, seconds), connected(address) as ray:
         for _ in range(2):  # the first time networks are loaded
-            job.folder.remove(SHARDS)
+            job.folder.remove(SHARDS, job.folder.names(SHARDS))
             before, driver = seconds(), sum(os.times()[:2])
             for _finished in describe_by(ray, job, unfinished(job.folder)):
                 pass

@@ -554,7 +554,7 @@ class Model:
             offset=thing.offset,
             sha256=thing.sha256,
             asks=asks,
-            later=thing.quiet,
+            later=thing.quiet or thing.source[0] == ARCHIVE,
             produced_ms=produced_ms,
         )
         return ProofPending(asked=asked, beside=beside)

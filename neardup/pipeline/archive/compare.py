@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -53,7 +54,8 @@ def compare(
     """
     started = time.monotonic()
     calibration = read_calibration(checkpoint, settings.calibration)
-    progress.start(_count(folder, names, checkpoint.space))
+    alive = partial(progress.advance, 0)
+    progress.start(_count(folder, names, checkpoint.space, alive))
     with closing(Places(folder, names, settings.scan_limits)) as places:
         prover = Prover(places.picture, threads=settings.worker_threads)
         made = make_state(
@@ -62,7 +64,7 @@ def compare(
         )  # fmt: skip
         with closing(made) as state, closing(prover):
             fold, tally = Fold(state), Tally([], [])
-            for number, placed in enumerate(in_order(folder, names, checkpoint.space)):
+            for number, placed in enumerate(in_order(folder, names, checkpoint.space, alive=alive)):
                 places.add(placed.shard, placed.place)
                 row = placed.row
                 if row.error is not None:
@@ -81,11 +83,12 @@ def compare(
         yield msgspec.structs.replace(result, seconds=time.monotonic() - started, created=time.time()), places
 
 
-def _count(folder: Folder, names: Sequence[str], space: str) -> int:
+def _count(folder: Folder, names: Sequence[str], space: str, alive: Callable[[], object]) -> int:
     items = 0
     for name in names:
         with reading(folder, name, space) as shard:
             items += shard.counts.items
+        alive()
     return items
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
 from neardup.pipeline.files import fsync_file, fsync_folder
 
+_ATTEMPTS = 3
 _PART = ".neardup-*.part"
 """Names of unfinished files in a folder; a killed process leaves them. Object stores show none."""
 
@@ -36,8 +37,11 @@ class Folder:
             url = Path(os.path.abspath(Path(url).expanduser())).as_uri()  # noqa: PTH100 (links are left as they are)
         self.url = url.rstrip("/")
         try:  # what another machine writes meanwhile must be seen
-            place = unquote(self.url) if self.url.startswith("file:") else self.url
-            self._files, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+            if self.url.startswith("file:"):  # fsspec takes neither %23 nor :: in a name for what they are
+                root = unquote(urlsplit(self.url).path, errors="surrogateescape")
+                self._files = LocalFileSystem()
+            else:
+                self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{url}: {error}") from error
         self._root = str(root).rstrip("/")
@@ -99,25 +103,33 @@ class Folder:
             if self.local is None:
                 self._files.put_file(str(file), target)  # shows it once it is whole
                 return
-            place = Path(target)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.parent / _PART.replace("*", secrets.token_hex(8))
-            try:
-                self._files.put_file(str(file), str(part))
-                fsync_file(part)
-                part.replace(place)
-                fsync_folder(place.parent)
-            finally:
-                part.unlink(missing_ok=True)
+            for left in reversed(range(_ATTEMPTS)):
+                try:
+                    self._put(file, Path(target))
+                    return
+                except FileNotFoundError:  # another run that came to its end swept
+                    if not left:
+                        raise
 
-    def remove(self, below: str) -> None:
-        """Remove a folder below this one with all that is in it; raises DependencyError."""
-        with self._translated("remove", below):
-            if self._files.exists(self._at(below)):
-                self._files.rm(self._at(below), recursive=True)
+    def _put(self, file: Path, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.parent / _PART.replace("*", secrets.token_hex(8))
+        try:
+            self._files.put_file(str(file), str(part))
+            fsync_file(part)
+            part.replace(place)
+            fsync_folder(place.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove(self, below: str, names: Sequence[str]) -> None:
+        """Remove finished files directly in a folder below this one; raises DependencyError."""
+        with self._translated("remove from", below):
+            if names:
+                self._files.rm([self._at(f"{below}/{name}") for name in names])
 
     def sweep(self, below: str) -> None:
-        """Remove what killed processes left unfinished in a folder below this one; only while nobody writes there."""
+        """Remove what is unfinished in a folder below this one; whoever writes there meanwhile writes anew."""
         if self.local is not None:
             for part in (self.local / below).glob(_PART):
                 part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,25 +40,35 @@ class Placed(NamedTuple):
     place: int
 
 
-def in_order(folder: Folder, names: Sequence[str], space: str, stretch_rows: int = STRETCH_ROWS) -> Generator[Placed]:
+def in_order(
+    folder: Folder,
+    names: Sequence[str],
+    space: str,
+    stretch_rows: int = STRETCH_ROWS,
+    alive: Callable[[], object] = lambda: None,
+) -> Generator[Placed]:
     """Yield all rows of some shards, the earliest first; of equal times the path decides, by its bytes.
 
+    Args:
+        alive: called again and again before the first row comes; what it raises ends the work.
     Raises:
         ConfigError: a shard is of another space, or is damaged. DependencyError: one cannot be read, or the disk with
             temporary files is full.
     """
     with tempfile.TemporaryDirectory(prefix="neardup-") as scratch:
         try:
-            for stretch in _stretches(folder, names, space, stretch_rows, Path(scratch)):
+            for stretch in _stretches(folder, names, space, stretch_rows, Path(scratch), alive):
                 yield from _sorted(stretch)
                 stretch.unlink()
         except OSError as error:
             raise DependencyError(f"{scratch}: cannot sort the archive there: {error}") from error
 
 
-def _stretches(folder: Folder, names: Sequence[str], space: str, stretch_rows: int, scratch: Path) -> list[Path]:
+def _stretches(
+    folder: Folder, names: Sequence[str], space: str, stretch_rows: int, scratch: Path, alive: Callable[[], object]
+) -> list[Path]:
     """Return files of rows, each with all that come between those of the file before and those of the file after."""
-    borders = _borders(folder, names, space, stretch_rows)
+    borders = _borders(folder, names, space, stretch_rows, alive)
     paths = [scratch / f"{number}.arrow" for number in range(len(borders) + 1)]
     with ExitStack() as stack:
         writers: list[Any] = []
@@ -68,6 +78,7 @@ def _stretches(folder: Folder, names: Sequence[str], space: str, stretch_rows: i
                 columns = [field for field in schema.names if field not in PICTURES]
                 place = 0
                 for batch in shard.batches(columns):
+                    alive()
                     rows = _placed(batch, shard_number, place)
                     place += len(batch)
                     if not writers:
@@ -89,12 +100,15 @@ def _placed(batch: pa.RecordBatch, shard: int, place: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _borders(folder: Folder, names: Sequence[str], space: str, stretch_rows: int) -> list[tuple[int, bytes]]:
+def _borders(
+    folder: Folder, names: Sequence[str], space: str, stretch_rows: int, alive: Callable[[], object]
+) -> list[tuple[int, bytes]]:
     """Return the first keys of all stretches but the first, of about as many rows each."""
     total = 0
     for name in names:
         with reading(folder, name, space) as shard:
             total += shard.counts.items
+        alive()
     count = min(-(-total // stretch_rows), MOST_STRETCHES)
     if count < 2:
         return []
@@ -104,6 +118,7 @@ def _borders(folder: Folder, names: Sequence[str], space: str, stretch_rows: int
     for name in names:
         with reading(folder, name, space) as shard:
             for batch in shard.batches(_KEYS):
+                alive()
                 sample += _keys(batch)[-seen % every :: every]
                 seen += len(batch)
     sample.sort()

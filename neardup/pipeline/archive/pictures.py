@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from array import array
 from collections import OrderedDict
@@ -59,7 +60,7 @@ class Places:
         """See `prover.Pictures`."""
         facts = self.facts(int(item))
         longest = max(facts["width"], facts["height"])
-        if (path := local_path(facts["uri"])) is not None:
+        if (path := local_path(facts["uri"])) is not None and _is_still(path, facts["size"]):
             found = picture_of(path, longest, second, side, self._limits)
             if found is not None:
                 return found
@@ -107,6 +108,15 @@ class Places:
                 self._open.popitem(last=False)[1][1].close()
         self._open.move_to_end(number)
         return self._open[number][0]
+
+
+def _is_still(path: Path, size: int | None) -> bool:
+    """Return whether there is a file, of the size that it had; a pipe would keep us waiting."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and size in (None, status.st_size)
 
 
 def local_path(uri: str) -> Path | None:

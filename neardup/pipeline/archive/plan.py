@@ -7,6 +7,7 @@ them and whatever was interrupted, and no second list can disagree with them.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -19,10 +20,17 @@ from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.shard import shard_names
 from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.report.names import readable
 
 PLAN, PARTS = "plan.json", "plan"
 """The plan, which stands once all its parts do, and the folder of those."""
 _DIGITS = 32
+_PART_FILE = re.compile(rf"\d{{8,}}-[0-9a-f]{{{_DIGITS}}}")
+
+
+def fitting(number: int | None) -> int | None:
+    """Return a number, None where a column of 64 bits cannot hold it: a time after 2262, a size that is a lie."""
+    return number if number is not None and -(2**63) <= number < 2**63 else None
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -79,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided when the sources were listed.
 
     Attributes:
-        sources: as the user named them, made absolute, and how they are read.
+        sources: as the user named them, made absolute. columns: of Parquet files, as the user named them.
         parts: how many there are. items: how many are listed, without those in tar files.
     """
 
@@ -87,6 +95,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     conditions: Conditions
     parts: int
     items: int
+    columns: tuple[str, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,15 +123,22 @@ def write_plan(
     sources: tuple[str, ...],
     conditions: Conditions,
     listed: Callable[[int], object],
+    columns: tuple[str, ...] = (),
 ) -> Plan:
     """Write the parts, then the plan. An interrupted listing begins anew, since what it lists may have changed.
 
     Args:
         listed: called with numbers of further items.
     Raises:
-        DependencyError: the archive cannot be written.
+        ConfigError: the folder of the parts holds something else. DependencyError: the archive cannot be written.
     """
-    folder.remove(PARTS)
+    before = folder.names(PARTS)
+    if (foreign := next((name for name in before if not _PART_FILE.fullmatch(name)), None)) is not None:
+        raise ConfigError(
+            f"{folder.url}/{PARTS} holds {readable(foreign)}, which is no part of a plan; name another output"
+        )
+    folder.remove(PARTS, before)
+    folder.sweep(PARTS)
     count = items = 0
     with tempfile.TemporaryDirectory(prefix="neardup-") as scratch:
         file = Path(scratch) / "part"
@@ -133,7 +149,7 @@ def write_plan(
             more = len(part.entries) if isinstance(part, Files) else 1
             items += more
             listed(more)
-        plan = Plan(sources=sources, conditions=conditions, parts=count, items=items)
+        plan = Plan(sources=sources, conditions=conditions, parts=count, items=items, columns=columns)
         file.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
         folder.put(PLAN, file)
     return plan
@@ -169,13 +185,17 @@ def finished(folder: Folder) -> tuple[Plan, list[str]]:
     """Return the plan of an archive and the names of its shards, in the order of the listing.
 
     Raises:
-        ConfigError: there is no plan, or some parts have no shard yet. DependencyError: it cannot be read.
+        ConfigError: there is no plan, it lacks parts, or some have no shard yet. DependencyError: it cannot be read.
     """
     plan = read_plan(folder)
     if plan is None:
-        raise ConfigError(f"{folder.url} holds no archive; `neardup backfill` makes one")
+        raise ConfigError(f"{folder.url} holds no archive; `neardup backfill describe` makes one")
     if left := len(unfinished(folder)):
         raise ConfigError(
-            f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; run `neardup backfill` once more"
+            f"{left:,} of {plan.parts:,} parts of {folder.url} are not described yet; "
+            "run `neardup backfill describe` once more"
         )
-    return plan, [shard_of(file) for file in folder.names(PARTS)]
+    files = folder.names(PARTS)
+    if len(files) != plan.parts:
+        raise ConfigError(f"{folder.url}/{PARTS} has {len(files):,} files and not {plan.parts:,}; name another output")
+    return plan, [shard_of(file) for file in files]

@@ -135,7 +135,7 @@ class Shard:
             raise ConfigError(f"{place} has format {self.conditions.format}, this version of neardup reads {FORMAT}")
 
     def rows(self, pictures: bool = False) -> Iterator[Row]:
-        """Yield the rows in the order of the listing; raises DependencyError where they cannot be read.
+        """Yield the rows in the order in which they were written; raises DependencyError where they cannot be read.
 
         Args:
             pictures: whether with thumbnails and packs, which are most of a file.

@@ -14,15 +14,14 @@ import zlib
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar
+from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
@@ -35,6 +34,8 @@ from neardup.pipeline.types import Media
 from neardup.workers.backfill.sources import opened, path_of
 
 _SMALL_BYTES = 2**20
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+_FOREVER_SECONDS = 1e12
 _ROWS = 64
 """Rows of a Parquet file that are in memory at once."""
 
@@ -193,7 +194,7 @@ def _listed(entry: Entry, packed: bool, rules: Rules) -> Row | Item:
     if entry.reason:
         return replace(row, error=InvalidFrame(Reason(entry.reason), entry.detail))
     content: Content
-    if entry.uri.startswith("file:"):
+    if entry.stamp and entry.uri.startswith("file:"):
         path = path_of(entry.uri)
         content = FileTask(Found(row.path, path, entry.size or 0, int(entry.stamp)))
     else:
@@ -211,28 +212,39 @@ def _members(entry: Entry, packed: bool, files: ExitStack) -> Iterator[Row | Ite
     try:
         path = files.enter_context(_plain(entry.uri))
         with tarfile.open(path, "r:") as tar:
-            last.update((member.name, member) for member in tar)  # of two with one name the later replaces the other
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+            for member in tar:
+                if member.size < 0:  # the next one would come before it, and so on for ever
+                    raise tarfile.ReadError(f"a member of {member.size} bytes")
+                # of two with one name the later replaces the other
+                last[posixpath.normpath(member.name).lstrip("/")] = member
+    except (
+        tarfile.TarError,
+        EOFError,
+        OverflowError,
+        ValueError,
+        gzip.BadGzipFile,
+        lzma.LZMAError,
+        zlib.error,
+    ) as error:
         damage = f"tar: {type(error).__name__}: {error}"
     except OSError as error:
         raise DependencyError(f"{entry.uri} cannot be read: {error}") from error
     base = entry.path.decode("utf-8", "surrogateescape")
-    for member in last.values():
+    for name, member in last.items():
         if member.isdir():
             continue
-        name = posixpath.normpath(member.name).lstrip("/")
         row = Row(
             id=make_id(f"{entry.id}/{name}"),
             uri=f"{entry.uri}#{quote(raw(name))}",
             path=f"{base}/{name}",
-            time_ns=int(member.mtime * 1e9) or entry.time_ns,
-            size=member.size,
+            time_ns=_nanoseconds(member.mtime) or entry.time_ns,
+            size=fitting(member.size),
         )
-        if member.isreg():
+        if member.isreg() and not member.issparse():
             content = Member(path, member.offset_data, member.size)
             yield Item(row, ItemTask(content, packed), small=member.size <= _SMALL_BYTES)
         else:
-            yield replace(row, error=InvalidFrame(Reason.NOT_A_FILE, "a link, a pipe or a device in a tar file"))
+            yield replace(row, error=InvalidFrame(Reason.NOT_A_FILE, "a link, a pipe, a device or a file with holes"))
     if damage:
         reason = InvalidFrame(Reason.DECODE, damage)
         yield Row(entry.id, entry.uri, base, entry.time_ns, entry.size, error=reason)
@@ -241,8 +253,8 @@ def _members(entry: Entry, packed: bool, files: ExitStack) -> Iterator[Row | Ite
 @contextmanager
 def _plain(uri: str) -> Iterator[str]:
     """Yield the path of a tar file on this machine that is not compressed: itself, or a copy."""
-    name = uri.lower()
-    if name.startswith("file:") and name.endswith(".tar"):
+    name = urlsplit(uri).path.lower()
+    if uri.startswith("file:") and name.endswith(".tar"):
         yield path_of(uri)
         return
     with opened(uri) as file, tempfile.NamedTemporaryFile(prefix="neardup-", suffix=".tar") as copy:
@@ -269,7 +281,7 @@ def _rows(part: RowGroup, files: ExitStack, packed: bool, rules: Rules) -> Itera
     try:
         file = files.enter_context(opened(entry.uri))
         batches = pq.ParquetFile(file).iter_batches(_ROWS, row_groups=[part.group], columns=columns)
-        for values in (values for batch in batches for values in batch.to_pylist()):
+        for values in (values for batch in batches for values in _values(batch, part.times)):
             own = values[part.ids] if part.ids else None
             row = Row(
                 id=make_id(f"{entry.id}/{number}" if own is None else str(own)),
@@ -282,10 +294,10 @@ def _rows(part: RowGroup, files: ExitStack, packed: bool, rules: Rules) -> Itera
             if isinstance(content, ByUri):
                 row = replace(row, uri=content.uri)
             if content is None:
-                yield replace(row, error=InvalidFrame(Reason.EMPTY, f"nothing in column {part.content}"))
+                yield replace(row, error=InvalidFrame(Reason.EMPTY, f"no bytes and no URI in column {part.content}"))
             else:
                 yield Item(replace(row, size=size), ItemTask(content, packed), small=(size or 0) <= _SMALL_BYTES)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, IndexError, KeyError) as error:  # it is another file than the one that was listed
         damage = InvalidFrame(Reason.DECODE, f"Parquet, row {number}: {error}")
         yield Row(entry.id, entry.uri, base, entry.time_ns, entry.size, error=damage)
     except OSError as error:
@@ -298,12 +310,36 @@ def _content(value: Any, rules: Rules) -> tuple[Inline | ByUri | None, int | Non
         value = value.get("bytes") or value.get("path")
     if isinstance(value, str):
         return ByUri(value, rules), None
-    return (Inline(value), len(value)) if value else (None, None)
+    return (Inline(value), len(value)) if value and isinstance(value, bytes) else (None, None)
+
+
+def _values(batch: pa.RecordBatch, times: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a batch; timestamps of the column with times as nanoseconds: `datetime` is coarser."""
+    kind = batch.schema.field(times).type if times else pa.null()
+    if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        yield from batch.to_pylist()
+        return
+    whole = batch.column(times)
+    if pa.types.is_date(kind):
+        whole = whole.cast(pa.timestamp("ms"))
+    unit = _NANOSECONDS[whole.type.unit]
+    numbers = whole.cast(pa.int64()).to_pylist()
+    rest = batch.drop_columns([times]).to_pylist()
+    for values, number in zip(rest, numbers, strict=True):
+        yield values | {times: None if number is None else _Nanoseconds(number * unit)}
+
+
+class _Nanoseconds(int):
+    """Since 1970; other numbers in a column with times are seconds."""
 
 
 def _time(value: Any) -> int | None:
-    """Return nanoseconds since 1970 of a timestamp, or of seconds."""
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-        return int(aware.timestamp() * 1e6) * 1000
-    return int(value * 1e9) if isinstance(value, int | float) else None
+    """Return nanoseconds since 1970."""
+    if isinstance(value, _Nanoseconds):
+        return fitting(int(value))
+    return _nanoseconds(value) if isinstance(value, int | float) else None
+
+
+def _nanoseconds(seconds: float) -> int | None:
+    """Return nanoseconds, None of what is no time."""
+    return fitting(int(seconds * 1e9)) if abs(seconds) < _FOREVER_SECONDS else None

@@ -41,6 +41,8 @@ _BATCH, _GPU_BATCH = 64, 256
 _MAX_BATCH_WAIT_SECONDS = 0.2
 _ATTEMPTS = 3
 """How often an item is tried whose content cannot be fetched."""
+_MOST_OPEN = 64
+"""Parts under way at once: each has files open, and there may be an item in each."""
 _FEW = 10
 """From so many items on, a part of which nothing can be fetched is no chance."""
 _NOT_HAD = frozenset({Reason.FETCH, Reason.FORBIDDEN})
@@ -154,7 +156,7 @@ class Engine:
             feeding: _Work | None = None
             while True:
                 ended: list[_Work] = []
-                while self._describer.working < self._ahead:
+                while self._describer.working < self._ahead and (feeding is not None or len(works) < _MOST_OPEN):
                     if feeding is None:
                         if (file := next(waiting, None)) is None:
                             break

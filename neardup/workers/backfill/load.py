@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,7 +110,7 @@ class Awaited:
 
     Attributes:
         ahead: items that the match worker has not come to. pending: those that wait for proofs.
-        outcomes: how many of each decision, `known before` and `ignored`.
+        outcomes: how many of each decision, `known before`, `ignored`, and `passed over`, of damaged records.
     """
 
     def __init__(self) -> None:
@@ -132,6 +133,9 @@ class Awaited:
     def take(self, envelopes: Sequence[Envelope]) -> None:
         """Take in what was published, from before the first `add` on."""
         for envelope in envelopes:
+            while self._ahead and (first := next(iter(self._ahead))) < envelope.offset:
+                del self._ahead[first]  # offsets come in order: the match worker took it for no record
+                self.outcomes["passed over"] += 1
             own = self._ahead.pop(envelope.offset, None) is not None
             for event in envelope.events:
                 if isinstance(event, Verdict) and (own or event.id in self._pending):
@@ -154,7 +158,7 @@ class Load:
         names: of all shards.
         poll: returns further envelopes, after some time at most; it begins before anything is appended.
         announce: whether people are notified of what is found, as of live items.
-        advance: called with numbers of rows that were dealt with.
+        advance: called with numbers of rows that were dealt with, 0 among them; what it raises ends the run.
         waits: called, again and again, while the match worker or provers are behind.
 
     Attributes:
@@ -207,7 +211,8 @@ class Load:
             self._put_pictures(name)
             note = msgspec.structs.replace(note, pictures=note.pictures + 1)
             self._journal.write(note)
-        with closing(in_order(self._folder, note.loading, self._space)) as placed:
+        alive = partial(self._advance, 0)
+        with closing(in_order(self._folder, note.loading, self._space, alive=alive)) as placed:
             self._advance(sum(1 for _ in islice(placed, note.rows)))
             self._append_all(placed, note)
         note = Note(done=(*note.done, *note.loading))
@@ -243,6 +248,7 @@ class Load:
             with reading(self._folder, name, self._space) as shard:
                 if shard.conditions.thumbnail_side:
                     yield number
+            self._advance(0)
 
     def _records(self, row: Row, has_thumbnail: bool) -> Iterator[Described]:
         """Yield the records of an item as history."""
@@ -275,6 +281,7 @@ class Load:
         under_way: deque[Future[None]] = deque()
         with reading(self._folder, name, self._space) as shard, ThreadPoolExecutor(_WRITERS) as pool:
             for row in shard.rows(pictures=True):
+                self._advance(0)
                 under_way.append(pool.submit(self._put, row))
                 while len(under_way) > _WRITES_AHEAD:
                     under_way.popleft().result()

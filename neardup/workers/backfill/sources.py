@@ -18,11 +18,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar
+from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
 from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
-from neardup.pipeline.scan.walk import Found, Identity, PutAside, walk
+from neardup.pipeline.scan.walk import Found, Identity, PutAside, identities, walk
 from neardup.workers.ingest.ingest import check_sources
 from neardup.workers.ingest.names import below, composed, root_name, split
 from neardup.workers.ingest.objects import Objects
@@ -48,20 +48,30 @@ class Sources:
     """What the user named.
 
     Attributes:
-        names: URIs, below which all that is listed lies.
+        names: URIs, below which all that is listed lies. columns: that were named; none if none was.
+
+    Args:
+        leave_out: folders of this machine that are not entered. output: URL of the archive, which is not entered.
     Raises:
-        ConfigError: a source does not exist, or two have the same name, so that ids could meet.
+        ConfigError: a source does not exist or is the output, or two have the same name, so that ids could meet.
         DependencyError: an object store failed.
     """
 
-    def __init__(self, arguments: Sequence[str], columns: Columns, leave_out: Set[Identity] = frozenset()) -> None:
+    def __init__(
+        self, arguments: Sequence[str], columns: Columns, leave_out: Set[Identity] = frozenset(), output: str = ""
+    ) -> None:
         self._paths, urls, self._uris = split(arguments)
         missing = next((path for path in self._paths if not path.exists()), None)
         if missing is not None:
             raise ConfigError(f"{visible(os.fspath(missing))} does not exist; name a folder or file")
         self._stores = [Objects(url) for url in urls]
         check_sources(self._paths, self._stores, None)
-        self._columns, self._leave_out = columns, leave_out
+        if not leave_out.isdisjoint(identities(self._paths)) or output in [store.url for store in self._stores]:
+            raise ConfigError(
+                "the output is a source itself, and would be left out; name a folder below it, or another"
+            )
+        self._columns, self._leave_out, self._output = columns, leave_out, output
+        self.columns = (columns.content, columns.ids, columns.times) if columns != Columns() else ()
         roots = [Path(os.path.abspath(path)).as_uri() for path in self._paths]  # noqa: PTH100
         self.names = (*roots, *(store.url for store in self._stores), *self._uris)
 
@@ -97,8 +107,14 @@ class Sources:
         for store in self._stores:
             prefix = f"{store.name}/" if several else ""
             for one in store:
+                if self._output and one.uri.startswith(f"{self._output}/"):
+                    continue
                 id = make_id(prefix + composed(one.name, store) if one.name else one.uri)
-                yield Entry(id, one.uri, raw(one.uri), one.size, one.time_ns, one.stamp)
+                entry = Entry(id, one.uri, raw(one.uri), fitting(one.size), fitting(one.time_ns), one.stamp)
+                if "::" in one.uri:
+                    detail = "two colons in a URI, which fsspec takes for two URIs"
+                    entry = msgspec.structs.replace(entry, reason=Reason.FORBIDDEN.value, detail=detail)
+                yield entry
         for uri in self._uris:
             yield Entry(make_id(uri), uri, raw(uri))
 
@@ -127,7 +143,7 @@ def _of_file(found: Found | PutAside, id: str) -> Entry:
     uri, path = Path(found.absolute).as_uri(), raw(found.path)
     if isinstance(found, PutAside):
         return Entry(id, uri, path, reason=found.reason.value, detail=readable(found.detail))
-    return Entry(id, uri, path, found.size, found.modified, str(found.modified))
+    return Entry(id, uri, path, found.size, fitting(found.modified), str(found.modified))
 
 
 def opened(uri: str) -> Any:

@@ -81,7 +81,7 @@ def run(
     settings: Settings = load(model=model, regions=regions, sample_fps=sample_fps, device=device, threads=threads)
     folder = Folder(output)
     ours = frozenset() if folder.local is None else identities([writable_folder(folder.local)])
-    named = Sources(sources, Columns(content_column, id_column, time_column), ours)
+    named = Sources(sources, Columns(content_column, id_column, time_column), ours, folder.url)
     conditions = make_conditions(load_checkpoint(settings.model), settings, pictures)
     plan = _planned(folder, named, conditions, part_items)
     todo = unfinished(folder)
@@ -116,9 +116,15 @@ def _planned(folder: Folder, sources: Sources, conditions: Conditions, part_item
     if plan is None:
         with Bar("listing") as bar:
             bar.start(None)
-            return write_plan(folder, sources.parts(part_items), sources.names, conditions, bar.advance)
+            return write_plan(
+                folder, sources.parts(part_items), sources.names, conditions, bar.advance, sources.columns
+            )
     plan.conditions.check_same(conditions, folder.url)
     if plan.sources != sources.names:
         before, now = ", ".join(plan.sources), ", ".join(sources.names)
         raise ConfigError(f"{folder.url}/{PLAN} is of {before}, and not of {now}; name another output")
+    if plan.columns != sources.columns:
+        raise ConfigError(
+            f"{folder.url}/{PLAN} is of the columns {plan.columns}, and not of {sources.columns}; name another output"
+        )
     return plan

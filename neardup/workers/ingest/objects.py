@@ -211,5 +211,5 @@ def _when(info: Mapping[str, Any]) -> tuple[str, int | None]:
             aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
             return stamp, (aware - _EPOCH) // timedelta(microseconds=1) * 1000
         return stamp, None if time is None else int(float(time) * 1e9)
-    except (ValueError, TypeError):  # a time in words of its own
+    except (ValueError, TypeError, OverflowError):  # a time in words of its own
         return stamp, None

@@ -100,7 +100,7 @@ class Expiry:
         if len(key) == 3:
             return True
         waiting = self._state.undecided.get(*key)
-        return waiting is not None and waiting.quiet
+        return waiting is not None and waiting.later
 
     def _is_due(self, key: Key, now: float) -> bool:
         since, given_up = self._since[key], self._given_up.get(key)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from PIL import Image, ImageFilter
 from neardup.pipeline.archive.compare import compare
 from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.folder import Folder
+from neardup.pipeline.archive.pictures import Places
 from neardup.pipeline.archive.row import Row
-from neardup.pipeline.archive.shard import writing
+from neardup.pipeline.archive.shard import reading, writing
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.log.records import FULL, Described, join_parts, unpack_boxes
@@ -166,3 +169,23 @@ def test_what_is_gone_is_proved_and_shown_by_what_the_archive_keeps(tmp_path: Pa
     assert [finding is None for finding in findings[0]] == [finding is None for finding in findings[1]]
     assert Finding.COPY in findings[0]
     assert pictures_in(tmp_path / "report.html") == len({file for pair in pairs(compared) for file in pair})
+
+
+def test_a_file_that_is_another_by_now_proves_nothing(tmp_path: Path, media: Path) -> None:
+    _, names = scanned_and_archived(media, tmp_path / "archive", 1)
+    archive = Folder(str(tmp_path / "archive"))
+    with closing(Places(archive, names, SETTINGS.scan_limits)) as places:
+        with reading(archive, names[0]) as shard:
+            for place, _ in enumerate(shard.rows()):
+                places.add(0, place)
+            number = next(n for n, row in enumerate(shard.rows()) if row.path.endswith("/00.png"))
+        file = Path(places.facts(number)["path"].decode())
+        Image.new("RGB", (500, 500), "red").save(file)
+        kept = places.picture(str(number), 0.0, 100)
+        file.unlink()
+        os.mkfifo(file)  # nobody ever writes to it
+        from_pipe = places.picture(str(number), 0.0, 100)
+    assert kept is not None
+    assert from_pipe is not None
+    assert not np.allclose(kept.pixels, (255, 0, 0), atol=20)
+    assert np.array_equal(kept.pixels, from_pipe.pixels)

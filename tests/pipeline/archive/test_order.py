@@ -62,3 +62,12 @@ def test_a_shard_of_another_space_is_refused(tmp_path: Path) -> None:
         writer.add(rows()[0])
     with pytest.raises(ConfigError, match=r"b\.parquet was described in the space s-2"):
         list(in_order(archive, ["a", "b"], "s-1"))
+
+
+def test_an_interrupt_is_heard_before_the_first_row_comes(tmp_path: Path) -> None:
+    def alive() -> None:
+        raise KeyboardInterrupt
+
+    archive = an_archive(tmp_path, {"n1": [a_row("a", 1)]})
+    with pytest.raises(KeyboardInterrupt):
+        next(in_order(archive, ["n1"], CONDITIONS.space, alive=alive))

@@ -17,6 +17,7 @@ from neardup.pipeline.archive.plan import (
     Part,
     RowGroup,
     Tar,
+    finished,
     name_of,
     read_part,
     read_plan,
@@ -101,3 +102,23 @@ def test_other_conditions_are_refused_with_the_one_that_differs() -> None:
     CONDITIONS.check_same(CONDITIONS, "here")
     with pytest.raises(ConfigError, match=r"here was described with sample_fps 2\.0, this is 1\.0"):
         CONDITIONS.check_same(msgspec.structs.replace(CONDITIONS, sample_fps=1.0), "here")
+
+
+def test_an_archive_that_lacks_a_part_of_its_plan_is_refused(folder: Folder, tmp_path: Path) -> None:
+    write_plan(folder, PARTS_OF_ALL_KINDS, (), CONDITIONS, lambda _: None)
+    for file in unfinished(folder):
+        with writing(folder, shard_of(file), CONDITIONS):
+            pass
+    assert len(finished(folder)[1]) == 3
+    next((tmp_path / PARTS).iterdir()).unlink()
+    with pytest.raises(ConfigError, match="has 2 files and not 3"):
+        finished(folder)
+
+
+def test_a_folder_of_somebody_else_is_never_emptied(folder: Folder, tmp_path: Path) -> None:
+    mine = tmp_path / PARTS / "of the house" / "1.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"x")
+    with pytest.raises(ConfigError, match="holds of the house, which is no part of a plan; name another output"):
+        write_plan(folder, PARTS_OF_ALL_KINDS, (), CONDITIONS, lambda _: None)
+    assert mine.read_bytes() == b"x"

@@ -155,3 +155,31 @@ def test_columns_may_be_queried_without_us(tmp_path: Path) -> None:
     assert (first["id"], first["reason"], first["width"]) == ("a/1.jpg", None, 640)
     assert [len(one) for one in first["descriptors"]] == [2 * build.DIMENSION]
     assert table["reason"].to_pylist()[:2] == ["empty", "vanished"]
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a::b", "\udcff"])
+def test_a_folder_is_where_it_is_named(tmp_path: Path, name: str) -> None:
+    write(Folder(str(tmp_path / name)), build.rows())
+    there = Folder(Folder(str(tmp_path / name)).url)
+    assert there.local == tmp_path / name
+    assert (tmp_path / name / "shards" / "n1.parquet").is_file()
+    assert there.names("shards") == ["n1.parquet"]
+    there.remove("shards", ["n1.parquet"])
+    assert there.names("shards") == []
+
+
+def test_a_shard_is_written_though_another_run_sweeps_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, swept = Folder(str(tmp_path)), 0
+
+    def sweep_once(_part: Path) -> None:
+        nonlocal swept
+        swept += 1
+        if swept == 1:
+            archive.sweep("shards")
+
+    monkeypatch.setattr("neardup.pipeline.archive.folder.fsync_file", sweep_once)
+    write(archive, build.rows())
+    assert len(read(archive)) == 5
+    assert [file.name for file in (tmp_path / "shards").iterdir()] == ["n1.parquet"]

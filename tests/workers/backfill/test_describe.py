@@ -6,6 +6,7 @@ import json
 import tarfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +24,7 @@ from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.prove.pack import read_pack
 from neardup.pipeline.settings import Settings
+from neardup.workers.backfill import describe
 from neardup.workers.backfill.contents import Item
 from neardup.workers.backfill.describe import Engine, Finished, Job, make_conditions, make_job, open_engine
 from neardup.workers.backfill.sources import Columns, Sources
@@ -159,3 +161,25 @@ def test_a_job_says_nothing_that_is_secret(tmp_path: Path) -> None:
     settings = Settings(redis="redis://:swordfish@h/0", kafka_sasl_password="swordfish")  # type: ignore[arg-type]
     job = make_job(Folder(str(tmp_path)), planned(tmp_path, tmp_path).conditions, settings, ())
     assert "swordfish" not in json.dumps(str(job))
+
+
+def test_only_so_many_parts_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "_MOST_OPEN", 3)
+    job = planned(tmp_path / "out", some_pictures(tmp_path / "p", 12), most=1)
+    is_open, most = 0, 0
+
+    class Counted(describe._Work):
+        def __init__(self, *arguments: Any) -> None:
+            nonlocal is_open, most
+            super().__init__(*arguments)
+            is_open += 1
+            most = max(most, is_open)
+
+        def finish(self) -> Finished:
+            nonlocal is_open
+            is_open -= 1
+            return super().finish()
+
+    monkeypatch.setattr(describe, "_Work", Counted)
+    assert len(described(job)) == 12
+    assert (most, is_open) == (3, 0)

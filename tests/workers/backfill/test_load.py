@@ -270,3 +270,35 @@ def test_a_shard_of_another_space_is_refused_before_anything_is_appended(place: 
         place.load(stream, "one", "two")
     assert stream.records == []
     assert place.load(stream, "one").items == 1  # nothing was noted of what was refused
+
+
+def test_what_the_match_worker_passes_over_is_not_waited_for() -> None:
+    awaited = Awaited()
+    for offset, item in enumerate("abc"):
+        awaited.add(offset, item)
+    awaited.take([Envelope(offset=1, events=(Verdict(id="b", decision=Decision.DISTINCT),))])
+    assert (awaited.ahead, awaited.outcomes) == (1, {"passed over": 1, "distinct": 1})
+    awaited.take([Envelope(offset=9)])
+    assert (awaited.ahead, awaited.outcomes["passed over"]) == (0, 2)
+
+
+def test_an_interrupt_is_heard_while_pictures_are_put(place: Place) -> None:
+    place.shard("one", *(a_row(name, n) for n, name in enumerate("abcd")))
+    stream, calls = Stream(), 0
+
+    def advance(rows: int) -> None:
+        nonlocal calls
+        calls += 1
+        assert rows == 0
+        if calls == 3:  # after the shard was opened, before the second row
+            raise KeyboardInterrupt
+
+    made = Load(
+        place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, stream.poll, advance=advance
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert (stream.records, place.journal.read().pictures) == ([], 0)
+    there = [place.blobs.pack("", name, hashlib.sha256(name.encode()).hexdigest()) is not None for name in "abcd"]
+    assert there == [True, False, False, False]
+    assert place.load(stream, "one").items == 4

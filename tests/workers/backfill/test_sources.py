@@ -109,6 +109,8 @@ def test_our_own_output_is_left_out(tmp_path: Path) -> None:
     status = (folder / "b").stat()
     listed = Sources([str(folder)], Columns(), {(status.st_dev, status.st_ino)}).parts(10)
     assert {entry.id for entry in entries_of(list(listed))} == {"a/3.jpg", "note.txt"}
+    with pytest.raises(ConfigError, match="the output is a source itself"):
+        Sources([str(folder / "b")], Columns(), {(status.st_dev, status.st_ino)})
 
 
 def test_objects_of_a_store_have_ids_times_and_contents() -> None:
@@ -198,3 +200,105 @@ def test_parquet_without_contents_is_refused_and_damaged_parquet_is_a_row(tmp_pa
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist"):
         parts_of(tmp_path / "nowhere")
+
+
+def test_a_file_may_be_named_by_its_uri(tmp_path: Path) -> None:
+    (tmp_path / "a b.jpg").write_bytes(b"x")
+    uri = (tmp_path / "a b.jpg").as_uri()
+    [part] = parts_of(uri)
+    assert {row.uri: content for row, content in rows_of(part).values()} == {uri: b"x"}
+
+
+@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "99999999999"])
+def test_a_time_that_is_none_is_that_of_the_tar(tmp_path: Path, mtime: str) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.jpg")
+        member.pax_headers = {"mtime": mtime}
+        tar.addfile(member)
+    os.utime(tmp_path / "t.tar", ns=(1, 7))
+    [part] = parts_of(tmp_path)
+    assert rows_of(part)["t.tar/a.jpg"][0].time_ns == 7
+
+
+@pytest.mark.parametrize("size", [-1024, 2**70])
+def test_a_size_that_is_none_is_damage(tmp_path: Path, size: int) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size = size
+    header = member.tobuf(tarfile.GNU_FORMAT)
+    other = tarfile.TarInfo("b.jpg").tobuf(tarfile.GNU_FORMAT)
+    (tmp_path / "t.tar").write_bytes(other + header + bytes(10240))
+    [part] = parts_of(tmp_path)
+    found = rows_of(part)
+    assert found["t.tar"][1] is Reason.DECODE
+    assert found["t.tar/b.jpg"][1] == b""
+    assert all(abs(row.size or 0) < 2**63 for row, _ in found.values())
+
+
+def test_one_member_under_two_spellings_of_its_name_is_one_item_and_holes_are_not_read(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        for name, data in (("./a.jpg", b"old"), ("a.jpg", b"new")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        holes = tarfile.TarInfo("holes.jpg")
+        holes.type = tarfile.GNUTYPE_SPARSE
+        tar.addfile(holes)
+    [part] = parts_of(tmp_path)
+    with items_of(part, False, RULES) as items:
+        ids = [one.row.id if isinstance(one, Item) else one.id for one in items]
+    assert ids == ["t.tar/a.jpg", "t.tar/holes.jpg"]
+    found = rows_of(part)
+    assert found["t.tar/a.jpg"][1] == b"new"
+    assert found["t.tar/holes.jpg"][1] is Reason.NOT_A_FILE
+
+
+def test_times_of_parquet_are_exact_whatever_their_unit(tmp_path: Path) -> None:
+    exact = 1_600_000_000_123_456_789
+    columns = {
+        "ns": pa.array([exact, None], pa.timestamp("ns")),
+        "zone": pa.array([exact // 1000, None], pa.timestamp("us", "Europe/Berlin")),
+        "day": pa.array([18_518, None], pa.date32()),
+        "far": pa.array([253_402_300_799, None], pa.timestamp("s")),
+        "number": pa.array([float("nan"), 1.5]),
+    }
+    pq.write_table(pa.table({"content": [b"0", b"1"], **columns}), tmp_path / "t.parquet")
+    found = {}
+    for name in columns:
+        [part] = parts_of(tmp_path / "t.parquet", columns=Columns(times=name))
+        found[name] = [row.time_ns for row, _ in rows_of(part).values()]
+    assert found == {
+        "ns": [exact, None], "zone": [exact // 1000 * 1000, None], "day": [18_518 * 86_400 * 10**9, None],
+        "far": [None, None], "number": [None, 1_500_000_000],
+    }  # fmt: skip
+
+
+def test_what_is_neither_bytes_nor_a_uri_is_a_row_and_so_is_a_table_that_changed(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": [7, 8]}), file, row_group_size=1)
+    first, second = parts_of(file)
+    assert [content for _, content in rows_of(first).values()] == [Reason.EMPTY]
+    pq.write_table(pa.table({"image": [7]}), file)
+    assert rows_of(second)["t.parquet"][1] is Reason.DECODE
+    pq.write_table(pa.table({"other": [7]}), file)
+    assert rows_of(first)["t.parquet"][1] is Reason.DECODE
+
+
+def test_an_archive_below_its_own_source_in_a_store_is_not_entered() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({"/bucket/1.jpg": b"one", "/bucket/out/plan/0-x": b"part", "/bucket/out2/2.jpg": b"two"})
+    try:
+        listed = Sources(["memory://bucket"], Columns(), output="memory://bucket/out").parts(10)
+        assert {entry.id for entry in entries_of(list(listed))} == {"1.jpg", "out2/2.jpg"}
+    finally:
+        store.rm("/bucket", recursive=True)
+
+
+def test_an_object_whose_name_would_be_two_uris_is_not_opened() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({"/bucket/a.tar": b"", "/bucket/a.tar::b.tar": b"", "/bucket/a::b.jpg": b""})
+    try:
+        parts = parts_of("memory://bucket")
+        assert [type(part) for part in parts] == [Tar, Files]
+        assert [content for _, content in rows_of(parts[1]).values()] == [Reason.FORBIDDEN] * 2
+    finally:
+        store.rm("/bucket", recursive=True)

@@ -70,6 +70,8 @@ def test_another_output_is_wanted_for_other_conditions_or_sources(
     assert "was described with thumbnail_side 320, this is 0; name another output" in capsys.readouterr().err
     assert backfill(tmp_path / "q", "--output", output) == 2
     assert "name another output" in capsys.readouterr().err
+    assert backfill(tmp_path / "p", "--output", output, "--id-column", "key") == 2
+    assert "is of the columns (), and not of ('', 'key', '')" in capsys.readouterr().err
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

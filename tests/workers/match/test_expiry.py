@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 
 from neardup.pipeline.log.proofs import Candidate, ProofExpired, ProofPending, answer
-from neardup.pipeline.log.records import Record, Removed, RetroMatched
+from neardup.pipeline.log.records import ARCHIVE, Record, Removed, RetroMatched
 from neardup.pipeline.match.data.undecided import LaterAsk
 from neardup.workers.match.expiry import Expiry
 from tests.pipeline.match.build import AGREES, Log, a_state, picture
@@ -107,9 +108,10 @@ def test_heads_that_a_later_reference_asks_about_wait_while_provers_answer_anyth
     assert leader.after(2 * OUTAGE) == []
 
 
-def test_history_waits_while_provers_answer_anything_and_nobody_waits_for_it() -> None:
+@pytest.mark.parametrize("quiet", [True, False])
+def test_history_waits_while_provers_answer_anything_and_nobody_waits_for_it(quiet: bool) -> None:
     leader = Leader(1)
-    old = msgspec.structs.replace(picture("h", 30, plane=7), quiet=True)
+    old = msgspec.structs.replace(picture("h", 30, plane=7), source_partition=ARCHIVE, source_offset=1, quiet=quiet)
     leader.log.events(picture("g", 0, plane=7), old)
     leader.after(1)
     leader.log.events(answer(leader.asked[0], [AGREES]))

@@ -13,7 +13,7 @@ import msgspec
 
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, ProofExpired, ProofPending
-from neardup.pipeline.log.records import Described, Entry, Event, Matched, Redecided, Verdict
+from neardup.pipeline.log.records import ARCHIVE, Described, Entry, Event, Matched, Redecided, Verdict
 from neardup.pipeline.log.verdicts import PublishedVerdicts, combine, likelihood, star_head
 from neardup.pipeline.match.apply.backward import BackwardSearch
 from neardup.pipeline.match.compare.banks import Bank, Banks
@@ -82,7 +82,7 @@ class Proofs:
             offset=waiting.offset,
             sha256=item.sha256,
             asks=asks,
-            later=waiting.quiet,
+            later=waiting.later,
             produced_ms=produced_ms,
         )
         return ProofPending(asked=asked, beside=beside)
@@ -197,7 +197,9 @@ class Proofs:
                 pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
-        return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry))
+        return Undecided(
+            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
+        )
 
     def _spare(self, proposal: Proposal) -> set[int]:
         """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
@@ -231,7 +233,9 @@ class Proofs:
             pairs.append(Pair(candidate, number, asked))
             if reference is not None and link_all:
                 link(item, reference)
-        waiting = Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry))
+        waiting = Undecided(
+            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
+        )
         self.undecided.add(waiting, entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
@@ -274,6 +278,12 @@ class Proofs:
 
 def _is_quiet(entry: Entry) -> bool:
     return isinstance(entry.record, Described) and entry.record.quiet
+
+
+def _comes_later(entry: Entry) -> bool:
+    """Return whether the item of a record is of an archive, whether or not anybody is notified."""
+    record = entry.record
+    return isinstance(record, Described) and (record.quiet or record.source_partition == ARCHIVE)
 
 
 def _is_whole_copy(match: Matched) -> bool:

@@ -52,7 +52,7 @@ class Undecided:
             that envelope.
         since_ms: time of that record. expired: whether it was decided without answers.
         said: what that verdict listed: bank and reference. decision: what it was.
-        quiet: see `Described.quiet`.
+        quiet: see `Described.quiet`. later: other work goes first; see `Asked.later`.
     """
 
     item: int
@@ -63,6 +63,7 @@ class Undecided:
     said: list[tuple[str, str]] = field(default_factory=list)
     decision: Decision | None = None
     quiet: bool = False
+    later: bool = False
 
     @property
     def key(self) -> UndecidedKey:
