@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neardup.pipeline.describe import network_server, processes
+from neardup.pipeline.describe import network_client, network_server, processes
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.network_client import CAPACITY, REQUEST, RemoteNetwork, Shape, Slot
 from neardup.pipeline.describe.network_server import NetworkServer
@@ -153,6 +153,18 @@ def test_what_comes_back_is_what_the_network_says(serve: Serve, count: int) -> N
     some = tiles(count)
     assert same(network.embed(some), StandIn().embed(some))
     assert network.embed(some[:0]).vectors.shape == (0, SHAPE.dimension)
+
+
+def test_where_hashes_fail_the_next_batch_gets_its_own_rows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, _ = client(serve(StandIn))
+
+    def starve(_tiles: Pixels) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(network_client, "dct_hash", starve)
+        network.embed(tiles(3, 1))
+    assert same(network.embed(tiles(3, 2)), StandIn().embed(tiles(3, 2)))
 
 
 def test_the_real_network_says_the_same_from_afar() -> None:
