@@ -156,14 +156,20 @@ def test_what_comes_back_is_what_the_network_says(serve: Serve, count: int) -> N
 
 
 def test_where_hashes_fail_the_next_batch_gets_its_own_rows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, _ = client(serve(StandIn))
+    gated = Gated()
+    network, connection = client(serve(lambda: gated))
+    gated.go.set()
 
     def starve(_tiles: Pixels) -> None:
+        until(connection.poll, "the network has answered")
         raise MemoryError
 
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    with monkeypatch.context() as patch:
         patch.setattr(network_client, "dct_hash", starve)
-        network.embed(tiles(3, 1))
+        with pytest.raises(MemoryError):
+            network.embed(tiles(3, 1))
+    gated.go.clear()
+    threading.Timer(0.3, gated.go.set).start()
     assert same(network.embed(tiles(3, 2)), StandIn().embed(tiles(3, 2)))
 
 
