@@ -344,6 +344,10 @@ class LiveVerdicts:
             entry: the record of the frame that may ask for proofs.
         """
         for event in events:
+            for bank, id in event.withdrawn:  # to be flagged again where it turns out to be a match after all
+                reference = self._named(bank, id)
+                if reference is not None and (withdrawn := live.sightings.get(reference.number)) is not None:
+                    withdrawn.flagged = Decision.DISTINCT
             for match in event.verdict.matches:
                 self._adopt(live, match)
                 if match.decision is not Decision.DISTINCT and (reference := self._reference(match)) is not None:

@@ -134,6 +134,27 @@ def test_what_was_flagged_and_is_no_match_after_all_is_withdrawn(leaves: bool) -
     assert store.queued(ReviewQueue.ALL) == 0
 
 
+def test_what_was_withdrawn_and_is_a_match_after_all_is_flagged_again() -> None:
+    log, store = Log(a_state(a_calibration(), asks=True)), MemoryStore()
+    log.add(described("still", FILM.at([40.0])))
+
+    def frames(begin: int, cosine: float) -> list[Record]:
+        return [
+            live_frame("live", n / 2, edited(FILM.at([40.0]), seed=n, cosine=cosine)) for n in range(begin, begin + 20)
+        ]
+
+    (asked,) = (one for event in log.events(*frames(0, 0.82)) for one in asks_of(event))
+    store.apply(log.add(ProofExpired(id="live", offset=asked.offset)))
+    store.apply(log.add(*(live_frame("live", 10 + n / 2, Film(2).at([n / 2])) for n in range(20))))
+    assert store.queued(ReviewQueue.ALL) == 1
+    store.apply(log.add(answer(asked, [NOTHING_FITS])))
+    assert store.queued(ReviewQueue.ALL) == 0
+    store.apply(log.add(*frames(40, 0.99), live_end("live")))
+    (match,) = store.verdict("live").matches
+    assert match.decision is Decision.UNSURE
+    assert store.queued(ReviewQueue.ALL) == 1
+
+
 def test_what_was_not_asked_about_is_when_the_video_falls_silent() -> None:
     """At the record of another item, which asks as well, and before a frame has the video go on."""
     with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
