@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -206,7 +205,7 @@ def test_slots_that_are_filled_meanwhile_go_together(serve: Serve) -> None:
     until(lambda: gated.asked == [[1]], "the first asks")
     for thread in threads[1:]:
         thread.start()
-    time.sleep(0.2)  # until they have asked
+    until(lambda: sum(connection.poll() for connection in server._clients) == 3, "the others have asked")
     gated.go.set()
     for thread in threads:
         thread.join(LATE_SECONDS)
