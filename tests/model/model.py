@@ -688,12 +688,14 @@ class Model:
             if any(match.decision is Decision.DUPLICATE and match.where.whole for match in left):
                 listed = left
             listed = [match for match in listed if (match.bank, match.reference) != (SEEN, thing.id)]
-            matches += best_first(
+            best = best_first(
                 listed,
                 lambda match: RANK[match.decision],
                 exactness,
                 lambda match: match.evidence if match.exact is Exact.NO else 0.0,
-            )[:MOST_LISTED]
+            )
+            names = [match.reference for match in best]  # two that are identical may stand under one head by now
+            matches += [one for n, one in enumerate(best) if one.reference not in names[:n]][:MOST_LISTED]
         head = self.head_for(thing, matches) if matches else None
         if thing.above is not None:
             head = thing.above.id

@@ -90,7 +90,12 @@ class RemoteNetwork:
         rows = np.empty((len(tiles), self._width), np.float32)
         starts = range(0, len(tiles), CAPACITY)
         self._ask(tiles[:CAPACITY])
-        hashes, detail = dct_hash(tiles)
+        try:
+            hashes, detail = dct_hash(tiles)
+        except BaseException:  # for want of memory: the next batch must not get the rows of this one
+            if len(tiles):
+                self._hear()
+            raise
         for start in starts:
             if start:
                 self._ask(tiles[start : start + CAPACITY])

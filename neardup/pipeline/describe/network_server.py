@@ -118,10 +118,11 @@ class NetworkServer:
         heard = wait([self._woken, *self._clients])
         if self._woken in heard:
             heard.remove(self._woken)
-            if self._woken.recv_bytes() == _JOIN:
-                client = self._joining.get()
-                self._clients[client.connection] = client
-                client.unpin = pin(client.slot.memory)
+            while self._woken.poll():  # all, so that those that ask next are answered together
+                if self._woken.recv_bytes() == _JOIN:
+                    client = self._joining.get()
+                    self._clients[client.connection] = client
+                    client.unpin = pin(client.slot.memory)
         asked: list[tuple[_Client, int]] = []
         for client in [self._clients[connection] for connection in heard]:  # type: ignore[index]
             count = _count_asked(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,19 @@ def pin(memory: npt.NDArray[np.uint8]) -> Callable[[], None]:
     code = int(api.cudaHostRegister(address, memory.nbytes, _PORTABLE))
     if code:
         logger.warning("memory is not pinned, and copied once more bytes=%d cuda_error=%d", memory.nbytes, code)
+        _forget_refusal(torch)
         return lambda: None
 
     def unpin() -> None:
         code = int(api.cudaHostUnregister(address))
         if code:
             logger.warning("memory stays pinned bytes=%d cuda_error=%d", memory.nbytes, code)
+            _forget_refusal(torch)
 
     return unpin
+
+
+def _forget_refusal(torch: Any) -> None:
+    """Have a first kernel meet what the driver keeps of a refusal, which clears it: the network's would raise it."""
+    with suppress(torch.AcceleratorError):
+        torch.zeros(1, device="cuda")

@@ -11,16 +11,17 @@ import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.plan import Part, read_part, shard_of
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import Counts, Writer, writing
-from neardup.pipeline.describe.choose import count_processes
+from neardup.pipeline.describe.choose import count_processes, shares_network
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.driver import Describer
 from neardup.pipeline.describe.orders import Setup
@@ -33,6 +34,9 @@ from neardup.pipeline.media.fetch import Rules, fetch_rules
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.backfill.contents import Item, items_of
 from neardup.workers.backfill.sources import path_of
+
+if TYPE_CHECKING:
+    from neardup.pipeline.embed.embedder import BatchEmbedder
 
 logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.5
@@ -124,9 +128,10 @@ def open_engine(job: Job) -> Engine:
         conditions.thumbnail_side,
     )
     processes = job.processes or count_processes(settings, settings.worker_threads)
-    if processes and not is_on_gpu(settings.device):
+    if processes:
         setup = Setup(checkpoint, look, fetch_seconds=job.rules.seconds)
-        return Engine(job, ProcessDescriber(processes, setup), processes * (AHEAD + 2) * ORDER_ITEMS)
+        share = partial(_network, checkpoint, settings.device, processes) if shares_network(settings) else None
+        return Engine(job, ProcessDescriber(processes, setup, share=share), processes * (AHEAD + 2) * ORDER_ITEMS)
     return _in_threads(job, checkpoint, look, settings)
 
 
@@ -245,9 +250,13 @@ class _Work:
         return Finished(self._name, counts)
 
 
-def _in_threads(job: Job, checkpoint: Checkpoint, look: Look, settings: Settings) -> Engine:
+def _network(checkpoint: Checkpoint, device: str, threads: int) -> BatchEmbedder:
     from neardup.pipeline.embed.embedder import make_embedder
 
+    return make_embedder(checkpoint, device, threads=threads)
+
+
+def _in_threads(job: Job, checkpoint: Checkpoint, look: Look, settings: Settings) -> Engine:
     on_gpu, jpegs = is_on_gpu(settings.device), None
     if on_gpu:
         from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
@@ -256,7 +265,7 @@ def _in_threads(job: Job, checkpoint: Checkpoint, look: Look, settings: Settings
     threads = settings.worker_threads
     batch = max(_GPU_BATCH if on_gpu else _BATCH, 8 * threads)
     describer: ThreadDescriber[Item] = ThreadDescriber(
-        lambda: make_embedder(checkpoint, settings.device, threads=threads),
+        partial(_network, checkpoint, settings.device, threads),
         look,
         threads,
         batch,

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neardup.pipeline.describe import network_server, processes
+from neardup.pipeline.describe import network_client, network_server, processes
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.network_client import CAPACITY, REQUEST, RemoteNetwork, Shape, Slot
 from neardup.pipeline.describe.network_server import NetworkServer
@@ -155,6 +154,24 @@ def test_what_comes_back_is_what_the_network_says(serve: Serve, count: int) -> N
     assert network.embed(some[:0]).vectors.shape == (0, SHAPE.dimension)
 
 
+def test_where_hashes_fail_the_next_batch_gets_its_own_rows(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    gated = Gated()
+    network, connection = client(serve(lambda: gated))
+    gated.go.set()
+
+    def starve(_tiles: Pixels) -> None:
+        until(connection.poll, "the network has answered")
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network_client, "dct_hash", starve)
+        with pytest.raises(MemoryError):
+            network.embed(tiles(3, 1))
+    gated.go.clear()
+    threading.Timer(0.3, gated.go.set).start()
+    assert same(network.embed(tiles(3, 2)), StandIn().embed(tiles(3, 2)))
+
+
 def test_the_real_network_says_the_same_from_afar() -> None:
     checkpoint = load_checkpoint("default")
     embedder = make_embedder(checkpoint, "cpu", threads=1)
@@ -188,7 +205,7 @@ def test_slots_that_are_filled_meanwhile_go_together(serve: Serve) -> None:
     until(lambda: gated.asked == [[1]], "the first asks")
     for thread in threads[1:]:
         thread.start()
-    time.sleep(0.2)  # until they have asked
+    until(lambda: sum(connection.poll() for connection in server._clients) == 3, "the others have asked")
     gated.go.set()
     for thread in threads:
         thread.join(LATE_SECONDS)

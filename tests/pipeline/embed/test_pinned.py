@@ -21,8 +21,13 @@ def a_torch(calls: list[tuple[object, ...]], registered: int = 0, on_gpu: bool =
         calls.append(("unregister", *arguments))
         return 0
 
+    def zeros(*_size: int, device: str) -> None:
+        calls.append(("kernel", device))
+        raise ArithmeticError("what was refused before")
+
     api = SimpleNamespace(cudaHostRegister=register, cudaHostUnregister=unregister)
-    return SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: on_gpu, cudart=lambda: api))
+    cuda = SimpleNamespace(is_initialized=lambda: on_gpu, cudart=lambda: api)
+    return SimpleNamespace(cuda=cuda, zeros=zeros, AcceleratorError=ArithmeticError)
 
 
 def test_memory_is_pinned_and_unpinned_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +46,7 @@ def test_memory_serves_where_it_cannot_be_pinned(
     monkeypatch.setitem(sys.modules, "torch", a_torch(calls, registered=801, on_gpu=on_gpu))
     with caplog.at_level(logging.WARNING):
         pin(np.zeros(4096, np.uint8))()
-    assert [call[0] for call in calls] == ["register"] * on_gpu
+    assert [call[0] for call in calls] == ["register", "kernel"] * on_gpu  # which takes the refusal to itself
     assert ("cuda_error=801" in caplog.text) == on_gpu
 
 

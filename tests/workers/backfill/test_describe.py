@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.plan import shard_of, unfinished, write_plan
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import Counts, reading, shard_names
+from neardup.pipeline.describe import choose
 from neardup.pipeline.describe.decode import Look
+from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.prove.pack import read_pack
@@ -155,6 +158,23 @@ def test_a_machine_with_another_model_or_without_the_source_is_refused(tmp_path:
     job = planned(tmp_path / "out", some_pictures(tmp_path / "p", 1))
     with pytest.raises(ConfigError, match="was described in the space"):
         open_engine(job)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_processes_feed_the_network_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_gpu: bool) -> None:
+    shared: list[bool] = []
+
+    class Started(ThreadDescriber[Item]):
+        def __init__(self, count: int, setup: Setup, share: object = None) -> None:
+            super().__init__(StandIn, setup.look, count, 8, 0.05)
+            shared.append(share is not None)
+
+    monkeypatch.setattr(describe, "ProcessDescriber", Started)
+    monkeypatch.setattr(choose, "is_on_gpu", lambda _: on_gpu)
+    monkeypatch.setattr(describe, "load_checkpoint", lambda _: a_checkpoint())
+    job = planned(tmp_path / "out", some_pictures(tmp_path / "in", 1))
+    open_engine(replace(job, processes=2)).close()
+    assert shared == [on_gpu]
 
 
 def test_a_job_says_nothing_that_is_secret(tmp_path: Path) -> None:

@@ -264,7 +264,10 @@ class Proofs:
         if any(_is_whole_copy(match) and match.reference not in spare for match in found):
             found = [match for match in found if match.reference not in spare]
         found.sort(key=likelihood)
-        return found[:MAX_MATCHES]
+        best: dict[str, Matched] = {}
+        for match in found:  # identical items may have become members of one star meanwhile, whose head each names
+            best.setdefault(match.reference, match)
+        return list(best.values())[:MAX_MATCHES]
 
     def _left(
         self, collection: Collection, bank: Bank | None, pairs: Sequence[Pair], now_ms: int

@@ -45,7 +45,7 @@ class LiveMatch:
         match: by evidence alone, None while there is none. unsure_since: seconds.
         chances, moments: of the strongest look, see `decide.PairOutcome`. shown: spans that the last look found.
         told, told_extent: its decision and its `extent` in the last event. (These names stand in snapshots.)
-        flagged: the decision with which it was flagged.
+        flagged: the decision with which it was flagged, DISTINCT where it was not or that was withdrawn.
         shared: its frames were counted as shared with this live video.
         ask: log offset of the frame at which a proof was asked for last, -1 before. asked_at: its seconds.
         open: nobody has answered or given it up. expired: it was given up. answered: by `proved`, None where pictures

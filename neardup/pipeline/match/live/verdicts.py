@@ -90,11 +90,11 @@ class LiveVerdicts:
         item.source = max(item.source, source) if item.source[0] == source[0] else source
         self._seen.heads.extend(np.array([row]))
         self._vote(live, pts, pairs)
-        self._look(live)
+        gone = self._look(live)
         published = self._published.rolling(entry.offset, live.id, running=True)
         if published is None:
             asked = self._ask(live, entry.offset)
-            return self._emit(live, self._news(live, asked), entry)
+            return self._emit(live, self._news(live, asked, gone), entry)
         return self._emit(live, published, entry)
 
     def settle(self, live: Live, waiting: Undecided, entry: Entry) -> tuple[Rolling, ...]:
@@ -127,11 +127,12 @@ class LiveVerdicts:
         Args:
             entry: the end marker, or the record at whose time no frame has come for too long.
         """
-        self._look(live, at_end=True)
+        gone = self._look(live, at_end=True)
         self._lives.stop(live)
         published = self._published.rolling(entry.offset, live.id, running=False)
         if published is None:
-            published = [*self._news(live, self._ask(live, entry.offset))] or [Rolling(verdict=self._verdict(live))]
+            news = self._news(live, self._ask(live, entry.offset), gone)
+            published = [*news] or [Rolling(verdict=self._verdict(live))]
         events = self._emit(live, published, entry)
         item = self._item(live)
         live.sightings = {number: one for number, one in live.sightings.items() if one.match is not None}
@@ -156,8 +157,13 @@ class LiveVerdicts:
         for number, mine in votes.items():
             live.sightings.setdefault(number, LiveMatch(number)).vote(pts, mine)
 
-    def _look(self, live: Live, at_end: bool = False) -> None:
-        """Look at references for which enough frames voted, or that are over."""
+    def _look(self, live: Live, at_end: bool = False) -> list[tuple[str, str]]:
+        """Look at references for which enough frames voted, or that are over.
+
+        Returns:
+            Bank and reference of matches that were flagged, and whose reference has left.
+        """
+        left = []
         frames = self._lives.frames(live)
         begin = frames.pts[-min(VOTING, len(frames))]
         over = frames.pts[-OVER] if len(frames) >= OVER else frames.pts[0]
@@ -172,11 +178,14 @@ class LiveVerdicts:
             if live_match.last < begin:
                 live_match.votes.clear()
             gone = self._find(live_match.reference) is None
+            if gone and live_match.is_flagged and live_match.match is not None:
+                left.append((live_match.match.bank, live_match.match.reference))
             if gone or (live_match.match is None and live_match.last < begin):
                 del live.sightings[live_match.reference]
         matched = [one for one in live.sightings.values() if one.match is not None]
         if len(matched) > MAX_MATCHED:
             del live.sightings[min(matched, key=lambda one: one.last).reference]
+        return left
 
     def _window(self, frames: Frames) -> Track:
         pts, rows = frames.newest(WINDOW)
@@ -344,6 +353,10 @@ class LiveVerdicts:
             entry: the record of the frame that may ask for proofs.
         """
         for event in events:
+            for bank, id in event.withdrawn:  # to be flagged again where it turns out to be a match after all
+                reference = self._named(bank, id)
+                if reference is not None and (withdrawn := live.sightings.get(reference.number)) is not None:
+                    withdrawn.flagged = Decision.DISTINCT
             for match in event.verdict.matches:
                 self._adopt(live, match)
                 if match.decision is not Decision.DISTINCT and (reference := self._reference(match)) is not None:

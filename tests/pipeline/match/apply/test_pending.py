@@ -97,6 +97,16 @@ def test_all_identical_references_are_exact_and_none_is_asked_about() -> None:
     assert found == [("r0", Exact.BYTES), ("r1", Exact.BYTES), ("r2", Exact.BYTES)]
 
 
+def test_identical_items_that_become_one_star_meanwhile_are_listed_once() -> None:
+    log = a_log()
+    log.add(BankChanged(bank="banned", edit=BankEdit.SET, action=Action.FLAG), reference(picture("ref", MIDDLE)))
+    first, second, third = (pending(log, picture(name, 0, sha256=b"same")) for name in "abc")
+    for waiting in (first, second):
+        prove(log, waiting, *[AGREES] * len(waiting.asked.asks))
+    verdict = prove(log, third, *[AGREES] * len(third.asked.asks))
+    assert [(one.bank, one.reference) for one in verdict.matches] == [("banned", "ref"), ("seen", "a")]
+
+
 def test_a_candidate_is_asked_about_and_a_copy_is_a_duplicate_when_it_is_proved() -> None:
     log = a_log()
     log.events(picture("a", 0))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from neardup.pipeline.index.vectors import VectorFile
+from neardup.pipeline.log.changes import BankChanged
 from neardup.pipeline.log.proofs import Ask, Asked, ProofExpired, answer
 from neardup.pipeline.log.records import Entry, Envelope, Event, Record, Removed, Rolling, Verdict, asks_of
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
@@ -132,6 +133,62 @@ def test_what_was_flagged_and_is_no_match_after_all_is_withdrawn(leaves: bool) -
     assert (event.verdict.matches, event.withdrawn) == ((), (("seen", "still"),))
     store.apply([envelope])
     assert store.queued(ReviewQueue.ALL) == 0
+
+
+def last_verdict(store: MemoryStore) -> Verdict:
+    verdict = store.verdict("live")
+    assert verdict is not None
+    return verdict
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_was_flagged_is_withdrawn_when_its_reference_leaves(ends: bool) -> None:
+    log, store = Log(a_state(a_calibration(), asks=True)), MemoryStore()
+    log.add(described("still", FILM.at([40.0])))
+    frames = [live_frame("live", n / 2, edited(FILM.at([40.0]), seed=n, cosine=0.9)) for n in range(20)]
+    (asked,) = (one for event in log.events(*frames) for one in asks_of(event))
+    store.apply(log.add(answer(asked, [AGREES])))
+    assert store.queued(ReviewQueue.ALL) == 1
+    store.apply(log.add(Removed(id="still"), live_end("live") if ends else live_frame("live", 10, Film(3).at([0]))))
+    assert last_verdict(store).matches == ()
+    assert store.queued(ReviewQueue.ALL) == 0
+
+
+def test_a_new_version_of_what_was_flagged_is_flagged_again() -> None:
+    log, store = Log(a_state(a_calibration())), MemoryStore()
+    still = msgspec.structs.replace(described("still", FILM.at([40.0]), source_offset=1), bank="banned")
+    log.add(BankChanged(bank="banned"), still)
+    frames = [live_frame("live", n / 2, edited(FILM.at([40.0]), seed=n)) for n in range(40)]
+    store.apply(log.add(*frames[:20]))
+    log.add(msgspec.structs.replace(still, source_offset=2, sha256=b"new"))
+    envelopes = log.add(*frames[20:], live_end("live"))
+    store.apply(envelopes)
+    events = [event for envelope in envelopes for event in envelope.events]
+    gone = [one.withdrawn for one in events if isinstance(one, Rolling) and one.withdrawn]
+    assert gone == [(("banned", "still"),)]
+    assert flagged(events) == [(Decision.DUPLICATE, Doubt.NO)]
+    assert store.queued(ReviewQueue.ALL) == 1
+
+
+def test_what_was_withdrawn_and_is_a_match_after_all_is_flagged_again() -> None:
+    log, store = Log(a_state(a_calibration(), asks=True)), MemoryStore()
+    log.add(described("still", FILM.at([40.0])))
+
+    def frames(begin: int, cosine: float) -> list[Record]:
+        return [
+            live_frame("live", n / 2, edited(FILM.at([40.0]), seed=n, cosine=cosine)) for n in range(begin, begin + 20)
+        ]
+
+    (asked,) = (one for event in log.events(*frames(0, 0.82)) for one in asks_of(event))
+    store.apply(log.add(ProofExpired(id="live", offset=asked.offset)))
+    store.apply(log.add(*(live_frame("live", 10 + n / 2, Film(2).at([n / 2])) for n in range(20))))
+    assert store.queued(ReviewQueue.ALL) == 1
+    store.apply(log.add(answer(asked, [NOTHING_FITS])))
+    assert store.queued(ReviewQueue.ALL) == 0
+    store.apply(log.add(*frames(40, 0.99), live_end("live")))
+    (match,) = last_verdict(store).matches
+    assert match.decision is Decision.UNSURE
+    assert store.queued(ReviewQueue.ALL) == 1
 
 
 def test_what_was_not_asked_about_is_when_the_video_falls_silent() -> None:

@@ -381,7 +381,10 @@ def test_reference_that_is_taken_down_is_said_no_more() -> None:
     frames = a_broadcast(edited(FILM.at(times(40) + 20)))
     log.add(frames[:40], Removed(id="film"))
     events = log.events(*frames[40:], live_end("live"))
-    assert [(event.verdict.decision, event.verdict.matches) for event in rolling(events)] == [(Decision.DISTINCT, ())]
+    first, last = rolling(events)
+    assert first.withdrawn == (("seen", "film"),)
+    assert [(one.verdict.decision, one.verdict.matches) for one in (first, last)] == [(Decision.DISTINCT, ())] * 2
+    assert last.withdrawn == ()
 
 
 def test_item_and_live_video_of_one_id_replace_each_other() -> None:
