@@ -43,7 +43,8 @@ def test_all_three_are_measured_and_printed(
     monkeypatch.setattr(bench_gpu, "utilization", lambda: math.nan)
     embedder = TorchEmbedder(load_checkpoint("default"), "cpu", 1)
     rows = bench_gpu.measure_all(files(), GpuJpegs("cpu"), embedder, threads=2, runs=1)
-    assert all(row.images_per_second > 0 and row.cpu_seconds > 0 for row in rows)
+    assert all(row.images_per_second > 0 for row in rows)
+    assert sum(row.cpu_seconds for row in rows) > 0  # in ticks of 10 ms, less than which decoding may take
     bench_gpu.print_table(rows)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in lines[3:]] == ["decode, CPU alone", "decode", "embed", "both"]

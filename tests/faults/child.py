@@ -9,7 +9,7 @@ import fcntl
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def preload() -> None:
     del in_turn, reader
 
 
-def main(connection_descriptor: int, signs_descriptor: int) -> None:
+def main(connection_descriptor: int, signs_descriptor: int, *network: int) -> None:
     """Serve through a socket, by its file descriptor."""
     codec.MAX_DESCRIPTORS_PER_PART = PART_DESCRIPTORS
     reached = _Killer(msgspec.json.decode(os.environ[ORDER], type=ChildOrder))
@@ -54,17 +54,19 @@ def main(connection_descriptor: int, signs_descriptor: int) -> None:
         if item:
             reached("decoding")
 
-    def answering(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs) -> None:
+    def answering(
+        hear: Callable[[], Any], say: Callable[[object], None], signs: Signs, network: Sequence[int] = ()
+    ) -> None:
         def answered(message: object) -> None:
             say(message)
             if isinstance(message, Answer):
                 reached("answered")
                 reached.listens = True
 
-        serve(hear, answered, signs)
+        serve(hear, answered, signs, network)
 
     Signs.at, child.serve = begun, answering  # type: ignore[method-assign]
-    child.main(connection_descriptor, signs_descriptor)
+    child.main(connection_descriptor, signs_descriptor, *network)
 
 
 class _Watched(StandIn):

@@ -46,7 +46,7 @@ def test_lag_grows_while_a_worker_is_paused_and_is_that_of_all_partitions_in_eac
             producer.send(names.media, a_file(number % 7, "PNG"), f"p{number}".encode(), partition=number % 3)
         producer.flush()
 
-    slow = {"SLOW_SECONDS": "3", "NEARDUP_MAX_IN_FLIGHT_BYTES": "1"}
+    slow = {"SLOW_SECONDS": "3", "NEARDUP_MAX_IN_FLIGHT_BYTES": "1", "NEARDUP_KNOWN_CONTENT_BYTES": "0"}
     with embedding(environment, tmp_path, **slow) as worker:
         until(lambda: lag(worker) == [0, 0, 0], "nothing waits")
         send(300)
