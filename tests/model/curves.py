@@ -80,9 +80,9 @@ class Curves:
         return Decision.UNSURE if reaches(evidence, self._even(ground, chances)) else Decision.DISTINCT
 
     def proposes(self, evidence: float, chances: int = REFERENCES) -> bool:
-        """What is unsure, or would be a duplicate if proved a copy, unless one stranger in ten is."""
+        """What is unsure, or would be a duplicate if proved a copy, unless three strangers in ten are."""
         chances = rounded(chances)
-        strangers = least(lambda e: _log_false(e, chances) <= math.log(0.1))
+        strangers = least(lambda e: _log_false(e, chances) <= math.log(0.3))
         proposed = max(self._duplicate_from(Ground.AGREES, chances), strangers)
         return reaches(evidence, min(self._even(None, chances), self._duplicate_from(None, chances), proposed))
 
