@@ -324,7 +324,7 @@ def print_table(rows: Sequence[Row]) -> None:
     print("\n| | images/s | CPU-seconds per 1,000 images | GPU busy |")
     print("|---|---:|---:|---:|")
     for row in rows:
-        busy = "not told" if math.isnan(row.gpu_busy) else f"{row.gpu_busy:.0%}"
+        busy = "–" if math.isnan(row.gpu_busy) else f"{row.gpu_busy:.0%}"
         print(f"| {row.name} | {row.images_per_second:,.0f} | {1000 * row.cpu_seconds:.2f} | {busy} |")
 
 
