@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from neardup.pipeline.errors import SpaceError
+from neardup.pipeline.index.milvus.server import _name
 from neardup.pipeline.index.snapshot import read_snapshot, write_snapshot
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.records import Entry
@@ -40,8 +41,7 @@ def test_two_spaces_have_no_name_in_common_but_media_and_dead_letters(one: str, 
 
 
 def test_collections_of_two_spaces_have_other_names() -> None:
-    server = pytest.importorskip("neardup.pipeline.index.milvus.server")
-    assert server._name("neardup", "seen", "f00d") != server._name("neardup", "seen", "beef")
+    assert _name("neardup", "seen", "f00d") != _name("neardup", "seen", "beef")
 
 
 def test_a_record_of_another_space_is_refused_by_who_reads_the_log() -> None:

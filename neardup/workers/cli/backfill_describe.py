@@ -18,6 +18,7 @@ from neardup.workers.cli.common import (
     RegionsOption,
     ThreadsOption,
     check_parquet,
+    counted,
     writable_folder,
 )
 
@@ -102,9 +103,11 @@ def run(
         said = {"parts": plan.parts, "before": before, "items": counts.items, "failed": counts.failed}
         typer.echo(json.dumps(said | {"output": folder.url}))
         return
-    typer.echo(f"{counts.items:,} items in {shards:,} shards, {counts.failed:,} with a reason and no description")
+    if shards or not before:
+        failed = f"{counts.failed:,} of them could not be described" if counts.failed else "all described"
+        typer.echo(f"{counted(counts.items, 'item')} in {counted(shards, 'shard')}, {failed}")
     if before:
-        typer.echo(f"{before:,} of {plan.parts:,} shards were there before")
+        typer.echo(f"there before: {before:,} of {counted(plan.parts, 'shard')}")
     typer.echo(f"archive: {folder.url}")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neardup.workers.cli.backfill_match import ArchiveArgument
-from neardup.workers.cli.common import Bar, JsonOption, ModelOption, check_parquet
+from neardup.workers.cli.common import Bar, JsonOption, ModelOption, check_parquet, counted
 
 if TYPE_CHECKING:
     from neardup.pipeline.settings import Settings
@@ -97,7 +97,7 @@ def _print(loaded: Load, as_json: bool) -> None:
         counts = {"loaded": loaded.items, "without_description": loaded.without_description}
         typer.echo(json.dumps(counts | {"outcomes": dict(awaited.outcomes), "waiting_for_proofs": awaited.pending}))
         return
-    typer.echo(f"{loaded.items:,} items loaded; {loaded.without_description:,} have no description")
+    typer.echo(f"{counted(loaded.items, 'item')} loaded; {loaded.without_description:,} without a description")
     outcomes = ", ".join(f"{number:,} {name}" for name, number in awaited.outcomes.most_common())
     if outcomes or awaited.pending:
         waiting = f"{awaited.pending:,} wait for proofs" if awaited.pending else ""

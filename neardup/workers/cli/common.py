@@ -106,6 +106,11 @@ def check_present(*paths: Path | None) -> None:
             raise ConfigError(f"{visible(os.fspath(path))} does not exist; name a folder or file")
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun, which has an "s" if there are several."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def check_parquet() -> None:
     """Raise ConfigError where archives cannot be read."""
     try:

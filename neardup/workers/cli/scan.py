@@ -31,6 +31,7 @@ from neardup.workers.cli.common import (
     RegionsOption,
     ThreadsOption,
     check_present,
+    counted,
     writable_folder,
 )
 from neardup.workers.cli.reader import lazy_embedder
@@ -124,6 +125,8 @@ def run(
         typer.echo((output / "duplicates.json").read_bytes(), nl=False)
     else:
         print_summary(result, output)
+        if options is not None:
+            typer.echo(f"plan: {visible(os.fspath((output / 'plan.sh').absolute()))}")
 
 
 def spelled_out(arguments: list[str]) -> list[str]:
@@ -200,7 +203,7 @@ def print_summary(result: ScanResult, output: Path) -> None:
             f"{result.embedded:,} embedded with model {visible(result.model)}"
         )
         variants = sum(len(stack.files) for stack in result.stacks)
-        stacked = f"{_counted(variants, 'variant')} in {_counted(len(result.stacks), 'stack')}; " if variants else ""
+        stacked = f"{counted(variants, 'variant')} in {counted(len(result.stacks), 'stack')}; " if variants else ""
         typer.echo(
             f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
             f"{stacked}{len(result.skipped):,} files skipped"
@@ -209,7 +212,3 @@ def print_summary(result: ScanResult, output: Path) -> None:
         roots = ", ".join(visible(root) for root in result.roots)
         typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -75,7 +75,6 @@ def test_another_output_is_wanted_for_other_conditions_or_sources(
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("ray")
     pictures = some_pictures(tmp_path / "p", 1)
     assert backfill(pictures, "--output", tmp_path / "out", "--ray", "127.0.0.1:1") == 2
     assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from neardup.pipeline.index.milvus.server import Server, _name, drop_space
 
 
 def test_only_the_collections_of_the_space_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pymilvus")
     there = {_name("neardup", name, space) for name in ("seen", "bank-news") for space in ("old", "new")}
 
     class Client:
