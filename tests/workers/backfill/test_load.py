@@ -211,19 +211,22 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
     place.shard("one", *rows)
     stream, most = Stream(asks=True), 0
 
-    def prove(awaited: Awaited) -> None:
+    def prove() -> None:
         """Answer the oldest ask."""
         nonlocal most
-        most = max(most, awaited.pending)
+        most = max(most, made.awaited.pending)
         answered = {one.id for one in stream.records if isinstance(one, ItemProved)}
         events = (event for one in stream.envelopes for event in one.events if isinstance(event, ProofPending))
         asked = next((event.asked for event in events if event.id not in answered), None)
         if asked is not None:
             stream.append([answer(asked, [AGREES] * len(asked.asks))])
 
-    made = Load(
-        place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, stream.poll, waits=prove
-    )  # fmt: skip
+    def poll(seconds: float) -> list[Envelope]:
+        if seconds:  # loading waits
+            prove()
+        return stream.poll(seconds)
+
+    made = Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll)
     made.run()
     assert most == 3
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8
