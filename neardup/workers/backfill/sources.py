@@ -11,15 +11,16 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neardup.pipeline.archive.folder import path_of
 from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
-from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
 from neardup.pipeline.scan.walk import Found, Identity, PutAside, identities, walk
@@ -154,12 +155,5 @@ def opened(uri: str) -> Any:
     """
     try:  # fsspec takes a file's path literally, signs of URIs and all
         return open(path_of(uri), "rb") if uri.startswith("file:") else fsspec.open(uri, "rb").open()  # noqa: PTH123
-    except PipelineError:
-        raise
     except Exception as error:  # every store has errors of its own
         raise DependencyError(f"{uri}: {type(error).__name__}: {error}") from error
-
-
-def path_of(uri: str) -> str:
-    """Return the path that a URI of a file stands for; a name need not be UTF-8."""
-    return unquote(urlsplit(uri).path, errors="surrogateescape")
