@@ -154,9 +154,16 @@ def test_a_part_of_which_nothing_can_be_fetched_leaves_no_shard(tmp_path: Path) 
     assert shard_names(job.folder) == []
 
 
-def test_a_machine_with_another_model_or_without_the_source_is_refused(tmp_path: Path) -> None:
-    job = planned(tmp_path / "out", some_pictures(tmp_path / "p", 1))
+def test_a_machine_with_another_model_or_without_the_source_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = some_pictures(tmp_path / "p", 1)
+    job = planned(tmp_path / "out", pictures)
     with pytest.raises(ConfigError, match="was described in the space"):
+        open_engine(job)
+    monkeypatch.setattr(describe, "load_checkpoint", lambda _: a_checkpoint())
+    pictures.rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="p does not exist on this machine; mount it under the same path"):
         open_engine(job)
 
 
