@@ -24,8 +24,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
 from neardup.pipeline.scan.walk import Found, Identity, PutAside, identities, walk
-from neardup.workers.ingest.ingest import check_sources
-from neardup.workers.ingest.names import below, composed, root_name, split
+from neardup.workers.ingest.names import below, check_names, composed, root_name, split
 from neardup.workers.ingest.objects import Objects
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -66,7 +65,7 @@ class Sources:
         if missing is not None:
             raise ConfigError(f"{visible(os.fspath(missing))} does not exist; name a folder or file")
         self._stores = [Objects(url) for url in urls]
-        check_sources(self._paths, self._stores, None)
+        check_names(self._paths, self._stores, "rename one, or name a folder that holds both")
         if not leave_out.isdisjoint(identities(self._paths)) or output in [store.url for store in self._stores]:
             raise ConfigError(
                 "the output is a source itself, and would be left out; name a folder below it, or another"
