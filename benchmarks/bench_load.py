@@ -20,6 +20,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from neardup.pipeline.archive.conditions import Conditions
@@ -120,8 +121,6 @@ class Live:
 
 
 def _live(record: Described, number: int) -> Described:
-    import msgspec
-
     return msgspec.structs.replace(record, id=f"live-{number}", source_partition=0, source_offset=number)
 
 
