@@ -22,7 +22,7 @@ from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.backfill import load
 from neardup.workers.backfill.load import Awaited, Journal, Load
-from tests.pipeline.archive.build import CONDITIONS, DIMENSION, a_description
+from tests.pipeline.archive.build import CONDITIONS, DIMENSION, an_image
 from tests.pipeline.match.build import AGREES, a_state
 
 
@@ -84,15 +84,7 @@ def place(tmp_path: Path) -> Place:
 def a_row(name: str, seconds: int, look: int | None = None) -> Row:
     """Return an image; those of one look have the same descriptor."""
     vector = np.random.default_rng(seconds if look is None else look).normal(size=(1, DIMENSION))
-    unit = (vector / np.linalg.norm(vector)).astype("<f2")
-    sha256 = hashlib.sha256(name.encode()).digest()
-    description = replace(
-        a_description(), sha256=sha256, pixels_digest=b"", vectors=unit, detail=np.array([50], np.uint8)
-    )
-    return Row(
-        name, f"file:///x/{name}", name, seconds * 10**9, 7, sha256, description, None, b"jpeg of " + name.encode(),
-        b"pack of " + name.encode(),
-    )  # fmt: skip
+    return an_image(name, seconds, vector / np.linalg.norm(vector))
 
 
 def ids(records: Sequence[Record]) -> list[str]:
