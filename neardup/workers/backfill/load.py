@@ -45,7 +45,7 @@ from neardup.pipeline.prove.pack import owner_of
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 256
 MAX_AHEAD_ITEMS = 1024
-"""Items in the log that the match worker has not come to: live ones wait behind them for less than a second."""
+"""Items in the log that the match worker has not come to: live ones wait behind them for about a second."""
 MAX_PENDING_ITEMS = 4096
 """Items that wait for proofs. Prove workers do them after all others, and keep 16,384 of such in memory."""
 LOADED = "loaded"
