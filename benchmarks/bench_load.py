@@ -20,6 +20,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from neardup.pipeline.archive.conditions import Conditions
@@ -81,16 +82,16 @@ def make_archive(folder: Path, items: int, space: str, dimension: int) -> Folder
 
 
 class Live:
-    """Appends live items, and notes when each was published."""
+    """Appends live items, and notes when each was published; to be closed."""
 
     def __init__(self, appender: Appender, verdicts: Tail, dimension: int) -> None:
         self._appender, self._verdicts, self._dimension = appender, verdicts, dimension
         self._random = np.random.default_rng(1)
         self._at: dict[int, float] = {}
         self._count = 0
-        self._lock = threading.Lock()
+        self._lock, self._closing = threading.Lock(), threading.Event()
         self.seconds: list[float] = []
-        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower = threading.Thread(target=self._follow)
         self._follower.start()
 
     def send(self) -> None:
@@ -109,8 +110,13 @@ class Live:
         seconds, self.seconds = self.seconds, []
         return seconds
 
+    def close(self) -> None:
+        """Follow no more."""
+        self._closing.set()
+        self._follower.join()
+
     def _follow(self) -> None:
-        while True:
+        while not self._closing.is_set():
             envelopes = read_envelopes(self._verdicts.poll(0.1, 1000))
             now = time.monotonic()
             with self._lock:
@@ -120,8 +126,6 @@ class Live:
 
 
 def _live(record: Described, number: int) -> Described:
-    import msgspec
-
     return msgspec.structs.replace(record, id=f"live-{number}", source_partition=0, source_offset=number)
 
 
@@ -157,24 +161,24 @@ def main() -> None:
             closing(Tail(settings, names.verdicts)) as verdicts,
         ):
             try:
-                live = Live(appender, verdicts, checkpoint.architecture.dimension)
-                live.send()
-                live.wait()
-                end = time.monotonic() + QUIET_SECONDS
-                while time.monotonic() < end:
+                with closing(Live(appender, verdicts, checkpoint.architecture.dimension)) as live:
                     live.send()
-                    time.sleep(EVERY_SECONDS)
-                report("alone", live.wait())
-                started = time.monotonic()
-                with subprocess.Popen([*neardup, "backfill", "load", archive.url]) as loading:
-                    while loading.poll() is None:
+                    live.wait()
+                    end = time.monotonic() + QUIET_SECONDS
+                    while time.monotonic() < end:
                         live.send()
                         time.sleep(EVERY_SECONDS)
-                seconds = time.monotonic() - started
-                if loading.returncode:
-                    raise SystemExit("loading failed")
-                report("while loading", live.wait())
-                print(f"{arguments.items:,} items loaded in {seconds:.1f} s, {arguments.items / seconds:,.0f}/s")
+                    report("alone", live.wait())
+                    started = time.monotonic()
+                    with subprocess.Popen([*neardup, "backfill", "load", archive.url]) as loading:
+                        while loading.poll() is None:
+                            live.send()
+                            time.sleep(EVERY_SECONDS)
+                    seconds = time.monotonic() - started
+                    if loading.returncode:
+                        raise SystemExit("loading failed")
+                    report("while loading", live.wait())
+                    print(f"{arguments.items:,} items loaded in {seconds:.1f} s, {arguments.items / seconds:,.0f}/s")
             finally:
                 matcher.terminate()
 

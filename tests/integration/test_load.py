@@ -11,23 +11,21 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.plan import Entry, Files, name_of, write_plan
-from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import writing
-from neardup.pipeline.describe.description import Description
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.interface import ReviewQueue
 from neardup.pipeline.store.redis import RedisStore
-from neardup.pipeline.types import PLAIN, Descriptors, Kind, Limits
+from neardup.pipeline.types import Limits
 from neardup.workers.kafka.log import Tail, read_envelopes
 from tests.integration.test_stream_end_to_end import CHECKPOINT, D, Stream, await_applied, record, store, vector
+from tests.pipeline.archive.build import an_image
 from tests.timing import LATE_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -44,34 +42,11 @@ CONDITIONS = Conditions(
 PAIRS, SHARDS = 150, 3
 
 
-def a_row(name: str, seconds: int, vectors: Descriptors) -> Row:
-    sha256 = hashlib.sha256(name.encode()).digest()
-    description = Description(
-        kind=Kind.IMAGE,
-        format="jpeg",
-        sha256=sha256,
-        pixels_digest=b"",
-        width=64,
-        height=64,
-        seconds=0.0,
-        extras=PLAIN,
-        thumbnail="",
-        pts=np.zeros(1),
-        vectors=vectors.astype("<f2"),
-        hashes=np.zeros((1, 32), np.uint8),
-        detail=np.array([50], np.uint8),
-        boxes=(None,),
-    )
-    return Row(
-        name, f"file:///x/{name}", name, seconds * 10**9, 1, sha256, description, None, b"jpeg", name.encode()
-    )  # fmt: skip
-
-
 def an_archive(folder: Path) -> Folder:
     """Write pairs of an original and a later copy, in an order that is not that of time."""
     archive = Folder(str(folder))
-    rows = [a_row(f"old-{n}", n, vector(n)) for n in range(PAIRS)]
-    rows += [a_row(f"old-copy-{n}", PAIRS + n, vector(n, 0.99)) for n in range(PAIRS)]
+    rows = [an_image(f"old-{n}", n, vector(n)) for n in range(PAIRS)]
+    rows += [an_image(f"old-copy-{n}", PAIRS + n, vector(n, 0.99)) for n in range(PAIRS)]
     rows = rows[::-1]
     parts = []
     for n in range(SHARDS):
@@ -141,4 +116,7 @@ def test_history_is_known_and_quiet_and_the_stream_goes_on(
     assert verdict is not None
     assert verdict.matches[0].reference == "old-4"
     blobs, version = Blobs((tmp_path / "blobs").as_uri()), hashlib.sha256(b"old-7").hexdigest()
-    assert (blobs.thumbnail("old-7", version), blobs.pack("", "old-7", version)) == (b"jpeg", b"old-7")
+    assert (blobs.thumbnail("old-7", version), blobs.pack("", "old-7", version)) == (
+        b"jpeg of old-7",
+        b"pack of old-7",
+    )

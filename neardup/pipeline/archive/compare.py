@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.order import in_order
 from neardup.pipeline.archive.pictures import Places
-from neardup.pipeline.archive.shard import reading
+from neardup.pipeline.archive.shard import count_rows
 from neardup.pipeline.cleanup.companions import with_companions
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.log.records import Described, Verdict
@@ -55,7 +55,7 @@ def compare(
     started = time.monotonic()
     calibration = read_calibration(checkpoint, settings.calibration)
     alive = partial(progress.advance, 0)
-    progress.start(_count(folder, names, checkpoint.space, alive))
+    progress.start(count_rows(folder, names, checkpoint.space, alive))
     with closing(Places(folder, names, settings.scan_limits)) as places:
         prover = Prover(places.picture, threads=settings.worker_threads)
         made = make_state(
@@ -81,15 +81,6 @@ def compare(
             files = {number: _file(number, places.facts(number)) for number in sorted(_named(fold.verdicts))}
             result = with_companions(sum_up(fold, files, tally, roots, checkpoint, settings.precision))
         yield msgspec.structs.replace(result, seconds=time.monotonic() - started, created=time.time()), places
-
-
-def _count(folder: Folder, names: Sequence[str], space: str, alive: Callable[[], object]) -> int:
-    items = 0
-    for name in names:
-        with reading(folder, name, space) as shard:
-            items += shard.counts.items
-        alive()
-    return items
 
 
 def _named(verdicts: Sequence[Verdict]) -> set[int]:

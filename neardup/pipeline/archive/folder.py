@@ -38,7 +38,7 @@ class Folder:
         self.url = url.rstrip("/")
         try:  # what another machine writes meanwhile must be seen
             if self.url.startswith("file:"):  # fsspec takes neither %23 nor :: in a name for what they are
-                root = unquote(urlsplit(self.url).path, errors="surrogateescape")
+                root = path_of(self.url)
                 self._files = LocalFileSystem()
             else:
                 self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
@@ -146,6 +146,11 @@ class Folder:
         except Exception as error:  # every store has errors of its own
             said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise DependencyError(f"{self.url}/{name}: cannot {action}: {said}") from error
+
+
+def path_of(uri: str) -> str:
+    """Return the path that a URI of a file stands for; a name need not be UTF-8."""
+    return unquote(urlsplit(uri).path, errors="surrogateescape")
 
 
 @lru_cache(maxsize=8)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.row import PICTURES, Row, from_columns, make_schema
-from neardup.pipeline.archive.shard import GROUP_ROWS, reading
+from neardup.pipeline.archive.shard import GROUP_ROWS, count_rows, reading
 from neardup.pipeline.errors import DependencyError
 
 STRETCH_ROWS = 20_000
@@ -104,11 +104,7 @@ def _borders(
     folder: Folder, names: Sequence[str], space: str, stretch_rows: int, alive: Callable[[], object]
 ) -> list[tuple[int, bytes]]:
     """Return the first keys of all stretches but the first, of about as many rows each."""
-    total = 0
-    for name in names:
-        with reading(folder, name, space) as shard:
-            total += shard.counts.items
-        alive()
+    total = count_rows(folder, names, space, alive)
     count = min(-(-total // stretch_rows), MOST_STRETCHES)
     if count < 2:
         return []

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
-from neardup.pipeline.archive.folder import Folder
+from neardup.pipeline.archive.folder import Folder, path_of
 from neardup.pipeline.archive.shard import GROUP_ROWS, Shard, reading
 from neardup.pipeline.prove.files import picture_of
 from neardup.pipeline.prove.pack import read_pack
@@ -122,6 +122,4 @@ def _is_still(path: Path, size: int | None) -> bool:
 def local_path(uri: str) -> Path | None:
     """Return the file of this machine that a URI names, None of anything else, such as a part of a tar."""
     parts = urlsplit(uri)
-    return (
-        Path(unquote(parts.path, errors="surrogateescape")) if parts.scheme == "file" and not parts.fragment else None
-    )
+    return Path(path_of(uri)) if parts.scheme == "file" and not parts.fragment else None

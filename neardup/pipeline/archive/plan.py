@@ -34,12 +34,12 @@ def fitting(number: int | None) -> int | None:
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A listed item, or something that is none; see `row.Row`.
+    """What was listed: an item, or something else with the reason why it is no item; see `row.Row`.
 
     Attributes:
         path: bytes, as names need not be text.
         stamp: another text once the content is another.
-        reason, detail: why it is no item; "" if it is one.
+        reason, detail: "" of an item.
     """
 
     id: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pyarrow.parquet as pq
 from neardup.pipeline.archive.conditions import FORMAT, Conditions
 from neardup.pipeline.archive.folder import Folder
 from neardup.pipeline.archive.row import PICTURES, Row, from_columns, make_schema, to_columns
-from neardup.pipeline.describe.decode import PASSING
 from neardup.pipeline.errors import ConfigError, DependencyError
 
 SHARDS = "shards"
@@ -30,14 +28,13 @@ _ORDERED = ["id", "time_ns", "size", *_WORDS]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many items a shard holds, how many of them have no description, and how many of those may have one later."""
+    """How many items a shard holds, and how many of them have no description."""
 
     items: int = 0
     failed: int = 0
-    passing: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.items + other.items, self.failed + other.failed, self.passing + other.passing)
+        return Counts(self.items + other.items, self.failed + other.failed)
 
 
 def place_of(name: str) -> str:
@@ -46,7 +43,11 @@ def place_of(name: str) -> str:
 
 
 class Writer:
-    """Writes a shard to a file of this machine; see `writing`. Memory does not grow with the shard."""
+    """Writes a shard to a file of this machine; see `writing`. Memory does not grow with the shard.
+
+    Attributes:
+        counts: of what was added so far.
+    """
 
     def __init__(self, file: Path, conditions: Conditions) -> None:
         self._schema = make_schema(conditions.dimension).with_metadata({_CONDITIONS: msgspec.json.encode(conditions)})
@@ -59,20 +60,12 @@ class Writer:
             store_schema=True,
         )
         self._rows: list[dict[str, Any]] = []
-        self._counts: Counter[str] = Counter()
-
-    @property
-    def counts(self) -> Counts:
-        """What was added so far."""
-        return Counts(**self._counts)
+        self.counts = Counts()
 
     def add(self, row: Row) -> None:
         """Add a row. Those of a group are written in order of time, then id, whatever was described first."""
         self._rows.append(to_columns(row))
-        self._counts["items"] += 1
-        if row.error is not None:
-            self._counts["failed"] += 1
-            self._counts["passing"] += row.error.reason in PASSING
+        self.counts += Counts(1, int(row.error is not None))
         if len(self._rows) == GROUP_ROWS:
             self._write()
 
@@ -190,6 +183,20 @@ def reading(folder: Folder, name: str, space: str | None = None) -> Iterator[Sha
 def shard_names(folder: Folder) -> list[str]:
     """Return the names of all finished shards, sorted; raises DependencyError."""
     return [name.removesuffix(SUFFIX) for name in folder.names(SHARDS) if name.endswith(SUFFIX)]
+
+
+def count_rows(folder: Folder, names: Sequence[str], space: str, alive: Callable[[], object]) -> int:
+    """Return how many rows some shards have together; raises as `reading`.
+
+    Args:
+        alive: called after each shard; what it raises ends the work.
+    """
+    rows = 0
+    for name in names:
+        with reading(folder, name, space) as shard:
+            rows += shard.counts.items
+        alive()
+    return rows
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from contextlib import closing
 
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.driver import Describer
 from neardup.pipeline.describe.once import Once
 from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescriber
+from neardup.pipeline.describe.source import S
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.embed.checkpoint import Checkpoint
 from neardup.pipeline.embed.embedder import BatchEmbedder, Embedder
@@ -60,25 +62,34 @@ def in_threads(make_embedder: Callable[[], Embedder], size: int, settings: Setti
         size: side of the tiles that the embedder takes.
         on_gpu: a GPU decodes, too.
     """
-    threads = settings.worker_threads
-    batch = max(GPU_BATCH if on_gpu else BATCH, 8 * threads)
 
     def describe(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
-        once, jpegs = Once(known), None
-        if on_gpu:
-            from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
-
-            jpegs = open_gpu_jpegs()
-        look = look_of(settings, size)
-        describer: ThreadDescriber[FileSource] = ThreadDescriber(
-            make_embedder, look, threads, batch, MAX_BATCH_WAIT_SECONDS, jpegs=jpegs, once=once
-        )
-        try:
-            yield from describe_with(describer, files, once, 4 * batch)
-        finally:
-            describer.close()
+        once, look = Once(known), look_of(settings, size)
+        describer: ThreadDescriber[FileSource]
+        describer, ahead = open_threads(make_embedder, look, settings.worker_threads, on_gpu, once)
+        with closing(describer):
+            yield from describe_with(describer, files, once, ahead)
 
     return describe
+
+
+def open_threads(
+    make_embedder: Callable[[], Embedder], look: Look, threads: int, on_gpu: bool, once: Once | None = None
+) -> tuple[ThreadDescriber[S], int]:
+    """Return threads of this process that describe, to be closed, and how many items keep them busy.
+
+    Args:
+        make_embedder, on_gpu: see `in_threads`.
+    """
+    batch, jpegs = max(GPU_BATCH if on_gpu else BATCH, 8 * threads), None
+    if on_gpu:
+        from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
+
+        jpegs = open_gpu_jpegs()
+    describer: ThreadDescriber[S] = ThreadDescriber(
+        make_embedder, look, threads, batch, MAX_BATCH_WAIT_SECONDS, jpegs=jpegs, once=once
+    )
+    return describer, 4 * batch
 
 
 class Processes:

@@ -81,11 +81,6 @@ class Fold:
         self._entries = []
 
 
-def bare(record: Described) -> Described:
-    """Return a record without descriptors."""
-    return msgspec.structs.replace(record, vectors=b"", hashes=b"", detail=b"", boxes=b"", pts=())
-
-
 def sum_up(
     fold: Fold, files: Mapping[int, File], tally: Tally, roots: Sequence[str], checkpoint: Checkpoint, precision: float
 ) -> ScanResult:

@@ -11,7 +11,7 @@ import msgspec
 from neardup.pipeline.log.records import Described
 from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.scan.catalog import Catalog
-from neardup.pipeline.scan.fold import Fold, bare
+from neardup.pipeline.scan.fold import Fold
 from neardup.pipeline.scan.plan import Plan
 
 REPORT_FILES = 64
@@ -77,7 +77,7 @@ class Follower:
         if sha256 is None:
             return
         content = self._catalog.content(sha256)
-        record = bare(content.parts[0])
+        record = msgspec.structs.replace(content.parts[0], vectors=b"", hashes=b"", detail=b"", boxes=b"", pts=())
         self.compared[self._next] = Compared(record, content.format)
         self._pictures.add(msgspec.structs.replace(record, id=str(self._next)), Path(path))
         self._fold.take(self._next, content.parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -65,14 +65,14 @@ class Encoder:
         if isinstance(event, Redecided):
             said = event.verdict
             verdict = self._verdict(said, number, now_ms, RANK[said.decision] > RANK[event.before])
-            return [("withdrawn", number, said.id, _names(event.withdrawn)), verdict]
+            return [("withdrawn", number, said.id, [_key(*one) for one in event.withdrawn]), verdict]
         if isinstance(event, Rolling):
             told, shown = event.verdict, self._keep(event.verdict)
             fed = self._keep(flagged_verdict(told, event.flagged)) if event.flagged is not None else 0
             keys = _keys([event.flagged] if event.flagged is not None else [])
             until = self._until(told, now_ms)
             verdict = ("verdict", number, told.id, told.decision.value, "", shown, fed, until, *keys)
-            gone = [*_names(event.withdrawn), *map(key_of, variants_in(told))]
+            gone = [*(_key(*one) for one in event.withdrawn), *map(key_of, variants_in(told))]
             return [*([("withdrawn", number, told.id, gone)] if gone else []), verdict]
         if isinstance(event, RetroMatched):
             taken_back: list[Packed] = []
@@ -132,11 +132,11 @@ def _keys(matches: Sequence[Matched]) -> tuple[list[str], list[str], list[str]]:
 
 def key_of(match: Matched) -> str:
     """Return what tells a match of an item from its others; a bank's name has no line end."""
-    return f"{match.bank}\n{match.reference}"
+    return _key(match.bank, match.reference)
 
 
-def _names(keys: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"{bank}\n{reference}" for bank, reference in keys]
+def _key(bank: str, reference: str) -> str:
+    return f"{bank}\n{reference}"
 
 
 def _change(event: Changed, number: int) -> list[Packed]:
@@ -156,7 +156,7 @@ def _change(event: Changed, number: int) -> list[Packed]:
         given = {"bank": record.bank, "disabled_until_ms": until}
         return [("reference", number, record.bank, record.id, False, _fields(given, record.note, record.metadata))]
     if isinstance(record, Reviewed):
-        key = f"{record.bank}\n{record.reference}"
+        key = _key(record.bank, record.reference)
         return [("reviewed", number, record.item, key, record.outcome.value)]
     return []
 

@@ -115,7 +115,7 @@ def _as_they_come(done: Any) -> Iterator[Finished | None]:
             return
         if isinstance(said, Exception):
             raise _ours(said) from said
-        yield Finished(said["name"], Counts(said["items"], said["failed"], said["passing"]))
+        yield Finished(said["name"], Counts(said["items"], said["failed"]))
 
 
 def _ours(error: BaseException) -> PipelineError:

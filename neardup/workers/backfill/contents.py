@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neardup.pipeline.archive.folder import path_of
 from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.describe.description import Description
@@ -31,7 +32,7 @@ from neardup.pipeline.report.names import raw
 from neardup.pipeline.scan.sources import FileTask
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Media
-from neardup.workers.backfill.sources import opened, path_of
+from neardup.workers.backfill.sources import opened
 
 _SMALL_BYTES = 2**20
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
@@ -156,7 +157,7 @@ class Item:
     task: ItemTask
     small: bool = True
     part: int = 0
-    attempts: int = field(default=1)
+    attempts: int = 1
     traceparent: str = ""
     sender: Hashable = None
     owner: str = ""
@@ -172,7 +173,9 @@ class Item:
 
 @contextmanager
 def items_of(part: Part, packed: bool, rules: Rules) -> Iterator[Iterator[Row | Item]]:
-    """Yield the items of a part, and rows of what is none, while the context lasts. Raises nothing for bad content.
+    """Yield the items of a part, and rows of what cannot be described, while the context lasts.
+
+    Bad content raises nothing.
 
     Args:
         packed: whether packs are wanted.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from neardup.pipeline.archive.conditions import Conditions
-from neardup.pipeline.archive.folder import Folder
+from neardup.pipeline.archive.folder import Folder, path_of
 from neardup.pipeline.archive.plan import Part, read_part, shard_of
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import Counts, Writer, writing
@@ -31,9 +31,9 @@ from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.media.fetch import Rules, fetch_rules
+from neardup.pipeline.scan.describe import open_threads
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.backfill.contents import Item, items_of
-from neardup.workers.backfill.sources import path_of
 
 if TYPE_CHECKING:
     from neardup.pipeline.embed.embedder import BatchEmbedder
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.5
 """Longest silence, so that Ctrl-C is seen while a long film is decoded."""
-_BATCH, _GPU_BATCH = 64, 256
-_MAX_BATCH_WAIT_SECONDS = 0.2
 _ATTEMPTS = 3
 """How often an item is tried whose content cannot be fetched."""
 _MOST_OPEN = 64
@@ -257,22 +255,12 @@ def _network(checkpoint: Checkpoint, device: str, threads: int) -> BatchEmbedder
 
 
 def _in_threads(job: Job, checkpoint: Checkpoint, look: Look, settings: Settings) -> Engine:
-    on_gpu, jpegs = is_on_gpu(settings.device), None
-    if on_gpu:
-        from neardup.pipeline.media.nvjpeg import open_gpu_jpegs
-
-        jpegs = open_gpu_jpegs()
     threads = settings.worker_threads
-    batch = max(_GPU_BATCH if on_gpu else _BATCH, 8 * threads)
-    describer: ThreadDescriber[Item] = ThreadDescriber(
-        partial(_network, checkpoint, settings.device, threads),
-        look,
-        threads,
-        batch,
-        _MAX_BATCH_WAIT_SECONDS,
-        jpegs=jpegs,
+    describer: ThreadDescriber[Item]
+    describer, ahead = open_threads(
+        partial(_network, checkpoint, settings.device, threads), look, threads, is_on_gpu(settings.device)
     )
-    return Engine(job, describer, 4 * batch)
+    return Engine(job, describer, ahead)
 
 
 def describe_here(job: Job, part_files: Sequence[str]) -> Generator[Finished | None]:

@@ -45,7 +45,7 @@ from neardup.pipeline.prove.pack import owner_of
 logger = logging.getLogger(__name__)
 BATCH_ROWS = 256
 MAX_AHEAD_ITEMS = 1024
-"""Items in the log that the match worker has not come to: live ones wait behind them for less than a second."""
+"""Items in the log that the match worker has not come to: live ones wait behind them for about a second."""
 MAX_PENDING_ITEMS = 4096
 """Items that wait for proofs. Prove workers do them after all others, and keep 16,384 of such in memory."""
 LOADED = "loaded"
@@ -159,7 +159,6 @@ class Load:
         poll: returns further envelopes, after some time at most; it begins before anything is appended.
         announce: whether people are notified of what is found, as of live items.
         advance: called with numbers of rows that were dealt with, 0 among them; what it raises ends the run.
-        waits: called, again and again, while the match worker or provers are behind.
 
     Attributes:
         items: that were appended by now. without_description: that could not be described, and so not be loaded.
@@ -177,14 +176,13 @@ class Load:
         poll: Callable[[float], Sequence[Envelope]],
         announce: bool = False,
         advance: Callable[[int], object] = lambda _rows: None,
-        waits: Callable[[Awaited], object] = lambda _awaited: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.awaited = Awaited()
         self.items = self.without_description = 0
         self._folder, self._names, self._space = folder, names, space
         self._journal, self._blobs, self._appender, self._poll = journal, blobs, appender, poll
-        self._announce, self._advance, self._waits, self._clock = announce, advance, waits, clock
+        self._announce, self._advance, self._clock = announce, advance, clock
         self._heard_at = clock()
         self._with_thumbnails = set[int]()
 
@@ -198,7 +196,8 @@ class Load:
         note = self._journal.read()
         if note.loading:
             note = self._load(note)
-        if new := [name for name in self._names if name not in set(note.done)]:
+        done = set(note.done)
+        if new := [name for name in self._names if name not in done]:
             self._load(msgspec.structs.replace(note, loading=tuple(new)))
         while self.awaited.ahead:
             self._follow()
@@ -264,7 +263,7 @@ class Load:
             )
 
     def _follow(self) -> None:
-        self._waits(self.awaited)
+        self._advance(0)
         envelopes, now = self._poll(_IDLE_SECONDS), self._clock()
         self.awaited.take(envelopes)
         if envelopes:

@@ -11,20 +11,20 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neardup.pipeline.archive.folder import path_of
 from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
-from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.report.names import raw, readable, visible
 from neardup.pipeline.scan.walk import Found, Identity, PutAside, identities, walk
-from neardup.workers.ingest.ingest import check_sources
-from neardup.workers.ingest.names import below, composed, root_name, split
+from neardup.workers.ingest.names import below, check_names, composed, root_name, split
 from neardup.workers.ingest.objects import Objects
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -65,7 +65,7 @@ class Sources:
         if missing is not None:
             raise ConfigError(f"{visible(os.fspath(missing))} does not exist; name a folder or file")
         self._stores = [Objects(url) for url in urls]
-        check_sources(self._paths, self._stores, None)
+        check_names(self._paths, self._stores, "rename one, or name a folder that holds both")
         if not leave_out.isdisjoint(identities(self._paths)) or output in [store.url for store in self._stores]:
             raise ConfigError(
                 "the output is a source itself, and would be left out; name a folder below it, or another"
@@ -154,12 +154,5 @@ def opened(uri: str) -> Any:
     """
     try:  # fsspec takes a file's path literally, signs of URIs and all
         return open(path_of(uri), "rb") if uri.startswith("file:") else fsspec.open(uri, "rb").open()  # noqa: PTH123
-    except PipelineError:
-        raise
     except Exception as error:  # every store has errors of its own
         raise DependencyError(f"{uri}: {type(error).__name__}: {error}") from error
-
-
-def path_of(uri: str) -> str:
-    """Return the path that a URI of a file stands for; a name need not be UTF-8."""
-    return unquote(urlsplit(uri).path, errors="surrogateescape")

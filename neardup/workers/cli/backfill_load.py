@@ -76,7 +76,6 @@ def run(
                     lambda seconds: read_envelopes(verdicts.poll(seconds, 1000)),
                     announce,
                     bar.advance,
-                    lambda _: bar.advance(0),
                 )
                 load_all.run()
     _print(load_all, as_json)

@@ -27,7 +27,7 @@ from neardup.pipeline.media.identify import HEAD_BYTES, identify
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.scan.walk import Found, PutAside, walk
 from neardup.workers.ingest.journal import Journal
-from neardup.workers.ingest.names import below, composed, root_name
+from neardup.workers.ingest.names import below, check_names, composed, root_name
 from neardup.workers.ingest.objects import Object, Objects
 from neardup.workers.kafka.media_record import URI_LIST, uri_value
 from neardup.workers.kafka.outbox import Headers, Message, Outbox
@@ -56,12 +56,9 @@ def check_sources(paths: Sequence[Path], stores: Sequence[Objects], rules: Rules
     Args:
         rules: what workers may read, where they are to read it.
     Raises:
-        ConfigError: two have the same name, so that ids could meet; or workers would refuse to read one.
+        ConfigError: two have the same name, see `check_names`; or workers would refuse to read one.
     """
-    names = [*map(root_name, paths), *(store.name for store in stores if not store.single)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"two paths end in {visible(twice[0])}; ingest one after the other, with --id-prefix")
+    check_names(paths, stores, "ingest one after the other, with --id-prefix")
     if rules is None:
         return
     allowed_by = {_uri_of(path): _uri_of(path if path.is_dir() else path.parent) for path in paths}

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.report.names import visible
 from neardup.workers.ingest.objects import SCHEMES, Objects
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -25,6 +27,18 @@ def split(arguments: Sequence[str]) -> tuple[list[Path], list[str], list[str]]:
 def root_name(path: Path) -> str:
     """Return the name that stands before those of a folder's files where there are several sources."""
     return Path(os.path.abspath(path)).name  # noqa: PTH100 (links are left as they are)
+
+
+def check_names(paths: Sequence[Path], stores: Sequence[Objects], remedy: str) -> None:
+    """Raise ConfigError where two sources have the same name, so that ids could meet.
+
+    Args:
+        remedy: what the user can do, of the command.
+    """
+    names = [*map(root_name, paths), *(store.name for store in stores if not store.single)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"two paths end in {visible(twice[0])}; {remedy}")
 
 
 def below(path: str, root: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from neardup.pipeline.archive.conditions import Conditions
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import InvalidFrame, Reason
-from neardup.pipeline.types import Attachment, Box, Extras, Kind, Limits
+from neardup.pipeline.types import PLAIN, Attachment, Box, Descriptors, Extras, Kind, Limits
 
 DIMENSION = 4
 CONDITIONS = Conditions(
@@ -41,6 +42,21 @@ def a_description(count: int = 1, boxes: tuple[Box | None, ...] | None = None, s
         similar=mean / np.linalg.norm(mean) if similar else None,
         similar_space="similar-1" if similar else "",
     )
+
+
+def an_image(name: str, seconds: int, vectors: Descriptors) -> Row:
+    """Return an image with these descriptors; its pictures are named by its id."""
+    sha256 = hashlib.sha256(name.encode()).digest()
+    description = replace(
+        a_description(similar=False),
+        sha256=sha256,
+        pixels_digest=b"",
+        extras=PLAIN,
+        vectors=vectors.astype("<f2"),
+        detail=np.array([50], np.uint8),
+    )
+    pictures = b"jpeg of " + name.encode(), b"pack of " + name.encode()
+    return Row(name, f"file:///x/{name}", name, seconds * 10**9, 7, sha256, description, None, *pictures)
 
 
 def rows() -> list[Row]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from neardup.pipeline.archive.compare import compare
 from neardup.pipeline.archive.conditions import Conditions
@@ -38,11 +38,8 @@ from tests.pipeline.scan.build import (
     Silent,
     StandIn,
     a_checkpoint,
-    a_picture,
-    date,
     pairs,
-    save,
-    save_clip,
+    save_media,
 )
 
 CHECKPOINT = a_checkpoint()
@@ -114,19 +111,7 @@ def scanned_and_archived(media: Path, output: Path, shards: int = 3) -> tuple[Sc
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    folder = tmp_path / "media"
-    for n in range(12):
-        save(folder, f"{n * 5 % 12:02}.png", n % 8, modified=1000 + n * 7 % 5)
-        save(folder, f"small/{n:02}.jpg", n, side=40, modified=2000 + n % 3)
-    save_clip(folder / "film.mp4", [1, 2, 3, 20, 21])
-    save_clip(folder / "part.mp4", [20, 21])
-    date(folder / "film.mp4", 500)
-    date(folder / "part.mp4", 3000)
-    blurred = a_picture(3).filter(ImageFilter.GaussianBlur(2))
-    blurred.save(folder / "blurred.png")
-    Image.new("RGB", (64, 64)).save(folder / "black.png")
-    (folder / "notes.txt").write_text("milk")
-    return folder
+    return save_media(tmp_path / "media")
 
 
 def test_tables_are_those_of_a_scan_of_the_same_files_bit_for_bit(tmp_path: Path, media: Path) -> None:

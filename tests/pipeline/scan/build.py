@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import msgspec
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint
 from neardup.pipeline.embed.hash import dct_hash
@@ -92,6 +92,21 @@ def save_clip(path: Path, seeds: Sequence[int], fps: int = 8) -> Path:
                 container.mux(stream.encode(av.VideoFrame.from_image(a_picture(seed))))
         container.mux(stream.encode(None))
     return path
+
+
+def save_media(folder: Path) -> Path:
+    """Write 26 pictures, most of them copies of others, two films of which one is part of the other, and a text."""
+    for n in range(12):
+        save(folder, f"{n * 5 % 12:02}.png", n % 8, modified=1000 + n * 7 % 5)
+        save(folder, f"small/{n:02}.jpg", n, side=40, modified=2000 + n % 3)
+    save_clip(folder / "film.mp4", [1, 2, 3, 20, 21])
+    save_clip(folder / "part.mp4", [20, 21])
+    date(folder / "film.mp4", 500)
+    date(folder / "part.mp4", 3000)
+    a_picture(3).filter(ImageFilter.GaussianBlur(2)).save(folder / "blurred.png")
+    Image.new("RGB", (64, 64)).save(folder / "black.png")
+    (folder / "notes.txt").write_text("milk")
+    return folder
 
 
 def date(path: Path, modified: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 import tarfile
 from contextlib import closing
 from dataclasses import replace
@@ -154,9 +154,16 @@ def test_a_part_of_which_nothing_can_be_fetched_leaves_no_shard(tmp_path: Path) 
     assert shard_names(job.folder) == []
 
 
-def test_a_machine_with_another_model_or_without_the_source_is_refused(tmp_path: Path) -> None:
-    job = planned(tmp_path / "out", some_pictures(tmp_path / "p", 1))
+def test_a_machine_with_another_model_or_without_the_source_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = some_pictures(tmp_path / "p", 1)
+    job = planned(tmp_path / "out", pictures)
     with pytest.raises(ConfigError, match="was described in the space"):
+        open_engine(job)
+    monkeypatch.setattr(describe, "load_checkpoint", lambda _: a_checkpoint())
+    pictures.rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="p does not exist on this machine; mount it under the same path"):
         open_engine(job)
 
 
@@ -180,7 +187,7 @@ def test_processes_feed_the_network_on_a_gpu(tmp_path: Path, monkeypatch: pytest
 def test_a_job_says_nothing_that_is_secret(tmp_path: Path) -> None:
     settings = Settings(redis="redis://:swordfish@h/0", kafka_sasl_password="swordfish")  # type: ignore[arg-type]
     job = make_job(Folder(str(tmp_path)), planned(tmp_path, tmp_path).conditions, settings, ())
-    assert "swordfish" not in json.dumps(str(job))
+    assert b"swordfish" not in pickle.dumps(job)
 
 
 def test_only_so_many_parts_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
 from neardup.workers.backfill import load
 from neardup.workers.backfill.load import Awaited, Journal, Load
-from tests.pipeline.archive.build import CONDITIONS, DIMENSION, a_description
+from tests.pipeline.archive.build import CONDITIONS, DIMENSION, an_image
 from tests.pipeline.match.build import AGREES, a_state
 
 
@@ -84,15 +84,7 @@ def place(tmp_path: Path) -> Place:
 def a_row(name: str, seconds: int, look: int | None = None) -> Row:
     """Return an image; those of one look have the same descriptor."""
     vector = np.random.default_rng(seconds if look is None else look).normal(size=(1, DIMENSION))
-    unit = (vector / np.linalg.norm(vector)).astype("<f2")
-    sha256 = hashlib.sha256(name.encode()).digest()
-    description = replace(
-        a_description(), sha256=sha256, pixels_digest=b"", vectors=unit, detail=np.array([50], np.uint8)
-    )
-    return Row(
-        name, f"file:///x/{name}", name, seconds * 10**9, 7, sha256, description, None, b"jpeg of " + name.encode(),
-        b"pack of " + name.encode(),
-    )  # fmt: skip
+    return an_image(name, seconds, vector / np.linalg.norm(vector))
 
 
 def ids(records: Sequence[Record]) -> list[str]:
@@ -211,19 +203,22 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
     place.shard("one", *rows)
     stream, most = Stream(asks=True), 0
 
-    def prove(awaited: Awaited) -> None:
+    def prove() -> None:
         """Answer the oldest ask."""
         nonlocal most
-        most = max(most, awaited.pending)
+        most = max(most, made.awaited.pending)
         answered = {one.id for one in stream.records if isinstance(one, ItemProved)}
         events = (event for one in stream.envelopes for event in one.events if isinstance(event, ProofPending))
         asked = next((event.asked for event in events if event.id not in answered), None)
         if asked is not None:
             stream.append([answer(asked, [AGREES] * len(asked.asks))])
 
-    made = Load(
-        place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, stream.poll, waits=prove
-    )  # fmt: skip
+    def poll(seconds: float) -> list[Envelope]:
+        if seconds:  # loading waits
+            prove()
+        return stream.poll(seconds)
+
+    made = Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll)
     made.run()
     assert most == 3
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8

@@ -91,7 +91,7 @@ def test_several_folders_stand_before_their_names_and_may_not_have_one(tmp_path:
     first, second = a_folder(tmp_path / "x"), a_folder(tmp_path / "y").rename(tmp_path / "y" / "others")
     ids = {entry.id for entry in entries_of(parts_of(first, second))}
     assert {"pictures/note.txt", "others/note.txt"} <= ids
-    with pytest.raises(ConfigError, match="two paths end in pictures"):
+    with pytest.raises(ConfigError, match="two paths end in pictures; rename one, or name a folder that holds both"):
         parts_of(first, a_folder(tmp_path / "z"))
 
 
@@ -210,7 +210,7 @@ def test_a_file_may_be_named_by_its_uri(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "99999999999"])
-def test_a_time_that_is_none_is_that_of_the_tar(tmp_path: Path, mtime: str) -> None:
+def test_an_impossible_time_is_that_of_the_tar(tmp_path: Path, mtime: str) -> None:
     with tarfile.open(tmp_path / "t.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         member = tarfile.TarInfo("a.jpg")
         member.pax_headers = {"mtime": mtime}
@@ -221,7 +221,7 @@ def test_a_time_that_is_none_is_that_of_the_tar(tmp_path: Path, mtime: str) -> N
 
 
 @pytest.mark.parametrize("size", [-1024, 2**70])
-def test_a_size_that_is_none_is_damage(tmp_path: Path, size: int) -> None:
+def test_an_impossible_size_is_damage(tmp_path: Path, size: int) -> None:
     member = tarfile.TarInfo("a.jpg")
     member.size = size
     header = member.tobuf(tarfile.GNU_FORMAT)

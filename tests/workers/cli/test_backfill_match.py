@@ -3,22 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PIL import Image
-
-from tests.pipeline.scan.build import date, save, save_clip
+from tests.pipeline.scan.build import save, save_media
 from tests.workers.conftest import Command
 
 
 def test_an_archive_gives_the_tables_of_a_scan_of_its_files(neardup: Command, tmp_path: Path) -> None:
-    media = tmp_path / "media"
-    for n in range(10):
-        save(media, f"{n * 3 % 10}.png", n % 7, modified=1000 + n * 7 % 5)
-        save(media, f"small/{n}.jpg", n, side=40, modified=2000 + n % 3)
-    save_clip(media / "film.mp4", [1, 2, 3, 20, 21])
-    save_clip(media / "part.mp4", [20, 21])
-    date(media / "film.mp4", 500)
-    Image.new("RGB", (64, 64)).save(media / "black.png")
-    (media / "notes.txt").write_text("milk")
+    media = save_media(tmp_path / "media")
     scanned = neardup("scan", "media", "--output", "scanned")
     assert (scanned.code, scanned.errors) == (0, "")
     described = neardup("backfill", "describe", "media", "--output", "archive", "--part-items", "4")
@@ -32,7 +22,7 @@ def test_an_archive_gives_the_tables_of_a_scan_of_its_files(neardup: Command, tm
     reports = [json.loads((tmp_path / name / "duplicates.json").read_bytes()) for name in ("scanned", "compared")]
     assert reports[0]["groups"] == reports[1]["groups"]
     assert len(reports[0]["groups"]) >= 7
-    assert [report["images"] for report in reports] == [21, 21]
+    assert [report["images"] for report in reports] == [26, 26]
     assert reports[1]["roots"] == [str(media)]
 
 

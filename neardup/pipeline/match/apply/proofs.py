@@ -197,9 +197,7 @@ class Proofs:
                 pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
-        return Undecided(
-            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
-        )
+        return _undecided(item, entry, pairs)
 
     def _spare(self, proposal: Proposal) -> set[int]:
         """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
@@ -233,10 +231,7 @@ class Proofs:
             pairs.append(Pair(candidate, number, asked))
             if reference is not None and link_all:
                 link(item, reference)
-        waiting = Undecided(
-            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
-        )
-        self.undecided.add(waiting, entry.timestamp_ms)
+        self.undecided.add(_undecided(item, entry, pairs), entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 
@@ -279,14 +274,12 @@ class Proofs:
                 yield pair, reference
 
 
-def _is_quiet(entry: Entry) -> bool:
-    return isinstance(entry.record, Described) and entry.record.quiet
-
-
-def _comes_later(entry: Entry) -> bool:
-    """Return whether the item of a record is of an archive, whether or not anybody is notified."""
+def _undecided(item: Item, entry: Entry, pairs: list[Pair]) -> Undecided:
+    """Return what waits of an item since a record. An archive comes later, whether or not anybody is notified."""
     record = entry.record
-    return isinstance(record, Described) and (record.quiet or record.source_partition == ARCHIVE)
+    quiet = isinstance(record, Described) and record.quiet
+    later = quiet or (isinstance(record, Described) and record.source_partition == ARCHIVE)
+    return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=quiet, later=later)
 
 
 def _is_whole_copy(match: Matched) -> bool:
