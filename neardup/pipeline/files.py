@@ -6,9 +6,11 @@ made again from its record.
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -51,6 +53,22 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with atomic(path) as file:
         file.write(data)
+
+
+def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], errors: str = "strict") -> None:
+    """Write a CSV file that is either complete or as it was, UTF-8.
+
+    Args:
+        errors: what becomes of a lone surrogate, see `str.encode`.
+    Raises:
+        DependencyError: see `atomic`.
+    """
+    with atomic(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=errors, newline="")
+        writer = csv.writer(text)  # RFC 4180: its line ends are what makes it quote a name with \r
+        writer.writerow(header)
+        writer.writerows(rows)
+        text.detach()  # flushes, and leaves the file open
 
 
 @contextmanager

@@ -7,8 +7,6 @@ is the same file.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -19,7 +17,7 @@ from typing import Any
 import msgspec
 
 from neardup.pipeline.cleanup.plan import Note
-from neardup.pipeline.files import atomic, naming
+from neardup.pipeline.files import atomic, naming, write_rows
 from neardup.pipeline.report import columns
 from neardup.pipeline.report.names import is_utf8, raw, readable
 from neardup.pipeline.report.result import File, Group, Match, ScanResult, Skipped, Stack, Variant, describe_extras
@@ -160,7 +158,7 @@ def write_csv(result: ScanResult, path: Path, notes: Notes = MappingProxyType({}
     while left is not None or number == 0:
         number += 1
         portion = _Portion(rows, left, most_rows)
-        _write_rows(path if number == 1 else _numbered(path, number), COLUMNS, portion)
+        write_rows(path if number == 1 else _numbered(path, number), COLUMNS, portion)
         left = portion.left
     if most_rows:
         with naming(path, "remove what an earlier run wrote beside"):
@@ -206,7 +204,7 @@ def write_variants(result: ScanResult, path: Path) -> None:
         for match in stack.matches
         for said in _said(match)
     )
-    _write_rows(path, VARIANT_COLUMNS, rows)
+    write_rows(path, VARIANT_COLUMNS, rows)
 
 
 def write_skipped(result: ScanResult, path: Path) -> None:
@@ -216,21 +214,12 @@ def write_skipped(result: ScanResult, path: Path) -> None:
         DependencyError: the file cannot be written.
     """
     rows = ([_path_cell(item.path), item.reason, _text_cell(item.detail)] for item in unused(result))
-    _write_rows(path, ("file", "reason", "detail"), rows)
+    write_rows(path, ("file", "reason", "detail"), rows)
 
 
 def unused(result: ScanResult) -> list[Skipped]:
     """Return the files that could not be used, then those that could not be used in full."""
     return [*result.skipped, *result.partial]
-
-
-def _write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    with atomic(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text)  # RFC 4180: its line ends are what makes it quote a name with \r
-        writer.writerow(header)
-        writer.writerows(rows)
-        text.detach()  # flushes, and leaves the file open
 
 
 def _rows(groups: Iterable[Group], notes: Notes) -> Iterator[list[object]]:

@@ -44,8 +44,8 @@ def create(new: NewArgument, model: ModelOption = None) -> None:
     """Make the topics of another model's space, which stands by from now on; --model names the one that serves."""
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.embed.embedder import make_embedder
-    from neardup.workers.kafka.spaces import Spaces, SpacesTopic, Turn, make_topic
-    from neardup.workers.kafka.topics import check_topics, create_topics, open_admin
+    from neardup.workers.kafka.spaces import Spaces, SpacesTopic, Turn
+    from neardup.workers.kafka.topics import check_topics, create_spaces_topic, create_topics, open_admin
 
     settings = load(model=model)
     serving, space = load_checkpoint(settings.model).space, _space(new)
@@ -59,7 +59,7 @@ def create(new: NewArgument, model: ModelOption = None) -> None:
         with open_admin(settings) as admin:
             check_topics(admin, serving, settings)
             create_topics(admin, space, settings)
-        make_topic(settings)
+            create_spaces_topic(admin, settings)
         topic.write(spaces.with_standby(space))
     typer.echo(f"space {space} of {new} stands by; {serving} of {settings.model} serves")
     for kind in ("match", "flag", *(("prove",) if settings.prove else ())):
@@ -269,8 +269,8 @@ def _opened(settings: Settings, new: str, missing: Path | None, thumbnails: bool
             f"space {space} of {new} does not stand by; {spaces.serving} serves; see `neardup space list`"
         )
     path = writable(missing or Path(f"space-{space}-missing.csv"))
-    for one in (space, spaces.serving):
-        with open_admin(settings) as admin:
+    with open_admin(settings) as admin:
+        for one in (space, spaces.serving):
             check_topics(admin, one, settings)
     engine = open_engine(settings)
     with closing(cast("Describer[FillItem]", engine.make())) as describer:

@@ -105,7 +105,7 @@ def _in_processes(settings: Settings, checkpoint: Checkpoint, count: int) -> Eng
 
 
 def say_what_has_no_effect(settings: Settings) -> None:
-    """Log which settings were given that are none of processes."""
+    """Log a setting that was given and that processes do not use."""
     if "max_batch_wait_seconds" in settings.model_fields_set:
         logger.warning("NEARDUP_MAX_BATCH_WAIT_SECONDS has no effect: processes embed at once what they decode")
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from kafka.errors import KafkaError
@@ -53,6 +53,15 @@ class _Head(msgspec.Struct, frozen=True, tag="described"):
     source_offset: int = -1
 
 
+class _Item(NamedTuple):
+    """An item whose parts come one after the other."""
+
+    bank: str
+    id: str
+    source_partition: int
+    source_offset: int
+
+
 _decode = msgspec.msgpack.Decoder(_Head | Removed | ReferenceChanged | BankChanged).decode
 
 
@@ -85,7 +94,7 @@ class Filler:
     def __init__(self, table: KnownTable, log: OpenLog, look: bytes, most_bytes: int) -> None:
         self._table, self._log, self._look = table, log, look
         self._most_records = max(most_bytes // _RECORD_BYTES, 1)
-        self._parts: dict[tuple[str, str, int, int], list[bytes]] = {}
+        self._parts: dict[_Item, list[bytes]] = {}
         begin, end, next = log.begin(), log.end(), table.next
         if next is None or not begin <= next <= end:
             table.clear()
@@ -122,13 +131,13 @@ class Filler:
             return False
         match record:
             case Removed(id=id):
-                self._drop_parts(1, id)
+                self._drop_parts(lambda item: item.id == id)
                 self._table.take_down(id)
             case ReferenceChanged(id=id, edit=ReferenceEdit.REMOVE):
-                self._drop_parts(1, id)
+                self._drop_parts(lambda item: item.id == id)
                 self._table.forget_item(id)
             case BankChanged(bank=bank, edit=BankEdit.DELETE):
-                self._drop_parts(0, bank)
+                self._drop_parts(lambda item: item.bank == bank)
                 self._table.forget_bank(bank)
             case _Head(live=False) if record.look == self._look:
                 self._gather(record, value)
@@ -137,12 +146,12 @@ class Filler:
                 return False
         return True
 
-    def _drop_parts(self, place: int, name: str) -> None:
-        self._parts = {item: parts for item, parts in self._parts.items() if item[place] != name}
+    def _drop_parts(self, is_gone: Callable[[_Item], bool]) -> None:
+        self._parts = {item: parts for item, parts in self._parts.items() if not is_gone(item)}
 
     def _gather(self, head: _Head, value: bytes) -> None:
         """Add an item once all of its parts have come."""
-        item = head.bank, head.id, head.source_partition, head.source_offset
+        item = _Item(head.bank, head.id, head.source_partition, head.source_offset)
         parts = self._parts.pop(item, []) if head.part else []
         if head.part != len(parts) or not self._table.fits(sum(map(len, parts)) + len(value)):
             return

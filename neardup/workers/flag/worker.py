@@ -196,7 +196,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
 
     def erase_if_serving(what: Gone) -> None:
         """Erase; but a log that is being filled repeats what was long undone, such as the deletion of a bank."""
-        if any((what.items, what.references, what.banks, what.copied)) and gate.certainly_serves():
+        if what != Gone() and gate.certainly_serves():
             erase(blobs, what)
 
     watch_lag(settings, names.verdicts, place := Place())

@@ -23,7 +23,7 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.records import Record
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.clients import connect_admin, connect_consumer, connect_producer
-from neardup.workers.kafka.topics import kafka_errors, open_admin, spaces_topic
+from neardup.workers.kafka.topics import kafka_errors, spaces_topic
 from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.run.runner import Worker
 
@@ -383,14 +383,6 @@ def require_serving(settings: Settings, space: str) -> None:
                 f"model {settings.model} has space {space}, and {known.serving} serves: name its model by NEARDUP_MODEL"
             )
         gate.check()
-
-
-def make_topic(settings: Settings) -> None:
-    """Make the topic of the record, unless it exists."""
-    from neardup.workers.kafka.topics import create_spaces_topic
-
-    with open_admin(settings) as admin:
-        create_spaces_topic(admin, settings)
 
 
 def _decoded(value: bytes | None) -> Spaces:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,17 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from neardup.pipeline.files import atomic
-from neardup.pipeline.learn.shared.page import (
-    MAX_PICTURE_WIDTH,
-    PICTURE_HEIGHT,
-    Case,
-    Page,
-    Picture,
-    Section,
-    Table,
-    write_page,
-)
+from neardup.pipeline.files import write_rows
+from neardup.pipeline.learn.shared.page import Case, Page, Picture, Section, Table, of_jpeg, write_page
+from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.records import Matched, Redecided, Rolling, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.report.names import visible
@@ -139,16 +129,15 @@ def _references(verdict: Verdict) -> set[tuple[str, str]]:
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """Write all differences, a line each."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "old", "new", "old_match", "old_probability", "new_match", "new_probability"))
-    for one in comparison.differences:
-        matches = [_best(verdict) for verdict in (one.old, one.new)]
-        cells = [cell for match in matches for cell in (_name(match), f"{match.probability:.4f}" if match else "")]
-        writer.writerow((one.id, *one.change, *cells))
-    with atomic(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+    """Write all differences, a row each."""
+    head = ("id", "old", "new", "old_match", "old_probability", "new_match", "new_probability")
+    rows = ((one.id, *one.change, *_cells(one.old), *_cells(one.new)) for one in comparison.differences)
+    write_rows(path, head, rows, errors="surrogateescape")
+
+
+def _cells(verdict: Verdict | None) -> tuple[str, str]:
+    match = _best(verdict)
+    return _name(match), f"{match.probability:.4f}" if match else ""
 
 
 def table(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -212,7 +201,7 @@ def _best(verdict: Verdict | None) -> Matched | None:
 def _name(match: Matched | None) -> str:
     if match is None:
         return ""
-    return match.reference if match.bank == "seen" else f"{match.bank}/{match.reference}"
+    return match.reference if match.bank == SEEN else f"{match.bank}/{match.reference}"
 
 
 def _picture(caption: str, jpeg: bytes | None) -> Picture | None:
@@ -223,6 +212,4 @@ def _picture(caption: str, jpeg: bytes | None) -> Picture | None:
             width, height = image.size
     except OSError:
         return None
-    scale = min(PICTURE_HEIGHT / height, MAX_PICTURE_WIDTH / width)
-    data = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    return Picture(caption, data, max(8, round(width * scale)), max(8, round(height * scale)))
+    return of_jpeg(caption, jpeg, (height, width))

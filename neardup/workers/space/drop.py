@@ -16,7 +16,7 @@ from neardup.pipeline.settings import Settings
 from neardup.pipeline.store.redis import open_store
 from neardup.workers.embed.worker import group_of as embed_group
 from neardup.workers.kafka.topics import kafka_errors, open_admin, topic_names
-from neardup.workers.space.fill import fill_group
+from neardup.workers.space.fill import fill_group, lock_group
 
 logger = logging.getLogger(__name__)
 _GROUP_GONE = frozenset({"OK", "GroupIdNotFoundError"})
@@ -26,7 +26,7 @@ _GROUP_GONE = frozenset({"OK", "GroupIdNotFoundError"})
 def groups_of(settings: Settings, space: str, all_groups: list[str]) -> list[str]:
     """Return those of all groups of the broker that belong to a space and to no other."""
     names = topic_names(settings.topic_root, space)
-    own = {embed_group(settings, space), fill_group(settings, space), f"{fill_group(settings, space)}.at-work"}
+    own = {group(settings, space) for group in (embed_group, fill_group, lock_group)}
     return [one for one in all_groups if one in own or one.startswith((f"{names.verdicts}.", f"{names.asks}."))]
 
 

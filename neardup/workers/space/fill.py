@@ -120,10 +120,11 @@ class Fill:
         self._bytes = 0
         self._committed_at = time.monotonic()
         with ExitStack() as undo:
-            group = fill_group(settings, target)
-            self._lock = undo.enter_context(closing(Leadership(settings, self._into, group=f"{group}.at-work")))
+            self._lock = undo.enter_context(
+                closing(Leadership(settings, self._into, group=lock_group(settings, target)))
+            )
             _wait_for(self._lock)
-            self._progress = Progress(settings, group, names.log, self._into.log)
+            self._progress = Progress(settings, fill_group(settings, target), names.log, self._into.log)
             undo.callback(self._progress.close)
             self.done = self._progress.restore(source)
             self._log = undo.enter_context(closing(Tail(settings, names.log)))
@@ -283,6 +284,11 @@ class Fill:
 def fill_group(settings: Settings, target: str) -> str:
     """Return the group that keeps how far the logs of others were read to fill a space."""
     return f"{settings.topic_root}.fill.{target}"
+
+
+def lock_group(settings: Settings, target: str) -> str:
+    """Return the group by which one process at a time fills a space."""
+    return f"{fill_group(settings, target)}.at-work"
 
 
 class Progress:

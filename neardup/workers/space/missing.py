@@ -6,12 +6,14 @@ import csv
 from pathlib import Path
 
 from neardup.pipeline.errors import ConfigError
-from neardup.pipeline.files import atomic
+from neardup.pipeline.files import write_rows
 from neardup.pipeline.log.records import Described
 from neardup.workers.space.standing import Key
 
 HEADINGS = ("bank", "id", "offset", "why")
 Line = tuple[str, str, str, str]
+_ERRORS = "surrogateescape"
+"""Ids of before there were rules for them need not be UTF-8."""
 
 
 class Missing:
@@ -43,28 +45,14 @@ class Missing:
 
     def save(self) -> None:
         """Write the file."""
-        if not self._lines and not self.path.exists():
-            return
-        with atomic(self.path) as file:
-            text = _Text(file)
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerows([HEADINGS, *self._lines.values()])
-
-
-class _Text:
-    """Encodes what the csv module writes, ids of before there were rules for them, too."""
-
-    def __init__(self, file: object) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return int(self._file.write(text.encode(errors="surrogateescape")))  # type: ignore[attr-defined]
+        if self._lines or self.path.exists():
+            write_rows(self.path, HEADINGS, self._lines.values(), _ERRORS)
 
 
 def _read(path: Path) -> list[Line]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with path.open(newline="", encoding="utf-8", errors=_ERRORS) as file:
         lines = list(csv.reader(file))
     found = [(bank, id, offset, why) for bank, id, offset, why in (one for one in lines[1:] if len(one) == 4)]
     if lines and (tuple(lines[0]) != HEADINGS or not all(offset.isdecimal() for _, _, offset, _ in found)):

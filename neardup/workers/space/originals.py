@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -30,7 +30,7 @@ UNKNOWN = "the log does not say where it came from"
 OTHER = "what is there now is another content"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FillTask(MediaTask):
     """As an item of `media`, but files that are there stay as they are.
 
@@ -38,7 +38,7 @@ class FillTask(MediaTask):
         before: what another space's log has of it. small_copy: its thumbnail takes the place of the original.
     """
 
-    before: Described = field(default_factory=lambda: Described(id=""))
+    before: Described
     small_copy: bool = False
 
     def keep(self, jpeg: bytes, sha256: bytes) -> str:

@@ -64,13 +64,19 @@ def test_a_torn_cache_is_made_anew(checkpoint: Checkpoint, cache: Path, tmp_path
     assert hashlib.sha256(made[32:]).digest() == made[:32]
 
 
+def compiled_of(converted: Path, folder: Path) -> Path:
+    """Return the one file of what was compiled of a converted network."""
+    (found,) = [path for path in folder.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    return found
+
+
 def test_what_was_compiled_is_cached_and_computes_the_same(
     checkpoint: Checkpoint, cache: Path, tiles: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (converted,) = cache.glob("*.bin")
     shutil.copy(converted, tmp_path)
     first = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles)
-    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    kept = compiled_of(converted, tmp_path)
     (tmp_path / converted.name).unlink()  # no other process needs it
     monkeypatch.setattr(openvino_engine, "_convert", None)
     again = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(tiles)
@@ -85,7 +91,7 @@ def test_a_damaged_cache_of_what_was_compiled_is_made_anew(
     for path in cache.iterdir():
         shutil.copy(path, tmp_path)
     (converted,) = tmp_path.glob("*.bin")
-    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    kept = compiled_of(converted, tmp_path)
     whole = kept.read_bytes()
     garbage = b"garbage" * 1000
     torn = {"short": whole[:-100], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}
@@ -106,7 +112,7 @@ def test_what_comes_back_from_an_export_as_another_network_is_never_cached(
     monkeypatch.setattr(openvino_engine.np, "array_equal", lambda *_: bool(tried.append(True)))
     for _ in range(2):
         OpenVinoEmbedder(checkpoint, 1, tmp_path)
-    (kept,) = [path for path in tmp_path.glob(f"{converted.stem}.*") if path.suffix not in (".bin", ".lock")]
+    kept = compiled_of(converted, tmp_path)
     assert kept.read_bytes() == hashlib.sha256(b"").digest()
     assert tried == [True]
 

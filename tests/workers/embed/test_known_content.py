@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import sqlite3
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.log.changes import BankChanged, BankEdit, ReferenceChanged, ReferenceEdit
 from neardup.pipeline.log.records import Described, Record, Removed
 from neardup.pipeline.media.blobs import Blobs
-from neardup.pipeline.media.fetch import Rules
+from neardup.pipeline.media.fetch import Fetched, Rules
 from neardup.pipeline.settings import Settings
 from neardup.pipeline.types import PLAIN, Kind, Limits
 from neardup.workers.embed.known_content import KnownContent, KnownTable, look_digest, remove
@@ -287,10 +288,6 @@ class Recalling:
         self.answer, self.task, self.asked = answer, self, 0
 
     def opened(self) -> object:
-        from contextlib import nullcontext
-
-        from neardup.pipeline.media.fetch import Fetched
-
         return nullcontext(Fetched(digest(self.content), self.content))
 
     def recall(self, sha256: bytes) -> object:

@@ -75,12 +75,21 @@ class Page:
 
 def encode(caption: str, tile: Pixels, shape: tuple[int, int]) -> Picture:
     """Return a picture of the page from a square tile and the (height, width) that it had before it was squeezed."""
-    scale = min(PICTURE_HEIGHT / shape[0], MAX_PICTURE_WIDTH / shape[1])
-    width, height = max(8, round(shape[1] * scale)), max(8, round(shape[0] * scale))
     buffer = io.BytesIO()
-    Image.fromarray(tile).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=82)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Picture(caption, f"data:image/jpeg;base64,{data}", width, height)
+    Image.fromarray(tile).resize(_fitting(shape), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=82)
+    return of_jpeg(caption, buffer.getvalue(), shape)
+
+
+def of_jpeg(caption: str, jpeg: bytes, shape: tuple[int, int]) -> Picture:
+    """Return a picture of the page from a JPEG and its (height, width), which need not be the size that is shown."""
+    data = base64.b64encode(jpeg).decode("ascii")
+    return Picture(caption, f"data:image/jpeg;base64,{data}", *_fitting(shape))
+
+
+def _fitting(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height at which a picture is shown."""
+    scale = min(PICTURE_HEIGHT / shape[0], MAX_PICTURE_WIDTH / shape[1])
+    return max(8, round(shape[1] * scale)), max(8, round(shape[0] * scale))
 
 
 def write_page(page: Page, path: Path) -> None:
