@@ -197,9 +197,7 @@ class Proofs:
                 pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
-        return Undecided(
-            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
-        )
+        return _undecided(entry, item, pairs)
 
     def _spare(self, proposal: Proposal) -> set[int]:
         """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
@@ -233,10 +231,7 @@ class Proofs:
             pairs.append(Pair(candidate, number, asked))
             if reference is not None and link_all:
                 link(item, reference)
-        waiting = Undecided(
-            item.number, entry.offset, entry.timestamp_ms, pairs, quiet=_is_quiet(entry), later=_comes_later(entry)
-        )
-        self.undecided.add(waiting, entry.timestamp_ms)
+        self.undecided.add(_undecided(entry, item, pairs), entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 
@@ -277,6 +272,11 @@ class Proofs:
             reference = collection.of(pair.number) if pair.candidate.bank == collection.name else None
             if reference is not None and (bank is None or bank.usable(now_ms)(reference)):
                 yield pair, reference
+
+
+def _undecided(entry: Entry, item: Item, pairs: list[Pair]) -> Undecided:
+    quiet, later = _is_quiet(entry), _comes_later(entry)
+    return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=quiet, later=later)
 
 
 def _is_quiet(entry: Entry) -> bool:
