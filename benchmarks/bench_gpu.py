@@ -201,7 +201,7 @@ def measure_scans(folder: Path, embedder: BatchEmbedder, processes: int, runs: i
 
 
 class LogGrowth:
-    """Watches the end of the log until it has `count` records: a context, in a thread."""
+    """Watches the end of the log, in a thread, until it has `count` records."""
 
     def __init__(self, stream: Stream, count: int) -> None:
         self._consumer = connect_consumer(stream.settings)
@@ -221,7 +221,7 @@ class LogGrowth:
     def rate(self, begun: float) -> float:
         """Return records a second since a moment, once all are there; raises TimeoutError.
 
-        If all came before, since the first.
+        If all came before, since the last look that found none.
         """
         self._thread.join()
         self._consumer.close()
@@ -265,8 +265,8 @@ def measure_streams(
                 stage = embed_stage(_made(scratch, f"{way}-{count}-stage"), [*contents] * repeat, count, environment)
                 with running_stream(_made(scratch, f"{way}-{count}"), count, environment) as stream:
                     whole = measure_stream(stream, contents)
-                embed_ms = sum(cpu for name, cpu in whole.cpu_seconds.items() if name.startswith("embed"))
-                cpu = [f"{1000 * one / len(contents):.2f}" for one in (embed_ms, whole.cpu_seconds["match"])]
+                embed = sum(seconds for name, seconds in whole.cpu_seconds.items() if name.startswith("embed"))
+                cpu = [f"{1000 * one / len(contents):.2f}" for one in (embed, whole.cpu_seconds["match"])]
                 p50, p99 = (1000 * float(np.quantile(whole.delays, q)) for q in (0.5, 0.99))
                 print(
                     f"| {count}, {way} | {stage:,.0f} | {whole.images_per_second:,.0f} | {' | '.join(cpu)} "

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,10 +65,7 @@ def neardup(folder: Path, paths: Sequence[Path]) -> Iterator[Callable[[], object
     del paths
     settings = load()
     checkpoint = load_checkpoint(settings.model)
-    share = None
-    if settings.device == "cuda":
-        embedder = make_embedder(checkpoint, "cuda")
-        share = lambda: embedder  # noqa: E731
+    share = partial(make_embedder, checkpoint, "cuda") if settings.device == "cuda" else None
     with closing(Processes(usable_cores(), checkpoint, settings, share)) as processes:
         scan_once(folder, processes.describe)
         yield lambda: scan_once(folder, processes.describe)

@@ -35,7 +35,7 @@ class ChildOrder(msgspec.Struct, frozen=True):
 
 
 def preload() -> None:
-    """Import what all processes need; that is done."""
+    """Import what all processes need, without the network, in whose place a stand-in comes."""
     from neardup.pipeline.describe import in_turn
     from neardup.pipeline.media import reader
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
 import torch
 
-from neardup.pipeline.describe.network_client import CAPACITY, RemoteNetwork, Shape, Slot
+from neardup.pipeline.describe.network_client import CAPACITY, Shape, Slot
 from neardup.pipeline.describe.network_server import NetworkServer
 from neardup.pipeline.embed.checkpoint import load_checkpoint
 from neardup.pipeline.embed.embedder import make_embedder
 from neardup.pipeline.embed.pinned import pin
+from tests.pipeline.describe.test_shared_network import client
 
 pytestmark = pytest.mark.gpu
 
@@ -36,9 +36,7 @@ def test_rows_come_back_from_the_gpu_by_slots() -> None:
     embedder, shape = make_embedder(checkpoint, "cuda"), Shape.of(checkpoint)
     server = NetworkServer(lambda: embedder, shape)
     try:
-        socket, slot = server.admit()
-        network = RemoteNetwork(Connection(socket), Slot(slot, shape), shape)
-        os.close(slot)
+        network, _ = client(server, shape)
         for count in (1, CAPACITY, 2 * CAPACITY + 7):
             tiles = np.random.default_rng(count).integers(0, 256, (count, shape.size, shape.size, 3), np.uint8)
             far, near = network.embed(tiles), embedder.embed(tiles)

@@ -140,10 +140,13 @@ def committed(settings: Settings, names: TopicNames) -> dict[int, int]:
 SPACE = a_checkpoint().space
 
 
-@pytest.fixture(params=["1", "2"], ids=["threads", "processes"])
+ALL_THREE = pytest.mark.parametrize("either", ["threads", "processes", "shared"], indirect=True)
+
+
+@pytest.fixture(params=["threads", "processes"])
 def either(request: pytest.FixtureRequest, environment: dict[str, str]) -> dict[str, str]:
     """The environment of a worker that describes in threads of its own, or in processes with a network each or its."""
-    environment["NEARDUP_PROCESSES"] = "1" if request.param == "1" else "2"
+    environment["NEARDUP_PROCESSES"] = "1" if request.param == "threads" else "2"
     environment["NEARDUP_SHARED_NETWORK"] = str(request.param == "shared")
     return environment
 
@@ -159,7 +162,7 @@ def described(settings: Settings, names: TopicNames) -> list[Described]:
     return [record for record in records if isinstance(record, Described)]
 
 
-@pytest.mark.parametrize("either", ["1", "2", "shared"], ids=["threads", "processes", "shared"], indirect=True)
+@ALL_THREE
 def test_every_kind_of_record_ends_where_it_belongs(
     settings: Settings,
     names: TopicNames,
@@ -357,7 +360,7 @@ def test_sigterm_in_the_midst_of_work_ends_in_time_and_the_rest_is_done_by_the_n
     assert Counter(record.id for record in described(settings, names)) == {f"p{number}": 1 for number in range(120)}
 
 
-@pytest.mark.parametrize("either", ["1", "2", "shared"], ids=["threads", "processes", "shared"], indirect=True)
+@ALL_THREE
 def test_a_worker_whose_network_fails_on_everything_ends_and_another_describes_what_it_did_not_commit(
     settings: Settings,
     names: TopicNames,

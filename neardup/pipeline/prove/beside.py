@@ -22,15 +22,31 @@ _CELL, _WRITTEN = 16, 0.1
 """Pixels of a square, and the share of ink from which it is written on."""
 
 
-def count_written(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> int:
-    """Return how many squares of 16 pixels have writing on plain ground beside what was compared.
+Mask = npt.NDArray[np.uint8]
+"""1 where a picture lies beside what was compared, (h, w)."""
 
-    A photograph that goes on there has none: its ground is not plain.
+
+def find_beside(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> Mask | None:
+    """Return what of a picture lies beside what was compared; None if that is hardly anything.
 
     Args:
         into: from pixels of the overlap to those of the picture. shape: height and width of the overlap.
     """
-    beside = _beside(picture, into, shape)
+    height, width = shape
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
+    beside = np.ones(picture.grey.shape, np.uint8)
+    cv2.fillConvexPoly(beside, np.round(warp(into, corners)).astype(np.int32), 0)
+    if np.count_nonzero(beside) < _LEAST * beside.size:
+        return None
+    eroded = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
+    return None if np.count_nonzero(eroded) < _LEAST * beside.size else np.asarray(eroded, np.uint8)
+
+
+def count_written(picture: Keypoints, beside: Mask | None) -> int:
+    """Return how many squares of 16 pixels have writing on plain ground beside what was compared.
+
+    A photograph that goes on there has none: its ground is not plain.
+    """
     if beside is None:
         return 0
     ink = find_ink(picture.grey) * beside
@@ -41,26 +57,9 @@ def count_written(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> i
     return int(np.count_nonzero(cells >= _WRITTEN))
 
 
-def is_bordered(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> bool:
-    """Return whether nothing lies beside what was compared, or a plain border alone, such as bars of a film.
-
-    Args:
-        into, shape: see `count_written`.
-    """
-    beside = _beside(picture, into, shape)
+def is_bordered(picture: Keypoints, beside: Mask | None) -> bool:
+    """Return whether nothing lies beside what was compared, or a plain border alone, such as bars of a film."""
     return beside is None or _plain_share(picture.grey[beside > 0]) >= _BORDER
-
-
-def _beside(picture: Keypoints, into: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
-    """Return 1 where a picture lies beside what was compared, uint8 (h, w); None if that is hardly anything."""
-    height, width = shape
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64) - 0.5
-    beside = np.ones(picture.grey.shape, np.uint8)
-    cv2.fillConvexPoly(beside, np.round(warp(into, corners)).astype(np.int32), 0)
-    if np.count_nonzero(beside) < _LEAST * beside.size:
-        return None
-    eroded = cv2.erode(beside, np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8), borderValue=1)
-    return None if np.count_nonzero(eroded) < _LEAST * beside.size else np.asarray(eroded, np.uint8)
 
 
 def _plain_share(ground: Grey) -> float:

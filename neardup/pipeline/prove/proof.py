@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.prove.beside import count_written, is_bordered
+from neardup.pipeline.prove.beside import count_written, find_beside, is_bordered
 from neardup.pipeline.prove.changes import MAX_ON_BOTH, Changes, find_again, find_changes
 from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
@@ -377,6 +377,8 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         _enclose(side, into, overlap.query.shape)
         for side, into in ((query, overlap.into_query), (reference, overlap.into_reference))
     )
+    beside_query = find_beside(query, overlap.into_query, overlap.query.shape)
+    beside_reference = find_beside(reference, overlap.into_reference, overlap.query.shape)
     page = query.is_document or reference.is_document
     legible = min(_legible(query), _legible(reference)) >= 1
     return Proof(
@@ -411,14 +413,8 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         recoloured=0.0 if little else count_recoloured(query, reference, overlap, changes),
         written_beside=(0, 0)
         if little
-        else (
-            count_written(query, overlap.into_query, overlap.query.shape),
-            count_written(reference, overlap.into_reference, overlap.query.shape),
-        ),
-        bordered=(
-            is_bordered(query, overlap.into_query, overlap.query.shape),
-            is_bordered(reference, overlap.into_reference, overlap.query.shape),
-        ),
+        else (count_written(query, beside_query), count_written(reference, beside_reference)),
+        bordered=(is_bordered(query, beside_query), is_bordered(reference, beside_reference)),
         ink=(0.0, 0.0) if legible or changes.where is None else count_ink(overlap, changes.where),
     )
 

@@ -101,11 +101,11 @@ def serve() -> Iterator[Serve]:
         one.close()
 
 
-def client(server: NetworkServer) -> tuple[RemoteNetwork, Connection]:
+def client(server: NetworkServer, shape: Shape = SHAPE) -> tuple[RemoteNetwork, Connection]:
     """Return a client in this process."""
     socket, slot = server.admit()
     connection = Connection(socket)
-    network = RemoteNetwork(connection, Slot(slot, SHAPE), SHAPE)
+    network = RemoteNetwork(connection, Slot(slot, shape), shape)
     os.close(slot)
     return network, connection
 
@@ -178,9 +178,7 @@ def test_the_real_network_says_the_same_from_afar() -> None:
     shape = Shape.of(checkpoint)
     server = NetworkServer(lambda: embedder, shape)
     try:
-        socket, slot = server.admit()
-        network = RemoteNetwork(Connection(socket), Slot(slot, shape), shape)
-        os.close(slot)
+        network, _ = client(server, shape)
         some = np.random.default_rng(0).integers(0, 256, (9, shape.size, shape.size, 3), np.uint8)
         far, near = network.embed(some), embedder.embed(some)
     finally:

@@ -197,7 +197,7 @@ class Proofs:
                 pairs.append(Pair(candidate, reference.number))
             for reference in proposal.alike:
                 link(item, reference)
-        return _undecided(item, entry, pairs)
+        return _undecided(entry, item, pairs)
 
     def _spare(self, proposal: Proposal) -> set[int]:
         """Return the numbers of candidates that wait for a proof with another one, as copies do that come in a burst.
@@ -231,7 +231,7 @@ class Proofs:
             pairs.append(Pair(candidate, number, asked))
             if reference is not None and link_all:
                 link(item, reference)
-        self.undecided.add(_undecided(item, entry, pairs), entry.timestamp_ms)
+        self.undecided.add(_undecided(entry, item, pairs), entry.timestamp_ms)
 
     # -- how it is decided -------------------------------------------------------------------------------------------
 
@@ -274,12 +274,19 @@ class Proofs:
                 yield pair, reference
 
 
-def _undecided(item: Item, entry: Entry, pairs: list[Pair]) -> Undecided:
-    """Return what waits of an item since a record. An archive comes later, whether or not anybody is notified."""
-    record = entry.record
-    quiet = isinstance(record, Described) and record.quiet
-    later = quiet or (isinstance(record, Described) and record.source_partition == ARCHIVE)
+def _undecided(entry: Entry, item: Item, pairs: list[Pair]) -> Undecided:
+    quiet, later = _is_quiet(entry), _comes_later(entry)
     return Undecided(item.number, entry.offset, entry.timestamp_ms, pairs, quiet=quiet, later=later)
+
+
+def _is_quiet(entry: Entry) -> bool:
+    return isinstance(entry.record, Described) and entry.record.quiet
+
+
+def _comes_later(entry: Entry) -> bool:
+    """Return whether the item of a record is of an archive, whether or not anybody is notified."""
+    record = entry.record
+    return isinstance(record, Described) and (record.quiet or record.source_partition == ARCHIVE)
 
 
 def _is_whole_copy(match: Matched) -> bool:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import Ask, Candidate
 from neardup.pipeline.log.records import Described, Matched
-from neardup.pipeline.log.verdicts import RANK
+from neardup.pipeline.log.verdicts import RANK, likelihood
 from neardup.pipeline.match.compare.candidates import CANDIDATES, Candidates, Found
 from neardup.pipeline.match.data.items import Item
 from neardup.pipeline.match.data.tables import Heads, Tables
@@ -105,11 +105,11 @@ class Comparer:
             usable: whether a reference may be matched.
         """
         twins, others = self._beside(query, side, found, item, usable)
-        matches = [
-            matched(reference, outcome, self._bank) for reference, outcome in self._prove_best(query.id, side, others)
-        ]
-        matches.sort(key=lambda match: (-RANK[match.decision], -match.evidence))
-        return [*(self._exactly(*twin) for twin in twins), *matches]
+        matches = [self._exactly(*twin) for twin in twins]
+        proved = self._prove_best(query.id, side, others)
+        matches += [matched(reference, outcome, self._bank) for reference, outcome in proved]
+        matches.sort(key=likelihood)
+        return matches
 
     def propose(
         self, query: Item, side: Side, found: Found, usable: Callable[[Item], bool] = lambda _: True

@@ -67,7 +67,7 @@ class Undecided:
 
     @property
     def key(self) -> UndecidedKey:
-        """What tells it from others."""
+        """What distinguishes it from others."""
         return self.offset, self.item
 
     @property

@@ -352,7 +352,8 @@ def _compare_images(
     """Compare two images: as wholes where that decides as much, else by the best part."""
     if query.boxes is None and reference.boxes is None:  # most have no parts
         best = int(np.argmax(pairs.evidence))
-        return _as_wholes(float(pairs.distance[best]), float(pairs.evidence[best]), judge, references)
+        distance, evidence = float(pairs.distance[best]), float(pairs.evidence[best])
+        return PairOutcome(judge.judge(evidence, references), distance, evidence, WHOLE, references)
     outcomes = []
     for where, best in where_images_match(query, reference, pairs, frames):
         evidence = float(pairs.evidence[best])
@@ -374,12 +375,6 @@ def compare_wholes(
     """
     outcome = PairOutcome(judged, distance, evidence, WHOLE, references, alone)
     return outcome if doubts == _NO_DOUBTS else _of_doubtful(outcome, *doubts)
-
-
-def _as_wholes(
-    distance: float, evidence: float, judge: Judge, references: int, alone: float = -math.inf
-) -> PairOutcome:
-    return PairOutcome(judge.judge(evidence, references), distance, evidence, WHOLE, references, alone)
 
 
 def _of_doubtful(outcome: PairOutcome, *doubts: Doubt) -> PairOutcome:

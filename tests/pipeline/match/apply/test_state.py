@@ -176,6 +176,14 @@ def test_of_very_many_identical_references_those_that_are_found_are_exact() -> N
     assert {one.exact for one in found} == {Exact.BYTES}
 
 
+def test_of_very_many_identical_references_those_with_the_same_bytes_come_first() -> None:
+    log = Log(a_state(stars=False))
+    log.add(picture("pixels", 0, sha256=b"other", pixels=b"p"))
+    log.add(*(picture(f"r{n}", 0, sha256=b"same") for n in range(MOST_TWINS + 6)))
+    found = lookup(log.state, [picture("q", 0, sha256=b"same", pixels=b"p")], MOST_TWINS + 2)[0]
+    assert [one.exact for one in found] == [Exact.BYTES] * (MOST_TWINS + 2)
+
+
 def test_stars_of_identical_items_are_all_exact() -> None:
     log = Log()
     log.add(picture("a", 0, sha256=b"same"), picture("b", 0, sha256=b"same"), picture("c", 0, sha256=b"same"))

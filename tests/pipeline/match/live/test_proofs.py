@@ -191,14 +191,19 @@ def test_what_was_withdrawn_and_is_a_match_after_all_is_flagged_again() -> None:
     assert store.queued(ReviewQueue.ALL) == 1
 
 
+def show_without_asking(log: Log) -> None:
+    """Have a live video show a film while as many items wait as may, and then none; `max_pending` is 1."""
+    log.add(video("film", FILM.at(times(100))))
+    (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
+    assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
+    log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+
+
 def test_what_was_not_asked_about_is_when_the_video_falls_silent() -> None:
     """At the record of another item, which asks as well, and before a frame has the video go on."""
     with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
         log = Log(state)
-        log.add(video("film", FILM.at(times(100))))
-        (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
-        assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
-        log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+        show_without_asking(log)
         log.now += 301
         (envelope,) = log.add(video("third", edited(FILM.at(times(30)), seed=6)))
         live, third = (one for event in envelope.events for one in asks_of(event))
@@ -292,10 +297,7 @@ def test_above_max_pending_nothing_is_asked_and_a_match_is_unsure() -> None:
 def test_what_was_not_asked_about_is_when_the_video_ends() -> None:
     with closing(a_state(a_calibration(), asks=True, max_pending=1)) as state:
         log = Log(state)
-        log.add(video("film", FILM.at(times(100))))
-        (waiting,) = log.events(video("other", edited(FILM.at(times(30)), seed=5)))
-        assert [one for one in log.events(*(frame(n) for n in range(20))) if asks_of(one)] == []
-        log.events(*(answer(one, [AGREES] * len(one.asks)) for one in asks_of(waiting)))
+        show_without_asking(log)
         events = log.events(live_end("live"))
         assert flagged(events) == []
         (asked,) = (one for event in events for one in asks_of(event))
