@@ -176,6 +176,8 @@ def test_a_new_model_is_filled_switched_to_and_back(
         two.command("review", "copy-1.png", "1.png", "not-a-match")
         two.command("takedown", "5.png", "--wait")
 
+        alone = two.command("space", "list")
+        assert alone.strip() == f"{CHECKPOINT.space}  serves from offset 0 of its log on"
         made = two.command("space", "create", other)
         assert f"space {OTHER.space} of {other} stands by" in made
         assert "serves" in two.command("space", "drop", CHECKPOINT.space, "--yes", code=2)

@@ -102,7 +102,7 @@ def run(
         if len(state.items) == 0:
             raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
         with Bar("queries") as bar, _opened(target) as file:
-            rows = csv.writer(file, lineterminator="\n")
+            rows = csv.writer(file)  # its line ends are what makes it quote a name with \r
             if not as_json:
                 rows.writerow(COLUMNS)
             for items in _batches(_items(reader.usable(queries, bar), pictures, QUERY)):

@@ -188,8 +188,12 @@ def switch(
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the spaces, and which one serves."""
+    from neardup.pipeline.embed.checkpoint import load_checkpoint
+    from neardup.workers.kafka.spaces import Spaces, SpacesTopic, Turn
+
     settings = load()
-    spaces = _spaces(settings)
+    with closing(SpacesTopic(settings)) as topic:
+        spaces = topic.read() or Spaces(turns=(Turn(space=load_checkpoint(settings.model).space),))
     if as_json:
         turns = [{"space": one.space, "first": one.first, "last": one.last, "shift": one.shift} for one in spaces.turns]
         whole = {"serving": spaces.serving, "standby": spaces.standby, "switching": spaces.switching, "turns": turns}

@@ -38,7 +38,7 @@ def references(tmp_path: Path) -> Path:
 
 
 def rows(output: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(output)))
+    return list(csv.DictReader(io.StringIO(output, newline="")))
 
 
 def test_best_references_are_listed_whatever_the_decision(neardup: Command, queries: Path, references: Path) -> None:
@@ -101,8 +101,14 @@ def test_rows_are_the_same_in_every_run(neardup: Command, references: Path) -> N
 def test_file_is_written_whole(neardup: Command, queries: Path, references: Path, tmp_path: Path) -> None:
     told = neardup("match", queries, "--references", references, "--output", "new/matches.csv")
     assert (told.code, told.output) == (0, "")
-    written = (tmp_path / "new" / "matches.csv").read_text(encoding="utf-8")
+    written = (tmp_path / "new" / "matches.csv").read_bytes().decode()
     assert written == neardup("match", queries, "--references", references).output
+
+
+def test_a_name_with_a_carriage_return_is_one_cell(neardup: Command, references: Path, tmp_path: Path) -> None:
+    save(tmp_path / "queries", "a\rb.png", 2)
+    found = rows(neardup("match", tmp_path / "queries", "--references", references, "--top-k", "1").output)
+    assert [Path(row["query"]).name for row in found] == ["a\rb.png"]
 
 
 def test_unusable_files_are_told_on_standard_error(neardup: Command, queries: Path, references: Path) -> None:

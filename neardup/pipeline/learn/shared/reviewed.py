@@ -83,7 +83,7 @@ def decided_pairs(read: Callable[[], Iterable[Envelope]], bank: str = "") -> lis
 
 def write_pairs(pairs: Iterable[Pair], file: TextIO) -> int:
     """Write a CSV with COLUMNS and return how many pairs it has."""
-    rows = csv.writer(file, lineterminator="\n")
+    rows = csv.writer(file)  # its line ends are what makes it quote an id with \r
     rows.writerow(COLUMNS)
     count = 0
     for pair in pairs:

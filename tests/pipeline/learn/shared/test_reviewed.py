@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -102,12 +103,13 @@ def test_an_id_that_has_other_content_by_now_is_left_out_and_its_evidence_stays(
 def test_calibration_reads_what_is_written_and_passes_over_identical_contents(tmp_path: Path) -> None:
     text = io.StringIO()
     written = pairs(
-        verdict("b", match("a", 0.5), match("x\n,1", 0.25), match("same", 1.0, exact=Exact.BYTES)),
+        verdict("b", match("a", 0.5), match("x\r,1", 0.25), match("same", 1.0, exact=Exact.BYTES)),
         said("b", "a", Outcome.MATCH),
-        said("b", "x\n,1", Outcome.NOT_A_MATCH),
+        said("b", "x\r,1", Outcome.NOT_A_MATCH),
         said("b", "same", Outcome.MATCH),
     )
     assert write_pairs(written, text) == 3
+    assert [row[1] for row in csv.reader(io.StringIO(text.getvalue(), newline=""))][1:] == ["a", "x\r,1", "same"]
     assert text.getvalue().splitlines()[0] == "a,b,relation,bank,evidence,references,time,by"
     (tmp_path / "pairs.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
     decisions = read_decisions(tmp_path / "pairs.csv")
