@@ -23,7 +23,9 @@ from neardup.pipeline.index.vectors import VectorFile
 
 logger = logging.getLogger(__name__)
 
-_LEAST_LEAVES_SEARCHED = 32
+_LEAST_LEAVES_SEARCHED = 64
+"""With 32 of the 316 leaves of 100,000 rows one copy in 350 is decided otherwise than by the exact index
+(`benchmarks.scann_agreement`)."""
 _SEARCHED_SHARE = 0.03
 
 
