@@ -25,6 +25,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import Gone, erase, gone
 from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
+from neardup.workers.kafka.presence import Presence
 from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
@@ -45,6 +46,7 @@ class FlagWorker:
         clock: seconds since 1970.
         letters: what notes dead letters, once what waited at the start is written: takedowns are among that.
         place: kept right, for others to see.
+        presence: closed with the worker.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -57,7 +59,9 @@ class FlagWorker:
         clock: Callable[[], float] = time.time,
         letters: Noting | None = None,
         place: Place | None = None,
+        presence: Presence | None = None,
     ) -> None:
+        self._presence = presence
         self._verdicts = verdicts
         self._letters = letters
         self._place = place or Place()
@@ -120,6 +124,8 @@ class FlagWorker:
     def close(self) -> None:
         """Disconnect."""
         self._verdicts.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._letters is not None:
             self._letters.close()
         if isinstance(self._store, RedisStore):
@@ -208,7 +214,8 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
             letters = undo.enter_context(closing(Noting(settings, store)))
-            worker = FlagWorker(verdicts, store, erase_if_serving, letters=letters, place=place)
+            presence = undo.enter_context(closing(Presence(settings, names, "flag")))
+            worker = FlagWorker(verdicts, store, erase_if_serving, letters=letters, place=place, presence=presence)
             undo.pop_all()
             return worker
 
