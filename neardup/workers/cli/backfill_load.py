@@ -78,6 +78,7 @@ def run(
                     lambda seconds: read_envelopes(verdicts.poll(seconds, 1000)),
                     announce,
                     bar.advance,
+                    max_pending=settings.max_pending,
                 )
                 load_all.run()
     _print(load_all, as_json)
