@@ -192,7 +192,9 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
             log = undo.enter_context(closing(Tail(settings, names.log)))
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             dimension = checkpoint.architecture.dimension
-            follower = ViewFollower(log, verdicts, view, dimension, context.told, space=checkpoint.space)
+            follower = ViewFollower(
+                log, verdicts, view, dimension, context.told, space=checkpoint.space, serves=gate.serves
+            )
             undo.pop_all()
         return _Served(context, view, saver, follower, server, presence)
 

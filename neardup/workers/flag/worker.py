@@ -47,6 +47,7 @@ class FlagWorker:
         letters: what notes dead letters, once what waited at the start is written: takedowns are among that.
         place: kept right, for others to see.
         presence: closed with the worker.
+        serves: whether the space serves. One that stands by is filled with what came long ago: delays say nothing then.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -60,8 +61,9 @@ class FlagWorker:
         letters: Noting | None = None,
         place: Place | None = None,
         presence: Presence | None = None,
+        serves: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._presence = presence
+        self._presence, self._serves = presence, serves
         self._verdicts = verdicts
         self._letters = letters
         self._place = place or Place()
@@ -161,7 +163,7 @@ class FlagWorker:
         for event in (event for envelope in new for event in envelope.events):
             if outcome := _outcome(event):
                 telemetry.ITEMS_OUT.labels("flag", outcome).inc()
-        if self._verdicts.position() <= self._caught_up_at:
+        if self._verdicts.position() <= self._caught_up_at or not self._serves():
             return  # what waited while this worker was down, or is written again
         now = self._clock()
         for envelope in new:
@@ -184,7 +186,7 @@ def _decided(verdict: Verdict | None, review: Reviewed) -> Decision:
 def _outcome(event: Event) -> str:
     """Return what an event makes of an item in Redis, "" if nothing new; of a live video what is flagged counts."""
     if isinstance(event, Verdict):
-        return event.decision.value
+        return "history" if event.quiet else event.decision.value
     if isinstance(event, Rolling):
         return event.flagged.decision.value if event.flagged is not None else ""
     return "removed" if isinstance(event, RemovedEvent) else ""
@@ -215,7 +217,15 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
             store = undo.enter_context(closing(open_store(settings, space)))
             letters = undo.enter_context(closing(Noting(settings, store)))
             presence = undo.enter_context(closing(Presence(settings, names, "flag")))
-            worker = FlagWorker(verdicts, store, erase_if_serving, letters=letters, place=place, presence=presence)
+            worker = FlagWorker(
+                verdicts,
+                store,
+                erase_if_serving,
+                letters=letters,
+                place=place,
+                presence=presence,
+                serves=gate.serves,
+            )
             undo.pop_all()
             return worker
 
