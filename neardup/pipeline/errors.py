@@ -106,3 +106,10 @@ class EmptyIndexError(UsageError):
 
 class SpaceError(UsageError):
     """Vectors of two spaces (two models, or two ways of preprocessing) would be mixed."""
+
+
+def for_want_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, says that memory did not suffice."""
+    return error is not None and (
+        isinstance(error, MemoryError) or for_want_of_memory(error.__cause__ or error.__context__)
+    )

@@ -30,6 +30,7 @@ from neardup.workers.match.fork import Background
 from tests.contract import test_index as contract
 from tests.integration import stream
 from tests.integration.stream import SPACE
+from tests.integration.tls import TlsProxy, make_authority, make_certificate
 from tests.timing import LATE_SECONDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -174,6 +175,36 @@ def until(index: Index, done: Callable[[], bool], seconds: float = SETTLING) -> 
         index.ready()
         time.sleep(0.02)
     return done()
+
+
+@pytest.fixture
+def encrypted(milvus: str, tmp_path: Path) -> Iterator[tuple[TlsProxy, Path]]:
+    """TLS before Milvus, by a certificate for localhost, and the folder of the authorities."""
+    make_authority(tmp_path, "ca")
+    make_authority(tmp_path, "stranger")
+    make_certificate(tmp_path, "server", "subjectAltName=DNS:localhost")
+    with TlsProxy(milvus, tmp_path / "server.pem", tmp_path / "server.key").running() as proxy:
+        yield proxy, tmp_path
+
+
+def test_milvus_is_written_and_searched_over_tls(searched: Searched, encrypted: tuple[TlsProxy, Path]) -> None:
+    proxy, folder = encrypted
+    searched.options = dataclasses.replace(searched.options, uri=proxy.uri, ca_file=str(folder / "ca.pem"))
+    rows = np.arange(1000)
+    index = leading(searched, rows)
+    assert finds(index, searched, rows[:100])
+    status = index.status()
+    assert (status.searcher, status.tail, status.refused) == (1000, 0, 0)
+    assert set(proxy.agreed) == {"h2"}
+
+
+def test_a_certificate_of_strangers_is_refused(searched: Searched, encrypted: tuple[TlsProxy, Path]) -> None:
+    proxy, folder = encrypted
+    options = dataclasses.replace(searched.options, uri=proxy.uri, ca_file=str(folder / "stranger.pem"))
+    with pytest.raises(DependencyError, match=r"or its certificate is not signed by .*stranger\.pem"):
+        Server(options, "seen", "s", D).open()
+    assert proxy.agreed == []
+    searched.index()  # which the fixture drops
 
 
 def test_an_answer_without_a_sentinel_is_refused_and_everything_is_compared_until_it_is_back(

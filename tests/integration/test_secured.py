@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +22,7 @@ from neardup.workers.kafka.clients import connect_admin, connect_consumer
 from neardup.workers.kafka.log import Appender, Tail
 from neardup.workers.run.kafka_probe import kafka_away
 from neardup.workers.run.lag import KafkaBroker
+from tests.integration.tls import make_authority, make_certificate
 from tests.ports import free_port
 from tests.timing import LATE_SECONDS
 
@@ -36,33 +36,14 @@ TOPIC = "secured"
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority, what it signed for 127.0.0.1 and for a client, and an authority of strangers."""
     folder = tmp_path_factory.mktemp("certificates")
-    authority(folder, "ca")
-    authority(folder, "stranger")
-    signed(folder, "server", "subjectAltName=IP:127.0.0.1")
-    signed(folder, "client", "extendedKeyUsage=clientAuth")
+    make_authority(folder, "ca")
+    make_authority(folder, "stranger")
+    make_certificate(folder, "server", "subjectAltName=IP:127.0.0.1")
+    make_certificate(folder, "client", "extendedKeyUsage=clientAuth")
     for name in ("server", "client"):
         both = (folder / f"{name}.key").read_text() + (folder / f"{name}.pem").read_text()
         (folder / f"{name}-both.pem").write_text(both)
     return folder
-
-
-def authority(folder: Path, name: str) -> None:
-    words = ["-x509", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
-    openssl(folder, "req", *NEW_KEY, *words)
-
-
-def signed(folder: Path, name: str, extension: str) -> None:
-    openssl(folder, "req", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-    (folder / "extensions").write_text(extension)
-    by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions"]
-    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *by)
-
-
-NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -254,7 +254,10 @@ def test_a_new_model_is_filled_switched_to_and_back(
         assert new.verdict("copy-3.png") is None
         listed = json.loads(two.command("space", "list", "--json"))
         assert (listed["serving"], listed["standby"]) == (CHECKPOINT.space, [OTHER.space])
-        assert "workers of space" in two.command("space", "drop", other, "--yes", code=2)
+        refused = two.command("space", "drop", other, "--yes", code=2)
+        assert f"workers of space {OTHER.space} run" in refused
+        for kind in ("match", "flag"):
+            assert f"verdicts.{OTHER.space}.{kind} on 127.0.0.1" in refused
 
     two.command("space", "drop", OTHER.space, "--yes")
     with KafkaAdminClient(bootstrap_servers=settings.kafka) as admin:

@@ -80,7 +80,15 @@ def compare(
             tally.unchanged = tally.images + tally.videos
             files = {number: _file(number, places.facts(number)) for number in sorted(_named(fold.verdicts))}
             result = with_companions(sum_up(fold, files, tally, roots, checkpoint, settings.precision))
-        yield msgspec.structs.replace(result, seconds=time.monotonic() - started, created=time.time()), places
+        yield (
+            msgspec.structs.replace(
+                result,
+                seconds=time.monotonic() - started,
+                created=time.time(),
+                archive=str(folder.local or folder.url),
+            ),
+            places,
+        )
 
 
 def _named(verdicts: Sequence[Verdict]) -> set[int]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
+from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.files import fsync_file, fsync_folder
+from neardup.pipeline.media.object_store import open_store
 
 _ATTEMPTS = 3
 _PART = ".neardup-*.part"
@@ -36,15 +36,12 @@ class Folder:
         if "://" not in url:
             url = Path(os.path.abspath(Path(url).expanduser())).as_uri()  # noqa: PTH100 (links are left as they are)
         self.url = url.rstrip("/")
-        try:  # what another machine writes meanwhile must be seen
-            if self.url.startswith("file:"):  # fsspec takes neither %23 nor :: in a name for what they are
-                root = path_of(self.url)
-                self._files = LocalFileSystem()
-            else:
-                self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"{url}: {error}") from error
-        self._root = str(root).rstrip("/")
+        if self.url.startswith("file:"):  # fsspec takes neither %23 nor :: in a name for what they are
+            root = path_of(self.url)
+            self._files = LocalFileSystem()
+        else:  # what another machine writes meanwhile must be seen
+            self._files, root = open_store(self.url, use_listings_cache=False)
+        self._root = root.rstrip("/")
         self.local = Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def __reduce__(self) -> tuple[Callable[[str], Folder], tuple[str]]:

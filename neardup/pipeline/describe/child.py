@@ -19,7 +19,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from neardup.pipeline.describe.decode import for_want_of_memory
 from neardup.pipeline.describe.launcher import Signs
 from neardup.pipeline.describe.network_client import RemoteNetwork, Shape, Slot
 from neardup.pipeline.describe.observe import Observer, Stage
@@ -27,7 +26,7 @@ from neardup.pipeline.describe.once import Hashes, Once
 from neardup.pipeline.describe.orders import Answer, Ended, Order, Setup
 from neardup.pipeline.describe.source import Task
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import DependencyError, PipelineError
+from neardup.pipeline.errors import DependencyError, PipelineError, for_want_of_memory
 from neardup.pipeline.types import Limits
 
 logger = logging.getLogger(__name__)
@@ -106,12 +105,12 @@ def serve(hear: Callable[[], Any], say: Callable[[object], None], signs: Signs, 
         signs.beat()
         return signs.given_up == item.number
 
-    def starved(item: _Item) -> None:
-        signs.at(item.number)
-        os._exit(STARVED)  # nobody knows what else was denied memory meanwhile
-
     def at(item: _Item | None) -> None:
         signs.at(item.number if item is not None else 0)
+
+    def starved(item: _Item | None) -> None:
+        at(item)
+        os._exit(STARVED)  # nobody knows what else was denied memory meanwhile
 
     def describer(known: Hashes) -> InTurn[_Item]:
         once = Once(known) if setup.once else None

@@ -21,7 +21,7 @@ from neardup.pipeline.describe.description import EmbeddedFrames
 from neardup.pipeline.describe.observe import SILENT, Observer
 from neardup.pipeline.describe.once import Once
 from neardup.pipeline.describe.source import Done, Recalled, S
-from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason, for_want_of_memory
 from neardup.pipeline.media.budget import Budget
 from neardup.pipeline.media.fetch import Fetched
 from neardup.pipeline.media.preview import Preview, Viewer, Viewers
@@ -376,13 +376,6 @@ class Decoder(Generic[S]):
             if for_want_of_memory(error):
                 self.starved(opened.job)
             return End(error=_reason(error), sha256=sha256)
-
-
-def for_want_of_memory(error: BaseException | None) -> bool:
-    """Return whether an error, or one that led to it, says that memory did not suffice."""
-    return error is not None and (
-        isinstance(error, MemoryError) or for_want_of_memory(error.__cause__ or error.__context__)
-    )
 
 
 def _reason(error: Exception) -> PipelineError:

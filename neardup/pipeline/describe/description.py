@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from neardup.pipeline.embed.embedder import Embedder
-from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason
+from neardup.pipeline.errors import InvalidFrame, PipelineError, Reason, for_want_of_memory
 from neardup.pipeline.types import Box, Extras, Frame, Hashes, Kind, Media
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class EmbeddedFrames:
     Attributes:
         similar: sum of what the similar head says of the whole pictures, float32 (s,).
         space: of the vectors.
-        error: MODEL, the network fails on one of the frames.
+        error: MODEL, the network fails on one of the frames; KILLED, for want of memory.
     """
 
     pts: list[float] = field(default_factory=list)
@@ -128,9 +128,11 @@ def embed(embedder: Embedder, batch: Batch) -> None:
             item.add_similar(embedded.similar[row], embedder.similar_space)
 
 
-def embed_each(embedder: Embedder, batch: Batch) -> None:
+def embed_each(embedder: Embedder, batch: Batch, starved: Callable[[], object] = lambda: None) -> None:
     """As `embed`; a batch that fails is halved until the frame that it fails on stands alone, which costs its item.
 
+    Args:
+        starved: called where memory does not suffice for a single frame.
     Raises:
         DependencyError: not a frame failed but something outside, the GPU for one.
         PipelineError: the network fails on a picture that is good, too: this process is broken, and must end.
@@ -144,12 +146,16 @@ def embed_each(embedder: Embedder, batch: Batch) -> None:
     except Exception as error:
         logger.warning("network failed on a batch frames=%d", len(batch), exc_info=True)
         if len(batch) == 1:
+            if for_want_of_memory(error):  # which says nothing of the network
+                starved()
+                batch[0][0].error = InvalidFrame(Reason.KILLED, "memory did not suffice to embed it")
+                return
             _check(embedder)
             batch[0][0].error = InvalidFrame(Reason.MODEL, f"{type(error).__name__}: {error}")
             return
         middle = len(batch) // 2
-        embed_each(embedder, batch[:middle])
-        embed_each(embedder, batch[middle:])
+        embed_each(embedder, batch[:middle], starved)
+        embed_each(embedder, batch[middle:], starved)
 
 
 def _check(embedder: Embedder) -> None:

@@ -29,7 +29,7 @@ class InTurn(Generic[S]):
         once: who describes a content; None describes all.
         at: called with the item that it is at, None where it is at none.
         gone: returns whether the work on an item is to end; called while it goes on.
-        starved: called with an item for which memory did not suffice.
+        starved: called with an item for which memory did not suffice, None where it may be any of them.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class InTurn(Generic[S]):
         observer: Observer = SILENT,
         at: Callable[[S | None], object] = _nothing,
         gone: Callable[[S], bool] = lambda _: False,
-        starved: Callable[[S], object] = _nothing,
+        starved: Callable[[S | None], object] = _nothing,
     ) -> None:
         self._embedder, self._once, self._observer = embedder, once, observer
-        self._at, self._gone = at, gone
+        self._at, self._gone, self._starved = at, gone, starved
         self._decoder: Decoder[S] = Decoder(
             look, self._put, self._is_gone, observer, once,
             begin=self._begin, starved=lambda job: starved(job.source),
@@ -98,7 +98,8 @@ class InTurn(Generic[S]):
         self._at(None)
         if frames:
             with self._observer.timed("embed"):
-                embed_each(self._embedder, [(piece.job.frames, piece.frame) for piece in pieces if piece.frame])
+                batch = [(piece.job.frames, piece.frame) for piece in pieces if piece.frame]
+                embed_each(self._embedder, batch, lambda: self._starved(None))
             self._observer.embedded(frames)
         self._done.extend(finished(piece) for piece in pieces if piece.end is not None)
         self._at(current)

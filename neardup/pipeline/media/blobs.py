@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.media.object_store import open_store
 
 MEDIA, THUMBNAILS, PACKS = "media", "thumbnails", "packs"
 _DIGITS = 32
@@ -40,9 +40,9 @@ class Blobs:
         self.url = url = url.rstrip("/")
         try:
             # fsspec takes a file's URL literally, spaces and all.
-            self._files, self._root = fsspec.core.url_to_fs(unquote(url) if url.startswith("file:") else url)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"blobs is {url!r}: {error}") from error
+            self._files, self._root = open_store(unquote(url) if url.startswith("file:") else url)
+        except ConfigError as error:
+            raise ConfigError(f"NEARDUP_BLOBS: {error}") from error
         self.local = isinstance(self._files, LocalFileSystem)
         self.folder = Path(self._root) if self.local else None
 

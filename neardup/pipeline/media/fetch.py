@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from neardup.pipeline.errors import DependencyError, InvalidFrame, PipelineError, Reason
 from neardup.pipeline.media.hosts import begin, cut_after, open_connection, port_of, target_of
+from neardup.pipeline.media.object_store import missing
 from neardup.pipeline.settings import Settings
 
 IN_MEMORY_BYTES = 16 * 2**20
@@ -220,6 +221,8 @@ def _stored(uri: str) -> Iterator[_Readable]:
             yield file
     except PipelineError:
         raise
+    except ImportError as error:
+        raise InvalidFrame(Reason.FETCH, f"this scheme needs {missing(uri, error)}") from error
     except Exception as error:  # every store has errors of its own
         raise InvalidFrame(Reason.FETCH, f"{type(error).__name__}: {error}") from error
 

@@ -257,6 +257,7 @@ def write_html(
         result=result,
         summary=_summary(result),
         roots=roots,
+        archive=visible(result.archive),
         skipped=[(visible(s.path), visible(s.reason), visible(s.detail)) for s in unused(result)[:MAX_SKIPPED]],
         more_skipped=max(0, len(unused(result)) - MAX_SKIPPED),
         thumbnails_spent=builder.left <= 0,

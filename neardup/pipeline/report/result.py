@@ -95,7 +95,8 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
         images, videos: files compared. skipped: files put aside.
         stacks: variants, largest first; they are no copies and count as none.
         partial: files that are cut off, and were compared by what is there of them.
-        unchanged: files whose descriptors came from the index folder. embedded: files that were embedded by this run.
+        unchanged: files whose descriptors came from the index folder or the archive. embedded: those of this run.
+        archive: folder or URL where all files were described before; "" of a scan.
         seconds: how long the scan took. created: Unix seconds.
         model: name of the checkpoint. space: its id. precision: the wanted precision of `duplicate`.
     """
@@ -115,6 +116,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     precision: float
     partial: tuple[Skipped, ...] = ()
     stacks: tuple[Stack, ...] = ()
+    archive: str = ""
 
     @property
     def copies(self) -> set[int]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from neardup.pipeline.log.records import Described, Envelope
+from neardup.pipeline.log.records import ARCHIVE, Described, Envelope
 from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.workers.api.view import View
 from neardup.workers.kafka.log import Tail
@@ -26,6 +26,7 @@ class ViewFollower(Follower):
     Args:
         told: called with the envelopes, as they were published, once the view stands for them.
         clock: seconds since 1970.
+        serves: whether the space serves. One that stands by is filled with what came long ago: delays say nothing then.
     Raises:
         ConfigError: the log does not fit the view.
     """
@@ -39,18 +40,19 @@ class ViewFollower(Follower):
         told: Callable[[Sequence[Envelope]], object] = lambda _: None,
         clock: Callable[[], float] = time.time,
         space: str = "",
+        serves: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(log, verdicts, view.applied, dimension, _BATCH_RECORDS, space)
         self._view = view
         self._told = told
-        self._clock = clock
+        self._clock, self._serves = clock, serves
 
     def step(self) -> None:
         """Apply a batch, waiting for one if there is none."""
         batch = self.published()
         if batch is not None:
             batch.compare(self._view.apply(batch.entries, batch.published, batch.records[-1].offset))
-            if self.caught_up:  # what waited while this worker was down is no measure of delay
+            if self.caught_up and self._serves():  # what waited while this worker was down is no measure of delay
                 self._observe(batch)
             self._told(list(batch.published.values()))
         telemetry.API_BEHIND.set(self.behind)
@@ -64,7 +66,14 @@ class ViewFollower(Follower):
         now = self._clock()
         for entry in batch.entries:
             record = entry.record
-            if isinstance(record, Described) and record.last and (since := record.produced_ms or entry.timestamp_ms):
+            if (
+                not isinstance(record, Described)
+                or not record.last
+                or record.source_partition == ARCHIVE
+                or record.quiet
+            ):
+                continue
+            if since := record.produced_ms or entry.timestamp_ms:
                 telemetry.SEARCHABLE_SECONDS.observe(max(0.0, now - since / 1000))
 
 

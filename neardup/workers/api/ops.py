@@ -242,7 +242,8 @@ def _put_aside(samples: Samples) -> dict[str, float]:
 
 def _rate(increase: Samples, seconds: float) -> float | None:
     """Return items per second, as embed workers count them, or else whoever counts; None if nobody does."""
-    stages = _by(increase, "items_total", "stage")
+    live = {key: value for key, value in increase.items() if ("outcome", "history") not in key[1]}
+    stages = _by(live, "items_total", "stage")
     verdicts = _by(increase, "verdicts_total", "decision")
     if verdicts:
         stages.setdefault("match", sum(verdicts.values()))

@@ -44,6 +44,7 @@ from neardup.workers.api.uploads import UploadDescriber
 from neardup.workers.api.view import View
 from neardup.workers.kafka.changes import KafkaWrites
 from neardup.workers.kafka.log import Tail
+from neardup.workers.kafka.presence import Presence
 from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.match.saver import Saver, SnapshotPolicy
@@ -179,20 +180,23 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
     def connect() -> ApiWorker:
         with open_admin(settings) as admin:
             check_topics(admin, checkpoint.space, settings)
-        if loaded and loaded[0][0].broken:
-            context.view, context.unready = None, "the view is made anew"
-            loaded.pop()[0].close()
-        if not loaded:
-            loaded.append(_load(checkpoint, calibration, settings, folder))
-        view, saver = loaded[0]
-        context.view = view
         with ExitStack() as undo:
+            presence = undo.enter_context(closing(Presence(settings, names, "api")))
+            if loaded and loaded[0][0].broken:
+                context.view, context.unready = None, "the view is made anew"
+                loaded.pop()[0].close()
+            if not loaded:
+                loaded.append(_load(checkpoint, calibration, settings, folder))
+            view, saver = loaded[0]
+            context.view = view
             log = undo.enter_context(closing(Tail(settings, names.log)))
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             dimension = checkpoint.architecture.dimension
-            follower = ViewFollower(log, verdicts, view, dimension, context.told, space=checkpoint.space)
+            follower = ViewFollower(
+                log, verdicts, view, dimension, context.told, space=checkpoint.space, serves=gate.serves
+            )
             undo.pop_all()
-        return _Served(context, view, saver, follower, server)
+        return _Served(context, view, saver, follower, server, presence)
 
     return connect
 
@@ -200,13 +204,25 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
 class _Served(ApiWorker):
     """One that ends the server when it is asked to end."""
 
-    def __init__(self, context: Context, view: View, saver: Saver, follower: ViewFollower, server: Server) -> None:
+    def __init__(
+        self,
+        context: Context,
+        view: View,
+        saver: Saver,
+        follower: ViewFollower,
+        server: Server,
+        presence: Presence,
+    ) -> None:
         super().__init__(context, view, saver, follower)
-        self._server = server
+        self._server, self._presence = server, presence
 
     def drain(self, seconds: float) -> None:
         self._server.close()
         super().drain(max(seconds - _GRACE_SECONDS, 1.0))
+
+    def close(self) -> None:
+        self._presence.close()
+        super().close()
 
 
 def open_tokens(settings: Settings) -> Tokens:

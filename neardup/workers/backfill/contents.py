@@ -28,7 +28,7 @@ from neardup.pipeline.describe.description import Description
 from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.media.fetch import IN_MEMORY_BYTES, Fetched, Rules, fetch
-from neardup.pipeline.report.names import raw
+from neardup.pipeline.report.names import raw, visible
 from neardup.pipeline.scan.sources import FileTask
 from neardup.pipeline.scan.walk import Found
 from neardup.pipeline.types import Media
@@ -37,6 +37,8 @@ from neardup.workers.backfill.sources import opened
 _SMALL_BYTES = 2**20
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 _FOREVER_SECONDS = 1e12
+_COPY_BYTES = 2**24
+_MOST_KEPT_FREE = 2**30
 _ROWS = 64
 """Rows of a Parquet file that are in memory at once."""
 
@@ -181,7 +183,7 @@ def items_of(part: Part, packed: bool, rules: Rules) -> Iterator[Iterator[Row | 
         packed: whether packs are wanted.
         rules: what may be read by URI.
     Raises:
-        DependencyError: a tar or Parquet file cannot be read.
+        DependencyError: a tar or Parquet file cannot be read, or there is no room to unpack it.
     """
     with ExitStack() as files:
         if isinstance(part, Files):
@@ -255,7 +257,11 @@ def _members(entry: Entry, packed: bool, files: ExitStack) -> Iterator[Row | Ite
 
 @contextmanager
 def _plain(uri: str) -> Iterator[str]:
-    """Yield the path of a tar file on this machine that is not compressed: itself, or a copy."""
+    """Yield the path of a tar file on this machine that is not compressed: itself, or a copy.
+
+    Raises:
+        DependencyError: the copy would fill the disk for temporary files.
+    """
     name = urlsplit(uri).path.lower()
     if uri.startswith("file:") and name.endswith(".tar"):
         yield path_of(uri)
@@ -268,9 +274,24 @@ def _plain(uri: str) -> Iterator[str]:
             source = lzma.LZMAFile(file)  # noqa: SIM115 (closing it would close `file`)
         elif name.endswith(".bz2"):
             source = bz2.BZ2File(file)
-        shutil.copyfileobj(source, copy, 2**20)
+        while chunk := source.read(_COPY_BYTES):
+            _check_room(uri, copy.tell())
+            copy.write(chunk)
         copy.flush()
         yield copy.name
+
+
+def _check_room(uri: str, unpacked: int) -> None:
+    """Raise DependencyError unless the disk for temporary files has room: others need some, too."""
+    folder = tempfile.gettempdir()
+    disk = shutil.disk_usage(folder)
+    kept = min(_MOST_KEPT_FREE, disk.total // 20)
+    if disk.free < kept + _COPY_BYTES:
+        raise DependencyError(
+            f"{visible(uri)} needs a copy in {folder}, where {disk.free / 2**20:,.0f} MiB are free after "
+            f"{unpacked / 2**20:,.0f} MiB of it: let TMPDIR name a folder on a larger disk, "
+            "unpack the file into a folder yourself, or leave it out"
+        )
 
 
 # -- Parquet -----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ BATCH_ROWS = 256
 MAX_AHEAD_ITEMS = 1024
 """Items in the log that the match worker has not come to: live ones wait behind them for about a second."""
 MAX_PENDING_ITEMS = 4096
-"""Items that wait for proofs. Prove workers do them after all others, and keep 16,384 of such in memory."""
+"""Loaded items that wait for proofs. Prove workers do them after all others, and keep 16,384 of such in memory."""
 LOADED = "loaded"
 """Folder of the journals below that of the archive, one for each log."""
 _WRITERS, _WRITES_AHEAD = 16, 256
@@ -158,6 +158,8 @@ class Load:
         names: of all shards.
         poll: returns further envelopes, after some time at most; it begins before anything is appended.
         announce: whether people are notified of what is found, as of live items.
+        max_pending: `Settings.max_pending`, above which the match worker asks for fewer proofs, of live items too. Of
+            loaded items half as many may wait, and at most MAX_PENDING_ITEMS.
         advance: called with numbers of rows that were dealt with, 0 among them; what it raises ends the run.
 
     Attributes:
@@ -177,8 +179,10 @@ class Load:
         announce: bool = False,
         advance: Callable[[int], object] = lambda _rows: None,
         clock: Callable[[], float] = time.monotonic,
+        max_pending: int = 2 * MAX_PENDING_ITEMS,
     ) -> None:
         self.awaited = Awaited()
+        self._max_pending = min(max_pending // 2, MAX_PENDING_ITEMS)
         self.items = self.without_description = 0
         self._folder, self._names, self._space = folder, names, space
         self._journal, self._blobs, self._appender, self._poll = journal, blobs, appender, poll
@@ -221,7 +225,7 @@ class Load:
     def _append_all(self, placed: Iterator[Placed], note: Note) -> None:
         batches = 0
         while batch := list(islice(placed, BATCH_ROWS)):
-            while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.pending > MAX_PENDING_ITEMS:
+            while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.pending > self._max_pending:
                 self._follow()
             self._append(batch)
             note, batches = msgspec.structs.replace(note, rows=note.rows + len(batch)), batches + 1

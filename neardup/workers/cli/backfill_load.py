@@ -45,6 +45,7 @@ def run(
     from neardup.pipeline.settings import load
     from neardup.workers.backfill.load import Journal, Load
     from neardup.workers.kafka.log import Appender, Tail, read_envelopes
+    from neardup.workers.kafka.presence import Presence
     from neardup.workers.kafka.spaces import Gate, SteadyAppender
     from neardup.workers.kafka.topics import kafka_errors, topic_names
 
@@ -62,6 +63,7 @@ def run(
             closing(Gate(settings, space)) as gate,
             closing(Appender(settings, topics.log)) as appender,
             closing(Tail(settings, topics.verdicts)) as verdicts,
+            closing(Presence(settings, topics, "load")),
         ):
             verdicts.seek(verdicts.end())
             with Bar("loading") as bar:
@@ -76,6 +78,7 @@ def run(
                     lambda seconds: read_envelopes(verdicts.poll(seconds, 1000)),
                     announce,
                     bar.advance,
+                    max_pending=settings.max_pending,
                 )
                 load_all.run()
     _print(load_all, as_json)

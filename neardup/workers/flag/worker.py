@@ -25,6 +25,7 @@ from neardup.pipeline.types import Decision
 from neardup.workers.dead_letters.letters import Noting
 from neardup.workers.flag.erase import Gone, erase, gone
 from neardup.workers.kafka.log import Tail, last_envelope, locate, read_envelopes
+from neardup.workers.kafka.presence import Presence
 from neardup.workers.kafka.spaces import Gate
 from neardup.workers.kafka.topics import check_topics, open_admin, topic_names
 from neardup.workers.run import telemetry, tracing
@@ -45,6 +46,8 @@ class FlagWorker:
         clock: seconds since 1970.
         letters: what notes dead letters, once what waited at the start is written: takedowns are among that.
         place: kept right, for others to see.
+        presence: closed with the worker.
+        serves: whether the space serves. One that stands by is filled with what came long ago: delays say nothing then.
     Raises:
         ConfigError: the store is ahead of the verdicts: it holds those of another log.
     """
@@ -57,7 +60,10 @@ class FlagWorker:
         clock: Callable[[], float] = time.time,
         letters: Noting | None = None,
         place: Place | None = None,
+        presence: Presence | None = None,
+        serves: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._presence, self._serves = presence, serves
         self._verdicts = verdicts
         self._letters = letters
         self._place = place or Place()
@@ -120,6 +126,8 @@ class FlagWorker:
     def close(self) -> None:
         """Disconnect."""
         self._verdicts.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._letters is not None:
             self._letters.close()
         if isinstance(self._store, RedisStore):
@@ -155,7 +163,7 @@ class FlagWorker:
         for event in (event for envelope in new for event in envelope.events):
             if outcome := _outcome(event):
                 telemetry.ITEMS_OUT.labels("flag", outcome).inc()
-        if self._verdicts.position() <= self._caught_up_at:
+        if self._verdicts.position() <= self._caught_up_at or not self._serves():
             return  # what waited while this worker was down, or is written again
         now = self._clock()
         for envelope in new:
@@ -178,7 +186,7 @@ def _decided(verdict: Verdict | None, review: Reviewed) -> Decision:
 def _outcome(event: Event) -> str:
     """Return what an event makes of an item in Redis, "" if nothing new; of a live video what is flagged counts."""
     if isinstance(event, Verdict):
-        return event.decision.value
+        return "history" if event.quiet else event.decision.value
     if isinstance(event, Rolling):
         return event.flagged.decision.value if event.flagged is not None else ""
     return "removed" if isinstance(event, RemovedEvent) else ""
@@ -208,7 +216,16 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
             letters = undo.enter_context(closing(Noting(settings, store)))
-            worker = FlagWorker(verdicts, store, erase_if_serving, letters=letters, place=place)
+            presence = undo.enter_context(closing(Presence(settings, names, "flag")))
+            worker = FlagWorker(
+                verdicts,
+                store,
+                erase_if_serving,
+                letters=letters,
+                place=place,
+                presence=presence,
+                serves=gate.serves,
+            )
             undo.pop_all()
             return worker
 

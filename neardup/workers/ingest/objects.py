@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import fsspec
-
 from neardup.pipeline.cleanup.plan import QUARANTINE
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.media.identify import HEAD_BYTES
+from neardup.pipeline.media.object_store import open_store
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 PAGE_OBJECTS = 1000
@@ -63,11 +62,8 @@ class Objects:
         self.url = url.rstrip("/")
         if not urlsplit(url).netloc or "::" in url:
             raise ConfigError(f"{url} is no place in an object store; wanted a URL such as s3://bucket/prefix")
-        try:  # a cache of listings would grow with the bucket
-            self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"{url}: {error}") from error
-        self._root = str(root).rstrip("/")
+        self._files, root = open_store(self.url, use_listings_cache=False)  # such a cache would grow with the bucket
+        self._root = root.rstrip("/")
         self._info: Mapping[str, Any] = {}
         try:
             self._info = self._asked(lambda: self._files.info(self._root))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, ProducerFencedError
 
@@ -34,6 +34,25 @@ COMMIT_SECONDS = 5.0
 _POLL_MS = 100
 
 
+def join_log_group(settings: Settings, names: TopicNames, group: str) -> KafkaConsumer:
+    """Return a consumer that joins a group over the log's partition with its next polls.
+
+    Raises:
+        DependencyError: no broker answers.
+    """
+    consumer = connect_consumer(
+        settings,
+        group_id=group,
+        auto_offset_reset="latest",
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=SESSION_MS // 4,
+        request_timeout_ms=REQUEST_MS,
+        partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
+    )
+    keep_joining(consumer).subscribe([names.log])
+    return consumer
+
+
 class Leadership:
     """Membership of the group; nothing is read by it and no offset is committed.
 
@@ -50,16 +69,7 @@ class Leadership:
             group: another one than that of the match workers.
         """
         self._partition = TopicPartition(names.log, PARTITION)
-        self._consumer = connect_consumer(
-            settings,
-            group_id=group or f"{names.verdicts}.match",
-            auto_offset_reset="latest",
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=SESSION_MS // 4,
-            request_timeout_ms=REQUEST_MS,
-            partition_assignment_strategy=[CooperativeStickyAssignor],  # who has it keeps it
-        )
-        keep_joining(self._consumer).subscribe([names.log])
+        self._consumer = join_log_group(settings, names, group or f"{names.verdicts}.match")
         self._clock = clock
         self._asked = clock()
         self._held = False

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from prometheus_client import Counter as PrometheusCounter
+
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.index.vectors import VectorFile
@@ -271,10 +273,10 @@ class MatchWorker:
         with tracing.span("publish", traces.values(), envelopes=len(envelopes)):
             self._publisher.publish(envelopes, traces)
         telemetry.STAGE_SECONDS.labels("publish").observe(self._clock() - started)
-        decisions = Counter(_decision(event) for one in envelopes for event in one.events)
-        for decision, count in decisions.items():
+        decisions = Counter((_counter(event), _decision(event)) for one in envelopes for event in one.events)
+        for (counter, decision), count in decisions.items():
             if decision is not None:
-                telemetry.VERDICTS.labels(decision.value).inc(count)
+                counter.labels(decision.value).inc(count)
         for offset, traceparent in traces.items():
             logger.info("item decided offset=%d trace_id=%s", offset, tracing.trace_id(traceparent))
         self._reached("published")
@@ -299,6 +301,7 @@ class MatchWorker:
         telemetry.MATCH_ROWS.set(len(self._state.rows))
         telemetry.MATCH_ITEMS.set(len(self._state.items))
         telemetry.MATCH_PENDING.set(self._state.undecided.waiting)
+        telemetry.MATCH_PENDING_HISTORY.set(self._state.undecided.waiting_later)
         telemetry.MATCH_LATER_ASKS.set(self._state.later.waiting)
         telemetry.MATCH_PENDING_SECONDS.set(self._expiry.oldest_seconds)
         self._index_metrics.update(self._state.parts().index.status())
@@ -397,6 +400,11 @@ def open_state(
         asks=settings.prove,
         max_pending=settings.max_pending,
     )
+
+
+def _counter(event: Event) -> PrometheusCounter:
+    """Return what counts a verdict."""
+    return telemetry.HISTORY_VERDICTS if isinstance(event, Verdict) and event.quiet else telemetry.VERDICTS
 
 
 def _decision(event: Event) -> Decision | None:

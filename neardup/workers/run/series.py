@@ -27,6 +27,7 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
     ],
     "match": [
         (telemetry.VERDICTS, [(decision,) for decision in _DECISIONS]),
+        (telemetry.HISTORY_VERDICTS, [(decision,) for decision in _DECISIONS]),
         (telemetry.STAGE_SECONDS, [("match",), ("publish",), ("snapshot",)]),
         (telemetry.INDEX_DESCRIPTORS, [("scann",), ("tail",)]),
         (telemetry.INDEX_BUILDS, [("swapped-in",), ("failed",)]),
@@ -34,7 +35,7 @@ _SERIES: dict[str, list[tuple[Any, Iterable[tuple[str, ...]]]]] = {
         (telemetry.CANARY_MISSES, [("near",), ("far",)]),
     ],
     "flag": [
-        (telemetry.ITEMS_OUT, product(["flag"], [*_DECISIONS, "removed"])),
+        (telemetry.ITEMS_OUT, product(["flag"], [*_DECISIONS, "removed", "history"])),
         (telemetry.STAGE_SECONDS, [("flag",)]),
         (telemetry.REVIEWS, product(_DECISIONS, [outcome.value for outcome in Outcome])),
     ],

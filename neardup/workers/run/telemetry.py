@@ -37,7 +37,8 @@ RECORDS_CONSUMED = Counter(
 ITEMS_OUT = Counter(
     "neardup_items_total",
     "Items that left a stage, counted when what follows has confirmed: embed described, removed, dead-lettered or "
-    "dropped them; flag wrote them to Redis as distinct, duplicate, unsure, removed.",
+    "dropped them; flag wrote them to Redis as distinct, duplicate, unsure, removed, or history: those of an archive, "
+    "whatever was decided.",
     ["stage", "outcome"],
 )
 FRAMES_OUT = Counter("neardup_frames_total", "Frames that went through a stage, counted batch by batch.", ["stage"])
@@ -137,7 +138,12 @@ UNWRITTEN_BYTES = Gauge(
     "Bytes of vectors kept in memory because the disk with the state is full; 0 otherwise.",
 )
 SNAPSHOTS_FAILED = Counter("neardup_snapshots_failed_total", "Snapshots that could not be written.")
-VERDICTS = Counter("neardup_verdicts_total", "Verdicts, counted when they are published.", ["decision"])
+VERDICTS = Counter(
+    "neardup_verdicts_total", "Verdicts, counted when they are published; those of archives left out.", ["decision"]
+)
+HISTORY_VERDICTS = Counter(
+    "neardup_history_verdicts_total", "Verdicts on items of archives, counted when they are published.", ["decision"]
+)
 REVIEWS = Counter(
     "neardup_reviews_total",
     "Reviewers' decisions by the decision that they review, counted when they are in Redis.",
@@ -152,7 +158,8 @@ FLAG_APPLIED = Gauge("neardup_flag_applied_offset", "Offset of the log up to whi
 FLAG_REPLAYS = Counter("neardup_flag_replays_total", "Times that Redis had lost its data and was filled again.")
 END_TO_END_SECONDS = Histogram(
     "neardup_end_to_end_seconds",
-    "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays left out.",
+    "Seconds from the item's record in `media`, or else in the log, to the verdict in Redis; replays, "
+    "archives and a space that stands by left out.",
     buckets=sorted(_DELAYS),
 )
 
@@ -173,11 +180,15 @@ ASKS_PASSED_OVER = Counter(
     ["reason"],
 )
 MATCH_PENDING = Gauge("neardup_match_pending", "Items whose decision waits for proofs.")
+MATCH_PENDING_HISTORY = Gauge(
+    "neardup_match_pending_history", "Items of archives among these, which are proved after all others."
+)
 MATCH_LATER_ASKS = Gauge(
     "neardup_match_later_asks", "Earlier heads that are to be proved against references that banks got after them."
 )
 MATCH_PENDING_SECONDS = Gauge(
-    "neardup_match_oldest_pending_seconds", "Seconds that the oldest of them has waited; 0 while none does."
+    "neardup_match_oldest_pending_seconds",
+    "Seconds that the oldest item has waited for proofs, archives left out; 0 while none does.",
 )
 PROOFS_EXPIRED = Counter(
     "neardup_proofs_expired_total", "Items that the leader decides without proofs because none came in time."
@@ -212,6 +223,7 @@ API_SECONDS = Histogram(
 API_BEHIND = Gauge("neardup_api_behind_records", "Records of the log that the view of this API worker lacks.")
 SEARCHABLE_SECONDS = Histogram(
     "neardup_api_searchable_seconds",
-    "Seconds from the item's record in `media`, or else in the log, until this worker's lookups find it.",
+    "Seconds from the item's record in `media`, or else in the log, until this worker's lookups find it; "
+    "archives and a space that stands by left out.",
     buckets=sorted(_DELAYS),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -34,14 +35,14 @@ def drop(settings: Settings, space: str) -> list[str]:
     """Remove a space and return what was removed, in words; what is not there is passed over.
 
     Raises:
-        ConfigError: workers of the space run.
+        ConfigError: workers of the space run, or were killed some seconds ago.
         DependencyError: Kafka, Redis or Milvus failed; called again, it goes on.
     """
     names = topic_names(settings.topic_root, space)
     with open_admin(settings) as admin, kafka_errors():
         groups = groups_of(settings, space, [one["group_id"] for one in admin.list_groups()])
         described: dict[str, Any] = admin.describe_groups(groups) if groups else {}
-        if busy := sorted(group for group, one in described.items() if one["members"]):
+        if busy := _busy(described):
             raise ConfigError(f"workers of space {space} run ({', '.join(busy)}): end them first")
         done = _drop_groups(admin, groups)
         there = set(admin.list_topics())
@@ -62,6 +63,16 @@ def drop(settings: Settings, space: str) -> list[str]:
         shutil.rmtree(folder)
         done.append(f"folder {folder}")
     return done
+
+
+def _busy(described: Mapping[str, Any]) -> list[str]:
+    """Return the groups that have members, each with the machines that these are on."""
+    found = []
+    for group, one in sorted(described.items()):
+        if one["members"]:
+            hosts = sorted({str(member["client_host"]).lstrip("/") for member in one["members"]})
+            found.append(f"{group} on {', '.join(hosts)}")
+    return found
 
 
 def _drop_groups(admin: KafkaAdminClient, groups: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ _RATE_LOOKS = 6
 _COUNTS = {
     "neardup_items_total": "outcome",
     "neardup_verdicts_total": "decision",
+    "neardup_history_verdicts_total": "decision",
     "neardup_proofs_total": "finding",
     "neardup_webhook_deliveries_total": "outcome",
 }

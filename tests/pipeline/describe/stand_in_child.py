@@ -40,6 +40,13 @@ class Starving(StandIn):
         raise MemoryError(len(tiles))
 
 
+class StarvingOnWhite(StandIn):
+    def embed(self, tiles: Pixels) -> Embedded:
+        if (tiles == 255).all(axis=(1, 2, 3)).any():
+            raise MemoryError(len(tiles))
+        return super().embed(tiles)
+
+
 def make_embedder(checkpoint: Checkpoint, device: str, threads: int, check: bool) -> StandIn:
     assert (device, threads) == ("cpu", 1)
     if not check and checkpoint.name.startswith(DIES_ONCE):
@@ -51,6 +58,8 @@ def make_embedder(checkpoint: Checkpoint, device: str, threads: int, check: bool
         time.sleep(600)
     if checkpoint.name == "starving":
         return Starving()
+    if checkpoint.name == "starving on white":
+        return StarvingOnWhite(checkpoint.space)
     if checkpoint.name == "stillborn":
         os._exit(7)
     if checkpoint.name == "unusable":

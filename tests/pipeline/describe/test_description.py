@@ -5,7 +5,8 @@ import pytest
 
 from neardup.pipeline.describe import codec
 from neardup.pipeline.describe.codec import to_records
-from neardup.pipeline.describe.description import EmbeddedFrames, embed
+from neardup.pipeline.describe.description import EmbeddedFrames, embed, embed_each
+from neardup.pipeline.errors import Reason
 from neardup.pipeline.log.records import Described, join_parts
 from neardup.pipeline.types import Box, Embedded, Frame, Kind, Media, Pixels
 
@@ -66,6 +67,27 @@ def test_frames_that_cancel_each_other_leave_no_similar_vector() -> None:
     embed(Pointing(""), [(item, Frame(0.0, np.zeros((2, 2, 3), np.uint8)))])
     (record,) = to_records(item.described(Media(Kind.VIDEO, "mp4", 4, 4, 9.0, b"", iter(())), b""))
     assert (record.similar, record.similar_space) == (b"", "")
+
+
+class Starving(Pointing):
+    """Memory does not suffice for what is red."""
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        if (tiles[..., 0] > 0).any():
+            raise MemoryError
+        return super().embed(tiles)
+
+
+def test_a_frame_that_memory_does_not_suffice_for_costs_its_item_and_not_the_network() -> None:
+    items, starved = [EmbeddedFrames() for _ in range(5)], list[None]()
+    reds = (0, 9, 0, 0, 9)
+    batch = [
+        (item, Frame(0.0, np.full((2, 2, 3), (red, 1, 1), np.uint8))) for item, red in zip(items, reds, strict=True)
+    ]
+    embed_each(Starving(), batch, lambda: starved.append(None))
+    assert [item.error and item.error.reason for item in items] == [None, Reason.KILLED, None, None, Reason.KILLED]
+    assert [len(item.vectors) for item in items] == [1, 0, 1, 1, 0]
+    assert len(starved) == 2
 
 
 def test_the_last_part_of_a_long_item_has_the_similar_vector_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

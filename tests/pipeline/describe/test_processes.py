@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from neardup.pipeline.describe import child, processes
 from neardup.pipeline.describe.decode import Look
@@ -237,6 +239,18 @@ def test_a_network_that_lacks_memory_costs_its_items_and_not_the_engine(start: S
     one = start(name="starving")
     one.add(item("any", picture(1)))
     assert told(all_of(one)["any"]) == (Reason.KILLED, "decoding it takes more than 576 MiB of memory")
+
+
+def test_an_item_that_memory_does_not_suffice_to_embed_is_no_fault_of_the_network(start: Start) -> None:
+    one = start(name="starving on white")
+    for number in range(20):
+        one.add(item(str(number), picture(number)))
+    with io.BytesIO() as file:
+        Image.new("RGB", (64, 64), "white").save(file, "PNG")
+        one.add(item("white", file.getvalue()))
+    found = all_of(one)
+    assert told(found.pop("white")) == (Reason.KILLED, "decoding it takes more than 576 MiB of memory")
+    assert not any(done.error for done in found.values())
 
 
 def test_a_fault_of_ours_costs_its_item(start: Start) -> None:

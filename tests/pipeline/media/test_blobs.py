@@ -127,7 +127,7 @@ def test_a_store_that_fails_is_a_failure_outside(tmp_path: Path, original: Path)
     blobs._files = cast(Any, SimpleNamespace(makedirs=refuse))
     with pytest.raises(DependencyError, match="PermissionError"):
         blobs.put_thumbnail("cat", b"1", "live")
-    with pytest.raises(ConfigError, match="blobs is"):
+    with pytest.raises(ConfigError, match="NEARDUP_BLOBS"):
         Blobs("nowhere://blobs")
 
 

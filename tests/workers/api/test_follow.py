@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.reasons import IgnoredReason
-from neardup.pipeline.log.records import Envelope, Ignored, Redelivered, Verdict
+from neardup.pipeline.log.records import ARCHIVE, Envelope, Ignored, Redelivered, Verdict
 from neardup.pipeline.match.apply.snapshot import Snapshots
 from neardup.pipeline.types import Decision
 from neardup.workers.api.follow import ViewFollower, newest_folder
@@ -102,6 +103,8 @@ def test_how_long_an_item_took_to_be_found_is_counted_once_it_has_caught_up() ->
 
     broker, view = Broker(), View(a_state(), -1)
     follower = a_follower(broker, view, now=1.5)
+    serves = True
+    follower._serves = lambda: serves
     broker.append(picture("old", 0))
     broker.publish(Envelope(offset=0))
     before = count()
@@ -112,6 +115,15 @@ def test_how_long_an_item_took_to_be_found_is_counted_once_it_has_caught_up() ->
     broker.publish(Envelope(offset=1))
     follower.step()
     assert count() == before + 1
+    archived = replace(picture("of an archive", 90), quiet=True)
+    broker.append(archived, replace(picture("announced", 130), source_partition=ARCHIVE))
+    broker.publish(Envelope(offset=2), Envelope(offset=3))
+    follower.step()
+    serves = False
+    broker.append(picture("stands by", 170))
+    broker.publish(Envelope(offset=4))
+    follower.step()
+    assert (view.applied, count()) == (4, before + 1)
     view.close()
 
 

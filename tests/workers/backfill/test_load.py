@@ -190,7 +190,6 @@ def test_loading_stays_a_bounded_number_of_items_ahead(place: Place, monkeypatch
 
 def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "BATCH_ROWS", 1)
-    monkeypatch.setattr(load, "MAX_PENDING_ITEMS", 2)
     first = a_row("000", 0, look=1)
     assert first.description is not None
     near = first.description.vectors.astype(np.float32) + 0.25
@@ -218,9 +217,9 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
             prove()
         return stream.poll(seconds)
 
-    made = Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll)
+    made = Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll, max_pending=5)
     made.run()
-    assert most == 3
+    assert most == 3  # half of it, and the batch
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8
 
 

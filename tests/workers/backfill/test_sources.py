@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 
 from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar
 from neardup.pipeline.archive.row import Row
-from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, InvalidFrame, Reason
 from neardup.pipeline.media.fetch import Rules
+from neardup.workers.backfill import contents
 from neardup.workers.backfill.contents import Item, items_of
 from neardup.workers.backfill.sources import Columns, Sources
 
@@ -152,6 +154,24 @@ def test_of_a_damaged_tar_all_is_had_that_can_be(tmp_path: Path, name: str, mode
     assert found[name] is Reason.DECODE
     if mode == "w":
         assert found[f"{name}/d/0.jpg"] == b"0"
+
+
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(tmp_path / "t.tar.xz", "w:xz") as tar:
+        member = tarfile.TarInfo("zeros.bmp")
+        member.size = 80 * 2**20
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    monkeypatch.setattr(contents, "_COPY_BYTES", 2**20)
+    free = iter(range(120, 0, -1))  # MiB
+    disk = lambda _: shutil._ntuple_diskusage(2000 * 2**20, 0, next(free) * 2**20)  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", disk)
+    [part] = parts_of(tmp_path)
+    with pytest.raises(
+        DependencyError, match=r"t.tar.xz needs .* 100 MiB are free after 20 MiB of it: let TMPDIR name"
+    ):
+        rows_of(part)
+    free = iter(range(10_000, 0, -1))
+    assert len(rows_of(part)) == 1
 
 
 def test_a_large_member_is_read_by_way_of_a_file(tmp_path: Path) -> None:

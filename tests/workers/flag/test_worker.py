@@ -134,9 +134,20 @@ def test_end_to_end_seconds_count_from_the_media_record_and_leave_out_what_waite
     assert observed("sum") == pytest.approx(total + 0.75)
 
 
+def test_a_space_that_stands_by_has_no_delays() -> None:
+    broker, serves = Broker(), False
+    worker = FlagWorker(verdicts(broker), Counted(), clock=lambda: 100.0, serves=lambda: serves)
+    before = observed("count")
+    for number in range(2):
+        broker.publish(envelope(number, produced_ms=1_000))
+        worker.step()
+        assert observed("count") == before + number
+        serves = True
+
+
 def test_items_are_counted_once_by_what_became_of_them() -> None:
     def counted() -> list[float]:
-        outcomes = ("distinct", "duplicate", "unsure", "removed")
+        outcomes = ("distinct", "duplicate", "unsure", "removed", "history")
         labels = [{"stage": "flag", "outcome": outcome} for outcome in outcomes]
         return [REGISTRY.get_sample_value("neardup_items_total", label) or 0.0 for label in labels]
 
@@ -153,13 +164,14 @@ def test_items_are_counted_once_by_what_became_of_them() -> None:
         (Replaced(id="b"), Verdict(id="b", decision=Decision.UNSURE)),
         (RemovedEvent(id="b"),),
         (Redelivered(id="a"),),
+        (Verdict(id="c", decision=Decision.DUPLICATE, quiet=True),),
     ]
     broker.publish(*(Envelope(offset=offset, events=one) for offset, one in enumerate(events)))
     worker = FlagWorker(verdicts(broker), store)
     worker.step()
     worker._verdicts.seek(0)
     worker.step()
-    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 2, 1]
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 2, 1, 1]
 
 
 def reviewed(offset: int, outcome: Outcome, reference: str, refused: str = "") -> Envelope:

@@ -87,6 +87,20 @@ def test_each_offset_has_one_envelope_with_the_times_of_its_record(tmp_path: Pat
     worker.close()
 
 
+def test_verdicts_on_archives_are_counted_apart(tmp_path: Path) -> None:
+    def counted() -> list[float]:
+        names = ("neardup_verdicts_total", "neardup_history_verdicts_total")
+        return [REGISTRY.get_sample_value(name, {"decision": "distinct"}) or 0.0 for name in names]
+
+    broker, before = Broker(), counted()
+    old = (msgspec.structs.replace(picture(name, degrees), quiet=True) for name, degrees in (("a", 0), ("b", 90)))
+    broker.append(*old, picture("c", 170))
+    worker = a_worker(broker, tmp_path)
+    run(worker, broker)
+    worker.close()
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 2]
+
+
 def test_the_index_is_asked_about_a_batch_while_the_one_before_is_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

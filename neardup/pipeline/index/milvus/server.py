@@ -10,8 +10,10 @@ import hashlib
 import logging
 import os
 import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -69,6 +71,7 @@ class Server:
             import pymilvus  # noqa: F401
         except ImportError as error:
             raise ConfigError("index 'milvus' needs pymilvus: pip install 'neardup[milvus]'") from error
+        _check_ca_file(options)
         if options.index not in SEARCHES:
             raise ConfigError(f"milvus_index is {options.index!r}: expected one of {', '.join(SEARCHES)}")
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what it raises, with a stack
@@ -243,14 +246,23 @@ class Server:
     def _connected(self) -> Any:
         if self._client is None:
             from pymilvus import MilvusClient
+            from pymilvus.exceptions import MilvusException
 
             options = self._options
             more: dict[str, object] = {}
             if options.uri.startswith("https://"):
                 more["secure"] = True
                 if options.ca_file:
-                    more["server_pem_path"] = options.ca_file
-            self._client = MilvusClient(options.uri, token=options.token, timeout=SEARCH_SECONDS, **more)
+                    more["server_pem_path"] = str(Path(options.ca_file).expanduser())
+            try:
+                self._client = MilvusClient(options.uri, token=options.token, timeout=SEARCH_SECONDS, **more)
+            except MilvusException as error:
+                if not more:
+                    raise
+                authority = options.ca_file or "an authority of the system"
+                raise DependencyError(
+                    f"Milvus does not answer at {options.uri}, or its certificate is not signed by {authority}"
+                ) from error
         return self._client
 
     def _call(self, what: str, call: Callable[[Any, Any], Any]) -> Any:
@@ -315,6 +327,18 @@ def _table(ids: RowNumbers, counts: RowNumbers, n: int, k: int) -> RowNumbers:
 def _name(prefix: str, name: str, space: str) -> str:
     digest = hashlib.blake2b(f"{prefix}\n{name}\n{space}".encode(), digest_size=8).hexdigest()
     return f"_{re.sub('[^a-zA-Z0-9]', '_', f'{prefix}_{name}')[:100]}_{digest}"
+
+
+def _check_ca_file(options: MilvusOptions) -> None:
+    """Raise ConfigError where the file of certificates has no effect or cannot be used, which gRPC would not say."""
+    if not options.ca_file:
+        return
+    if not options.uri.startswith("https://"):
+        raise ConfigError("milvus_ca_file is set, and milvus is no URL that encrypts; wanted https://…")
+    try:
+        ssl.create_default_context(cafile=str(Path(options.ca_file).expanduser()))
+    except OSError as error:
+        raise ConfigError(f"milvus_ca_file is {options.ca_file!r}: {error}; wanted certificates (PEM)") from error
 
 
 @contextmanager

@@ -100,8 +100,8 @@ class UndecidedItems:
 
     def __init__(self) -> None:
         self._by_key: dict[UndecidedKey, Undecided] = {}
-        self.waiting = 0
-        """How many have no verdict yet."""
+        self.waiting = self.waiting_later = 0
+        """How many have no verdict yet, and of how many of these others go first."""
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -123,17 +123,17 @@ class UndecidedItems:
             known.pairs += [pair for pair in one.pairs if pair.candidate not in asked]
             return
         self._by_key[one.key] = one
-        self.waiting += not one.expired
+        self._count(one, 1)
 
     def expire(self, one: Undecided) -> None:
         """Have an item that waits be decided without answers; later ones may still change that."""
-        self.waiting -= not one.expired
+        self._count(one, -1)
         one.expired = True
 
     def forget(self, one: Undecided) -> None:
         """Have an item wait no more, if it does."""
-        gone = self._by_key.pop(one.key, None)
-        self.waiting -= gone is not None and not gone.expired
+        if (gone := self._by_key.pop(one.key, None)) is not None:
+            self._count(gone, -1)
 
     def forget_live(self, number: int) -> None:
         """Have nothing of a live video wait any more."""
@@ -143,7 +143,14 @@ class UndecidedItems:
     def restore(self, undecided: Iterable[Undecided]) -> None:
         """Take over what iteration gave."""
         self._by_key = {one.key: one for one in undecided}
-        self.waiting = sum(not one.expired for one in self)
+        self.waiting = self.waiting_later = 0
+        for one in self:
+            self._count(one, 1)
+
+    def _count(self, one: Undecided, by: int) -> None:
+        if not one.expired:
+            self.waiting += by
+            self.waiting_later += by * one.later
 
 
 LaterKey: TypeAlias = tuple[int, str, int]

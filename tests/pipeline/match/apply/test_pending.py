@@ -276,6 +276,22 @@ def test_what_waits_is_found_by_later_items() -> None:
     assert log.head_of("c") == "c"
 
 
+def test_items_of_archives_among_those_that_wait_are_counted() -> None:
+    log = a_log()
+    log.events(picture("a", 0))
+    undecided = log.state.undecided
+    old = pending(log, msgspec.structs.replace(picture("b", MIDDLE), quiet=True))
+    new = pending(log, picture("c", 2 * MIDDLE))
+    assert (undecided.waiting, undecided.waiting_later) == (2, 1)
+    undecided.restore([*undecided])
+    assert (undecided.waiting, undecided.waiting_later) == (2, 1)
+    prove(log, new, AGREES)
+    log.events(ProofExpired(id="b", offset=old.asked.offset))
+    assert (undecided.waiting, undecided.waiting_later) == (0, 0)
+    log.events(answer(old.asked, [AGREES]))
+    assert (len(undecided), undecided.waiting_later) == (0, 0)
+
+
 def test_members_of_what_joins_a_star_are_compared_with_its_head() -> None:
     log = a_log()
     log.events(picture("a", 0))
