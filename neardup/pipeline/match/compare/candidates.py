@@ -302,7 +302,7 @@ class Candidates:
         query, place, reference, distance = query[some], place[some], reference[some], distance[some]
         possible = _Possible(query, reference)
         items = self._tables.rows.item[reference]
-        shift = cohort.shifts(query, items, self._kin)
+        shift = cohort.shifts(query, items, self._tables.items.kin)
         strength = self._evidence.of(distance, bits[some], shift)
         crowded = query[(strength >= unsure) & (place == ids.shape[1] - 1)]
         reaching = (strength >= floor[0, query]) | (alone[some] >= floor[1, query])
@@ -312,10 +312,6 @@ class Candidates:
             less = shift - cohort.least[query]
             pairs = Pairs(query, reference, distance, strength, strength + self._evidence.cohort_weight * less - ALONE)
         return pairs.take(kept), crowded, possible
-
-    def _kin(self, number: int) -> Sequence[int]:
-        item = self._tables.items.get(number)
-        return () if item is None else item.kin
 
     def _nearest_of_each_item(self, pairs: Pairs) -> Pairs:
         """Keep for each query, whose pairs are sorted by distance, no more than CANDIDATES descriptors of one item."""

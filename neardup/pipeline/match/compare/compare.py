@@ -320,10 +320,6 @@ class Comparer:
         evidence = max(outcome.evidence, outcome.alone)
         return outcome.where.kind is not WhereKind.NOTHING and evidence >= self._judge.least(outcome.chances)
 
-    def _kin(self, number: int) -> Sequence[int]:
-        item = self._tables.items.get(number)
-        return () if item is None else item.kin
-
     def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
         outcome = self._by_evidence(query, reference)
@@ -344,7 +340,7 @@ class Comparer:
         numbers = np.array([reference.number for _, reference in plain], np.int64)
         rows, vectors = self._tables.rows, self._tables.vectors
         cohort = self._cohort(q)
-        shift = cohort.shifts(np.arange(len(q)), numbers, self._kin)
+        shift = cohort.shifts(np.arange(len(q)), numbers, self._tables.items.kin)
         distance = squared_distances(vectors.read(q), vectors.read(r))
         strength = self._evidence.of(distance, differing_bits(rows.hash[q], rows.hash[r]), shift)
         alone = strength + self._evidence.cohort_weight * (shift - cohort.least)
