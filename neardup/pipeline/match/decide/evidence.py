@@ -79,7 +79,7 @@ class Cohort(msgspec.Struct, frozen=True):
             left_out: a sequence rises. one: a further number; that of the background stands for none.
         """
         out = np.zeros(self.items.shape, np.bool_) if one == OF_BACKGROUND else self.items == one
-        for number in _common(left_out, self.items):
+        for number in common(left_out, {*self.items.ravel().tolist()}):
             out |= self.items == number
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
 
@@ -107,7 +107,7 @@ class Cohort(msgspec.Struct, frozen=True):
         counts = list[int]()
         for place, some in enumerate(map(kin, numbers.tolist())):
             if some:
-                few = some if len(some) <= FEW_KIN else _common(some, items[which == place])
+                few = some if len(some) <= FEW_KIN else common(some, {*items[which == place].ravel().tolist()})
                 resembling[place] = True
                 counts.append(len(few))
                 left_out += few
@@ -120,9 +120,8 @@ class Cohort(msgspec.Struct, frozen=True):
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity[query]))
 
 
-def _common(some: Collection[int], items: Ids) -> set[int]:
+def common(some: Collection[int], numbers: set[int]) -> set[int]:
     """Return the numbers that stand in both; few of a long sequence, which rises, are looked at."""
-    numbers = {*items.ravel().tolist()}
     if len(some) <= FEW_KIN or not isinstance(some, Sequence):
         return numbers.intersection(some)
     places = ((number, bisect_left(some, number)) for number in numbers)
