@@ -89,13 +89,19 @@ class Exact(Private):
 
     def propose(self, queries: Descriptors, k: int, effort: int = 1) -> RowNumbers:  # noqa: ARG002
         """See `Proposer.propose`: the k nearest are always among the rows, however ties are resolved."""
+        return self.propose_with_scores(queries, k)[0]
+
+    def propose_with_scores(self, queries: Descriptors, k: int) -> tuple[RowNumbers, Scores]:
+        """Return what `propose` does, and the inner product of each, good to `Products.error`; inf if not known."""
         queries = np.ascontiguousarray(queries)
         at_once = self._products.queries_at_once
         parts = [self._propose(queries[start : start + at_once], k) for start in range(0, len(queries), at_once)]
-        result = np.full((len(queries), max((part.shape[1] for part in parts), default=0)), -1, np.int64)
-        for start, part in zip(range(0, len(queries), at_once), parts, strict=True):
-            result[start : start + len(part), : part.shape[1]] = part
-        return result
+        shape = len(queries), max((rows.shape[1] for rows, _ in parts), default=0)
+        result, known = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
+        for start, (rows, scores) in zip(range(0, len(queries), at_once), parts, strict=True):
+            result[start : start + len(rows), : rows.shape[1]] = rows
+            known[start : start + len(rows), : scores.shape[1]] = scores
+        return result, known
 
     def read(self, rows: RowNumbers) -> Descriptors:
         """See `Proposer.read`."""
@@ -116,14 +122,15 @@ class Exact(Private):
         """See `Proposer.close`."""
         self._blocks, self._length = [], 0
 
-    def _propose(self, queries: Descriptors, k: int) -> RowNumbers:
+    def _propose(self, queries: Descriptors, k: int) -> tuple[RowNumbers, Scores]:
+        """Return rows, and scores of the first of them."""
         if self._length == 0:
-            return np.empty((len(queries), 0), np.int64)
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         blocks = self._filled()
         scores, places = self._products.best(queries, blocks, min(k + _SPARE, self._length))
         rows: RowNumbers = self._rows[places]
         if rows.shape[1] == self._length:
-            return rows
+            return rows, scores
         least = scores[:, k - 1] - self._products.error
         more = {}
         for query in np.flatnonzero(scores[:, -1] >= least).tolist():
@@ -134,7 +141,7 @@ class Exact(Private):
         result = np.concatenate([rows, np.full((len(rows), width), -1, np.int64)], axis=1)
         for query, tied in more.items():
             result[query, rows.shape[1] : rows.shape[1] + len(tied)] = tied
-        return result
+        return result, scores
 
     def _filled(self) -> list[Block]:
         """Return the blocks without the unused end of the last one."""

@@ -191,11 +191,14 @@ class Index:
     ) -> Neighbours:
         """Return the k nearest of each query's candidates (n, m), by distance, then id."""
         n, m = candidates.shape
+        computed = distances_to_rows(self._read, queries, candidates) if known is None else known
+        here = candidates >= 0
+        if m > k:  # ids are read of those alone that may be among the k
+            nearest = np.where(here, computed, np.float32(np.inf))
+            here &= nearest <= np.partition(nearest, k - 1, axis=1)[:, k - 1, None]
         ids = np.full((n, max(m, k)), -1, np.int64)
         distances = np.full((n, max(m, k)), np.inf, np.float32)
-        here = candidates >= 0
         ids[:, :m][here] = self._vectors.ids(candidates[here])
-        computed = distances_to_rows(self._read, queries, candidates) if known is None else known
         distances[:, :m][here] = computed[here]
         order = np.lexsort((ids, distances), axis=1)[:, :k]
         return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(distances, order, 1))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from neardup.pipeline.errors import DependencyError, PipelineError
 from neardup.pipeline.index.distances import distances_to_rows
@@ -34,6 +35,10 @@ logger = logging.getLogger(__name__)
 LEAST_ROWS = 256
 """ScaNN needs rows to train on."""
 _LONGEST_RETRY_SECONDS = 3600.0
+_SPARE = 8
+"""Neighbours beyond k that `Index.search` may be asked for."""
+_SCORE_ERROR = np.float32(1e-4)
+"""More than an inner product may be out."""
 _MOST_NEWEST = 1024
 """Rows that are compared here where nothing is asked ahead."""
 
@@ -254,8 +259,10 @@ class ScannProposer(Private):
         if len(self._tail) > _MOST_NEWEST:
             self._hand_over(generation)
         generation.ask(queries, k, effort)
-        newer = self._tail.propose(queries, k)
+        newer, scores = self._tail.propose_with_scores(queries, k)
         older = generation.candidates()
+        if older.distances is not None:
+            newer = np.where(scores >= _least_score(queries, older, k + _SPARE)[:, None], newer, -1)
         rows = np.concatenate([newer, older.rows], axis=1)
         if older.distances is None:
             return Proposed(rows)
@@ -329,3 +336,14 @@ class ScannProposer(Private):
                 self._scratch = Scratch(None, self._name)
         self._paths += 1
         return self._scratch.path / f"searcher-{self._paths}"
+
+
+def _least_score(queries: Descriptors, found: Proposed, count: int) -> npt.NDArray[np.float32]:
+    """Return the inner product below which a row is farther from a query than `count` rows that were found, (n,)."""
+    assert found.distances is not None
+    distances = np.where(found.rows >= 0, found.distances, np.float32(np.inf))
+    if distances.shape[1] < count:
+        return np.full(len(queries), -np.inf, np.float32)
+    farthest = np.partition(distances, count - 1, axis=1)[:, count - 1]
+    least: npt.NDArray[np.float32] = (np.einsum("nd,nd->n", queries, queries) + 1 - farthest) / 2 - _SCORE_ERROR
+    return least

@@ -129,11 +129,15 @@ class Candidates:
         whole = split(expected.pairs, np.diff(borders).tolist())
         changes = _Changes(self._heads, found, expected, self._may_move_up(found, floor), table.item)
         places = np.searchsorted(recent.query, borders).tolist()
+        may_be_pairs = expected.possible.by(borders)
         for number, (start, stop) in enumerate(pairwise(borders)):
             here = slice(start, stop)
             outdated = changes.concern(here)
             first, last = places[number : number + 2]
-            if not outdated and (first == last or self._are_as_expected(recent.reference[first:last], expected, here)):
+            if not outdated and (
+                first == last
+                or self._are_as_expected(recent.reference[first:last], may_be_pairs[number], expected.neighbours[here])
+            ):
                 yield Found(whole[number], expected.cohort.take(here), expected.neighbours[here])
                 continue
             mine = recent.take(slice(first, last))
@@ -250,17 +254,20 @@ class Candidates:
         deeper: dict[int, tuple[Ids, Floats]] = {}
         if width < more and len(crowded):
             parts = [pairs.take(np.flatnonzero(~np.isin(pairs.query, crowded)))]
+            possibles = [possible.without(crowded)]
             for start in range(0, len(crowded), CROWDED_AT_ONCE):
                 some = crowded[start : start + CROWDED_AT_ONCE]
                 again = index.search(pictures.vectors[some], more)
                 deeper |= zip(some.tolist(), zip(again.ids, again.distances, strict=True), strict=True)
-                one, _, _ = self._reaching(
+                one, _, they = self._reaching(
                     pictures.take(some), cohort.take(some), again.ids, again.distances, floor[:, some], own[some]
                 )
                 one = self._nearest_of_each_item(one)
                 parts.append(one.of_places(some[one.query]))
+                possibles.append(_Possible(some[they.query], they.reference))
             pairs = join_pairs(parts)
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
+            possible = _join_possible(possibles)
         return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare, possible)
 
     def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> tuple[Cohort, Ids]:
@@ -276,17 +283,16 @@ class Candidates:
 
     def _reaching(
         self, pictures: Pictures, cohort: Cohort, ids: Ids, distances: Floats, floor: Floors, own: Ids
-    ) -> tuple[Pairs, Ids, Bools]:
+    ) -> tuple[Pairs, Ids, _Possible]:
         """Return pairs with found descriptors (n, k) whose evidence reaches the floor, and the places of the crowded.
 
         Crowded is a query of which every candidate is likely a match: a still video may have filled the places of
-        others. Then which queries, (n,), have pairs that reach the floor or would if their items had other kin.
+        others. Then the pairs that reach the floor, or would if their items had other kin.
         """
-        possible = np.zeros(len(ids), np.bool_)
         bound = self._evidence.bound(1.0 - distances / 2.0, cohort.least[:, None])
         query, place = np.nonzero((bound >= floor.min(axis=0)[:, None]) & (ids >= 0))
         if not len(query):
-            return NO_PAIRS, _NO_ROWS, possible
+            return NO_PAIRS, _NO_ROWS, _NOTHING_POSSIBLE
         reference, distance = ids[query, place], distances[query, place]
         bits = differing_bits(pictures.hashes[query], self._tables.rows.hash[reference])
         # Without the cohort evidence is highest; few pairs reach as much even so, and shifts cost the most.
@@ -294,9 +300,9 @@ class Candidates:
         unsure = self._judge.thresholds(self._heads.chances).min_unsure
         some = np.flatnonzero(alone >= np.minimum(floor.min(axis=0)[query], unsure))
         query, place, reference, distance = query[some], place[some], reference[some], distance[some]
-        possible[query] = True
+        possible = _Possible(query, reference)
         items = self._tables.rows.item[reference]
-        shift = cohort.shifts(query, items, self._kin)
+        shift = cohort.shifts(query, items, self._tables.items.kin)
         strength = self._evidence.of(distance, bits[some], shift)
         crowded = query[(strength >= unsure) & (place == ids.shape[1] - 1)]
         reaching = (strength >= floor[0, query]) | (alone[some] >= floor[1, query])
@@ -306,10 +312,6 @@ class Candidates:
             less = shift - cohort.least[query]
             pairs = Pairs(query, reference, distance, strength, strength + self._evidence.cohort_weight * less - ALONE)
         return pairs.take(kept), crowded, possible
-
-    def _kin(self, number: int) -> Sequence[int]:
-        item = self._tables.items.get(number)
-        return () if item is None else item.kin
 
     def _nearest_of_each_item(self, pairs: Pairs) -> Pairs:
         """Keep for each query, whose pairs are sorted by distance, no more than CANDIDATES descriptors of one item."""
@@ -375,8 +377,7 @@ class Candidates:
         searched = found.at(some)
         mine = _Recent(query, mine.reference, mine.distance)
         with_them, may = self._with_recent(pictures.take(some), searched, mine, floor[:, some], own[some], 0)
-        possible = found.possible.copy()
-        possible[some] |= may
+        possible = _join_possible([found.possible.without(some), _Possible(some[may.query], may.reference)])
         cohort, neighbours = Cohort(found.cohort.items.copy(), found.cohort.similarity.copy()), found.neighbours.copy()
         cohort.items[some], cohort.similarity[some] = with_them.cohort.items, with_them.cohort.similarity
         neighbours[some] = with_them.neighbours
@@ -398,19 +399,31 @@ class Candidates:
         bound = self._evidence.bound(1.0 - found.spare_distances / 2.0, found.cohort.least[:, None])
         return np.asarray(((bound >= floor.min(axis=0)[:, None]) & (found.spare_ids >= 0)).any(axis=1))
 
-    def _are_as_expected(self, rows: Ids, expected: _Searched, here: slice) -> bool:
-        """Return whether recent rows give places what they were expected to: as heads that resemble nothing.
+    def _are_as_expected(self, rows: Ids, may_be_pairs: Ids, neighbours: Ids) -> bool:
+        """Return whether recent rows give an item what they were expected to: as heads that resemble nothing.
 
-        Where there is no pair, only those count that belong to the cohort, and kin is of no account.
+        Others count where they may be a pair, or belong to the cohort: as no heads always, with kin if there may be a
+        pair, of which the kin is left out.
+
+        Args:
+            may_be_pairs, neighbours: the rows that may be pairs of the item, and those of its cohort.
         """
         get, numbers = self._tables.items.get, self._tables.rows.item[rows].tolist()
-        items = [get(number) for number in numbers]
-        if all(item is not None and item.is_head and not item.kin for item in items):
+        gone, resembling = list[int](), list[int]()
+        for row, number in zip(rows.tolist(), numbers, strict=True):
+            item = get(number)
+            if item is None or not item.is_head:
+                gone.append(row)
+            elif item.kin:
+                resembling.append(row)
+        if not gone and not resembling:
             return True
-        if expected.possible[here].any() or (expected.neighbours[here] == NO_ROW).any():
+        pairs, cohort = may_be_pairs.tolist(), neighbours.ravel().tolist()
+        if gone and NO_ROW in cohort:
             return False
-        places = [place for place, item in enumerate(items) if item is None or not item.is_head]
-        return not np.isin(rows[places], expected.neighbours[here]).any()
+        if not pairs:
+            return not any(row in cohort for row in gone)
+        return not any(row in pairs or row in cohort for row in (*gone, *resembling))
 
     def _are_heads(self, rows: Ids) -> Ids:
         """Return the places of the rows whose items are heads by now."""
@@ -420,8 +433,8 @@ class Candidates:
 
     def _with_recent(
         self, pictures: Pictures, found: _Searched, recent: _Recent, floor: Floors, own: Ids, start: int
-    ) -> tuple[Found, Bools]:
-        """Return what an item finds together with recent heads, and which of its rows may have pairs, see `_reaching`.
+    ) -> tuple[Found, _Possible]:
+        """Return what an item finds together with recent heads, and its possible pairs, see `_reaching`.
 
         Args:
             start: the place of its first row in the batch.
@@ -444,6 +457,35 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class _Possible:
+    """Pairs of places in a batch with rows that reach the floor, or would if their items had other kin.
+
+    Attributes:
+        query, reference: (p,), in order of the query.
+    """
+
+    query: Ids
+    reference: Ids
+
+    def by(self, borders: Sequence[int]) -> list[Ids]:
+        """Return the rows of the places between each two borders."""
+        places = np.searchsorted(self.query, borders).tolist()
+        return [self.reference[start:stop] for start, stop in pairwise(places)]
+
+    def without(self, places: Ids) -> _Possible:
+        """Return those of other places."""
+        left = ~np.isin(self.query, places)
+        return _Possible(self.query[left], self.reference[left])
+
+
+def _join_possible(parts: Sequence[_Possible]) -> _Possible:
+    """Return the pairs of several, which have no place in common."""
+    query = np.concatenate([part.query for part in parts])
+    order = np.argsort(query, kind="stable")
+    return _Possible(query[order], np.concatenate([part.reference for part in parts])[order])
+
+
+@dataclass(frozen=True, slots=True)
 class _Searched:
     """What the index gave for n pictures.
 
@@ -451,7 +493,7 @@ class _Searched:
         neighbours: see `Found`.
         ids, distances: the nearest, (n, k). deeper: more of them, (more,), for the places that are crowded.
         spare_ids, spare_distances: the next ones, (n, SPARE).
-        possible: which have pairs, or would if items had other kin, (n,).
+        possible: all pairs that may count.
     """
 
     pairs: Pairs
@@ -462,15 +504,15 @@ class _Searched:
     deeper: dict[int, tuple[Ids, Floats]]
     spare_ids: Ids
     spare_distances: Floats
-    possible: Bools
+    possible: _Possible
 
     def take(self, here: slice) -> _Searched:
-        """Return what it gave for some of the places; without the pairs."""
+        """Return what it gave for some of the places; without any pairs."""
         deeper = {place - here.start: deep for place, deep in self.deeper.items() if here.start <= place < here.stop}
         return replace(self.at(here), deeper=deeper)
 
     def at(self, where: Ids | slice) -> _Searched:
-        """Return what it gave for places that are not crowded; without the pairs."""
+        """Return what it gave for places that are not crowded; without any pairs."""
         return _Searched(
             NO_PAIRS,
             self.cohort.take(where),
@@ -480,15 +522,15 @@ class _Searched:
             {},
             self.spare_ids[where],
             self.spare_distances[where],
-            self.possible[where],
+            _NOTHING_POSSIBLE,
         )
 
 
 class _Changes:
     """What became of the heads since a batch was searched for, and which of its places it concerns.
 
-    Links concern where there may be pairs. Rows that leave do there, and where they belong to the cohort, or let one
-    move up that may matter.
+    Links and rows that leave concern pairs that they may be of. Rows do, too, where they belong to the cohort, or let
+    one move up that may matter.
 
     Args:
         found, expected: what the places find in the index, and with all of the batch.
@@ -530,35 +572,37 @@ class _Changes:
         return replace(found, ids=ids, distances=distances)
 
     def _note(self, dropped: Sequence[int], linked: Sequence[int]) -> None:
+        possible = self._expected.possible
         if dropped:
-            self._by_row = self._by_row or _Places(self._rows_that_count())
+            self._by_row = self._by_row or self._rows_that_count()
             self._concerned[self._by_row.of(dropped)] = True
         if linked:
-            count = (self._found.ids >= 0) & self._expected.possible[:, None]
-            self._by_item = self._by_item or _Places(np.where(count, self._items[self._found.ids], -1))
+            self._by_item = self._by_item or _Places(self._items[possible.reference], possible.query)
             self._concerned[self._by_item.of(linked)] = True
 
-    def _rows_that_count(self) -> Ids:
-        """Return the rows whose leaving concerns each place, (n, any)."""
-        found = self._found
+    def _rows_that_count(self) -> _Places:
+        """Return the places that are concerned by the leaving of each row."""
+        found, possible = self._found, self._expected.possible
         # those of the cohort with all of the batch are the same, or fewer
-        all_count = self._expected.possible | self._move_up | (found.neighbours == NO_ROW).any(axis=1)
-        return np.concatenate([np.where(all_count[:, None], found.ids, NO_ROW), found.neighbours], axis=1)
+        all_count = self._move_up | (found.neighbours == NO_ROW).any(axis=1)
+        all_count[[*found.deeper]] = True
+        rows = [possible.reference, found.neighbours.ravel(), found.ids[all_count].ravel()]
+        k, everywhere = found.ids.shape[1], np.arange(len(found.ids))
+        places = [possible.query, np.repeat(everywhere, COHORT), np.repeat(everywhere[all_count], k)]
+        return _Places(np.concatenate(rows), np.concatenate(places))
 
 
 class _Places:
-    """In which rows of a table of numbers, (n, k), a number stands."""
+    """The places of a batch that each of some numbers stands at; numbers and places are (p,)."""
 
-    def __init__(self, numbers: Ids) -> None:
-        self._width = numbers.shape[1]
-        self._order = np.argsort(numbers, axis=None)
-        self._sorted = numbers.ravel()[self._order]
+    def __init__(self, numbers: Ids, places: Ids) -> None:
+        order = np.argsort(numbers)
+        self._numbers, self._places = numbers[order], places[order]
 
     def of(self, some: Sequence[int]) -> Ids:
-        """Return the rows that hold one of these numbers."""
-        starts, stops = (np.searchsorted(self._sorted, some, side=side) for side in ("left", "right"))
-        places = [self._order[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-        return np.asarray(np.concatenate(places) // max(self._width, 1))
+        """Return the places of these numbers."""
+        starts, stops = (np.searchsorted(self._numbers, some, side=side).tolist() for side in ("left", "right"))
+        return np.concatenate([self._places[a:b] for a, b in zip(starts, stops, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,6 +630,7 @@ def split(pairs: Pairs, frames: Sequence[int]) -> list[Pairs]:
 
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)
+_NOTHING_POSSIBLE = _Possible(_NO_ROWS, _NO_ROWS)
 NO_PAIRS = Pairs(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
 _NOTHING_RECENT = _Recent(_NO_ROWS, _NO_ROWS, np.zeros(0, dtype=np.float32))
 

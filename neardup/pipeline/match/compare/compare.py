@@ -34,7 +34,7 @@ from neardup.pipeline.match.decide.decide import (
     compare_items,
     compare_wholes,
 )
-from neardup.pipeline.match.decide.evidence import Cohort, Evidence, differing_bits, near, squared_distances
+from neardup.pipeline.match.decide.evidence import Cohort, Evidence, common, differing_bits, near, squared_distances
 from neardup.pipeline.prove.finding import BoxPair
 from neardup.pipeline.types import Box, Decision, Doubt, Exact, Ids, Kind, Span
 from neardup.pipeline.where import NOWHERE, WhereKind, located
@@ -320,10 +320,6 @@ class Comparer:
         evidence = max(outcome.evidence, outcome.alone)
         return outcome.where.kind is not WhereKind.NOTHING and evidence >= self._judge.least(outcome.chances)
 
-    def _kin(self, number: int) -> Sequence[int]:
-        item = self._tables.items.get(number)
-        return () if item is None else item.kin
-
     def pair(self, query: Item, reference: Item) -> PairOutcome:
         """Compare two items that are held."""
         outcome = self._by_evidence(query, reference)
@@ -344,19 +340,24 @@ class Comparer:
         numbers = np.array([reference.number for _, reference in plain], np.int64)
         rows, vectors = self._tables.rows, self._tables.vectors
         cohort = self._cohort(q)
-        shift = cohort.shifts(np.arange(len(q)), numbers, self._kin)
+        shift = cohort.shifts(np.arange(len(q)), numbers, self._tables.items.kin)
         distance = squared_distances(vectors.read(q), vectors.read(r))
         strength = self._evidence.of(distance, differing_bits(rows.hash[q], rows.hash[r]), shift)
         alone = strength + self._evidence.cohort_weight * (shift - cohort.least)
         speak = rows.speaks[q] & rows.speaks[r]
         columns = (column.tolist() for column in (distance, strength, alone, speak))
-        for (query, reference), *values in zip(plain, *columns, strict=True):
-            self._measured[query.number, reference.number] = _Measured(len(reference.kin), *values)
+        for (query, reference), around, *values in zip(plain, cohort.items.tolist(), *columns, strict=True):
+            kin = reference.kin
+            left_out = len(common(kin, {*around})) if kin else 0
+            self._measured[query.number, reference.number] = _Measured(len(kin), around, left_out, *values)
 
     def _as_measured(self, query: Item, reference: Item) -> PairOutcome | None:
         """Return what `_by_evidence` does, from what was measured; None if that is not known, or not as it is now."""
         known = self._measured.get((query.number, reference.number))
-        if known is None or known.kin != len(reference.kin):  # which only grows within a batch
+        if known is None:
+            return None
+        kin = reference.kin  # which only grows within a batch
+        if len(kin) != known.kin and len(common(kin, {*known.around})) != known.left_out:
             return None
         alone = known.alone - ALONE if self._judge.proves else -math.inf
         doubts = query.doubt, reference.doubt
@@ -503,9 +504,16 @@ class Comparer:
 
 
 class _Measured(msgspec.Struct, frozen=True):
-    """What was computed of a pair of images while the reference had so many kin; `alone` as of the background alone."""
+    """What was computed of a pair of images.
+
+    Attributes:
+        kin: how many the reference had. around: the items of the query's cohort. left_out: how many of these were kin.
+        alone: evidence against the background alone.
+    """
 
     kin: int
+    around: list[int]
+    left_out: int
     distance: float
     evidence: float
     alone: float

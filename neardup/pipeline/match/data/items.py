@@ -109,6 +109,11 @@ class Items:
         """Return the live item of this number."""
         return self._by_number.get(number)
 
+    def kin(self, number: int) -> Sequence[int]:
+        """Return the kin of an item, see `Item`; () if it is not live."""
+        item = self._by_number.get(number)
+        return () if item is None else item.kin
+
     def named(self, item_id: str) -> Item | None:
         """Return the live item of this id."""
         number = self._by_id.get(item_id)

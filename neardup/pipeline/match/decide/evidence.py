@@ -79,7 +79,7 @@ class Cohort(msgspec.Struct, frozen=True):
             left_out: a sequence rises. one: a further number; that of the background stands for none.
         """
         out = np.zeros(self.items.shape, np.bool_) if one == OF_BACKGROUND else self.items == one
-        for number in _common(left_out, self.items):
+        for number in common(left_out, {*self.items.ravel().tolist()}):
             out |= self.items == number
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity))
 
@@ -103,24 +103,25 @@ class Cohort(msgspec.Struct, frozen=True):
         items = self.items[query]
         out = items == reference[:, None]
         numbers, which = np.unique(reference, return_inverse=True)
-        resembling = [kin(number) for number in numbers.tolist()]
-        if any(resembling):
-            some_of = (
-                some if len(some) <= FEW_KIN else _common(some, items[which == place])
-                for place, some in enumerate(resembling)
-            )
-            counted = [np.fromiter(some, np.int64, len(some)) for some in some_of]
-            keys = np.concatenate([place * _KEYS + numbers for place, numbers in enumerate(counted)])
+        resembling, left_out = np.zeros(len(numbers), np.bool_), list[int]()
+        counts = list[int]()
+        for place, some in enumerate(map(kin, numbers.tolist())):
+            if some:
+                few = some if len(some) <= FEW_KIN else common(some, {*items[which == place].ravel().tolist()})
+                resembling[place] = True
+                counts.append(len(few))
+                left_out += few
+        if left_out:
+            keys = np.repeat(np.flatnonzero(resembling), counts) * _KEYS + np.array(left_out, np.int64)
             keys.sort()
-            wanted = which[:, None] * _KEYS + items
-            if len(keys):
-                out |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
+            pairs = np.flatnonzero(resembling[which])
+            wanted = which[pairs, None] * _KEYS + items[pairs]
+            out[pairs] |= keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
         return _mean_of_nearest(np.where(out, np.float32(ABSENT), self.similarity[query]))
 
 
-def _common(some: Collection[int], items: Ids) -> set[int]:
+def common(some: Collection[int], numbers: set[int]) -> set[int]:
     """Return the numbers that stand in both; few of a long sequence, which rises, are looked at."""
-    numbers = {*items.ravel().tolist()}
     if len(some) <= FEW_KIN or not isinstance(some, Sequence):
         return numbers.intersection(some)
     places = ((number, bisect_left(some, number)) for number in numbers)

@@ -506,6 +506,26 @@ def test_distances_are_those_of_the_stored_vectors_whoever_computes_them(index: 
     assert np.array_equal(found.distances, exact_distances(index, queries, found.ids))
 
 
+def test_newest_rows_that_are_too_far_away_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = units(540, 0)
+    vectors[500] = vectors[7]
+    compared: list[int] = []
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=300, tail_factor=15.0)), D)) as index:
+        index.add(np.arange(500), vectors[:500])
+        engine(index).wait(LATE)
+        index.add(np.arange(500, 540), vectors[500:])
+        tail = engine(index)._tail
+        read = tail.read
+        monkeypatch.setattr(tail, "read", lambda rows: (compared.append(len(rows)), read(rows))[1])
+        some = index.index.search(vectors[:20], 4, spare=8)
+        monkeypatch.setattr("neardup.pipeline.index.scann.proposer._SCORE_ERROR", np.float32(9))
+        all_of_them = index.index.search(vectors[:20], 4, spare=8)
+    assert compared[0] < compared[1] / 4
+    assert np.array_equal(some.ids, all_of_them.ids)
+    assert np.array_equal(some.distances, all_of_them.distances)
+    assert some.ids[7, :2].tolist() == [7, 500]
+
+
 def exact_distances(index: Filled, queries: Descriptors, ids: np.ndarray) -> np.ndarray:
     """Return what the index that compares with everything says of the same pairs."""
     everything = exact(index.vectors)
