@@ -74,6 +74,11 @@ class Overlap:
         return np.ones(self.grid, np.float32) if self.mask is None else self._shrink(self.mask)
 
     @once
+    def means(self) -> tuple[Blocks, Blocks]:
+        """Mean grey levels of query and reference in each block."""
+        return self.mean(self.query), self.mean(self.reference)
+
+    @once
     def bands(self) -> tuple[Levels, Levels]:
         """Query and reference, each without noise and without what changes slowly."""
         return band(self.query, self.mask), band(self.reference, self.mask)

@@ -21,12 +21,10 @@ from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
     Agreement,
     Differences,
-    classify,
     correlate,
     count_differences,
     count_ink,
     is_covered,
-    measure_light,
     measure_repetition,
 )
 from neardup.pipeline.prove.finding import Block, BoxPair
@@ -317,7 +315,7 @@ def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | No
         return laid
     if confined.agreement.share < _CERTAINLY or inliers < _PLENTY:
         return laid
-    blocks = classify(laid.agreement)
+    blocks = laid.agreement.blocks
     fewer = min(np.count_nonzero(blocks == side) for side in (Block.QUERY_ONLY, Block.REFERENCE_ONLY))
     return replace(confined, one_sided=bool(fewer <= _FEW_OF_SIDE * np.count_nonzero(blocks)))
 
@@ -368,11 +366,12 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         laid = _follow(query, reference, laid)
         changes = _find_changes(laid.agreement)
     agreement, overlap = laid.agreement, laid.agreement.overlap
-    blocks = classify(agreement)
+    blocks = agreement.blocks
     seen = max(1, int(agreement.seen.sum()))
+    *_, differing, query_only, reference_only = np.bincount(blocks.ravel(), minlength=len(Block)).tolist()
     little = agreement.share_of_one < _WORTH_CHANGES  # which no finding but that follows from
     differences = Differences() if little else count_differences(agreement)
-    gain, offset = measure_light(agreement)
+    gain, offset = agreement.light
     query_box, reference_box = (
         _enclose(side, into, overlap.query.shape)
         for side, into in ((query, overlap.into_query), (reference, overlap.into_reference))
@@ -392,8 +391,8 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         agreeing=agreement.share,
         agreeing_of_one=agreement.share_of_one,
         agreed=agreement.agreed,
-        query_extra=float(np.isin(blocks, (Block.DIFFERS, Block.QUERY_ONLY)).sum() / seen),
-        reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
+        query_extra=(differing + query_only) / seen,
+        reference_extra=(differing + reference_only) / seen,
         differences=differences,
         covered=is_covered(blocks),
         confined=laid.part is not None,
