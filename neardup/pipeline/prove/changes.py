@@ -117,10 +117,10 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
         return Changes(spread=float(total / changed.size))
 
     # Only what is around pieces that count is looked at.
-    around_counted = cv2.dilate(counted.astype(np.uint8)[labels], _AROUND)
+    around_counted = cv2.dilate(np.take(counted.view(np.uint8), labels, mode="clip"), _AROUND)
     left, top, width, height = cv2.boundingRect(around_counted)
     part = np.s_[max(0, top - _BESIDE) : top + height + _BESIDE, max(0, left - _BESIDE) : left + width + _BESIDE]
-    here = np.flatnonzero(around_counted[part])
+    here = np.flatnonzero(around_counted[part].view(np.bool_))
     whole = closed
     closed, labels, query, reference = (np.ascontiguousarray(one[part]) for one in (closed, labels, query, reference))
     around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
@@ -181,7 +181,8 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
     """Return the pixels that changed, bool (h, w)."""
     sides = [(query, reference), (reference, query)]
-    contrast = [cv2.morphologyEx(other, cv2.MORPH_GRADIENT, _NEXT) for _, other in sides]
+    near, wider = ([_reach(other, size) for _, other in sides] for size in (_NEAR, _NEXT))
+    contrast = [cv2.subtract(*reach) for reach in wider]
 
     def changed(beyond: list[Grey], share: float) -> npt.NDArray[np.bool_]:
         over = [
@@ -190,33 +191,41 @@ def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDA
         ]
         return np.asarray(cv2.max(*over) > 0)
 
-    beyond = [_beyond(one, other, _NEAR) for one, other in sides]
+    beyond = [_beyond(one, reach) for (one, _), reach in zip(sides, near, strict=True)]
     found = changed(beyond, _OF_RANGE)
     if np.count_nonzero(found) >= _SMALLEST:
-        agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
+        agrees = _enlarge_mask(agreement.agrees, query.shape)
         textured = agrees & (cv2.min(*contrast) > _TEXTURED)
         if textured.any():
-            usual = np.divide(cv2.max(*beyond)[textured], cv2.max(*contrast)[textured], dtype=np.float32)
-            share = _USUAL * _high(usual, _OF_RANGE / _USUAL)
+            share = _USUAL * _high(cv2.max(*beyond), cv2.max(*contrast), textured, _OF_RANGE / _USUAL)
             if share > _RAGGED:  # pixelated and noisy copies differ at every edge
-                beyond = [_beyond(one, other, _NEXT) for one, other in sides]
+                beyond = [_beyond(one, reach) for (one, _), reach in zip(sides, wider, strict=True)]
             found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
     if agreement.overlap.mask is not None:
         found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
     return found
 
 
-def _high(values: npt.NDArray[np.float32], least: float) -> float:
-    """Return the percentile _MOST_PIXELS of values (n,), 0 where it is below `least`: only those above are sorted."""
-    above = values[values > least]
-    rank = round((1 - _MOST_PIXELS / 100) * (len(values) - 1))  # from the top
+def _high(beyond: Grey, contrast: Grey, where: npt.NDArray[np.bool_], least: float) -> float:
+    """Return the percentile _MOST_PIXELS of shares of the contrast, 0 where it is below `least`.
+
+    Only shares above that are computed and sorted.
+    """
+    rank = round((1 - _MOST_PIXELS / 100) * (np.count_nonzero(where) - 1))  # from the top
+    where = where & (cv2.convertScaleAbs(contrast, alpha=least, beta=-1) <= beyond)
+    shares = np.divide(beyond[where], contrast[where], dtype=np.float32)
+    above = shares[shares > least]
     return float(-np.partition(-above, rank)[rank]) if rank < len(above) else 0.0
 
 
-def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:
+def _reach(grey: Grey, near: npt.NDArray[np.uint8]) -> tuple[Grey, Grey]:
+    """Return the most and the least that a picture has near each pixel."""
+    return np.asarray(cv2.dilate(grey, near), np.uint8), np.asarray(cv2.erode(grey, near), np.uint8)
+
+
+def _beyond(side: Grey, reach: tuple[Grey, Grey]) -> Grey:
     """Return by how much each pixel is outside what the other side has near it."""
-    above, below = cv2.subtract(side, cv2.dilate(other, near)), cv2.subtract(cv2.erode(other, near), side)
-    return np.asarray(cv2.max(above, below), np.uint8)
+    return np.asarray(cv2.max(cv2.subtract(side, reach[0]), cv2.subtract(reach[1], side)), np.uint8)
 
 
 def _gradient(grey: npt.NDArray[Any]) -> tuple[Levels, Levels]:
@@ -233,7 +242,7 @@ def _at(gradient: tuple[Levels, Levels], where: npt.NDArray[np.intp]) -> npt.NDA
 def _equal(agreement: Agreement) -> tuple[Grey, Grey]:
     """Return query and reference of the same tones, contrast, sharpness and light, as where they agree."""
     overlap = agreement.overlap
-    agrees = _enlarge(agreement.agrees.astype(np.float32), overlap.query.shape, cv2.INTER_NEAREST) > 0
+    agrees = _enlarge_mask(agreement.agrees, overlap.query.shape)
     if overlap.mask is not None:
         agrees &= overlap.mask > 0
     own, other = (
@@ -288,8 +297,12 @@ def _light(agreement: Agreement, query: Levels, reference: npt.NDArray[np.generi
     return np.asarray(cv2.blur(_levels(query + _enlarge(field, query.shape)), (3, 3)), np.uint8)
 
 
-def _enlarge(blocks: Blocks, shape: tuple[int, ...], by: int = cv2.INTER_LINEAR) -> Levels:
-    return np.asarray(cv2.resize(blocks.astype(np.float32), shape[::-1], interpolation=by), np.float32)
+def _enlarge(blocks: Blocks, shape: tuple[int, ...]) -> Levels:
+    return np.asarray(cv2.resize(blocks.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _enlarge_mask(blocks: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    return cv2.resize(blocks.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
 
 
 def _levels(values: Levels) -> Grey:
