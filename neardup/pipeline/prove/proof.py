@@ -221,8 +221,10 @@ def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid 
     matrix = np.linalg.inv(_to_shares(reference)) @ shares @ _to_shares(query)
     part = before.reference_box if before.confined else None
     laid = _measure(query, reference, matrix, before.inliers, part)
+    if laid is None or not laid.followed:
+        return laid
     # A pixel at the smaller side is three here: what lies beside it is corrected once more.
-    return laid if laid is None else _measure(query, reference, laid.agreement.overlap.matrix, before.inliers, part)
+    return _correct(query, reference, replace(laid, motion=Motion(), followed=False))
 
 
 def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]], boxes: Sequence[BoxPair] = ()) -> list[Proof | None]:
@@ -326,9 +328,13 @@ def _measure(
     overlap = lay_over(query, reference, matrix, part)
     if overlap is None:
         return None
-    laid = _Laid(correlate(overlap), Motion(), inliers, part)
+    return _correct(query, reference, _Laid(correlate(overlap), Motion(), inliers, part))
+
+
+def _correct(query: Keypoints, reference: Keypoints, laid: _Laid) -> _Laid:
+    """Return what was laid, corrected by corners where that may change anything."""
     still = laid.agreement.certain or laid.agreement.in_register
-    hopeless = not inliers and laid.agreement.share < _WORTH_FOLLOWING
+    hopeless = not laid.inliers and laid.agreement.share < _WORTH_FOLLOWING
     return laid if still or hopeless else _follow(query, reference, laid)
 
 
@@ -363,8 +369,8 @@ def _find_changes(agreement: Agreement) -> Changes:
 def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
     changes = _find_changes(laid.agreement)
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
-        laid = _follow(query, reference, laid)
-        changes = _find_changes(laid.agreement)
+        before, laid = laid.agreement, _follow(query, reference, laid)
+        changes = changes if laid.agreement is before else _find_changes(laid.agreement)
     agreement, overlap = laid.agreement, laid.agreement.overlap
     blocks = agreement.blocks
     seen = max(1, int(agreement.seen.sum()))
