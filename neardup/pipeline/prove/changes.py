@@ -179,9 +179,12 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
 
 
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
-    """Return the pixels that changed, bool (h, w)."""
+    """Return the pixels that changed, bool (h, w); fewer than _SMALLEST mean nothing."""
     sides = [(query, reference), (reference, query)]
-    near, wider = ([_reach(other, size) for _, other in sides] for size in (_NEAR, _NEXT))
+    beyond = [_beyond(one, _reach(other, _NEAR)) for one, other in sides]
+    if np.count_nonzero(apart := cv2.max(*beyond) > _LEVELS) < _SMALLEST:
+        return np.asarray(apart)
+    wider = [_reach(other, _NEXT) for _, other in sides]
     contrast = [cv2.subtract(*reach) for reach in wider]
 
     def changed(beyond: list[Grey], share: float) -> npt.NDArray[np.bool_]:
@@ -191,7 +194,6 @@ def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDA
         ]
         return np.asarray(cv2.max(*over) > 0)
 
-    beyond = [_beyond(one, reach) for (one, _), reach in zip(sides, near, strict=True)]
     found = changed(beyond, _OF_RANGE)
     if np.count_nonzero(found) >= _SMALLEST:
         agrees = _enlarge_mask(agreement.agrees, query.shape)
@@ -302,7 +304,7 @@ def _enlarge(blocks: Blocks, shape: tuple[int, ...]) -> Levels:
 
 
 def _enlarge_mask(blocks: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    return cv2.resize(blocks.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+    return np.asarray(cv2.resize(blocks.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)).view(np.bool_)
 
 
 def _levels(values: Levels) -> Grey:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import SIDE, Grey
 from neardup.pipeline.prove.once import once
-from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
+from neardup.pipeline.prove.overlap import Blocks, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
 from neardup.pipeline.prove.repetition import self_likeness
 

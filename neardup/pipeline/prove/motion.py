@@ -123,7 +123,9 @@ def _alike(a: Grey, at_a: Points, b: Grey, at_b: Points) -> npt.NDArray[np.float
     """Return the correlation of the squares around places (n, 2) of two pictures, (n,)."""
     cut = []
     for side, at in ((a, at_a), (b, at_b)):
-        found = cv2.remap(side, at[:, :1] + _STEPS[0], at[:, 1:] + _STEPS[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = cv2.remap(
+            side, at[:, :1] + _STEPS[0], at[:, 1:] + _STEPS[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         values = found.astype(np.float32)
         cut.append(values - values.mean(1, keepdims=True))
     energy = np.sqrt(np.maximum((cut[0] ** 2).sum(1) * (cut[1] ** 2).sum(1), 1.0))

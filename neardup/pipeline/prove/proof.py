@@ -195,7 +195,9 @@ def prove(
     """
     if closer_to is not None:
         laid = _lay_closer(query, reference, closer_to)
-        proof = _best(query, reference, laid) if laid is not None and laid.settled else prove(query, reference, boxes)
+        if laid is not None and laid.settled:
+            return _conclude(query, reference, laid, closer_to.document)
+        proof = prove(query, reference, boxes)
         return proof and replace(proof, document=proof.document or closer_to.document)
     first = _lay_as_they_are(query, reference, boxes)
     if first is not None and first.settled:
@@ -366,7 +368,7 @@ def _find_changes(agreement: Agreement) -> Changes:
     return find_again(agreement, changes) if changes.on_both > MAX_ON_BOTH else changes
 
 
-def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
+def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid, document: bool = False) -> Proof:
     changes = _find_changes(laid.agreement)
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
         before, laid = laid.agreement, _follow(query, reference, laid)
@@ -384,7 +386,7 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
     )
     beside_query = find_beside(query, overlap.into_query, overlap.query.shape)
     beside_reference = find_beside(reference, overlap.into_reference, overlap.query.shape)
-    page = query.is_document or reference.is_document
+    page = document or query.is_document or reference.is_document
     legible = min(_legible(query), _legible(reference)) >= 1
     return Proof(
         stage=int(laid.inliers > 0),
