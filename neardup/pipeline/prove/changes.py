@@ -126,7 +126,7 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
     piece, around, grown = (one.ravel()[here].astype(np.intp) for one in (labels, around, grown))
     # Each pixel is of one kind: of a piece near its rim, of its inner part, or around it. All are counted at once.
-    kind = piece + count * (cv2.erode(closed, _NEXT).ravel()[here] & (piece > 0))
+    kind = piece + count * ((cv2.erode(closed, _NEXT).ravel()[here] > 0) & (piece > 0))
     beside = np.flatnonzero((grown == 0) & (around > 0))
     kind[beside] = around[beside] + 2 * count
     on_rim = np.flatnonzero((grown > 0) & (cv2.erode(closed, _NEAR).ravel()[here] == 0))
