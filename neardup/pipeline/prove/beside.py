@@ -49,8 +49,8 @@ def count_written(picture: Keypoints, beside: Mask | None) -> int:
     """
     if beside is None:
         return 0
-    ink = find_ink(picture.grey) * beside
-    if _plain_share(picture.grey[(beside > 0) & (cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0)]) < _PLAIN:
+    ink = find_ink(picture.grey) & beside
+    if _plain_share(picture.grey[beside > cv2.dilate(ink, np.ones((3, 3), np.uint8))]) < _PLAIN:
         return 0
     rows, columns = (size // _CELL for size in ink.shape)
     cells = ink[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).mean((1, 3))
@@ -64,4 +64,10 @@ def is_bordered(picture: Keypoints, beside: Mask | None) -> bool:
 
 def _plain_share(ground: Grey) -> float:
     """Return the share of grey levels (n,) that are hardly another one than the usual one; 0 of none."""
-    return float((np.abs(ground - np.float32(np.median(ground))) <= _LEVELS).mean()) if ground.size else 0.0
+    if not ground.size:
+        return 0.0
+    counts = np.bincount(ground, minlength=256)
+    below = counts.cumsum()
+    middle = [int(np.searchsorted(below, place, side="right")) for place in ((len(ground) - 1) // 2, len(ground) // 2)]
+    usual = sum(middle) / 2
+    return float(counts[np.abs(np.arange(256) - usual) <= _LEVELS].sum() / len(ground))

@@ -117,37 +117,46 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
         return Changes(spread=float(total / changed.size))
 
     # Only what is around pieces that count is looked at.
-    around_counted = cv2.dilate(counted.astype(np.uint8)[labels], _AROUND)
+    around_counted = cv2.dilate(np.take(counted.view(np.uint8), labels, mode="clip"), _AROUND)
     left, top, width, height = cv2.boundingRect(around_counted)
     part = np.s_[max(0, top - _BESIDE) : top + height + _BESIDE, max(0, left - _BESIDE) : left + width + _BESIDE]
-    here = np.flatnonzero(around_counted[part])
+    here = np.flatnonzero(around_counted[part].view(np.bool_))
     whole = closed
     closed, labels, query, reference = (np.ascontiguousarray(one[part]) for one in (closed, labels, query, reference))
     around, grown = (cv2.dilate(labels, near) for near in (_AROUND, _NEAR))
     piece, around, grown = (one.ravel()[here].astype(np.intp) for one in (labels, around, grown))
-    inner = piece * cv2.erode(closed, _NEXT).ravel()[here]
-    rim = grown * (cv2.erode(closed, _NEAR).ravel()[here] == 0)
-    around[grown > 0] = 0
+    # Each pixel is of one kind: of a piece near its rim, of its inner part, or around it. All are counted at once.
+    kind = piece + count * ((cv2.erode(closed, _NEXT).ravel()[here] > 0) & (piece > 0))
+    beside = np.flatnonzero((grown == 0) & (around > 0))
+    kind[beside] = around[beside] + 2 * count
+    on_rim = np.flatnonzero((grown > 0) & (cv2.erode(closed, _NEAR).ravel()[here] == 0))
+    rim, rim_here = grown[on_rim], here[on_rim]
 
-    def per_piece(which: npt.NDArray[np.intp], weights: npt.NDArray[np.float32] | None = None) -> Sums:
-        return np.bincount(which, weights, count).astype(np.float64)
+    def per_piece(weights: npt.NDArray[np.float32] | None = None) -> tuple[Sums, Sums, Sums]:
+        """Return sums over each piece, its inner part, and what is around it."""
+        near, inner, outer = np.bincount(kind, weights, 3 * count).reshape(3, count).astype(np.float64)
+        return near + inner, inner, outer
 
-    outward = _gradient(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5), here)
+    def of_rim(where: npt.NDArray[np.bool_]) -> Sums:
+        return np.bincount(rim[where], minlength=count).astype(np.float64)
+
+    outward = _at(_gradient(cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5)), rim_here)
     outward = outward / np.maximum(np.hypot(*outward), 1e-6)
-    length = per_piece(rim)
-    inside, amid, outside = (np.maximum(per_piece(which), 1) for which in (piece, inner, around))
+    length = np.bincount(rim, minlength=count).astype(np.float64)
+    inside, amid, outside = (np.maximum(pixels, 1) for pixels in per_piece())
     ends, empty, across, along = [], [], [], []
     for side in (query, reference):
-        slope = _gradient(side, here)
-        strength = np.hypot(*slope)
-        beside = per_piece(around, strength) / outside
-        ends.append(per_piece(piece, strength) / inside > _GOES_ON * beside + _FAINT)
-        empty.append(per_piece(inner, strength) / amid < _FAINT)
-        across.append(np.abs((slope * outward).sum(0)))
+        slope = _gradient(side)
+        strength = cv2.magnitude(*slope).ravel()
+        whole_piece, inner, outer = per_piece(strength[here])
+        ends.append(whole_piece / inside > _GOES_ON * (outer / outside) + _FAINT)
+        empty.append(inner / amid < _FAINT)
+        across.append(np.abs((_at(slope, rim_here) * outward).sum(0)))
+        strength = strength[rim_here]
         edge = strength > _EDGE
         follow, cross = edge & (across[-1] > _ALONG * strength), edge & (across[-1] < _ACROSS * strength)
-        along.append(per_piece(rim[follow]) - per_piece(rim[cross]) > _OWN_OUTLINE * length)
-    outline = [per_piece(rim[one > _STRONGER * other + _EDGE]) for one, other in (across, across[::-1])]
+        along.append(of_rim(follow) - of_rim(cross) > _OWN_OUTLINE * length)
+    outline = [of_rim(one > _STRONGER * other + _EDGE) for one, other in (across, across[::-1])]
     scale = (SIDE / max(SIDE, overlap.side)) ** 2
     large = amid > _SOLID * inside
     covers = large & (size * scale > _COVERS)
@@ -158,19 +167,25 @@ def _compare(agreement: Agreement, query: Grey, reference: Grey) -> Changes:
     neither = pieces & ~own & ~other
     own, other = own | (neither & large & empty[1] & ~empty[0]), other | (neither & large & empty[0] & ~empty[1])
     own, other = own & ~(covers & along[1]), other & ~(covers & along[0])
-    shade = query.ravel()[here].astype(np.float32) - reference.ravel()[here]
     shaded = counted & ~own & ~other & (inside * scale >= _FILL) & (inside >= _THICK * length)
-    shaded &= per_piece(rim[(across[0] > _EDGE) & (across[1] > _EDGE)]) >= _BOUND * length
-    shaded &= np.abs(per_piece(piece, shade)) / inside >= _SHADED * np.abs(per_piece(around, shade)) / outside
+    if shaded.any():
+        shaded &= of_rim((across[0] > _EDGE) & (across[1] > _EDGE)) >= _BOUND * length
+    if shaded.any():
+        shade, _, beyond = per_piece(query.ravel()[here].astype(np.float32) - reference.ravel()[here])
+        shaded &= np.abs(shade) / inside >= _SHADED * np.abs(beyond) / outside
     kinds = own, other, (pieces | shaded) & ~own & ~other, (own | other) & low
     query_area, reference_area, either, lines = (float(size[which].sum() * scale) for which in kinds)
     return Changes(query_area, reference_area, either, lines, float(total / changed.size), whole)
 
 
 def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDArray[np.bool_]:
-    """Return the pixels that changed, bool (h, w)."""
+    """Return the pixels that changed, bool (h, w); fewer than _SMALLEST mean nothing."""
     sides = [(query, reference), (reference, query)]
-    contrast = [cv2.morphologyEx(other, cv2.MORPH_GRADIENT, _NEXT) for _, other in sides]
+    beyond = [_beyond(one, _reach(other, _NEAR)) for one, other in sides]
+    if np.count_nonzero(apart := cv2.max(*beyond) > _LEVELS) < _SMALLEST:
+        return np.asarray(apart)
+    wider = [_reach(other, _NEXT) for _, other in sides]
+    contrast = [cv2.subtract(*reach) for reach in wider]
 
     def changed(beyond: list[Grey], share: float) -> npt.NDArray[np.bool_]:
         over = [
@@ -179,48 +194,61 @@ def _find_changed(agreement: Agreement, query: Grey, reference: Grey) -> npt.NDA
         ]
         return np.asarray(cv2.max(*over) > 0)
 
-    beyond = [_beyond(one, other, _NEAR) for one, other in sides]
     found = changed(beyond, _OF_RANGE)
     if np.count_nonzero(found) >= _SMALLEST:
-        agrees = _enlarge(agreement.agrees.astype(np.float32), query.shape, cv2.INTER_NEAREST) > 0
+        agrees = _enlarge_mask(agreement.agrees, query.shape)
         textured = agrees & (cv2.min(*contrast) > _TEXTURED)
         if textured.any():
-            usual = np.divide(cv2.max(*beyond)[textured], cv2.max(*contrast)[textured], dtype=np.float32)
-            share = _USUAL * _high(usual, _OF_RANGE / _USUAL)
+            share = _USUAL * _high(cv2.max(*beyond), cv2.max(*contrast), textured, _OF_RANGE / _USUAL)
             if share > _RAGGED:  # pixelated and noisy copies differ at every edge
-                beyond = [_beyond(one, other, _NEXT) for one, other in sides]
+                beyond = [_beyond(one, reach) for (one, _), reach in zip(sides, wider, strict=True)]
             found = changed(beyond, min(share, _MOST_OF_RANGE)) if share > _OF_RANGE else found
     if agreement.overlap.mask is not None:
         found &= cv2.erode(agreement.overlap.mask, _NEXT) > 0
     return found
 
 
-def _high(values: npt.NDArray[np.float32], least: float) -> float:
-    """Return the percentile _MOST_PIXELS of values (n,), 0 where it is below `least`: only those above are sorted."""
-    above = values[values > least]
-    rank = round((1 - _MOST_PIXELS / 100) * (len(values) - 1))  # from the top
+def _high(beyond: Grey, contrast: Grey, where: npt.NDArray[np.bool_], least: float) -> float:
+    """Return the percentile _MOST_PIXELS of shares of the contrast, 0 where it is below `least`.
+
+    Only shares above that are computed and sorted.
+    """
+    rank = round((1 - _MOST_PIXELS / 100) * (np.count_nonzero(where) - 1))  # from the top
+    where = where & (cv2.convertScaleAbs(contrast, alpha=least, beta=-1) <= beyond)
+    shares = np.divide(beyond[where], contrast[where], dtype=np.float32)
+    above = shares[shares > least]
     return float(-np.partition(-above, rank)[rank]) if rank < len(above) else 0.0
 
 
-def _beyond(side: Grey, other: Grey, near: npt.NDArray[np.uint8]) -> Grey:
+def _reach(grey: Grey, near: npt.NDArray[np.uint8]) -> tuple[Grey, Grey]:
+    """Return the most and the least that a picture has near each pixel."""
+    return np.asarray(cv2.dilate(grey, near), np.uint8), np.asarray(cv2.erode(grey, near), np.uint8)
+
+
+def _beyond(side: Grey, reach: tuple[Grey, Grey]) -> Grey:
     """Return by how much each pixel is outside what the other side has near it."""
-    above, below = cv2.subtract(side, cv2.dilate(other, near)), cv2.subtract(cv2.erode(other, near), side)
-    return np.asarray(cv2.max(above, below), np.uint8)
+    return np.asarray(cv2.max(cv2.subtract(side, reach[0]), cv2.subtract(reach[1], side)), np.uint8)
 
 
-def _gradient(grey: npt.NDArray[Any], where: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Return the change to the right and downwards at some pixels, (2, n)."""
-    return np.stack([cv2.Sobel(grey, cv2.CV_32F, x, 1 - x).ravel()[where] for x in (1, 0)])
+def _gradient(grey: npt.NDArray[Any]) -> tuple[Levels, Levels]:
+    """Return the change to the right and downwards of each pixel, both (h, w)."""
+    right, down = (np.asarray(cv2.Sobel(grey, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0))
+    return right, down
+
+
+def _at(gradient: tuple[Levels, Levels], where: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Return a gradient at some pixels, (2, n)."""
+    return np.stack([one.ravel()[where] for one in gradient])
 
 
 def _equal(agreement: Agreement) -> tuple[Grey, Grey]:
     """Return query and reference of the same tones, contrast, sharpness and light, as where they agree."""
     overlap = agreement.overlap
-    agrees = _enlarge(agreement.agrees.astype(np.float32), overlap.query.shape, cv2.INTER_NEAREST) > 0
+    agrees = _enlarge_mask(agreement.agrees, overlap.query.shape)
     if overlap.mask is not None:
         agrees &= overlap.mask > 0
     own, other = (
-        np.bincount(side[agrees], minlength=256).cumsum().astype(np.float64)
+        cv2.calcHist([side], [0], agrees.view(np.uint8), [256], [0, 256]).ravel().cumsum(dtype=np.float64)
         for side in (overlap.query, overlap.reference)
     )
     tones = np.interp(own, other, np.arange(256)).astype(np.float32)  # the same share is darker than a tone's equal
@@ -271,8 +299,12 @@ def _light(agreement: Agreement, query: Levels, reference: npt.NDArray[np.generi
     return np.asarray(cv2.blur(_levels(query + _enlarge(field, query.shape)), (3, 3)), np.uint8)
 
 
-def _enlarge(blocks: Blocks, shape: tuple[int, ...], by: int = cv2.INTER_LINEAR) -> Levels:
-    return np.asarray(cv2.resize(blocks.astype(np.float32), shape[::-1], interpolation=by), np.float32)
+def _enlarge(blocks: Blocks, shape: tuple[int, ...]) -> Levels:
+    return np.asarray(cv2.resize(blocks.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _enlarge_mask(blocks: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    return np.asarray(cv2.resize(blocks.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)).view(np.bool_)
 
 
 def _levels(values: Levels) -> Grey:

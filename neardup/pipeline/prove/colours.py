@@ -57,10 +57,11 @@ def count_recoloured(query: Keypoints, reference: Keypoints, overlap: Overlap, c
         found = cv2.remap(small, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         red, green, blue = np.moveaxis(found.astype(np.float32), 2, 0)
         seen.append((red - green, (red + green) / 2 - blue, (red + green + blue) / 3))
-    if not within.any() or min(max(float(one[within].std()) for one in side[:2]) for side in seen) < _GREY:
-        return 0.0
     own, wanted = seen
-    if np.median(np.hypot(own[0] - wanted[0], own[1] - wanted[1])[within]) > _SAME:
+    apart = cv2.magnitude(own[0] - wanted[0], own[1] - wanted[1])[within]
+    if apart.max(initial=0.0) <= _OTHER or np.median(apart) > _SAME:
+        return 0.0
+    if min(max(float(one[within].std()) for one in side[:2]) for side in seen) < _GREY:
         return 0.0
     *colours, light = (np.maximum(_beyond(a, b), _beyond(b, a)) for a, b in zip(own, wanted, strict=True))
     apart = np.hypot(*colours)

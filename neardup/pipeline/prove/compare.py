@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import SIDE, Grey
 from neardup.pipeline.prove.once import once
-from neardup.pipeline.prove.overlap import Blocks, Levels, Overlap
+from neardup.pipeline.prove.overlap import Blocks, Overlap
 from neardup.pipeline.prove.repetition import SIDE as REPETITION_SIDE
 from neardup.pipeline.prove.repetition import self_likeness
 
@@ -95,7 +95,7 @@ class Agreement:
         """
         if self.share < _GOOD_PART:
             return self.share
-        blocks = classify(self)
+        blocks = self.blocks
         differing, *beside = (
             int(np.count_nonzero(blocks == kind)) for kind in (Block.DIFFERS, Block.QUERY_ONLY, Block.REFERENCE_ONLY)
         )
@@ -110,6 +110,25 @@ class Agreement:
     def in_register(self) -> bool:
         """Whether so many blocks agree beyond doubt that no other transform would lay them over each other better."""
         return int((self.seen & (self.alike >= CERTAIN)).sum()) >= _REGISTER
+
+    @once
+    def blocks(self) -> npt.NDArray[np.uint8]:
+        """The `Block` of each block, uint8 (rows, columns). Contrast is made equal: a pale copy lacks nothing."""
+        query, reference = self.query_texture * self.contrast, self.reference_texture
+        blocks = np.full(query.shape, Block.DIFFERS, np.uint8)
+        blocks[reference < _PLAIN * query] = Block.QUERY_ONLY
+        blocks[query < _PLAIN * reference] = Block.REFERENCE_ONLY
+        blocks[self.agrees] = Block.AGREES
+        blocks[~self.seen] = Block.EMPTY
+        return blocks
+
+    @once
+    def light(self) -> tuple[float, float]:
+        """Gain and offset: reference ≈ gain × query + offset, in grey levels, where they agree."""
+        if not self.agreed:
+            return 1.0, 0.0
+        q, r = (mean[self.agrees] for mean in self.overlap.means)
+        return self.contrast, float(r.mean() - self.contrast * q.mean())
 
     @once
     def contrast(self) -> float:
@@ -130,17 +149,6 @@ def correlate(overlap: Overlap) -> Agreement:
     return Agreement(overlap, alike, np.sqrt(variance_q), np.sqrt(variance_r), seen, seen & (alike > AGREES))
 
 
-def classify(agreement: Agreement) -> npt.NDArray[np.uint8]:
-    """Return the `Block` of each block, uint8 (rows, columns). Contrast is made equal: a pale copy lacks nothing."""
-    query, reference = agreement.query_texture * agreement.contrast, agreement.reference_texture
-    blocks = np.full(query.shape, Block.DIFFERS, np.uint8)
-    blocks[reference < _PLAIN * query] = Block.QUERY_ONLY
-    blocks[query < _PLAIN * reference] = Block.REFERENCE_ONLY
-    blocks[agreement.agrees] = Block.AGREES
-    blocks[~agreement.seen] = Block.EMPTY
-    return blocks
-
-
 def count_differences(agreement: Agreement) -> Differences:
     """Return how many blocks differ, and how. Light and contrast are made equal first."""
     weak = agreement.seen & (agreement.alike < WEAK)
@@ -150,13 +158,13 @@ def count_differences(agreement: Agreement) -> Differences:
     in_query, in_reference = (
         weak & (overlap.mean(find_ink(side)) > _WRITTEN) for side in (overlap.query, overlap.reference)
     )
-    gain, offset = measure_light(agreement)
+    gain, offset = agreement.light
     (light, spread), (other_light, other_spread) = (
         _spread(overlap, side) for side in (overlap.query * np.float32(gain) + np.float32(offset), overlap.reference)
     )
     like = np.abs(light - other_light) < _LIKE_LIGHT
     like &= np.maximum(spread, other_spread) < _LIKE_SPREAD * np.minimum(spread, other_spread)
-    differs = (classify(agreement) == Block.DIFFERS) & (agreement.alike < _UNLIKE)
+    differs = (agreement.blocks == Block.DIFFERS) & (agreement.alike < _UNLIKE)
     return Differences(
         query_writing=int(in_query.sum()),
         reference_writing=int(in_reference.sum()),
@@ -197,16 +205,6 @@ def is_covered(blocks: npt.NDArray[np.uint8]) -> bool:
     return bool(sizes.max() >= _FILLED * sizes.sum() and sizes.max() >= _FILLED * around.sum())
 
 
-def measure_light(agreement: Agreement) -> tuple[float, float]:
-    """Return gain and offset: reference ≈ gain × query + offset, in grey levels, where they agree."""
-    if not agreement.agreed:
-        return 1.0, 0.0
-    overlap = agreement.overlap
-    q, r = (overlap.mean(side)[agreement.agrees] for side in (overlap.query, overlap.reference))
-    gain = agreement.contrast
-    return gain, float(r.mean() - gain * q.mean())
-
-
 def measure_repetition(overlap: Overlap) -> float:
     """Return how alike what is seen is to itself when shifted, 0 to 1: stripes and lattices come near 1."""
     seen = overlap.bands[1]
@@ -226,9 +224,9 @@ def _spread(overlap: Overlap, grey: npt.NDArray[Any]) -> tuple[Blocks, Blocks]:
     return mean, np.sqrt(np.maximum(overlap.mean(levels * levels) - mean**2, 0))
 
 
-def find_ink(levels: Grey) -> Levels:
+def find_ink(levels: Grey) -> Grey:
     """Return 1 where there are narrow strokes in strong contrast, else 0."""
-    return np.asarray(_strokes(levels) > _INK, np.float32)
+    return (_strokes(levels) > _INK).view(np.uint8)
 
 
 def _strokes(levels: Grey) -> Grey:

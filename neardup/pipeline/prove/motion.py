@@ -26,6 +26,8 @@ _WINDOW = 15
 _RETURNS = 0.7
 """A corner counts if following it back ends so near its start, in pixels."""
 _PATCH = 6
+_STEPS = np.mgrid[-_PATCH : _PATCH + 1, -_PATCH : _PATCH + 1][::-1].reshape(2, -1).astype(np.float32)
+"""Places in a square around a corner, x and y."""
 _SAME = 0.95
 """Least correlation of the squares around a corner's two places: what is damaged says nothing of motion."""
 _MOVES = 1.0
@@ -95,22 +97,20 @@ def _find_corners(grey: Grey, mask: npt.NDArray[np.uint8] | None) -> Points:
     if mask is not None:
         strength *= mask
     rows, columns = (size // _CELL for size in grey.shape)
-    cells = strength[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).swapaxes(1, 2)
-    each = cells.reshape(rows * columns, _CELL * _CELL)
-    inner = each.argmax(1)
-    found = each[np.arange(len(each)), inner]
+    cells = strength[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL)
+    found = cells.max(1).max(2).ravel() if rows and columns else np.zeros(0, np.float32)
     best = np.argsort(-found, kind="stable")[:_CORNERS]
-    best = best[found[best] > _STRONG * found.max(initial=0.0)]
-    y = best // max(1, columns) * _CELL + inner[best] // _CELL
-    x = best % max(1, columns) * _CELL + inner[best] % _CELL
-    return np.column_stack((x, y)).astype(np.float32)
+    row, column = np.divmod(best[found[best] > _STRONG * found.max(initial=0.0)], max(1, columns))
+    inner = cells[row, :, column].reshape(len(row), _CELL * _CELL).argmax(1)
+    return np.column_stack((column * _CELL + inner % _CELL, row * _CELL + inner // _CELL)).astype(np.float32)
 
 
 def _share(places: Points, left: npt.NDArray[np.float64], unit: float) -> Motion:
     """Return what corners (n, 2) share of the motion (n, 2) that is left with two of their three nearest neighbours."""
     if len(places) < _FEWEST:
         return Motion(followed=len(places))
-    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+    (x, y), own = places.T[:, None], places.T[:, :, None]
+    apart = (own[0] - x) ** 2 + (own[1] - y) ** 2
     np.fill_diagonal(apart, np.inf)
     near = np.argpartition(apart, 2, axis=1)[:, :3]
     size = np.linalg.norm(left, axis=1)
@@ -121,11 +121,11 @@ def _share(places: Points, left: npt.NDArray[np.float64], unit: float) -> Motion
 
 def _alike(a: Grey, at_a: Points, b: Grey, at_b: Points) -> npt.NDArray[np.float32]:
     """Return the correlation of the squares around places (n, 2) of two pictures, (n,)."""
-    steps = np.arange(-_PATCH, _PATCH + 1, dtype=np.float32)
-    x, y = (one.ravel() for one in np.meshgrid(steps, steps))
     cut = []
     for side, at in ((a, at_a), (b, at_b)):
-        found = cv2.remap(side, at[:, :1] + x, at[:, 1:] + y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = cv2.remap(
+            side, at[:, :1] + _STEPS[0], at[:, 1:] + _STEPS[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         values = found.astype(np.float32)
         cut.append(values - values.mean(1, keepdims=True))
     energy = np.sqrt(np.maximum((cut[0] ** 2).sum(1) * (cut[1] ** 2).sum(1), 1.0))
@@ -134,4 +134,6 @@ def _alike(a: Grey, at_a: Points, b: Grey, at_b: Points) -> npt.NDArray[np.float
 
 def _levels(values: Levels) -> Grey:
     """Return a band as 8 bits, of the same contrast for all pictures."""
-    return np.asarray(np.clip(values * (32 / max(float(values.std()), 2.0)) + 128, 0, 255), np.uint8)
+    scaled = values * (32 / max(float(values.std()), 2.0))
+    scaled += 128
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)

@@ -74,24 +74,38 @@ class Overlap:
         return np.ones(self.grid, np.float32) if self.mask is None else self._shrink(self.mask)
 
     @once
+    def means(self) -> tuple[Blocks, Blocks]:
+        """Mean grey levels of query and reference in each block."""
+        return self.mean(self.query), self.mean(self.reference)
+
+    @once
     def bands(self) -> tuple[Levels, Levels]:
         """Query and reference, each without noise and without what changes slowly."""
-        return band(self.query, self.mask), band(self.reference, self.mask)
+        if self.mask is None:
+            return band(self.query), band(self.reference)
+        known = _blur(self.mask), cv2.blur(self.mask, (_COARSE, _COARSE))
+        query, reference = (_masked_band(side, self.mask, *known) for side in (self.query, self.reference))
+        return query, reference
 
     def _shrink(self, values: Levels) -> Blocks:
         # Five times as fast where all blocks have the same whole number of pixels.
         return np.asarray(cv2.resize(values, self.grid[::-1], interpolation=cv2.INTER_AREA)).reshape(self.grid)
 
 
-def band(grey: Grey, mask: npt.NDArray[np.float32] | None = None) -> Levels:
-    """Return grey levels around 0, without noise and what changes slowly; the mask leaves out what is outside."""
-    if mask is None:
-        fine = cv2.GaussianBlur(np.asarray(grey, np.float32), _KERNEL, _FINE)
-        return np.asarray(fine - cv2.boxFilter(grey, cv2.CV_32F, (_COARSE, _COARSE)), np.float32)
-    near = np.maximum(cv2.GaussianBlur(mask, _KERNEL, _FINE), 1e-3)
-    around = np.maximum(cv2.blur(mask, (_COARSE, _COARSE)), 1e-3)
-    fine = cv2.GaussianBlur(grey * mask, _KERNEL, _FINE) / near * mask
-    return np.asarray((fine - cv2.blur(fine, (_COARSE, _COARSE)) / around) * mask, np.float32)
+def band(grey: Grey) -> Levels:
+    """Return grey levels around 0, without noise and what changes slowly."""
+    fine = _blur(np.asarray(grey, np.float32))
+    return np.asarray(cv2.subtract(fine, cv2.boxFilter(grey, cv2.CV_32F, (_COARSE, _COARSE)), dst=fine), np.float32)
+
+
+def _masked_band(grey: Grey, mask: Levels, near: Levels, around: Levels) -> Levels:
+    """Return the same where there are pixels, given how many lie near and around each."""
+    fine = _blur(grey * mask) / np.maximum(near, 1e-3) * mask
+    return np.asarray((fine - cv2.blur(fine, (_COARSE, _COARSE)) / np.maximum(around, 1e-3)) * mask, np.float32)
+
+
+def _blur(levels: Levels) -> Levels:
+    return np.asarray(cv2.GaussianBlur(levels, _KERNEL, _FINE), np.float32)
 
 
 def lay_over(query: Keypoints, reference: Keypoints, matrix: Matrix, part: Box | None = None) -> Overlap | None:
@@ -171,7 +185,8 @@ def _intersect(
         left, top, right, bottom = part
         shares = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
         frame = np.clip(shares * reference.shape[::-1] - 0.5, frame[0], frame[2])
-    if np.linalg.det(np.diff(outline[:3], axis=0)) < 0:  # a mirrored picture's corners run the other way
+    (ax, ay), (bx, by), (cx, cy) = outline[:3].tolist()
+    if (bx - ax) * (cy - by) < (by - ay) * (cx - bx):  # a mirrored picture's corners run the other way
         outline = outline[::-1]
     area, polygon = cv2.intersectConvexConvex(outline.astype(np.float32), frame.astype(np.float32))
     if polygon is None or area < _SMALLEST_OVERLAP**2 / 4 or len(polygon) < 3:

@@ -21,12 +21,10 @@ from neardup.pipeline.prove.colours import count_recoloured
 from neardup.pipeline.prove.compare import (
     Agreement,
     Differences,
-    classify,
     correlate,
     count_differences,
     count_ink,
     is_covered,
-    measure_light,
     measure_repetition,
 )
 from neardup.pipeline.prove.finding import Block, BoxPair
@@ -197,7 +195,9 @@ def prove(
     """
     if closer_to is not None:
         laid = _lay_closer(query, reference, closer_to)
-        proof = _best(query, reference, laid) if laid is not None and laid.settled else prove(query, reference, boxes)
+        if laid is not None and laid.settled:
+            return _conclude(query, reference, laid, closer_to.document)
+        proof = prove(query, reference, boxes)
         return proof and replace(proof, document=proof.document or closer_to.document)
     first = _lay_as_they_are(query, reference, boxes)
     if first is not None and first.settled:
@@ -223,8 +223,10 @@ def _lay_closer(query: Keypoints, reference: Keypoints, before: Proof) -> _Laid 
     matrix = np.linalg.inv(_to_shares(reference)) @ shares @ _to_shares(query)
     part = before.reference_box if before.confined else None
     laid = _measure(query, reference, matrix, before.inliers, part)
+    if laid is None or not laid.followed:
+        return laid
     # A pixel at the smaller side is three here: what lies beside it is corrected once more.
-    return laid if laid is None else _measure(query, reference, laid.agreement.overlap.matrix, before.inliers, part)
+    return _correct(query, reference, replace(laid, motion=Motion(), followed=False))
 
 
 def prove_moments(moments: Sequence[tuple[Keypoints, Keypoints]], boxes: Sequence[BoxPair] = ()) -> list[Proof | None]:
@@ -317,7 +319,7 @@ def _lay(query: Keypoints, reference: Keypoints, matrix: Matrix, found: Fit | No
         return laid
     if confined.agreement.share < _CERTAINLY or inliers < _PLENTY:
         return laid
-    blocks = classify(laid.agreement)
+    blocks = laid.agreement.blocks
     fewer = min(np.count_nonzero(blocks == side) for side in (Block.QUERY_ONLY, Block.REFERENCE_ONLY))
     return replace(confined, one_sided=bool(fewer <= _FEW_OF_SIDE * np.count_nonzero(blocks)))
 
@@ -328,9 +330,13 @@ def _measure(
     overlap = lay_over(query, reference, matrix, part)
     if overlap is None:
         return None
-    laid = _Laid(correlate(overlap), Motion(), inliers, part)
+    return _correct(query, reference, _Laid(correlate(overlap), Motion(), inliers, part))
+
+
+def _correct(query: Keypoints, reference: Keypoints, laid: _Laid) -> _Laid:
+    """Return what was laid, corrected by corners where that may change anything."""
     still = laid.agreement.certain or laid.agreement.in_register
-    hopeless = not inliers and laid.agreement.share < _WORTH_FOLLOWING
+    hopeless = not laid.inliers and laid.agreement.share < _WORTH_FOLLOWING
     return laid if still or hopeless else _follow(query, reference, laid)
 
 
@@ -362,24 +368,25 @@ def _find_changes(agreement: Agreement) -> Changes:
     return find_again(agreement, changes) if changes.on_both > MAX_ON_BOTH else changes
 
 
-def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
+def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid, document: bool = False) -> Proof:
     changes = _find_changes(laid.agreement)
     if changes.on_both > MAX_ON_BOTH and not laid.followed:  # a pixel aside, or something moved
-        laid = _follow(query, reference, laid)
-        changes = _find_changes(laid.agreement)
+        before, laid = laid.agreement, _follow(query, reference, laid)
+        changes = changes if laid.agreement is before else _find_changes(laid.agreement)
     agreement, overlap = laid.agreement, laid.agreement.overlap
-    blocks = classify(agreement)
+    blocks = agreement.blocks
     seen = max(1, int(agreement.seen.sum()))
+    *_, differing, query_only, reference_only = np.bincount(blocks.ravel(), minlength=len(Block)).tolist()
     little = agreement.share_of_one < _WORTH_CHANGES  # which no finding but that follows from
     differences = Differences() if little else count_differences(agreement)
-    gain, offset = measure_light(agreement)
+    gain, offset = agreement.light
     query_box, reference_box = (
         _enclose(side, into, overlap.query.shape)
         for side, into in ((query, overlap.into_query), (reference, overlap.into_reference))
     )
     beside_query = find_beside(query, overlap.into_query, overlap.query.shape)
     beside_reference = find_beside(reference, overlap.into_reference, overlap.query.shape)
-    page = query.is_document or reference.is_document
+    page = document or query.is_document or reference.is_document
     legible = min(_legible(query), _legible(reference)) >= 1
     return Proof(
         stage=int(laid.inliers > 0),
@@ -392,8 +399,8 @@ def _conclude(query: Keypoints, reference: Keypoints, laid: _Laid) -> Proof:
         agreeing=agreement.share,
         agreeing_of_one=agreement.share_of_one,
         agreed=agreement.agreed,
-        query_extra=float(np.isin(blocks, (Block.DIFFERS, Block.QUERY_ONLY)).sum() / seen),
-        reference_extra=float(np.isin(blocks, (Block.DIFFERS, Block.REFERENCE_ONLY)).sum() / seen),
+        query_extra=(differing + query_only) / seen,
+        reference_extra=(differing + reference_only) / seen,
         differences=differences,
         covered=is_covered(blocks),
         confined=laid.part is not None,

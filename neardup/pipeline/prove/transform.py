@@ -7,6 +7,7 @@ shares of width and height.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import hypot, isfinite
 from typing import Any, TypeAlias
 
 import cv2
@@ -59,8 +60,8 @@ def match(query: Keypoints, reference: Keypoints, mirrored: bool = False, few: b
     points = points[query.spread] if few else points
     apart = hamming(descriptors, reference.descriptors)
     rows = np.arange(len(apart))
-    nearest = apart.argmin(1)
-    first = apart[rows, nearest]
+    first = apart.min(1)
+    nearest = (apart == first[:, None]).argmax(1)  # twice as fast as argmin
     apart[rows, nearest] = np.iinfo(apart.dtype).max
     good = first < RATIO * apart.min(1)
     return points[good], reference.points[nearest[good]]
@@ -117,22 +118,22 @@ def may_fit(a: Points, b: Points) -> bool:
 
 def is_degenerate(matrix: Matrix, shape: tuple[int, ...]) -> bool:
     """Return whether no picture of this shape is edited so: folded, or too much scaled or skewed somewhere in it."""
-    if not np.isfinite(matrix).all():
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    if not all(map(isfinite, (a, b, c, d, e, f, g, h, i))):
         return True
     height, width = shape[:2]
-    corners = np.array([(0, 0, 1), (width, 0, 1), (width, height, 1), (0, height, 1), (width / 2, height / 2, 1)])
-    u, v, w = matrix @ corners.T
-    if w.min() <= 1e-6:  # a corner lies behind the eye
-        return True
-    xx, xy, yx, yy = (
-        (matrix[row, column] - place / w * matrix[2, column]) / w
-        for row, place in ((0, u), (1, v))
-        for column in (0, 1)
-    )
-    # Singular values of a 2 × 2 matrix: what a circle of one pixel is stretched to.
-    turned, folded = np.hypot(xx + yy, yx - xy), np.hypot(xx - yy, yx + xy)
-    large, small = (turned + folded) / 2, np.abs(turned - folded) / 2
-    return bool(small.min() < MIN_SCALE or large.max() > MAX_SCALE or (large > MAX_SKEW * small).any())
+    for x, y in ((0, 0), (width, 0), (width, height), (0, height), (width / 2, height / 2)):
+        w = g * x + h * y + i
+        if w <= 1e-6:  # it lies behind the eye
+            return True
+        u, v = (a * x + b * y + c) / w, (d * x + e * y + f) / w
+        xx, xy, yx, yy = (a - u * g) / w, (b - u * h) / w, (d - v * g) / w, (e - v * h) / w
+        # Singular values of a 2 × 2 matrix: what a circle of one pixel is stretched to.
+        turned, folded = hypot(xx + yy, yx - xy), hypot(xx - yy, yx + xy)
+        large, small = (turned + folded) / 2, abs(turned - folded) / 2
+        if small < MIN_SCALE or large > MAX_SCALE or large > MAX_SKEW * small:
+            return True
+    return False
 
 
 def warp(matrix: Matrix, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

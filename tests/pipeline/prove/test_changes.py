@@ -123,8 +123,12 @@ def test_specks_are_no_pieces_and_hide_none() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 7, 100, 5000])
-def test_the_high_values_are_those_of_numpy(count: int) -> None:
-    values = np.random.default_rng(count).random(count).astype(np.float32)
-    assert _high(values, 0.5) == pytest.approx(np.percentile(values, 97), abs=0.3 / count**0.5)
-    assert _high(values, 0.5) in values
-    assert _high(values / 4, 0.5) == 0
+def test_the_high_shares_are_those_of_numpy(count: int) -> None:
+    random = np.random.default_rng(count)
+    beyond, contrast = (random.integers(*levels, (count, 2)).astype(np.uint8) for levels in ((0, 256), (41, 256)))
+    where = np.zeros((count, 2), np.bool_)
+    where[:, 1] = True  # the rest is left out
+    shares = beyond[:, 1] / contrast[:, 1].astype(np.float32)
+    assert _high(beyond, contrast, where, 1 / 6) in (np.percentile(shares, 97, method="nearest"), 0.0)
+    assert _high(beyond, contrast, where, 1 / 6) > 0 or np.percentile(shares, 97) <= 1 / 6
+    assert _high(beyond, contrast, where, float(shares.max())) == 0

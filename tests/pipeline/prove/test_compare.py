@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neardup.pipeline.prove.compare import classify, correlate, is_covered, measure_light
+from neardup.pipeline.prove.compare import correlate, is_covered
 from neardup.pipeline.prove.finding import Block
 from neardup.pipeline.prove.keypoints import Grey, find_keypoints
 from neardup.pipeline.prove.overlap import Overlap, lay_over
@@ -23,7 +23,7 @@ def test_each_block_says_what_it_holds() -> None:
     query[:160, 160:], reference[:160, 160:] = NOISE[:160, 160:], 128  # the query has something, the reference nothing
     query[160:, :160] = 128
     query[160:, 160:] = OTHER[160:, 160:]
-    blocks = classify(correlate(laid(query, reference)))
+    blocks = correlate(laid(query, reference)).blocks
     assert blocks.shape == (10, 10)
     quarters = {
         Block.AGREES: blocks[:4, :4], Block.QUERY_ONLY: blocks[:4, 6:],
@@ -37,14 +37,14 @@ def test_flat_blocks_are_empty_and_a_slope_is_no_texture() -> None:
     slope = np.repeat(np.linspace(0, 255, 320)[None], 320, axis=0).astype(np.uint8)
     found = correlate(laid(slope, slope))
     assert found.agreed == 0
-    assert (classify(found) == Block.EMPTY).all()
+    assert (found.blocks == Block.EMPTY).all()
 
 
 def test_a_pale_copy_lacks_nothing_and_its_light_is_measured() -> None:
     pale = (NOISE * 0.25 + 90).astype(np.uint8)
     found = correlate(laid(pale, NOISE))
-    assert (classify(found) == Block.AGREES).all()
-    gain, offset = measure_light(found)
+    assert (found.blocks == Block.AGREES).all()
+    gain, offset = found.light
     assert gain == pytest.approx(4, rel=0.05)
     assert offset == pytest.approx(-360, abs=20)
 
