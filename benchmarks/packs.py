@@ -35,7 +35,7 @@ from neardup.pipeline.types import Limits, Pixels
 
 Pairs = Sequence[tuple[str, Pixels, Pixels, float, float]]
 """What it is; query and reference of at most SIDE; the longest side of both over that of the original."""
-QUALITIES = (40, 55, 70, 85)
+QUALITIES = (40, 55, 65, 85)
 PIECE, MOMENTS = 30.0, 6
 _TILE = 160
 
@@ -90,8 +90,8 @@ def print_findings(pairs: Pairs) -> None:
     """Print what is found by pictures and by packs."""
     ways: list[tuple[str, Callable[[Pixels], Pixels]]] = [("pictures", lambda rgb: rgb)]
     ways += [(f"q {quality}", lambda rgb, quality=quality: _coded(rgb, quality)) for quality in QUALITIES]  # type: ignore[misc]
-    ways.append(("q 70, 240 px", lambda rgb: _coded(fit(rgb, 240), 70)))
-    ways.append(("q 70, grey", lambda rgb: _coded(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), 70)))
+    ways.append(("q 65, 240 px", lambda rgb: _coded(fit(rgb, 240), 65)))
+    ways.append(("q 65, grey", lambda rgb: _coded(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), 65)))
     print("| | pairs | by | copy | variant | unproved | other than by pictures |\n| --- | ---: | --- |" + " ---: |" * 4)
     found: dict[str, list[Finding]] = {}
     longest = 0.0

@@ -365,7 +365,8 @@ class Decoder(Generic[S]):
         task, media, sha256 = opened.job.source.task, opened.media, opened.sha256
         try:
             jpeg = b"" if opened.preview is None else opened.preview.jpeg
-            pack = b"" if opened.packer is None else opened.packer.packed(media.width, media.height)
+            shared = jpeg if media.kind is Kind.IMAGE and self.look.thumbnail_side == PACK_SIDE else b""
+            pack = b"" if opened.packer is None else opened.packer.packed(media.width, media.height, shared)
             if not jpeg and not pack:
                 return End(media, sha256)
             with self.observer.timed("store"):

@@ -46,7 +46,7 @@ class Patience:
         self._look = look or look_at
         self._clock = clock
         self._sign = (0, -1)
-        self._busy_before = 0.0
+        self._busy_before: float | None = None
         self._asleep = 0.0
         self._looked_at = clock()
 
@@ -58,10 +58,12 @@ class Patience:
         """
         now = self._clock()
         passed, self._looked_at = min(now - self._looked_at, _MOST_AT_ONCE), now
-        busy, asleep = self._look(pid)
-        if (item, beats) != self._sign:
-            self._sign, self._busy_before, self._asleep = (item, beats), busy, 0.0
+        if (item, beats) != self._sign:  # it goes on, and its seconds count from the next look
+            self._sign, self._busy_before, self._asleep = (item, beats), None, 0.0
             return None
+        busy, asleep = self._look(pid)
+        if self._busy_before is None:
+            self._busy_before = busy
         self._asleep = self._asleep + passed if asleep else 0.0
         seconds = self._seconds if item else max(self._seconds, _EMBED_SECONDS)
         if busy - self._busy_before > seconds:

@@ -11,7 +11,8 @@ import simplejpeg
 from neardup.pipeline.media.tile import fit
 from neardup.pipeline.types import Pixels
 
-QUALITY = 70
+QUALITY = 65
+"""For people, and for proofs: the thumbnail of an image is what its pack holds (`prove.pack`)."""
 _TELLING = 12.0
 """Standard deviation of a tile, of 255: below it a frame is black or blank, as the first one of many a video."""
 

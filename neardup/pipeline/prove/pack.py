@@ -120,6 +120,7 @@ class Packer:
         self._kept: list[_Seen] = []
         self._seen: list[_Seen] = []
         self._decided = 0
+        self._taken = 0
         self._around = AROUND
         self._tile: npt.NDArray[np.int16] | None = None
         self._value = 0.0
@@ -137,11 +138,19 @@ class Packer:
 
     def take(self, rgb: Pixels, second: float = 0.0) -> None:
         """Take the next picture: uint8 (h, w, 3), upright, of any size, at a time in seconds."""
+        self._taken += 1
         self._seen.append(_Seen(second, second, self._value, fit(rgb, self.side)))
         self._decide(second)
 
-    def packed(self, width: int, height: int) -> bytes:
-        """Return the pack of an item of this size, b"" where no picture was taken; nothing may be taken afterwards."""
+    def packed(self, width: int, height: int, thumbnail: bytes = b"") -> bytes:
+        """Return the pack of an item of this size, b"" where no picture was taken; nothing may be taken afterwards.
+
+        Args:
+            thumbnail: of an image, a JPEG whose longer side is at most `side`, too: where one picture was taken this is
+                stored, unless it is too large, and the picture need not be encoded twice.
+        """
+        if self._taken == 1 and len(thumbnail) <= MOST_BYTES:
+            self._seen[0].jpeg = thumbnail
         self._decide(math.inf)
         frames = tuple(PackFrame(one.second, one.until, one.jpeg) for one in self._kept)
         return encode(Pack(width, height, frames)) if frames else b""
@@ -152,7 +161,7 @@ class Packer:
             one = self._seen[self._decided]
             if _tells(one, self._seen, AROUND):
                 assert one.picture is not None
-                one.jpeg = _to_jpeg(one.picture)
+                one.jpeg = one.jpeg or _to_jpeg(one.picture)
                 self._kept.append(one)
             one.picture = None
             self._decided += 1

@@ -45,6 +45,7 @@ def _connect(kind: str, settings: Settings, **options: Any) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError("streaming needs a Kafka client: pip install 'neardup[stream]'") from error
     _keep_response_classes()
+    _read_without_a_second_copy()
     # kafka-python 3.0.12 tries a wrong password or certificate until its time is over, and then says nothing of it.
     if settings.kafka_security != "plaintext" and (away := kafka_away(settings)):
         raise DependencyError(away)
@@ -68,3 +69,21 @@ def _keep_response_classes() -> None:
     known = ResponseClassRegistry._response_class_registry
     known.update({key: one[None] for key, one in list(known.items())})
     ResponseClassRegistry.register_response_class = lambda one: known.setdefault(one.API_KEY, one)
+
+
+@cache
+def _read_without_a_second_copy() -> None:
+    """Have answers cut out of what was received with one copy.
+
+    kafka-python 3.0.12 copies a part of the receive buffer as a bytearray and then once more as bytes. Media come in
+    answers of megabytes, whose copies are fresh memory each time: this took as long as receiving them.
+    """
+    from kafka.protocol.frame import KafkaBytes
+
+    def read(self: Any, nbytes: int | None = None) -> bytes:
+        start, end = self._idx, len(self)
+        self._idx = end if nbytes is None else min(start + nbytes, end)
+        with memoryview(self) as whole:
+            return bytes(whole[start : self._idx])
+
+    KafkaBytes.read = read

@@ -16,6 +16,7 @@ process. While a worker is made there is nothing to drain: SIGTERM then ends the
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -144,6 +145,8 @@ def _live(make: Callable[[], Worker], health: Health, stopping: Stopping) -> Non
     health.beat(MAX_START_SECONDS)
     with nothing_to_drain(stopping):
         worker = make()
+    gc.collect()
+    gc.freeze()  # what it was made of stays: modules and clients, which each full collection would look through
     began = time.monotonic()
     try:
         while not stopping.is_set():
@@ -156,6 +159,7 @@ def _live(make: Callable[[], Worker], health: Health, stopping: Stopping) -> Non
         worker.drain(max(began + DRAIN_SECONDS - time.monotonic(), LEAST_DRAIN_SECONDS))
     finally:
         worker.close()
+        gc.unfreeze()  # nor may what it was made of stay when another takes its place
 
 
 def _as_dependency(error: Exception) -> DependencyError | None:

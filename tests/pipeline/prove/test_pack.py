@@ -12,6 +12,7 @@ from PIL import Image
 
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.media.blobs import Blobs
+from neardup.pipeline.media.preview import to_jpeg
 from neardup.pipeline.media.reader import open_media
 from neardup.pipeline.media.tile import squeeze
 from neardup.pipeline.prove.finding import Finding
@@ -70,6 +71,29 @@ def test_a_picture_of_noise_is_not_larger_than_any() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     [frame] = read_pack(pack_of(noise)).frames
     assert len(frame.jpeg) <= MOST_BYTES
+
+
+def test_a_thumbnail_of_the_one_picture_is_stored_as_it_is() -> None:
+    rgb = np.full((240, 320, 3), 90, np.uint8)
+    thumbnail = to_jpeg(rgb)
+    packer = Packer()
+    packer.take(rgb)
+    assert [frame.jpeg for frame in read_pack(packer.packed(640, 480, thumbnail)).frames] == [thumbnail]
+
+
+def test_a_thumbnail_that_is_too_large_or_of_one_of_several_pages_is_not_stored() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    packer = Packer()
+    packer.take(noise)
+    [frame] = read_pack(packer.packed(320, 320, to_jpeg(noise))).frames
+    assert len(frame.jpeg) <= MOST_BYTES
+    pages = Packer()
+    for second in (0.0, 1.0):
+        assert pages.wants(noise[:160, :160], second, alone=True)
+        pages.take(noise[:160, :160], second)
+    frames = read_pack(pages.packed(160, 160, b"a thumbnail")).frames
+    assert len(frames) == 2
+    assert b"a thumbnail" not in [frame.jpeg for frame in frames]
 
 
 def test_the_darkest_frames_are_stored_whatever_a_film_begins_with() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -57,6 +58,18 @@ def test_a_stopped_worker_is_drained_and_closed() -> None:
     stop, told = threading.Event(), list[str]()
     run_worker("fake", lambda: Fake(told, stop.set), "127.0.0.1", 0, stop)
     assert told == ["made", "step", "drain", "close"]
+
+
+def test_what_a_worker_is_made_of_is_spared_by_the_collector_as_long_as_it_runs() -> None:
+    stop, frozen = threading.Event(), list[int]()
+
+    def act() -> None:
+        frozen.append(gc.get_freeze_count())
+        stop.set()
+
+    run_worker("fake", lambda: Fake([], act), "127.0.0.1", 0, stop)
+    assert frozen[0] > 1000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_step_that_takes_long_leaves_less_time_for_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
