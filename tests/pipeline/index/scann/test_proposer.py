@@ -618,7 +618,10 @@ def test_recall_of_near_duplicates_is_99_percent_of_exact(tmp_path: Path) -> Non
     approximate.close()
 
 
-def test_with_more_effort_the_nearest_of_strangers_are_found_too(tmp_path: Path) -> None:
+def test_with_more_effort_the_nearest_of_strangers_are_found_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_LEAST_LEAVES_SEARCHED", 32)  # of 141
     rows = units(20_000, 7, 64)
     index, truth = Filled(None, scann(tmp_path, Policy(min_rows=256)), 64), Filled(None, exact, 64)
     for one in (index, truth):
