@@ -134,10 +134,18 @@ class Candidates:
             here = slice(start, stop)
             outdated = changes.concern(here)
             first, last = places[number : number + 2]
-            if not outdated and (
+            is_expected = (
                 first == last
-                or self._are_as_expected(recent.reference[first:last], may_be_pairs[number], expected.neighbours[here])
-            ):
+                or (
+                    found.deeper.keys().isdisjoint(
+                        range(start, stop)
+                    )  # recent rows of crowded places were left out above
+                    and self._are_as_expected(
+                        recent.reference[first:last], may_be_pairs[number], expected.neighbours[here]
+                    )
+                )
+            )
+            if is_expected and not outdated:
                 yield Found(whole[number], expected.cohort.take(here), expected.neighbours[here])
                 continue
             mine = recent.take(slice(first, last))

@@ -211,7 +211,7 @@ class Heads:
         self._coming: dict[int, None] = {}
         self._leaving: dict[int, None] = {}
         self._batch: set[int] = set()
-        self._first_number = 0
+        self._numbers: set[int] = set()
         self.dropped: list[int] = []
         self.linked: list[int] = []
         self.others_added = False
@@ -268,12 +268,12 @@ class Heads:
     def begin(self, batch: Ids) -> None:
         """Begin a batch, all of which is searched for at once; `batch` are its rows."""
         self._batch = set(batch.tolist())
-        self._first_number = int(self._tables.rows.item[batch].min()) if len(batch) else 0
+        self._numbers = set(self._tables.rows.item[batch].tolist())
         self.dropped, self.linked, self.others_added = [], [], False
 
     def note_link(self, a: Item, b: Item) -> None:
         """Remember that two items resemble each other since the batch was searched for."""
-        if max(a.number, b.number) < self._first_number:  # else one is of the batch, which is looked at as it goes on
+        if self._numbers.isdisjoint((a.number, b.number)):  # else one is of the batch, which is looked at as it goes on
             self.linked += [a.number, b.number]
 
     def count_again(self) -> None:

@@ -107,6 +107,21 @@ def test_identical_items_that_become_one_star_meanwhile_are_listed_once() -> Non
     assert [(one.bank, one.reference) for one in verdict.matches] == [("banned", "ref"), ("seen", "a")]
 
 
+def test_among_many_look_alikes_an_item_finds_what_came_in_its_batch() -> None:
+    found = []
+    for together in (False, True):
+        log = a_log(calibration=a_calibration(cohort_weight=0.0))
+        log.add(*(picture(f"v{n}", n * 0.05) for n in range(66)))  # more than are first looked at
+        newest = [picture("a", 10.0), picture("x", 10.2)]
+        batches = [newest] if together else [[one] for one in newest]
+        events = [event for batch in batches for envelope in log.add(*batch) for event in envelope.events]
+        found.append(events)
+        waiting = events[-1]
+        assert isinstance(waiting, ProofPending)
+        assert "a" in [*(one.reference for one in waiting.beside), *(one.reference for one in waiting.asked.asks)]
+    assert found[0] == found[1]
+
+
 def test_a_candidate_is_asked_about_and_a_copy_is_a_duplicate_when_it_is_proved() -> None:
     log = a_log()
     log.events(picture("a", 0))
