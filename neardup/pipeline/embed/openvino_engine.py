@@ -6,8 +6,8 @@ cannot be written to is no error.
 
 An int8 network runs on 8-bit kernels, and what is between them in float32. Where the processor's 8-bit products
 saturate, it is converted in a form in which they cannot (`saturation.py`). A float network runs in bfloat16 where that
-is faster (`precision.py`); then its first blocks (`Trunk.precise`) stay in float32, which costs 1 to 3 % and halves the
-angle to the float32 descriptor.
+is faster and near enough (`precision.py`); then its first blocks (`Trunk.precise`) stay in float32, which costs 1 to
+3 % and halves the angle to the float32 descriptor.
 
 What OpenVINO makes of an int8 network for one thread is cached, too, for the processes that describe: they start in a
 third of the time.
@@ -72,8 +72,10 @@ class OpenVinoEmbedder:
         if int8 and threads == 1:
             precision, compiled = "f32", compile_once(core, checkpoint, cache or default_cache())
         else:
-            model = _load_sized(core, checkpoint, cache or default_cache())
-            precision = "f32" if int8 else choose_precision(core, model, self.size, cache or default_cache())
+            folder = cache or default_cache()
+            model = _load_sized(core, checkpoint, folder)
+            kept = _path(checkpoint, folder, narrow=False).with_suffix(f".precision-{identify_processor(core)}")
+            precision = "f32" if int8 else choose_precision(core, model, self.size, self.dimension, kept)
             compiled = core.compile_model(model, "CPU", _settings(threads, precision))
         # Two for each stream, so that one which is done finds the next at hand while another is held up.
         self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]

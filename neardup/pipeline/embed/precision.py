@@ -1,7 +1,8 @@
 """What OpenVINO can do on this processor: compute in bfloat16 to advantage, add up 8-bit products without a loss.
 
 Both are tried and not read off the processor, once, and kept for the next process. That a processor has bfloat16 does
-not say that it is faster in it: an AMD EPYC is, an Intel Xeon without AMX takes half as long again. And which
+not say that it is faster in it: an AMD EPYC is, an Intel Xeon without AMX takes half as long again. Nor that a network
+bears it: one whose descriptors of the check pictures differ by more than they may stays in float32. And which
 instructions multiply 8-bit integers depends on OpenVINO, on ONEDNN_MAX_CPU_ISA and on what a virtual machine shows.
 """
 
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from neardup.pipeline.embed.openvino_core import op, ov
+from neardup.pipeline.embed.selfcheck import LEAST, decode_pictures, render_pictures
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.files import write_whole
+from neardup.pipeline.types import Descriptors
 
 logger = logging.getLogger(__name__)
 CHOICES = ("f32", "bf16")
@@ -33,18 +36,34 @@ WORTH = 0.9
 """bfloat16 is chosen if it needs no more than this share of float32's time: it is less precise."""
 
 
-def choose_precision(core: Any, model: Any, size: int, cache: Path) -> str:
-    """Return "f32" or "bf16", the kept choice for this processor or a new one."""
+def choose_precision(core: Any, model: Any, size: int, dimension: int, kept: Path) -> str:
+    """Return "f32" or "bf16" for a network on this processor: the choice in the file `kept`, or a new one.
+
+    Args:
+        size: of the tiles. dimension: of the descriptor's head; what follows it in a row is of the similar one.
+        kept: file of this network and this processor; another network may be slower, or round otherwise.
+    """
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "f32"
 
     def measure() -> str:
-        f32, bf16 = (measure_seconds(core, model, size, choice) for choice in CHOICES)
-        choice = "bf16" if bf16 <= WORTH * f32 else "f32"
-        logger.info("precision chosen precision=%s f32_seconds=%.4f bf16_seconds=%.4f", choice, f32, bf16)
+        (f32, right), (bf16, found) = (measure_run(core, model, size, choice) for choice in CHOICES)
+        lowest = min(_lowest_cosine(right[:, part], found[:, part]) for part in (np.s_[:dimension], np.s_[dimension:]))
+        choice = "bf16" if bf16 <= WORTH * f32 and lowest >= LEAST["float"] else "f32"
+        logger.info(
+            "precision chosen precision=%s f32_seconds=%.4f bf16_seconds=%.4f lowest_cosine=%.4f",
+            choice, f32, bf16, lowest,
+        )  # fmt: skip
         return choice
 
-    return _kept(cache / f"precision-{identify_processor(core)}", CHOICES, measure)
+    return _kept(kept, CHOICES, measure)
+
+
+def _lowest_cosine(one: Descriptors, other: Descriptors) -> float:
+    """Return the lowest cosine of rows (n, d), of any length; 1.0 if they have no columns."""
+    if not one.shape[1]:
+        return 1.0
+    return float(((one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))).min())
 
 
 def saturates(core: Any, cache: Path) -> bool:
@@ -88,17 +107,18 @@ def _kept(path: Path, known: tuple[str, ...], find: Callable[[], str]) -> str:
     return found
 
 
-def measure_seconds(core: Any, model: Any, size: int, precision: str) -> float:
-    """Return the processor time of a batch on one thread, the least of some runs."""
+def measure_run(core: Any, model: Any, size: int, precision: str) -> tuple[float, Descriptors]:
+    """Return the processor time in seconds of a batch on one thread, the least of some runs, and its rows."""
     settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    tiles = np.random.default_rng(0).integers(0, 256, (TILES, size, size, 3), dtype=np.uint8)
+    tiles = np.concatenate([decode_pictures(render_pictures(size))] * (TILES // 4))
     times = []
     for _ in range(1 + RUNS):
         began = time.process_time()  # busy neighbours do not count
         request.infer({0: tiles})
         times.append(time.process_time() - began)
-    return min(times)
+    rows: Descriptors = request.get_output_tensor().data.astype(np.float32)
+    return min(times), rows
 
 
 def identify_processor(core: Any) -> str:

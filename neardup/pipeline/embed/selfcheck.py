@@ -62,7 +62,7 @@ def check_embedder(
     name = f"engine {embedder.engine} ({processor or name_processor()})"
     least, lowest, began = LEAST[checkpoint.architecture.precision], 1.0, time.perf_counter()
     try:
-        tiles = decode_pictures(check)
+        tiles = decode_pictures(check.pictures)
         for count in counts:
             found = lowest_cosine(embedder, check, tiles, count)
             if not found >= least:
@@ -81,13 +81,13 @@ def check_embedder(
     return lowest
 
 
-def decode_pictures(check: Check) -> Pixels:
-    """Return the check pictures as tiles (n, size, size, 3).
+def decode_pictures(pictures: Iterable[bytes]) -> Pixels:
+    """Return encoded check pictures as tiles (n, size, size, 3).
 
     Raises:
         OSError, ValueError: they cannot be decoded, or not as what they are.
     """
-    return np.stack([np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in check.pictures])
+    return np.stack([np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in pictures])
 
 
 def lowest_cosine(embedder: Embeds, check: Check, tiles: Pixels, count: int) -> float:
@@ -108,7 +108,7 @@ def with_check(checkpoint: Checkpoint) -> Checkpoint:
     check = Check(checkpoint.space, pictures, np.zeros((0, checkpoint.architecture.dimension), np.float32))
     network = load_network(replace(checkpoint, similar=None))
     with torch.inference_mode():
-        vectors: Descriptors = network(torch.from_numpy(decode_pictures(check))).numpy()
+        vectors: Descriptors = network(torch.from_numpy(decode_pictures(check.pictures))).numpy()
     return replace(checkpoint, check=replace(check, vectors=vectors))
 
 

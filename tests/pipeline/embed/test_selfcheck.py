@@ -36,7 +36,7 @@ class Spoilt:
     def __init__(self, checkpoint: Checkpoint, spoil: Callable[[np.ndarray], np.ndarray]) -> None:
         assert checkpoint.check is not None
         self.size, self.spoil, self.counts = checkpoint.architecture.size, spoil, list[int]()
-        pictures = decode_pictures(checkpoint.check)
+        pictures = decode_pictures(checkpoint.check.pictures)
         vectors = checkpoint.check.vectors / np.linalg.norm(checkpoint.check.vectors, axis=1, keepdims=True)
         self.known = {tile.tobytes(): vector for tile, vector in zip(pictures, vectors, strict=True)}
 
@@ -52,7 +52,7 @@ def test_every_shipped_checkpoint_carries_check_pictures_of_its_space(name: str)
     assert shipped.check is not None
     assert shipped.check.space == shipped.space
     size = shipped.architecture.size
-    assert decode_pictures(shipped.check).shape == (4, size, size, 3)
+    assert decode_pictures(shipped.check.pictures).shape == (4, size, size, 3)
     assert all(picture.startswith(b"\x89PNG") for picture in shipped.check.pictures)
     np.testing.assert_allclose(np.linalg.norm(shipped.check.vectors, axis=1), 1, atol=1e-3)
     similarity = shipped.check.vectors @ shipped.check.vectors.T

@@ -12,6 +12,7 @@ from skimage import data
 from torch import nn
 from torchvision import models
 
+from neardup.pipeline.embed import precision
 from neardup.pipeline.embed.checkpoint import Architecture, Checkpoint, SimilarHead, load_checkpoint
 from neardup.pipeline.embed.convolutions import SameConv2d
 from neardup.pipeline.embed.network import Siamese, read_trunk
@@ -72,7 +73,11 @@ def test_folding_batch_norms_keeps_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROVED)
-def test_both_engines_describe_alike_with_another_trunk(name: str, tmp_path: Path) -> None:
+def test_both_engines_describe_alike_with_another_trunk(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where bfloat16 is always faster, a network with random weights, which does not bear it, stays in float32."""
+    monkeypatch.setattr(precision, "WORTH", float("inf"))
     trunk, architecture = find_trunk(name), replace(Architecture.of(name), dimension=16, size=SIZE)
     network, tiles = Siamese(architecture).eval(), torch.from_numpy(windows(SIZE))
     network.trunk = trunk.fold(random_blocks(name))
@@ -84,7 +89,9 @@ def test_both_engines_describe_alike_with_another_trunk(name: str, tmp_path: Pat
     weights = {key: value.half().numpy() for key, value in network.state_dict().items()}
     checkpoint = Checkpoint("c", architecture, weights, np.zeros((0, 16), np.float32), similar=head)
     right = TorchEmbedder(checkpoint, "cpu", 1).embed(windows(SIZE))
-    found = OpenVinoEmbedder(checkpoint, 1, tmp_path).embed(windows(SIZE))
+    openvino = OpenVinoEmbedder(checkpoint, 1, tmp_path)
+    assert openvino.engine == "openvino f32 on cpu"
+    found = openvino.embed(windows(SIZE))
     assert right.similar is not None
     assert found.similar is not None
     for one, other in ((right.vectors, found.vectors), (right.similar, found.similar)):
