@@ -3,8 +3,8 @@
     python -m benchmarks.proof_cost DATA … [--pictures 2000] [--copies 400] [--rounds 3]
 
 Copies are made by every edit of the evaluation in turn, one or a chain. Prints medians of processor seconds and elapsed
-seconds, their ratio, how many copies were found, and what the proofs of the last run were made of. Without proofs the
-scan decides by evidence alone.
+seconds, their ratio, how many copies were found, and what the proofs of the last run were made of: by kind of pair, and
+of these loading pictures and finding key points. Without proofs the scan decides by evidence alone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -33,6 +34,7 @@ from neardup.pipeline.match.apply.make import make_state
 from neardup.pipeline.match.apply.state import State
 from neardup.pipeline.prove.files import FilePictures
 from neardup.pipeline.prove.finding import Proved
+from neardup.pipeline.prove.keypoints import Keypoints
 from neardup.pipeline.prove.prover import Prover
 from neardup.pipeline.report.result import ScanResult
 from neardup.pipeline.scan.catalog import Catalog
@@ -42,6 +44,7 @@ from neardup.pipeline.settings import load
 from neardup.pipeline.types import Decision
 from neardup.workers.cli.reader import lazy_embedder
 
+T = TypeVar("T")
 SEED = 20261130
 COPY = "copy-"
 TYPES = frozenset({".jpg", ".jpeg", ".png"})
@@ -62,6 +65,7 @@ class Noted(Prover):
     """Notes processor seconds of each proof, by what the two pictures are and at which stage it ended."""
 
     seconds: ClassVar[dict[str, list[float]]] = defaultdict(list)
+    parts: ClassVar[dict[str, float]] = defaultdict(float)
 
     def _prove(self, query: str, reference: str, *asked: Any) -> Proved | None:
         before = time.thread_time()
@@ -73,6 +77,20 @@ class Noted(Prover):
         stage = f"stage {proved.summary.stage}" if proved is not None and laid else "no transform"
         self.seconds[f"{'a copy' if len(names) == 1 else 'strangers'}, {stage}"].append(spent)
         return proved
+
+
+def timed(part: str, call: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that adds its processor seconds to a part of what proofs take."""
+
+    @wraps(call)
+    def measured(*given: Any) -> T:
+        before = time.thread_time()
+        try:
+            return call(*given)
+        finally:
+            Noted.parts[part] += time.thread_time() - before
+
+    return measured
 
 
 def main() -> None:
@@ -93,6 +111,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for proofs in (False, True):
                 Noted.seconds.clear()
+                Noted.parts.clear()
                 before = cpu_seconds(), time.monotonic()
                 found[proofs] = run(folder, options.model, proofs)
                 taken[proofs].append((cpu_seconds() - before[0], time.monotonic() - before[1]))
@@ -107,6 +126,10 @@ def main() -> None:
     print("\n| proofs | number | ms each | s |\n| --- | ---: | ---: | ---: |")
     for name, spent in sorted(Noted.seconds.items()):
         print(f"| {name} | {len(spent)} | {1000 * statistics.mean(spent):.1f} | {sum(spent):.1f} |")
+    whole = sum(map(sum, Noted.seconds.values()))
+    print(
+        "\nof these " + ", ".join(f"{name} {spent:.1f} s ({spent / whole:.0%})" for name, spent in Noted.parts.items())
+    )
     print("\nedits: " + ", ".join(f"{name} {count}" for name, count in sorted(edits.items())))
 
 
@@ -132,10 +155,24 @@ def run(folder: Path, model: str, proofs: bool) -> ScanResult:
     """Scan a folder with nothing known before."""
     settings = load(model=model)
     checkpoint = load_checkpoint(model)
-    noted = mock.patch("neardup.pipeline.scan.run.Prover", Noted)
-    with closing(Catalog(None, checkpoint.space)) as catalog, without_proofs(not proofs), noted:
+    with closing(Catalog(None, checkpoint.space)) as catalog, without_proofs(not proofs), noted():
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         return scan([folder], catalog, checkpoint, settings, describe, Silent())
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Have proofs and what they need of each picture noted."""
+    parts = {name: vars(Keypoints)[name] for name in ("corners", "mirrored", "spread_mirrored")}
+    with ExitStack() as patched:
+        patched.enter_context(mock.patch("neardup.pipeline.scan.run.Prover", Noted))
+        patched.enter_context(
+            mock.patch.object(FilePictures, "__call__", timed("loading pictures", FilePictures.__call__))
+        )
+        for name, attribute in parts.items():
+            part = "key points" if name == "corners" else "key points as a mirror shows them"
+            patched.enter_context(mock.patch.object(attribute, "_compute", timed(part, attribute._compute)))
+        yield
 
 
 @contextmanager

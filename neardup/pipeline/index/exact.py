@@ -92,7 +92,7 @@ class Exact(Private):
         return self.propose_with_scores(queries, k)[0]
 
     def propose_with_scores(self, queries: Descriptors, k: int) -> tuple[RowNumbers, Scores]:
-        """Return what `propose` does, and the inner product of each, good to `Products.error`; inf if not known."""
+        """Return what `propose` does, and the most that the inner product of each can be; inf if not known."""
         queries = np.ascontiguousarray(queries)
         at_once = self._products.queries_at_once
         parts = [self._propose(queries[start : start + at_once], k) for start in range(0, len(queries), at_once)]
@@ -100,7 +100,7 @@ class Exact(Private):
         result, known = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
         for start, (rows, scores) in zip(range(0, len(queries), at_once), parts, strict=True):
             result[start : start + len(rows), : rows.shape[1]] = rows
-            known[start : start + len(rows), : scores.shape[1]] = scores
+            known[start : start + len(rows), : scores.shape[1]] = scores + np.float32(self._products.error)
         return result, known
 
     def read(self, rows: RowNumbers) -> Descriptors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +109,25 @@ def test_a_lower_precision_of_products_widens_what_is_proposed() -> None:
         assert len(proposed(index, circle([0]), 1)[0]) > len(narrow)
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_a_product_that_is_too_low_may_be_as_much_higher_as_products_are_out() -> None:
+    """As those of a GPU are where float32 may be multiplied as bfloat16: no near row is passed over for it."""
+
+    class Low(NumpyProducts):
+        error = 1e-2
+
+        def best(self, *given: Any) -> Any:
+            scores, places = super().best(*given)
+            return scores - np.float32(0.009), places
+
+    queries, index = circle([0, 31, 59]), made(Low(), 0, list(range(60)))
+    rows, at_most = index.propose_with_scores(queries, 2)
+    known = np.isfinite(at_most)
+    right = (index.read(np.where(known, rows, 0).ravel()).reshape(*rows.shape, 2) * queries[:, None]).sum(axis=2)
+    assert known.any(axis=1).all()
+    assert (at_most >= right)[known].all()
+    assert (at_most <= right + 2e-2)[known].all()
 
 
 @pytest.mark.gpu

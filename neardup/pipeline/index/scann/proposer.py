@@ -38,7 +38,7 @@ _LONGEST_RETRY_SECONDS = 3600.0
 _SPARE = 8
 """Neighbours beyond k that `Index.search` may be asked for."""
 _SCORE_ERROR = np.float32(1e-4)
-"""More than an inner product may be out."""
+"""More than an inner product that is computed from a distance is out."""
 _MOST_NEWEST = 1024
 """Rows that are compared here where nothing is asked ahead."""
 
@@ -259,10 +259,10 @@ class ScannProposer(Private):
         if len(self._tail) > _MOST_NEWEST:
             self._hand_over(generation)
         generation.ask(queries, k, effort)
-        newer, scores = self._tail.propose_with_scores(queries, k)
+        newer, at_most = self._tail.propose_with_scores(queries, k)
         older = generation.candidates()
         if older.distances is not None:
-            newer = np.where(scores >= _least_score(queries, older, k + _SPARE)[:, None], newer, -1)
+            newer = np.where(at_most >= _least_score(queries, older, k + _SPARE)[:, None], newer, -1)
         rows = np.concatenate([newer, older.rows], axis=1)
         if older.distances is None:
             return Proposed(rows)
