@@ -829,9 +829,15 @@ def test_a_dead_letter_is_forgotten_with_its_time_and_with_the_takedown(store: F
     store.apply([Envelope(offset=0, events=(RemovedEvent(id="a"), Replaced(id="b")), timestamp_ms=now_ms)])
     assert store.dead_letter("a") is None
     assert store.dead_letter("a", "blocked") is not None  # a reference of the same id stays
+    assert store.taken_down({"a", "b", "old", "unheard-of"}) == {"a"}
+    assert store.taken_down(set()) == frozenset()
     store.note_dead_letters([letter("a", 2), letter("b", 4)], 5)  # the topic is read again, from a place before
     assert store.dead_letter("a") is None
     assert store.dead_letter("b") is not None
+    assert store.taken_down({"a", "b"}) == {"a"}
+    long_ago = now_ms - round(1000 * 86_400 * 7.01)
+    store.apply([Envelope(offset=1, events=(RemovedEvent(id="c"),), timestamp_ms=long_ago)])
+    assert store.taken_down({"a", "c"}) == {"a"}
 
 
 def test_a_match_that_a_reviewer_confirmed_is_certain(store: FlagStore) -> None:

@@ -102,7 +102,7 @@ def everything_sent_arrived(observed: Observed) -> Iterator[str]:
 
 
 def dead_letters_are_the_bad_records(observed: Observed) -> Iterator[str]:
-    """Each bad record, and no other, is a dead letter, as it came; twice only if a worker began anew in between."""
+    """Each bad record, and no other, is a dead letter, as it came; twice only if its partition began anew."""
     bad = {(one.partition, one.offset): one for one in observed.sent if is_bad(one.action.content)}
     times: Counter[tuple[int, int]] = Counter()
     killed = 0
@@ -123,7 +123,7 @@ def dead_letters_are_the_bad_records(observed: Observed) -> Iterator[str]:
             yield f"bad record {one} is no dead letter"
     for place, number in times.items():
         if number > 1 + observed.chances:
-            yield f"{number} dead letters of media/{place}, and embed workers began anew {observed.chances} times"
+            yield f"{number} dead letters of media/{place}, and partitions may have begun anew {observed.chances} times"
 
 
 def _place(letter: Letter) -> tuple[int, int]:

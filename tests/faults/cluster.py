@@ -141,9 +141,13 @@ class Cluster:
             for fault in faults[: self._fired(self._workers[name], ".children")]
         ]
 
-    def deaths(self, kind: str) -> int:
-        """Return how often a process of this kind ended before it was asked to."""
-        return sum(worker.starts - 1 for worker in self._workers.values() if worker.name.startswith(kind))
+    def hand_overs(self, kind: str) -> int:
+        """Return how often a worker of this kind may have given its partitions to another, or got them from one.
+
+        That is, when one dies, and when one joins beside those that run.
+        """
+        starts = [worker.starts for worker in self._workers.values() if worker.name.startswith(kind)]
+        return 2 * sum(starts) - len(starts) - 1 if starts else 0
 
     # -- what the schedule asks for --------------------------------------------------------------------------------
 

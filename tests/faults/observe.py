@@ -68,8 +68,8 @@ class Observed:
         sent: what the schedule put into `media`, with its place. rows: content by offset of the log.
         times: of the records of the log, by the broker, in milliseconds.
         files: names of what lies in the blob store.
-        chances: how often an embed worker may have begun anew, by death, replay or a lost broker: so often more
-            may a dead letter stand there.
+        chances: how often a partition may have begun anew, by a worker that joined or left, by a replay or a lost
+            broker: so often more may a dead letter stand there.
         died_describing: processes that describe which were killed; an item by which two of them died is put aside.
         wrong: what ended otherwise than it should.
         proves: whether verdicts waited for proofs.
@@ -106,8 +106,8 @@ def observe(cluster: Cluster, events: Sequence[Event]) -> Observed:
         flags=_read_flags(settings.redis.get_secret_value()),
         state_folder=cluster.state_folder,
         files=frozenset(path.name for path in cluster.blobs.rglob("*") if path.is_file()),
-        chances=cluster.deaths("embed")
-        + sum(fault.whom == "all" for fault in cluster.died_describing)
+        chances=cluster.hand_overs("embed")
+        + 2 * sum(fault.whom == "all" for fault in cluster.died_describing)  # its worker starts again
         + sum(_BEGINNINGS.get(event, 0) for event in events),
         wrong=[*cluster.wrong, *(f"the log holds what is no record: {one}" for one in entries if isinstance(one, str))],
         proves=cluster.proves,

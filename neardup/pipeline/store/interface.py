@@ -217,6 +217,9 @@ class FlagStore(Protocol):
     def dead_letters_at(self) -> int | None:
         """Return the place in the topic of dead letters from which on they are to be noted; None at the start."""
 
+    def taken_down(self, items: Collection[str]) -> frozenset[str]:
+        """Return those of these items that were taken down in the last DEAD_LETTER_DAYS, as far as is applied."""
+
     def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
         """Take in dead letters, the oldest first, and the place in their topic after them."""
 

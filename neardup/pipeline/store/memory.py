@@ -175,6 +175,13 @@ class MemoryStore:
         """See `FlagStore`."""
         return self._dead_at
 
+    def taken_down(self, items: Collection[str]) -> frozenset[str]:
+        """See `FlagStore`."""
+        kept = {item: self._dead.get((SEEN, item)) for item in items}
+        return frozenset(
+            item for item, one in kept.items() if one is not None and not one[0] and one[1] > self._clock()
+        )
+
     def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
         """See `FlagStore`."""
         for letter in letters:

@@ -245,6 +245,12 @@ class RedisStore:
         found = self._call(lambda: self._redis.get(f"{self._prefix}:dead-letters"))
         return None if found is None else int(found)
 
+    def taken_down(self, items: Collection[str]) -> frozenset[str]:
+        """See `FlagStore`."""
+        keys = [self._dead_key(SEEN, item) for item in items]
+        found = self._call(lambda: self._redis.mget(keys)) if keys else []
+        return frozenset(item for item, kept in zip(items, found, strict=True) if kept == b"")
+
     def note_dead_letters(self, letters: Sequence[DeadLetter], place: int) -> None:
         """See `FlagStore`."""
         keys = [self._dead_key(letter.bank, letter.item) for letter in letters]

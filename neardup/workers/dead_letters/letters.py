@@ -123,11 +123,20 @@ def read_letters(settings: Settings, start: int = 0) -> Iterator[Letter]:
 class Noting:
     """Notes in the store of flags which items became dead letters, for those who wait for a verdict.
 
+    Args:
+        erase: removes the files of items. An item may be taken down while it is described, its files be stored after
+            that, and then it fails: no record of it follows in the log, only the dead letter.
     Raises:
         DependencyError: no broker answers.
     """
 
-    def __init__(self, settings: Settings, store: FlagStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: FlagStore,
+        clock: Callable[[], float] = time.time,
+        erase: Callable[[frozenset[str]], object] = lambda _items: None,
+    ) -> None:
         from kafka import TopicPartition
 
         names = topic_names(settings.topic_root, "")
@@ -136,7 +145,7 @@ class Noting:
         self._place = TopicPartition(names.dead_letters, 0)
         self._consumer = connect_consumer(settings, auto_offset_reset="earliest", allow_auto_create_topics=False)
         self._consumer.assign([self._place])
-        self._clock = clock
+        self._clock, self._erase = clock, erase
         self.begin()
 
     def begin(self) -> None:
@@ -152,12 +161,14 @@ class Noting:
         """Note what came since.
 
         Raises:
-            DependencyError: the store did not answer; it is noted with a later step.
+            DependencyError: the store did not answer, or the blob store; it is noted with a later step.
         """
         polled = self._consumer.poll(timeout_ms=_NOTE_MS, max_records=_NOTED_AT_ONCE)
         for records in polled.values():
             letters = [letter for record in records if (letter := self._read(record)) is not None]
             try:
+                if gone := self._store.taken_down({letter.item for letter in letters if letter.bank == SEEN}):
+                    self._erase(gone)
                 self._store.note_dead_letters(letters, records[-1].offset + 1)
             except DependencyError:
                 self._consumer.seek(self._place, records[0].offset)

@@ -4,7 +4,8 @@ So do packs of references that a bank lost.
 
 The flag worker erases before Redis notes that an envelope was applied, so nothing is left out by a crash; to erase what
 is gone does no harm. A worker that has an item in flight while it is taken down may still store its thumbnail; but then
-its record follows in the log, is ignored there, and that is the moment to erase again.
+its record follows in the log, is ignored there, and that is the moment to erase again. Or it fails and becomes a dead
+letter, which is such a moment, too (`dead_letters.letters.Noting`).
 """
 
 from __future__ import annotations

@@ -215,7 +215,9 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
         with ExitStack() as undo:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             store = undo.enter_context(closing(open_store(settings, space)))
-            letters = undo.enter_context(closing(Noting(settings, store)))
+            letters = undo.enter_context(
+                closing(Noting(settings, store, erase=lambda ids: erase_if_serving(Gone(ids))))
+            )
             presence = undo.enter_context(closing(Presence(settings, names, "flag")))
             worker = FlagWorker(
                 verdicts,
