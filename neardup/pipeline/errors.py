@@ -92,6 +92,10 @@ class DependencyError(PipelineError):
     """Something outside this process failed: a service, the disk, the GPU."""
 
 
+class NoRoom(DependencyError):
+    """The disk for temporary files has no room now; it may have some once other work is done."""
+
+
 class UsageError(PipelineError):
     """The caller's mistake."""
 

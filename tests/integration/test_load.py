@@ -24,9 +24,11 @@ from neardup.pipeline.store.interface import ReviewQueue
 from neardup.pipeline.store.redis import RedisStore
 from neardup.pipeline.types import Limits
 from neardup.workers.kafka.log import Tail, read_envelopes
+from tests.integration.test_embed_worker import count
+from tests.integration.test_presence import members
 from tests.integration.test_stream_end_to_end import CHECKPOINT, D, Stream, await_applied, record, store, vector
 from tests.pipeline.archive.build import an_image
-from tests.timing import LATE_SECONDS
+from tests.timing import LATE_SECONDS, until
 
 pytestmark = pytest.mark.integration
 __all__ = ["store"]  # a fixture
@@ -79,12 +81,13 @@ def test_history_is_known_and_quiet_and_the_stream_goes_on(
     archive = an_archive(tmp_path / "archive")
     command = [sys.executable, "-m", "neardup.workers.cli.main", "backfill", "load", archive.url, "--json"]
     live: list[Described] = []
+    environment = {**os.environ, **stream.environment, "NEARDUP_MAX_PENDING": "100"}
     with ExitStack() as running:
-        for name in ("match", "flag"):
-            running.enter_context(stream.worker(name))
-        with subprocess.Popen(
-            command, env={**os.environ, **stream.environment}, stdout=subprocess.PIPE, text=True
-        ) as loading:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as loading:
+            until(lambda: members(settings, f"{stream.names.verdicts}.load"), "`space drop` sees it")
+            until(lambda: count(settings, stream.names.log) == 50, "so many wait for a match worker, and no more")
+            for name in ("match", "flag"):
+                running.enter_context(stream.worker(name))
             while loading.poll() is None or len(live) < 20:
                 n = len(live) // 2
                 pair = [record(f"live-{n}", vector(5000 + n)), record(f"live-copy-{n}", vector(5000 + n, 0.99))]

@@ -153,9 +153,12 @@ def embed_each(embedder: Embedder, batch: Batch, starved: Callable[[], object] =
             _check(embedder)
             batch[0][0].error = InvalidFrame(Reason.MODEL, f"{type(error).__name__}: {error}")
             return
-        middle = len(batch) // 2
-        embed_each(embedder, batch[:middle], starved)
-        embed_each(embedder, batch[middle:], starved)
+    else:
+        return
+    # outside of `except`: what fails in a half is not for what the whole failed for
+    middle = len(batch) // 2
+    embed_each(embedder, batch[:middle], starved)
+    embed_each(embedder, batch[middle:], starved)
 
 
 def _check(embedder: Embedder) -> None:

@@ -22,6 +22,9 @@ from neardup.pipeline.embed.preprocess import Prepare
 from neardup.pipeline.embed.trunks import find_trunk
 from neardup.pipeline.errors import ConfigError
 
+_MOST_SHOWN = 120
+"""Characters of a line of what torch says of weights that do not fit: it names each."""
+
 
 class Similar(nn.Module):
     """The head for similar items, in float32 whatever the trunk computes in."""
@@ -115,7 +118,9 @@ def load_network(checkpoint: Checkpoint) -> Siamese:
     try:
         network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise ConfigError(f"model {checkpoint.name} does not fit its architecture: {error}") from error
+        lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        shown = "; ".join(line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]} …" for line in lines[:2])
+        raise ConfigError(f"model {checkpoint.name} does not fit its architecture: {shown}") from error
     if checkpoint.similar is not None:
         network.similar = Similar(checkpoint.similar)
     return network.eval()

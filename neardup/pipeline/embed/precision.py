@@ -48,7 +48,8 @@ def choose_precision(core: Any, model: Any, size: int, dimension: int, kept: Pat
 
     def measure() -> str:
         (f32, right), (bf16, found) = (measure_run(core, model, size, choice) for choice in CHOICES)
-        lowest = min(_lowest_cosine(right[:, part], found[:, part]) for part in (np.s_[:dimension], np.s_[dimension:]))
+        parts = np.s_[:dimension], np.s_[dimension:]
+        lowest = float(np.min([_lowest_cosine(right[:, part], found[:, part]) for part in parts]))  # NaN if one is
         choice = "bf16" if bf16 <= WORTH * f32 and lowest >= LEAST["float"] else "f32"
         logger.info(
             "precision chosen precision=%s f32_seconds=%.4f bf16_seconds=%.4f lowest_cosine=%.4f",

@@ -52,9 +52,9 @@ class ViewFollower(Follower):
         batch = self.published()
         if batch is not None:
             batch.compare(self._view.apply(batch.entries, batch.published, batch.records[-1].offset))
+            self._told(list(batch.published.values()))
             if self.caught_up and self._serves():  # what waited while this worker was down is no measure of delay
                 self._observe(batch)
-            self._told(list(batch.published.values()))
         telemetry.API_BEHIND.set(self.behind)
 
     def close(self) -> None:

@@ -193,7 +193,7 @@ def connector(settings: Settings) -> Callable[[], ApiWorker]:
             verdicts = undo.enter_context(closing(Tail(settings, names.verdicts)))
             dimension = checkpoint.architecture.dimension
             follower = ViewFollower(
-                log, verdicts, view, dimension, context.told, space=checkpoint.space, serves=gate.serves
+                log, verdicts, view, dimension, context.told, space=checkpoint.space, serves=gate.seems_to_serve
             )
             undo.pop_all()
         return _Served(context, view, saver, follower, server, presence)

@@ -25,7 +25,7 @@ from neardup.pipeline.archive.folder import path_of
 from neardup.pipeline.archive.plan import Entry, Files, Part, RowGroup, Tar, fitting
 from neardup.pipeline.archive.row import Row
 from neardup.pipeline.describe.description import Description
-from neardup.pipeline.errors import DependencyError, InvalidFrame, Reason
+from neardup.pipeline.errors import DependencyError, InvalidFrame, NoRoom, Reason
 from neardup.pipeline.log.ids import make_id
 from neardup.pipeline.media.fetch import IN_MEMORY_BYTES, Fetched, Rules, fetch
 from neardup.pipeline.report.names import raw, visible
@@ -260,7 +260,7 @@ def _plain(uri: str) -> Iterator[str]:
     """Yield the path of a tar file on this machine that is not compressed: itself, or a copy.
 
     Raises:
-        DependencyError: the copy would fill the disk for temporary files.
+        NoRoom: the copy would fill the disk for temporary files.
     """
     name = urlsplit(uri).path.lower()
     if uri.startswith("file:") and name.endswith(".tar"):
@@ -282,12 +282,12 @@ def _plain(uri: str) -> Iterator[str]:
 
 
 def _check_room(uri: str, unpacked: int) -> None:
-    """Raise DependencyError unless the disk for temporary files has room: others need some, too."""
+    """Raise NoRoom unless the disk for temporary files has room: others need some, too."""
     folder = tempfile.gettempdir()
     disk = shutil.disk_usage(folder)
     kept = min(_MOST_KEPT_FREE, disk.total // 20)
     if disk.free < kept + _COPY_BYTES:
-        raise DependencyError(
+        raise NoRoom(
             f"{visible(uri)} needs a copy in {folder}, where {disk.free / 2**20:,.0f} MiB are free after "
             f"{unpacked / 2**20:,.0f} MiB of it: let TMPDIR name a folder on a larger disk, "
             "unpack the file into a folder yourself, or leave it out"

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +29,7 @@ from neardup.pipeline.describe.processes import AHEAD, ORDER_ITEMS, ProcessDescr
 from neardup.pipeline.describe.threads import ThreadDescriber
 from neardup.pipeline.devices import is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
-from neardup.pipeline.errors import ConfigError, DependencyError, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, NoRoom, Reason
 from neardup.pipeline.media.fetch import Rules, fetch_rules
 from neardup.pipeline.scan.describe import open_threads
 from neardup.pipeline.settings import Settings, load
@@ -157,15 +157,24 @@ class Engine:
         with ExitStack() as contexts:
             works: dict[int, _Work] = {}
             feeding: _Work | None = None
+            most_open = _MOST_OPEN
             while True:
                 ended: list[_Work] = []
-                while self._describer.working < self._ahead and (feeding is not None or len(works) < _MOST_OPEN):
+                while self._describer.working < self._ahead and (feeding is not None or len(works) < most_open):
                     if feeding is None:
                         if (file := next(waiting, None)) is None:
                             break
                         feeding = _Work(self._job, file, contexts)
                         works[feeding.number] = feeding
-                    if (item := feeding.next()) is not None:
+                    try:
+                        item = feeding.next()
+                    except NoRoom as error:  # parts under way have copies, which go with them
+                        del works[feeding.number]
+                        if not works or not feeding.give_up(error):
+                            raise
+                        waiting, feeding, most_open = chain([feeding.file], waiting), None, len(works)
+                        break
+                    if item is not None:
                         self._describer.add(item)
                         continue
                     if feeding.ended:
@@ -204,13 +213,14 @@ class _Work:
 
     def __init__(self, job: Job, part_file: str, contexts: ExitStack) -> None:
         self.number = next(self._numbers)
+        self.file = part_file
         self._name = shard_of(part_file)
         part: Part = read_part(job.folder, part_file)
         self._files = contexts.enter_context(ExitStack())
         self._items = self._files.enter_context(items_of(part, job.conditions.packed, job.rules))
         self._writer: Writer = self._files.enter_context(writing(job.folder, self._name, job.conditions))
         self._under_way = 0
-        self._exhausted = False
+        self._begun = self._exhausted = False
         self._not_had: list[str] = []
 
     @property
@@ -224,10 +234,18 @@ class _Work:
             if isinstance(one, Item):
                 one.part = self.number
                 self._under_way += 1
+                self._begun = True
                 return one
             self._writer.add(one)
+            self._begun = True
         self._exhausted = True
         return None
+
+    def give_up(self, error: Exception) -> bool:
+        """Let go of a part of which nothing was read yet, to be opened anew later; return whether that was so."""
+        if not self._begun:
+            self._files.__exit__(type(error), error, error.__traceback__)
+        return not self._begun
 
     def take(self, row: Row) -> None:
         """Write a described item."""

@@ -28,6 +28,7 @@ from neardup.pipeline.archive.shard import reading
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.log.changes import SEEN
 from neardup.pipeline.log.proofs import ProofPending
+from neardup.pipeline.log.reasons import IgnoredReason
 from neardup.pipeline.log.records import (
     ARCHIVE,
     Described,
@@ -111,10 +112,12 @@ class Awaited:
     Attributes:
         ahead: items that the match worker has not come to. pending: those that wait for proofs.
         outcomes: how many of each decision, `known before`, `ignored`, and `passed over`, of damaged records.
+        taken_down: ids of items that were ignored as they had been taken down.
     """
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.taken_down = set[str]()
         self._ahead: dict[int, str] = {}
         self._pending: set[str] = set()
 
@@ -125,6 +128,10 @@ class Awaited:
     @property
     def pending(self) -> int:
         return len(self._pending)
+
+    @property
+    def undecided(self) -> int:
+        return len(self._ahead) + len(self._pending)
 
     def add(self, offset: int, item: str) -> None:
         """Note that the record which completes an item has this offset."""
@@ -149,6 +156,8 @@ class Awaited:
                     self.outcomes["known before"] += 1
                 elif own and isinstance(event, Ignored):
                     self.outcomes["ignored"] += 1
+                    if event.ignored_for is IgnoredReason.TAKEN_DOWN:
+                        self.taken_down.add(event.id)
 
 
 class Load:
@@ -224,8 +233,11 @@ class Load:
 
     def _append_all(self, placed: Iterator[Placed], note: Note) -> None:
         batches = 0
-        while batch := list(islice(placed, BATCH_ROWS)):
-            while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.pending > self._max_pending:
+        while batch := list(islice(placed, min(BATCH_ROWS, max(1, self._max_pending)))):
+            # what the match worker has not come to may wait for proofs, too
+            while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.undecided + len(batch) > self._max_pending:
+                if not self.awaited.undecided:
+                    break
                 self._follow()
             self._append(batch)
             note, batches = msgspec.structs.replace(note, rows=note.rows + len(batch)), batches + 1
@@ -239,7 +251,7 @@ class Load:
             records += self._records(placed.row, placed.shard in self._with_thumbnails)
             self.items += placed.row.error is None
             self.without_description += placed.row.error is not None
-        self.awaited.take(self._poll(0.0))
+        self._take(self._poll(0.0))
         if not self.awaited.ahead:
             self._heard_at = self._clock()
         for record, offset in zip(records, self._appender.append(records), strict=True):
@@ -269,7 +281,7 @@ class Load:
     def _follow(self) -> None:
         self._advance(0)
         envelopes, now = self._poll(_IDLE_SECONDS), self._clock()
-        self.awaited.take(envelopes)
+        self._take(envelopes)
         if envelopes:
             self._heard_at = now
         elif now - self._heard_at > _SILENCE_SECONDS:
@@ -278,6 +290,16 @@ class Load:
                 "no verdicts for %.0f s: do match and prove workers run? undecided=%d waiting_for_proofs=%d",
                 _SILENCE_SECONDS, self.awaited.ahead, self.awaited.pending,
             )  # fmt: skip
+
+    def _take(self, envelopes: Sequence[Envelope]) -> None:
+        """Note what became of items, and erase the pictures of what had been taken down.
+
+        Flag workers do so, too, but not of a space that stands by.
+        """
+        self.awaited.take(envelopes)
+        while self.awaited.taken_down:
+            self._blobs.erase(next(iter(self.awaited.taken_down)))
+            self.awaited.taken_down.pop()
 
     def _put_pictures(self, name: str) -> None:
         """Put the thumbnails and packs of a shard where embed workers put theirs."""

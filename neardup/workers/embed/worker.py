@@ -14,6 +14,7 @@ a known good picture that fails, see `known_good`; then the process ends.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ from neardup.workers.kafka.media_record import PRODUCER, attempts, is_end, read_
 from neardup.workers.kafka.membership import Listener, make_consumer, to_commit
 from neardup.workers.kafka.offsets import Offsets
 from neardup.workers.kafka.outbox import Message, Outbox, make_producer
+from neardup.workers.kafka.presence import Presence
 from neardup.workers.kafka.rejoin import keep_joining, read_on_after_pause
 from neardup.workers.kafka.spaces import Gate, Gated, gated
 from neardup.workers.kafka.topics import TopicNames, check_topics, open_admin, topic_names
@@ -384,4 +386,6 @@ def connector(settings: Settings) -> Callable[[], Gated]:
     names, gate = topic_names(settings.topic_root, engine.space), Gate(settings, engine.space)
     watch_lag(settings, names.media, group_of(settings, engine.space), waits=gate.serves)
     known = follow_known(settings, names.log, engine.space, engine.look)
+    if known is not None:  # it reads the log, and has a folder, before the space serves and it joins its group
+        atexit.register(Presence(settings, names, "embed").close)
     return gated(gate, partial(EmbedWorker, settings, engine, known))

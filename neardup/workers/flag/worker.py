@@ -226,7 +226,7 @@ def connector(settings: Settings) -> Callable[[], FlagWorker]:
                 letters=letters,
                 place=place,
                 presence=presence,
-                serves=gate.serves,
+                serves=gate.seems_to_serve,
             )
             undo.pop_all()
             return worker

@@ -1,7 +1,8 @@
 """Shows that a process uses a space: it is a member of a consumer group, which `neardup space drop` sees.
 
-Match, prove, embed and webhook workers are members for their work. Flag and API workers and `neardup backfill load`
-read by themselves, so they join for this alone: nothing is read and no offset is committed.
+Match, prove, embed and webhook workers are members for their work. Flag and API workers, `neardup backfill load`, and
+embed workers that follow the log while their space stands by, read by themselves, so they join for this alone: nothing
+is read and no offset is committed.
 """
 
 from __future__ import annotations

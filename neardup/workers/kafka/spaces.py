@@ -288,6 +288,12 @@ class Gate:
         known = self.spaces()
         return known is None or known.serves(self.space)
 
+    def seems_to_serve(self) -> bool:
+        """Return whether the space serves, as far as was heard last; False where nothing was. It waits for nothing."""
+        self.start()
+        with self._looked:
+            return self._done > 0 and (self._spaces is None or self._spaces.serves(self.space))
+
     def closed(self) -> str:
         """Return why nothing is taken in for the space; "" if it serves."""
         known = self.spaces()

@@ -90,6 +90,28 @@ def test_a_frame_that_memory_does_not_suffice_for_costs_its_item_and_not_the_net
     assert len(starved) == 2
 
 
+class Crowded(Pointing):
+    """Memory suffices for one tile at a time, and the network fails on what is red."""
+
+    def embed(self, tiles: Pixels) -> Embedded:
+        if len(tiles) > 1:
+            raise MemoryError
+        if (tiles[..., 0] == 9).any():
+            raise ValueError("red")
+        return super().embed(tiles)
+
+
+def test_what_fails_alone_is_not_taken_for_the_want_of_memory_of_the_whole_batch() -> None:
+    items = [EmbeddedFrames() for _ in range(4)]
+    batch = [
+        (item, Frame(0.0, np.full((2, 2, 3), (9 * (number == 2), 1, 1), np.uint8))) for number, item in enumerate(items)
+    ]
+    embed_each(Crowded(), batch, lambda: pytest.fail("memory did suffice"))
+    assert [item.error and (item.error.reason, item.error.detail) for item in items] == [
+        None, None, (Reason.MODEL, "ValueError: red"), None,
+    ]  # fmt: skip
+
+
 def test_the_last_part_of_a_long_item_has_the_similar_vector_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_DESCRIPTORS_PER_PART", 2)
     parts = describe(Pointing(), (0, None), (0, None), (40, None), (40, None))

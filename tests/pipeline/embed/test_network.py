@@ -73,3 +73,12 @@ def test_weights_that_are_missing_are_a_config_error() -> None:
     del checkpoint.weights["head.bias"]
     with pytest.raises(ConfigError, match=r"head\.bias"):
         load_network(checkpoint)
+
+
+def test_weights_of_another_network_are_told_in_a_line_or_two() -> None:
+    checkpoint = Checkpoint("c", Architecture(), {"w": np.zeros(1, np.float16)}, np.zeros((0, 256), np.float32))
+    with pytest.raises(
+        ConfigError, match=r"model c does not fit .*Missing key.*trunk\.0.* …; Unexpected key"
+    ) as caught:
+        load_network(checkpoint)
+    assert len(str(caught.value)) < 400

@@ -49,7 +49,8 @@ def test_bfloat16_is_chosen_where_it_is_clearly_faster(
 
 
 @pytest.mark.parametrize(
-    ("angle", "similar_angle", "wanted"), [(0.19, 0.19, "bf16"), (0.21, 0.01, "f32"), (0.01, 0.21, "f32")]
+    ("angle", "similar_angle", "wanted"),
+    [(0.19, 0.19, "bf16"), (0.21, 0.01, "f32"), (0.01, 0.21, "f32"), (np.nan, 0.01, "f32"), (0.01, np.nan, "f32")],
 )
 def test_bfloat16_is_not_chosen_where_one_descriptor_differs(
     network: Network, tmp_path: Path, angle: float, similar_angle: float, wanted: str

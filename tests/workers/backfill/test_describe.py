@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import tarfile
+import tempfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +26,10 @@ from neardup.pipeline.describe import choose
 from neardup.pipeline.describe.decode import Look
 from neardup.pipeline.describe.orders import Setup
 from neardup.pipeline.describe.threads import ThreadDescriber
-from neardup.pipeline.errors import ConfigError, DependencyError, Reason
+from neardup.pipeline.errors import ConfigError, DependencyError, NoRoom, Reason
 from neardup.pipeline.prove.pack import read_pack
 from neardup.pipeline.settings import Settings
-from neardup.workers.backfill import describe
+from neardup.workers.backfill import contents, describe
 from neardup.workers.backfill.contents import Item
 from neardup.workers.backfill.describe import Engine, Finished, Job, make_conditions, make_job, open_engine
 from neardup.workers.backfill.sources import Columns, Sources
@@ -113,6 +115,36 @@ def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
     assert {one.name for one in described(job)} == left
     assert len(rows_of(job)) == 10
     assert described(job) == []
+
+
+def test_tars_that_fit_on_the_disk_one_by_one_are_described_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(contents, "_COPY_BYTES", 2**12)
+    pictures, room = some_pictures(tmp_path / "p", 2), 20 * 2**10
+    sources = [tmp_path / f"{number}.tar.gz" for number in range(5)]
+    for source in sources:
+        with tarfile.open(source, "w:gz") as tar:
+            tar.add(pictures / "000.png", "0.png")
+            tar.add(pictures / "001.png", "1.png")
+
+    def usage(_: str) -> Any:  # two copies are more than there is room for
+        used = sum(file.stat().st_size for file in (tmp_path / "temporary").glob("*.tar"))
+        return shutil._ntuple_diskusage(room, used, room - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    copied: list[str] = []
+    opened = contents.opened
+    monkeypatch.setattr(contents, "opened", lambda uri: (copied.append(uri), opened(uri))[1])
+    job = planned(tmp_path / "out", *sources)
+    assert len(described(job)) == 5
+    assert len(rows_of(job)) == 10
+    assert len(copied) > 5  # some had to be put off
+    room = 2**10
+    with pytest.raises(NoRoom, match=r"0.tar.gz needs a copy"):
+        described(planned(tmp_path / "other", *sources))
 
 
 def test_members_of_tars_and_rows_of_parquet_are_described(tmp_path: Path) -> None:

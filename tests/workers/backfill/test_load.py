@@ -16,7 +16,7 @@ from neardup.pipeline.archive.row import Row
 from neardup.pipeline.archive.shard import writing
 from neardup.pipeline.errors import ConfigError, InvalidFrame, Reason
 from neardup.pipeline.log.proofs import Asked, ItemProved, ProofPending, answer
-from neardup.pipeline.log.records import ARCHIVE, Described, Entry, Envelope, Record, RemovedEvent, Verdict
+from neardup.pipeline.log.records import ARCHIVE, Described, Entry, Envelope, Record, Removed, RemovedEvent, Verdict
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.store.memory import MemoryStore
 from neardup.pipeline.types import Decision
@@ -205,7 +205,7 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
     def prove() -> None:
         """Answer the oldest ask."""
         nonlocal most
-        most = max(most, made.awaited.pending)
+        most = max(most, made.awaited.undecided)
         answered = {one.id for one in stream.records if isinstance(one, ItemProved)}
         events = (event for one in stream.envelopes for event in one.events if isinstance(event, ProofPending))
         asked = next((event.asked for event in events if event.id not in answered), None)
@@ -219,8 +219,41 @@ def test_loading_waits_while_many_wait_for_proofs(place: Place, monkeypatch: pyt
 
     made = Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, poll, max_pending=5)
     made.run()
-    assert most == 3  # half of it, and the batch
+    assert most == 2
     assert made.awaited.outcomes[Decision.DUPLICATE.value] + made.awaited.pending == 8
+
+
+def test_what_the_match_worker_has_not_come_to_counts_as_what_waits(place: Place) -> None:
+    place.shard("one", *(a_row(f"{n:03}", n) for n in range(100)))
+    stream = Stream(at_once=1)
+    made = Load(
+        place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, stream.poll, max_pending=20
+    )
+    made.run()
+    assert stream.most_ahead == 10
+    assert len(stream.verdicts()) == 100
+
+
+def test_a_load_of_which_nothing_may_wait_goes_on_one_by_one(place: Place) -> None:
+    place.shard("one", *(a_row(f"{n:03}", n) for n in range(5)))
+    stream = Stream(at_once=1)
+    Load(place.folder, ["one"], CONDITIONS.space, place.journal, place.blobs, stream, stream.poll, max_pending=1).run()
+    assert stream.most_ahead == 1
+    assert len(stream.verdicts()) == 5
+
+
+def test_pictures_of_what_was_taken_down_are_erased_whether_the_space_serves_or_not(place: Place) -> None:
+    place.shard("one", a_row("a", 1), a_row("b", 2))
+    stream = Stream()
+    stream.append([Removed(id="a")])
+    loaded = place.load(stream, "one")
+    assert loaded.awaited.outcomes == {"ignored": 1, "distinct": 1}
+    files = {id: place.blobs.any_thumbnail(id) for id in "ab"}
+    assert (files["a"], files["b"]) == (None, b"jpeg of b")
+    assert [place.blobs.pack("", row.id, row.sha256.hex()) for row in (a_row("a", 1), a_row("b", 2))] == [
+        None,
+        b"pack of b",
+    ]
 
 
 def test_what_left_while_it_waited_for_a_proof_is_waited_for_no_more() -> None:

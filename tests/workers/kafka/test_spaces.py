@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -112,6 +113,25 @@ def test_a_gate_that_never_had_an_answer_says_so() -> None:
     topic.away = True
     with pytest.raises(DependencyError, match="away"):
         gate.check()
+
+
+def test_what_is_only_counted_waits_for_no_answer() -> None:
+    gate, topic = a_gate("old", FIRST)
+    topic.away = True
+    began = time.monotonic()
+    assert not gate.seems_to_serve()
+    assert time.monotonic() - began < 1
+    topic.away = False
+    gate.spaces(now=True)
+    assert gate.seems_to_serve()
+    topic.spaces = SWITCHED
+    gate.spaces(now=True)
+    assert not gate.seems_to_serve()
+    gate.close()
+    alone, _ = a_gate("old", None)
+    alone.spaces()
+    assert alone.seems_to_serve()
+    alone.close()
 
 
 def test_a_gate_that_looked_before_an_outage_answers_in_it() -> None:
