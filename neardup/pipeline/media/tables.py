@@ -69,7 +69,7 @@ def check_strips(data: bytes) -> None:
             tag, _type, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
             if tag in _STRIP_TAGS and count > _MAX_STRIPS:
                 raise InvalidFrame(Reason.BOMB, f"tiff: {count} strips, at most {_MAX_STRIPS} are read; {SAVE_ANEW}")
-    except struct.error:  # it is cut off, which its decoder says better
+    except (struct.error, OverflowError):  # it is cut off, which its decoder says better
         return
 
 

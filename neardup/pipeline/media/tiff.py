@@ -88,7 +88,7 @@ def read_pages(data: bytes, most: int) -> list[Page]:
                     tags[tag] = struct.unpack_from(form, data, place)
             pages.append(_page(len(pages), tags, profile))
             (at,) = struct.unpack_from(order + offset, data, at + size * entries)
-    except struct.error:  # cut off
+    except (struct.error, OverflowError):  # cut off, or a place beyond what there can be
         pass
     return pages
 
@@ -101,10 +101,13 @@ def first_page(data: bytes) -> bytes:
     """
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\x00", b"\x00+")
     offset, count, size = ("Q", "Q", 20) if big else ("I", "H", 12)
-    (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + count, data, at)
     alone = bytearray(data)
-    struct.pack_into(order + offset, alone, at + struct.calcsize(order + count) + size * entries, 0)
+    try:
+        (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+        (entries,) = struct.unpack_from(order + count, data, at)
+        struct.pack_into(order + offset, alone, at + struct.calcsize(order + count) + size * entries, 0)
+    except (OverflowError, IndexError) as error:  # a place beyond what there can be
+        raise struct.error(str(error)) from error
     return bytes(alone)
 
 

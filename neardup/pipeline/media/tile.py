@@ -16,6 +16,10 @@ except ImportError:  # there is no wheel for Linux on ARM
     resizer = None
 
 
+_MOST_BETWEEN = 2**23
+"""Pixels between the two directions of resizing, where a picture has fewer itself: 25 MB."""
+
+
 def squeeze(rgb: Pixels, size: int, extent: tuple[float, float] | None = None) -> Pixels:
     """Resize with a triangle filter wide enough not to alias, as Pillow's BILINEAR does (within 1 of 255).
 
@@ -45,6 +49,16 @@ def fit(rgb: Pixels, side: int) -> Pixels:
 
 
 def _resize(rgb: Pixels, shape: tuple[int, int], extent: tuple[float, float]) -> Pixels:
+    (height, width), (rows, columns) = rgb.shape[:2], shape
+    if max(rows * width, height * columns) > max(_MOST_BETWEEN, height * width):
+        # A strip of a pixel or so: to enlarge its short side first would take memory for millions of rows or columns.
+        if width > height:
+            return _resize(_once(rgb, (height, columns), (height, extent[1])), shape, (extent[0], columns))
+        return _resize(_once(rgb, (rows, width), (extent[0], width)), shape, (rows, extent[1]))
+    return _once(rgb, shape, extent)
+
+
+def _once(rgb: Pixels, shape: tuple[int, int], extent: tuple[float, float]) -> Pixels:
     return _by_torch(rgb, shape, *extent) if resizer is None else _by_rust(rgb, shape, *extent)
 
 

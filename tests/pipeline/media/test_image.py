@@ -5,6 +5,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from neardup.pipeline.errors import InvalidFrame, Reason
 from neardup.pipeline.media.image import thumbnail
 from neardup.pipeline.media.orientation import orientation
 from neardup.pipeline.media.reader import open_media
+from neardup.pipeline.media.tables import check_strips
+from neardup.pipeline.media.tiff import first_page, read_pages
 from neardup.pipeline.types import Kind, Limits, Pixels
 from tests.timing import soonest
 
@@ -255,3 +258,19 @@ def test_thumbnail_keeps_the_aspect_ratio(save: Save, photo: Photo, format: str)
 def test_thumbnail_of_no_picture_is_refused() -> None:
     with pytest.raises(InvalidFrame, match="format"):
         thumbnail(b"text", 90)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("beyond", [2**62, 2**63, 2**64 - 1])
+def test_places_in_a_tiff_beyond_what_there_can_be_end_it(order: str, beyond: int) -> None:
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HHH", 43, 8, 0)
+    entry = struct.pack(order + "HHQQ", 256, 16, 9, beyond)
+    for rest in (
+        struct.pack(order + "Q", beyond),
+        struct.pack(order + "QQ", 16, 1) + entry + struct.pack(order + "Q", beyond),
+        struct.pack(order + "QQ", 16, beyond) + bytes(64),
+    ):
+        assert len(read_pages(head + rest, 9)) <= 1
+        check_strips(head + rest)
+        with suppress(struct.error):
+            first_page(head + rest)

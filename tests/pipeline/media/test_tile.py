@@ -9,6 +9,7 @@ from PIL import Image
 
 from neardup.pipeline.media import tile
 from neardup.pipeline.media.tile import squeeze
+from neardup.pipeline.types import Pixels
 
 
 @pytest.fixture(params=["rust", "torch"], autouse=True)
@@ -39,6 +40,28 @@ def test_it_is_pillows_bilinear(
     found = squeeze(np.array(picture), 64, extent)
     assert (found.dtype, found.shape) == (np.uint8, (64, 64, 3))
     assert np.abs(found - expected).max() <= (1 if extent is None else 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(300_000, 1), (1, 300_000), (200_000, 3), (3, 200_000)])
+def test_a_strip_takes_little_memory_and_looks_as_pillow_has_it(width: int, height: int) -> None:
+    wave = (127 + 120 * np.sin(np.arange(width * height) * (9 / max(width, height)))).astype(np.uint8)
+    strip = np.repeat(
+        wave.reshape(height, width, 1) if width > height else wave.reshape(width, height).T[..., None], 3, 2
+    )
+    expected = np.asarray(Image.fromarray(strip).resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
+    tracked: list[int] = []
+    once = tile._once
+
+    def noted(rgb: Pixels, shape: tuple[int, int], extent: tuple[float, float]) -> Pixels:
+        tracked.append(max(shape[0] * rgb.shape[1], shape[1] * rgb.shape[0]))
+        return once(rgb, shape, extent)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tile, "_once", noted)
+        found = squeeze(np.ascontiguousarray(strip), 64)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    assert len(tracked) == 2
+    assert max(tracked) <= 64 * 200_000
 
 
 def test_threads_do_not_disturb_each_other(photo: Callable[..., Image.Image]) -> None:
