@@ -102,6 +102,35 @@ def test_search_keeps_what_fits(report: Path, open_page: OpenPage) -> None:
     expect(page.locator("#shown")).to_have_text("3 groups")
 
 
+def test_the_first_click_after_a_search_opens_a_copy(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.locator("#text").press_sequentially("film")
+    expect(page.locator("#shown")).to_have_text("1 of 3 groups")
+    box = page.locator("[data-compare]").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#compare")).to_be_visible()
+
+
+def test_enter_in_the_search_field_chooses_the_first_group_found(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.locator("#text").press_sequentially("dog")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.id") == "group-3"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_help_opens_at_its_top(width: int, report: Path, open_page: OpenPage) -> None:
+    page = open_page(report, width=width)
+    page.set_viewport_size({"width": width, "height": 500})
+    page.keyboard.press("?")
+    expect(page.locator("#help-title")).to_be_in_viewport()
+    assert page.locator("#help").evaluate("node => [node.scrollTop, node.scrollHeight > node.clientHeight]") == [0, True]
+
+
 def test_paths_are_shown_from_the_scanned_folder_on(tmp_path: Path, open_page: OpenPage) -> None:
     group = a_group(a_file("/home/me/Pictures/2024/a.jpg"), a_match(a_file("/mnt/b.jpg")))
     write_html(a_result(group, roots=("/home/me/Pictures/", "/mnt")), thumbnail, tmp_path / "report.html")

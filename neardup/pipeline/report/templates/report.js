@@ -349,7 +349,7 @@
       return;
     }
     if (event.target.id === "text") {
-      if (event.key === "Enter") { event.preventDefault(); toGroup(0); }
+      if (event.key === "Enter") { event.preventDefault(); onFilter(); toGroup(0); }
       if (event.key === "Escape") { event.target.value = ""; onFilter(); event.target.blur(); }
       return;
     }
@@ -386,15 +386,19 @@
 
   // --- Start
   let waiting = 0;
+  let filtered = "";
   function onFilter() {
-    state.text = byId("text").value.trim().toLocaleLowerCase();
-    state.decision = document.querySelector("input[name=decision]:checked").value;
-    state.kind = byId("kind").value;
-    state.sort = byId("sort").value;
+    clearTimeout(waiting);
+    const decision = document.querySelector("input[name=decision]:checked").value;
+    const chosen = { text: byId("text").value.trim().toLocaleLowerCase(), decision, kind: byId("kind").value, sort: byId("sort").value };
+    if (filtered === JSON.stringify(chosen)) return;
+    filtered = JSON.stringify(chosen);
+    Object.assign(state, chosen);
     refresh();
   }
   document.querySelector(".tools").addEventListener("submit", (event) => event.preventDefault());
-  document.querySelector(".tools").addEventListener("change", onFilter);
+  // The search field changes when it loses the focus: to draw anew then would take away what is being clicked.
+  document.querySelector(".tools").addEventListener("change", (event) => { if (event.target.id !== "text") onFilter(); });
   byId("text").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(onFilter, 120); });
   byId("reset").addEventListener("click", () => { document.querySelector(".tools").reset(); onFilter(); });
   new IntersectionObserver((entries) => {
