@@ -74,7 +74,7 @@ def test_a_proof_is_a_view_of_the_pair(width: int, browser: Browser, api: Api) -
     outline = page.locator("figure").first.locator(".part polygon").last  # of the copy
     assert outline.get_attribute("points") == "240,0 120,0 120,160 240,160"
     page.keyboard.press("4")
-    expect(page.locator(".proof-said")).to_contain_text("The copy is mirrored. Key points: 143.")
+    expect(page.locator(".proof-said")).to_contain_text("The copy is mirrored. 143 matching key points.")
     expect(page.locator(".over")).to_be_hidden()
     page.keyboard.press("b")
     expect(page.locator(".over")).to_be_visible()

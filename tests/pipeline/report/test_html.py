@@ -112,7 +112,7 @@ def test_the_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
 
 def test_each_finding_and_ground_of_a_proof_has_its_words() -> None:
     module = (Path(html.__file__).parent / "static" / "proof.js").read_text()
-    for name, values in (("GROUNDS", Ground), ("FINDINGS", Finding)):
+    for name, values in (("GROUNDS", Ground), ("BRIEFLY", Ground), ("FINDINGS", Finding)):
         [words] = re.findall(rf"^const {name} = {{(.*?)}};$", module, re.MULTILINE | re.DOTALL)
         assert set(re.findall(r'"?([a-z-]+)"?: "', words)) == {one.value for one in values}
 

@@ -12,6 +12,7 @@
   // --- Words and numbers
   const percent = (p) => (p > 0.9999 ? "> 99.99 %" : `${(p * 100).toFixed(p >= 0.99 ? 2 : p >= 0.1 ? 0 : 1)} %`);
   const likely = (p) => WORDS.find(([from]) => p >= from)[1];
+  const round = (value) => Math.round(100 * value) / 100;
   const isExact = (match) => match.exact !== "";
   const badge = (match) => (isExact(match) ? "exact" : match.decision);
   const badgeText = (match) => ({ exact: match.exact === "bytes" ? "Identical file" : "Identical pixels", duplicate: "Duplicate", unsure: "Unsure", distinct: match.relation === "variant" ? "Variant" : "Distinct" })[badge(match)];
@@ -66,19 +67,27 @@
   // An SVG keeps its shape in its box just as the picture does.
   function part(match, file, side) {
     const box = match.where.kind === "whole" ? null : match.where[`${side}_box`];
-    const corners = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    const all = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    const corners = all && within(all);
     if (!corners) return null;
-    const points = corners.map(([x, y]) => `${x * file.width},${y * file.height}`).join(" ");
+    const points = corners.map(([x, y]) => `${round(x * file.width)},${round(y * file.height)}`).join(" ");
     const inside = svg("svg", { width: file.width, height: file.height }, svg("polygon", { class: "under", points }), svg("polygon", { points })); // clips
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, inside);
   }
   const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "no proof in time" })[match.doubt] || null;
-  function partText(match) {
-    const { kind, query_box, reference_box } = match.where;
+  function partText(match, said) {
+    const { kind, query_box, reference_box, spans } = match.where;
     if (kind === "whole") return null;
-    if (query_box && reference_box) return "parts of both pictures";
-    if (query_box) return "part of the picture";
-    return reference_box ? "part of the original" : match.where.spans.length ? "a stretch of it" : "nothing found in common";
+    const [query, reference] = [isPart(match, "query"), isPart(match, "reference")];
+    if (query && reference) return "parts of both pictures";
+    if (query || reference) return `part of ${query ? said.query : said.reference}`;
+    if (spans.length) return "a stretch of it";
+    return query_box || reference_box ? null : "nothing found in common";
+  }
+  // Beside `unsure` no words that sound like a verdict, but what is missing for one.
+  function chanceText(match) {
+    if (match.decision !== "unsure") return `${percent(match.probability)}, ${likely(match.probability)}`;
+    return match.proof || doubtText(match) ? percent(match.probability) : `${percent(match.probability)}, no proof`;
   }
   const film = (file) => (file.kind === "video" ? el("span", { class: "film" }, `▶ ${clock(file.seconds)}`) : null);
 
@@ -108,14 +117,14 @@
     if (!file.goes && !file.why) return null;
     return el("p", { class: "planned" }, el("b", {}, file.goes ? "Could go" : "Stays"), file.goes ? " (plan.sh lists it)" : `: ${file.why}`);
   }
-  function verdict(match) {
+  function verdict(match, names = COPY) {
     const chance = (isExact(match) && match.decision === "duplicate") || match.relation === "variant" ? null
-      : el("span", { class: "likely" }, `${percent(match.probability)}, ${likely(match.probability)}`);
+      : el("span", { class: "likely" }, chanceText(match));
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
       match.identical_to ? el("span", { class: "distance" }, "identical to ", el("bdi", {}, split(match.identical_to)[0])) : null,
-      partText(match) ? el("span", { class: "distance" }, partText(match)) : null,
+      partText(match, names.said) ? el("span", { class: "distance" }, partText(match, names.said)) : null,
       proofWords(match) ? el("span", { class: "distance" }, proofWords(match)) : null,
       doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
@@ -173,7 +182,7 @@
     const file = data.files[match.file];
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original, COPY) }, ...[film(file), part(match, file, "query")].filter(Boolean)),
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original, COPY) }, ...[part(match, file, "query"), film(file)].filter(Boolean)),
       verdict(match), ...names(file, "h4"), facts(file, match.where.kind === "whole" ? original : null), belongs(file), planned(file));
     if (!match.where.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
@@ -206,7 +215,7 @@
     const open = match && { type: "button", "data-compare": true, title: "Compare two variants (Enter)", onclick: () => compare(match, data.files[match.reference], VARIANT) };
     return el("li", { class: "member" },
       picture(match ? "button" : "div", file.thumbnail, `Compare variants: ${split(file.path)[0]}`, open || {}, ...[film(file)].filter(Boolean)),
-      own ? el("p", { class: "verdict" }, el("span", { class: "distance" }, "variant of ", el("bdi", {}, split(data.files[own.reference].path)[0]), own.proof ? `: ${own.proof.ground.replaceAll("-", " ")}` : "")) : null,
+      own ? el("p", { class: "verdict" }, el("span", { class: "distance" }, "variant of ", el("bdi", {}, split(data.files[own.reference].path)[0]), own.proof ? `: ${groundWords(own.proof)}` : "")) : null,
       ...names(file, "h4"), facts(file, null), belongs(file), planned(file));
   }
   function more(rest, make, [one, many]) {
@@ -284,7 +293,7 @@
     const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
     const side = (f, which) => {
       const moment = match.proved[which === "query" ? 0 : 1] ?? -1; // of a video, the frame that was laid over the other
-      return el("div", {}, el("p", { class: "label" }, names[which]), picture("div", moment < 0 ? f.thumbnail : moment, `${names[which]}: ${split(f.path)[0]}`, {}, ...[film(f), part(match, f, which)].filter(Boolean)));
+      return el("div", {}, el("p", { class: "label" }, names[which]), picture("div", moment < 0 ? f.thumbnail : moment, `${names[which]}: ${split(f.path)[0]}`, {}, ...[part(match, f, which), film(f)].filter(Boolean)));
     };
     const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
     const holds = (f) => f.extras || "the picture alone";
@@ -297,7 +306,7 @@
       el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
       el("h2", { id: "compare-title" }, names === COPY ? "Original and copy" : "Two variants"),
       el("div", { class: view ? "sides proved" : "sides" }, side(reference, "reference"), side(file, "query"), ...(view ? [view.node] : [])),
-      verdict(match),
+      verdict(match, names),
       ...(match.proof ? [el("p", { class: "proof-said" }, proofSentences(match, names.said, reference.width / reference.height).join(" "))] : []),
       match.where.spans.length ? el("p", { class: "facts" }, sentence(file, reference, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},

@@ -1,17 +1,19 @@
 // Where a match is: in words, and drawn on a picture. Along the time of videos it is drawn by `timeline.js`.
 
 import { doubtText, svg } from "/static/lib.js";
-import { outlines } from "/static/proof.js";
+import { isPart, outlines } from "/static/proof.js";
 
 // Why it is in doubt, or else which part matches; null for both as a whole.
-export function whereText({ doubt, relation, where }) {
+export function whereText(match) {
+  const { doubt, relation, where } = match;
   if (doubt) return doubtText({ doubt });
   if (relation === "variant") return "the same template or scene, other content";
   if (where.kind === "whole") return null;
   if (where.spans.length) return "a stretch of it";
-  if (where.query_box && where.reference_box) return "parts of both pictures";
-  if (where.query_box) return "part of the copy";
-  return where.reference_box ? "part of the original" : "nothing found in common";
+  const [query, reference] = [isPart(match, "query"), isPart(match, "reference")];
+  if (query && reference) return "parts of both pictures";
+  if (query || reference) return query ? "part of the copy" : "part of the original";
+  return where.query_box || where.reference_box ? null : "nothing found in common";
 }
 
 // The corners of what matches on one side, in shares: the other picture's where a proof knows them, else those of the
