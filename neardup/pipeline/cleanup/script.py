@@ -109,6 +109,10 @@ _MEASURES = {
 """How a value is written; others stand after the name of what differs, such as `format png`."""
 
 
+_UNITS = (" of its resolution used", " entries")
+"""Said once, of the file that could go."""
+
+
 def _difference(one: Difference) -> str:
     """Return a difference as a person reads it, such as `quality about 19 instead of 78`."""
     gone, kept = (value.removesuffix(" of 100") or "none" for value in (one.gone, one.kept))
@@ -118,6 +122,9 @@ def _difference(one: Difference) -> str:
         return f"{gone} instead of {kept}"
     if gone.startswith("about "):
         kept = kept.removeprefix("about ")
+    for unit in _UNITS:
+        if gone.endswith(unit):
+            kept = kept.removesuffix(unit)
     return f"{_MEASURES.get(one.what, f'{one.what.value} {{}}').format(gone)} instead of {kept}"
 
 

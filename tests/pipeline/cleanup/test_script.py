@@ -232,7 +232,7 @@ def test_an_empty_plan_is_a_script_that_runs() -> None:
         (Difference(Differs.QUALITY, "lossless", "about 78 of 100"), "quality lossless instead of about 78"),
         (Difference(Differs.BYTES, "4051", "9992"), "4,051 bytes instead of 9,992"),
         (Difference(Differs.COLOUR, "grey", "colour"), "grey instead of colour"),
-        (Difference(Differs.METADATA, "3 entries", "8 entries"), "3 entries of metadata instead of 8 entries"),
+        (Difference(Differs.METADATA, "3 entries", "8 entries"), "3 entries of metadata instead of 8"),
         (Difference(Differs.CONTENT, "film", ""), "content film instead of none"),
         (Difference(Differs.FORMAT, "png", "jpeg"), "format png instead of jpeg"),
     ],

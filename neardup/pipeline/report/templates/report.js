@@ -41,6 +41,8 @@
   }
   const split = (path) => { const at = path.lastIndexOf("/") + 1; return [path.slice(at), path.slice(0, at)]; };
 
+  const breakable = (path) => path.split("/").flatMap((part, n) => (n ? ["/", el("wbr"), part] : [part]));
+
   // --- Elements
   function el(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -94,7 +96,7 @@
   function names(file, heading) {
     const [name, folder] = split(file.shown);
     const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
-    return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
+    return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, ...breakable(folder))) : null];
   }
   // Another shape tells of a border or a screenshot, which is no better picture, and neither is a collage; plan.sh goes by the same rule.
   function isLarger(file, original) {
@@ -103,8 +105,9 @@
   }
   function facts(file, original) {
     const pixels = `${file.width} × ${file.height}`;
-    const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : pixels];
-    return el("p", { class: "facts" }, ...parts, ` · ${file.format}${file.extras ? ` · ${file.extras}` : ""}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
+    const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : el("span", { class: "one" }, pixels)];
+    return el("p", { class: "facts" }, ...parts, ` · ${file.format}${file.extras ? ` · ${file.extras}` : ""}`, el("br"),
+      el("span", { class: "one" }, size(file.bytes)), " · ", el("span", { class: "one" }, safeDate(file.modified)));
   }
   // What belongs together with a file, and what the plan says of it.
   function belongs(file) {
@@ -196,7 +199,7 @@
       el("p", { class: "label" }, "Original", el("span", {}, plural(group.matches.length, "copy", "copies"))),
       picture("div", original.thumbnail, `Original: ${split(original.path)[0]}`, {}, ...[film(original)].filter(Boolean)),
       ...names(original, "h3"), facts(original, null), belongs(original), planned(original),
-      group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} in whole duplicates`) : null,
+      group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} used by duplicates`) : null,
       hidden ? el("p", { class: "facts" }, `${plural(hidden, "copy does", "copies do")} not fit the filter`) : null);
     return el("article", { class: "group", id: `group-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Group ${number}, ${plural(matches.length, "copy", "copies")} of ${split(original.path)[0]}` }, left, list);
   }
@@ -268,7 +271,8 @@
     byId("groups").replaceChildren();
     byId("nothing").hidden = state.shown.length > 0;
     const counted = (shown, all, one, many) => (shown === all ? plural(all, one, many) : `${shown.toLocaleString("en")} of ${plural(all, one, many)}`);
-    byId("shown").textContent = [counted(found, groups.length, "group", "groups"), ...(stacks.length ? [counted(piles.length, stacks.length, "stack", "stacks")] : [])].join(", ");
+    const counts = [[found, groups.length, "group", "groups"], [piles.length, stacks.length, "stack", "stacks"]].filter(([shown]) => shown);
+    byId("shown").textContent = counts.map((one) => counted(...one)).join(", ") || "nothing found";
     drawMore();
   }
   function fitsStack({ stack }) {
@@ -310,7 +314,7 @@
       ...(match.proof ? [el("p", { class: "proof-said" }, proofSentences(match, names.said, reference.width / reference.height).join(" "))] : []),
       match.where.spans.length ? el("p", { class: "facts" }, sentence(file, reference, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
-        row("File", el("bdi", {}, reference.path), el("bdi", {}, file.path)),
+        row("File", el("bdi", {}, ...breakable(reference.path)), el("bdi", {}, ...breakable(file.path))),
         row("Pixels", `${reference.width} × ${reference.height}`, `${file.width} × ${file.height}`),
         row("Size", size(reference.bytes), size(file.bytes)),
         row("Format", reference.format, file.format),
