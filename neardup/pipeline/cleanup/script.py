@@ -53,7 +53,7 @@ def write_script(plan: Plan, result: ScanResult, path: Path) -> int:
     moves, action = plan.moves, plan.options.action
     names = _Names([absolute(root) for root in result.roots], action)
     values = {
-        "COUNT": f"{len(moves):,}",
+        "COUNT": f"{len(moves):,} file{'' if len(moves) == 1 else 's'}",
         "BYTES": f"{sum(move.gone.size for move in moves):,}",
         "INCLUDE": _INCLUDED[plan.options.include],
         "KEEP": plan.options.keep.value,

@@ -90,6 +90,13 @@ def test_the_script_only_tells_unless_it_is_asked_to_run() -> None:
     assert tree() == before
 
 
+def test_one_file_is_not_called_files() -> None:
+    script, _ = write(twins(on_disk("a.jpg"), b"b.jpg"))
+    assert "plan`: 1 file, " in script.read_text()
+    assert "--run to quarantine 1 file; 0 would be left alone" in run(script)
+    assert "\n1 file: quarantine." in run(script, "--run")
+
+
 def test_nasty_names_are_moved_and_nothing_else_and_undo_brings_all_back(tmp_path: Path) -> None:
     script, plan = write(twins(on_disk("keep me"), *NASTY))
     on_disk("bystander", b"other")
