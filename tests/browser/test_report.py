@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from neardup.pipeline.prove.finding import BlockMap, Ground
+from neardup.pipeline.prove.finding import BlockMap, Finding, Ground
 from neardup.pipeline.report.html import write_html
 from neardup.pipeline.report.result import File, Group, ScanResult, Skipped
 from neardup.pipeline.types import Decision, Exact, Span
@@ -100,6 +101,38 @@ def test_search_keeps_what_fits(report: Path, open_page: OpenPage) -> None:
     expect(page.locator("#nothing")).to_be_visible()
     page.locator("#reset").click()
     expect(page.locator("#shown")).to_have_text("3 groups")
+
+
+def test_the_first_click_after_a_search_opens_a_copy(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.locator("#text").press_sequentially("film")
+    expect(page.locator("#shown")).to_have_text("1 of 3 groups")
+    box = page.locator("[data-compare]").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#compare")).to_be_visible()
+
+
+def test_enter_in_the_search_field_chooses_the_first_group_found(report: Path, open_page: OpenPage) -> None:
+    page = open_page(report)
+    page.locator("#text").press_sequentially("dog")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.id") == "group-3"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_help_opens_at_its_top(width: int, report: Path, open_page: OpenPage) -> None:
+    page = open_page(report, width=width)
+    page.set_viewport_size({"width": width, "height": 500})
+    page.keyboard.press("?")
+    expect(page.locator("#help-title")).to_be_in_viewport()
+    assert page.locator("#help").evaluate("node => [node.scrollTop, node.scrollHeight > node.clientHeight]") == [
+        0,
+        True,
+    ]
 
 
 def test_paths_are_shown_from_the_scanned_folder_on(tmp_path: Path, open_page: OpenPage) -> None:
@@ -207,12 +240,12 @@ def test_a_copy_is_laid_over_its_original_as_its_proof_says(width: int, tmp_path
     assert corners(page, ".plane .block.b4") == [[0.75, 0.5, 1, 1]]
     assert page.locator("#compare .part polygon").last.get_attribute("points") is not None
     words = page.locator(".proof-said").inner_text()
-    assert "75 % of what both show agrees; in 25 % the copy has something that the original lacks." in words
-    assert "The copy is mirrored. Key points: 143." in words
+    assert "75 % of the common area agrees; in 25 % the copy has something that the original lacks." in words
+    assert "The copy is mirrored. 143 matching key points." in words
     assert [" ".join(one.split()) for one in view.locator(".proof-legend li").all_inner_texts()] == [
-        "agrees 1",
-        "only in the copy 1",
-        "only in the original 1",
+        "1 block agrees",
+        "1 block only in the copy",
+        "1 block only in the original",
     ]
     view.get_by_role("checkbox", name="Blocks").uncheck()
     expect(view.locator(".plane .block.b1")).to_be_hidden()
@@ -226,6 +259,83 @@ def test_a_query_that_shows_more_makes_room_around_the_original(tmp_path: Path, 
     page.locator("[data-compare]").click()
     assert corners(page, ".proof-stage") == [[-1, 0, 1, 2]]
     assert corners(page, ".over") == [[-1, 0, 1, 2]]
+    beside = page.locator(".beside")
+    expect(beside).to_have_text("not in the original")
+    expect(beside).to_be_visible()
+    assert corners(page, ".beside") == [[-1, 0, 0, 2]]
+    page.get_by_text("The copy over it").click()
+    expect(beside).to_be_hidden()
+
+
+def test_a_copy_within_the_original_leaves_nothing_beside_it(tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(proved(tmp_path))
+    page.locator("[data-compare]").first.click()
+    expect(page.locator(".plane")).to_be_visible()
+    expect(page.locator(".beside")).to_have_count(0)
+
+
+def test_unsure_without_a_proof_says_so(tmp_path: Path, open_page: OpenPage) -> None:
+    bare = a_match(a_file("bare.jpg"), Decision.UNSURE, probability=1.0)
+    tried = a_proof(finding=Finding.UNPROVED, ground=Ground.NO_TRANSFORM, map=None)
+    failed = a_match(a_file("failed.jpg"), Decision.UNSURE, probability=1.0, proof=tried)
+    write_html(a_result(a_group(a_file("a.jpg"), bare, failed)), thumbnail, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    words = [" ".join(one.split()) for one in page.locator(".verdict").all_inner_texts()]
+    assert words == [
+        "Unsure > 99.99 %, no proof distance 0.250",
+        "Unsure > 99.99 % distance 0.250 not proved: could not be laid over each other",
+    ]
+
+
+COLLAGE = (2.0, 0.0, -1.0, 0.0, 2.0, 0.0)
+"""The original is the right upper quarter of the copy."""
+QUARTER = (0.5, 0.0, 0.0, 0.0, 0.5, 0.0)
+"""The copy is the left upper quarter of the original."""
+
+
+@pytest.mark.parametrize(
+    ("transform", "boxes", "words"),
+    [
+        (COLLAGE, ((0.5, 0.0, 1.0, 0.5), (0.0, 0.1, 1.0, 0.9)), "part of the copy"),
+        (QUARTER, ((0.0, 0.1, 1.0, 0.9), (0.0, 0.0, 0.5, 0.5)), "part of the original"),
+        (None, ((0.5, 0.0, 1.0, 0.5), (0.0, 0.02, 1.0, 1.0)), "part of the copy"),
+        (None, ((0.5, 0.0, 1.0, 0.5), (0.0, 0.1, 1.0, 0.9)), "parts of both pictures"),
+        ((2.0, 0.0, -0.5, 0.0, 1.0, 0.0), ((0.3, 0.0, 1.0, 1.0), None), "part of the copy"),
+    ],
+)
+def test_a_part_is_that_of_the_picture_which_shows_more(
+    transform: Any, boxes: Any, words: str, tmp_path: Path, open_page: OpenPage
+) -> None:
+    where = Where(kind=WhereKind.PART, query_box=boxes[0], reference_box=boxes[1], transform=transform)
+    match = a_match(a_file("b.jpg"), where=where, proof=a_proof() if transform else None)
+    write_html(a_result(a_group(a_file("a.jpg"), match)), thumbnail, tmp_path / "report.html")
+    assert words in open_page(tmp_path / "report.html").locator(".verdict").inner_text().split("\n")
+
+
+def frames(tmp_path: Path, open_page: OpenPage, *boxes: Any) -> list[str | None]:
+    """Return the outline drawn on each copy, None where there is none."""
+    copies = [
+        a_match(a_video(f"{n}.mp4"), where=Where(kind=WhereKind.PART, query_box=box)) for n, box in enumerate(boxes)
+    ]
+    write_html(a_result(a_group(a_video("a.mp4"), *copies)), thumbnail, tmp_path / "report.html")
+    members = open_page(tmp_path / "report.html").locator(".member").all()
+    lines = [member.locator(".part polygon") for member in members]
+    return [line.last.get_attribute("points") if line.count() else None for line in lines]
+
+
+def test_a_frame_stays_within_the_picture(tmp_path: Path, open_page: OpenPage) -> None:
+    assert frames(tmp_path, open_page, (0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 1.0, 0.99), (0.25, 0.25, 0.75, 0.75)) == [
+        "4.8,296.4 4.8,3.6 200,3.6 200,296.4",
+        None,
+        "100,75 300,75 300,225 100,225",
+    ]
+
+
+def test_the_length_of_a_film_is_above_its_frame(tmp_path: Path, open_page: OpenPage) -> None:
+    match = a_match(a_video("b.mp4"), where=Where(kind=WhereKind.PART, query_box=(0.0, 0.5, 1.0, 1.0)))
+    write_html(a_result(a_group(a_video("a.mp4"), match)), thumbnail, tmp_path / "report.html")
+    inside = open_page(tmp_path / "report.html").locator("button.picture").locator("> *")
+    assert inside.evaluate_all("nodes => nodes.map(node => node.getAttribute('class'))") == [None, "part", "film"]
 
 
 def test_plain_pictures_are_not_said_to_agree_in_nothing(tmp_path: Path, open_page: OpenPage) -> None:
@@ -235,7 +345,7 @@ def test_plain_pictures_are_not_said_to_agree_in_nothing(tmp_path: Path, open_pa
     expect(page.locator(".member")).to_contain_text("proved: looks the same")
     page.locator("[data-compare]").click()
     expect(page.locator(".proof-said")).to_contain_text("Neither has texture")
-    expect(page.locator("#compare")).not_to_contain_text("of what both show")
+    expect(page.locator("#compare")).not_to_contain_text("of the common area")
 
 
 def test_how_a_copy_was_turned_is_said_as_one_sees_it(tmp_path: Path, open_page: OpenPage) -> None:
@@ -326,7 +436,7 @@ def test_variants_stand_in_stacks_behind_all_groups(width: int, tmp_path: Path, 
     expect(stack.locator(".member")).to_have_count(12)
     stack.get_by_role("button", name="Show 8 more variants").click()
     expect(stack.locator(".member")).to_have_count(20)
-    expect(stack.locator(".member").nth(1)).to_contain_text("variant of 0.jpg: other writing")
+    expect(stack.locator(".member").nth(1)).to_contain_text("variant of 0.jpg: other writing in the same place")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for key, focused in {"j": "stack-2", "k": "stack-1"}.items():
         page.keyboard.press(key)
@@ -334,18 +444,20 @@ def test_variants_stand_in_stacks_behind_all_groups(width: int, tmp_path: Path, 
     page.keyboard.press("Enter")
     expect(page.locator("#compare")).to_contain_text("Two variants")
     page.keyboard.press("Escape")
-    for decision, shown in {"Variants": "0 of 1 group, 2 stacks", "Duplicate": "1 group, 0 of 2 stacks"}.items():
+    for decision, shown in {"Variants": "2 stacks", "Duplicate": "1 group"}.items():
         page.get_by_role("radio", name=decision).check(force=True)
         expect(page.locator("#shown")).to_have_text(shown)
     page.get_by_role("radio", name="All").check(force=True)
     page.locator("#text").fill("burst")
-    expect(page.locator("#shown")).to_have_text("0 of 1 group, 1 of 2 stacks")
+    expect(page.locator("#shown")).to_have_text("1 of 2 stacks")
+    page.locator("#text").fill("no such file")
+    expect(page.locator("#shown")).to_have_text("nothing found")
 
 
 def test_variants_alone_are_no_near_duplicates(tmp_path: Path, open_page: OpenPage) -> None:
     page = open_page(stacked(tmp_path))
     expect(page.get_by_role("heading", name="No near-duplicates")).to_be_visible()
-    expect(page.locator("#shown")).to_have_text("0 groups, 2 stacks")
+    expect(page.locator("#shown")).to_have_text("2 stacks")
     expect(page.locator(".stack")).to_have_count(2)
 
 
@@ -427,7 +539,7 @@ def test_a_part_is_framed_and_its_picture_is_no_larger_copy(tmp_path: Path, open
     write_html(a_result(group), thumbnail, tmp_path / "report.html")
     page = open_page(tmp_path / "report.html")
     first, second = page.locator(".member").nth(0), page.locator(".member").nth(1)
-    assert first.locator(".part polygon").last.get_attribute("points") == "600,0 1200,0 1200,450 600,450"
+    assert first.locator(".part polygon").last.get_attribute("points") == "600,10.8 1185.6,10.8 1185.6,450 600,450"
     assert first.get_by_text("parts of both pictures").is_visible()
     assert (first.locator(".better").count(), first.locator(".facts").inner_text()[:10]) == (0, "1200 × 900")
     assert (second.locator(".part").count(), second.locator(".better").inner_text()) == (0, "1600 × 1200 ↑")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from neardup.pipeline.cleanup import containment
 from neardup.pipeline.cleanup.companions import Role, is_edited_version, role_of
 from neardup.pipeline.cleanup.plan import (
@@ -388,7 +390,7 @@ def _differences(gone: _Member, kept: _Member) -> tuple[Difference, ...]:
         Differs.QUALITY: lambda m: m.quality.words,
         Differs.SHARPNESS: lambda m: f"{m.quality.share:.0%} of its resolution used" if m.quality.is_known else "",
         Differs.COLOUR: lambda m: "grey" if m.file.extras.grey else "colour",
-        Differs.CONTENT: lambda m: describe_extras(m.file.extras),
+        Differs.CONTENT: lambda m: describe_extras(msgspec.structs.replace(m.file.extras, grey=False)),  # as COLOUR
         Differs.METADATA: lambda m: f"{m.quality.metadata} entries",
         Differs.BYTES: lambda m: f"{m.file.bytes}",
     }

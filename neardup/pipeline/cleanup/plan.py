@@ -117,7 +117,7 @@ WORDS = {
     Why.INCOMPLETE: "one of the two is cut off",
     Why.RICHER: "holds something that the other lacks",
     Why.KEPT_TOGETHER: "belongs together with other files",
-    Why.DIFFERS: "no other has the same bytes or content",
+    Why.DIFFERS: "no other file is identical to it",
     Why.DEEP: "deeper than 8 bits, and not the same values",
     Why.SHAPE: "has another shape: a crop, a border or a screenshot",
     Why.NO_PROOF: "no proof that it shows the same",

@@ -16,7 +16,17 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from neardup.pipeline.cleanup.plan import QUARANTINE, WORDS, Action, Include, Move, Place, Plan
+from neardup.pipeline.cleanup.plan import (
+    QUARANTINE,
+    WORDS,
+    Action,
+    Difference,
+    Differs,
+    Include,
+    Move,
+    Place,
+    Plan,
+)
 from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import absolute, is_utf8, readable, visible
 from neardup.pipeline.report.result import ScanResult
@@ -43,8 +53,8 @@ def write_script(plan: Plan, result: ScanResult, path: Path) -> int:
     moves, action = plan.moves, plan.options.action
     names = _Names([absolute(root) for root in result.roots], action)
     values = {
-        "COUNT": f"{len(moves)}",
-        "BYTES": f"{sum(move.gone.size for move in moves)}",
+        "COUNT": f"{len(moves):,} file{'' if len(moves) == 1 else 's'}",
+        "BYTES": f"{sum(move.gone.size for move in moves):,}",
         "INCLUDE": _INCLUDED[plan.options.include],
         "KEEP": plan.options.keep.value,
         "NAME": visible(path.name),
@@ -85,9 +95,37 @@ def reason(move: Move) -> str:
     """Return why a file could go: what it has in common with the kept one, and what not."""
     if move.exact is Exact.BYTES:
         return "identical bytes"
-    differs = ", ".join(f"{one.what.value} {one.gone or 'none'} for {one.kept or 'none'}" for one in move.differences)
+    differs = ", ".join(map(_difference, move.differences))
     same = "identical content" if move.exact is Exact.PIXELS else "duplicate"
     return f"{same}; differs: {differs}" if differs else same
+
+
+_MEASURES = {
+    Differs.QUALITY: "quality {}",
+    Differs.SHARPNESS: "sharpness {}",
+    Differs.METADATA: "{} of metadata",
+    Differs.BYTES: "{} bytes",
+}
+"""How a value is written; others stand after the name of what differs, such as `format png`."""
+
+
+_UNITS = (" of its resolution used", " entries")
+"""Said once, of the file that could go."""
+
+
+def _difference(one: Difference) -> str:
+    """Return a difference as a person reads it, such as `quality about 19 instead of 78`."""
+    gone, kept = (value.removesuffix(" of 100") or "none" for value in (one.gone, one.kept))
+    if one.what is Differs.BYTES:
+        gone, kept = f"{int(gone):,}", f"{int(kept):,}"
+    if one.what is Differs.COLOUR:
+        return f"{gone} instead of {kept}"
+    if gone.startswith("about "):
+        kept = kept.removeprefix("about ")
+    for unit in _UNITS:
+        if gone.endswith(unit):
+            kept = kept.removesuffix(unit)
+    return f"{_MEASURES.get(one.what, f'{one.what.value} {{}}').format(gone)} instead of {kept}"
 
 
 def _state(place: Place) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import jinja2
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from neardup.pipeline.cleanup.plan import WORDS, Note
 from neardup.pipeline.files import atomic
@@ -273,7 +273,9 @@ def write_html(
 
 
 class _Summary(msgspec.Struct):
+    compared: str
     copies: int
+    matches: int
     duplicates: int
     exact: int
     unsure: int
@@ -290,7 +292,9 @@ def _summary(result: ScanResult) -> _Summary:
     copies, sure = result.copies, result.duplicates
     whole = {match.file.id: match.file.bytes for match in duplicates if match.where.whole}
     return _Summary(
+        compared=result.compared,
         copies=len(copies),
+        matches=len(matches),
         duplicates=len(sure),
         exact=len(_ids(match for match in duplicates if match.exact is not Exact.NO or match.identical_to)),
         unsure=len(copies - sure),
@@ -323,6 +327,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["breakable"] = lambda path: Markup("/<wbr>").join(map(escape, path.split("/")))
     return environment.get_template("report.html.j2")
 
 

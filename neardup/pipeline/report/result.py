@@ -119,6 +119,13 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
     archive: str = ""
 
     @property
+    def compared(self) -> str:
+        """How many files of each kind were compared, in words; a kind without files is left out."""
+        counts = {"image": self.images, "video": self.videos}
+        words = [f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items() if count]
+        return " and ".join(words) or "no files"
+
+    @property
     def copies(self) -> set[int]:
         """Ids of the files that copy another; one that copies parts of several is still one file."""
         return {match.file.id for group in self.groups for match in group.matches}

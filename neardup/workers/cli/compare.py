@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neardup.pipeline.errors import ConfigError, InvalidFrame
+from neardup.pipeline.prove.finding import Finding, Ground, ProofSummary
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import Decision, Doubt, Exact
 from neardup.pipeline.where import Relation
@@ -26,13 +27,13 @@ from neardup.workers.cli.common import (
     ModelOption,
     PrecisionOption,
     RegionsOption,
+    counted,
 )
 from neardup.workers.cli.reader import Reader
 
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Comparison
     from neardup.pipeline.match.query.verify import Answer, Verifier
-    from neardup.pipeline.prove.finding import ProofSummary
 
 EXIT_CODES = {Decision.DUPLICATE: 0, Decision.UNSURE: 3, Decision.DISTINCT: 4}
 
@@ -131,18 +132,34 @@ _DOUBTS = {
 }
 
 
+_GROUNDS = {
+    Ground.AGREES: "both show the same",
+    Ground.OTHER_WRITING: "other writing in the same place",
+    Ground.MOTION: "the same scene, and something or the camera moved",
+    Ground.CHANGED_SCENE: "the same scene, and a part of it or its colours differ",
+    Ground.TEMPLATE: "only one part agrees, at the same place in both, as in a template",
+    Ground.NO_TRANSFORM: "the two could not be laid over each other",
+    Ground.FEW_POINTS: "too few matching key points",
+    Ground.LITTLE_AGREES: "too little agrees",
+    Ground.REPETITIVE: "only a regular pattern agrees",
+    Ground.ILLEGIBLE: "the writing is too small to compare",
+    Ground.WRITTEN_IN: "a document with writing or lines that the other lacks",
+}
+_FINDINGS = {Finding.COPY: "copy", Finding.VARIANT: "variant", Finding.UNPROVED: "not proved"}
+
+
 def _proof(proof: ProofSummary) -> list[str]:
     """Return what a proof found, and by what if one was laid over the other."""
-    from neardup.pipeline.report.columns import proof_words
-
-    lines = [f"proof        {proof_words(proof)}"]
+    lines = [f"proof        {_FINDINGS[proof.finding]}: {_GROUNDS[proof.ground]}"]
     if proof.map is None or not proof.map.blocks.strip("0"):  # without texture no block shows anything
         return lines
-    points = f", by {proof.inliers} key points" if proof.stage else ""
-    lines.append(f"             {proof.agreeing:.0%} agrees of what both show{points}")
+    points = f" ({counted(proof.inliers, 'matching key point')})" if proof.stage else ""
+    lines.append(f"             {100 * proof.agreeing:.0f} % of the common area agrees{points}")
     sides = ("A", "B", proof.query_extra), ("B", "A", proof.reference_extra)
     return lines + [
-        f"             {one} has {share:.0%} that {other} lacks" for one, other, share in sides if share >= 0.005
+        f"             in {100 * share:.0f} % {one} has something that {other} lacks"
+        for one, other, share in sides
+        if share >= 0.005
     ]
 
 

@@ -199,16 +199,18 @@ def print_summary(result: ScanResult, output: Path) -> None:
     if items:
         rate = items / max(result.seconds, 1e-3)
         typer.echo(
-            f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
+            f"{result.compared} in {result.seconds:.1f} s ({rate:,.0f}/s), "
             f"{result.embedded:,} embedded with model {visible(result.model)}"
         )
+        matches = sum(len(group.matches) for group in result.groups)
+        matched = f"; {matches:,} matches" if matches != len(copies) else ""  # a collage copies several originals
         variants = sum(len(stack.files) for stack in result.stacks)
         stacked = f"{counted(variants, 'variant')} in {counted(len(result.stacks), 'stack')}; " if variants else ""
         typer.echo(
-            f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
-            f"{stacked}{len(result.skipped):,} files skipped"
+            f"{counted(len(sure), 'duplicate')} and {len(copies - sure):,} unsure{matched} in "
+            f"{counted(len(result.groups), 'group')}; {stacked}{counted(len(result.skipped), 'file')} skipped"
         )
     else:
         roots = ", ".join(visible(root) for root in result.roots)
-        typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
+        typer.echo(f"no images or videos in {roots}; {counted(len(result.skipped), 'file')} skipped, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")

@@ -227,6 +227,12 @@ def test_the_best_one_stays_whatever_its_clock_says(better: dict[str, Any], wors
         assert plan.moves[0].differences
 
 
+def test_a_grey_copy_differs_in_colour_and_not_in_content() -> None:
+    colour, grey = on_disk("a.jpg", b"a"), on_disk("b.jpg", b"b", **holding(grey=True))
+    [move] = a_plan(a_group(colour, a_copy(grey)), **for_duplicates(seen())).moves
+    assert [(one.what.value, one.gone, one.kept) for one in move.differences] == [("colour", "grey", "colour")]
+
+
 def test_of_equals_the_older_stays() -> None:
     new, old = on_disk("new.jpg", b"n", WHEN + 9), on_disk("old.jpg", b"oo")
     plan = a_plan(a_group(new, a_copy(old)), **for_duplicates(seen()))

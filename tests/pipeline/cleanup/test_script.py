@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from neardup.pipeline.cleanup.plan import QUARANTINE, Action, Plan
-from neardup.pipeline.cleanup.script import write_plan_json, write_script
+from neardup.pipeline.cleanup.plan import QUARANTINE, Action, Difference, Differs, Move, Place, Plan
+from neardup.pipeline.cleanup.script import reason, write_plan_json, write_script
 from neardup.pipeline.report.result import File, Group
 from neardup.pipeline.types import Exact
 from tests.pipeline.cleanup.build import a_plan, on_disk
@@ -88,6 +88,13 @@ def test_the_script_only_tells_unless_it_is_asked_to_run() -> None:
     assert tree() == before
     assert subprocess.run(["/bin/sh", script, "--delete"], capture_output=True, check=False).returncode == 2
     assert tree() == before
+
+
+def test_one_file_is_not_called_files() -> None:
+    script, _ = write(twins(on_disk("a.jpg"), b"b.jpg"))
+    assert "plan`: 1 file, " in script.read_text()
+    assert "--run to quarantine 1 file; 0 would be left alone" in run(script)
+    assert "\n1 file: quarantine." in run(script, "--run")
 
 
 def test_nasty_names_are_moved_and_nothing_else_and_undo_brings_all_back(tmp_path: Path) -> None:
@@ -223,6 +230,23 @@ def test_an_empty_plan_is_a_script_that_runs() -> None:
     script, _ = write()
     assert "Nothing was touched" in run(script)
     assert "0 files" in run(script, "--run")
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        (Difference(Differs.QUALITY, "about 19 of 100", "about 78 of 100"), "quality about 19 instead of 78"),
+        (Difference(Differs.QUALITY, "lossless", "about 78 of 100"), "quality lossless instead of about 78"),
+        (Difference(Differs.BYTES, "4051", "9992"), "4,051 bytes instead of 9,992"),
+        (Difference(Differs.COLOUR, "grey", "colour"), "grey instead of colour"),
+        (Difference(Differs.METADATA, "3 entries", "8 entries"), "3 entries of metadata instead of 8"),
+        (Difference(Differs.CONTENT, "film", ""), "content film instead of none"),
+        (Difference(Differs.FORMAT, "png", "jpeg"), "format png instead of jpeg"),
+    ],
+)
+def test_a_difference_is_said_in_words(difference: Difference, words: str) -> None:
+    place = Place(path=b"/a", size=1, modified_ns=0, device=0, inode=0)
+    assert reason(Move(place, place, Exact.NO, (difference,))) == f"duplicate; differs: {words}"
 
 
 def test_programs_read_the_plan_as_json(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from neardup.pipeline.prove.finding import Finding, Ground
 from neardup.pipeline.report import html
 from neardup.pipeline.report.html import write_html
@@ -112,7 +114,7 @@ def test_the_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
 
 def test_each_finding_and_ground_of_a_proof_has_its_words() -> None:
     module = (Path(html.__file__).parent / "static" / "proof.js").read_text()
-    for name, values in (("GROUNDS", Ground), ("FINDINGS", Finding)):
+    for name, values in (("GROUNDS", Ground), ("BRIEFLY", Ground), ("FINDINGS", Finding)):
         [words] = re.findall(rf"^const {name} = {{(.*?)}};$", module, re.MULTILINE | re.DOTALL)
         assert set(re.findall(r'"?([a-z-]+)"?: "', words)) == {one.value for one in values}
 
@@ -191,7 +193,7 @@ def test_the_head_counts_what_was_found(tmp_path: Path) -> None:
     assert "3 copies in 1 group " in words
     assert "2 duplicates, 1 of them identical" in words
     assert "1 unsure" in words
-    assert "2.5 MB in whole duplicates" in words
+    assert "2.5 MB used by duplicates" in words
     assert "12 images and 3 videos" in words
 
 
@@ -203,7 +205,23 @@ def test_a_file_that_copies_several_counts_once(tmp_path: Path) -> None:
         a_group(a_video("c"), a_match(clip, Decision.UNSURE), a_part(a_video("d"), Span(0, 1, 0, 1))),
     )
     words = " ".join(page(result, tmp_path).words.split())
-    assert "2 copies in 3 groups 2 duplicates 0 unsure 1 only in part 3.0 MB in whole duplicates" in words
+    assert "2 files are copies; 4 matches in 3 groups 2 duplicates 0 unsure 1 only in part" in words
+    assert "3.0 MB used by duplicates of whole files" in words
+
+
+@pytest.mark.parametrize(
+    ("images", "videos", "words"),
+    [(221, 0, "Compared 221 images below"), (0, 1, "Compared 1 video below"), (0, 0, "Compared no files below")],
+)
+def test_a_kind_without_files_is_left_out(images: int, videos: int, words: str, tmp_path: Path) -> None:
+    shown = page(a_result(images=images, videos=videos), tmp_path)
+    assert words in " ".join(shown.words.split())
+
+
+def test_paths_may_break_at_slashes(tmp_path: Path) -> None:
+    skipped = (Skipped(path="a/b&c/d.jpg", reason="empty", detail=""),)
+    write_html(a_result(skipped=skipped), nothing, tmp_path / "report.html")
+    assert "a/<wbr>b&amp;c/<wbr>d.jpg" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_result_without_copies_is_a_friendly_page(tmp_path: Path) -> None:

@@ -79,10 +79,10 @@ def test_a_variant_and_a_part_are_said_in_words(
     assert lines[0] == "distinct"
     assert "variant      the same template or scene, other content" in lines
     assert "in part of B  25%, 0%, 75%, 100%   (left, top, right, bottom)" in lines
-    start = lines.index("proof        variant: other writing")
+    start = lines.index("proof        variant: other writing in the same place")
     assert [line.strip() for line in lines[start + 1 : start + 3]] == [
-        "97% agrees of what both show, by 143 key points",
-        "A has 3% that B lacks",
+        "97 % of the common area agrees (143 matching key points)",
+        "in 3 % A has something that B lacks",
     ]
     assert "lacks" not in lines[start + 3]
 
@@ -97,8 +97,8 @@ def test_blocks_that_show_nothing_agree_in_nothing(
     found = Comparison(decision=Decision.DUPLICATE, distance=0.1, evidence=0.9, probability=0.9, proof=proof)
     monkeypatch.setattr("neardup.pipeline.match.query.compare_two.compare_both_ways", lambda *_: found)
     output = neardup("compare", save(tmp_path, "a.png", 1), save(tmp_path, "b.png", 1)).output
-    assert "proof        copy: agrees" in output
-    assert ("100% agrees of what both show" in output) is agrees
+    assert "proof        copy: both show the same" in output
+    assert ("100 % of the common area agrees" in output) is agrees
 
 
 def test_unusable_file_is_one_line(neardup: Command, tmp_path: Path) -> None:

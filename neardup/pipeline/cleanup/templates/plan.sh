@@ -1,5 +1,5 @@
 #!/bin/sh
-# Written by `neardup scan --plan`: @COUNT@ files, @BYTES@ bytes that could go (@INCLUDE@), kept: @KEEP@.
+# Written by `neardup scan --plan`: @COUNT@, @BYTES@ bytes that could go (@INCLUDE@), kept: @KEEP@.
 # Nothing was touched yet. `sh @NAME@` checks each file and says what it would do; `sh @NAME@ --run` does it: @ACTION@.
 # Read it first, and remove what should stay: each step is one `go`, up to the line that does not end in a backslash.
 # A step acts only while all its files, and those that stay for them, are what they were: size and modification time, and
@@ -30,6 +30,7 @@ failed=0
 state() { stat -c '%s %Y' -- "$1" 2>/dev/null || stat -f '%z %m' -- "$1" 2>/dev/null; }
 which_file() { stat -c '%d:%i' -- "$1" 2>/dev/null || stat -f '%d:%i' -- "$1" 2>/dev/null; }
 
+files() { if [ "$1" -eq 1 ]; then echo '1 file'; else echo "$1 files"; fi; }
 say() { printf '%s\n' "$*"; }
 leave() { left=$((left + 1)); say "left alone, $2: $1"; return 1; }
 

@@ -7,21 +7,39 @@ const GROUNDS = {
   "motion": "It is the same scene, and something in it moved, or the camera did.",
   "changed-scene": "It is the same scene, and a part of it or its colours are different.",
   "template": "They agree in one part only, which is at the same place in both, as in a template.",
-  "no-transform": "Nothing was found that lays one over the other.",
+  "no-transform": "The two could not be laid over each other.",
   "few-points": "Too few key points support laying one over the other.",
   "little-agrees": "Laid over each other, too little of them agrees.",
   "repetitive": "What agrees is a regular pattern, which would agree with many others.",
   "illegible": "Its writing is too small to distinguish it from another document of its layout, or another caption.",
   "written-in": "It is a document with writing or lines that the other lacks.",
 };
+// The same as a phrase, for a line beside other facts.
+const BRIEFLY = {
+  "agrees": "both show the same",
+  "other-writing": "other writing in the same place",
+  "motion": "something or the camera moved",
+  "changed-scene": "a part or the colours differ",
+  "template": "only one part agrees, as in a template",
+  "no-transform": "could not be laid over each other",
+  "few-points": "too few matching key points",
+  "little-agrees": "too little agrees",
+  "repetitive": "only a regular pattern agrees",
+  "illegible": "the writing is too small to compare",
+  "written-in": "one has writing that the other lacks",
+};
 const FINDINGS = { copy: "Proved", variant: "A variant", unproved: "Not proved" };
-const BLOCKS = ["", "agrees", "differs", "only in", "only in"];
+const BLOCKS = [["", ""], ["block agrees", "blocks agree"], ["block differs", "blocks differ"], ["block only in", "blocks only in"], ["block only in", "blocks only in"]];
 const CROSS = [[-1, 0, 1, 0], [0, -1, 0, 1]];
 const MARKS = [[], [], [[-1, -1, 1, 1], [1, -1, -1, 1]], CROSS, CROSS.slice(0, 1)]; // ×, +, −: colour alone says nothing
 const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]];
 const BLINK_MS = 700;
 const MOST_AROUND = 2; // pictures around the reference that are shown of a query which is larger
 const SLACK = 0.01;
+const EDGE = 0.03; // of a side: what a match may leave out and still be the whole picture
+const INSET = 0.012;
+const NEARLY = 0.94; // of the area: a frame around so much shows nothing
+const LEAST_BESIDE = 0.06; // of the view: a narrower strip has no caption
 const FINE = 16; // columns of blocks, above which marks are thin
 let views = 0;
 
@@ -77,17 +95,51 @@ export function outlines({ proof, where: { transform } }) {
   return places;
 }
 
+// Whether only a part of each side matches: of a proof, where the other one does not lie in it as a whole.
+export function isPart(match, side) {
+  const box = match.where[`${side}_box`];
+  if (!box) return false;
+  const { transform } = match.where;
+  if (transform && match.proof && match.proof.finding !== "unproved") {
+    const matrix = side === "query" ? whole(transform) : inverse(whole(transform));
+    if (CORNERS.every((corner) => moved(matrix, corner).every((value) => value > -EDGE && value < 1 + EDGE))) return false;
+  }
+  return box[0] > EDGE || box[1] > EDGE || box[2] < 1 - EDGE || box[3] < 1 - EDGE;
+}
+
+// The part of a polygon within the picture, a little off its edges so that a line along them is seen; null where that
+// is nothing, or nearly the whole. Source: Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
+export function within(points) {
+  let left = points;
+  for (const axis of [0, 1]) {
+    for (const [limit, sign] of [[INSET, 1], [1 - INSET, -1]]) {
+      const depth = (point) => sign * (point[axis] - limit);
+      left = left.flatMap((point, n) => {
+        const before = left[(n + left.length - 1) % left.length];
+        const [a, b] = [depth(before), depth(point)];
+        const cut = before.map((value, i) => value + ((point[i] - value) * a) / (a - b));
+        return [...(a < 0 !== b < 0 ? [cut] : []), ...(b >= 0 ? [point] : [])];
+      });
+    }
+  }
+  const area = Math.abs(left.reduce((sum, [x, y], n) => { const [u, v] = left[(n + 1) % left.length]; return sum + x * v - u * y; }, 0)) / 2;
+  return area < 1e-6 || area > NEARLY * (1 - 2 * INSET) ** 2 ? null : left;
+}
+
 // What a proof found. Of two videos, frames that are variants of each other, as at other instants, say nothing.
 const found = ({ proof, relation }) => (proof.finding === "variant" && relation !== "variant" ? "unproved" : proof.finding);
 
 // Pictures without texture have blocks of which none shows anything: they are compared as they are.
 const isPlain = ({ map }) => Boolean(map) && !/[1-4]/.test(map.blocks);
 
+// Why a proof found what it found, as a phrase.
+export const groundWords = ({ ground }) => BRIEFLY[ground] || ground;
+
 // The same, for a line beside other facts; null without a proof.
 export function proofWords(match) {
   if (!match.proof) return null;
-  const { agreeing, ground } = match.proof;
-  return { copy: isPlain(match.proof) ? "proved: looks the same" : `proved: ${share(agreeing)} agrees`, variant: `variant: ${ground.replaceAll("-", " ")}`, unproved: `not proved: ${ground.replaceAll("-", " ")}` }[found(match)];
+  const { agreeing } = match.proof;
+  return { copy: isPlain(match.proof) ? "proved: looks the same" : `proved: ${share(agreeing)} agrees`, variant: `variant: ${groundWords(match.proof)}`, unproved: `not proved: ${groundWords(match.proof)}` }[found(match)];
 }
 
 // What a proof says, as sentences. `names` are those of query and reference, such as "the copy"; see `degrees` for `ratio`.
@@ -99,12 +151,12 @@ export function proofSentences(match, names, ratio = 1) {
   const lacks = [["query", "reference"], ["reference", "query"]]
     .filter(([one]) => proof[`${one}_extra`] > 0)
     .map(([one, other]) => `in ${share(proof[`${one}_extra`])} ${names[one]} has something that ${names[other]} lacks`);
-  said.push(`${[`${share(proof.agreeing)} of what both show agrees`, lacks.join(", ")].filter(Boolean).join("; ")}.`);
+  said.push(`${[`${share(proof.agreeing)} of the common area agrees`, lacks.join(", ")].filter(Boolean).join("; ")}.`);
   if (!where.transform) return said;
   const angle = degrees(whole(where.transform), ratio);
   const changed = [isMirrored(whole(where.transform)) ? "mirrored" : null, Math.abs(angle) > 1 ? `turned by ${Math.abs(angle)}°${Math.abs(angle) === 180 ? "" : angle < 0 ? " to the left" : " to the right"}` : null].filter(Boolean);
   if (changed.length) said.push(`${capital(names.query)} is ${changed.join(" and ")}.`);
-  if (proof.stage) said.push(`Key points: ${proof.inliers}.`);
+  if (proof.stage) said.push(`${proof.inliers.toLocaleString("en")} matching key ${proof.inliers === 1 ? "point" : "points"}.`);
   return said;
 }
 
@@ -127,13 +179,31 @@ export class ProofView {
     this.lines = drawn("svg", { class: blocks?.columns > FINE ? "fine" : "", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
       ...(blocks ? drawBlocks(blocks, transform) : []), ...framed(CORNERS, "rim"), ...framed(outline, "frame"));
     this.plane = node("div", { class: "plane" }, this.low, this.top, this.lines);
-    this.stage = node("div", { class: "proof-stage" }, this.plane);
+    this.beside = this.caption();
+    this.stage = node("div", { class: "proof-stage" }, this.plane, this.beside);
     const at = ["query", "reference"].filter((side) => sides[side].at).map((side) => `${names[side]} at ${sides[side].at}`);
     this.node = node("div", { class: "proof" }, node("p", { class: "label" }, "Laid over each other"), this.stage, this.controls(),
       blocks ? legend(blocks, names) : null, at.length ? node("p", { class: "proof-note" }, `${capital(at.join(", "))}.`) : null);
     this.show(false);
     new ResizeObserver(() => this.lay()).observe(this.plane);
     this.fit();
+  }
+
+  // What is beside the reference is empty until the query lies there: the largest strip says so.
+  caption() {
+    const [left, top, right, bottom] = this.view;
+    const [width, height] = [right - left, bottom - top];
+    const strips = [
+      { size: -left / width, left: 0, width: -left / width, top: 0, height: 1 },
+      { size: (right - 1) / width, left: (1 - left) / width, width: (right - 1) / width, top: 0, height: 1 },
+      { size: -top / height, left: 0, width: 1, top: 0, height: -top / height },
+      { size: (bottom - 1) / height, left: 0, width: 1, top: (1 - top) / height, height: (bottom - 1) / height },
+    ];
+    const { size, ...place } = strips.reduce((most, strip) => (strip.size > most.size ? strip : most));
+    if (size < LEAST_BESIDE) return null;
+    const made = node("p", { class: place.width < 0.3 ? "beside upright" : "beside" }, node("span", {}, `not in ${this.names.reference}`));
+    for (const [name, value] of Object.entries(place)) made.style[name] = `${100 * value}%`;
+    return made;
   }
 
   controls() {
@@ -153,6 +223,7 @@ export class ProofView {
   show(over) {
     this.over = over;
     this.top.classList.toggle("away", !over);
+    this.beside?.classList.toggle("away", over);
     this.choices[Number(over)].checked = true;
   }
 
@@ -228,7 +299,7 @@ function legend({ blocks }, names) {
     const what = { 3: ` ${names.query}`, 4: ` ${names.reference}` }[kind] || "";
     const swatch = drawn("svg", { viewBox: "0 0 14 14", width: 14, height: 14, "aria-hidden": "true" }, drawn("rect", { class: `block b${kind}`, x: 0.5, y: 0.5, width: 13, height: 13 }));
     for (const name of ["mark under", `mark m${kind}`]) swatch.append(drawn("path", { class: name, d: marked(kind, (x, y) => [7 + 3.6 * x, 7 + 3.6 * y]) }));
-    return node("li", {}, swatch, `${BLOCKS[kind]}${what} `, node("b", {}, String(count)));
+    return node("li", {}, swatch, node("span", {}, node("b", {}, String(count)), ` ${BLOCKS[kind][count === 1 ? 0 : 1]}${what}`));
   };
   const shown = [1, 2, 3, 4].filter((kind) => blocks.includes(String(kind)));
   return node("ul", { class: "proof-legend", "aria-label": "Legend" }, ...shown.map(item));

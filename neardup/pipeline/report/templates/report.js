@@ -12,6 +12,7 @@
   // --- Words and numbers
   const percent = (p) => (p > 0.9999 ? "> 99.99 %" : `${(p * 100).toFixed(p >= 0.99 ? 2 : p >= 0.1 ? 0 : 1)} %`);
   const likely = (p) => WORDS.find(([from]) => p >= from)[1];
+  const round = (value) => Math.round(100 * value) / 100;
   const isExact = (match) => match.exact !== "";
   const badge = (match) => (isExact(match) ? "exact" : match.decision);
   const badgeText = (match) => ({ exact: match.exact === "bytes" ? "Identical file" : "Identical pixels", duplicate: "Duplicate", unsure: "Unsure", distinct: match.relation === "variant" ? "Variant" : "Distinct" })[badge(match)];
@@ -40,6 +41,8 @@
   }
   const split = (path) => { const at = path.lastIndexOf("/") + 1; return [path.slice(at), path.slice(0, at)]; };
 
+  const breakable = (path) => path.split("/").flatMap((part, n) => (n ? ["/", el("wbr"), part] : [part]));
+
   // --- Elements
   function el(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -66,26 +69,34 @@
   // An SVG keeps its shape in its box just as the picture does.
   function part(match, file, side) {
     const box = match.where.kind === "whole" ? null : match.where[`${side}_box`];
-    const corners = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    const all = outlines(match)[side] || (box && [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]);
+    const corners = all && within(all);
     if (!corners) return null;
-    const points = corners.map(([x, y]) => `${x * file.width},${y * file.height}`).join(" ");
+    const points = corners.map(([x, y]) => `${round(x * file.width)},${round(y * file.height)}`).join(" ");
     const inside = svg("svg", { width: file.width, height: file.height }, svg("polygon", { class: "under", points }), svg("polygon", { points })); // clips
     return svg("svg", { class: "part", viewBox: `0 0 ${file.width} ${file.height}`, "aria-hidden": "true" }, inside);
   }
   const doubtText = (match) => ({ "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "no proof in time" })[match.doubt] || null;
-  function partText(match) {
-    const { kind, query_box, reference_box } = match.where;
+  function partText(match, said) {
+    const { kind, query_box, reference_box, spans } = match.where;
     if (kind === "whole") return null;
-    if (query_box && reference_box) return "parts of both pictures";
-    if (query_box) return "part of the picture";
-    return reference_box ? "part of the original" : match.where.spans.length ? "a stretch of it" : "nothing found in common";
+    const [query, reference] = [isPart(match, "query"), isPart(match, "reference")];
+    if (query && reference) return "parts of both pictures";
+    if (query || reference) return `part of ${query ? said.query : said.reference}`;
+    if (spans.length) return "a stretch of it";
+    return query_box || reference_box ? null : "nothing found in common";
+  }
+  // Beside `unsure` no words that sound like a verdict, but what is missing for one.
+  function chanceText(match) {
+    if (match.decision !== "unsure") return `${percent(match.probability)}, ${likely(match.probability)}`;
+    return match.proof || doubtText(match) ? percent(match.probability) : `${percent(match.probability)}, no proof`;
   }
   const film = (file) => (file.kind === "video" ? el("span", { class: "film" }, `▶ ${clock(file.seconds)}`) : null);
 
   function names(file, heading) {
     const [name, folder] = split(file.shown);
     const link = el("a", { href: file.href, title: `Open ${file.path}`, rel: "noreferrer" }, el("bdi", {}, name));
-    return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, folder)) : null];
+    return [el(heading, { class: "name" }, link), folder ? el("p", { class: "folder" }, el("bdi", {}, ...breakable(folder))) : null];
   }
   // Another shape tells of a border or a screenshot, which is no better picture, and neither is a collage; plan.sh goes by the same rule.
   function isLarger(file, original) {
@@ -94,8 +105,9 @@
   }
   function facts(file, original) {
     const pixels = `${file.width} × ${file.height}`;
-    const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : pixels];
-    return el("p", { class: "facts" }, ...parts, ` · ${file.format}${file.extras ? ` · ${file.extras}` : ""}`, el("br"), `${size(file.bytes)} · ${safeDate(file.modified)}`);
+    const parts = [original && isLarger(file, original) ? el("span", { class: "better", title: "The same shape, more pixels than the original" }, `${pixels} ↑`) : el("span", { class: "one" }, pixels)];
+    return el("p", { class: "facts" }, ...parts, ` · ${file.format}${file.extras ? ` · ${file.extras}` : ""}`, el("br"),
+      el("span", { class: "one" }, size(file.bytes)), " · ", el("span", { class: "one" }, safeDate(file.modified)));
   }
   // What belongs together with a file, and what the plan says of it.
   function belongs(file) {
@@ -108,14 +120,14 @@
     if (!file.goes && !file.why) return null;
     return el("p", { class: "planned" }, el("b", {}, file.goes ? "Could go" : "Stays"), file.goes ? " (plan.sh lists it)" : `: ${file.why}`);
   }
-  function verdict(match) {
+  function verdict(match, names = COPY) {
     const chance = (isExact(match) && match.decision === "duplicate") || match.relation === "variant" ? null
-      : el("span", { class: "likely" }, `${percent(match.probability)}, ${likely(match.probability)}`);
+      : el("span", { class: "likely" }, chanceText(match));
     return el("p", { class: "verdict" },
       el("span", { class: `badge ${badge(match)}` }, badgeText(match)), chance,
       el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${match.distance.toFixed(3)}`),
       match.identical_to ? el("span", { class: "distance" }, "identical to ", el("bdi", {}, split(match.identical_to)[0])) : null,
-      partText(match) ? el("span", { class: "distance" }, partText(match)) : null,
+      partText(match, names.said) ? el("span", { class: "distance" }, partText(match, names.said)) : null,
       proofWords(match) ? el("span", { class: "distance" }, proofWords(match)) : null,
       doubtText(match) ? el("span", { class: "distance" }, doubtText(match)) : null);
   }
@@ -173,7 +185,7 @@
     const file = data.files[match.file];
     const alt = `Compare ${badgeText(match)}: ${split(file.path)[0]}`;
     const head = el("div", {},
-      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original, COPY) }, ...[film(file), part(match, file, "query")].filter(Boolean)),
+      picture("button", file.thumbnail, alt, { type: "button", "data-compare": true, title: "Compare with the original (Enter)", onclick: () => compare(match, original, COPY) }, ...[part(match, file, "query"), film(file)].filter(Boolean)),
       verdict(match), ...names(file, "h4"), facts(file, match.where.kind === "whole" ? original : null), belongs(file), planned(file));
     if (!match.where.spans.length) return el("li", { class: "member" }, head);
     return el("li", { class: "member timed" }, head, timing(file, original, match));
@@ -187,7 +199,7 @@
       el("p", { class: "label" }, "Original", el("span", {}, plural(group.matches.length, "copy", "copies"))),
       picture("div", original.thumbnail, `Original: ${split(original.path)[0]}`, {}, ...[film(original)].filter(Boolean)),
       ...names(original, "h3"), facts(original, null), belongs(original), planned(original),
-      group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} in whole duplicates`) : null,
+      group.bytes ? el("p", { class: "facts" }, `${size(group.bytes)} used by duplicates`) : null,
       hidden ? el("p", { class: "facts" }, `${plural(hidden, "copy does", "copies do")} not fit the filter`) : null);
     return el("article", { class: "group", id: `group-${number}`, tabindex: "-1", "data-position": position, "aria-label": `Group ${number}, ${plural(matches.length, "copy", "copies")} of ${split(original.path)[0]}` }, left, list);
   }
@@ -206,7 +218,7 @@
     const open = match && { type: "button", "data-compare": true, title: "Compare two variants (Enter)", onclick: () => compare(match, data.files[match.reference], VARIANT) };
     return el("li", { class: "member" },
       picture(match ? "button" : "div", file.thumbnail, `Compare variants: ${split(file.path)[0]}`, open || {}, ...[film(file)].filter(Boolean)),
-      own ? el("p", { class: "verdict" }, el("span", { class: "distance" }, "variant of ", el("bdi", {}, split(data.files[own.reference].path)[0]), own.proof ? `: ${own.proof.ground.replaceAll("-", " ")}` : "")) : null,
+      own ? el("p", { class: "verdict" }, el("span", { class: "distance" }, "variant of ", el("bdi", {}, split(data.files[own.reference].path)[0]), own.proof ? `: ${groundWords(own.proof)}` : "")) : null,
       ...names(file, "h4"), facts(file, null), belongs(file), planned(file));
   }
   function more(rest, make, [one, many]) {
@@ -259,7 +271,8 @@
     byId("groups").replaceChildren();
     byId("nothing").hidden = state.shown.length > 0;
     const counted = (shown, all, one, many) => (shown === all ? plural(all, one, many) : `${shown.toLocaleString("en")} of ${plural(all, one, many)}`);
-    byId("shown").textContent = [counted(found, groups.length, "group", "groups"), ...(stacks.length ? [counted(piles.length, stacks.length, "stack", "stacks")] : [])].join(", ");
+    const counts = [[found, groups.length, "group", "groups"], [piles.length, stacks.length, "stack", "stacks"]].filter(([shown]) => shown);
+    byId("shown").textContent = counts.map((one) => counted(...one)).join(", ") || "nothing found";
     drawMore();
   }
   function fitsStack({ stack }) {
@@ -284,7 +297,7 @@
     const row = (name, a, b) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, a), el("td", {}, b));
     const side = (f, which) => {
       const moment = match.proved[which === "query" ? 0 : 1] ?? -1; // of a video, the frame that was laid over the other
-      return el("div", {}, el("p", { class: "label" }, names[which]), picture("div", moment < 0 ? f.thumbnail : moment, `${names[which]}: ${split(f.path)[0]}`, {}, ...[film(f), part(match, f, which)].filter(Boolean)));
+      return el("div", {}, el("p", { class: "label" }, names[which]), picture("div", moment < 0 ? f.thumbnail : moment, `${names[which]}: ${split(f.path)[0]}`, {}, ...[part(match, f, which), film(f)].filter(Boolean)));
     };
     const length = (f) => (f.kind === "video" ? clock(f.seconds, true) : "still");
     const holds = (f) => f.extras || "the picture alone";
@@ -297,11 +310,11 @@
       el("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close"),
       el("h2", { id: "compare-title" }, names === COPY ? "Original and copy" : "Two variants"),
       el("div", { class: view ? "sides proved" : "sides" }, side(reference, "reference"), side(file, "query"), ...(view ? [view.node] : [])),
-      verdict(match),
+      verdict(match, names),
       ...(match.proof ? [el("p", { class: "proof-said" }, proofSentences(match, names.said, reference.width / reference.height).join(" "))] : []),
       match.where.spans.length ? el("p", { class: "facts" }, sentence(file, reference, match)) : el("span", { hidden: true }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {},
-        row("File", el("bdi", {}, reference.path), el("bdi", {}, file.path)),
+        row("File", el("bdi", {}, ...breakable(reference.path)), el("bdi", {}, ...breakable(file.path))),
         row("Pixels", `${reference.width} × ${reference.height}`, `${file.width} × ${file.height}`),
         row("Size", size(reference.bytes), size(file.bytes)),
         row("Format", reference.format, file.format),
@@ -349,7 +362,7 @@
       return;
     }
     if (event.target.id === "text") {
-      if (event.key === "Enter") { event.preventDefault(); toGroup(0); }
+      if (event.key === "Enter") { event.preventDefault(); onFilter(); toGroup(0); }
       if (event.key === "Escape") { event.target.value = ""; onFilter(); event.target.blur(); }
       return;
     }
@@ -386,15 +399,19 @@
 
   // --- Start
   let waiting = 0;
+  let filtered = "";
   function onFilter() {
-    state.text = byId("text").value.trim().toLocaleLowerCase();
-    state.decision = document.querySelector("input[name=decision]:checked").value;
-    state.kind = byId("kind").value;
-    state.sort = byId("sort").value;
+    clearTimeout(waiting);
+    const decision = document.querySelector("input[name=decision]:checked").value;
+    const chosen = { text: byId("text").value.trim().toLocaleLowerCase(), decision, kind: byId("kind").value, sort: byId("sort").value };
+    if (filtered === JSON.stringify(chosen)) return;
+    filtered = JSON.stringify(chosen);
+    Object.assign(state, chosen);
     refresh();
   }
   document.querySelector(".tools").addEventListener("submit", (event) => event.preventDefault());
-  document.querySelector(".tools").addEventListener("change", onFilter);
+  // The search field changes when it loses the focus: to draw anew then would take away what is being clicked.
+  document.querySelector(".tools").addEventListener("change", (event) => { if (event.target.id !== "text") onFilter(); });
   byId("text").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(onFilter, 120); });
   byId("reset").addEventListener("click", () => { document.querySelector(".tools").reset(); onFilter(); });
   new IntersectionObserver((entries) => {
