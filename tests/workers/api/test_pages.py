@@ -73,3 +73,30 @@ def test_every_page_names_the_tenant_before_and_after_the_login(tmp_path: Path, 
             for headers in ({}, api.as_("bob"))
         ]
     assert heads == [["neardup" + (f' <span class="tenant">{tenant}</span>' if tenant else "")]] * 6
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_gets_a_page_of_a_wrong_address_and_a_program_gets_json(api: Api) -> None:
+    page = api.client.get("/serach", headers=BROWSER)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no page at this address" in page.text
+    assert 'href="/search"' in page.text
+    program = api.client.get("/serach")
+    assert (program.status_code, program.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_page_of_a_problem_says_what_can_be_done(api: Api) -> None:
+    page = api.client.get("/v1/items?id=nobody", headers=BROWSER)
+    assert page.status_code == 404
+    assert "no item &#39;nobody&#39;" in page.text
+    assert "Check the id or name" in page.text
+
+
+def test_a_page_of_a_problem_shows_an_address_as_text(api: Api) -> None:
+    assert "<script>alert" not in api.client.get("/<script>alert(1)</script>", headers=BROWSER).text
+
+
+def test_a_browser_without_a_token_is_asked_for_one(api: Api) -> None:
+    answer = api.client.get("/v1/me", headers={"Authorization": "", **BROWSER}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/v1/me")
