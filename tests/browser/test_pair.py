@@ -101,7 +101,9 @@ def test_numbers_have_names(browser: Browser, api: Api) -> None:
 
 def test_labels_of_both_pictures_stand_on_one_line(browser: Browser, api: Api) -> None:
     page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)), 390)
-    page.locator("figcaption bdi").first.evaluate("node => { node.textContent = 'a long name of a picture/'.repeat(3); }")
+    page.locator("figcaption bdi").first.evaluate(
+        "node => { node.textContent = 'a long name of a picture/'.repeat(3); }"
+    )
     places = page.locator("figcaption").evaluate_all(
         "nodes => nodes.map((node) => node.querySelector('.label').getBoundingClientRect().bottom"
         " <= node.querySelector('bdi').getBoundingClientRect().top)"
@@ -156,7 +158,7 @@ def test_what_nobody_proved_is_a_queue_of_its_own(width: int, browser: Browser, 
     expect(queues.get_by_role("link", name="No proof yet")).to_have_attribute("aria-current", "page")
     expect(page.locator(".about")).to_contain_text("No proof came in time")
     expect(page.locator("#pair .verdict")).to_contain_text("no proof in time")
-    expect(page.locator("#why dl")).to_contain_text("Shows" + "the whole" + "In doubt" + "no proof in time")
+    expect(page.locator("#why dl")).to_contain_text("Matching part" + "all of it" + "In doubt" + "no proof in time")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     with page.expect_request("**/review/waiting*") as asked:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -76,7 +76,7 @@ def test_an_edit_that_is_not_applied_yet_is_told_so(api: Api) -> None:
     finally:
         page.WAIT = before
     assert (status, where.endswith("&later=1")) == (303, True)
-    assert "not to be seen here yet" in api.client.get(where).text
+    assert "does not show it yet" in api.client.get(where).text
 
 
 def test_numbers_are_said_in_words() -> None:

@@ -56,7 +56,9 @@ def problem_page(request: Request, problem: Problem) -> Response:
         return away
     is_address = problem.kind == "not-found" and request.scope.get("route") is None
     title = "There is no page at this address" if is_address else KINDS[problem.kind].title
-    answer = render(request, "problem.html", title=title, problem=problem, remedy=KINDS[problem.kind].remedy, is_address=is_address)
+    answer = render(
+        request, "problem.html", title=title, problem=problem, remedy=KINDS[problem.kind].remedy, is_address=is_address
+    )
     answer.status_code = problem.status
     answer.headers.update(problem.answer_headers())
     return answer
