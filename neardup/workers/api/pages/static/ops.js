@@ -66,6 +66,7 @@ function show(told) {
     ),
   );
   showLag(told.lag);
+  byId("lately").textContent = told.lately_seconds ? `Last ${span(told.lately_seconds)}` : "Recent";
   const dead = told.dead_letters;
   byId("none-dead").hidden = dead.length > 0;
   byId("some-dead").hidden = dead.length === 0;

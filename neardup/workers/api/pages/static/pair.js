@@ -108,7 +108,7 @@ export class Pair {
   }
 
   miss(side) {
-    this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its original is not held any more" : ""}.`;
+    this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its file is no longer stored" : ""}.`;
     this.note.hidden = false;
   }
 
