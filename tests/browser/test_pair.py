@@ -166,6 +166,15 @@ def test_what_nobody_proved_is_a_queue_of_its_own(width: int, browser: Browser, 
     page.close()
 
 
+def test_an_empty_queue_is_not_explained(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)), path="/review?queue=unproved")
+    expect(page.locator("#about")).to_be_visible()
+    page.keyboard.press("n")
+    expect(page.locator("#rest")).to_be_visible()
+    expect(page.locator("#about")).to_be_hidden()
+    page.close()
+
+
 def test_after_the_unsure_match_nobody_is_asked_about_the_certain_one(browser: Browser, api: Api) -> None:
     task = a_task(Where(kind=WhereKind.WHOLE))
     certain = task["matches"][0] | {"decision": Decision.DUPLICATE, "reference": "another.jpg"}
