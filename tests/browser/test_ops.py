@@ -65,3 +65,22 @@ def test_it_updates_itself_whatever_goes_down(browser: Browser, address: str, st
     expect(workers.first).to_contain_text("ready")
     assert problems == []
     page.context.close()
+
+
+def test_messages_are_summed_by_topic_and_partitions_shown_on_demand(browser: Browser, address: str) -> None:
+    page = opened(browser, address)
+    rows = page.locator("#lag tr")
+    expect(rows).to_have_count(2)
+    media = rows.filter(has_text="media")
+    expect(media.locator("td").last).to_have_text("6")
+    media.get_by_role("button").click()
+    expect(rows.filter(has_text="partition")).to_have_count(2)
+    expect(page.locator("#lag button[aria-expanded=true]")).to_be_focused()
+    page.context.close()
+
+
+def test_what_is_not_known_is_a_dash(browser: Browser, address: str) -> None:
+    page = opened(browser, address)
+    expect(page.locator("#workers .number").first).not_to_have_text("")
+    assert "" not in page.locator("#workers .number, #dead .number").all_inner_texts()
+    page.context.close()

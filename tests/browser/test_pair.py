@@ -63,7 +63,9 @@ def opened(browser: Browser, api: Api, task: dict[str, Any], width: int = 1280, 
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.route("**/*", partial(answer, api, task))
     page.goto(f"http://localhost{path}")
-    expect(page.locator("#pair-title")).to_contain_text("copy.jpg show the same as original.jpg")
+    what = task["item"]["kind"]
+    same = "video" if what == Kind.VIDEO else "picture"
+    expect(page.locator("#pair-title")).to_contain_text(f"copy.jpg show the same {same} as original.jpg")
     return page
 
 
@@ -87,6 +89,43 @@ def test_a_proof_is_a_view_of_the_pair(width: int, browser: Browser, api: Api) -
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.keyboard.press("1")
     expect(page.locator(".proof")).to_have_count(0)
+    page.close()
+
+
+def test_numbers_have_names(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)))
+    expect(page.locator("#pair .verdict")).to_contain_text("probability 60 %")
+    expect(page.locator("#pair .verdict")).to_contain_text("distance 0.300")
+    page.close()
+
+
+def test_labels_of_both_pictures_stand_on_one_line(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)), 390)
+    page.locator("figcaption bdi").first.evaluate(
+        "node => { node.textContent = 'a long name of a picture/'.repeat(3); }"
+    )
+    places = page.locator("figcaption").evaluate_all(
+        "nodes => nodes.map((node) => node.querySelector('.label').getBoundingClientRect().bottom"
+        " <= node.querySelector('bdi').getBoundingClientRect().top)"
+    )
+    assert places == [True, True]
+    page.close()
+
+
+def test_pictures_are_seen_at_once_on_a_phone(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)), 390)
+    picture = page.locator("figure .picture").first.bounding_box()
+    assert picture is not None
+    assert picture["y"] + picture["height"] < 640
+    page.close()
+
+
+def test_a_touch_screen_shows_no_keys(browser: Browser, api: Api) -> None:
+    page = browser.new_page(has_touch=True, is_mobile=True)
+    page.route("**/*", partial(answer, api, a_task(Where(kind=WhereKind.WHOLE))))
+    page.goto("http://localhost/review")
+    expect(page.locator("#pair-title")).to_be_visible()
+    assert page.locator("kbd:visible").count() == 0
     page.close()
 
 
@@ -119,11 +158,20 @@ def test_what_nobody_proved_is_a_queue_of_its_own(width: int, browser: Browser, 
     expect(queues.get_by_role("link", name="No proof yet")).to_have_attribute("aria-current", "page")
     expect(page.locator(".about")).to_contain_text("No proof came in time")
     expect(page.locator("#pair .verdict")).to_contain_text("no proof in time")
-    expect(page.locator("#why dl")).to_contain_text("Shows" + "the whole" + "In doubt" + "no proof in time")
+    expect(page.locator("#why dl")).to_contain_text("Matching part" + "all of it" + "In doubt" + "no proof in time")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     with page.expect_request("**/review/waiting*") as asked:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert "queue=unproved" in asked.value.url
+    page.close()
+
+
+def test_an_empty_queue_is_not_explained(browser: Browser, api: Api) -> None:
+    page = opened(browser, api, a_task(Where(kind=WhereKind.WHOLE)), path="/review?queue=unproved")
+    expect(page.locator("#about")).to_be_visible()
+    page.keyboard.press("n")
+    expect(page.locator("#rest")).to_be_visible()
+    expect(page.locator("#about")).to_be_hidden()
     page.close()
 
 
@@ -132,7 +180,7 @@ def test_after_the_unsure_match_nobody_is_asked_about_the_certain_one(browser: B
     certain = task["matches"][0] | {"decision": Decision.DUPLICATE, "reference": "another.jpg"}
     page = opened(browser, api, task | {"matches": [*task["matches"], certain]})
     page.keyboard.press("n")
-    expect(page.locator("#rest")).to_contain_text("What is left is with others, or was skipped")
+    expect(page.locator("#rest")).to_contain_text("Other reviewers have the remaining items, or you skipped them")
     page.close()
 
 

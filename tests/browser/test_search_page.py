@@ -39,7 +39,7 @@ def test_a_search_begins_with_an_upload_an_id_or_a_result(desks: Desks, shop: Sh
     page.go_back()
     expect(page.locator("#asked h2")).to_have_text("vase.png")
     page.evaluate(PASTE, list((shop.folder / "vase.png").read_bytes()))
-    expect(page.locator("#asked")).to_contain_text("it was not taken in")
+    expect(page.locator("#asked")).to_contain_text("it was not stored")
     expect(page.locator(".copies")).to_contain_text("vase.png")
     page.locator("#item").fill("nosuch")
     page.keyboard.press("Enter")

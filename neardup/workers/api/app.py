@@ -59,7 +59,7 @@ def make_app(context: Context) -> FastAPI:
     """Return the app over a context."""
     app = FastAPI(title="neardup", version=__version__, docs_url=None, redoc_url=None)
     app.state.context = context
-    problems.install(app)
+    problems.install(app, pages.problem_page)
     for router in (*ROUTERS, *pages.ROUTERS):
         app.include_router(router)
     app.mount(

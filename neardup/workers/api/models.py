@@ -269,6 +269,7 @@ class SimilarBody(_Model):
             "example": {
                 "id": "cat-9",
                 "kind": "image",
+                "seconds": 0.0,
                 "distance": 0.7,
                 "original": "cat-9",
                 "members": 1,
@@ -278,6 +279,7 @@ class SimilarBody(_Model):
     )
     id: str
     kind: Kind
+    seconds: float = Field(description="duration of a video, 0 of an image")
     distance: Distance
     original: str = Field(description="the head of its cluster")
     members: int = Field(description="items of its cluster, the original included")

@@ -6,6 +6,7 @@ A problem's `type` is a path of this API that says the same in general, so that 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -134,14 +135,18 @@ class Problem(Exception):
         )
         return told.model_dump(exclude_none=True)
 
-    def response(self) -> JSONResponse:
-        """Return the answer."""
+    def answer_headers(self) -> dict[str, str]:
+        """Return the headers of the answer."""
         headers = dict(self.headers)
         if self.status in (429, 503):
             headers.setdefault("Retry-After", str(_RETRY_SECONDS))
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", "Bearer")
-        return JSONResponse(self.body(), self.status, headers, MEDIA_TYPE)
+        return headers
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        return JSONResponse(self.body(), self.status, self.answer_headers(), MEDIA_TYPE)
 
 
 def of_media(error: InvalidFrame) -> Problem:
@@ -162,42 +167,50 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def install(app: FastAPI) -> None:
-    """Have an app tell all errors as problems."""
+def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
+    """Have an app answer all errors as problems.
+
+    Args:
+        page: makes the page that a browser shows of a problem; programs get JSON.
+    """
+
+    def answer(request: Request, problem: Problem) -> Response:
+        wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        return page(request, problem) if wants_page else problem.response()
 
     @app.exception_handler(Problem)
-    async def _problem(_request: Request, error: Problem) -> JSONResponse:
-        return error.response()
+    async def _problem(request: Request, error: Problem) -> Response:
+        return answer(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         told = [{"in": ".".join(map(str, one["loc"])), "error": one["msg"]} for one in error.errors()[:20]]
         broken = any(one["type"] == "json_invalid" for one in error.errors())
         first = f"{told[0]['in']}: {told[0]['error']}" if told else "invalid"
-        return Problem("malformed" if broken else "invalid", first, errors=told).response()
+        return answer(request, Problem("malformed" if broken else "invalid", first, errors=told))
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         kind = _BY_STATUS.get(error.status_code, "malformed" if error.status_code < 500 else "failed")
-        return Problem(kind, str(error.detail), headers=dict(error.headers or {})).response()
+        return answer(request, Problem(kind, str(error.detail), headers=dict(error.headers or {})))
 
     @app.exception_handler(InvalidFrame)
-    async def _media(_request: Request, error: InvalidFrame) -> JSONResponse:
-        return of_media(error).response()
+    async def _media(request: Request, error: InvalidFrame) -> Response:
+        return answer(request, of_media(error))
 
     @app.exception_handler(UsageError)
-    async def _usage(_request: Request, error: UsageError) -> JSONResponse:
-        return Problem("invalid", str(error)).response()
+    async def _usage(request: Request, error: UsageError) -> Response:
+        return answer(request, Problem("invalid", str(error)))
 
     @app.exception_handler(DependencyError)
-    async def _dependency(_request: Request, error: DependencyError) -> JSONResponse:
+    async def _dependency(request: Request, error: DependencyError) -> Response:
         logger.warning("request failed error=%s", error)
-        return Problem("unavailable", str(error)).response()
+        return answer(request, Problem("unavailable", str(error)))
 
     @app.exception_handler(ClientDisconnect)
     async def _left(_request: Request, _error: ClientDisconnect) -> Response:
         return Response(status_code=499)  # nobody reads it
 
     @app.exception_handler(Exception)
-    async def _failed(_request: Request, error: Exception) -> JSONResponse:
-        return Problem("failed", type(error).__name__).response()
+    async def _failed(request: Request, error: Exception) -> Response:
+        return answer(request, Problem("failed", type(error).__name__))

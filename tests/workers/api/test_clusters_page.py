@@ -76,11 +76,11 @@ def test_an_edit_that_is_not_applied_yet_is_told_so(api: Api) -> None:
     finally:
         page.WAIT = before
     assert (status, where.endswith("&later=1")) == (303, True)
-    assert "not to be seen here yet" in api.client.get(where).text
+    assert "does not show it yet" in api.client.get(where).text
 
 
 def test_numbers_are_said_in_words() -> None:
-    assert [percent(share) for share in (1.0, 0.98765, 0.0)] == ["99.9+ %", "98.8 %", "under 0.1 %"]
+    assert [percent(share) for share in (1.0, 0.98765, 0.0)] == ["> 99.99 %", "99 %", "< 0.1 %"]
     assert [clock(seconds) for seconds in (0.4, 61, 3725)] == ["0:00", "1:01", "1:02:05"]
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from neardup.pipeline.log.records import Record
+from neardup.pipeline.types import Kind
 from tests.pipeline.match.build import picture
 from tests.pipeline.match.query.test_content import SPACE, a_state_with_contents, shows
 from tests.workers.api.build import Api, an_api, an_image
@@ -23,6 +25,14 @@ def test_near_duplicates_of_one_original_are_one_result(api: Api) -> None:
     assert told["results"][0]["original"] == "a"
     assert [other["id"] for other in told["results"][0]["others"]] == ["a"]
     assert told["next"] is None
+
+
+def test_a_result_says_how_long_a_video_is(tmp_path: Path) -> None:
+    with an_api(
+        tmp_path, [picture("a", 0), msgspec.structs.replace(picture("v", 60), kind=Kind.VIDEO, seconds=8.5)]
+    ) as api:
+        told = api.client.get("/v1/similar?id=a").json()
+    assert [(one["id"], one["kind"], one["seconds"]) for one in told["results"]] == [("v", "video", 8.5)]
 
 
 def test_ungrouped_members_stand_for_themselves(api: Api) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from neardup.workers.api.pages import clusters, docs, login, ops, review, search
 from neardup.workers.api.pages.render import STATIC as STATIC
+from neardup.workers.api.pages.render import problem_page as problem_page
 
 ROUTERS = [login.router, docs.router, search.router, review.router, clusters.router, ops.router]
 """What `app` includes; a page adds its own."""

@@ -227,6 +227,7 @@ def _body(one: Similar) -> SimilarBody:
     return SimilarBody(
         id=one.item.id,
         kind=one.item.kind,
+        seconds=one.item.seconds,
         distance=one.distance,
         original=one.original.id,
         members=one.members,

@@ -68,7 +68,9 @@ export const pictureSrc = (id, { bank, at, side } = {}) =>
   `/v1/pictures?${new URLSearchParams({ id, ...(bank && bank !== "seen" ? { bank } : {}), ...(at === undefined ? {} : { at: at.toFixed(2) }), ...(side ? { side } : {}) })}`;
 
 export const plural = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-export const percent = (share) => (share >= 0.9995 ? "99.9+ %" : share < 0.0005 ? "under 0.1 %" : `${(100 * share).toFixed(1)} %`);
+// As in reports and `pages/words.py`.
+export const percent = (share) =>
+  share > 0.9999 ? "> 99.99 %" : share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share >= 0.99 ? 2 : share >= 0.1 ? 0 : 1)} %`;
 
 export function clock(seconds, exact = false) {
   const tenths = Math.round(seconds * 10);
@@ -87,7 +89,8 @@ export const badge = (match) =>
 const DOUBTS = { "other-sound": "same pictures, other sound", "no-sound": "same pictures, one is silent", "dark-ground": "pale on transparent ground", "stretched": "measurements or labels, not quite the same", "unproved": "no proof in time" };
 export const doubtText = (match) => (match.doubt ? DOUBTS[match.doubt] || match.doubt : null);
 // Of a variant, that it shows the same picture is no question.
-export const chance = (match) => (match.relation === "variant" ? null : el("span", {}, percent(match.probability)));
+export const chanceText = (match) => `probability ${percent(match.probability)}`;
+export const chance = (match) => (match.relation === "variant" ? null : el("span", {}, chanceText(match)));
 export const bankBadge = (bank) => (bank === "seen" ? null : el("span", { class: "badge bank" }, `bank ${bank}`));
 export const distance = (value) =>
   el("span", { class: "distance", title: "0 is the same, 2 unrelated, 4 the largest" }, `distance ${value.toFixed(3)}`);

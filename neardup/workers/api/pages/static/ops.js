@@ -9,6 +9,8 @@ const LOW_RECALL = 0.95;
 const number = (value, digits = 0) =>
   value === null || value === undefined ? UNKNOWN : value.toLocaleString("en", { maximumFractionDigits: digits });
 const rate = (value) => number(value, value !== null && value < 10 ? 1 : 0);
+const opened = new Set();
+const STATES = { leads: "ready, does the matching", "stands by": "ready, stands by to take over" };
 const share = (value) => (value === null || value === undefined ? UNKNOWN : `${(100 * value).toFixed(1)} %`);
 
 function span(seconds) {
@@ -31,20 +33,20 @@ function tiles(told) {
   const ready = told.workers.filter((one) => one.ready).length;
   const waiting = told.lag.reduce((sum, one) => sum + one.messages, 0);
   const { latency, recall, verdicts, descriptors } = told;
-  const lately = told.lately_seconds ? `over ${span(told.lately_seconds)}` : "a moment";
+  const lately = told.lately_seconds ? `in the last ${span(told.lately_seconds)}` : "measured in a moment";
   const shares = (verdicts && verdicts.shares) || {};
   const parts = Object.entries(descriptors).map(([part, count]) => `${part} ${number(count)}`).join(", ");
   return [
     tile("Workers ready", `${ready} of ${told.workers.length}`, "", ready < told.workers.length),
     tile("Items a second", rate(told.items_per_second), lately),
-    tile("Messages that wait", told.lag.length ? number(waiting) : UNKNOWN, "in all partitions"),
-    tile("To a verdict, p50", span(latency.p50), latency.lately ? lately : "since the start"),
-    tile("To a verdict, p99", span(latency.p99), latency.lately ? lately : "since the start"),
-    tile("Items held", number(told.items), [parts && `descriptors: ${parts}`, bytes(told.index_bytes)].filter(Boolean).join("; ")),
-    tile("Not in a snapshot for", span(told.snapshot_age_seconds), "0 while nothing is missing", told.snapshot_age_seconds > OLD_SNAPSHOT_SECONDS),
-    tile("Recall, by the canary", share(recall.share), recall.searches ? `of ${plural(recall.searches, "search", "searches")} checked` : "no search checked yet", recall.share !== null && recall.share < LOW_RECALL),
+    tile("Messages waiting", told.lag.length ? number(waiting) : UNKNOWN, "in all topics"),
+    tile("Time to a verdict, median", span(latency.p50), latency.lately ? lately : "since the workers started"),
+    tile("Time to a verdict, 99th percentile", span(latency.p99), latency.lately ? lately : "since the workers started"),
+    tile("Items stored", number(told.items), [parts && `descriptors: ${parts}`, bytes(told.index_bytes)].filter(Boolean).join("; ")),
+    tile("Oldest change not saved", told.snapshot_age_seconds ? span(told.snapshot_age_seconds) : told.snapshot_age_seconds === 0 ? "none" : UNKNOWN, "age of the oldest change that no snapshot has yet", told.snapshot_age_seconds > OLD_SNAPSHOT_SECONDS),
+    tile("Recall of the index", share(recall.share), recall.searches ? `measured by ${plural(recall.searches, "test search", "test searches")}` : "no test search yet", recall.share !== null && recall.share < LOW_RECALL),
     tile("Duplicates", share(shares.duplicate), verdicts ? `of ${plural(verdicts.count, "verdict", "verdicts")}` : ""),
-    tile("Unsure", share(shares.unsure), verdicts ? "go to review" : ""),
+    tile("Unsure", share(shares.unsure), verdicts ? "they go to review" : ""),
   ];
 }
 
@@ -57,23 +59,41 @@ function show(told) {
     ...told.workers.map((one) =>
       row(
         el("th", { scope: "row" }, one.kind),
-        el("td", {}, el("span", { class: one.ready ? "state" : "state bad" }, one.state)),
-        cell(one.items_per_second === null ? "" : rate(one.items_per_second), "number"),
+        el("td", {}, el("span", { class: one.ready ? "state" : "state bad" }, STATES[one.state] || one.state)),
+        cell(rate(one.items_per_second), "number"),
         cell(one.address, "brief"),
       ),
     ),
   );
-  byId("lag").replaceChildren(
-    ...told.lag.map((one) => row(cell(one.topic), cell(String(one.partition)), cell(one.worker, "brief"), cell(number(one.messages), "number"))),
-  );
+  showLag(told.lag);
+  byId("lately").textContent = told.lately_seconds ? `Last ${span(told.lately_seconds)}` : "Recent";
   const dead = told.dead_letters;
   byId("none-dead").hidden = dead.length > 0;
   byId("some-dead").hidden = dead.length === 0;
   byId("dead").replaceChildren(
-    ...dead.map((one) => row(el("th", { scope: "row" }, one.reason), cell(number(one.count), "number"), cell(told.lately_seconds ? number(one.lately) : "", "number"))),
+    ...dead.map((one) => row(el("th", { scope: "row" }, one.reason), cell(number(one.count), "number"), cell(told.lately_seconds ? number(one.lately) : UNKNOWN, "number"))),
   );
   byId("as-of").textContent = `As of ${new Date().toLocaleTimeString("en-GB")}; updates itself.`;
   byId("figures").hidden = false;
+}
+
+// One row for each topic and its reader; the partitions of those that were opened stay open.
+function showLag(lag) {
+  const groups = Map.groupBy(lag, (one) => JSON.stringify([one.topic, one.worker]));
+  const rows = [...groups].flatMap(([key, partitions]) => {
+    const [{ topic, worker }] = partitions;
+    const total = partitions.reduce((sum, one) => sum + one.messages, 0);
+    const open = opened.has(key);
+    const toggle = el("button", { type: "button", class: "small", "aria-expanded": String(open), "aria-label": `Partitions of ${topic}`, "data-key": key, onclick: () => {
+      if (!opened.delete(key)) opened.add(key);
+      showLag(lag);
+    } }, `${partitions.length} ${open ? "▾" : "▸"}`);
+    const details = open ? partitions.map((one) => row(cell(""), cell(`partition ${one.partition}`), cell(""), cell(number(one.messages), "number"))) : [];
+    return [row(el("th", { scope: "row" }, topic), el("td", {}, toggle), cell(worker, "brief"), cell(number(total), "number")), ...details];
+  });
+  const focused = document.activeElement?.dataset?.key;
+  byId("lag").replaceChildren(...rows);
+  if (focused) [...document.querySelectorAll("#lag button")].find((button) => button.dataset.key === focused)?.focus();
 }
 
 async function look() {
@@ -83,7 +103,7 @@ async function look() {
       byId("problem").replaceChildren();
     }
   } catch (problem) {
-    byId("problem").replaceChildren(el("p", { class: "notice alert" }, `${problem.message} The figures below are old.`));
+    byId("problem").replaceChildren(el("p", { class: "notice alert" }, `${problem.message} The figures below are not up to date.`));
   }
   setTimeout(look, EVERY_MS);
 }

@@ -37,7 +37,7 @@ export class Pair {
     const { task, match } = this;
     const said = [whereText(match), proofWords(match)].filter(Boolean);
     return [
-      el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, " show the same as "), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
+      el("h2", { id: "pair-title" }, el("span", { class: "muted" }, "Does "), ...breakable(task.item.id), el("span", { class: "muted" }, ` show the same ${[task.item, match.facts].every((one) => one?.kind === "video") ? "video" : "picture"} as `), ...breakable(match.reference), el("span", { class: "muted" }, "?")),
       el("p", { class: "verdict" }, badge(match), bankBadge(match.bank), chance(match), distance(match.distance), ...said.map((text) => el("span", { class: "distance" }, text))),
     ];
   }
@@ -108,7 +108,7 @@ export class Pair {
   }
 
   miss(side) {
-    this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its original is not held any more" : ""}.`;
+    this.note.textContent = `${side === "query" ? "The copy" : "The original"} cannot be shown${this.timeline?.video[side] ? " at this moment: its file is no longer stored" : ""}.`;
     this.note.hidden = false;
   }
 

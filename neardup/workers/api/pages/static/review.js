@@ -1,6 +1,6 @@
 // The review page: takes items from the queue, shows them pair by pair, and sends decisions.
 
-import { badge, bankBadge, breakable, byId, call, doubtText, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
+import { badge, bankBadge, breakable, byId, call, chanceText, doubtText, el, film, isTyping, percent, picture, pictureSrc, plural, searchHref, send, setShortcuts, shortcuts, similarPath } from "/static/lib.js";
 import { Pair } from "/static/pair.js";
 import { proofWords } from "/static/proof.js";
 import { whereText } from "/static/where.js";
@@ -149,17 +149,18 @@ function show() {
   const match = task.matches[state.match];
   byId("rest").hidden = true;
   byId("actions").hidden = false;
+  if (byId("about")) byId("about").hidden = false;
   pair.show(task, match);
   showWhy(task, match);
-  say(`${task.item.id} and ${match.reference}: ${match.decision}, ${percent(match.probability)}`);
+  say(`${task.item.id} and ${match.reference}: ${match.decision}, ${chanceText(match)}`);
   lookSoon();
 }
 
 function showRest() {
   if (state.hand.length) return;
-  for (const id of ["pair", "actions", "why"]) byId(id).hidden = true;
+  for (const id of ["pair", "actions", "why", "about"]) if (byId(id)) byId(id).hidden = true;
   const skipped = state.skipped.length;
-  const others = state.waiting - state.settling.size > 0 ? "What is left is with others, or was skipped." : "Nothing waits for a decision.";
+  const others = state.waiting - state.settling.size > 0 ? "Other reviewers have the remaining items, or you skipped them." : "No items wait for a decision.";
   const shown = JSON.stringify([others, skipped, state.decided.length]);
   if (byId("rest").dataset.shown !== shown || byId("rest").hidden) {
     const again = el("button", { type: "button", onclick: () => { state.skipped = keep("skipped", []); take(); } }, `Look at ${plural(skipped, "skipped item", "skipped items")} again`);
@@ -177,7 +178,6 @@ function showWhy(task, match) {
   const row = (name, ...value) => [el("dt", {}, name), el("dd", {}, ...value)];
   const bar = el("span", { class: "meter", "aria-hidden": "true" }, el("span"));
   bar.firstChild.style.width = `${100 * match.probability}%`;
-  const cluster = (facts) => (facts.members > 1 ? `, cluster of ${facts.members}` : "");
   byId("why").replaceChildren(
     el("h2", {}, "Why"),
     el("dl", { class: "facts-list" },
@@ -185,11 +185,12 @@ function showWhy(task, match) {
       ...row("Evidence", match.evidence.toFixed(3)),
       ...row("Distance", `${match.distance.toFixed(3)} of 4`),
       ...row("Decision", match.decision, match.exact ? `, identical ${match.exact}` : "", match.identical_to && match.identical_to !== match.reference ? ` with ${match.identical_to}` : ""),
-      ...row("Bank", match.bank, cluster(match.facts)),
-      ...row("Shows", whereText({ ...match, doubt: "" }) || "the whole"),
+      ...row("Bank", match.bank),
+      ...(match.facts.members > 1 ? row("Cluster", `${match.facts.members} items`) : []),
+      ...row("Matching part", whereText({ ...match, doubt: "" }) || "all of it"),
       ...(match.doubt ? row("In doubt", doubtText(match)) : []),
       ...(match.proof ? row("Proof", proofWords(match)) : []),
-      ...(task.running ? row("Live", "goes on: matches may grow") : [])),
+      ...(task.running ? row("Live", "the stream goes on; the match may grow") : [])),
     ...(task.matches.length > 1 ? [el("h3", {}, `Matches (${task.matches.length})`), el("ul", { class: "others" }, ...task.matches.map((one, number) => el("li", {}, otherButton(one, number))))] : []),
     el("h3", {}, "Nearest items"), el("ul", { class: "near", id: "near" }));
   byId("why").hidden = false;
@@ -206,7 +207,7 @@ async function showNear(task) {
   task.near ??= call(similarPath(task.item.id, "k=8&grouped=false&head=copy")).then((answer) => answer.results, () => []);
   const results = await task.near;
   if (state.hand[0] !== task) return;
-  const shown = results.map((one) => el("li", {}, picture("a", pictureSrc(one.id), `Search from ${one.id}`, { href: searchHref(one.id), target: "_blank", title: one.id }), one.distance.toFixed(2)));
+  const shown = results.map((one) => el("li", {}, picture("a", pictureSrc(one.id), `Search from ${one.id}`, { href: searchHref(one.id), target: "_blank", title: one.id }), `distance ${one.distance.toFixed(2)}`));
   byId("near").replaceChildren(...(shown.length ? shown : [el("li", {}, "none")]));
 }
 

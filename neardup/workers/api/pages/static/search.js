@@ -6,6 +6,9 @@ import { whereText } from "/static/where.js";
 
 const PAGE = 24;
 const MOST = 240;
+// By head of the network. Of 3,314 pairs of different sample pictures, one in twenty is nearer; of their copies, nineteen in
+// twenty are within 0.55 and 0.72.
+const LESS_ALIKE = { similar: 0.9, copy: 1.3 };
 const state = { next: null, asking: null, shown: 0, upload: null };
 
 // --- Asking
@@ -53,12 +56,20 @@ function searchUpload(file) {
   byId("item").value = "";
   return ask(async (options) => {
     const how = { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" }, ...options };
-    const [match, similar] = await Promise.all([call("/v1/match", how), call(`/v1/search?${wanted()}`, how)]);
+    const [match, similar] = await Promise.all([call("/v1/match", how), call(`/v1/search?${wanted()}`, how)]).catch(async (error) => {
+      throw error.status === 415 ? new Error(await unreadable(file)) : error;
+    });
     const { media } = match;
     const what = media.kind === "video" ? `video, ${clock(media.seconds)}, ${plural(media.frames, "frame", "frames")} looked at` : "image";
-    showAsked(preview(file, media), file.name || "Pasted picture", `${media.width} × ${media.height}, ${what}; it was not taken in`, match.matches, null);
+    showAsked(preview(file, media), file.name || "Pasted picture", `${media.width} × ${media.height}, ${what}; it was not stored`, match.matches, null);
     showFirst(similar);
   });
+}
+
+async function unreadable(file) {
+  const text = await file.slice(0, 512).text();
+  const what = /[\x00-\x08\ufffd]/.test(text) ? "is not a picture or video that neardup can read" : "is a text file";
+  return `${file.name || "This"} ${what}. Choose a picture or video.`;
 }
 
 function preview(file, media) {
@@ -79,7 +90,7 @@ function factsOf(item) {
 function showAsked(shown, name, facts, matches, item) {
   const copies = matches.length
     ? el("ul", { class: "copies", "aria-label": "What it copies" }, ...matches.map(copyRow))
-    : el("p", {}, item && !item.verdict ? "What was said of it is not kept." : "It copies nothing that is held.");
+    : el("p", {}, item && !item.verdict ? "Its verdict is no longer stored." : "It copies no stored item.");
   const links = item ? el("p", { class: "row" }, el("a", { class: "button small", href: clusterHref(item.id) }, `Cluster (${item.members})`)) : null;
   byId("asked").replaceChildren(shown, el("div", {}, el("h2", {}, name), el("p", { class: "facts" }, facts), copies, links));
   byId("asked").hidden = false;
@@ -98,7 +109,7 @@ function copyRow(match) {
 // --- Results
 function showFirst(answer) {
   state.shown = 0;
-  byId("grid").replaceChildren();
+  for (const id of ["near", "far"]) byId(id).replaceChildren();
   byId("nothing").hidden = answer.results.length > 0;
   byId("found").hidden = false;
   showPage(answer);
@@ -108,7 +119,9 @@ function showPage(answer) {
   state.next = answer.next;
   state.shown += answer.results.length;
   const cards = answer.results.map(card);
-  byId("grid").append(...cards);
+  answer.results.forEach((result, n) => byId(result.distance > LESS_ALIKE[answer.head] ? "far" : "near").append(cards[n]));
+  byId("far-title").hidden = !byId("far").children.length;
+  byId("none-near").hidden = Boolean(byId("near").children.length) || !byId("far").children.length;
   byId("more").hidden = !answer.next;
   byId("status").textContent = answer.results.length ? `${plural(state.shown, "result", "results")}, nearest first${answer.next ? "; there are more" : ""}` : "";
   return cards;

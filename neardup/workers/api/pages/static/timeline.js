@@ -71,8 +71,8 @@ export class Timeline {
         el("span", {}, "original"), this.drawing(), el("span", {}, length("reference")),
         el("span", { class: "low" }, "copy"), el("span", { class: "low" }, length("query"))),
       el("div", { class: "seek" }, el("label", { for: "seek" }, this.lead === "query" ? "Copy at" : "Original at"), this.seek, this.told),
-      el("ul", { class: "spans", "aria-label": "Stretches that match" }, ...match.where.spans.slice(0, SHOWN_SPANS).map((span, n) => this.spanButton(span, n))),
-      match.where.spans.length > SHOWN_SPANS ? el("p", { class: "note" }, `and ${plural(match.where.spans.length - SHOWN_SPANS, "stretch", "stretches")} more`) : null,
+      el("ul", { class: "spans", "aria-label": "Matching sections" }, ...match.where.spans.slice(0, SHOWN_SPANS).map((span, n) => this.spanButton(span, n))),
+      match.where.spans.length > SHOWN_SPANS ? el("p", { class: "note" }, `and ${plural(match.where.spans.length - SHOWN_SPANS, "more matching section", "more matching sections")}`) : null,
       el("ul", { class: "pairs", "aria-label": "The same moments in both" }, ...this.pairs.map((button) => el("li", {}, button))));
   }
 
