@@ -35,7 +35,10 @@ def export(
     output: Annotated[Path | None, typer.Option(help="File to write; without, print it.")] = None,
     model: ModelOption = None,
 ) -> None:
-    """Write down what people said of a bank and its references, as JSON Lines; pictures are not in it."""
+    """Write down what people said of a bank and its references, as JSON Lines; pictures are not in it.
+
+    Example: [bold]neardup bank export blocked --output blocked.jsonl[/bold]
+    """
     from neardup.workers.bank_file import lines_of
 
     with closing(open_rows(load(model=model))) as store:
@@ -61,6 +64,8 @@ def import_(
     """Make or change a bank as a file says, and fetch the references that it gives URIs of.
 
     What it says of references that are not there yet holds from their arrival on, by `neardup ingest --bank`.
+
+    Example: [bold]neardup bank import blocked blocked.jsonl[/bold]
     """
     from neardup.workers.bank_file import changes, read_bank
 

@@ -38,6 +38,8 @@ def list_(
     """List dead letters, the latest last, and how many there are by reason and by sender.
 
     A sender is what is before the first / or : of an item's id, with the partition that it came by.
+
+    Example: [bold]neardup dead-letters list --reason decode --limit 20[/bold]
     """
     from collections import deque
 
@@ -72,7 +74,10 @@ def show(
     output: Annotated[Path | None, typer.Option(help="Write the original bytes to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter, and keep its bytes."""
+    """Show one dead letter, and keep its bytes.
+
+    Example: [bold]neardup dead-letters show 17 --output bad.jpg[/bold]
+    """
     letter = _one(load(), offset)
     if output is not None:
         writable(output).write_bytes(letter.value or b"")
@@ -90,7 +95,10 @@ def replay(
     reason: ReasonOption = None,
     every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
 ) -> None:
-    """Send dead letters to `media`, or to the webhook's receiver, once more."""
+    """Send dead letters to `media`, or to the webhook's receiver, once more.
+
+    Example: [bold]neardup dead-letters replay --reason fetch[/bold]
+    """
     from neardup.workers.dead_letters.letters import read_letters, replay_letters
 
     settings = load()

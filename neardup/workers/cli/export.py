@@ -37,7 +37,10 @@ def pairs(
     bank: Annotated[str, typer.Option(help="Only decisions on matches of this bank, such as seen.")] = "",
     model: ModelOption = None,
 ) -> None:
-    """Write a CSV of pairs that reviewers decided on: a, b, relation, bank, evidence, references, time, by."""
+    """Write a CSV of pairs that reviewers decided on: a, b, relation, bank, evidence, references, time, by.
+
+    Example: [bold]neardup export pairs --output pairs.csv[/bold]
+    """
     from functools import partial
 
     from neardup.pipeline.learn.shared.reviewed import decided_pairs, write_pairs

@@ -29,7 +29,10 @@ def create(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the topics that are missing; refuse one that could lose data."""
+    """Make the topics that are missing; refuse one that could lose data.
+
+    Example: [bold]neardup topics create --partitions 16 --replication-factor 3[/bold]
+    """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.topics import create_topics, open_admin
 
@@ -49,7 +52,10 @@ def create(
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """List the topics of every space."""
+    """List the topics of every space.
+
+    Example: [bold]neardup topics list --json[/bold]
+    """
     from neardup.workers.kafka.topics import list_topics, open_admin
 
     settings = load()
@@ -76,6 +82,8 @@ def trim(
 
     A match worker without a newer snapshot, on another machine for instance, cannot start any more; copy the state
     folder of one that runs.
+
+    Example: [bold]neardup topics trim --before 1000000[/bold]
     """
     from contextlib import closing
 
