@@ -109,7 +109,7 @@ def run(
             f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions of all {settings.regions}",
         )
     ) as catalog:
-        ours = identities([output / name for name in FILES])
+        ours = identities([*(output / name for name in FILES), *output.glob("plan.*.old*")])
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
@@ -175,6 +175,8 @@ def _write(result: ScanResult, output: Path, options: Options | None, look: Look
     from neardup.pipeline.report.html import write_html
     from neardup.pipeline.report.tables import write_tables
 
+    if options is None:
+        forget_plan(output)
     notes = {} if options is None else _plan(result, output, options, look).notes
     write_tables(result, output, notes)
     with Bar("thumbnails") as bar:
@@ -190,6 +192,14 @@ def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Pla
     write_script(plan, result, output / "plan.sh")
     write_plan_json(plan, result, output / "plan.json")
     return plan
+
+
+def forget_plan(output: Path) -> None:
+    """Set aside the plan of an earlier scan and say so: the report that follows has none, and may call less a copy."""
+    from neardup.pipeline.cleanup.script import set_aside
+
+    for place in set_aside(output):
+        typer.echo(f"a plan of an earlier scan is now {visible(os.fspath(place))}; --plan writes a new one", err=True)
 
 
 def print_summary(result: ScanResult, output: Path) -> None:

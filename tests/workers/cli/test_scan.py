@@ -93,6 +93,30 @@ def test_plan_alone_lists_what_is_exact_and_removes_nothing(neardup: Command, me
     assert notes["copy of a.png"] == {"goes": False, "why": "differs"}
 
 
+def test_a_report_without_a_plan_stands_beside_none(neardup: Command, media: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    out = media / "out"
+    for number in ("", "-2"):
+        assert neardup("scan", media, "--plan", "--output", out).code == 0
+        script = (out / "plan.sh").read_bytes()
+        told = neardup("scan", media, "--output", out)
+        assert "plan.sh.old" in told.errors
+        assert not (out / "plan.sh").exists()
+        assert not (out / "plan.json").exists()
+        assert (out / f"plan.sh.old{number}").read_bytes() == script
+        assert (out / f"plan.json.old{number}").exists()
+    assert "plan.sh" not in (out / "skipped.csv").read_text(encoding="utf-8")
+
+
+def test_what_no_scan_wrote_keeps_its_name(neardup: Command, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "plan.sh").write_text("#!/bin/sh\necho mine\n")
+    (tmp_path / "out" / "plan.json").write_text('{"moves": 3}')
+    assert neardup("scan", media, "--output", "out").errors == ""
+    assert (tmp_path / "out" / "plan.sh").read_text() == "#!/bin/sh\necho mine\n"
+    assert (tmp_path / "out" / "plan.json").read_text() == '{"moves": 3}'
+
+
 def test_duplicates_are_listed_where_they_are_asked_for(neardup: Command, tmp_path: Path) -> None:
     picture = a_picture(3, 320).filter(ImageFilter.GaussianBlur(2))
     (tmp_path / "media").mkdir()
