@@ -34,7 +34,7 @@ from neardup.workers.cli.common import (
     counted,
     writable_folder,
 )
-from neardup.workers.cli.reader import lazy_embedder
+from neardup.workers.cli.reader import lazy_embedder, noticed
 
 if TYPE_CHECKING:
     from neardup.pipeline.cleanup.plan import Options, Plan
@@ -113,6 +113,7 @@ def run(
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
+            describe = noticed(describe, checkpoint, settings, bar)
             result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
         _write(
             result,
