@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = list[Described] | InvalidFrame
 
-PREPARING = "preparing the network for this processor, once; this takes up to a minute"
+PREPARING = "preparing the network for this processor, once"
 
 
 def lazy_embedder(checkpoint: Checkpoint, settings: Settings) -> Callable[[], BatchEmbedder]:
