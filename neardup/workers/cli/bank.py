@@ -36,7 +36,7 @@ from neardup.workers.cli.changes import (
     tell,
     whoever,
 )
-from neardup.workers.cli.common import JsonOption, ModelOption
+from neardup.workers.cli.common import JsonOption, ModelOption, counted
 
 if TYPE_CHECKING:
     from neardup.pipeline.store.interface import BankRow, ReferenceRow
@@ -172,7 +172,7 @@ def _line(row: BankRow | ReferenceRow) -> str:
         precision = "as the stream" if row.precision is None else f"{row.precision:g}"
         share = "" if row.enable_ratio >= 1.0 else f"  share {row.enable_ratio:g}"
         return (
-            f"{row.name:<20} {row.action.value:<6} precision {precision}{share}  {row.references:,} references"
+            f"{row.name:<20} {row.action.value:<6} precision {precision}{share}  {counted(row.references, 'reference')}"
             + _said(row.note)
         )
     disabled = f"  disabled until {date_of(row.disabled_until_ms)}" if row.disabled_until_ms else ""

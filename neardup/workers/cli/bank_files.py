@@ -24,7 +24,7 @@ from neardup.workers.cli.changes import (
     tell,
     whoever,
 )
-from neardup.workers.cli.common import JsonOption, ModelOption, check_present, writable
+from neardup.workers.cli.common import JsonOption, ModelOption, check_present, counted, writable
 
 if TYPE_CHECKING:
     from neardup.workers.bank_file import ReferenceLine
@@ -49,7 +49,7 @@ def export(
             return
         with writable(output).open("wb") as file:
             count = sum(1 for line in lines if file.write(line))
-    typer.echo(f"{visible(str(output))}: bank {bank}, {count - 1:,} references")
+    typer.echo(f"{visible(str(output))}: bank {bank}, {counted(count - 1, 'reference')}")
 
 
 def import_(
@@ -75,7 +75,7 @@ def import_(
     records = changes(bank, told, references, by or whoever(), why)
     answers = change(settings, records, timeout)
     sent = _send(settings, bank, [line for line in references if line.uri])
-    said = f"bank {bank}: {len(records) - 1:,} references described"
+    said = f"bank {bank}: {counted(len(records) - 1, 'reference')} described"
     tell(answers, said + (f", {sent:,} sent to be fetched" if sent else ""), as_json)
 
 

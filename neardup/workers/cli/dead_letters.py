@@ -19,7 +19,7 @@ import typer
 from neardup.pipeline.errors import Reason, UsageError
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import JsonOption, writable
+from neardup.workers.cli.common import JsonOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.workers.dead_letters.letters import Letter
@@ -62,7 +62,7 @@ def list_(
             f"attempts {one['attempts']}  {visible(str(one['key']))}  {visible(str(one['detail']))}"
         )
     by_reason = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
-    typer.echo(f"{reasons.total():,} dead letters{': ' if by_reason else ''}{by_reason}")
+    typer.echo(f"{counted(reasons.total(), 'dead letter')}{': ' if by_reason else ''}{by_reason}")
     if senders:
         most = ", ".join(f"{visible(name)} {number:,}" for name, number in senders.most_common(_MOST_SENDERS))
         typer.echo(f"most from: {most}")

@@ -18,7 +18,7 @@ import typer
 
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import ModelOption, writable
+from neardup.workers.cli.common import ModelOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Envelope
@@ -52,7 +52,7 @@ def pairs(
         return
     with target.open("w", newline="", encoding="utf-8") as file:
         count = write_pairs(found, file)
-    typer.echo(f"{visible(str(target))}: {count:,} pairs")
+    typer.echo(f"{visible(str(target))}: {counted(count, 'pair')}")
 
 
 def _envelopes(settings: Settings) -> Iterator[Envelope]:

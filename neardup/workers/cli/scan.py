@@ -10,6 +10,7 @@ Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
 from itertools import zip_longest
@@ -207,19 +208,29 @@ def print_summary(result: ScanResult, output: Path) -> None:
     """Print how much was compared, what was found, and where the report is."""
     copies, sure = result.copies, result.duplicates
     items = result.images + result.videos
+    skipped = f"{counted(len(result.skipped), 'file')} skipped"
     if items:
-        rate = items / max(result.seconds, 1e-3)
+        rate = f" ({items / max(result.seconds, 1e-3):,.0f}/s)" if result.embedded else ""
         typer.echo(
-            f"{result.images:,} images and {result.videos:,} videos in {result.seconds:.1f} s ({rate:,.0f}/s), "
-            f"{result.embedded:,} embedded with model {visible(result.model)}"
+            f"{counted(result.images, 'image')} and {counted(result.videos, 'video')} in {result.seconds:.1f} s{rate}, "
+            + ", ".join(_seen(result, items))
         )
         variants = sum(len(stack.files) for stack in result.stacks)
         stacked = f"{counted(variants, 'variant')} in {counted(len(result.stacks), 'stack')}; " if variants else ""
         typer.echo(
-            f"{len(sure):,} duplicates and {len(copies - sure):,} unsure in {len(result.groups):,} groups; "
-            f"{stacked}{len(result.skipped):,} files skipped"
+            f"{counted(len(sure), 'duplicate')} and {len(copies - sure):,} unsure in "
+            f"{counted(len(result.groups), 'group')}; {stacked}{skipped}"
         )
     else:
         roots = ", ".join(visible(root) for root in result.roots)
-        typer.echo(f"no images or videos in {roots}; {len(result.skipped):,} files skipped, see skipped.csv")
+        typer.echo(f"no images or videos in {roots}; {skipped}, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")
+
+
+def _seen(result: ScanResult, items: int) -> Iterator[str]:
+    """Yield where descriptors come from, with the number of files."""
+    yield f"{result.embedded:,} embedded with model {visible(result.model)}"
+    if result.unchanged:
+        yield f"{result.unchanged:,} known from before"
+    if same := items - result.embedded - result.unchanged:
+        yield f"{same:,} identical to one of these"

@@ -19,7 +19,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import Bar, DeviceOption, JsonOption, ModelOption, ThreadsOption, writable
+from neardup.workers.cli.common import Bar, DeviceOption, JsonOption, ModelOption, ThreadsOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.pipeline.describe.driver import Describer
@@ -110,7 +110,9 @@ def fill(
         if filling.missing.keys:
             typer.echo(f"no original: {len(filling.missing.keys):,} in {filling.missing.path}")
         if count.calibrations:
-            typer.echo(f"{count.calibrations:,} calibrations are of the old model: `neardup calibrate` makes one")
+            typer.echo(
+                f"{counted(count.calibrations, 'calibration')} of the old model left out: `neardup calibrate` makes one"
+            )
         typer.echo(f"next: neardup space compare {new}; neardup space switch {new}")
 
 
@@ -152,8 +154,8 @@ def compare(
     for row in rows:
         typer.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     typer.echo(
-        f"{len(found.differences):,} of {found.items:,} would change, {found.other_match:,} of them copies of another "
-        f"item: {page}"
+        f"{len(found.differences):,} of {counted(found.items, 'item')} would change, {found.other_match:,} of them "
+        f"copies of another item: {page}"
     )
 
 

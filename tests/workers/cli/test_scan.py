@@ -35,13 +35,23 @@ def test_report_is_written_and_summed_up(neardup: Command, media: Path, tmp_path
     told = neardup("scan", media, "--output", "out")
     assert (told.code, told.errors) == (0, "")
     assert "3 images and 0 videos" in told.output
-    assert "1 duplicates and 0 unsure in 1 groups; 1 files skipped" in told.output
+    assert "1 duplicate and 0 unsure in 1 group; 1 file skipped" in told.output
     assert f"report: {tmp_path / 'out' / 'report.html'}" in told.output
     names = {"report.html", "duplicates.json", "duplicates.csv", "variants.csv", "skipped.csv"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     with (tmp_path / "out" / "skipped.csv").open(encoding="utf-8", newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["file"], row["reason"]) == (str(media / "notes.txt"), "format")
+
+
+def test_summary_says_why_not_all_were_embedded(neardup: Command, media: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    first = neardup("scan", media, "--index", "i").output
+    assert "3 embedded" in first
+    assert ", 1 identical to one of these\n" in first
+    again = neardup("scan", media, "--index", "i").output
+    assert " s, 0 embedded" in again
+    assert ", 4 known from before\n" in again
 
 
 def test_json_is_the_report_for_programs(neardup: Command, media: Path, tmp_path: Path) -> None:
@@ -172,14 +182,14 @@ def test_report_and_index_inside_the_folder_are_left_out(neardup: Command, media
     neardup(*arguments)
     told = neardup(*arguments)
     assert "0 embedded" in told.output
-    assert "1 files skipped" in told.output
+    assert "1 file skipped" in told.output
 
 
 def test_report_into_the_scanned_folder_itself_is_left_out(neardup: Command, media: Path) -> None:
     for _ in range(2):
         told = neardup("scan", media, "--output", media, "--index", media)
         assert "3 images and 0 videos" in told.output
-        assert "1 files skipped" in told.output
+        assert "1 file skipped" in told.output
 
 
 def test_awkward_names_survive(neardup: Command, tmp_path: Path) -> None:
