@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import RegionMode
 from neardup.workers.cli.interrupt import Interrupt
@@ -122,7 +122,7 @@ def check_parquet() -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ConfigError("neardup backfill needs Parquet: pip install 'neardup[backfill]'") from error
+        raise ConfigError(f"neardup backfill needs Parquet: {install_command('backfill')}") from error
 
 
 def writable(path: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.cli.common import CalibrationOption, DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 from neardup.workers.run import logs
@@ -159,7 +159,7 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
         connect = importlib.import_module(module).connector(settings)
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
-        raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
+        raise ConfigError(f"workers need {error.name}: {install_command(extra)}") from error
     run_worker(name, connect, settings.health_host, port, kafka_away=partial(kafka_away, settings))
 
 

@@ -175,7 +175,7 @@ def test_an_api_without_its_libraries_says_what_to_install(neardup: Command, mon
     monkeypatch.setenv("NEARDUP_LOG_FORMAT", "text")
     told = neardup("worker", "api", "--port", "0")
     assert told.code == 2
-    assert "neardup: workers need uvicorn: pip install 'neardup[api]'\n" in told.errors
+    assert "neardup: workers need uvicorn: scripts/environment api\n" in told.errors
 
 
 @pytest.mark.parametrize(
