@@ -416,8 +416,9 @@ def check_names() -> list[str]:
     secrets = _secrets()
     for name in sorted((*os.environ, *secrets)):
         if name.upper().startswith(PREFIX) and name.upper() not in names:
-            close = get_close_matches(name.upper(), sorted(names), n=1)
-            meant = f"; did you mean {close[0]}?" if close else ";"
+            known = sorted(one.removeprefix(PREFIX) for one in names)
+            close = get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+            meant = f"; did you mean {PREFIX}{close[0]}?" if close else ";"
             raise ConfigError(f"{name} is no setting{meant} README.md, docs/stream.md and docs/api.md list them")
     return secrets
 

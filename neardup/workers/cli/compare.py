@@ -113,7 +113,7 @@ def _answer(found: Answer, verifier: Verifier) -> str:
     return "\n".join(
         (
             "yes, the same" if found.same else "no, not the same",
-            f"probability  {found.probability:.4f}   (of the same, if half of the pairs that you ask about are)",
+            f"probability  {found.probability:.4f}   (if half of the pairs that you ask about show the same)",
             f"score        {found.score:.4f}   (yes from {verifier.threshold:.4f})",
             f"On {verifier.classes} classes that training never saw, {verifier.false_accept:.1%} of the pairs that are "
             f"not the same got a yes, and {verifier.false_reject:.1%} of those that are got a no.",

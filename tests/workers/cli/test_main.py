@@ -107,6 +107,13 @@ def test_unknown_setting_in_the_environment_stops_every_command(
     assert len(told.errors) < 200
 
 
+def test_setting_that_resembles_none_is_refused_without_a_guess(
+    neardup: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARDUP_FOO", "1")
+    assert "NEARDUP_FOO is no setting; README.md" in neardup("models").errors
+
+
 def test_help_is_there_whatever_the_environment(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARDUP_TREADS", "4")
     assert neardup("scan", "--help").code == 0
