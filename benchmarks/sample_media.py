@@ -374,14 +374,20 @@ def _date(directory: Path, paths: Iterable[str], hours: int) -> None:
         os.utime(directory / path, (moment, moment))
 
 
+def summary(truth: Truth) -> str:
+    """Return how many files there are of each kind; an original that itself holds a copy counts as a copy."""
+    copies = {one.copy for one in truth.copies}
+    originals = set(truth.originals) - copies
+    count = len(originals) + len(copies) + len(truth.broken)
+    return f"{count} files: {len(originals)} originals, {len(copies)} copies, {len(truth.broken)} broken"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Render the sample media of `make demo`.")
     parser.add_argument("directory", type=Path, help="where they go; emptied first if it holds earlier ones")
     directory: Path = parser.parse_args().directory
     truth = render(directory)
-    print(
-        f"{directory}: {len(truth.originals)} originals, {len(truth.copies)} copies, {len(truth.broken)} broken files"
-    )
+    print(f"{directory}: {summary(truth)}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ PipelineError
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 
 
 class Reason(str, Enum):
@@ -117,3 +118,9 @@ def for_want_of_memory(error: BaseException | None) -> bool:
     return error is not None and (
         isinstance(error, MemoryError) or for_want_of_memory(error.__cause__ or error.__context__)
     )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra of this package: in a clone its script, with the tested versions."""
+    script = Path(__file__).parents[2] / "scripts" / "environment"
+    return f"scripts/environment {extra}" if script.is_file() else f"pip install 'neardup[{extra}]'"

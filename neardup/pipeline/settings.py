@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from neardup.pipeline.index.milvus.options import MilvusOptions
 
 PREFIX = "NEARDUP_"
+_OPTIONS = {"precision": "--threshold-precision", "media_partitions": "--partitions", "state_folder": "--state"}
+"""Options whose name is not that of their setting."""
 SECRETS_FOLDER = Path("/run/secrets")
 """Where Docker puts secrets: a file neardup_redis stands for NEARDUP_REDIS, unless that is set."""
 NO_TENANTS = ("asks", "dead-letters", "embed", "fill", "log", "media", "packs", "spaces", "thumbnails", "verdicts")
@@ -392,20 +395,37 @@ def load(**options: object) -> Settings:
     Raises:
         ConfigError: a value is out of range, or an environment variable NEARDUP_… or a secret neardup_… is no setting.
     """
-    names = {PREFIX + name.upper() for name in Settings.model_fields}
-    secrets = _secrets()
-    unknown = sorted(
-        name for name in (*os.environ, *secrets) if name.upper().startswith(PREFIX) and name.upper() not in names
-    )
-    if unknown:
-        raise ConfigError(f"{unknown[0]} is no setting; the settings are {', '.join(sorted(names))}")
+    secrets = check_names()
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
         return Settings(**{"_secrets_dir": SECRETS_FOLDER if secrets else None, **given})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from error
+        named = _option(name) if name in given else PREFIX + name.upper()
+        raise ConfigError(f"{named} is {first['input']!r}: {first['msg']}") from error
+
+
+def check_names() -> list[str]:
+    """Return the names of the files of secrets, all of which are settings.
+
+    Raises:
+        ConfigError: an environment variable NEARDUP_… or a secret neardup_… is no setting.
+    """
+    names = {PREFIX + name.upper() for name in Settings.model_fields}
+    secrets = _secrets()
+    for name in sorted((*os.environ, *secrets)):
+        if name.upper().startswith(PREFIX) and name.upper() not in names:
+            known = sorted(one.removeprefix(PREFIX) for one in names)
+            close = get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+            meant = f"; did you mean {PREFIX}{close[0]}?" if close else ";"
+            raise ConfigError(f"{name} is no setting{meant} README.md, docs/stream.md and docs/api.md list them")
+    return secrets
+
+
+def _option(name: str) -> str:
+    """Return the option of the command line that gives a setting."""
+    return _OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
 def _secrets() -> list[str]:

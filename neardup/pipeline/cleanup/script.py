@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -27,6 +28,7 @@ from neardup.pipeline.cleanup.plan import (
     Place,
     Plan,
 )
+from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.files import atomic
 from neardup.pipeline.report.names import absolute, is_utf8, readable, visible
 from neardup.pipeline.report.result import ScanResult
@@ -35,6 +37,7 @@ from neardup.pipeline.types import Exact
 _TEMPLATES = Path(__file__).with_name("templates")
 _LONGEST_NAME = 200
 """Bytes of a name in the trash, which gets a suffix; most file systems allow 255."""
+_WRITTEN = b"# Written by `neardup scan --plan`:"
 _INCLUDED = {
     Include.EXACT: "files whose bytes or whole content another has, too",
     Include.DUPLICATE: "exact ones, and copies that differ as each line says",
@@ -163,8 +166,8 @@ class _Names:
         start = os.path.dirname(above) if above is not None else os.path.dirname(path)
         relative = os.path.relpath(path, start or b"/")
         self._taken[relative] += 1
-        count = self._taken[relative]
-        return relative if count == 1 else b"%d/%b" % (count, relative)
+        number = self._taken[relative]
+        return relative if number == 1 else b"%d/%b" % (number, relative)
 
     def _top(self, place: Place) -> bytes:
         """Return the mount point of a file that is not on the disk of the home folder."""
@@ -226,6 +229,12 @@ class _Plan(msgspec.Struct, kw_only=True):
     stays: list[_Stays]
 
 
+class _PlanOfAnyVersion(msgspec.Struct):
+    keep: str
+    action: str
+    moves: list[msgspec.Raw]
+
+
 def write_plan_json(plan: Plan, result: ScanResult, path: Path) -> None:
     """Write plan.json, UTF-8.
 
@@ -253,6 +262,42 @@ def write_plan_json(plan: Plan, result: ScanResult, path: Path) -> None:
     with atomic(path) as file:
         file.write(msgspec.json.format(msgspec.json.encode(content), indent=2))
         file.write(b"\n")
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Rename plan.sh and plan.json of an earlier scan, so that none stands beside a report that it is not of.
+
+    Returns:
+        Their names from now on, such as plan.sh.old. What a scan has not written keeps its name.
+    Raises:
+        DependencyError: one cannot be renamed.
+    """
+    kept = []
+    for name, is_ours in (("plan.sh", _is_script), ("plan.json", _is_plan_json)):
+        path = folder / name
+        try:
+            if not path.is_file() or not is_ours(path):
+                continue
+            places = (folder / f"{name}.old{'' if n == 1 else f'-{n}'}" for n in count(1))
+            place = next(place for place in places if not os.path.lexists(place))
+            path.rename(place)
+        except OSError as error:
+            raise DependencyError(f"{visible(str(path))} of an earlier scan cannot be renamed: {error}") from error
+        kept.append(place)
+    return kept
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _WRITTEN in file.read(len(_WRITTEN) + 100)
+
+
+def _is_plan_json(path: Path) -> bool:
+    try:
+        msgspec.json.decode(path.read_bytes(), type=_PlanOfAnyVersion)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _move(move: Move, plan: Plan, step: int) -> _Move:

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.devices import has_cuda
+from neardup.pipeline.devices import has_cuda, is_on_gpu
 from neardup.pipeline.embed.checkpoint import Checkpoint, load_checkpoint
 from neardup.pipeline.embed.selfcheck import check_embedder
 from neardup.pipeline.errors import ConfigError, ShapeError
@@ -119,6 +119,15 @@ def make_embedder(
     if check:
         check_embedder(torch, loaded, torch.check_counts, torch.processor, torch.remedy)
     return torch
+
+
+def needs_conversion(checkpoint: Checkpoint, device: str) -> bool:
+    """Return whether `make_embedder` will convert the network first, which takes up to a minute."""
+    if is_on_gpu(device) or find_spec("openvino") is None:
+        return False
+    from neardup.pipeline.embed.openvino_engine import is_converted
+
+    return not is_converted(checkpoint)
 
 
 def put_together(rows: Descriptors, dimension: int, hashes: Hashes, detail: npt.NDArray[np.uint8]) -> Embedded:

@@ -134,6 +134,12 @@ def default_cache() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "neardup" / "openvino"
 
 
+def is_converted(checkpoint: Checkpoint, cache: Path | None = None) -> bool:
+    """Return whether the cache has the network for this version of OpenVINO."""
+    folder = cache or default_cache()
+    return any(_path(checkpoint, folder, narrow).is_file() for narrow in (False, True))
+
+
 def load_model(core: Any, checkpoint: Checkpoint, cache: Path, narrow: bool | None = None) -> Any:
     """Return the converted network, not yet compiled; from the cache where it is there.
 

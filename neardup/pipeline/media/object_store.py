@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 
-_INSTALL = {"s3fs": "'neardup[s3]'", "gcsfs": "'neardup[gs]'", "adlfs": "adlfs"}
+_EXTRAS = {"s3fs": "s3", "gcsfs": "gs"}
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -42,4 +42,6 @@ def open_store(url: str, **options: Any) -> tuple[Any, str]:
 def missing(url: str, error: ImportError) -> str:
     """Return which package a URL needs that is not installed, and how to install it."""
     package = _PACKAGES.get(urlsplit(url).scheme.lower())
-    return f"{package}: pip install {_INSTALL[package]}" if package else str(error)
+    if not package:
+        return str(error)
+    return f"{package}: {install_command(_EXTRAS[package]) if package in _EXTRAS else f'pip install {package}'}"

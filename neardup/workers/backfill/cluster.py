@@ -21,7 +21,7 @@ import msgspec
 
 from neardup.pipeline.archive.plan import shard_of
 from neardup.pipeline.archive.shard import Counts, place_of
-from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError
+from neardup.pipeline.errors import ConfigError, DependencyError, PipelineError, install_command
 from neardup.workers.backfill.describe import PATIENCE_SECONDS, Engine, Finished, Job, open_engine
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def connected(address: str) -> Iterator[Any]:
         import ray
         import ray.data
     except ImportError as error:
-        raise ConfigError("--ray needs Ray: pip install 'neardup[ray]'") from error
+        raise ConfigError(f"--ray needs Ray: {install_command('ray')}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

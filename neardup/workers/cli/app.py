@@ -16,6 +16,7 @@ import typer
 from neardup import __version__
 from neardup.pipeline.errors import ConfigError, PipelineError, UsageError
 from neardup.pipeline.report.names import readable
+from neardup.pipeline.settings import check_names
 from neardup.workers.cli import (
     backfill,
     bank,
@@ -49,6 +50,7 @@ EXIT_CODES = (
     "named in one line; 130 interrupted."
 )
 INTERRUPTED = 130
+_ABOUT = {"--help", "--version"}
 _MISTAKE: Any = typer.BadParameter.__base__
 """What typer raises for a wrong command line; some versions take it from click, others carry their own."""
 
@@ -95,12 +97,15 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return the exit code; Ctrl-C is the caller's."""
     try:
         # Without standalone mode typer tells us of mistakes instead of drawing them as boxes.
+        if arguments and not _ABOUT.intersection(arguments):
+            check_names()
         with ends_at_once() if is_service(arguments) else nullcontext():
             code = app(scan.spelled_out(arguments) or ["--help"], prog_name="neardup", standalone_mode=False)
     except Stopped:
         return 0
     except _MISTAKE as error:
-        return _fail(f"{error.format_message().rstrip('.')}; see {_command(error)} --help", 2)
+        message = error.format_message().rstrip(".")
+        return _fail(f"{message}{'' if message.endswith('?') else ';'} see {_command(error)} --help", 2)
     except (ConfigError, UsageError) as error:
         return _fail(error, 2)
     except PipelineError as error:

@@ -14,6 +14,5 @@ from neardup.workers.cli import backfill_describe, backfill_load, backfill_match
 from neardup.workers.cli.common import reflowed
 
 app = typer.Typer(no_args_is_help=True)
-app.command("describe")(backfill_describe.run)
-for name, module in (("match", backfill_match), ("load", backfill_load)):
+for name, module in (("describe", backfill_describe), ("match", backfill_match), ("load", backfill_load)):
     app.command(name, help=reflowed(module.__doc__))(module.run)

@@ -1,4 +1,9 @@
-"""`neardup backfill describe`."""
+"""List the sources, describe them, and write a shard for each part; what is there already is not done again.
+
+The first run writes the plan, which later ones follow. `neardup backfill match` and `load` take the archive from there.
+
+Example: [bold]neardup backfill describe ~/Pictures --output described[/bold]
+"""
 
 from __future__ import annotations
 

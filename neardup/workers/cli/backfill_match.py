@@ -26,7 +26,7 @@ from neardup.workers.cli.common import (
     check_parquet,
     writable_folder,
 )
-from neardup.workers.cli.scan import print_summary
+from neardup.workers.cli.scan import forget_plan, print_summary
 
 MOST_ROWS = 1_000_000
 """Of one table: spreadsheets take 1,048,576."""
@@ -62,6 +62,7 @@ def run(
     output = writable_folder(output)
     roots = [os.fspath(local_path(source) or source) for source in plan.sources]
     with Bar("comparing") as bar, compare(folder, names, roots, checkpoint, settings, bar) as (result, places):
+        forget_plan(output)
         write_tables(result, output, most_rows=MOST_ROWS)
         write_html(result, places.thumbnail, output / "report.html", max_groups=MOST_GROUPS)
     if as_json:

@@ -36,7 +36,7 @@ from neardup.workers.cli.changes import (
     tell,
     whoever,
 )
-from neardup.workers.cli.common import JsonOption, ModelOption
+from neardup.workers.cli.common import JsonOption, ModelOption, counted
 
 if TYPE_CHECKING:
     from neardup.pipeline.store.interface import BankRow, ReferenceRow
@@ -67,7 +67,10 @@ def create(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a bank that is not there yet."""
+    """Make a bank that is not there yet.
+
+    Example: [bold]neardup bank create blocked --precision 0.999[/bold]
+    """
     record = BankChanged(
         bank=bank,
         edit=BankEdit.CREATE,
@@ -96,7 +99,10 @@ def set_(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change what is given of a bank; of `seen`, the stream itself, its precision."""
+    """Change what is given of a bank; of `seen`, the stream itself, its precision.
+
+    Example: [bold]neardup bank set blocked --precision 0.9999 --note "fewer false alarms"[/bold]
+    """
     given = parse_metadata(metadata)
     if all(one is None for one in (action, precision, enable_ratio, note, given)):
         raise UsageError("nothing to set; name what is to change, such as --precision 0.999")
@@ -126,7 +132,10 @@ def delete(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a bank with all of its references; what comes late for it does not bring it back."""
+    """Remove a bank with all of its references; what comes late for it does not bring it back.
+
+    Example: [bold]neardup bank delete blocked --why "replaced by blocked-2"[/bold]
+    """
     record = BankChanged(bank=bank, edit=BankEdit.DELETE, by=by or whoever(), why=why)
     tell(change(load(model=model), [record], timeout), f"bank {bank} deleted", as_json)
 
@@ -137,7 +146,10 @@ def list_(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the banks, or the references of one."""
+    """List the banks, or the references of one.
+
+    Example: [bold]neardup bank list blocked --json[/bold]
+    """
     import msgspec
 
     with closing(open_rows(load(model=model))) as store:
@@ -160,7 +172,7 @@ def _line(row: BankRow | ReferenceRow) -> str:
         precision = "as the stream" if row.precision is None else f"{row.precision:g}"
         share = "" if row.enable_ratio >= 1.0 else f"  share {row.enable_ratio:g}"
         return (
-            f"{row.name:<20} {row.action.value:<6} precision {precision}{share}  {row.references:,} references"
+            f"{row.name:<20} {row.action.value:<6} precision {precision}{share}  {counted(row.references, 'reference')}"
             + _said(row.note)
         )
     disabled = f"  disabled until {date_of(row.disabled_until_ms)}" if row.disabled_until_ms else ""

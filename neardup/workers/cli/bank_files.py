@@ -24,7 +24,7 @@ from neardup.workers.cli.changes import (
     tell,
     whoever,
 )
-from neardup.workers.cli.common import JsonOption, ModelOption, check_present, writable
+from neardup.workers.cli.common import JsonOption, ModelOption, check_present, counted, writable
 
 if TYPE_CHECKING:
     from neardup.workers.bank_file import ReferenceLine
@@ -35,7 +35,10 @@ def export(
     output: Annotated[Path | None, typer.Option(help="File to write; without, print it.")] = None,
     model: ModelOption = None,
 ) -> None:
-    """Write down what people said of a bank and its references, as JSON Lines; pictures are not in it."""
+    """Write down what people said of a bank and its references, as JSON Lines; pictures are not in it.
+
+    Example: [bold]neardup bank export blocked --output blocked.jsonl[/bold]
+    """
     from neardup.workers.bank_file import lines_of
 
     with closing(open_rows(load(model=model))) as store:
@@ -46,7 +49,7 @@ def export(
             return
         with writable(output).open("wb") as file:
             count = sum(1 for line in lines if file.write(line))
-    typer.echo(f"{visible(str(output))}: bank {bank}, {count - 1:,} references")
+    typer.echo(f"{visible(str(output))}: bank {bank}, {counted(count - 1, 'reference')}")
 
 
 def import_(
@@ -61,6 +64,8 @@ def import_(
     """Make or change a bank as a file says, and fetch the references that it gives URIs of.
 
     What it says of references that are not there yet holds from their arrival on, by `neardup ingest --bank`.
+
+    Example: [bold]neardup bank import blocked blocked.jsonl[/bold]
     """
     from neardup.workers.bank_file import changes, read_bank
 
@@ -70,7 +75,7 @@ def import_(
     records = changes(bank, told, references, by or whoever(), why)
     answers = change(settings, records, timeout)
     sent = _send(settings, bank, [line for line in references if line.uri])
-    said = f"bank {bank}: {len(records) - 1:,} references described"
+    said = f"bank {bank}: {counted(len(records) - 1, 'reference')} described"
     tell(answers, said + (f", {sent:,} sent to be fetched" if sent else ""), as_json)
 
 

@@ -42,7 +42,10 @@ def add(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make uploads references too, and print which other earlier uploads match them."""
+    """Make uploads references too, and print which other earlier uploads match them.
+
+    Example: [bold]neardup bank add blocked cat-1 cat-2[/bold]
+    """
     given = ReferenceChanged(
         bank=bank,
         id="",
@@ -66,7 +69,10 @@ def disable(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let references match nothing, at once."""
+    """Let references match nothing, at once.
+
+    Example: [bold]neardup bank disable blocked cat-1 --until 2027-01-31[/bold]
+    """
     given = ReferenceChanged(bank=bank, id="", disabled_until_ms=parse_date(until), by=by or whoever(), why=why)
     done = f"disabled in {bank}" + (f" until {until}" if until else "")
     _change_references(load(model=model), given, read_ids(ids, encoded), timeout, done, as_json)
@@ -82,7 +88,10 @@ def enable(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let references match again."""
+    """Let references match again.
+
+    Example: [bold]neardup bank enable blocked cat-1[/bold]
+    """
     given = ReferenceChanged(bank=bank, id="", disabled_until_ms=0, by=by or whoever(), why=why)
     _change_references(load(model=model), given, read_ids(ids, encoded), timeout, f"enabled in {bank}", as_json)
 
@@ -97,7 +106,10 @@ def remove(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take references out of a bank; uploads of the same ids stay."""
+    """Take references out of a bank; uploads of the same ids stay.
+
+    Example: [bold]neardup bank remove blocked cat-1[/bold]
+    """
     given = ReferenceChanged(bank=bank, id="", edit=ReferenceEdit.REMOVE, by=by or whoever(), why=why)
     _change_references(load(model=model), given, read_ids(ids, encoded), timeout, f"removed from {bank}", as_json)
 

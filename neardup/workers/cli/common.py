@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.types import RegionMode
 from neardup.workers.cli.interrupt import Interrupt
@@ -51,6 +51,7 @@ class Bar(AbstractContextManager["Bar"]):
     def __init__(self, what: str) -> None:
         """Name what is going on."""
         self._interrupt = Interrupt()
+        self._what = what
         self._shown = _shown(what) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Bar:
@@ -65,6 +66,11 @@ class Bar(AbstractContextManager["Bar"]):
         if self._shown is not None:
             self._shown.stop()
         self._interrupt.__exit__(kind, error, traceback)
+
+    def say(self, what: str) -> None:
+        """Name what is going on from now on; "" is what the bar was made with."""
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], description=what or self._what)
 
     def start(self, files: int | None) -> None:
         """So many files will be looked at; None where nobody knows."""
@@ -116,7 +122,7 @@ def check_parquet() -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise ConfigError("neardup backfill needs Parquet: pip install 'neardup[backfill]'") from error
+        raise ConfigError(f"neardup backfill needs Parquet: {install_command('backfill')}") from error
 
 
 def writable(path: Path) -> Path:

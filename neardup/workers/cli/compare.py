@@ -114,22 +114,24 @@ def _answer(found: Answer, verifier: Verifier) -> str:
     return "\n".join(
         (
             "yes, the same" if found.same else "no, not the same",
-            f"probability  {found.probability:.4f}   (where half of all pairs are)",
+            f"probability  {found.probability:.4f}   (if half of the pairs that you ask about show the same)",
             f"score        {found.score:.4f}   (yes from {verifier.threshold:.4f})",
             f"On {verifier.classes} classes that training never saw, {verifier.false_accept:.1%} of the pairs that are "
             f"not the same got a yes, and {verifier.false_reject:.1%} of those that are got a no.",
+            "The whole pictures are compared, whatever they show: of a person, give a picture cut to the face.",
             "Never let this alone decide about a person.",
         )
     )
 
 
-_DOUBTS = {
+DOUBTS = {
     Doubt.OTHER_SOUND: "same pictures, other sound",
     Doubt.NO_SOUND: "same pictures, one is silent",
     Doubt.STRETCHED: "measurements or labels, not quite the same",
     Doubt.UNPROVED: "no proof in time",
     Doubt.DARK_GROUND: "transparent, and too pale to be seen on white",
 }
+"""Why a match is unsure, in words."""
 
 
 _GROUNDS = {
@@ -174,7 +176,7 @@ def _words(found: Comparison) -> str:
     if found.relation is Relation.VARIANT:
         lines.append("variant      the same template or scene, other content")
     if found.doubt is not Doubt.NO:
-        lines.append(f"doubt        {_DOUBTS[found.doubt]}")
+        lines.append(f"doubt        {DOUBTS[found.doubt]}")
     if found.proof is not None:
         lines += _proof(found.proof)
     lines += [

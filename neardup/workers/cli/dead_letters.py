@@ -19,7 +19,7 @@ import typer
 from neardup.pipeline.errors import Reason, UsageError
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import JsonOption, writable
+from neardup.workers.cli.common import JsonOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.workers.dead_letters.letters import Letter
@@ -38,6 +38,8 @@ def list_(
     """List dead letters, the latest last, and how many there are by reason and by sender.
 
     A sender is what is before the first / or : of an item's id, with the partition that it came by.
+
+    Example: [bold]neardup dead-letters list --reason decode --limit 20[/bold]
     """
     from collections import deque
 
@@ -60,7 +62,7 @@ def list_(
             f"attempts {one['attempts']}  {visible(str(one['key']))}  {visible(str(one['detail']))}"
         )
     by_reason = ", ".join(f"{name} {number:,}" for name, number in reasons.most_common())
-    typer.echo(f"{reasons.total():,} dead letters{': ' if by_reason else ''}{by_reason}")
+    typer.echo(f"{counted(reasons.total(), 'dead letter')}{': ' if by_reason else ''}{by_reason}")
     if senders:
         most = ", ".join(f"{visible(name)} {number:,}" for name, number in senders.most_common(_MOST_SENDERS))
         typer.echo(f"most from: {most}")
@@ -72,7 +74,10 @@ def show(
     output: Annotated[Path | None, typer.Option(help="Write the original bytes to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter, and keep its bytes."""
+    """Show one dead letter, and keep its bytes.
+
+    Example: [bold]neardup dead-letters show 17 --output bad.jpg[/bold]
+    """
     letter = _one(load(), offset)
     if output is not None:
         writable(output).write_bytes(letter.value or b"")
@@ -90,7 +95,10 @@ def replay(
     reason: ReasonOption = None,
     every: Annotated[bool, typer.Option("--all", help="Replay all dead letters.")] = False,
 ) -> None:
-    """Send dead letters to `media`, or to the webhook's receiver, once more."""
+    """Send dead letters to `media`, or to the webhook's receiver, once more.
+
+    Example: [bold]neardup dead-letters replay --reason fetch[/bold]
+    """
     from neardup.workers.dead_letters.letters import read_letters, replay_letters
 
     settings = load()

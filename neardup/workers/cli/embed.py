@@ -26,6 +26,7 @@ from neardup.workers.cli.common import (
     RegionsOption,
     ThreadsOption,
     check_present,
+    counted,
     writable,
 )
 from neardup.workers.cli.reader import Reader
@@ -89,7 +90,8 @@ def run(
             region=np.array(region, dtype=np.int32),
             boxes=np.concatenate(boxes),
         )
-    typer.echo(f"{len(names):,} descriptors of {len(vectors) - 1:,} items with model {settings.model}: {target}")
+    described = f"{counted(len(names), 'descriptor')} of {counted(len(vectors) - 1, 'item')}"
+    typer.echo(f"{described} with model {settings.model}: {target}")
 
 
 def _embed_similar(path: Path, checkpoint: Checkpoint, settings: Settings, target: Path) -> None:
@@ -111,4 +113,4 @@ def _embed_similar(path: Path, checkpoint: Checkpoint, settings: Settings, targe
                 vectors.append(vector)
     with atomic(target) as file:
         np.savez(file, names=np.array(names, dtype=np.str_), vectors=np.concatenate(vectors))
-    typer.echo(f"{len(names):,} similar vectors with model {settings.model}: {target}")
+    typer.echo(f"{counted(len(names), 'similar vector')} with model {settings.model}: {target}")

@@ -18,7 +18,7 @@ import typer
 
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import ModelOption, writable
+from neardup.workers.cli.common import ModelOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.pipeline.log.records import Envelope
@@ -37,7 +37,10 @@ def pairs(
     bank: Annotated[str, typer.Option(help="Only decisions on matches of this bank, such as seen.")] = "",
     model: ModelOption = None,
 ) -> None:
-    """Write a CSV of pairs that reviewers decided on: a, b, relation, bank, evidence, references, time, by."""
+    """Write a CSV of pairs that reviewers decided on: a, b, relation, bank, evidence, references, time, by.
+
+    Example: [bold]neardup export pairs --output pairs.csv[/bold]
+    """
     from functools import partial
 
     from neardup.pipeline.learn.shared.reviewed import decided_pairs, write_pairs
@@ -49,7 +52,7 @@ def pairs(
         return
     with target.open("w", newline="", encoding="utf-8") as file:
         count = write_pairs(found, file)
-    typer.echo(f"{visible(str(target))}: {count:,} pairs")
+    typer.echo(f"{visible(str(target))}: {counted(count, 'pair')}")
 
 
 def _envelopes(settings: Settings) -> Iterator[Envelope]:

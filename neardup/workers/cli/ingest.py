@@ -24,6 +24,7 @@ import typer
 from neardup.pipeline.errors import ConfigError, UsageError
 from neardup.pipeline.log.changes import SEEN, BankChanged, check_changes
 from neardup.pipeline.log.ids import fault_of_id
+from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.cli.changes import earlier_as_json, tell_matches
 from neardup.workers.cli.common import Bar, JsonOption, ModelOption, check_present
@@ -161,4 +162,7 @@ def _print(count: Count) -> None:
     if count.before:
         typer.echo(f"{count.before:,} were delivered by an earlier run; --again sends them too")
     if count.skipped:
-        typer.echo(f"{count.skipped:,} skipped: no image or video, or not readable")
+        rest = count.skipped - len(count.examples)
+        named = ", ".join(visible(name) for name in count.examples)
+        more = f" and {rest:,} more, which `neardup --verbose ingest` lists" if rest else ""
+        typer.echo(f"{count.skipped:,} skipped, no image or video, or not readable: {named}{more}")

@@ -39,6 +39,7 @@ from neardup.workers.cli.common import (
     RegionsOption,
     ThreadsOption,
     check_present,
+    counted,
     writable,
 )
 from neardup.workers.cli.reader import Reader
@@ -102,17 +103,31 @@ def run(
         if len(state.items) == 0:
             raise ConfigError(f"no images or videos in {visible(str(references))}, so there is nothing to match with")
         with Bar("queries") as bar, _opened(target) as file:
+            asked = written = 0
             rows = csv.writer(file)  # its line ends are what makes it quote a name with \r
             if not as_json:
                 rows.writerow(COLUMNS)
             for items in _batches(_items(reader.usable(queries, bar), pictures, QUERY)):
                 merged = [join_parts(parts) for parts in items]
+                asked += len(merged)
                 for query, matches in zip(merged, lookup(state, merged, top_k), strict=True):
                     for match in sorted(matches, key=score, reverse=True):
                         if as_json:
                             file.write(_line(query, match).decode() + "\n")
+                            written += 1
                         else:
-                            rows.writerows(_rows(query, match))
+                            cells = list(_rows(query, match))
+                            rows.writerows(cells)
+                            written += len(cells)
+        known = len(state.items)
+    what = "line" if as_json else "row"
+    where = "" if output is None else f": {visible(str(output))}"
+    asked_of = "query" if asked == 1 else "queries"
+    # Standard output carries the rows where no file does.
+    typer.echo(
+        f"{counted(written, what)} for {asked:,} {asked_of} among {counted(known, 'reference')}{where}",
+        err=output is None,
+    )
 
 
 def _rows(query: Described, match: Matched) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from neardup.pipeline.embed.checkpoint import Checkpoint
     from neardup.pipeline.embed.embedder import BatchEmbedder
     from neardup.pipeline.log.records import Described
+    from neardup.pipeline.scan.finished import Describe, Finished
+    from neardup.pipeline.scan.walk import Found
     from neardup.pipeline.settings import Settings
     from neardup.workers.cli.common import Bar
 
     Outcome: TypeAlias = list[Described] | InvalidFrame
+
+PREPARING = "preparing the network for this processor, once"
 
 
 def lazy_embedder(checkpoint: Checkpoint, settings: Settings) -> Callable[[], BatchEmbedder]:
@@ -33,6 +37,25 @@ def lazy_embedder(checkpoint: Checkpoint, settings: Settings) -> Callable[[], Ba
         return make_embedder(checkpoint, settings.device)
 
     return embedder
+
+
+def noticed(describe: Describe, checkpoint: Checkpoint, settings: Settings, bar: Bar) -> Describe:
+    """Return what describes the same; the bar says so while the network is converted for this processor."""
+
+    def described(files: Sequence[Found], known: Set[bytes]) -> Generator[list[Finished]]:
+        from neardup.pipeline.embed.embedder import needs_conversion
+
+        converts = bool(files) and needs_conversion(checkpoint, settings.device)
+        if converts:
+            bar.say(PREPARING)
+        with closing(describe(files, known)) as batches:
+            for batch in batches:
+                if converts and any(one.content is not None for one in batch):
+                    converts = False
+                    bar.say("")
+                yield batch
+
+    return described
 
 
 class Reader:
@@ -61,6 +84,7 @@ class Reader:
                 yield one.path, InvalidFrame(one.reason, one.detail)
         files.sort(key=lambda file: file.path)
         describe = describing(self._checkpoint, self._settings, self._embedder)
+        describe = noticed(describe, self._checkpoint, self._settings, bar)
         bar.start(len(files))
         done: dict[str, bytes | InvalidFrame] = {}
         position = 0

@@ -23,7 +23,10 @@ def root() -> None:
 
 @app.command()
 def flags(model: ModelOption = None) -> None:
-    """Empty Redis, of this model's space only, and write all verdicts again; a flag worker may go on meanwhile."""
+    """Empty Redis, of this model's space only, and write all verdicts again; a flag worker may go on meanwhile.
+
+    Example: [bold]neardup rebuild flags[/bold]
+    """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.store.redis import open_store
     from neardup.workers.flag.worker import FlagWorker

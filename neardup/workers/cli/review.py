@@ -17,6 +17,7 @@ import typer
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.changes import SEEN, Outcome, Reviewed
+from neardup.pipeline.report.columns import proof_words
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import Settings, load
 from neardup.pipeline.store.interface import ReviewQueue
@@ -31,9 +32,11 @@ from neardup.workers.cli.changes import (
     tell,
     whoever,
 )
-from neardup.workers.cli.common import JsonOption, ModelOption
+from neardup.workers.cli.common import JsonOption, ModelOption, counted
+from neardup.workers.cli.compare import DOUBTS
 
 if TYPE_CHECKING:
+    from neardup.pipeline.log.records import Matched
     from neardup.pipeline.store.interface import Queued
 
 
@@ -84,29 +87,36 @@ def _check_claim(settings: Settings, item: str, by: str) -> None:
 def _list(settings: Settings, limit: int, queue: ReviewQueue, as_json: bool) -> None:
     with closing(open_rows(settings)) as store:
         total, waiting = store.queued(queue), store.queue(0, limit, queue)
-    rows = [row for queued in waiting for row in _rows(queued)]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([_row(queued, match) for queued in waiting for match in _open(queued)], indent=2))
         return
-    for row in rows:
-        typer.echo(
-            f"{visible(str(row['item']))}  {visible(str(row['reference']))}  --bank {row['bank']}  {row['decision']}  "
-            f"probability {row['probability']:.3f}"
-        )
-    typer.echo(f"{total:,} uploads wait for a review")
+    for queued in waiting:
+        for match in _open(queued):
+            typer.echo(line(queued.item, match))
+    typer.echo(f"{counted(total, 'upload')} {'waits' if total == 1 else 'wait'} for a review")
 
 
-def _rows(queued: Queued) -> list[dict[str, object]]:
-    return [
-        {
-            "item": queued.item,
-            "reference": match.reference,
-            "bank": match.bank,
-            "decision": match.decision.value,
-            "probability": match.probability,
-            "distance": match.distance,
-            "claimed_by": queued.claimed_by,
-        }
-        for match in queued.verdict.matches
-        if (match.bank, match.reference) in queued.open
-    ]
+def line(item: str, match: Matched) -> str:
+    """Return what a person reads of a match that waits: what it is, and why it is not certain."""
+    probability = f"{match.probability:.3f}" if match.probability < 0.9995 else "above 0.999"
+    why = DOUBTS.get(match.doubt, "") or ("" if match.proof is None else proof_words(match.proof))
+    return (
+        f"{visible(item)}  {visible(match.reference)}  --bank {match.bank}  {match.decision.value}  "
+        f"probability {probability}" + (f"  {why}" if why else "")
+    )
+
+
+def _open(queued: Queued) -> list[Matched]:
+    return [match for match in queued.verdict.matches if (match.bank, match.reference) in queued.open]
+
+
+def _row(queued: Queued, match: Matched) -> dict[str, object]:
+    return {
+        "item": queued.item,
+        "reference": match.reference,
+        "bank": match.bank,
+        "decision": match.decision.value,
+        "probability": match.probability,
+        "distance": match.distance,
+        "claimed_by": queued.claimed_by,
+    }

@@ -10,6 +10,7 @@ Example: [bold]neardup scan ~/Pictures --index ~/.neardup --output report[/bold]
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
 from itertools import zip_longest
@@ -34,7 +35,7 @@ from neardup.workers.cli.common import (
     counted,
     writable_folder,
 )
-from neardup.workers.cli.reader import lazy_embedder
+from neardup.workers.cli.reader import lazy_embedder, noticed
 
 if TYPE_CHECKING:
     from neardup.pipeline.cleanup.plan import Options, Plan
@@ -109,10 +110,11 @@ def run(
             f"{checkpoint.space} at {settings.sample_fps:g} frames per second, regions of all {settings.regions}",
         )
     ) as catalog:
-        ours = identities([output / name for name in FILES])
+        ours = identities([*(output / name for name in FILES), *output.glob("plan.*.old*")])
         ours |= set() if index is None else identities([index / name for name in CATALOG_FILES])
         describe = describing(checkpoint, settings, lazy_embedder(checkpoint, settings))
         with Bar("comparing") as bar:
+            describe = noticed(describe, checkpoint, settings, bar)
             result = scan(paths, catalog, checkpoint, settings, describe, bar, ours)
         _write(
             result,
@@ -175,6 +177,8 @@ def _write(result: ScanResult, output: Path, options: Options | None, look: Look
     from neardup.pipeline.report.html import write_html
     from neardup.pipeline.report.tables import write_tables
 
+    if options is None:
+        forget_plan(output)
     notes = {} if options is None else _plan(result, output, options, look).notes
     write_tables(result, output, notes)
     with Bar("thumbnails") as bar:
@@ -192,25 +196,40 @@ def _plan(result: ScanResult, output: Path, options: Options, look: Look) -> Pla
     return plan
 
 
+def forget_plan(output: Path) -> None:
+    """Set aside the plan of an earlier scan and say so: the report that follows has none, and may call less a copy."""
+    from neardup.pipeline.cleanup.script import set_aside
+
+    for place in set_aside(output):
+        typer.echo(f"a plan of an earlier scan is now {visible(os.fspath(place))}; --plan writes a new one", err=True)
+
+
 def print_summary(result: ScanResult, output: Path) -> None:
     """Print how much was compared, what was found, and where the report is."""
     copies, sure = result.copies, result.duplicates
     items = result.images + result.videos
+    skipped = f"{counted(len(result.skipped), 'file')} skipped"
     if items:
-        rate = items / max(result.seconds, 1e-3)
-        typer.echo(
-            f"{result.compared} in {result.seconds:.1f} s ({rate:,.0f}/s), "
-            f"{result.embedded:,} embedded with model {visible(result.model)}"
-        )
+        rate = f" ({items / max(result.seconds, 1e-3):,.0f}/s)" if result.embedded else ""
+        typer.echo(f"{result.compared} in {result.seconds:.1f} s{rate}, " + ", ".join(_seen(result, items)))
         matches = sum(len(group.matches) for group in result.groups)
         matched = f"; {matches:,} matches" if matches != len(copies) else ""  # a collage copies several originals
         variants = sum(len(stack.files) for stack in result.stacks)
         stacked = f"{counted(variants, 'variant')} in {counted(len(result.stacks), 'stack')}; " if variants else ""
         typer.echo(
             f"{counted(len(sure), 'duplicate')} and {len(copies - sure):,} unsure{matched} in "
-            f"{counted(len(result.groups), 'group')}; {stacked}{counted(len(result.skipped), 'file')} skipped"
+            f"{counted(len(result.groups), 'group')}; {stacked}{skipped}"
         )
     else:
         roots = ", ".join(visible(root) for root in result.roots)
-        typer.echo(f"no images or videos in {roots}; {counted(len(result.skipped), 'file')} skipped, see skipped.csv")
+        typer.echo(f"no images or videos in {roots}; {skipped}, see skipped.csv")
     typer.echo(f"report: {visible(os.fspath((output / 'report.html').absolute()))}")
+
+
+def _seen(result: ScanResult, items: int) -> Iterator[str]:
+    """Yield where descriptors come from, with the number of files."""
+    yield f"{result.embedded:,} embedded with model {visible(result.model)}"
+    if result.unchanged:
+        yield f"{result.unchanged:,} known from before"
+    if same := items - result.embedded - result.unchanged:
+        yield f"{same:,} identical to one of these"

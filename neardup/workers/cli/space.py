@@ -19,7 +19,7 @@ import typer
 
 from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.settings import Settings, load
-from neardup.workers.cli.common import Bar, DeviceOption, JsonOption, ModelOption, ThreadsOption, writable
+from neardup.workers.cli.common import Bar, DeviceOption, JsonOption, ModelOption, ThreadsOption, counted, writable
 
 if TYPE_CHECKING:
     from neardup.pipeline.describe.driver import Describer
@@ -41,7 +41,10 @@ ThumbnailsOption = Annotated[
 
 @app.command()
 def create(new: NewArgument, model: ModelOption = None) -> None:
-    """Make the topics of another model's space, which stands by from now on; --model names the one that serves."""
+    """Make the topics of another model's space, which stands by from now on; --model names the one that serves.
+
+    Example: [bold]neardup space create new.safetensors[/bold]
+    """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.pipeline.embed.embedder import make_embedder
     from neardup.workers.kafka.spaces import Spaces, SpacesTopic, Turn
@@ -76,7 +79,10 @@ def fill(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Describe with another model what stands in the space that serves; goes on where it stopped."""
+    """Describe with another model what stands in the space that serves; goes on where it stopped.
+
+    Example: [bold]neardup space fill new.safetensors[/bold]
+    """
     settings = load(model=new, device=device, threads=threads)
     with _opened(settings, new, missing, thumbnails) as filling:
         if filling.trimmed:
@@ -104,7 +110,9 @@ def fill(
         if filling.missing.keys:
             typer.echo(f"no original: {len(filling.missing.keys):,} in {filling.missing.path}")
         if count.calibrations:
-            typer.echo(f"{count.calibrations:,} calibrations are of the old model: `neardup calibrate` makes one")
+            typer.echo(
+                f"{counted(count.calibrations, 'calibration')} of the old model left out: `neardup calibrate` makes one"
+            )
         typer.echo(f"next: neardup space compare {new}; neardup space switch {new}")
 
 
@@ -115,7 +123,10 @@ def compare(
     output: Annotated[Path, typer.Option(help="Folder for the page and the table.")] = Path("space-comparison"),
     as_json: JsonOption = False,
 ) -> None:
-    """Show which verdicts would change, with pictures: space.html and space.csv."""
+    """Show which verdicts would change, with pictures: space.html and space.csv.
+
+    Example: [bold]neardup space compare new.safetensors --items 1000[/bold]
+    """
     from neardup.pipeline.media.blobs import Blobs
     from neardup.pipeline.store.redis import open_store
     from neardup.workers.kafka.log import Tail
@@ -143,8 +154,8 @@ def compare(
     for row in rows:
         typer.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     typer.echo(
-        f"{len(found.differences):,} of {found.items:,} would change, {found.other_match:,} of them copies of another "
-        f"item: {page}"
+        f"{len(found.differences):,} of {counted(found.items, 'item')} would change, {found.other_match:,} of them "
+        f"copies of another item: {page}"
     )
 
 
@@ -159,7 +170,10 @@ def switch(
     device: DeviceOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Let the space of a model serve; what is not in it yet is filled first. The other then stands by."""
+    """Let the space of a model serve; what is not in it yet is filled first. The other then stands by.
+
+    Example: [bold]neardup space switch new.safetensors[/bold]
+    """
     from msgspec.structs import replace
 
     from neardup.workers.kafka.spaces import SpacesTopic
@@ -187,7 +201,10 @@ def switch(
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """List the spaces, and which one serves."""
+    """List the spaces, and which one serves.
+
+    Example: [bold]neardup space list --json[/bold]
+    """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.spaces import Spaces, SpacesTopic, Turn
 
@@ -218,6 +235,8 @@ def drop(
 
     Originals, thumbnails and packs stay: they are the other space's, too. Where there is no second space, --model names
     the one that is kept.
+
+    Example: [bold]neardup space drop old.safetensors[/bold]
     """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.spaces import SpacesTopic

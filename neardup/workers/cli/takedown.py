@@ -17,7 +17,7 @@ import typer
 from neardup.pipeline.errors import DependencyError
 from neardup.pipeline.settings import load
 from neardup.workers.cli.changes import ByOption, EncodedOption, WhyOption, read_ids, whoever
-from neardup.workers.cli.common import ModelOption
+from neardup.workers.cli.common import ModelOption, counted
 
 _LOOK_SECONDS = 0.02
 
@@ -46,10 +46,11 @@ def run(
     with closing(Appender(settings, checked_topics(settings, space).log)) as appender:
         started = time.monotonic()
         last = appender.append([Removed(id=one, by=by or whoever() or "unknown", why=why) for one in ids])[-1]
-    typer.echo(f"{len(ids)} taken down, in the log after {time.monotonic() - started:.2f} s")
+    # Whether an item was ever there, the log alone knows; a takedown holds for one that comes later, too.
+    typer.echo(f"{counted(len(ids), 'takedown')} written to the log after {time.monotonic() - started:.2f} s")
     # The flag worker erases what was known of an item; an original that waits in `media` is known to its name alone.
     erased = erase(Blobs(settings.blobs_url), Gone(frozenset(ids)))
-    typer.echo(f"{erased} files erased from the blob store after {time.monotonic() - started:.2f} s")
+    typer.echo(f"{counted(erased, 'file')} erased from the blob store after {time.monotonic() - started:.2f} s")
     if wait:
         with closing(open_store(settings, space)) as store:
             while store.applied() < last:

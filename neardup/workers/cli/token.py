@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import load
 from neardup.workers.cli.common import writable
@@ -33,7 +33,7 @@ def run(
     try:
         from neardup.workers.api.auth import line_of, make_token
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the API needs {error.name}: pip install 'neardup[api]'") from error
+        raise ConfigError(f"the API needs {error.name}: {install_command('api')}") from error
     tenant, token = load().tenant, make_token()
     line = line_of(name, role, token, tenant)
     if file is None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from neardup.pipeline.settings import load
-from neardup.workers.cli.common import JsonOption, ModelOption
+from neardup.workers.cli.common import JsonOption, ModelOption, counted
 from neardup.workers.kafka.topics import Made, Topic
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,7 +29,10 @@ def create(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the topics that are missing; refuse one that could lose data."""
+    """Make the topics that are missing; refuse one that could lose data.
+
+    Example: [bold]neardup topics create --partitions 16 --replication-factor 3[/bold]
+    """
     from neardup.pipeline.embed.checkpoint import load_checkpoint
     from neardup.workers.kafka.topics import create_topics, open_admin
 
@@ -44,12 +47,17 @@ def create(
         typer.echo(_told(one))
     media = made[0].topic
     if media.partitions != settings.media_partitions:
-        typer.echo(f"{media.name} stays at {media.partitions} partitions, not {settings.media_partitions}", err=True)
+        typer.echo(
+            f"{media.name} stays at {counted(media.partitions, 'partition')}, not {settings.media_partitions}", err=True
+        )
 
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """List the topics of every space."""
+    """List the topics of every space.
+
+    Example: [bold]neardup topics list --json[/bold]
+    """
     from neardup.workers.kafka.topics import list_topics, open_admin
 
     settings = load()
@@ -76,6 +84,8 @@ def trim(
 
     A match worker without a newer snapshot, on another machine for instance, cannot start any more; copy the state
     folder of one that runs.
+
+    Example: [bold]neardup topics trim --before 1000000[/bold]
     """
     from contextlib import closing
 
@@ -94,7 +104,7 @@ def trim(
         begin = tail.begin()
         if up_to > begin:
             delete(admin, log, up_to)
-        typer.echo(f"{log}: {max(0, up_to - begin)} records deleted, the first is now {max(begin, up_to)}")
+        typer.echo(f"{log}: {counted(max(0, up_to - begin), 'record')} deleted, the first is now {max(begin, up_to)}")
 
 
 def _as_dict(topic: Topic) -> dict[str, object]:
@@ -108,18 +118,24 @@ def _as_dict(topic: Topic) -> dict[str, object]:
 
 
 def _told(one: Made) -> str:
-    partitions = f"{one.topic.partitions} partition{'s' if one.topic.partitions > 1 else ''}"
+    partitions = counted(one.topic.partitions, "partition")
     return f"{one.topic.name}: {'created' if one.created else 'exists'}, {partitions}, kept {_kept(one.topic)}"
 
 
 def _table(topics: Sequence[Topic]) -> list[str]:
     width = max((len(topic.name) for topic in topics), default=0)
     return [
-        f"{topic.name:{width}}  {topic.partitions:5} partitions  {topic.replication_factor} copies  kept {_kept(topic)}"
+        f"{topic.name:{width}}  {counted(topic.partitions, 'partition'):>16}  "
+        f"{_copies(topic.replication_factor)}  kept {_kept(topic)}"
         for topic in topics
     ]
 
 
+def _copies(factor: int) -> str:
+    return "1 copy" if factor == 1 else f"{factor} copies"
+
+
 def _kept(topic: Topic) -> str:
     retention = int(topic.configs["retention.ms"])
-    return "for ever" if retention == -1 else f"{retention / 86_400_000:g} days"
+    days = f"{retention / 86_400_000:g}"
+    return "for ever" if retention == -1 else f"{days} day{'' if days == '1' else 's'}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.report.names import visible
 from neardup.pipeline.settings import load
 
@@ -46,7 +46,7 @@ def run(
         from neardup.workers.run.stopping import Stop, until_signalled
         from neardup.workers.up.supervisor import Supervisor, make_specs
     except ModuleNotFoundError as error:
-        raise ConfigError(f"workers need {error.name}: pip install 'neardup[stream]'") from error
+        raise ConfigError(f"workers need {error.name}: {install_command('stream')}") from error
     space = load_checkpoint(settings.model).space
     if create_topics:
         with topics.open_admin(settings) as admin:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 from neardup.pipeline.settings import Settings, load
 from neardup.workers.cli.common import CalibrationOption, DeviceOption, ModelOption, PrecisionOption, ThreadsOption
 from neardup.workers.run import logs
@@ -40,7 +40,10 @@ def embed(
     port: PortOption = 9401,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Describe what comes in `media`; as many of these as you like share the work."""
+    """Describe what comes in `media`; as many of these as you like share the work.
+
+    Example: [bold]neardup worker embed --port 9401[/bold]
+    """
     _run("embed", load(model=model, device=device, threads=threads, health_host=host), port, end_with_stdin)
 
 
@@ -56,7 +59,10 @@ def match(
     port: PortOption = 9402,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Say what each item copies; one of these leads, further ones stand by."""
+    """Say what each item copies; one of these leads, further ones stand by.
+
+    Example: [bold]neardup worker match --threshold-precision 0.999[/bold]
+    """
     _run(
         "match",
         load(model=model, precision=threshold_precision, calibration=calibration, state_folder=state, health_host=host),
@@ -72,7 +78,10 @@ def flag(
     port: PortOption = 9403,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Write what was said to Redis."""
+    """Write what was said to Redis.
+
+    Example: [bold]neardup worker flag[/bold]
+    """
     _run("flag", load(model=model, health_host=host), port, end_with_stdin)
 
 
@@ -84,7 +93,10 @@ def prove(
     port: PortOption = 9406,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Prove what the match worker asks for; as many of these as you like share the work."""
+    """Prove what the match worker asks for; as many of these as you like share the work.
+
+    Example: [bold]neardup worker prove --threads 4[/bold]
+    """
     _run("prove", load(model=model, threads=threads, health_host=host), port, end_with_stdin)
 
 
@@ -95,7 +107,10 @@ def webhook(
     port: PortOption = 9405,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Send what is flagged to a receiver over HTTP, signed; further ones of the same receiver stand by."""
+    """Send what is flagged to a receiver over HTTP, signed; further ones of the same receiver stand by.
+
+    Example: [bold]NEARDUP_WEBHOOK_URL=https://example.com/hook neardup worker webhook[/bold]
+    """
     _run("webhook", load(model=model, health_host=host), port, end_with_stdin)
 
 
@@ -114,7 +129,10 @@ def api(
     port: PortOption = 9404,
     end_with_stdin: StdinOption = False,
 ) -> None:
-    """Answer lookups, take decisions and show pages, over HTTP; as many of these as you like."""
+    """Answer lookups, take decisions and show pages, over HTTP; as many of these as you like.
+
+    Example: [bold]neardup worker api --listen 0.0.0.0 --api-port 8630[/bold]
+    """
     settings = load(
         model=model,
         device=device,
@@ -141,7 +159,7 @@ def _run(name: str, settings: Settings, port: int, end_with_stdin: bool) -> None
         connect = importlib.import_module(module).connector(settings)
     except ModuleNotFoundError as error:
         extra = "api" if name == "api" else "stream"
-        raise ConfigError(f"workers need {error.name}: pip install 'neardup[{extra}]'") from error
+        raise ConfigError(f"workers need {error.name}: {install_command(extra)}") from error
     run_worker(name, connect, settings.health_host, port, kafka_away=partial(kafka_away, settings))
 
 

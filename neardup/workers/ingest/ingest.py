@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -37,17 +37,30 @@ MAX_INLINE_BYTES = 15 * 2**20
 MAX_WAITING_BYTES = 64 * 2**20
 """Beyond so many unacknowledged bytes, reading waits."""
 MAX_WAIT_SECONDS = 90.0
+MOST_EXAMPLES = 3
+"""Of skipped files."""
 OBJECTS_AT_ONCE = 64
 """So many beginnings of objects are asked for together."""
 
 
 @dataclass(slots=True)
 class Count:
-    """What became of the files: sent now, delivered by an earlier run, and skipped because nothing can be read."""
+    """What became of the files: sent now, delivered by an earlier run, and skipped because nothing can be read.
+
+    Attributes:
+        examples: paths and URIs of the first that were skipped.
+    """
 
     sent: int = 0
     before: int = 0
     skipped: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def skip(self, name: str) -> None:
+        """Count a file that is skipped."""
+        self.skipped += 1
+        if len(self.examples) < MOST_EXAMPLES:
+            self.examples.append(name)
 
 
 def check_sources(paths: Sequence[Path], stores: Sequence[Objects], rules: Rules | None) -> None:
@@ -131,7 +144,7 @@ class Ingest:
     def _file(self, found: Found | PutAside, prefix: str, root: Path) -> None:
         if isinstance(found, PutAside) or not _is_media(found):
             logger.info("file skipped path=%s", visible(found.path))
-            self.count.skipped += 1
+            self.count.skip(found.path)
             return
         id = make_id(prefix + below(found.path, root))
         key = id.encode()
@@ -167,7 +180,7 @@ class Ingest:
             return
         if identify(head) is None:
             logger.info("object skipped uri=%s", visible(found.uri))
-            self.count.skipped += 1
+            self.count.skip(found.uri)
             return
         self._pace()
         try:
@@ -180,7 +193,7 @@ class Ingest:
     def _skip(self, name: str, error: OSError | InvalidFrame) -> None:
         said = error.detail if isinstance(error, InvalidFrame) else error.strerror or str(error)
         logger.warning("file skipped path=%s error=%s", visible(name), said)
-        self.count.skipped += 1
+        self.count.skip(name)
 
     def _message_of(self, found: Object, key: bytes, store: Objects) -> Message:
         if self._rules is not None:

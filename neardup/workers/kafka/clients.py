@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError, install_command
 from neardup.pipeline.settings import Settings
 from neardup.workers.kafka.security import security_options
 from neardup.workers.run.kafka_probe import kafka_away
@@ -43,7 +43,7 @@ def _connect(kind: str, settings: Settings, **options: Any) -> Any:
         import kafka
         from kafka.errors import KafkaError
     except ModuleNotFoundError as error:
-        raise ConfigError("streaming needs a Kafka client: pip install 'neardup[stream]'") from error
+        raise ConfigError(f"streaming needs a Kafka client: {install_command('stream')}") from error
     _keep_response_classes()
     _read_without_a_second_copy()
     # kafka-python 3.0.12 tries a wrong password or certificate until its time is over, and then says nothing of it.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from neardup.pipeline.errors import ConfigError
+from neardup.pipeline.errors import ConfigError, install_command
 
 HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
@@ -62,7 +62,7 @@ def start(worker: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT is set and {error.name} is missing: pip install 'neardup[otel]'"
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set and {error.name} is missing: {install_command('otel')}"
         ) from error
     _provider = TracerProvider(resource=Resource.create({"service.name": f"neardup-{worker}"}))
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

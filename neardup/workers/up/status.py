@@ -24,6 +24,8 @@ _COUNTS = {
 }
 """Counters whose sum is the number of items done, and the label that distinguishes them."""
 _MOST_WHY = 120
+_WORDS = {"lapsed": "not needed (another is a copy)", "unavailable": "without a stored picture"}
+"""What a person reads for an outcome whose name says too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ def state(kind: str, seen: Look | None, answered: bool) -> str:
 
 def counted(counts: dict[str, int]) -> str:
     """Return counts in words, most first."""
-    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items(), key=lambda one: -one[1]))
+    most_first = sorted(counts.items(), key=lambda one: -one[1])
+    return ", ".join(f"{number:,} {_WORDS.get(name, name)}" for name, number in most_first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def test_milvus_needs_an_address_and_asks_nobody_until_there_are_enough_rows(mon
     with pytest.raises(ConfigError, match="milvus_index is 'ANNOY': expected one of SCANN, HNSW"):
         make_index(vectors, "seen", IndexOptions("milvus", milvus=MilvusOptions("http://a", index="ANNOY")))
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(ConfigError, match="pip install 'neardup\\[milvus\\]'"):
+    with pytest.raises(ConfigError, match="scripts/environment milvus"):
         make_index(vectors, "seen", IndexOptions("milvus", milvus=settings.milvus_options))
 
 

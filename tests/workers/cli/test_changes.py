@@ -4,13 +4,15 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from neardup.pipeline.errors import UsageError
 from neardup.pipeline.log.answers import Answer
 from neardup.pipeline.log.changes import FOREVER_MS, BankChanged, Change, ReferenceChanged, Reviewed
 from neardup.pipeline.log.records import Changed, Matched, Referenced, RetroMatched
 from neardup.pipeline.store.memory import MemoryStore
-from neardup.pipeline.types import Decision
+from neardup.pipeline.types import Decision, Doubt
+from neardup.workers.cli import review
 from neardup.workers.cli.app import run
 from neardup.workers.cli.changes import date_of, parse_date, parse_metadata, read_ids, tell
 
@@ -136,3 +138,11 @@ def test_a_claim_is_respected_by_the_command_as_by_the_api(
     assert run(["review", "cat-7", "cat-1", "match", "--by", "bob"]) == 0
     assert run(["review", "cat-8", "cat-1", "match", "--by", "ann"]) == 0
     assert [(one.item, one.by) for [one] in asked if isinstance(one, Reviewed)] == [("cat-7", "bob"), ("cat-8", "ann")]
+
+
+def test_match_that_waits_is_told_with_its_doubt() -> None:
+    match = replace(MATCH, decision=Decision.UNSURE, doubt=Doubt.OTHER_SOUND, probability=0.99999)
+    assert review.line("cat-2", match) == (
+        "cat-2  r  --bank b  unsure  probability above 0.999  same pictures, other sound"
+    )
+    assert review.line("cat-2", replace(MATCH, probability=0.75)).endswith("  duplicate  probability 0.750")

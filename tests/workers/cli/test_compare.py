@@ -119,6 +119,8 @@ def test_model_trained_on_classes_answers_yes_or_no(neardup: Command, model: Pat
     assert (told.code, told.errors) == (0, "")
     assert told.output.splitlines()[0] == "yes, the same"
     assert "On 6 classes that training never saw, 1.0% of the pairs that are not the same got a yes" in told.output
+    assert "(if half of the pairs that you ask about show the same)" in told.output
+    assert "of a person, give a picture cut to the face" in told.output
     assert neardup("compare", a, c).output.splitlines()[0] == "no, not the same"
     assert json.loads(neardup("compare", a, b, "--json").output)["same"] is True
     assert [neardup("compare", a, other, "--exit-code").code for other in (b, c)] == [0, 4]

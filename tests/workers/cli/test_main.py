@@ -4,25 +4,46 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from neardup import __version__
 from neardup.pipeline.errors import DependencyError
-from neardup.workers.cli.app import run
+from neardup.workers.cli.app import app, run
 from tests.pipeline.scan.build import save
 from tests.workers.conftest import Command
 
 COMMANDS = ["scan", "match", "compare", "embed", "models", "train", "calibrate", "evaluate", "up", "takedown"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_an_example_and_the_exit_codes(neardup: Command, name: str) -> None:
-    told = neardup(name, "--help")
+def paths_of(command: Any, name: str = "neardup") -> Iterator[str]:
+    """Yield a command and all below it."""
+    yield name
+    for below in getattr(command, "commands", {}).values():
+        yield from paths_of(below, f"{name} {below.name}")
+
+
+PATHS = [path for path in paths_of(typer.main.get_command(app)) if path != "neardup"]
+
+
+def test_walk_finds_what_stands_below_commands() -> None:
+    assert {"neardup scan", "neardup bank create", "neardup backfill describe"} < set(PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_help_of_every_command_shows_an_example_of_it(neardup: Command, path: str) -> None:
+    told = neardup(*path.split()[1:], "--help")
     assert told.code == 0
-    assert f"Example: neardup {name} " in told.output
-    assert "Exit codes: 0 done" in told.output
+    assert re.search(rf"Example: (\w+=\S+ )?{path} ?", told.output)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_exit_codes(neardup: Command, name: str) -> None:
+    assert "Exit codes: 0 done" in neardup(name, "--help").output
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",)])
@@ -41,12 +62,13 @@ def test_version_is_told(neardup: Command) -> None:
     ("arguments", "words"),
     [
         (["find"], "No such command 'find'"),
+        (["scn"], "Did you mean 'scan'? see neardup --help"),
         (["scan"], "Missing argument 'paths'"),
         (["scan", "--fast", "."], "No such option: --fast"),
         (["scan", "--threads", "many", "."], "--threads"),
         (["scan", "--device", "abacus", "."], "--device"),
-        (["scan", "--threshold-precision", "1", "."], "precision is 1.0: Input should be less than 1"),
-        (["scan", "--sample-fps", "0", "."], "sample_fps is 0.0: Input should be greater than 0"),
+        (["scan", "--threshold-precision", "1", "."], "--threshold-precision is 1.0: Input should be less than 1"),
+        (["scan", "--sample-fps", "0", "."], "--sample-fps is 0.0: Input should be greater than 0"),
         (["scan", "--plan", "keep=prettiest", "."], "choose one of best, largest, oldest, newest, shortest"),
         (["scan", "--model", "gone.safetensors", "."], "gone.safetensors"),
         (["scan", "nowhere"], "nowhere does not exist"),
@@ -74,18 +96,46 @@ def test_mistake_is_one_line_and_exit_code_2(
     assert words in told.errors
 
 
-def test_unknown_setting_in_the_environment_is_named(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [("scan", "."), ("models",), ("topics", "list")])
+def test_unknown_setting_in_the_environment_stops_every_command(
+    neardup: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("NEARDUP_TREADS", "4")
-    told = neardup("scan", ".")
+    told = neardup(*arguments)
     assert told.code == 2
-    assert "NEARDUP_TREADS is no setting" in told.errors
+    assert "NEARDUP_TREADS is no setting; did you mean NEARDUP_THREADS?" in told.errors
+    assert len(told.errors) < 200
+
+
+def test_setting_that_resembles_none_is_refused_without_a_guess(
+    neardup: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARDUP_FOO", "1")
+    assert "NEARDUP_FOO is no setting; README.md" in neardup("models").errors
+
+
+def test_help_is_there_whatever_the_environment(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARDUP_TREADS", "4")
+    assert neardup("scan", "--help").code == 0
+
+
+def test_bad_value_in_the_environment_names_the_variable(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARDUP_PRECISION", "2")
+    assert neardup("scan", ".").errors.startswith("neardup: NEARDUP_PRECISION is '2': ")
 
 
 def test_models_say_who_calibrated_them_or_that_nobody_did(neardup: Command) -> None:
-    told = neardup("models").output
+    told, _, _ = neardup("models").output.partition("\nquality: ")
     calibrations = {block.split()[0]: block.split("calibration: ")[1] for block in re.split(r"\n(?=\w)", told.strip())}
     assert calibrations["faces"] == "none"
     assert re.fullmatch(r"[0-9a-f]{8}, 400 held-out pictures .*", calibrations["default"])
+
+
+def test_models_say_what_their_quality_was_measured_on(neardup: Command) -> None:
+    told = neardup("models").output
+    assert "quality on 400 held-out pictures: micro-AP 0.879, micro-AP of the raw similarity 0.860" in told
+    assert "micro_ap" not in told
+    assert "own training held out" in told
 
 
 def test_failure_outside_is_exit_code_1(neardup: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +182,7 @@ def test_an_api_without_its_libraries_says_what_to_install(neardup: Command, mon
     monkeypatch.setenv("NEARDUP_LOG_FORMAT", "text")
     told = neardup("worker", "api", "--port", "0")
     assert told.code == 2
-    assert "neardup: workers need uvicorn: pip install 'neardup[api]'\n" in told.errors
+    assert "neardup: workers need uvicorn: scripts/environment api\n" in told.errors
 
 
 @pytest.mark.parametrize(
@@ -158,7 +208,7 @@ class Missing:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Missing())
-from neardup.workers.cli.app import run
+from neardup.workers.cli.app import app, run
 sys.exit(run(["scan", "--help"]))
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)

@@ -43,7 +43,7 @@ def rows(output: str) -> list[dict[str, str]]:
 
 def test_best_references_are_listed_whatever_the_decision(neardup: Command, queries: Path, references: Path) -> None:
     told = neardup("match", queries, "--references", references, "--top-k", "3")
-    assert (told.code, told.errors) == (0, "")
+    assert (told.code, told.errors) == (0, "6 rows for 2 queries among 6 references\n")
     assert told.output.splitlines()[0].split(",") == COLUMNS
     found = rows(told.output)
     assert [Path(row["query"]).name for row in found] == ["b small.png"] * 3 + ["stranger.png"] * 3
@@ -52,6 +52,12 @@ def test_best_references_are_listed_whatever_the_decision(neardup: Command, quer
     scores = [float(row["score"]) for row in found]
     assert scores[:3] == sorted(scores[:3], reverse=True)
     assert all(row["query_start"] == row["query_end"] == "" for row in found)
+
+
+def test_where_rows_went_is_said(neardup: Command, queries: Path, references: Path) -> None:
+    (queries / "stranger.png").unlink()
+    told = neardup("match", queries, "--references", references, "--top-k", "1", "--output", "matches.csv")
+    assert (told.output, told.errors) == ("1 row for 1 query among 6 references: matches.csv\n", "")
 
 
 def test_more_references_wanted_than_there_are(neardup: Command, queries: Path, references: Path) -> None:
@@ -100,7 +106,7 @@ def test_rows_are_the_same_in_every_run(neardup: Command, references: Path) -> N
 
 def test_file_is_written_whole(neardup: Command, queries: Path, references: Path, tmp_path: Path) -> None:
     told = neardup("match", queries, "--references", references, "--output", "new/matches.csv")
-    assert (told.code, told.output) == (0, "")
+    assert (told.code, told.output) == (0, "12 rows for 2 queries among 6 references: new/matches.csv\n")
     written = (tmp_path / "new" / "matches.csv").read_bytes().decode()
     assert written == neardup("match", queries, "--references", references).output
 
@@ -116,7 +122,7 @@ def test_unusable_files_are_told_on_standard_error(neardup: Command, queries: Pa
     (queries / "loop").symlink_to(queries)
     told = neardup("match", queries, "--references", references)
     assert told.code == 0
-    assert len(told.errors.splitlines()) == 2
+    assert len(told.errors.splitlines()) == 3
     assert f"skipped {queries}/notes\\n.txt: format" in told.errors
     assert f"skipped {queries}/loop: not-a-file" in told.errors
 

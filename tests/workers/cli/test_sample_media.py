@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.sample_media import Copy, Truth, render
+from benchmarks.sample_media import Copy, Truth, render, summary
 from neardup.pipeline.scan.walk import Found, walk
 
 SAMPLE_SECONDS = 0.5
@@ -133,6 +133,15 @@ def test_spans_are_right_to_one_and_a_half_sampling_intervals(scanned: Scanned) 
             assert told[2] - TOLERANCE <= copy.span[2] <= told[3] + TOLERANCE, copy.copy
         else:
             assert told == pytest.approx(copy.span, abs=TOLERANCE), copy.copy
+
+
+def test_what_was_rendered_is_counted_by_files_once(scanned: Scanned) -> None:
+    files = sum(isinstance(one, Found) for one in walk([scanned.report.parent / "media"]))
+    copies = {path for _, matches in scanned.groups() for path in matches}
+    broken = len(scanned.truth.broken)
+    assert summary(scanned.truth) == (
+        f"{files} files: {files - len(copies) - broken} originals, {len(copies)} copies, {broken} broken"
+    )
 
 
 def test_broken_files_are_skipped_with_their_reasons(scanned: Scanned) -> None:

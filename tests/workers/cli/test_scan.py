@@ -44,6 +44,16 @@ def test_report_is_written_and_summed_up(neardup: Command, media: Path, tmp_path
     assert (row["file"], row["reason"]) == (str(media / "notes.txt"), "format")
 
 
+def test_summary_says_why_not_all_were_embedded(neardup: Command, media: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    first = neardup("scan", media, "--index", "i").output
+    assert "3 embedded" in first
+    assert ", 1 identical to one of these\n" in first
+    again = neardup("scan", media, "--index", "i").output
+    assert " s, 0 embedded" in again
+    assert ", 4 known from before\n" in again
+
+
 def test_json_is_the_report_for_programs(neardup: Command, media: Path, tmp_path: Path) -> None:
     told = neardup("scan", media, "--json")
     [group] = json.loads(told.output)["groups"]
@@ -91,6 +101,30 @@ def test_plan_alone_lists_what_is_exact_and_removes_nothing(neardup: Command, me
     notes = {Path(m["file"]["path"]).name: m["file"]["plan"] for g in report["groups"] for m in g["matches"]}
     assert notes["twin of b.png"] == {"goes": True, "why": ""}
     assert notes["copy of a.png"] == {"goes": False, "why": "differs"}
+
+
+def test_a_report_without_a_plan_stands_beside_none(neardup: Command, media: Path) -> None:
+    shutil.copy2(media / "b.png", media / "twin of b.png")
+    out = media / "out"
+    for number in ("", "-2"):
+        assert neardup("scan", media, "--plan", "--output", out).code == 0
+        script = (out / "plan.sh").read_bytes()
+        told = neardup("scan", media, "--output", out)
+        assert "plan.sh.old" in told.errors
+        assert not (out / "plan.sh").exists()
+        assert not (out / "plan.json").exists()
+        assert (out / f"plan.sh.old{number}").read_bytes() == script
+        assert (out / f"plan.json.old{number}").exists()
+    assert "plan.sh" not in (out / "skipped.csv").read_text(encoding="utf-8")
+
+
+def test_what_no_scan_wrote_keeps_its_name(neardup: Command, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "plan.sh").write_text("#!/bin/sh\necho mine\n")
+    (tmp_path / "out" / "plan.json").write_text('{"moves": 3}')
+    assert neardup("scan", media, "--output", "out").errors == ""
+    assert (tmp_path / "out" / "plan.sh").read_text() == "#!/bin/sh\necho mine\n"
+    assert (tmp_path / "out" / "plan.json").read_text() == '{"moves": 3}'
 
 
 def test_duplicates_are_listed_where_they_are_asked_for(neardup: Command, tmp_path: Path) -> None:

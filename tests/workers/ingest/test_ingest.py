@@ -14,9 +14,9 @@ from neardup.pipeline.errors import ConfigError, DependencyError
 from neardup.pipeline.log.ids import fault_of_id
 from neardup.pipeline.media.blobs import Blobs
 from neardup.pipeline.media.fetch import Rules
-from neardup.workers.cli.ingest import _total
+from neardup.workers.cli.ingest import _print, _total
 from neardup.workers.ingest import ingest as module
-from neardup.workers.ingest.ingest import Ingest, check_sources
+from neardup.workers.ingest.ingest import Count, Ingest, check_sources
 from neardup.workers.ingest.journal import Journal
 from neardup.workers.ingest.names import split
 from neardup.workers.kafka.media_record import read_item
@@ -100,6 +100,7 @@ def test_progress_is_told_once_for_each_file_and_uri(make: Callable[..., Ingest]
     ingest = make(outbox, bank="licensed", id_prefix="shop/")
     assert sum(1 for _ in ingest.run([folder], ["https://h/a.jpg"])) == _total([folder]) + 1
     assert (ingest.count.sent, ingest.count.skipped) == (6, 2)
+    assert set(ingest.count.examples) == {str(folder / "notes.txt"), str(folder / "gone.png")}
     assert all(("bank", b"licensed") in message.headers for message in outbox.sent)
     assert {message.key for message in outbox.sent} == {
         *(f"shop/p{number}.png".encode() for number in range(5)),
@@ -215,3 +216,14 @@ def test_arguments_are_paths_stores_or_uris() -> None:
     paths, stores, uris = split(["pictures", "HTTPS://h/a.jpg", "S3://bucket/x", "b/clips"])
     assert [str(path) for path in paths] == ["pictures", "b/clips"]
     assert (stores, uris) == (["S3://bucket/x"], ["HTTPS://h/a.jpg"])
+
+
+def test_only_the_first_that_are_skipped_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    count = Count()
+    for number in range(4):
+        count.skip(f"{number}\n.txt")
+    _print(count)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "4 skipped, no image or video, or not readable: 0\\n.txt, 1\\n.txt, 2\\n.txt and 1 more, "
+        "which `neardup --verbose ingest` lists"
+    )

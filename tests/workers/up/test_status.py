@@ -119,3 +119,9 @@ def test_a_row_is_one_readable_line() -> None:
     assert row.line() == "embed-1 ready, 412 items/s, lag 1,204, 3,020 described, 2 dead-lettered"
     assert Row("flag", 9403, "starting", 0.25, 0, {}).line() == "flag starting, 0.2 items/s, lag 0"
     assert counted({}) == ""
+
+
+def test_proofs_that_were_not_made_are_told_in_words() -> None:
+    assert counted({"copy": 3, "lapsed": 2, "unavailable": 1}) == (
+        "3 copy, 2 not needed (another is a copy), 1 without a stored picture"
+    )

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.errors import ConfigError, DependencyError, install_command
 from neardup.pipeline.index.milvus.options import SEARCHES, MilvusOptions
 from neardup.pipeline.index.milvus.sentinels import MARKER
 from neardup.pipeline.index.rows import RowNumbers
@@ -70,7 +70,7 @@ class Server:
         try:
             import pymilvus  # noqa: F401
         except ImportError as error:
-            raise ConfigError("index 'milvus' needs pymilvus: pip install 'neardup[milvus]'") from error
+            raise ConfigError(f"index 'milvus' needs pymilvus: {install_command('milvus')}") from error
         _check_ca_file(options)
         if options.index not in SEARCHES:
             raise ConfigError(f"milvus_index is {options.index!r}: expected one of {', '.join(SEARCHES)}")

@@ -83,7 +83,7 @@
     const [query, reference] = [isPart(match, "query"), isPart(match, "reference")];
     if (query && reference) return "parts of both pictures";
     if (query || reference) return `part of ${query ? said.query : said.reference}`;
-    if (spans.length) return "a stretch of it";
+    if (spans.length) return "a section of the video";
     return query_box || reference_box ? null : "nothing found in common";
   }
   // Beside `unsure` no words that sound like a verdict, but what is missing for one.

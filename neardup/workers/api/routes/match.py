@@ -37,7 +37,10 @@ async def match(
     caller: Reader,
     all: Annotated[bool, Query(description="list the nearest references also where they are distinct")] = False,
 ) -> MatchAnswer:
-    """Say what an upload copies, where, and how sure that is: in curated banks, and of all that was seen."""
+    """Say what an upload copies, where, and how sure that is: in curated banks, and of all that was seen.
+
+    Nothing is proved here: a match may be `unsure` that the stream, which proves its matches, calls a `duplicate`.
+    """
     settings = context.settings
     content = await read_content(request, settings.api_max_bytes, settings.api_body_seconds)
     query = msgspec.structs.replace(join_parts(await context.describe(content.source, caller)), id="")

@@ -83,7 +83,7 @@ def test_a_part_that_nothing_else_shows_changes_nothing(seconds: np.ndarray) -> 
         ((True, False), 0.0, WhereKind.PART),
         ((True, True), 10.0, WhereKind.PART),
     ],
-    ids=["within bars", "beside something", "a stretch of it"],
+    ids=["within bars", "beside something", "a section of the video"],
 )
 def test_a_film_within_a_plain_border_is_a_copy_as_a_whole(
     seconds: np.ndarray, bordered: tuple[bool, bool], start: float, expected: WhereKind

@@ -9,7 +9,7 @@ export function whereText(match) {
   if (doubt) return doubtText({ doubt });
   if (relation === "variant") return "the same template or scene, other content";
   if (where.kind === "whole") return null;
-  if (where.spans.length) return "a stretch of it";
+  if (where.spans.length) return "a section of the video";
   const [query, reference] = [isPart(match, "query"), isPart(match, "reference")];
   if (query && reference) return "parts of both pictures";
   if (query || reference) return query ? "part of the copy" : "part of the original";
