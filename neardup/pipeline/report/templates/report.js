@@ -374,9 +374,14 @@
       ArrowRight: inGroup && (() => toMember(1)), ArrowLeft: inGroup && (() => toMember(-1)),
       Enter: document.activeElement === inGroup && inGroup && (() => inGroup.querySelector("[data-compare]").click()),
       "/": byId("text") && (() => { byId("text").focus(); byId("text").select(); }),
-      "?": () => byId("help").showModal(), t: toggleTheme,
+      "?": showHelp, t: toggleTheme,
     };
     if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
+  }
+
+  function showHelp() {
+    byId("help").showModal();
+    byId("help-title").focus();  // not the button at its end, which would be scrolled to
   }
 
   // --- Light and dark
@@ -390,7 +395,7 @@
   }
   if (["light", "dark"].includes(stored())) document.documentElement.dataset.theme = stored();
   byId("theme").addEventListener("click", toggleTheme);
-  byId("help-open").addEventListener("click", () => byId("help").showModal());
+  byId("help-open").addEventListener("click", showHelp);
   byId("created").textContent = `${new Date(byId("created").dataset.seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}, `;
   byId("compare").addEventListener("close", () => { state.view?.stop(); state.returnTo?.focus(); });
   for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
