@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from neardup.pipeline.index.milvus.options import MilvusOptions
 
 PREFIX = "NEARDUP_"
-_OPTIONS = {"precision": "--threshold-precision", "media_partitions": "--partitions", "state_folder": "--state"}
-"""Options whose name is not that of their setting."""
+_OPTIONS = {
+    "precision": "--threshold-precision",
+    "media_partitions": "--partitions",
+    "state_folder": "--state",
+    "health_host": "--host",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (
+            *("api_port", "calibration", "device", "model", "regions", "replication_factor", "sample_fps", "threads"),
+        )
+    },
+}
+"""Options of the command line that give a setting."""
 SECRETS_FOLDER = Path("/run/secrets")
 """Where Docker puts secrets: a file neardup_redis stands for NEARDUP_REDIS, unless that is set."""
 NO_TENANTS = ("asks", "dead-letters", "embed", "fill", "log", "media", "packs", "spaces", "thumbnails", "verdicts")
@@ -402,7 +413,7 @@ def load(**options: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        named = _option(name) if name in given else PREFIX + name.upper()
+        named = _OPTIONS.get(name, name) if name in given else PREFIX + name.upper()
         raise ConfigError(f"{named} is {first['input']!r}: {first['msg']}") from error
 
 
@@ -421,11 +432,6 @@ def check_names() -> list[str]:
             meant = f"; did you mean {PREFIX}{close[0]}?" if close else ";"
             raise ConfigError(f"{name} is no setting{meant} README.md, docs/stream.md and docs/api.md list them")
     return secrets
-
-
-def _option(name: str) -> str:
-    """Return the option of the command line that gives a setting."""
-    return _OPTIONS.get(name, "--" + name.replace("_", "-"))
 
 
 def _secrets() -> list[str]:

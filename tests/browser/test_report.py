@@ -76,7 +76,7 @@ def test_groups_are_shown_with_the_original_first(report: Path, open_page: OpenP
     page = open_page(report)
     assert originals(page) == ["cat.jpg", "film.mp4", "dog.png"]
     first = page.locator(".group").first
-    assert first.locator(".badge").all_inner_texts() == ["Identical file", "Duplicate", "Unsure"]
+    expect(first.locator(".badge")).to_have_text(["Identical file", "Duplicate", "Unsure"])
     assert first.get_by_text("99.70 %, almost certain").is_visible()
     assert all(page.locator("img").evaluate_all("nodes => nodes.map(node => node.complete && node.naturalWidth > 0)"))
 

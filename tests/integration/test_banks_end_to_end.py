@@ -195,7 +195,7 @@ def test_references_are_added_disabled_removed_and_carried_over_by_a_file(
     assert "there is no bank blokced; there is blocked, carried" in neardup(
         "bank", "set", "blokced", "--precision", "0.9", code=2
     )
-    assert "precision 0.9999  1 references" in neardup("bank", "list")
+    assert "precision 0.9999  1 reference\n" in neardup("bank", "list")
     neardup("bank", "delete", "blocked")
     until(lambda: [bank.name for bank in store.banks()] == ["carried"], "the bank is gone")
     assert "there is no bank blocked" in neardup("bank", "delete", "blocked", code=2)

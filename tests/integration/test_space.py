@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from kafka import KafkaAdminClient
@@ -32,6 +33,7 @@ from neardup.workers.embed import worker as embed
 from neardup.workers.flag import worker as flag
 from neardup.workers.kafka import membership
 from neardup.workers.kafka.log import Fetched, Tail, read_record
+from neardup.workers.kafka.presence import Presence
 from neardup.workers.kafka.spaces import Gate, SpacesTopic
 from neardup.workers.kafka.topics import topic_names
 from neardup.workers.match import worker as match
@@ -111,7 +113,14 @@ class Two:
                     if worker is not None:
                         worker.close()
 
-        threads = [threading.Thread(target=live, args=(one.connector(settings),), daemon=True) for one in kinds]
+        joined: list[Presence] = []  # which the end of a process ends
+
+        def join(*given: Any) -> Presence:
+            joined.append(Presence(*given))
+            return joined[-1]
+
+        with patch("neardup.workers.embed.worker.Presence", join):
+            threads = [threading.Thread(target=live, args=(one.connector(settings),), daemon=True) for one in kinds]
         for thread in threads:
             thread.start()
         try:
@@ -120,6 +129,8 @@ class Two:
             stop.set()
             for thread in threads:
                 thread.join(LATE_SECONDS)
+            for presence in joined:
+                presence.close()
             assert not failures
 
     def log(self, space: str) -> list[object]:
@@ -193,7 +204,7 @@ def test_a_new_model_is_filled_switched_to_and_back(
         assert "11 described (1 from thumbnails), 3 changes and takedowns copied, 1 without an original" in filled
         assert (tmp_path / "missing.csv").read_text().splitlines()[1].startswith("seen,2.png,")
         compared = two.command("space", "compare", other, "--output", str(tmp_path / "page"))
-        assert "2 of 10 would change" in compared  # it and its copy
+        assert "2 of 10 items would change" in compared  # it and its copy
         os.utime(tmp_path / "first" / "2.png", (1, 1))
         two.command("ingest", str(tmp_path / "first"))
         until(lambda: old.applied() == 16, "it is delivered again")

@@ -128,7 +128,7 @@ def test_tables_are_those_of_a_scan_of_the_same_files_bit_for_bit(tmp_path: Path
         assert (tmp_path / "compared.csv").read_bytes() == (tmp_path / "scanned.csv").read_bytes()
     assert (compared.images, compared.videos) == (scanned.images, scanned.videos)
     assert pictures_in(tmp_path / "report.html") == len({file for pair in pairs(compared) for file in pair})
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text().replace("<wbr>", "")
     assert f'as the archive <bdi class="path">{tmp_path}/archive</bdi> describes them.' in page
     assert "unchanged since" not in page
 
