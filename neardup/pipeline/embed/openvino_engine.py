@@ -69,13 +69,14 @@ class OpenVinoEmbedder:
         self._width = self.dimension + (checkpoint.similar.dimension if checkpoint.similar else 0)
         core = get_core()
         int8 = checkpoint.architecture.precision == "int8"
+        precision, folder = "f32", cache or default_cache()
         if int8 and threads == 1:
-            precision, compiled = "f32", compile_once(core, checkpoint, cache or default_cache())
+            compiled = compile_once(core, checkpoint, folder)
         else:
-            folder = cache or default_cache()
             model = _load_sized(core, checkpoint, folder)
-            kept = _path(checkpoint, folder, narrow=False).with_suffix(f".precision-{identify_processor(core)}")
-            precision = "f32" if int8 else choose_precision(core, model, self.size, self.dimension, kept)
+            if not int8:
+                kept = _path(checkpoint, folder, narrow=False).with_suffix(f".precision-{identify_processor(core)}")
+                precision = choose_precision(core, model, self.size, self.dimension, kept)
             compiled = core.compile_model(model, "CPU", _settings(threads, precision))
         # Two for each stream, so that one which is done finds the next at hand while another is held up.
         self._requests = [compiled.create_infer_request() for _ in range(2 * threads)]
@@ -85,7 +86,7 @@ class OpenVinoEmbedder:
         self.processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
         self.check_counts = (1, 3, threads * BATCH)
         self.remedy = (
-            f"remove the folder {cache or default_cache()} and start again; if that does not help, uninstall openvino, "
+            f"remove the folder {folder} and start again; if that does not help, uninstall openvino, "
             "so that torch computes, which is right and slower"
         )
 

@@ -53,8 +53,8 @@ def _resize(rgb: Pixels, shape: tuple[int, int], extent: tuple[float, float]) ->
     if max(rows * width, height * columns) > max(_MOST_BETWEEN, height * width):
         # A strip of a pixel or so: to enlarge its short side first would take memory for millions of rows or columns.
         if width > height:
-            return _resize(_once(rgb, (height, columns), (height, extent[1])), shape, (extent[0], columns))
-        return _resize(_once(rgb, (rows, width), (extent[0], width)), shape, (rows, extent[1]))
+            return _once(_once(rgb, (height, columns), (height, extent[1])), shape, (extent[0], columns))
+        return _once(_once(rgb, (rows, width), (extent[0], width)), shape, (rows, extent[1]))
     return _once(rgb, shape, extent)
 
 

@@ -234,16 +234,18 @@ class Load:
     def _append_all(self, placed: Iterator[Placed], note: Note) -> None:
         batches = 0
         while batch := list(islice(placed, min(BATCH_ROWS, max(1, self._max_pending)))):
-            # what the match worker has not come to may wait for proofs, too
-            while self.awaited.ahead > MAX_AHEAD_ITEMS or self.awaited.undecided + len(batch) > self._max_pending:
-                if not self.awaited.undecided:
-                    break
+            while self._is_full(len(batch)):
                 self._follow()
             self._append(batch)
             note, batches = msgspec.structs.replace(note, rows=note.rows + len(batch)), batches + 1
             if batches % _NOTE_BATCHES == 0:
                 self._journal.write(note)
             self._advance(len(batch))
+
+    def _is_full(self, more: int) -> bool:
+        """Return whether some are to be decided before more come; those not come to yet may wait for proofs, too."""
+        undecided = self.awaited.undecided
+        return undecided > 0 and (self.awaited.ahead > MAX_AHEAD_ITEMS or undecided + more > self._max_pending)
 
     def _append(self, batch: Sequence[Placed]) -> None:
         records: list[Described] = []
