@@ -267,7 +267,7 @@ def measure_streams(
                     whole = measure_stream(stream, contents)
                 embed = sum(seconds for name, seconds in whole.cpu_seconds.items() if name.startswith("embed"))
                 cpu = [f"{1000 * one / len(contents):.2f}" for one in (embed, whole.cpu_seconds["match"])]
-                p50, p99 = (1000 * float(np.quantile(whole.delays, q)) for q in (0.5, 0.99))
+                p50, p99 = (1000 * float(np.quantile(whole.delays["again"], q)) for q in (0.5, 0.99))
                 print(
                     f"| {count}, {way} | {stage:,.0f} | {whole.images_per_second:,.0f} | {' | '.join(cpu)} "
                     f"| {p50:.0f}, {p99:.0f} |",

@@ -112,7 +112,7 @@ class Ours(Rival):
         options = IndexOptions("exact" if self._kind == "exact" else "scann", folder, "cpu", scann_from=sys.maxsize)
         self._index = make_index(self._vectors, "bench", options)
         engine = self._index.proposer
-        tail = int(Policy().tail_factor * len(vectors) ** 0.5) if "tail" in self._kind else 0
+        tail = int(len(vectors) * Policy().tail_share / (1 + Policy().tail_share)) if "tail" in self._kind else 0
         self._insert(vectors[: len(vectors) - tail])
         if isinstance(engine, ScannProposer):
             before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
@@ -123,6 +123,9 @@ class Ours(Rival):
                 raise SystemExit("the build failed; see the log")
             self._insert(vectors[len(vectors) - tail :])
             assert engine._generation is not None
+            engine._hand_over(engine._generation)
+            engine._generation.join()
+            engine._generation.has_joined(None)
             self.process = engine._generation._searcher.process.pid
         self.file_bytes = self._vectors.bytes
 

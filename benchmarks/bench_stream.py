@@ -3,6 +3,7 @@
     make bench-stream            3,000 photographs of 500 × 400, rendered from bundled ones
     python -m benchmarks.bench_stream --ways threads,members,processes,shared    in one run, in turn
     python -m benchmarks.bench_stream --ways processes,known --repeats 0.5   what known content is worth
+    python -m benchmarks.bench_stream --proofs --media DIR   delays of items that have to be proved
     make bench-stream MEDIA=DIR  pictures of your own
 
 A broker, a Redis and one worker of each kind (or more that embed: --embed-workers) run on this machine, and so does the
@@ -15,11 +16,16 @@ Four ways: an embed worker that describes in its threads; as many of those as co
 one that feeds processes; one whose processes feed its network (shared). All of them describe whatever comes; a fifth
 way (known) is the third with a table of content that was described before. What a worker starts counts as its own.
 Memory is PSS: what processes share is divided among them.
+
+With --proofs a prove worker runs, too. The rate counts until the last proof is decided, and of what is produced at half
+of it every other picture is scaled and encoded anew, so that it has to be proved. Some of these are not flagged as
+duplicates, and have no delay.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import statistics
 import subprocess
@@ -39,6 +45,7 @@ import msgspec
 import numpy as np
 import psutil
 import redis
+from PIL import Image
 
 from benchmarks.bench_scan import Work, decode_all, embed_all, timed
 from benchmarks.photographs import render_photographs
@@ -68,6 +75,9 @@ WAYS = {
 WARM_UP = 200
 """Pictures that go through before anything is measured."""
 MOST_UNSENT = 200
+QUIET_SECONDS = 10.0
+"""Without news the feed is taken to have all that will come."""
+KINDS = {"again": "identical copies", "edited": "copies that are proved"}
 REPEATED_AFTER = 300
 """Places between a picture and its repeat at least: its description is in the log by then."""
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
@@ -80,7 +90,7 @@ class Measured:
 
     images_per_second: float
     cpu_seconds: Mapping[str, float]
-    delays: Sequence[float]
+    delays: Mapping[str, Sequence[float]]
     rate: float
     mebibytes: Mapping[str, float]
 
@@ -99,8 +109,8 @@ def ideal_rate(paths: Sequence[Path], model: str, runs: int) -> float:
 class Stream:
     """Services and workers that run, a producer, and a connection to Redis."""
 
-    def __init__(self, settings: Settings, processes: Mapping[str, int]) -> None:
-        self.settings, self.processes = settings, processes
+    def __init__(self, settings: Settings, processes: Mapping[str, int], metrics: Mapping[str, int]) -> None:
+        self.settings, self.processes, self._metrics = settings, processes, metrics
         space = load_checkpoint(settings.model).space
         self.topics = topic_names(settings.topic_root, space)
         self._prefix = f"nd:{{{space}}}"
@@ -127,11 +137,24 @@ class Stream:
                 raise TimeoutError(f"{self.applied()} of {count} verdicts after {PATIENCE_SECONDS:.0f} s")
             time.sleep(0.05)  # not oftener: it takes from what is measured
 
-    def read_feed(self, seen: dict[str, float], count: int) -> None:
-        """Note when a reader of the feed has each item, until `count` came; runs in a thread."""
+    def await_decided(self, items: int) -> None:
+        """Return when so many items are decided and none waits for a proof; raises TimeoutError."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (known := self._gauge("neardup_match_items")) < items or self._gauge("neardup_match_pending"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{known:.0f} of {items} items after {PATIENCE_SECONDS:.0f} s, or some wait")
+            time.sleep(0.1)
+
+    def _gauge(self, name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics['match']}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+    def read_feed(self, seen: dict[str, float], count: int, ended: threading.Event) -> None:
+        """Note when a reader of the feed has each item, until `count` came or it has ended; runs in a thread."""
         feed, last = f"{self._prefix}:feed", "$"
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while len(seen) < count and time.monotonic() < deadline:
+        while len(seen) < count and time.monotonic() < deadline and not ended.is_set():
             for _, entries in self.redis.xread({feed: last}, block=500) or ():
                 now = time.perf_counter()
                 seen.update((decode_verdict(fields[b"verdict"]).id, now) for _, fields in entries)
@@ -154,7 +177,7 @@ class Stream:
         return held
 
 
-def measure(stream: Stream, contents: Sequence[bytes]) -> Measured:
+def measure(stream: Stream, contents: Sequence[bytes], proofs: bool = False) -> Measured:
     """Send everything through, once as fast as it goes, and once at half of that rate."""
     warm_up = min(WARM_UP, len(contents))
     for number, content in enumerate(contents[:warm_up]):
@@ -163,30 +186,56 @@ def measure(stream: Stream, contents: Sequence[bytes]) -> Measured:
     before, began = stream.cpu_seconds(), time.perf_counter()
     for number, content in enumerate(contents):
         stream.produce(f"first-{number}", content)
-    stream.await_applied(warm_up + len(contents))
+    if proofs:
+        stream.await_decided(warm_up + len(contents))
+    else:
+        stream.await_applied(warm_up + len(contents))
     seconds = time.perf_counter() - began
     cpu = {name: after - before[name] for name, after in stream.cpu_seconds().items()}
     rate = len(contents) / seconds / 2
-    return Measured(len(contents) / seconds, cpu, _delays(stream, contents, rate), rate, stream.mebibytes())
+    again = {f"again-{number}": content for number, content in enumerate(contents)}
+    if proofs:
+        again |= {f"edited-{n}": edited(again.pop(f"again-{n}")) for n in range(0, len(contents), 2)}
+    seen = _delays(stream, again, rate)
+    by_kind = {kind: [delay for id, delay in seen.items() if id.startswith(kind)] for kind in ("again", "edited")}
+    missing = sum(id.startswith("again") for id in again) - len(by_kind["again"])
+    if missing:
+        raise TimeoutError(f"{missing} copies never came to the feed")
+    delays = {kind: some for kind, some in by_kind.items() if some}
+    return Measured(len(contents) / seconds, cpu, delays, rate, stream.mebibytes())
 
 
-def _delays(stream: Stream, contents: Sequence[bytes], rate: float) -> list[float]:
-    """Produce at a steady rate and return the seconds from there to the feed."""
+def edited(content: bytes) -> bytes:
+    """Return a picture at four fifths of its size, encoded anew."""
+    with Image.open(io.BytesIO(content)) as picture:
+        small = picture.convert("RGB").resize((picture.width * 4 // 5, picture.height * 4 // 5))
+    small.save(written := io.BytesIO(), "JPEG", quality=70)
+    return written.getvalue()
+
+
+def _delays(stream: Stream, contents: Mapping[str, bytes], rate: float) -> dict[str, float]:
+    """Produce at a steady rate, in random order, and return the seconds from there to the feed of those that came."""
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}
-    reader = threading.Thread(target=stream.read_feed, args=(seen, len(contents)), daemon=True)
+    ended = threading.Event()
+    reader = threading.Thread(target=stream.read_feed, args=(seen, len(contents), ended), daemon=True)
     reader.start()
     time.sleep(0.2)
+    order = np.random.default_rng(6).permutation(len(contents)).tolist()
+    ids = list(contents)
     began = time.perf_counter()
-    for number, content in enumerate(contents):
+    for number, place in enumerate(order):
         time.sleep(max(began + number / rate - time.perf_counter(), 0.0))
-        sent[f"again-{number}"] = time.perf_counter()
-        stream.produce(f"again-{number}", content)
+        sent[ids[place]] = time.perf_counter()
+        stream.produce(ids[place], contents[ids[place]])
+    news, waited = len(seen), time.monotonic()
+    while reader.is_alive() and time.monotonic() < waited + QUIET_SECONDS:
+        time.sleep(0.1)
+        if len(seen) > news:
+            news, waited = len(seen), time.monotonic()
+    ended.set()
     reader.join()
-    missing = sent.keys() - seen.keys()
-    if missing:
-        raise TimeoutError(f"{len(missing)} copies never came to the feed, such as {min(missing)}")
-    return [seen[id] - when for id, when in sent.items()]
+    return {id: seen[id] - when for id, when in sent.items() if id in seen}
 
 
 @contextmanager
@@ -220,10 +269,10 @@ def running_stream(
         with open_admin(settings) as admin:
             create_topics(admin, load_checkpoint(settings.model).space, settings)
         pids = {name: process.pid for name, process in services.running.items()}
-        stream = Stream(settings, pids)
+        port = services.choose_ports({}).redis + 1000
+        stream = Stream(settings, pids, {name: port + number for number, name in enumerate(names)})
         ends.callback(stream.producer.close, 1.0)
         prepare(stream)
-        port = services.choose_ports({}).redis + 1000
         for number, name in enumerate(names):
             pids[name] = ends.enter_context(_worker(name, port + number, folder / f"{name}.log"))
         for number, name in enumerate(names):
@@ -292,6 +341,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of the bare loops and of the stream")
     parser.add_argument("--embed-workers", type=int, default=1)
     parser.add_argument("--repeats", type=float, default=0.0, help="share of pictures that came before, 0 to 1")
+    parser.add_argument("--proofs", action="store_true", help="with a prove worker, and copies that have to be proved")
     parser.add_argument("--ways", default="processes", help=f"of {', '.join(WAYS)}, with commas between")
     arguments = parser.parse_args()
     if arguments.media:
@@ -313,8 +363,10 @@ def main() -> None:
                 folder = Path(scratch, f"{number}-{way}")
                 folder.mkdir()
                 members = usable_cores() if way == "members" else arguments.embed_workers
-                with running_stream(folder, members, WAYS[way]) as stream:
-                    runs[way].append(measure(stream, contents))
+                environment = WAYS[way] | ({"NEARDUP_PROVE": "true"} if arguments.proofs else {})
+                kinds = (*WORKERS, "prove") if arguments.proofs else WORKERS
+                with running_stream(folder, members, environment, kinds) as stream:
+                    runs[way].append(measure(stream, contents, arguments.proofs))
                 rate = runs[way][-1].images_per_second
                 print(f"ideal {ideals[-1]:,.0f} images/s, stream by {way} {rate:,.0f}", flush=True)
     for way in ways:
@@ -346,8 +398,13 @@ def _print(ideals: Sequence[float], runs: Sequence[Measured], count: int) -> Non
     for name in sorted(runs[0].mebibytes.keys() - runs[0].cpu_seconds.keys()):
         print(f"| {name} | | {runs[0].mebibytes[name]:,.0f} |")
     half = middle(run.rate for run in runs)
-    p50, p95, p99 = (1000 * middle(float(np.quantile(run.delays, q)) for run in runs) for q in (0.5, 0.95, 0.99))
-    print(f"\nfrom produce to the feed at {half:,.0f} images/s: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")
+    for kind in runs[0].delays:
+        delays = [run.delays[kind] for run in runs]
+        p50, p95, p99 = (1000 * middle(float(np.quantile(some, q)) for some in delays) for q in (0.5, 0.95, 0.99))
+        print(
+            f"\nfrom produce to the feed at {half:,.0f} images/s, {KINDS[kind]} ({len(delays[0])} flagged): "
+            f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms"
+        )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Status:
     """What there is to know of an index.
 
     Attributes:
-        searcher, tail: descriptors that an approximate searcher was built over, and those compared one by one.
+        searcher, tail: descriptors that an approximate searcher was built over, and those that came since.
         bytes: of what the engine holds beside the vector file, in memory and in working files.
         builds, failed: searchers built since the start, and attempts that failed. build_seconds: of the last one built.
         checked: see `canary`.

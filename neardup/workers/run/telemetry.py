@@ -93,8 +93,8 @@ MATCH_ROWS = Gauge("neardup_match_descriptors", "Descriptors that the state hold
 MATCH_ITEMS = Gauge("neardup_match_items", "Items that the state holds.")
 INDEX_DESCRIPTORS = Gauge(
     "neardup_index_descriptors",
-    "Descriptors that are searched, by part: scann in the built searcher, milvus in Milvus, tail one by one because "
-    "they are newer, waiting until Milvus takes them.",
+    "Descriptors that are searched, by part: scann in the built searcher, milvus in Milvus, tail newer than that "
+    "build, waiting until Milvus takes them.",
     ["part"],
 )
 INDEX_BYTES = Gauge("neardup_index_bytes", "Bytes of the index beside the vector file: searcher and tail.")

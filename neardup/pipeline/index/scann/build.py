@@ -36,7 +36,7 @@ class Build:
         seconds: how long it took, once done.
     """
 
-    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int, name: str) -> None:
+    def __init__(self, vectors: VectorFile, rows: RowNumbers, folder: Path, threads: int, name: str, keep: int) -> None:
         """Start the process.
 
         Args:
@@ -45,12 +45,13 @@ class Build:
             folder: where the searcher will be; its name is free, its parent exists.
             threads: for the process.
             name: of the index, for the log.
+            keep: see `Generation`.
         Raises:
             DependencyError: the process cannot be started or the disk is full.
         """
         if vectors.unwritten_bytes:
             raise DependencyError(f"{vectors.path}: {vectors.unwritten_bytes} bytes are in memory, as the disk is full")
-        self._rows, self._folder, self._name, self._vectors = rows, folder, name, vectors
+        self._rows, self._folder, self._name, self._vectors, self._keep = rows, folder, name, vectors, keep
         self._tree = tree_for(len(rows))
         self._outcome: Generation | PipelineError | None = None
         self._begin = time.monotonic()
@@ -129,7 +130,7 @@ class Build:
         if code != 0:
             return DependencyError(f"the index builder ended with {code}: {said.strip()[-500:]}")
         try:
-            generation = Generation(self._folder, self._rows, self._tree, self._vectors)
+            generation = Generation(self._folder, self._rows, self._tree, self._vectors, self._keep)
         except PipelineError as error:
             return error
         self.seconds = time.monotonic() - self._begin

@@ -1,8 +1,9 @@
-"""A ScaNN searcher over the rows that there were at one moment: immutable, disposable, in a process of its own.
+"""A ScaNN searcher over the rows that there were at one moment, in a process of its own, and newer rows beside them.
 
-ScaNN only proposes. It numbers its points from 0; `Generation` maps them to rows, drops those that were removed since,
-and looks further where too few are left. Its process also compares with newer rows, so that the caller need not; they
-are handed over with the next question, and what was asked before does not know them.
+ScaNN only proposes. `Generation` drops the rows that were removed since, and looks further where too few are left.
+Newer rows are handed over with the next question, and what was asked before does not know them; the process compares
+with the newest one by one and lets the others join ScaNN's tree (`serve_process`). What is on the disk stays as it was
+built, so a process that is started again begins from there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from neardup.pipeline.errors import ConfigError, DependencyError
+from neardup.pipeline.errors import ConfigError
 from neardup.pipeline.files import naming
 from neardup.pipeline.index.proposer import Proposed
 from neardup.pipeline.index.rows import RowMap, RowNumbers
@@ -33,9 +34,10 @@ _SEARCHER = "scann"
 _ROWS = "scann-ids.npy"
 _TREE = "scann-tree.json"
 _MOST_PARTS = 256
+_ALL = 2**32 - 1
 _NO_DISTANCES = np.empty((0, 1), np.float32)
-_Answer: TypeAlias = tuple[RowNumbers, npt.NDArray[np.float32], RowNumbers, npt.NDArray[np.float32]]
-"""Rows of the searcher and their distances, (n, m), newer rows and theirs, (n, t); -1 and NaN where there is none."""
+_Answer: TypeAlias = tuple[RowNumbers, npt.NDArray[np.float32]]
+"""Rows and their distances, (n, m); -1 and NaN where there is none."""
 
 
 class Generation:
@@ -44,29 +46,38 @@ class Generation:
     It takes time to load and to let go: make and `discard` one in a thread where others wait.
 
     Attributes:
-        live: how many of its rows are still held.
+        live: how many of the rows that it was built over are still held.
+        newer_count: how many newer rows are held.
+        has_gone: whether vectors may be in it whose rows were removed.
         bytes: how much memory the searcher takes, by its files.
     """
 
-    def __init__(self, folder: Path, rows: RowNumbers, tree: Tree, vectors: VectorFile | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rows: RowNumbers,
+        tree: Tree,
+        vectors: VectorFile | None = None,
+        keep: int = _ALL,
+    ) -> None:
         """Load what a build wrote.
 
         Args:
             folder: with the searcher's files; deleted by `discard`.
             rows: int64 (points,), -1 for a point whose row is gone.
             vectors: which hold the rows; None where the searcher need not compute distances.
+            keep: newer rows that are compared one by one; more of them join ScaNN's tree.
         Raises:
             DependencyError: ScaNN cannot read it, or it holds another number of points.
         """
         self.folder, self.tree = folder, tree
-        self._rows = rows
-        self._held = RowMap(np.bool_, False)
-        held = rows[rows >= 0]
-        self._held[held] = True
-        self.live = len(held)
+        self._rows, self._keep = rows, keep
+        built = rows[rows >= 0]
+        self._built, self._held, self._newer = (RowMap(np.bool_, False) for _ in range(3))
+        self._built[built] = self._held[built] = True
+        self.live, self.newer_count, self._ever_newer = len(built), 0, 0
+        self.has_gone = self.live < len(rows)
         self._vectors = vectors
-        self._newer = RowMap(np.bool_, False)
-        self._newer_count = 0
         self._handed: list[RowNumbers] = []
         self._come: dict[int, None] = {}  # what the process has not heard of yet
         self._gone: list[int] = []
@@ -75,77 +86,91 @@ class Generation:
         self._ahead: _Ahead | None = None
         with naming(folder, "look at a searcher"):
             self.bytes = sum(path.stat().st_size for path in folder.iterdir())
-        self._searcher = Searcher(folder, None if vectors is None else (vectors, rows))
-        if self._searcher.size != len(rows):
-            self._searcher.close()
-            raise DependencyError(f"{folder}: holds {self._searcher.size} points, expected {len(rows)}")
+        self._searcher = Searcher(folder, rows, vectors)
 
     def __len__(self) -> int:
+        """Return how many points it was built over."""
         return len(self._rows)
 
     @property
     def rows(self) -> RowNumbers:
-        """The rows that are still held."""
-        held: RowNumbers = self._rows[self._held[self._rows]]
-        return held
-
-    def holds(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
-        """Return whether each row is one of its own and still held; rows of any shape, -1 is none."""
-        return self._held[rows]
-
-    def remove(self, rows: RowNumbers) -> None:
-        """Let go of those of these rows that it holds."""
-        gone = np.unique(rows[self._held[rows]])
-        self._held[gone] = False
-        self.live -= len(gone)
-
-    # -- newer rows --------------------------------------------------------------------------------------------------
-
-    @property
-    def takes_newer(self) -> bool:
-        """Whether it compares with newer rows: where its process reads the vector file."""
-        return self._searcher.is_exact and self._vectors is not None and not self._vectors.unwritten_bytes
+        """All rows that are held, newer ones at the end."""
+        built = self._rows[self._held[self._rows]]
+        return np.concatenate([built, self.newer_rows])
 
     @property
     def newer_rows(self) -> RowNumbers:
-        """The newer rows that it was given and that are still held."""
+        """The newer rows that are held."""
         rows = np.unique(np.concatenate([NO_ROWS, *self._handed]))
         held: RowNumbers = rows[self._newer[rows]]
         return held
 
     @property
-    def newer_count(self) -> int:
-        """How many these are."""
-        return self._newer_count
-
-    @property
     def bytes_in_all(self) -> int:
         """How much memory the searcher takes, with the newer rows."""
-        return self.bytes + (0 if self._vectors is None else 4 * self._vectors.dimension * self._newer_count)
+        return self.bytes + self.bytes * self.newer_count // max(len(self), 1)
+
+    @property
+    def takes_newer(self) -> bool:
+        """Whether newer rows can be handed over: where its process reads the vector file."""
+        return self._searcher.is_exact and self._vectors is not None and not self._vectors.unwritten_bytes
+
+    @property
+    def joins(self) -> bool:
+        """Whether newer rows that are handed over join ScaNN's tree."""
+        return self.takes_newer and self._keep < _ALL
+
+    def holds(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
+        """Return whether each row is held; rows of any shape, -1 is none."""
+        return self._held[rows]
 
     def hand_over(self, rows: RowNumbers) -> None:
-        """Compare with newer rows, none of them held, too; where it `takes_newer`."""
+        """Search among newer rows, none of them held, too; where it `takes_newer`.
+
+        Rows that it was built over and that were removed since come back in the same way.
+
+        Raises:
+            DependencyError: the searcher is gone.
+        """
         if not len(rows):
             return
         self._forget_ahead()
-        self._newer[rows] = True
-        self._newer_count += len(rows)
-        self._handed = [*self._handed, rows] if len(self._handed) < _MOST_PARTS else [self.newer_rows]
-        self._come.update(dict.fromkeys(rows.tolist()))
+        self._held[rows] = True
+        back = self._built[rows]
+        newer = rows[~back]
+        self.live += int(back.sum())
+        self._newer[newer] = True
+        self.newer_count += len(newer)
+        self._ever_newer += len(newer)
+        self._handed = [*self._handed, newer] if len(self._handed) < _MOST_PARTS else [self.newer_rows]
+        self._come.update(dict.fromkeys(newer.tolist()))
 
-    def is_newer(self, rows: RowNumbers) -> npt.NDArray[np.bool_]:
-        """Return whether each row is a newer one that it was given and is still held."""
-        return self._newer[rows]
-
-    def remove_newer(self, rows: RowNumbers) -> None:
-        """Let go of newer rows, all of them held."""
-        self._newer[rows] = False
-        self._newer_count -= len(rows)
-        for row in rows.tolist():
+    def remove(self, rows: RowNumbers) -> None:
+        """Let go of those of these rows that it holds."""
+        gone = np.unique(rows[self._held[rows]])
+        newer = gone[self._newer[gone]]
+        self._held[gone] = self._newer[newer] = False
+        self.live -= len(gone) - len(newer)
+        self.newer_count -= len(newer)
+        self.has_gone |= bool(len(gone))
+        for row in newer.tolist():
             if row in self._come:
                 del self._come[row]
             else:
                 self._gone.append(row)
+
+    def join(self) -> None:
+        """Have the newer rows join ScaNN's tree now, but for those that may wait; `has_joined` tells when they have.
+
+        Raises:
+            DependencyError: the searcher is gone.
+        """
+        self._collect()
+        self._send(np.empty((0, 0), np.float32), 0, 0)
+
+    def has_joined(self, timeout_seconds: float | None = 0.0) -> bool:
+        """Return whether `join` has ended or the process is gone, after waiting for that; None waits without end."""
+        return self._searcher.has_answered(timeout_seconds)
 
     # -- searching ---------------------------------------------------------------------------------------------------
 
@@ -176,53 +201,35 @@ class Generation:
         self._send(queries, k + _SPARE, self._ahead.leaves)
 
     def candidates(self) -> Proposed:
-        """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding.
-
-        Newer ones that it was given are among them.
-        """
+        """Return rows (n, m), held, that nearly always hold the k nearest of what was asked; -1 is padding."""
         queries, k, leaves = self._asked
-        width = min(k + _SPARE, len(self))
-        result = np.full((len(queries), width), -1, np.int64)
-        distances = np.full(result.shape, np.nan, np.float32)
-        shape = len(queries), k + _SPARE
-        newer = np.full(shape, -1, np.int64), np.full(shape, np.nan, np.float32)
+        width = min(k + _SPARE, self._points)
+        rows = np.full((len(queries), k + _SPARE), -1, np.int64)
+        distances = np.full(rows.shape, np.nan, np.float32)
         asked, known = np.flatnonzero(self._of_ahead < 0), np.flatnonzero(self._of_ahead >= 0)
         if len(asked):
-            result[asked], distances[asked], rows, away = self._receive()
-            _put(newer, asked, rows, away)
+            _put((rows, distances), asked, self._searcher.answer())
         if len(known):
             place = self._of_ahead[known]
-            older, of_older, rows, away = self._collect()
-            result[known], distances[known] = older[place], of_older[place]
-            _put(newer, known, rows[place], away[place])
-        # of those that were near, more may have gone since than there are spare ones
-        few = np.flatnonzero(self._newer[newer[0]].sum(axis=1) < min(k, self._newer_count))
-        if len(few):
-            self._collect()
-            self._send(queries[few], k + _SPARE, leaves)
-            _, _, rows, away = self._receive()
-            _put(newer, few, rows, away)
-        result = np.where(self._held[result], result, -1)
-        while width < len(self) or leaves < self.tree.leaves:
-            short = np.flatnonzero((result >= 0).sum(axis=1) < min(k, self.live))
+            of_ahead, away = self._collect()
+            _put((rows, distances), known, (of_ahead[place], away[place]))
+        rows = np.where(self._held[rows], rows, -1)
+        while width < self._points or leaves < self.tree.leaves:
+            short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, self.live + self.newer_count))
             if len(short) == 0:
                 break
-            width, leaves = min(width * _WIDEN, len(self)), min(leaves * _WIDEN, self.tree.leaves)
-            more = (0, 0), (0, width - result.shape[1])
-            result, distances = (
-                np.pad(result, more, constant_values=-1),
-                np.pad(distances, more, constant_values=np.nan),
-            )
+            width, leaves = min(width * _WIDEN, self._points), min(leaves * _WIDEN, self.tree.leaves)
+            more = (0, 0), (0, max(width - rows.shape[1], 0))
+            rows = np.pad(rows, more, constant_values=-1)
+            distances = np.pad(distances, more, constant_values=np.nan)
+            self._collect()
             self._send(queries[short], width, leaves)
-            rows, distances[short], _, _ = self._receive()
-            result[short] = np.where(self._held[rows], rows, -1)
-        if not self._searcher.is_exact:
-            return Proposed(result)
-        newer_rows = np.where(self._newer[newer[0]], newer[0], -1)
-        return Proposed(np.concatenate([result, newer_rows], axis=1), np.concatenate([distances, newer[1]], axis=1))
+            _put((rows, distances), short, self._searcher.answer())
+            rows = np.where(self._held[rows], rows, -1)
+        return Proposed(rows, distances if self._searcher.is_exact else None)
 
     def again(self) -> Generation:
-        """Return the same, its process started anew.
+        """Return the same, its process started anew; newer rows join no more, as the process may have died of that.
 
         Raises:
             DependencyError: that failed.
@@ -246,17 +253,17 @@ class Generation:
     def _marked(self) -> RowNumbers:
         return np.where(self._held[self._rows], self._rows, -1)
 
+    @property
+    def _points(self) -> int:
+        """At least as many as the process searches."""
+        return len(self._rows) + self._ever_newer
+
     def _send(self, queries: Descriptors, count: int, leaves: int) -> None:
-        """Ask for so many points, or all of them, and for as many newer rows."""
+        """Ask for so many rows, or all of them."""
         gone, come = np.array(self._gone, np.int64), np.fromiter(self._come, np.int64, len(self._come))
         self._gone, self._come = [], {}
-        preorder = max(_PREORDER, 2 * min(count, len(self)))
-        self._searcher.ask(queries, count, preorder, leaves, gone, come)
-
-    def _receive(self) -> _Answer:
-        points, distances, newer, away = self._searcher.answer()
-        # Fewer hits than asked for come as point 0 with distance NaN.
-        return np.where(np.isnan(distances), -1, self._rows[points]), distances, newer, away
+        preorder = max(_PREORDER, 2 * min(count, self._points))
+        self._searcher.ask(queries, count, preorder, leaves, gone, come, self._keep)
 
     def _forget_ahead(self) -> None:
         """Drop what was asked ahead, once it is here."""
@@ -266,21 +273,17 @@ class Generation:
     def _collect(self) -> _Answer:
         """Return what was asked ahead, waiting for it where that is still to come."""
         if self._ahead is None:
-            return NO_ROWS[:, None], _NO_DISTANCES, NO_ROWS[:, None], _NO_DISTANCES
+            return NO_ROWS[:, None], _NO_DISTANCES
         if self._ahead.found is None:
-            self._ahead.found = self._receive()
+            self._ahead.found = self._searcher.answer()
         return self._ahead.found
 
 
-def _put(
-    newer: tuple[RowNumbers, npt.NDArray[np.float32]],
-    where: RowNumbers,
-    rows: RowNumbers,
-    distances: npt.NDArray[np.float32],
-) -> None:
-    """Write newer rows and distances into the rows of a table, the rest of which is padding."""
-    newer[0][where], newer[1][where] = -1, np.nan
-    newer[0][where, : rows.shape[1]], newer[1][where, : rows.shape[1]] = rows, distances
+def _put(table: _Answer, where: RowNumbers, found: _Answer) -> None:
+    """Write what was found into rows of a table, the rest of which is padding."""
+    (rows, distances), width = table, found[0].shape[1]
+    rows[where], distances[where] = -1, np.nan
+    rows[where, :width], distances[where, :width] = found
 
 
 class _Ahead:
@@ -300,11 +303,11 @@ class _Ahead:
         return np.array([self._place_of.get(query.tobytes(), -1) for query in queries], np.int64)
 
 
-def restore(saved: Path, folder: Path, vectors: VectorFile) -> Generation | None:
+def restore(saved: Path, folder: Path, vectors: VectorFile, keep: int) -> Generation | None:
     """Load the generation that `Generation.copy` wrote into `saved`, from a copy in `folder`; None if there is none.
 
     Args:
-        vectors: which hold the rows.
+        vectors, keep: see `Generation`.
     """
     if not (saved / _TREE).exists():
         return None
@@ -317,7 +320,7 @@ def restore(saved: Path, folder: Path, vectors: VectorFile) -> Generation | None
         raise ConfigError(f"{saved}: the saved searcher holds row {rows.max()} of {len(vectors)}")
     with naming(folder, "copy a searcher"):
         shutil.copytree(saved / _SEARCHER, folder, copy_function=_link)
-    return Generation(folder, rows, tree, vectors)
+    return Generation(folder, rows, tree, vectors, keep)
 
 
 def import_scann() -> Any:

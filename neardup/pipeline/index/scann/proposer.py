@@ -1,9 +1,9 @@
-"""The engine for many descriptors: ScaNN over most rows, and a comparison with all newer ones.
+"""The engine for many descriptors: ScaNN over most rows, and a comparison with the newest ones.
 
-ScaNN is never changed once built. Rows that came later are the *tail*, compared exactly, by ScaNN's process but for the
-newest, which it does not know yet; removed rows are skipped; when the tail has grown, another process builds anew over
-all rows, a further one loads the result and answers, and takes over between two calls. Until the first build, and
-whenever builds fail, everything is tail: slower, never wrong.
+Rows that came after a build are its *tail*. They are handed to ScaNN's process, which compares with the newest and lets
+the others join the tree that was built; what it does not know yet is compared here. Removed rows are skipped. When the
+tail has grown, another process builds anew over all rows, a further one loads the result, has the rows join that came
+meanwhile, and takes over between two calls. Until the first build everything is tail, compared here: slower, and exact.
 """
 
 from __future__ import annotations
@@ -41,19 +41,23 @@ _SCORE_ERROR = np.float32(1e-4)
 """More than an inner product that is computed from a distance is out."""
 _MOST_NEWEST = 1024
 """Rows that are compared here where nothing is asked ahead."""
+_MOST_HERE = 16_384
+"""Rows that wait here for the next question; more of them, as at a start, are handed over and join at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """When to build anew.
 
-    A tail of t rows costs each query about t · 7 ns of the searcher's process, a build over n rows about n · 25 µs on
-    another core (256 dimensions). For one query per added row their sum is least near t = 80 √n, flat around it, and a
-    shorter tail answers sooner.
+    A build over n rows takes about n · 25 µs of another core (256 dimensions). Rows that join a tree cost 0.03 ms each,
+    once, and every query the share by which its leaves have grown. Compared one by one, where vectors are in memory, a
+    tail of t rows costs each query t · 15 ns, and the sum of tail and builds is least near t = 40 √n.
 
     Attributes:
         min_rows: below, everything is compared; `LEAST_ROWS` or more.
-        tail_factor: build when the tail is longer than this × √n.
+        tail_factor: build when the tail is longer than this × √n,
+        tail_share: or, where it joins the tree, than this × n, if that is more.
+        newest: rows of the tail that are compared one by one in any case.
         removed_share: build when this share of the searcher's rows was removed.
         removed_seconds: build so long after the first of them was, for the searcher still holds their vectors.
         threads: of the building process, which runs at low priority.
@@ -62,6 +66,8 @@ class Policy:
 
     min_rows: int = 100_000
     tail_factor: float = 50.0
+    tail_share: float = 0.25
+    newest: int = 2048
     removed_share: float = 0.2
     removed_seconds: float = 3600.0
     threads: int = 1
@@ -101,6 +107,7 @@ class ScannProposer(Private):
         self._generation: Generation | None = None
         self._tail = Exact(vectors, products)
         self._build: Build | None = None
+        self._next: Generation | None = None  # what was built, until it takes over
         self._removed: list[RowNumbers] = []  # since the build began
         self._builds, self._failed, self._build_seconds = 0, 0, 0.0
         self._leaving: threading.Thread | None = None
@@ -110,7 +117,7 @@ class ScannProposer(Private):
 
     @property
     def tail_rows(self) -> int:
-        """How many rows ScaNN does not cover yet."""
+        """How many rows came after the build."""
         return len(self._tail) + (0 if self._generation is None else self._generation.newer_count)
 
     @property
@@ -126,6 +133,12 @@ class ScannProposer(Private):
     def add(self, rows: RowNumbers) -> None:
         """See `Proposer.add`."""
         self._tail.add(rows)
+        if self._generation is not None and len(self._tail) > _MOST_HERE:
+            try:
+                self._hand_over(self._generation)
+                self._generation.join()
+            except DependencyError as error:  # which the next search will make good
+                logger.warning("searcher takes no rows name=%s error=%s", self._name, error)
         self.poll()
 
     def remove(self, rows: RowNumbers) -> None:
@@ -133,12 +146,10 @@ class ScannProposer(Private):
         if self._build is not None:
             self._removed.append(rows)
         if self._generation is not None:
-            built = self._generation.holds(rows)
-            self._generation.remove(rows[built])
+            known = self._generation.holds(rows)
+            self._generation.remove(rows[known])
             self._plan_erasure(self._generation)
-            newer = self._generation.is_newer(rows)
-            self._generation.remove_newer(rows[newer])
-            rows = rows[~(built | newer)]
+            rows = rows[~known]
         self._tail.remove(rows)
         self.poll()
 
@@ -165,7 +176,7 @@ class ScannProposer(Private):
             except DependencyError as error:
                 logger.error("searcher lost, will build it again name=%s error=%s", self._name, error)
             lost, self._generation = self._generation, None
-            self._tail.add(np.concatenate([lost.rows, lost.newer_rows]))
+            self._tail.add(lost.rows)
             lost.discard()
         return self._tail.propose(queries, k)
 
@@ -179,23 +190,39 @@ class ScannProposer(Private):
             if self._is_due():
                 self.rebuild()
         elif self._build.is_done():
-            build, self._build = self._build, None
             try:
-                self._take_over(build.result())
+                if self._next is None:
+                    self._next = self._build.result()
+                    self._bring_up_to_date(self._next)
+                    if self._next.newer_count:
+                        self._next.join()
+                if self._next.newer_count and not self._next.has_joined():
+                    return
+                build, self._build = self._build, None
+                self._take_over(self._next)
             except PipelineError as error:
+                failed, self._next, self._build = self._next, None, None
+                if failed is not None and failed is not self._generation:
+                    failed.discard()
                 self._put_off(error)
                 return
+            self._next = None
             self._builds, self._build_seconds = self._builds + 1, build.seconds
 
     def rebuild(self) -> None:
         """Start a build over all rows now, unless one is under way or there are too few rows to train on."""
         if self._build is not None or self._live < min(LEAST_ROWS, self._policy.min_rows):
             return
-        built = [] if self._generation is None else [self._generation.rows, self._generation.newer_rows]
-        rows = np.sort(np.concatenate([*built, self._tail.rows]), kind="stable")
         self._removed = []
         try:
-            self._build = Build(self._vectors, rows, self._new_path(), self._policy.threads, self._name)
+            self._build = Build(
+                self._vectors,
+                np.sort(self._all_rows()),
+                self._new_path(),
+                self._policy.threads,
+                self._name,
+                self._policy.newest,
+            )
         except PipelineError as error:
             self._put_off(error)
 
@@ -203,6 +230,8 @@ class ScannProposer(Private):
         """Wait for the build that is under way and take it over; return whether none is left."""
         if self._build is not None and self._build.wait(timeout_seconds):
             self.poll()
+            if self._next is not None and self._next.has_joined(timeout_seconds):
+                self.poll()
         return self._build is None
 
     def save(self, folder: Path) -> None:
@@ -220,7 +249,7 @@ class ScannProposer(Private):
     def load(self, folder: Path) -> RowNumbers:
         """See `Proposer.load`."""
         try:
-            self._generation = restore(folder, self._new_path(), self._vectors)
+            self._generation = restore(folder, self._new_path(), self._vectors, self._policy.newest)
         except DependencyError as error:  # of another version of ScaNN, for instance: it can be built again
             logger.warning("saved searcher dropped name=%s error=%s", self._name, error)
         if self._generation is None:
@@ -271,7 +300,7 @@ class ScannProposer(Private):
         )
 
     def _hand_over(self, generation: Generation) -> None:
-        """Have the searcher's process compare with the newest rows from its next question on."""
+        """Have the searcher's process search among the newest rows, too, from its next question on."""
         if generation.takes_newer and len(self._tail):
             rows = self._tail.rows.copy()
             generation.hand_over(rows)
@@ -282,32 +311,42 @@ class ScannProposer(Private):
             return False
         if self._generation is None:
             return True
-        covered, live = len(self._generation), self._generation.live
+        generation, covered = self._generation, len(self._generation)
+        longest = max(self._policy.tail_factor * covered**0.5, self._policy.tail_share * covered * generation.joins)
         return (
-            self.tail_rows > self._policy.tail_factor * covered**0.5
-            or live < (1 - self._policy.removed_share) * covered
+            self.tail_rows > longest
+            or generation.live < (1 - self._policy.removed_share) * covered
             or self._clock() >= self._erase_at
         )
 
     def _plan_erasure(self, generation: Generation) -> None:
-        if generation.live == len(generation):
+        if not generation.has_gone:
             self._erase_at = np.inf
         elif self._erase_at == np.inf:
             self._erase_at = self._clock() + self._policy.removed_seconds
 
-    def _take_over(self, generation: Generation) -> None:
-        """Search with another generation from now on; the one before goes away in a thread, for it takes its time.
+    def _all_rows(self) -> RowNumbers:
+        """Return all rows that are held, in any order."""
+        older = [] if self._generation is None else [self._generation.rows]
+        return np.concatenate([*older, self._tail.rows])
 
-        A row that was removed during the build and added again is in the tail, and no more in the generation.
+    def _bring_up_to_date(self, generation: Generation) -> None:
+        """Have a generation hold what is held now, as far as it takes newer rows.
+
+        Rows that were removed during the build and added again count as newer.
         """
         generation.remove(np.concatenate([np.empty(0, np.int64), *self._removed]))
+        self._removed = []
+        if generation.takes_newer:
+            rows = self._all_rows()
+            generation.hand_over(rows[~generation.holds(rows)])
+
+    def _take_over(self, generation: Generation) -> None:
+        """Search with another generation from now on; the one before goes away in a thread, for it takes its time."""
+        self._bring_up_to_date(generation)
         if self._generation is not None:
-            newer = self._generation.newer_rows
-            newer = newer[~generation.holds(newer)]
-            if generation.takes_newer:
-                generation.hand_over(newer)
-            else:
-                self._tail.add(newer)
+            rows = self._generation.rows
+            self._tail.add(rows[~generation.holds(rows)])
             self._leaving = threading.Thread(target=self._generation.discard, name="index-discard")
             self._leaving.start()
         self._generation = generation

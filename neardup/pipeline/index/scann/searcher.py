@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,7 +19,6 @@ from neardup.pipeline.index.scann.serve_process import ANSWER, REQUEST
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.types import Descriptors
 
-Points = npt.NDArray[np.uint32]
 Distances = npt.NDArray[np.float32]
 NO_ROWS: RowNumbers = np.empty(0, np.int64)
 
@@ -27,24 +27,23 @@ class Searcher:
     """One searcher; `ask` and `answer` in turn, by one thread at a time.
 
     Attributes:
-        size: how many points it holds.
         is_exact: whether distances are those of the stored vectors; else ScaNN's own.
     """
 
-    def __init__(self, folder: Path, stored: tuple[VectorFile, RowNumbers] | None = None) -> None:
+    def __init__(self, folder: Path, rows: RowNumbers, vectors: VectorFile | None = None) -> None:
         """Start the process and wait until it has loaded what ScaNN wrote into a folder.
 
         Args:
-            stored: the vectors, in a file, and the row of each point, int64, -1 for one that is gone.
+            rows: the row of each point, int64, -1 for one that is gone.
+            vectors: from which it computes distances, where they are in a file.
         Raises:
-            DependencyError: the process cannot be started, or ScaNN cannot load it.
+            DependencyError: the process cannot be started, ScaNN cannot load it, or it holds another number of points.
         """
         self._folder = folder
         self._log = folder.with_name(folder.name + ".log")
-        self.is_exact = stored is not None and stored[0].path is not None
+        self.is_exact = vectors is not None and vectors.path is not None
         of_file: list[str] = []
-        if self.is_exact and stored is not None:
-            vectors, rows = stored
+        if self.is_exact and vectors is not None:
             of_file = [str(vectors.path), str(vectors.dimension), vectors.space, str(int(rows.max(initial=-1)) + 1)]
         with naming(folder, "start a searcher"), self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -56,9 +55,10 @@ class Searcher:
             )
         self._asked = False
         try:
-            self.size, _, _ = ANSWER.unpack(self._read(ANSWER.size))
-            if self.is_exact and stored is not None and len(stored[1]) == self.size:
-                self._write(np.ascontiguousarray(stored[1], np.int64).data)
+            size, _ = ANSWER.unpack(self._read(ANSWER.size))
+            if size != len(rows):
+                raise DependencyError(f"{folder}: holds {size} points, expected {len(rows)}")
+            self._write(np.ascontiguousarray(rows, np.int64).data)
         except BaseException:
             self.close()
             raise
@@ -71,34 +71,37 @@ class Searcher:
         leaves: int,
         dropped: RowNumbers = NO_ROWS,
         added: RowNumbers = NO_ROWS,
+        keep: int = 0,
     ) -> None:
         """Have it search, float32 (n, d), while the caller does something else.
 
         Args:
-            dropped, added: newer rows that it compares with no more, and from now on; where it `is_exact`.
+            count, preorder, leaves: rows wanted per query, candidates before reordering, leaves that are searched.
+            dropped, added: newer rows that it searches no more, and from now on; where it `is_exact`.
+            keep: newer rows that may stay out of ScaNN's tree; without queries, the answer comes when no more do.
         Raises:
             DependencyError: the process is gone; also of `answer`.
         """
         if self._asked:
             self.answer()  # which nobody came for
         self._write(
-            REQUEST.pack(*queries.shape, count, preorder, leaves, len(dropped), len(added)),
+            REQUEST.pack(*queries.shape, count, preorder, leaves, len(dropped), len(added), keep),
             np.ascontiguousarray(queries, np.float32).data,
             np.concatenate([dropped, added]).tobytes(),
         )
         self._asked = True
 
-    def answer(self) -> tuple[Points, Distances, RowNumbers, Distances]:
-        """Return points and distances of what was asked, (n, m), and newer rows and their distances, (n, t).
+    def has_answered(self, timeout_seconds: float | None) -> bool:
+        """Return whether `answer` would not wait, after waiting for that; None waits without end."""
+        assert self.process.stdout is not None
+        return bool(select.select([self.process.stdout], [], [], timeout_seconds)[0])
 
-        Fewer hits than wanted are padded: points with distances of NaN, newer rows with -1.
-        """
+    def answer(self) -> tuple[RowNumbers, Distances]:
+        """Return the rows that were found for each query and their distances, (n, m), padded with -1 and NaN."""
         self._asked = False
-        n, m, t = ANSWER.unpack(self._read(ANSWER.size))
-        points = np.frombuffer(self._read(4 * n * m), np.uint32).reshape(n, m)
-        distances = np.frombuffer(self._read(4 * n * m), np.float32).reshape(n, m)
-        newer = np.frombuffer(self._read(8 * n * t), np.int64).reshape(n, t)
-        return points, distances, newer, np.frombuffer(self._read(4 * n * t), np.float32).reshape(n, t)
+        n, m = ANSWER.unpack(self._read(ANSWER.size))
+        rows = np.frombuffer(self._read(8 * n * m), np.int64).reshape(n, m)
+        return rows, np.frombuffer(self._read(4 * n * m), np.float32).reshape(n, m)
 
     def close(self) -> None:
         """End the process and wait for that."""

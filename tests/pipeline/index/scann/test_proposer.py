@@ -146,7 +146,7 @@ def test_what_was_removed_leaves_the_searcher_within_an_hour(index: Filled, cloc
     assert searchers(index) == 1
     built = engine(index)._generation
     assert built is not None
-    assert (len(built), built._searcher.size) == (399, 399)
+    assert len(built) == 399
     clock.seconds += 3600
     engine(index).poll()
     assert not engine(index).is_building
@@ -171,7 +171,7 @@ def test_a_row_that_comes_back_during_a_build_is_found_once(index: Filled) -> No
         index.index.add(index.rows(np.arange(20)))
         index.index.remove(index.rows(np.arange(10)))
         index.settle()
-        assert engine(index).tail_rows == 10
+        assert engine(index).tail_rows == (10 if index.vectors.path is None else 0)  # they are points of the searcher
         found = index.search(vectors, 3).ids
         assert not np.isin(found, [*range(10), *range(20, 30)]).any()
         assert found[10:20, 0].tolist() == list(range(10, 20))
@@ -405,13 +405,14 @@ def handed_over(index: Filled) -> int:
     return 0 if generation is None else generation.newer_count
 
 
-@pytest.mark.parametrize("most_newest", [0, 1024])
-def test_the_searchers_process_compares_with_newer_rows_as_the_exact_index_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_newest: int
+@pytest.mark.parametrize(("most_newest", "one_by_one"), [(0, 2048), (1024, 2048), (0, 0), (0, 60)])
+def test_the_searchers_process_finds_newer_rows_as_the_exact_index_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_newest: int, one_by_one: int
 ) -> None:
     monkeypatch.setattr("neardup.pipeline.index.scann.proposer._MOST_NEWEST", most_newest)
+    policy = Policy(min_rows=300, tail_factor=15.0, newest=one_by_one)
     random, vectors = np.random.default_rng(3), units(1000, 3)
-    index = Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=300, tail_factor=15.0)), D)
+    index = Filled(tmp_path / "vectors", scann(tmp_path, policy), D)
     right = Filled(None, exact, D)
     held: list[int] = []
     most_handed, builds = 0, 0
@@ -436,6 +437,7 @@ def test_the_searchers_process_compares_with_newer_rows_as_the_exact_index_does(
             newer = np.ones_like(wanted.ids, np.bool_) if generation is None else ~generation.holds(wanted.ids)
             is_found = (wanted.ids[:, :, None] == found.ids[:, None]).any(axis=2)
             assert is_found[newer & (wanted.ids >= 0)].all()
+            assert is_found[:, 0].mean() > 0.95
             assert not np.isin(found.ids, gone).any()
             assert np.isclose(found.distances[:, 0], wanted.distances[:, 0], atol=0).mean() > 0.95
         assert engine(index).tail_rows == handed_over(index) + len(engine(index)._tail)
@@ -478,6 +480,113 @@ def test_newer_rows_are_asked_for_again_where_those_found_ahead_have_gone(tmp_pa
         assert index.search(query, 3).ids.tolist() == [[330, 331, 332]]
         index.remove(np.arange(330, 378))
         assert index.search(query, 3).ids[0, :2].tolist() == [378, 379]
+
+
+def joined(index: Filled) -> None:
+    """Wait until newer rows have joined ScaNN's tree."""
+    generation = engine(index)._generation
+    assert generation is not None
+    generation.join()
+    assert generation.has_joined(LATE)
+
+
+def test_rows_that_joined_the_tree_are_found_removed_and_found_again_once(tmp_path: Path) -> None:
+    vectors = units(600, 5)
+    policy = Policy(min_rows=300, tail_factor=80.0, newest=0)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, policy), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 600), vectors[300:])
+        index.index.ask(vectors[:1], 1)
+        assert handed_over(index) == 300
+        joined(index)
+        assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
+        gone = np.array([5, 7, *range(400, 450)])
+        index.index.remove(index.rows(gone))
+        assert not np.isin(index.search(vectors, 40).ids, gone).any()
+        joined(index)
+        index.index.add(index.rows(gone))
+        found = index.search(vectors, 40).ids
+        assert found[:, 0].tolist() == list(range(600))
+        assert all(len(set(some)) == 40 for some in found.tolist())
+        index.index.ask(vectors[:1], 1)
+        assert engine(index).tail_rows == 300  # the points of the searcher among them are no tail
+        assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
+        assert sorted(index.search(vectors[:1], 600).ids[0].tolist()) == list(range(600))
+
+
+def test_a_searcher_whose_tail_joined_is_saved_as_it_was_built(tmp_path: Path) -> None:
+    vectors = units(600, 5)
+    policy = Policy(min_rows=300, tail_factor=80.0, newest=0)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, policy), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 600), vectors[300:])
+        index.index.ask(vectors[:1], 1)
+        joined(index)
+        loaded = index.restart(tmp_path / "saved", np.arange(600), scann(tmp_path, policy))
+        assert loaded.tolist() == list(range(300))
+        index.index.ask(vectors[:1], 1)
+        joined(index)
+        assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
+
+
+def test_a_searcher_that_died_of_rows_that_joined_compares_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = units(600, 5)
+    policy = Policy(min_rows=300, tail_factor=80.0, newest=0)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, policy), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 600), vectors[300:])
+        index.index.ask(vectors[:1], 1)
+        joined(index)
+        index.remove(np.array([350]))
+        generation = engine(index)._generation
+        assert generation is not None
+        generation._searcher.process.kill()
+        found = index.search(vectors, 1).ids[:, 0]
+        assert np.delete(found, 350).tolist() == [*range(350), *range(351, 600)]
+        assert "will start it again" in caplog.text
+        again = engine(index)._generation
+        assert again is not None
+        assert (again.joins, again.takes_newer, engine(index).tail_rows) == (False, True, 299)
+        engine(index).rebuild()
+        engine(index).wait(LATE)
+        assert engine(index)._generation.joins  # type: ignore[union-attr]
+
+
+def test_what_came_during_a_build_has_joined_when_its_searcher_takes_over(tmp_path: Path) -> None:
+    vectors = units(900, 5)
+    policy = Policy(min_rows=300, tail_factor=80.0, newest=0)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, policy), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        index.add(np.arange(300, 600), vectors[300:600])
+        engine(index).wait(LATE)
+        assert handed_over(index) == 300
+        engine(index).rebuild()
+        index.add(np.arange(600, 900), vectors[600:])
+        index.index.ask(vectors[:1], 1)
+        index.remove(np.array([20, 320, 620]))
+        engine(index).wait(LATE)
+        assert (handed_over(index), engine(index).tail_rows) == (299, 299)
+        found = index.search(vectors, 1).ids[:, 0]
+        kept = np.delete(np.arange(900), [20, 320, 620])
+        assert found[kept].tolist() == kept.tolist()
+        assert engine(index).status().builds == 2
+
+
+def test_a_long_tail_joins_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neardup.pipeline.index.scann.proposer._MOST_HERE", 200)
+    vectors = units(600, 5)
+    policy = Policy(min_rows=300, tail_factor=80.0)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, policy), D)) as index:
+        index.add(np.arange(300), vectors[:300])
+        engine(index).wait(LATE)
+        index.add(np.arange(300, 600), vectors[300:])
+        assert (handed_over(index), engine(index).tail_rows) == (300, 300)
+        assert index.search(vectors, 1).ids[:, 0].tolist() == list(range(600))
 
 
 def test_rows_that_the_disk_did_not_take_stay_with_the_caller(index: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -616,6 +725,27 @@ def test_recall_of_near_duplicates_is_99_percent_of_exact(tmp_path: Path) -> Non
     same = found.ids == expected.ids
     np.testing.assert_array_equal(found.distances[same], expected.distances[same])
     approximate.close()
+
+
+def test_recall_of_rows_that_joined_is_99_percent_of_exact(tmp_path: Path) -> None:
+    d, n = 64, 20_000
+    rng = np.random.default_rng(0)
+    vectors = units(200, 1, d)[rng.integers(0, 200, n)] + 0.8 * units(n, 2, d)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    queries = vectors[-2000:] + rng.uniform(0.05, 0.45, (2000, 1)) * units(2000, 3, d)
+    queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+    with closing(Filled(tmp_path / "vectors", scann(tmp_path, Policy(min_rows=16_000, newest=0)), d)) as index:
+        index.add(np.arange(16_000), vectors[:16_000])
+        engine(index).wait(LATE)
+        index.add(np.arange(16_000, n), vectors[16_000:])
+        index.index.ask(queries[:1], 1)
+        joined(index)
+        assert engine(index).tail_rows == 4000
+        truth = Filled(None, exact, d)
+        truth.add(np.arange(n), vectors)
+        found, expected = index.search(queries, 10), truth.search(queries, 10)
+        assert np.mean(found.ids[:, 0] == expected.ids[:, 0]) >= 0.99
+        truth.close()
 
 
 def test_with_more_effort_the_nearest_of_strangers_are_found_too(
