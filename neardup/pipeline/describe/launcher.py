@@ -93,14 +93,19 @@ class Launched:
         self._outbox.put(ForkingPickler.dumps(message))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, once what sends on it has stopped; the process has ended, or is being ended."""
         self._outbox.put(None)
-        self.connection.close()
 
     def _send_all(self) -> None:
-        with suppress(OSError, TypeError):  # it has died, or the connection was closed meanwhile
-            while (message := self._outbox.get()) is not None:
-                self.connection.send_bytes(message)
+        """Send until `close`. This thread closes: a descriptor that it still writes to could be another's by then."""
+        runs = True
+        while (message := self._outbox.get()) is not None:
+            if runs:
+                try:
+                    self.connection.send_bytes(message)
+                except OSError:
+                    runs = False
+        self.connection.close()
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from neardup.pipeline.log.changes import Action
 from neardup.pipeline.log.proofs import Ask, Asked, Candidate, ItemProved, PairProved, ProofExpired
@@ -38,7 +39,11 @@ MOST_ASKED = 64
 MOST_OPEN = 10_000
 """Heads that are asked about in all, and heads that were given up whose late answer may still come; prove workers have
 room for them beside what waits for its verdict."""
+MOST_UNLIKELY = 256
+"""Heads that evidence alone makes distinct, compared for each descriptor of an image, as a proof may say more: the
+nearest. Strangers among them grow with what was seen."""
 _AT_ONCE = 64
+_MEASURED_AT_ONCE = 1024
 
 
 class Earlier(NamedTuple):
@@ -89,6 +94,7 @@ class BackwardSearch:
             candidates = self._candidates(bank, reference)
             waiting = self._ask(bank, reference, candidates) if self._asks else []
             found = self._matches_at_once(bank, reference, candidates, waiting, now_ms)
+            bank.collection.comparer.measure(())
             asked = tuple(
                 Asked(id=one.id, offset=one.offset, sha256=one.sha256, asks=(one.pair.candidate,), later=True)
                 for one in waiting
@@ -131,6 +137,7 @@ class BackwardSearch:
             if published is None:
                 settled = self._settled(bank, one, reference)
                 found = list(self._matches(bank, reference, settled, now_ms, dict(one.said)))
+                bank.collection.comparer.measure(())
                 found = found[: MOST_FOUND - len(matches)]
             else:
                 key = given.bank, reference.id
@@ -146,13 +153,16 @@ class BackwardSearch:
 
     def _ask(self, bank: Bank, reference: Item, candidates: Sequence[Item]) -> list[LaterAsk]:
         """Return the likeliest heads of these that are to be proved, with their members."""
+        live = self._seen.tables.live
+        heads = [
+            head
+            for head in candidates
+            if head.is_head and identity(head, reference) is Exact.NO and head.number not in live
+        ]
         likely = [
             (likelihood, head, ask)
-            for head in candidates
-            if head.is_head
-            and identity(head, reference) is Exact.NO
-            and head.number not in self._seen.tables.live
-            and (found := bank.collection.comparer.ask(head, reference)) is not None
+            for head in self._measured(bank, reference, heads)
+            if (found := bank.collection.comparer.ask(head, reference)) is not None
             for likelihood, ask in [found]
         ]
         likely.sort(key=lambda one: one[0], reverse=True)
@@ -175,8 +185,8 @@ class BackwardSearch:
     ) -> list[RetroMatched]:
         """Return what needs to wait for no proof."""
         later = {number for one in waiting for number in one.items}
-        left = (item for item in candidates if item.number not in later or identity(item, reference) is not Exact.NO)
-        compared = ((item, self._unasked(bank, item, reference)) for item in left)
+        left = [item for item in candidates if item.number not in later or identity(item, reference) is not Exact.NO]
+        compared = ((item, self._unasked(bank, item, reference)) for item in self._measured(bank, reference, left))
         return list(self._matches(bank, reference, compared, now_ms))
 
     def _link(self, reference: Item, found: Iterable[RetroMatched]) -> None:
@@ -198,11 +208,20 @@ class BackwardSearch:
 
     def _settled(self, bank: Bank, one: LaterAsk, reference: Item) -> Iterator[tuple[Item, Matched]]:
         """Yield how what is left of a star compares; what is identical was found at once."""
-        for number in one.items:
-            item = self._seen.tables.items.get(number)
-            if item is not None and identity(item, reference) is Exact.NO:
-                is_member = number != one.items[0]
-                yield item, bank.collection.comparer.settle(item, one.pair, reference, not one.pair.answered, is_member)
+        named = map(self._seen.tables.items.get, one.items)
+        items = [item for item in named if item is not None and identity(item, reference) is Exact.NO]
+        for item in self._measured(bank, reference, items):
+            is_member = item.number != one.items[0]
+            yield item, bank.collection.comparer.settle(item, one.pair, reference, not one.pair.answered, is_member)
+
+    @staticmethod
+    def _measured(bank: Bank, reference: Item, items: Sequence[Item]) -> Iterator[Item]:
+        """Yield items, many at a time compared with a reference by arrays; each is searched for in its bank."""
+        comparer = bank.collection.comparer
+        for start in range(0, len(items), _MEASURED_AT_ONCE):
+            some = items[start : start + _MEASURED_AT_ONCE]
+            comparer.measure([(item, reference) for item in some], keep=True)
+            yield from some
 
     def _matches(
         self,
@@ -217,13 +236,15 @@ class BackwardSearch:
         Args:
             said: decisions that these take the place of, by number of the item; such a match may be none any more.
         """
+        items, matches = list[Item](), list[Matched]()
         for item, match in compared:
-            kept, before = self.reviews.respected(item, reference, match), said.get(item.number)
-            if kept is not None and (kept.listed or before is not None) and bank.asks_about(item.id):
-                kept = msgspec.structs.replace(kept, action=bank.settings.action)
-                silenced = is_silenced(kept, self._allowing(item, now_ms))
-                kept = msgspec.structs.replace(kept, silenced=silenced)
-                yield RetroMatched(id=item.id, match=kept, before=before)
+            kept = self.reviews.respected(item, reference, match)
+            if kept is not None and (kept.listed or item.number in said) and bank.asks_about(item.id):
+                items.append(item)
+                matches.append(msgspec.structs.replace(kept, action=bank.settings.action))
+        for item, match, allowing in zip(items, matches, self._allowing(items, now_ms), strict=True):
+            match = msgspec.structs.replace(match, silenced=is_silenced(match, allowing))
+            yield RetroMatched(id=item.id, match=match, before=said.get(item.number))
 
     def _candidates(self, bank: Bank, reference: Item) -> list[Item]:
         items = self._seen.tables.items
@@ -243,43 +264,57 @@ class BackwardSearch:
     def _near(self, bank: Bank, kind: Kind, rows: Ids, first: Neighbours | None) -> Iterator[int]:
         """Yield numbers of heads of which a descriptor resembles one of these.
 
+        What evidence alone makes distinct is asked about, or nothing is said of it: of that the nearest are enough.
+
         Args:
             first: the CANDIDATES nearest to each, if they are known.
         """
         table, index, judge = self._seen.tables.rows, self._seen.heads.index, bank.collection.judge
         hashes = table.hash[rows]
-        unsure = judge.least(bank.collection.heads.chances)
-        # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be that.
-        matters = judge.min_vote if kind is Kind.VIDEO else max(judge.min_vote, unsure)
+        chances, of_video = bank.collection.heads.chances, kind is Kind.VIDEO
+        least, unsure = judge.least(chances), judge.thresholds(chances).min_unsure
         k, most = CANDIDATES, min(MOST_CANDIDATES, len(index))
         while most:
             found = first or index.search(self._seen.tables.vectors.read(rows), min(k, most))
             first = None
             bits = differing_bits(hashes[:, None], table.hash[found.ids])
-            least = self._seen.tables.cohort(found.ids.ravel()).least.reshape(found.ids.shape)
-            strength = self._evidence.of(found.distances, bits, least)  # no less than what will be decided on
+            shift = self._seen.tables.cohort(found.ids.ravel()).least.reshape(found.ids.shape)
+            strength = self._evidence.of(found.distances, bits, shift)  # no less than what will be decided on
             near = (strength >= judge.min_vote) & (found.ids >= 0)
+            # Frames vote; an image must be more than distinct by itself, so more are asked for only where all may be.
+            alone = least if k < MOST_UNLIKELY else unsure
+            matters = judge.min_vote if of_video else max(judge.min_vote, alone)
             if k >= most or not (near[:, -1] & (strength[:, -1] >= matters)).any():
                 break
             k *= 4
         else:
             return
+        unlikely = near & (strength < unsure)
         near_items = table.item[found.ids[near]].tolist()
-        for number, value in zip(near_items, strength[near].tolist(), strict=True):
+        rank = np.cumsum(unlikely, axis=1)[near].tolist()
+        for number, value, place in zip(near_items, strength[near].tolist(), rank, strict=True):
             item = self._seen.tables.items.get(number)
-            if item is not None and (value >= unsure or Kind.VIDEO in (kind, item.kind)):
+            if item is None:
+                continue
+            alone = value >= unsure or (value >= least and place <= MOST_UNLIKELY)
+            if alone or of_video or item.kind is Kind.VIDEO:
                 yield number
 
-    def _allowing(self, item: Item, now_ms: int) -> Sequence[Matched]:
-        """Return the allow-list matches of an item."""
-        matches = []
-        for bank in self._banks.asked(item.id):
-            if bank.settings.action is Action.ALLOW:
-                rows = self._seen.tables.rows_of(item)
-                (mine,) = bank.collection.candidates.among([rows], [item.kind])
-                found = bank.matches(item, self._seen.tables.side(item), mine, now_ms)
-                found = self.reviews.respect(item, found, bank.collection.tables.items)
-                matches += [match for match in found if match.decision is Decision.DUPLICATE]
+    def _allowing(self, items: Sequence[Item], now_ms: int) -> list[list[Matched]]:
+        """Return the allow-list matches of each item; an allow-list is searched for many of them at a time."""
+        matches: list[list[Matched]] = [[] for _ in items]
+        for bank in self._banks:
+            if bank.settings.action is not Action.ALLOW or not len(bank.collection.tables.items):
+                continue
+            asked = [(item, mine) for item, mine in zip(items, matches, strict=True) if bank.asks_about(item.id)]
+            for start in range(0, len(asked), _MEASURED_AT_ONCE):
+                some = asked[start : start + _MEASURED_AT_ONCE]
+                rows = [self._seen.tables.rows_of(item) for item, _ in some]
+                candidates = bank.collection.candidates.among(rows, [item.kind for item, _ in some])
+                for (item, mine), one in zip(some, candidates, strict=True):
+                    found = bank.matches(item, self._seen.tables.side(item), one, now_ms)
+                    found = self.reviews.respect(item, found, bank.collection.tables.items)
+                    mine += [match for match in found if match.decision is Decision.DUPLICATE]
         return matches
 
 

@@ -232,6 +232,7 @@ class State:
                 if idle:
                     self._prefetch.forget()
                 self._prefetch.look(entries, place)
+                self._proofs.look_ahead(())  # what it changes may have been computed for the batch before
                 envelopes.append(Envelope(offset=entry.offset, events=(*ended, *self._apply_alone(entry))))
         return self.findings.written(envelopes + self._intake.take_in(batch.take()))
 

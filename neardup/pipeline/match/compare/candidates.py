@@ -206,7 +206,9 @@ class Candidates:
 
     def cohort_of(self, rows: Ids) -> Cohort:
         """Return the neighbours that rows of another collection have among the references of this one."""
-        return self.among([rows], [Kind.IMAGE])[0].cohort
+        pictures, own = self._tables.pictures(rows), self._tables.rows.item[rows]
+        ids, distances = self._nearest(pictures.vectors, self._tables.rows.speaks[rows], CANDIDATES, 0)
+        return self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)[0]
 
     def among(self, rows: Sequence[Ids], kinds: Sequence[Kind]) -> list[Found]:
         """Return for each item, of another collection, what is found among the references of this one."""
@@ -245,15 +247,9 @@ class Candidates:
 
     def _search(self, pictures: Pictures, speaks: Bools, k: int, floor: Floors, own: Ids) -> _Searched:
         """Search for n pictures of items with the numbers `own`, which are not found."""
-        index, n = self._heads.index, len(speaks)
-        width = min(k, len(index))
-        shape = n, width + SPARE
-        ids, distances = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
-        asking = np.flatnonzero(speaks) if width else np.zeros(0, np.int64)
-        for start in range(0, len(asking), SEARCHED_AT_ONCE):
-            some = asking[start : start + SEARCHED_AT_ONCE]
-            found = index.search(pictures.vectors[some], width, spare=SPARE)
-            ids[some], distances[some] = found.ids, found.distances
+        index = self._heads.index
+        ids, distances = self._nearest(pictures.vectors, speaks, k, SPARE)
+        width = ids.shape[1] - SPARE
         spare = ids[:, width:], distances[:, width:]
         ids, distances = ids[:, :width], distances[:, :width]
         cohort, neighbours = self._cohort(ids, distances, pictures.cohort.similarity[:, COHORT:], own)
@@ -277,6 +273,19 @@ class Candidates:
             pairs = pairs.take(np.argsort(pairs.query, kind="stable"))
             possible = _join_possible(possibles)
         return _Searched(pairs, cohort, neighbours, ids, distances, deeper, *spare, possible)
+
+    def _nearest(self, vectors: Descriptors, speaks: Bools, k: int, spare: int) -> tuple[Ids, Floats]:
+        """Return rows and distances of the k nearest, or all there are, and some spare ones; of blank pages none."""
+        index = self._heads.index
+        width = min(k, len(index))
+        shape = len(speaks), width + spare
+        ids, distances = np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)
+        asking = np.flatnonzero(speaks) if width else _NO_ROWS
+        for start in range(0, len(asking), SEARCHED_AT_ONCE):
+            some = asking[start : start + SEARCHED_AT_ONCE]
+            found = index.search(vectors[some], width, spare=spare)
+            ids[some], distances[some] = found.ids, found.distances
+        return ids, distances
 
     def _cohort(self, ids: Ids, distances: Floats, background: Floats, own: Ids) -> tuple[Cohort, Ids]:
         """Return the cohorts that the nearest CANDIDATES of n descriptors make, (n, k), and the rows in these."""

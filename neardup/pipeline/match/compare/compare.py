@@ -327,13 +327,21 @@ class Comparer:
             return self._prove(query.id, query.kind, reference, outcome) or outcome
         return outcome
 
-    def measure(self, pairs: Sequence[tuple[Item, Item]]) -> None:
+    def measure(self, pairs: Sequence[tuple[Item, Item]], keep: bool = False) -> None:
         """Compute at once what `settle` will need of held items and references, until the next call; of images alone.
 
-        Nothing depends on it but time: what has changed since is computed anew, as is what is not of these.
+        Nothing depends on it but time: new kin of a reference is seen, and what is not of these is computed alone. In a
+        curated bank cohorts change with the bank, so that what was measured is to be forgotten first: measure nothing.
+
+        Args:
+            keep: what was measured before holds on, and is not computed again.
         """
-        self._measured = {}
-        plain = [(query, reference) for query, reference in pairs if query.is_plain and reference.is_plain]
+        known = self._measured = self._measured if keep else {}
+        plain = [
+            (query, reference)
+            for query, reference in pairs
+            if query.is_plain and reference.is_plain and (query.number, reference.number) not in known
+        ]
         if not plain:
             return
         q, r = (np.array([item.ranges[0][0] for item in column], np.int64) for column in zip(*plain, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from neardup.pipeline.index import Index
 from neardup.pipeline.index.vectors import VectorFile
 from neardup.pipeline.log.changes import (
     Action,
@@ -23,9 +24,11 @@ from neardup.pipeline.log.proofs import Asked, Candidate, ItemProved, ProofExpir
 from neardup.pipeline.log.records import Described, Entry, Record, Referenced, Removed, RetroMatched, asks_of
 from neardup.pipeline.match.apply import backward
 from neardup.pipeline.match.apply.snapshot import VECTORS, Snapshots
+from neardup.pipeline.match.compare.compare import Comparer
 from neardup.pipeline.match.data.undecided import LATE_MS
+from neardup.pipeline.match.decide.calibration import Calibration
 from neardup.pipeline.prove.finding import Proved
-from neardup.pipeline.types import Decision, Doubt, Exact
+from neardup.pipeline.types import Decision, Descriptors, Doubt, Exact, Neighbours
 from neardup.pipeline.where import Relation
 from tests.pipeline.match.build import (
     AGREES,
@@ -41,11 +44,14 @@ from tests.pipeline.match.build import (
 
 HIGH, MIDDLE = 20.0, 30.0
 """Angles whose evidence alone makes a duplicate, and leaves it unsure."""
+FAR = 29.5
+"""An angle whose evidence alone makes a pair distinct by `STRICT`, and that is proved all the same."""
+STRICT = a_calibration(intercept=-264.0)
 
 
 @contextmanager
-def a_log() -> Iterator[Log]:
-    with closing(a_state(asks=True)) as state:
+def a_log(calibration: Calibration | None = None) -> Iterator[Log]:
+    with closing(a_state(calibration, asks=True)) as state:
         yield Log(state)
 
 
@@ -275,6 +281,65 @@ def test_only_the_likeliest_are_asked_about_and_the_rest_is_unsure_at_most(monke
         ]
         monkeypatch.setattr(backward, "MOST_OPEN", len(log.state.later))
         assert asked(log, banned("s", 1)) == ()
+
+
+def standing_alone(log: Log, *degrees: float) -> None:
+    """Have pictures come of which nothing agrees with another, so that each is a head."""
+    for n, one in enumerate(degrees):
+        for event in log.events(picture(f"i{n}", one)):
+            if isinstance(event, ProofPending):
+                log.events(answer(event.asked, [NOTHING_FITS] * len(event.asked.asks)))
+
+
+def test_of_what_evidence_makes_distinct_the_nearest_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    angles = [FAR + n / 10 for n in range(5)] + [25, -20]
+    with a_log(STRICT) as log:
+        standing_alone(log, *angles)
+        everything = asked(log, banned("r", 0))
+        assert [one.id for one in everything] == ["i6", "i5", "i0", "i1", "i2", "i3", "i4"]
+        assert told(log, expired(everything[2])) == []  # it is distinct by evidence
+    monkeypatch.setattr(backward, "MOST_UNLIKELY", 2)
+    with a_log(STRICT) as log:
+        standing_alone(log, *angles)
+        assert [one.id for one in asked(log, banned("r", 0))] == ["i6", "i5", "i0", "i1"]
+
+
+def test_however_much_resembles_a_reference_its_bank_is_searched_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    search = Index.search
+    with a_log() as log:
+        standing_alone(log, *range(-24, 25, 2))
+        log.events(banned("q", 60))
+        bank = log.state.banks.named("banned")
+        assert bank is not None
+
+        def counted(self: Index, queries: Descriptors, *more: int, **named: int) -> Neighbours:
+            if self is bank.collection.heads.index:
+                searched.append(len(queries))
+            return search(self, queries, *more, **named)
+
+        monkeypatch.setattr(Index, "search", counted)
+        assert len(asked(log, banned("r", 0))) == 25
+        assert sum(searched) >= 25
+        assert len(searched) <= 3
+
+
+def test_what_is_computed_at_once_is_what_is_computed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def events() -> list[object]:
+        with a_log() as log:
+            standing_alone(log, *range(-40, 41, 4))
+            told = [*log.events(banned("q", 10)), *log.events(banned("r", 0)), *log.events(banned("s", -12))]
+            asks = [ask for event in told if isinstance(event, Referenced) for ask in event.asked]
+            answers: list[Record] = [
+                answer(one, [AGREES if n % 3 else NOTHING_FITS]) for n, one in enumerate(asks[:20])
+            ]
+            answers += [expired(one) for one in asks[20:]]
+            return [*told, *(event for one in answers for event in log.events(one))]
+
+    together = events()
+    assert sum(isinstance(event, RetroMatched) for event in together) > 20
+    monkeypatch.setattr(Comparer, "measure", lambda *_, **__: None)
+    assert events() == together
 
 
 def test_without_proofs_evidence_decides_at_once() -> None:
