@@ -197,9 +197,9 @@ if any("scann.serve_process" in word for word in sys.orig_argv):
 LOADING = """
 from pathlib import Path
 from neardup.workers.run import stopping
-from neardup.pipeline.index.scann.searcher import Searcher
+from neardup.pipeline.index.scann.searcher import NO_ROWS, Searcher
 stopping.end_at_once()
-Searcher(Path("searcher").absolute())
+Searcher(Path("searcher").absolute(), NO_ROWS)
 """
 
 
